@@ -1,0 +1,149 @@
+//! What is there on the machine that builds: asked once, then planned with.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::command::{Cmd, on_path};
+use crate::target::Target;
+
+/// The Rust target that plugin authors build for.
+pub(crate) const WASM_TRIPLE: &str = "wasm32-wasip2";
+
+/// The oldest compiler that this checkout builds with: `rust-version` in `Cargo.toml`.
+const OLDEST_RUST: (u32, u32) = (1, 95);
+
+/// Facts about this machine. Only what a plan depends on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Machine {
+    /// The target whose programs run here as they are.
+    pub(crate) host: Option<Target>,
+    /// rustup manages the compiler of this checkout.
+    pub(crate) rustup: bool,
+    /// Targets whose standard library that compiler has. Empty without rustup.
+    pub(crate) rustup_targets: BTreeSet<String>,
+    /// Debian's compiler, its cargo and the standard library's source are all there.
+    pub(crate) debian_rust: bool,
+    /// A linker for WebAssembly: rustup's `rust-lld` or Debian's `wasm-ld`.
+    pub(crate) wasm_linker: bool,
+    /// A C compiler that links host programs.
+    pub(crate) cc: bool,
+    /// Targets with a cross compiler that finds its C library.
+    pub(crate) cross_gcc: BTreeSet<Target>,
+    /// Targets with a user-mode emulator.
+    pub(crate) qemu: BTreeSet<Target>,
+    /// `apt-get` is there.
+    pub(crate) apt: bool,
+    /// This user may install packages: root, or `sudo` is there.
+    pub(crate) may_install: bool,
+    /// `apt-get` goes through `sudo`.
+    pub(crate) sudo: bool,
+}
+
+impl Machine {
+    /// Looks around. Starts a few short programs, touches no network.
+    pub(crate) fn probe(root: &Path) -> Machine {
+        let rustup_targets = Cmd::new("rustup", "target list --installed").output(root);
+        let is_root = Cmd::new("id", "-u")
+            .output(root)
+            .is_some_and(|id| id.trim() == "0");
+        let sudo = !is_root && on_path("sudo");
+        Machine {
+            host: Target::host(),
+            rustup: rustup_targets.is_some(),
+            rustup_targets: rustup_targets
+                .iter()
+                .flat_map(|list| list.lines())
+                .map(|line| line.trim().to_owned())
+                .collect(),
+            debian_rust: debian_rust(root),
+            wasm_linker: on_path("wasm-ld") || rust_lld(root),
+            cc: on_path("cc"),
+            cross_gcc: only(|target| finds_c_library(target.cross_gcc(), root)),
+            qemu: only(|target| on_path(target.qemu())),
+            apt: on_path("apt-get"),
+            may_install: is_root || sudo,
+            sudo,
+        }
+    }
+
+    /// The targets that this machine cannot build or run as they are.
+    pub(crate) fn foreign(&self) -> impl Iterator<Item = Target> + '_ {
+        // x86_64 devices are served from x86_64 machines; no one cross-builds for them.
+        Target::ALL
+            .into_iter()
+            .filter(|target| Some(*target) != self.host && *target != Target::X86_64)
+    }
+}
+
+fn only(holds: impl Fn(Target) -> bool) -> BTreeSet<Target> {
+    Target::ALL
+        .into_iter()
+        .filter(|target| holds(*target))
+        .collect()
+}
+
+/// Debian keeps these in fixed places; rustup's own are never under `/usr/bin`.
+fn debian_rust(root: &Path) -> bool {
+    let version = Cmd::new("/usr/bin/rustc", "--version").output(root);
+    version.is_some_and(|version| rust_version(&version) >= Some(OLDEST_RUST))
+        && Path::new("/usr/bin/cargo").is_file()
+        && Cmd::new("/usr/bin/rustc", "--print sysroot")
+            .output(root)
+            .is_some_and(|sysroot| {
+                let source = "lib/rustlib/src/rust/library/std/Cargo.toml";
+                Path::new(sysroot.trim()).join(source).is_file()
+            })
+}
+
+/// `rustc 1.96.0 (…)` as (1, 96).
+fn rust_version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split_whitespace().nth(1)?.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn rust_lld(root: &Path) -> bool {
+    let folder = Cmd::new("rustc", "--print target-libdir").output(root);
+    folder.is_some_and(|folder| Path::new(folder.trim()).join("../bin/rust-lld").is_file())
+}
+
+/// The compiler answers with a path when the C library's start file is there, else with its name.
+fn finds_c_library(gcc: &str, root: &Path) -> bool {
+    Cmd::new(gcc, "-print-file-name=crt1.o")
+        .output(root)
+        .is_some_and(|path| Path::new(path.trim()).is_absolute())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probing_tells_a_present_c_library_from_a_missing_compiler() {
+        let here = Path::new(".");
+        assert!(!finds_c_library("zlayer-no-such-gcc", here));
+        // Stands for a cross compiler without the C library's package.
+        assert!(!finds_c_library("echo", here));
+    }
+
+    #[test]
+    fn a_compiler_older_than_the_checkout_asks_for_does_not_count() {
+        let new_enough = |text| rust_version(text) >= Some(OLDEST_RUST);
+        assert!(new_enough(
+            "rustc 1.96.0 (ac68faa20 2026-05-25) (built from a source tarball)"
+        ));
+        assert!(new_enough("rustc 1.95.0") && new_enough("rustc 2.0.0-nightly"));
+        assert!(!new_enough("rustc 1.63.0") && !new_enough("") && !new_enough("rustc what"));
+        let manifest = include_str!("../../Cargo.toml");
+        let (major, minor) = OLDEST_RUST;
+        assert!(manifest.contains(&format!("rust-version = \"{major}.{minor}\"")));
+    }
+
+    #[test]
+    fn this_machine_runs_the_tests_so_it_has_a_host_and_a_compiler() {
+        let machine = Machine::probe(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
+        assert_eq!(machine.host, Target::host());
+        assert!(machine.cc, "cargo has just linked this test with `cc`");
+        assert!(!machine.foreign().any(|target| Some(target) == machine.host));
+    }
+}

@@ -1,0 +1,184 @@
+//! `cargo boards sizes`: what the device binaries weigh, against the budget.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use argh::FromArgs;
+use serde::Deserialize;
+
+use crate::Workspace;
+use crate::build::DEVICE_PROFILE;
+use crate::target::{Target, TargetList};
+
+/// Weighs the device binaries; exit status 1 when one is over the budget or not built.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "sizes")]
+pub(crate) struct Args {
+    /// comma-separated targets: x86_64, aarch64, armv7 (all of them by default)
+    #[argh(option, default = "TargetList::all()")]
+    target: TargetList,
+}
+
+/// `boards/common/budget.toml`: what may not be exceeded.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+struct Budget {
+    /// Bytes of the stripped device binary, for each target.
+    binary_bytes: u64,
+}
+
+impl Budget {
+    fn load(boards: &Path) -> Result<Budget> {
+        let path = boards.join("common/budget.toml");
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path:?}"))?;
+        toml::from_str(&text).with_context(|| format!("{} is not a budget", path.display()))
+    }
+}
+
+/// One line of the table.
+struct Row {
+    target: Target,
+    path: PathBuf,
+    /// Bytes; `None` when the binary is not there.
+    size: Option<u64>,
+}
+
+/// Runs the verb.
+pub(crate) fn main(args: &Args, workspace: &Workspace) -> Result<()> {
+    check(&args.target.0, workspace)
+}
+
+/// Prints the table of `targets`; fails when a binary is missing or too large.
+pub(crate) fn check(targets: &[Target], workspace: &Workspace) -> Result<()> {
+    let budget = Budget::load(&workspace.boards())?;
+    let rows: Vec<Row> = targets
+        .iter()
+        .map(|target| {
+            let path = target.binary(&workspace.target_dir, DEVICE_PROFILE);
+            let size = fs::metadata(&path).ok().map(|metadata| metadata.len());
+            Row {
+                target: *target,
+                path,
+                size,
+            }
+        })
+        .collect();
+    print!("{}", table(&rows, budget.binary_bytes));
+    judge(&rows, budget.binary_bytes)
+}
+
+/// Bytes as decimal megabytes.
+pub(crate) fn megabytes(bytes: u64) -> String {
+    let hundredths = bytes.div_ceil(10_000);
+    format!("{}.{:02} MB", hundredths / 100, hundredths % 100)
+}
+
+fn table(rows: &[Row], budget: u64) -> String {
+    let mut text = format!(
+        "{:<8} {:>12} {:>9} {:>8}  file\n",
+        "target", "bytes", "", "budget"
+    );
+    for row in rows {
+        let (bytes, size, share) = match row.size {
+            Some(size) => (
+                size.to_string(),
+                megabytes(size),
+                // Rounded up, so that 100 % is the last figure that fits.
+                format!("{} %", (size * 100).div_ceil(budget.max(1))),
+            ),
+            None => ("not built".to_owned(), String::new(), String::new()),
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{:<8} {bytes:>12} {size:>9} {share:>8}  {}",
+            row.target,
+            row.path.display()
+        );
+    }
+    text
+}
+
+fn judge(rows: &[Row], budget: u64) -> Result<()> {
+    let name = |rows: Vec<&Row>| {
+        rows.iter()
+            .map(|row| row.target.name())
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    let missing: Vec<&Row> = rows.iter().filter(|row| row.size.is_none()).collect();
+    if !missing.is_empty() {
+        let names = name(missing);
+        bail!("not built: {names}; `cargo boards build --target {names}` builds what is missing");
+    }
+    let over: Vec<&Row> = rows.iter().filter(|row| row.size > Some(budget)).collect();
+    if !over.is_empty() {
+        bail!(
+            "over the budget of {budget} bytes ({}): {}",
+            megabytes(budget),
+            name(over)
+        );
+    }
+    println!(
+        "all within the budget of {budget} bytes ({})",
+        megabytes(budget)
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+
+    const BUDGET: u64 = 3_500_000;
+
+    fn row(target: Target, size: Option<u64>) -> Row {
+        Row {
+            target,
+            path: PathBuf::from("z"),
+            size,
+        }
+    }
+
+    #[test]
+    fn a_binary_of_exactly_the_budget_fits_and_one_byte_more_does_not() {
+        let mut rows = [
+            row(Target::X86_64, Some(BUDGET)),
+            row(Target::Armv7, Some(1)),
+        ];
+        assert!(judge(&rows, BUDGET).is_ok());
+        assert!(table(&rows, BUDGET).contains("3500000   3.50 MB    100 %"));
+        rows[0].size = Some(BUDGET + 1);
+        assert!(table(&rows, BUDGET).contains("3500001   3.51 MB    101 %"));
+        let error = judge(&rows, BUDGET).unwrap_err().to_string();
+        assert_eq!(error, "over the budget of 3500000 bytes (3.50 MB): x86_64");
+    }
+
+    #[test]
+    fn a_missing_binary_is_an_error_with_the_command_that_builds_it() {
+        let rows = [row(Target::X86_64, Some(1)), row(Target::Aarch64, None)];
+        assert!(table(&rows, BUDGET).contains("aarch64     not built"));
+        let error = judge(&rows, BUDGET).unwrap_err().to_string();
+        assert!(
+            error.contains("cargo boards build --target aarch64`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_budget_in_the_repository_is_the_one_promised() {
+        let budget = Budget::load(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+        assert_eq!(budget.binary_bytes, BUDGET);
+        assert!(toml::from_str::<Budget>("binary_bytes = 1\nother = 2").is_err());
+    }
+
+    #[test]
+    fn megabytes_are_decimal_and_rounded_up() {
+        assert_eq!(megabytes(0), "0.00 MB");
+        assert_eq!(megabytes(2_270_000), "2.27 MB");
+        assert_eq!(megabytes(12_340_001), "12.35 MB");
+    }
+}

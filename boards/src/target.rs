@@ -1,0 +1,207 @@
+//! The device targets and what a machine needs to build for each of them.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+/// A processor family that devices have. The names are the ones that artifacts carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub(crate) enum Target {
+    /// 64-bit PC.
+    #[serde(rename = "x86_64")]
+    X86_64,
+    /// 64-bit ARM, from ARMv8-A on.
+    #[serde(rename = "aarch64")]
+    Aarch64,
+    /// 32-bit ARM with hardware floating point. Plugins are bytecode there.
+    #[serde(rename = "armv7")]
+    Armv7,
+}
+
+impl Target {
+    /// All of them, in the order in which they are built and tested.
+    pub(crate) const ALL: [Target; 3] = [Target::X86_64, Target::Aarch64, Target::Armv7];
+
+    /// The target that this machine can run by itself, if it is one of ours.
+    pub(crate) fn host() -> Option<Target> {
+        match std::env::consts::ARCH {
+            "x86_64" => Some(Target::X86_64),
+            "aarch64" => Some(Target::Aarch64),
+            "arm" => Some(Target::Armv7),
+            _ => None,
+        }
+    }
+
+    /// The name on command lines, in file names and in `board.toml`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Target::X86_64 => "x86_64",
+            Target::Aarch64 => "aarch64",
+            Target::Armv7 => "armv7",
+        }
+    }
+
+    /// The Rust target triple of the device binary.
+    pub(crate) fn triple(self) -> &'static str {
+        match self {
+            Target::X86_64 => "x86_64-unknown-linux-gnu",
+            Target::Aarch64 => "aarch64-unknown-linux-gnu",
+            Target::Armv7 => "armv7-unknown-linux-gnueabihf",
+        }
+    }
+
+    /// The C compiler that links for this target from another machine.
+    pub(crate) fn cross_gcc(self) -> &'static str {
+        match self {
+            Target::X86_64 => "x86_64-linux-gnu-gcc",
+            Target::Aarch64 => "aarch64-linux-gnu-gcc",
+            Target::Armv7 => "arm-linux-gnueabihf-gcc",
+        }
+    }
+
+    /// Debian packages with the cross compiler and the C library's development files.
+    pub(crate) fn cross_packages(self) -> [&'static str; 2] {
+        match self {
+            Target::X86_64 => ["gcc-x86-64-linux-gnu", "libc6-dev-amd64-cross"],
+            Target::Aarch64 => ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
+            Target::Armv7 => ["gcc-arm-linux-gnueabihf", "libc6-dev-armhf-cross"],
+        }
+    }
+
+    /// The user-mode emulator that runs this target's programs.
+    pub(crate) fn qemu(self) -> &'static str {
+        match self {
+            Target::X86_64 => "qemu-x86_64-static",
+            Target::Aarch64 => "qemu-aarch64-static",
+            Target::Armv7 => "qemu-arm-static",
+        }
+    }
+
+    /// What to put before a program of this target: empty on its own machine.
+    pub(crate) fn runner(self) -> String {
+        if Target::host() == Some(self) {
+            return String::new();
+        }
+        let libraries = match self {
+            Target::X86_64 => "/usr/x86_64-linux-gnu",
+            Target::Aarch64 => "/usr/aarch64-linux-gnu",
+            Target::Armv7 => "/usr/arm-linux-gnueabihf",
+        };
+        format!("{} -L {libraries}", self.qemu())
+    }
+
+    /// Where cargo leaves the device binary of a profile: without a triple on its own machine.
+    pub(crate) fn binary(self, target_dir: &Path, cargo_profile: &str) -> PathBuf {
+        let folder = if Target::host() == Some(self) {
+            target_dir.to_owned()
+        } else {
+            target_dir.join(self.triple())
+        };
+        folder.join(cargo_profile).join("zlayer")
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Target::ALL
+            .into_iter()
+            .find(|target| target.name() == text)
+            .ok_or_else(|| format!("unknown target `{text}`: known are x86_64, aarch64, armv7"))
+    }
+}
+
+/// Targets as one argument: `x86_64,armv7`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TargetList(pub(crate) Vec<Target>);
+
+impl TargetList {
+    /// Every target.
+    pub(crate) fn all() -> TargetList {
+        TargetList(Target::ALL.to_vec())
+    }
+}
+
+/// At least one, each of them once, in the order given.
+impl FromStr for TargetList {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut targets = Vec::new();
+        for name in text.split(',') {
+            let target = name.trim().parse()?;
+            if !targets.contains(&target) {
+                targets.push(target);
+            }
+        }
+        Ok(TargetList(targets))
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_keeps_its_order_and_drops_repeats() {
+        let TargetList(targets) = "armv7, x86_64,armv7".parse().unwrap();
+        assert_eq!(targets, [Target::Armv7, Target::X86_64]);
+    }
+
+    #[test]
+    fn an_unknown_or_empty_target_names_the_known_ones() {
+        for text in ["", "arm", "x86_64,", "x86_64 aarch64"] {
+            let error = text.parse::<TargetList>().unwrap_err();
+            assert!(error.contains("x86_64, aarch64, armv7"), "{text}: {error}");
+        }
+    }
+
+    /// `cross` reads its own file: it must name the targets that this tool builds, and no other.
+    #[test]
+    fn cross_toml_names_the_same_targets() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cross.toml");
+        let text = std::fs::read_to_string(path).unwrap();
+        let table: toml::Table = text.parse().unwrap();
+        let mut there: Vec<&str> = table["target"]
+            .as_table()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        there.sort_unstable();
+        let mut ours = Target::ALL.map(Target::triple);
+        ours.sort_unstable();
+        assert_eq!(there, ours);
+    }
+
+    #[test]
+    fn a_foreign_target_has_a_runner_and_a_folder_of_its_own() {
+        for target in Target::ALL {
+            let binary = target.binary(Path::new("t"), "device");
+            if Target::host() == Some(target) {
+                assert_eq!(target.runner(), "");
+                assert_eq!(binary, Path::new("t/device/zlayer"));
+            } else {
+                assert!(
+                    target
+                        .runner()
+                        .starts_with(&format!("{} -L /usr/", target.qemu()))
+                );
+                assert_eq!(
+                    binary,
+                    Path::new("t").join(target.triple()).join("device/zlayer")
+                );
+            }
+        }
+    }
+}

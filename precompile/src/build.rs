@@ -1,0 +1,99 @@
+//! All steps together: from a file's bytes to a signed artifact.
+
+use anyhow::Result;
+use zlayer_bundle::{Manifest, Profile, SecretKey, Target, seal};
+
+use crate::{
+    Checked, Input, Problem, Refused, check_component, check_memory, compile_component,
+    strip_component, wrap_module,
+};
+
+/// A plugin that has passed every check and can be compiled for any target.
+#[derive(Clone, Debug)]
+pub struct Plugin {
+    /// Its name, in file names and in the manifest.
+    pub name: String,
+    /// Its own version.
+    pub version: String,
+    /// What it is.
+    pub checked: Checked,
+    /// The component, with everything that a device would read and nothing else.
+    component: Vec<u8>,
+}
+
+impl Plugin {
+    /// Checks an input. `version` is what the caller calls this release of the plugin. Without
+    /// it the component's own version counts, and without that `0.0.0`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] when a device would refuse the plugin.
+    pub fn prepare(name: &str, version: Option<&str>, input: Input) -> Result<Plugin> {
+        let component = match input {
+            Input::Component(bytes) => bytes,
+            Input::Module(bytes) => wrap_module(&bytes)?,
+            Input::Compiled => {
+                return Err(Refused::from(Problem::new(
+                    name,
+                    "it is compiled already",
+                    "give the .wasm file that it was compiled from",
+                ))
+                .into());
+            }
+        };
+        let checked = check_component(&component)?;
+        let version = version.or(checked.version.as_deref()).unwrap_or("0.0.0").to_owned();
+        let component = strip_component(&component)?;
+        Ok(Plugin { name: name.to_owned(), version, checked, component })
+    }
+
+    /// Compiles the plugin, describes it and signs that. Without a key the artifact is
+    /// unsigned. The same plugin, settings and key always give the same bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] when the plugin does not fit the profile or the compiler refuses it, and
+    /// other errors when the settings do not fit together.
+    pub fn build(&self, settings: &Settings, key: Option<&SecretKey>) -> Result<Artifact> {
+        let Settings { target, profile, cpu_flags } = settings;
+        check_memory(&self.checked, *target, *profile)?;
+        let code = compile_component(&self.component, *target, *profile, cpu_flags)?;
+        let manifest = Manifest {
+            cpu_flags: cpu_flags.clone(),
+            roles: self.checked.roles.clone(),
+            imports: self.checked.imports.clone(),
+            memory_initial: self.checked.memory_initial,
+            memory_max: self.checked.memory_max,
+            ..Manifest::new(&self.name, &self.version, *target, *profile)
+        };
+        let bytes = seal(code, manifest, key)?;
+        Ok(Artifact { target: *target, profile: *profile, bytes })
+    }
+
+    /// What [`Plugin::build`] gives is written to this file.
+    pub fn file_name(&self, target: Target) -> String {
+        format!("{}.{target}.cwasm", self.name)
+    }
+}
+
+/// What to compile for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The processor.
+    pub target: Target,
+    /// The engine settings of the device.
+    pub profile: Profile,
+    /// Processor features beyond the target's baseline.
+    pub cpu_flags: Vec<String>,
+}
+
+/// A compiled plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artifact {
+    /// The processor that it is for.
+    pub target: Target,
+    /// The engine settings that it is for.
+    pub profile: Profile,
+    /// The whole file.
+    pub bytes: Vec<u8>,
+}

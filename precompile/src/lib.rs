@@ -1,0 +1,40 @@
+//! Turns plugins, which are WebAssembly components, into signed machine code for devices.
+//!
+//! The steps are functions, in the order in which the command line tool calls them:
+//!
+//! 1. [`read_input`] tells components, core modules and compiled artifacts apart.
+//! 2. [`wrap_module`] makes a component of a core module, where that is possible.
+//! 3. [`check_component`] compares imports and exports with the plugin contract, so that
+//!    what a device would refuse is refused here, by name.
+//! 4. [`strip_component`] drops what no device reads.
+//! 5. [`compile_component`] writes machine code for one target.
+//! 6. [`zlayer_bundle::seal`] adds the manifest and the signature.
+//!
+//! [`Plugin`] does all of them after the first. The result depends on its input alone: the same component,
+//! name and key give the same bytes on every host.
+//!
+//! The contract is compiled in from `wit/`, WASI included, so the tool needs no files.
+
+mod board;
+mod build;
+mod check;
+mod compare;
+mod compile;
+mod contract;
+mod input;
+mod keys;
+mod output;
+mod refused;
+mod strip;
+mod wrap;
+
+pub use board::Board;
+pub use build::{Artifact, Plugin, Settings};
+pub use check::{Checked, check_component, check_memory};
+pub use compile::{compile_component, known_cpu_flags};
+pub use input::{Input, read_input};
+pub use keys::{create_key_pair, development_key};
+pub use output::write_atomically;
+pub use refused::{Problem, Refused};
+pub use strip::strip_component;
+pub use wrap::wrap_module;

@@ -1,0 +1,72 @@
+//! Files that appear whole or not at all.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context as _, Result};
+
+/// Writes a file with permissions `mode`, replacing any older one in a single step. A
+/// reader sees the old file or the new one, and a crash leaves no half of either.
+///
+/// # Errors
+///
+/// When the folder cannot be written to.
+pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let staged = Staged::write(path, bytes, mode)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    fs::rename(&staged.path, path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Writes a file with permissions `mode`, unless there is one already. Of several
+/// processes that try at once, one wins and the others see its whole file.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::AlreadyExists`] when there is one, and whatever else the system says.
+pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let staged = Staged::write(path, bytes, mode)?;
+    // Unlike a rename, a link never replaces anything.
+    fs::hard_link(&staged.path, path)
+}
+
+/// A complete file beside its final place. It is removed when it is dropped, if it is
+/// still there.
+struct Staged {
+    path: PathBuf,
+}
+
+impl Staged {
+    fn write(beside: &Path, bytes: &[u8], mode: u32) -> io::Result<Staged> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = beside.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let temporary = format!(".{name}.{}.{count}.tmp", std::process::id());
+        let path = beside.with_file_name(temporary);
+        let mut file = create(&path, mode)?;
+        let staged = Staged { path };
+        file.write_all(bytes)?;
+        // The umask may have taken permissions away that the caller asked for.
+        set_mode(&file, mode)?;
+        file.sync_all()?;
+        Ok(staged)
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // After a rename it is gone already, which is the usual case.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn create(path: &Path, mode: u32) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
+}
+
+fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.set_permissions(fs::Permissions::from_mode(mode))
+}

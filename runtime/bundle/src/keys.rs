@@ -1,0 +1,368 @@
+//! Signing keys and the one-line text files that hold them.
+
+use std::fmt;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use sha2::{Digest as _, Sha256};
+
+use crate::hex;
+
+/// The largest key file, in bytes. Anything larger is some other file.
+pub const MAX_KEY_FILE: u64 = 4 << 10;
+
+/// First word of a public key file.
+const PUBLIC_WORD: &str = "zlayer-public-key";
+/// First word of a secret key file.
+const SECRET_WORD: &str = "zlayer-secret-key";
+/// Second word of both: the only algorithm there is.
+const ALGORITHM: &str = "ed25519";
+
+/// An Ed25519 public key (RFC 8032).
+///
+/// Its file is one line: `zlayer-public-key ed25519 HEX [comment]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PublicKey(pub(crate) [u8; 32]);
+
+impl PublicKey {
+    /// Takes the 32 bytes of RFC 8032. They are checked when a signature is.
+    pub fn from_bytes(bytes: [u8; 32]) -> PublicKey {
+        PublicKey(bytes)
+    }
+
+    /// The 32 bytes of RFC 8032.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The short name that is shown to people.
+    pub fn id(&self) -> KeyId {
+        let mut id = [0; 8];
+        id.copy_from_slice(&Sha256::digest(self.0)[..8]);
+        KeyId(id)
+    }
+
+    /// Reads the text of a key file.
+    ///
+    /// # Errors
+    ///
+    /// A sentence about what is wrong with the text.
+    pub fn parse(text: &str) -> Result<PublicKey, String> {
+        let key = PublicKey(parse_line(text, PUBLIC_WORD, SECRET_WORD)?);
+        // A point of small order would accept signatures that nobody made.
+        match VerifyingKey::from_bytes(&key.0) {
+            Ok(point) if !point.is_weak() => Ok(key),
+            _ => Err("the number is not an Ed25519 public key".to_owned()),
+        }
+    }
+
+    /// Reads a key file.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read or holds something else. The error names the file.
+    pub fn read(path: &Path) -> Result<PublicKey, KeyError> {
+        PublicKey::parse(&read_key_file(path)?).map_err(|what| KeyError::malformed(path, what))
+    }
+
+    /// The text of a key file, with a comment for people (one line, may be empty).
+    pub fn to_text(&self, comment: &str) -> String {
+        let line = format!(
+            "{PUBLIC_WORD} {ALGORITHM} {} {comment}",
+            hex::encode(&self.0)
+        );
+        format!("{}\n", line.trim_end())
+    }
+
+    /// Whether `signature` over `message` was made with this key. Strict: neither a weak
+    /// key nor a second encoding of the same signature is accepted.
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
+        VerifyingKey::from_bytes(&self.0)
+            .and_then(|key| key.verify_strict(message, &Signature::from_bytes(signature)))
+            .is_ok()
+    }
+}
+
+/// An Ed25519 secret key. It is wiped from memory when it is dropped, and never printed.
+///
+/// Its file is one line: `zlayer-secret-key ed25519 HEX`.
+pub struct SecretKey(SigningKey);
+
+impl SecretKey {
+    /// Makes the key of a 32-byte seed (RFC 8032, section 5.1.5), which must be random.
+    pub fn from_seed(seed: [u8; 32]) -> SecretKey {
+        SecretKey(SigningKey::from_bytes(&seed))
+    }
+
+    /// The public half.
+    pub fn public(&self) -> PublicKey {
+        PublicKey(self.0.verifying_key().to_bytes())
+    }
+
+    /// Reads the text of a key file.
+    ///
+    /// # Errors
+    ///
+    /// A sentence about what is wrong with the text. It never repeats the text.
+    pub fn parse(text: &str) -> Result<SecretKey, String> {
+        parse_line(text, SECRET_WORD, PUBLIC_WORD).map(SecretKey::from_seed)
+    }
+
+    /// Reads a key file.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, holds something else, or can be read by other
+    /// accounts. The error names the file.
+    pub fn read(path: &Path) -> Result<SecretKey, KeyError> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt as _;
+            let mode = std::fs::metadata(path)
+                .map_err(|error| KeyError::io(path, error))?
+                .mode();
+            if mode & 0o077 != 0 {
+                return Err(KeyError::Exposed {
+                    path: path.to_owned(),
+                    mode: mode & 0o777,
+                });
+            }
+        }
+        SecretKey::parse(&read_key_file(path)?).map_err(|what| KeyError::malformed(path, what))
+    }
+
+    /// The text of a key file.
+    pub fn to_text(&self) -> String {
+        format!(
+            "{SECRET_WORD} {ALGORITHM} {}\n",
+            hex::encode(self.0.as_bytes())
+        )
+    }
+
+    /// Signs `message`. The same key and message always give the same bytes.
+    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message).to_bytes()
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretKey({})", self.public().id())
+    }
+}
+
+/// The short name of a key: the first eight bytes of the public key's SHA-256.
+/// It is for people. Trust is decided by whole keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeyId([u8; 8]);
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&hex::encode(&self.0))
+    }
+}
+
+/// Why a key file is refused.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// The file or its folder cannot be read.
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The file is not a key file.
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A secret key file that other accounts can read or write.
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+}
+
+impl KeyError {
+    pub(crate) fn io(path: &Path, error: io::Error) -> KeyError {
+        KeyError::Io {
+            path: path.to_owned(),
+            error,
+        }
+    }
+
+    fn malformed(path: &Path, what: String) -> KeyError {
+        KeyError::Malformed {
+            path: path.to_owned(),
+            what,
+        }
+    }
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyError::Io { path, error } => {
+                write!(f, "key file {} cannot be read: {error}", path.display())
+            }
+            KeyError::Malformed { path, what } => {
+                write!(f, "key file {} is malformed: {what}", path.display())
+            }
+            KeyError::Exposed { path, mode } => write!(
+                f,
+                "secret key file {path} has permissions {mode:o}, so other accounts can get at it: \
+                 run `chmod 600 {path}`",
+                path = path.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for KeyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            KeyError::Io { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Reads `WORD ed25519 HEX [comment]`. `other` is the first word of the other kind of key
+/// file, which people mix up.
+fn parse_line(text: &str, word: &str, other: &str) -> Result<[u8; 32], String> {
+    let line = text.trim_end();
+    if line.contains(['\n', '\r']) {
+        return Err("it has more than one line".to_owned());
+    }
+    let mut words = line.split_ascii_whitespace();
+    match words.next() {
+        Some(first) if first == word => {}
+        Some(first) if first == other => {
+            return Err(format!(
+                "it is a {}, and a {} is needed",
+                kind(other),
+                kind(word)
+            ));
+        }
+        _ => return Err(format!("it does not begin with `{word} {ALGORITHM}`")),
+    }
+    if words.next() != Some(ALGORITHM) {
+        return Err(format!("the only known algorithm is `{ALGORITHM}`"));
+    }
+    words
+        .next()
+        .and_then(hex::decode)
+        .ok_or_else(|| format!("64 hexadecimal digits must follow `{word} {ALGORITHM}`"))
+}
+
+fn kind(word: &str) -> &'static str {
+    if word == SECRET_WORD {
+        "secret key"
+    } else {
+        "public key"
+    }
+}
+
+/// Reads at most [`MAX_KEY_FILE`] bytes of text.
+fn read_key_file(path: &Path) -> Result<String, KeyError> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_KEY_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|error| KeyError::io(path, error))?;
+    if bytes.len() as u64 > MAX_KEY_FILE {
+        return Err(KeyError::malformed(
+            path,
+            "it is too long for a key".to_owned(),
+        ));
+    }
+    String::from_utf8(bytes).map_err(|_| KeyError::malformed(path, "it is not text".to_owned()))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+
+    fn key() -> SecretKey {
+        SecretKey::from_seed([3; 32])
+    }
+
+    /// RFC 8032, section 7.1, test 2.
+    #[test]
+    fn signatures_are_those_of_the_rfc() {
+        let seed = hex::decode("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb");
+        let key = SecretKey::from_seed(seed.unwrap());
+        assert_eq!(
+            hex::encode(key.public().as_bytes()),
+            "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
+        );
+        let signature = key.sign(&[0x72]);
+        assert_eq!(
+            hex::encode(&signature),
+            "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da\
+             085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
+        );
+        assert!(key.public().verifies(&[0x72], &signature));
+        assert!(!key.public().verifies(&[0x73], &signature));
+    }
+
+    #[test]
+    fn key_files_go_both_ways() {
+        let public = key().public();
+        assert_eq!(
+            PublicKey::parse(&public.to_text("build host 7")).unwrap(),
+            public
+        );
+        assert_eq!(
+            PublicKey::parse(public.to_text("").trim_end()).unwrap(),
+            public
+        );
+        assert_eq!(SecretKey::parse(&key().to_text()).unwrap().public(), public);
+        assert_eq!(public.to_text("").lines().count(), 1);
+    }
+
+    #[test]
+    fn malformed_text_says_what_is_wrong() {
+        let good = key().public().to_text("");
+        for (text, expected) in [
+            (String::new(), "does not begin with"),
+            ("hello".to_owned(), "does not begin with"),
+            (key().to_text(), "a secret key, and a public key is needed"),
+            (good.replace("ed25519", "rsa"), "algorithm"),
+            (good.replace(' ', "\n"), "more than one line"),
+            (good[..good.len() - 3].to_owned(), "64 hexadecimal digits"),
+            (
+                format!("{PUBLIC_WORD} {ALGORITHM}"),
+                "64 hexadecimal digits",
+            ),
+            // The point of order one.
+            (
+                format!("{PUBLIC_WORD} {ALGORITHM} 01{}", "00".repeat(31)),
+                "not an Ed25519",
+            ),
+            (
+                format!("{PUBLIC_WORD} {ALGORITHM} 02{}", "00".repeat(31)),
+                "not an Ed25519",
+            ),
+        ] {
+            let error = PublicKey::parse(&text).unwrap_err();
+            assert!(error.contains(expected), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_key_is_never_shown() {
+        let text = key().to_text();
+        let digits = text.split_whitespace().nth(2).unwrap();
+        assert!(!format!("{:?}", key()).contains(digits));
+        let error = SecretKey::parse(&format!("{SECRET_WORD} rsa {digits}")).unwrap_err();
+        assert!(!error.contains(digits), "{error}");
+    }
+}

@@ -1,0 +1,67 @@
+//! What the build host and the device share about compiled plugins.
+//!
+//! `zlayer-precompile` turns a WebAssembly component into machine code for one
+//! [`Target`], and the `zlayer` daemon maps that code and runs it. Both must agree
+//! on the engine's settings ([`engine_config`]), on the file's layout ([`seal`]
+//! writes it, [`VerifiedArtifact::verify`] reads it) and on whose code may run
+//! ([`TrustStore`]). This crate is that agreement. It holds no compiler and no
+//! runtime.
+//!
+//! # The file
+//!
+//! A `.cwasm` is the engine's own artifact with a trailer behind it. Stock tools
+//! read the artifact and ignore the trailer.
+//!
+//! ```text
+//! [engine artifact, ELF][manifest, postcard][signature block: 0 or 96 bytes][footer: 24 bytes]
+//! ```
+//!
+//! The [`Manifest`] holds the artifact's length and SHA-256. The Ed25519 signature
+//! covers a fixed prefix, the footer and the manifest, and through the digest the
+//! artifact too. Every length is checked against the file before memory is taken
+//! for it.
+//!
+//! # Trust
+//!
+//! Precompiled code is native code, and the engine checks it only lightly when it
+//! loads it. So a loader must take nothing but a [`VerifiedArtifact`], which only
+//! [`VerifiedArtifact::verify`] can make. It keeps the descriptor that was
+//! checked: map that one, and never open the path again.
+//!
+//! # Example
+//!
+//! ```
+//! use zlayer_bundle::{Manifest, Profile, SecretKey, Target, Trailer, seal};
+//!
+//! # fn main() -> Result<(), zlayer_bundle::ArtifactError> {
+//! let key = SecretKey::from_seed([7; 32]);
+//! let manifest = Manifest::new("hello", "1.0.0", Target::Aarch64, Profile::Compact);
+//! let file = seal(b"machine code".to_vec(), manifest, Some(&key))?;
+//!
+//! let trailer = Trailer::from_bytes(&file)?;
+//! assert_eq!(trailer.manifest.name, "hello");
+//! assert!(trailer.signature.is_valid());
+//! # Ok(())
+//! # }
+//! ```
+
+mod artifact;
+mod engine;
+mod error;
+mod hex;
+mod keys;
+mod manifest;
+mod target;
+mod trailer;
+mod trust;
+
+pub use artifact::{VerifiedArtifact, check_digest, read_manifest};
+pub use engine::{
+    ENGINE_VERSION, Profile, UnknownProfile, UnsupportedProfile, WASM_FEATURES, engine_config,
+};
+pub use error::ArtifactError;
+pub use keys::{KeyError, KeyId, MAX_KEY_FILE, PublicKey, SecretKey};
+pub use manifest::{MANIFEST_FORMAT, MAX_MANIFEST, Manifest, Role};
+pub use target::{Target, UnknownTarget};
+pub use trailer::{SignatureState, Trailer, seal};
+pub use trust::{TrustStore, user_key_dir};

@@ -1,0 +1,279 @@
+//! What an artifact says about itself.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ArtifactError, ENGINE_VERSION, Profile, Target};
+
+/// The manifest format that this crate writes, and the only one that it reads.
+pub const MANIFEST_FORMAT: u16 = 1;
+
+/// The largest encoded manifest, in bytes. A plugin with a hundred imports takes about 5 KiB.
+pub const MAX_MANIFEST: usize = 64 << 10;
+
+/// The signed description of a compiled plugin.
+///
+/// Fields are encoded in this order, as postcard. A change of any field needs a new
+/// [`MANIFEST_FORMAT`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Always [`MANIFEST_FORMAT`]. It comes first so that another format is recognised.
+    pub format: u16,
+    /// The plugin's name.
+    pub name: String,
+    /// The plugin's own version, as its author wrote it.
+    pub version: String,
+    /// The processor that the code is for.
+    pub target: Target,
+    /// The exact engine release that compiled it.
+    pub engine_version: String,
+    /// The engine settings that it was compiled with.
+    pub profile: Profile,
+    /// Processor features beyond the target's baseline that the code uses, by the
+    /// compiler's names. The engine checks them against the device when it loads the code.
+    pub cpu_flags: Vec<String>,
+    /// Length of the engine's artifact, in bytes.
+    pub artifact_len: u64,
+    /// SHA-256 of the engine's artifact.
+    pub sha256: [u8; 32],
+    /// What the plugin can do, from its exports.
+    pub roles: Vec<Role>,
+    /// The names of everything that it imports, sorted.
+    pub imports: Vec<String>,
+    /// What its linear memories start with, in bytes, together.
+    pub memory_initial: u64,
+    /// What its linear memories can grow to, in bytes, together. `None` when it sets no bound.
+    pub memory_max: Option<u64>,
+}
+
+impl Manifest {
+    /// A manifest for code compiled by this engine release. The caller fills in the rest;
+    /// [`seal`](crate::seal) sets length and digest.
+    pub fn new(name: &str, version: &str, target: Target, profile: Profile) -> Manifest {
+        Manifest {
+            format: MANIFEST_FORMAT,
+            name: name.to_owned(),
+            version: version.to_owned(),
+            target,
+            engine_version: ENGINE_VERSION.to_owned(),
+            profile,
+            cpu_flags: Vec::new(),
+            artifact_len: 0,
+            sha256: [0; 32],
+            roles: Vec::new(),
+            imports: Vec::new(),
+            memory_initial: 0,
+            memory_max: None,
+        }
+    }
+
+    /// The manifest as it stands in a file.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, ArtifactError> {
+        self.check_text()?;
+        let bytes = postcard::to_allocvec(self)
+            .map_err(|error| ArtifactError::Manifest(format!("cannot be encoded: {error}")))?;
+        if bytes.len() > MAX_MANIFEST {
+            return Err(ArtifactError::Manifest(format!(
+                "takes {} bytes and the limit is {MAX_MANIFEST}: the plugin has too many imports",
+                bytes.len()
+            )));
+        }
+        Ok(bytes)
+    }
+
+    /// Reads a manifest that fills all of `bytes`.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Manifest, ArtifactError> {
+        let unreadable = |error| ArtifactError::Manifest(format!("cannot be decoded: {error}"));
+        let (format, _) = postcard::take_from_bytes::<u16>(bytes).map_err(unreadable)?;
+        if format != MANIFEST_FORMAT {
+            return Err(ArtifactError::UnknownFormat {
+                found: format,
+                known: MANIFEST_FORMAT,
+            });
+        }
+        let (manifest, rest) = postcard::take_from_bytes::<Manifest>(bytes).map_err(unreadable)?;
+        if !rest.is_empty() {
+            return Err(ArtifactError::Manifest(format!(
+                "has {} bytes too many",
+                rest.len()
+            )));
+        }
+        manifest.check_text()?;
+        Ok(manifest)
+    }
+
+    /// Manifests are shown on terminals and in logs, unverified ones too, so no text in
+    /// them may steer a terminal or forge a line.
+    fn check_text(&self) -> Result<(), ArtifactError> {
+        let texts = [&self.name, &self.version, &self.engine_version]
+            .into_iter()
+            .chain(&self.cpu_flags)
+            .chain(&self.imports);
+        for text in texts {
+            if text.chars().any(char::is_control) {
+                return Err(ArtifactError::Manifest(format!(
+                    "holds a control character in {:?}",
+                    text.chars().take(80).collect::<String>()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Something that a plugin can do for the host, shown by an interface that it exports.
+/// One plugin may have several.
+///
+/// The order of the variants is part of the artifact format: new ones go to the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Answers requests, whole bodies at a time.
+    Handler,
+    /// Answers requests through `wasi:http`, streaming.
+    HttpHandler,
+    /// Changes headers and bodies of requests and responses.
+    Transformer,
+    /// Says who a client is.
+    Authenticator,
+    /// Says whether a client may go on.
+    RateLimiter,
+    /// Sees every request before the handler and every response after it.
+    Middleware,
+    /// Says where a request goes.
+    Router,
+    /// Says what may be cached and for how long.
+    Cache,
+    /// Speaks with a client over a WebSocket.
+    #[serde(rename = "websocket")]
+    WebSocket,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Role; 9] = [
+        Role::Handler,
+        Role::HttpHandler,
+        Role::Transformer,
+        Role::Authenticator,
+        Role::RateLimiter,
+        Role::Middleware,
+        Role::Router,
+        Role::Cache,
+        Role::WebSocket,
+    ];
+
+    /// The name that is shown to people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Handler => "handler",
+            Role::HttpHandler => "http-handler",
+            Role::Transformer => "transformer",
+            Role::Authenticator => "authenticator",
+            Role::RateLimiter => "rate-limiter",
+            Role::Middleware => "middleware",
+            Role::Router => "router",
+            Role::Cache => "cache",
+            Role::WebSocket => "websocket",
+        }
+    }
+
+    /// The exported interface that gives the role, without its version.
+    pub fn interface(self) -> &'static str {
+        match self {
+            Role::Handler => "zlayer:plugin/handler",
+            Role::HttpHandler => "wasi:http/incoming-handler",
+            Role::Transformer => "zlayer:plugin/transformer",
+            Role::Authenticator => "zlayer:plugin/authenticator",
+            Role::RateLimiter => "zlayer:plugin/rate-limiter",
+            Role::Middleware => "zlayer:plugin/middleware",
+            Role::Router => "zlayer:plugin/router",
+            Role::Cache => "zlayer:plugin/caching",
+            Role::WebSocket => "zlayer:plugin/websocket",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            roles: Role::ALL.to_vec(),
+            imports: vec!["wasi:io/error@0.2.6".to_owned()],
+            memory_max: Some(1 << 30),
+            ..Manifest::new("hello", "1.2.3", Target::Aarch64, Profile::Compact)
+        }
+    }
+
+    #[test]
+    fn encoding_goes_both_ways() {
+        assert_eq!(
+            Manifest::decode(&manifest().encode().unwrap()).unwrap(),
+            manifest()
+        );
+    }
+
+    #[test]
+    fn bytes_behind_the_manifest_are_refused() {
+        let mut bytes = manifest().encode().unwrap();
+        bytes.push(0);
+        let error = Manifest::decode(&bytes).unwrap_err();
+        assert!(matches!(error, ArtifactError::Manifest(_)), "{error}");
+    }
+
+    #[test]
+    fn another_format_is_recognised() {
+        let bytes = Manifest {
+            format: 2,
+            ..manifest()
+        }
+        .encode()
+        .unwrap();
+        let error = Manifest::decode(&bytes).unwrap_err();
+        assert!(
+            matches!(error, ArtifactError::UnknownFormat { found: 2, .. }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn control_characters_are_refused_on_both_sides() {
+        let bad = Manifest {
+            name: "a\x1b[2Jb".to_owned(),
+            ..manifest()
+        };
+        assert!(bad.encode().is_err());
+        let bytes = postcard::to_allocvec(&bad).unwrap();
+        let error = Manifest::decode(&bytes).unwrap_err().to_string();
+        assert!(
+            error.contains("control character") && !error.contains('\x1b'),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_manifest_over_the_limit_is_not_written() {
+        let bad = Manifest {
+            imports: vec!["x".repeat(100); 700],
+            ..manifest()
+        };
+        assert!(bad.encode().unwrap_err().to_string().contains("65536"));
+    }
+
+    #[test]
+    fn json_names_of_roles_are_the_shown_ones() {
+        for role in Role::ALL {
+            assert_eq!(serde_json::to_string(&role).unwrap(), format!("\"{role}\""));
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The server's side of HTTP/1.1, as pure functions over bytes.
+//!
+//! What it is: a strict parser for request heads, a decoder for request bodies, and an encoder for
+//! responses (RFC 9110, RFC 9112). Splitting a head into its parts is done by [`httparse`]; this
+//! crate adds the rules that httparse leaves to its user, and the limits.
+//!
+//! What it is not: it does no I/O, starts no timer, keeps no connection, compresses nothing and
+//! decodes no percent signs. It knows nothing of WebAssembly. It is no client.
+//!
+//! # How data flows
+//!
+//! The caller owns one buffer per connection and fills it from a socket. [`RequestHead::parse`]
+//! borrows a head from it, or asks for more bytes, or refuses. The caller copies what it needs,
+//! drops the bytes of the head from its buffer, and hands what follows to a [`BodyDecoder`], which
+//! returns slices of that buffer. What is left when the body ends is the next request.
+//! [`ResponseHead::encode`], [`encode_chunk`] and [`encode_last_chunk`] append to a buffer that the
+//! caller writes out.
+//!
+//! Nothing is allocated by what a client sends, but for trailer fields, and those are bounded by
+//! [`Limits`]. The length of a body is not: the caller compares [`BodyLength::Fixed`], and counts
+//! chunked data, against a limit of its own.
+//!
+//! # Strict
+//!
+//! Where the RFCs let a server choose between repairing a request and refusing it, this one
+//! refuses. Two readers who repair a message differently are what request smuggling lives on. The
+//! section behind each check stands beside it. After a [`RequestError`] or a [`BodyError`] nobody
+//! knows where the next request starts: answer, and close.
+//!
+//! # Example
+//!
+//! ```
+//! use zlayer_http1::*;
+//!
+//! let limits = Limits::default();
+//! let mut buffer = b"POST /greet?loud HTTP/1.1\r\nHost: device.local\r\n\
+//!     Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n".to_vec();
+//!
+//! // A real server reads from its socket and tries again where this one would give up.
+//! let mut slots = HeaderSlots::new();
+//! let (head, length) = RequestHead::parse(&buffer, &mut slots, &limits)?.ok_or("incomplete")?;
+//! assert_eq!((head.method, head.path(), head.query()), ("POST", "/greet", Some("loud")));
+//! assert_eq!(head.authority(), Some("device.local"));
+//! let (version, keep_alive) = (head.version, head.keep_alive);
+//! let mut decoder = BodyDecoder::new(head.body, &limits);
+//! buffer.drain(..length);
+//!
+//! let mut body = Vec::new();
+//! while let Decoded::Data { consumed, data } = decoder.decode(&buffer)? {
+//!     body.extend_from_slice(data);
+//!     buffer.drain(..consumed);
+//! }
+//! assert_eq!(body, b"hello");
+//!
+//! let mut out = Vec::new();
+//! ResponseHead {
+//!     version,
+//!     status: 200,
+//!     headers: &[("content-type", b"text/plain")],
+//!     length: ResponseLength::Fixed(body.len() as u64),
+//!     keep_alive,
+//!     date: None,
+//! }
+//! .encode(&mut out)?;
+//! out.extend_from_slice(&body);
+//! assert_eq!(out, b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nhello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod body;
+mod chunks;
+mod error;
+mod framing;
+mod headers;
+mod limits;
+mod request;
+mod response;
+mod status;
+mod target;
+mod trailers;
+
+pub use body::{BodyDecoder, Decoded};
+pub use chunks::{encode_chunk, encode_last_chunk};
+pub use error::{BodyError, HeaderError, RequestError};
+pub use headers::{is_valid_header_name, is_valid_header_value};
+/// One header field, as [`RequestHead::headers`] holds it.
+pub use httparse::Header;
+pub use limits::{Limits, MAX_EMPTY_LINES, MAX_HEADERS, MAX_METHOD_BYTES};
+pub use request::{BodyLength, HeaderSlots, RequestHead, Version};
+pub use response::{CONTINUE, ResponseHead, ResponseLength};
+pub use status::{forbids_body, reason_phrase};

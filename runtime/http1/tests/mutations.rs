@@ -1,0 +1,163 @@
+//! Fuzzing for every day: seeded mutations of a small corpus, the same on every run.
+//!
+//! The targets in `fuzz/` check the same rules for as long as one likes.
+
+mod properties;
+
+use properties::{LIMITS, check_body, check_head};
+use zlayer_http1::{BodyLength, Limits};
+
+/// Together with [`BODY_ROUNDS`], a few seconds without optimisation.
+const HEAD_ROUNDS: u32 = 100_000;
+const BODY_ROUNDS: u32 = 100_000;
+
+const HEADS: [&[u8]; 10] = [
+    b"GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"\r\nGET /a/b?c=d HTTP/1.1\r\nHost: example.com:80\r\nAccept: */*\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n0123456789",
+    b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n",
+    b"GET / HTTP/1.0\r\nConnection: keep-alive, x\r\n\r\n",
+    b"GET http://[::1]:80/p?q HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+    b"OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n",
+    b"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: h\r\na:\r\nb:\r\nc:\r\nd:\r\ne:\r\nf:\r\ng:\r\nh:\r\ni:\r\nj:\r\n\r\n",
+];
+
+const BODIES: [&[u8]; 7] = [
+    b"0\r\n\r\n",
+    b"3\r\nabc\r\n0\r\n\r\n",
+    b"3;a=\"b\"\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\n\r\nGET",
+    b"1\r\nx\r\n0\r\nX-Sum: 1 \r\nHost: h\r\nb:\r\n\r\n",
+    b"2 ;x\r\n\r\n\r\n1;y\r\nz\r\n0;z\r\n\r\n",
+    b"00000000000000000001\r\nx\r\n000\r\n\r\n",
+    b"ffffffffffffffff\r\nabc",
+];
+
+/// What malformed messages are made of.
+const TOKENS: [&[u8]; 24] = [
+    b"\r",
+    b"\n",
+    b"\r\n",
+    b"\r\n\r\n",
+    b" ",
+    b"\t",
+    b"\0",
+    b":",
+    b",",
+    b";",
+    b"#",
+    b"?",
+    b"@",
+    b"\xff",
+    b"0",
+    b"f",
+    b"-",
+    b"http://",
+    b"HTTP/1.0",
+    b"Host: h\r\n",
+    b"Content-Length: 3\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Connection: close\r\n",
+    b"Expect: 100-continue\r\n",
+];
+
+/// Xorshift64: random enough to mutate with, and the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound.max(1) as u64) as usize
+    }
+
+    fn pick<'a>(&mut self, from: &[&'a [u8]]) -> &'a [u8] {
+        from[self.below(from.len())]
+    }
+}
+
+/// One to four small changes to a member of the corpus.
+fn mutate(random: &mut Random, corpus: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = random.pick(corpus).to_vec();
+    for _ in 0..=random.below(4) {
+        let at = random.below(bytes.len() + 1);
+        let end = (at + random.below(8)).min(bytes.len());
+        match random.below(7) {
+            0 => drop(bytes.drain(at..end)),
+            1 => drop(bytes.splice(at..at, random.pick(&TOKENS).iter().copied())),
+            2 => drop(bytes.splice(at..end, random.pick(&TOKENS).iter().copied())),
+            3 => bytes
+                .iter_mut()
+                .skip(at)
+                .take(1)
+                .for_each(|byte| *byte ^= 1 << (random.next() % 8)),
+            4 => bytes
+                .iter_mut()
+                .skip(at)
+                .take(1)
+                .for_each(|byte| *byte = random.next() as u8),
+            5 => {
+                let copy = bytes[at..end].to_vec();
+                bytes.splice(at..at, copy);
+            }
+            _ => {
+                let other = random.pick(corpus);
+                bytes.truncate(at);
+                bytes.extend_from_slice(&other[random.below(other.len())..]);
+            }
+        }
+    }
+    bytes
+}
+
+#[test]
+fn mutated_heads_keep_the_rules() {
+    let mut random = Random(0x5eed_0001);
+    let mut accepted = 0;
+    for round in 0..HEAD_ROUNDS {
+        let input = mutate(&mut random, &HEADS);
+        let limits = if round % 2 == 0 {
+            Limits::default()
+        } else {
+            LIMITS
+        };
+        accepted += u32::from(check_head(&input, &limits));
+    }
+    // Mutations that never, or always, pass would test one side only.
+    let share = accepted * 100 / HEAD_ROUNDS;
+    assert!(
+        (10..90).contains(&share),
+        "{share}% of the heads were accepted"
+    );
+}
+
+#[test]
+fn mutated_bodies_keep_the_rules() {
+    let mut random = Random(0x5eed_0002);
+    let mut ended = 0;
+    for round in 0..BODY_ROUNDS {
+        let input = mutate(&mut random, &BODIES);
+        let length = match round % 16 {
+            0 => BodyLength::Empty,
+            1 => BodyLength::Fixed(random.next() % 40),
+            _ => BodyLength::Chunked,
+        };
+        let limits = if round % 2 == 0 {
+            Limits::default()
+        } else {
+            LIMITS
+        };
+        ended += u32::from(check_body(&input, length, random.below(9), &limits));
+    }
+    let share = ended * 100 / BODY_ROUNDS;
+    assert!(
+        (10..90).contains(&share),
+        "{share}% of the bodies ended well"
+    );
+}

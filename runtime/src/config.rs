@@ -1,0 +1,227 @@
+//! What the daemon runs with: checked once, read everywhere.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use zlayer_bundle::Profile;
+
+/// Everything that `zlayer run` was told.
+#[derive(Debug)]
+pub struct Config {
+    /// The artifact to serve.
+    pub artifact: PathBuf,
+    /// Address to listen on.
+    pub bind: IpAddr,
+    /// Port to listen on; 0 lets the system choose.
+    pub port: u16,
+    /// Threads that run the executor, at least 1.
+    pub threads: usize,
+    /// Folder for the key-value store and the daemon's own copy of the artifact. `None`: a
+    /// temporary folder that goes with the process.
+    pub data_dir: Option<PathBuf>,
+    /// Folders whose `*.pub` files are trusted to sign plugins.
+    pub key_dirs: Vec<PathBuf>,
+    /// Load artifacts that nobody signed.
+    pub allow_unsigned: bool,
+    /// The engine settings of this device; an artifact of another profile is refused.
+    pub profile: Profile,
+    /// The plugin's configuration.
+    pub config: BTreeMap<String, String>,
+    /// The plugin's secrets.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Sizes and counts.
+    pub limits: Limits,
+    /// Durations.
+    pub timeouts: Timeouts,
+}
+
+/// A value that no log, error or dump may show: it has no `Display`, and its `Debug` is masked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Sizes and counts that bound what strangers and plugins can use.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes that plugins, bodies, connections and the store may take together (default 64 MiB).
+    pub memory: usize,
+    /// Open client connections; at the limit new ones wait in the kernel's backlog (default 256).
+    pub connections: usize,
+    /// Instances of a plugin that run at the same time; further requests queue (default 32).
+    pub instances: usize,
+    /// Requests that one instance of a `wasi:http` handler serves before it is replaced
+    /// (default 1: a fresh instance each).
+    pub reuse: u32,
+    /// Bytes of a request or response body that a typed plugin takes whole (default 1 MiB).
+    /// A `wasi:http` handler streams and has no such bound.
+    pub body: usize,
+    /// Bytes of a response head, as sent (default 64 KiB).
+    pub response_head: usize,
+    /// Request heads, chunk lines and trailers.
+    pub http: zlayer_http1::Limits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            memory: 64 << 20,
+            connections: 256,
+            instances: 32,
+            reuse: 1,
+            body: 1 << 20,
+            response_head: 64 << 10,
+            http: zlayer_http1::Limits::default(),
+        }
+    }
+}
+
+/// The smallest `--memory-max` that leaves room for a plugin beside the store.
+pub const MEMORY_MIN: usize = 8 << 20;
+
+/// How long each phase of an exchange may take. Each is counted from the phase's start or, where
+/// it says so, from the last progress.
+#[derive(Debug, Clone)]
+pub struct Timeouts {
+    /// A kept-alive connection may stay silent this long (default 60 s).
+    pub idle: Duration,
+    /// From a request's first byte to the end of its head (default 10 s).
+    pub head: Duration,
+    /// From the end of the head to the start of the answer (default 30 s). A typed plugin's
+    /// whole call falls in it.
+    pub request: Duration,
+    /// Since the last byte of a body moved in either direction (default 30 s).
+    pub stall: Duration,
+    /// How long running requests get when the daemon was told to stop (default 10 s), and
+    /// then each plugin's `shutdown`, together.
+    pub drain: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            idle: Duration::from_secs(60),
+            head: Duration::from_secs(10),
+            request: Duration::from_secs(30),
+            stall: Duration::from_secs(30),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Reads a size such as `67108864`, `512Ki`, `64Mi`, `64MiB`, `64M` or `1G`. Units are powers of 1024: memory is.
+pub fn parse_size(text: &str) -> Result<usize, String> {
+    let wrong = || format!("'{text}' is not a size; write it like 67108864, 512Ki or 64Mi");
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match &text[digits.len()..] {
+        "" | "B" => 0,
+        "K" | "k" | "Ki" | "KiB" | "KB" => 10,
+        "M" | "Mi" | "MiB" | "MB" => 20,
+        "G" | "Gi" | "GiB" | "GB" => 30,
+        _ => return Err(wrong()),
+    };
+    if !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let count: usize = digits.parse().map_err(|_| wrong())?;
+    count
+        .checked_mul(1 << unit)
+        .ok_or_else(|| format!("'{text}' is more than this machine can address"))
+}
+
+/// Reads a duration such as `30`, `30s`, `500ms` or `2m`; without a unit it is seconds.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("'{text}' is not a duration; write it like 30s, 500ms or 2m");
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let count: u64 = digits.parse().map_err(|_| wrong())?;
+    let duration = match &text[digits.len()..] {
+        "" | "s" => Duration::from_secs(count),
+        "ms" => Duration::from_millis(count),
+        "m" => Duration::from_secs(count.checked_mul(60).ok_or_else(wrong)?),
+        _ => return Err(wrong()),
+    };
+    if duration.is_zero() || duration > Duration::from_secs(86_400) {
+        return Err(format!(
+            "'{text}' is out of range; at least 1ms, at most 24 hours"
+        ));
+    }
+    Ok(duration)
+}
+
+/// Splits `KEY=VALUE`; the key may not be empty, the value may hold more `=`.
+pub fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        // The text is not repeated: it may hold a secret.
+        _ => Err("wants KEY=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_and_without_unit() {
+        for (text, bytes) in [
+            ("1", 1),
+            ("512Ki", 512 << 10),
+            ("64Mi", 64 << 20),
+            ("64MiB", 64 << 20),
+            ("1G", 1 << 30),
+        ] {
+            assert_eq!(parse_size(text).unwrap(), bytes, "{text}");
+        }
+        for text in [
+            "",
+            "Mi",
+            "1.5Mi",
+            "-1",
+            "64 Mi",
+            "64Ti",
+            "99999999999999999999",
+            "99999999999G",
+            "é",
+        ] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_read_with_and_without_unit() {
+        assert_eq!(parse_duration("2").unwrap(), Duration::from_secs(2));
+        assert_eq!(parse_duration("250ms").unwrap(), Duration::from_millis(250));
+        assert_eq!(parse_duration("2m").unwrap(), Duration::from_secs(120));
+        for text in [
+            "",
+            "s",
+            "0",
+            "0ms",
+            "1h",
+            "-1s",
+            "18446744073709551615m",
+            "2d",
+        ] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn pairs_keep_later_equal_signs_and_errors_keep_secrets() {
+        assert_eq!(
+            parse_pair("a=b=c").unwrap(),
+            ("a".to_owned(), "b=c".to_owned())
+        );
+        assert_eq!(parse_pair("a=").unwrap(), ("a".to_owned(), String::new()));
+        assert!(!parse_pair("hunter2").unwrap_err().contains("hunter2"));
+        assert!(parse_pair("=x").is_err());
+        assert_eq!(format!("{:?}", Secret("hunter2".to_owned())), "***");
+    }
+}

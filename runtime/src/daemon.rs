@@ -1,0 +1,293 @@
+//! The daemon's life: from flags to a served plugin, and down again.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_signal::{Signal, Signals};
+use futures_lite::StreamExt;
+use smol::channel::{Receiver, Sender, bounded};
+use smol::{Executor, Timer};
+use zlayer_bundle::{ArtifactError, Profile, Target, TrustStore, VerifiedArtifact};
+
+use crate::config::Config;
+use crate::data_dir::{DataDir, temporary_folder};
+use crate::error::{Error, Result};
+use crate::host::PluginHost;
+use crate::keyvalue::{self, KeyValue};
+use crate::memory::Budget;
+use crate::metrics::Metrics;
+use crate::plugin::{Plugin, new_engine};
+use crate::server::{Server, stopped};
+
+/// The tool that turns a `.wasm` into what the daemon can run.
+pub const PRECOMPILE: &str = "zlayer-precompile";
+
+static EXECUTOR: Executor<'static> = Executor::new();
+
+/// Serves the plugin that `config` names until a signal ends it.
+pub fn run(config: Config) -> Result<()> {
+    let listener = Server::bind(SocketAddr::new(config.bind, config.port))?;
+    let data = DataDir::open(config.data_dir.as_deref())?;
+    let served = serve(config, listener, &data);
+    data.close();
+    served
+}
+
+fn serve(config: Config, listener: std::net::TcpListener, data: &DataDir) -> Result<()> {
+    let artifact = verify(&config, data)?;
+    let budget = Budget::new(config.limits.memory);
+    let Some(_store_share) = budget.reserve(keyvalue::MEMORY_SHARE) else {
+        return Err(Error::Usage(format!(
+            "--memory-max must be larger than the store's share, {} KiB",
+            keyvalue::MEMORY_SHARE >> 10
+        )));
+    };
+    let store = KeyValue::open(&data.store())
+        .map_err(|error| Error::device("cannot start the key-value store's thread", error))?;
+    let engine = new_engine(artifact.manifest().target, config.profile, &config.limits)?;
+    let metrics = Arc::new(Metrics::default());
+    let name = artifact.manifest().name.clone();
+    let host = PluginHost::new(
+        name,
+        config.config,
+        config.secrets,
+        Arc::clone(&metrics),
+        store.clone(),
+    );
+    let plugin = Arc::new(Plugin::load(
+        &engine,
+        &artifact,
+        host,
+        &config.limits,
+        &budget,
+    )?);
+    let (stopping, stop) = bounded(1);
+    let drain = config.timeouts.drain;
+    let server = Server::new(
+        listener,
+        Arc::clone(&plugin),
+        config.limits,
+        config.timeouts,
+        &EXECUTOR,
+        stop.clone(),
+    )?;
+
+    let roles: Vec<_> = artifact
+        .manifest()
+        .roles
+        .iter()
+        .map(|role| role.name())
+        .collect();
+    println!(
+        "zlayer: serving {} ({}) on http://{}",
+        plugin.name(),
+        roles.join(", "),
+        server.address()
+    );
+    if data.is_temporary() {
+        log::info!(
+            "no --data-dir: what the plugin stores is kept in {} and goes with this process",
+            data.path().display()
+        );
+    }
+
+    listen_to_signals(stopping, metrics)?;
+    for _ in 1..config.threads {
+        let stop = stop.clone();
+        // Detached: the process ends with its main thread.
+        std::thread::Builder::new()
+            .name("worker".to_owned())
+            .spawn(move || smol::block_on(EXECUTOR.run(workers_end(stop))))
+            .map_err(|error| Error::device("cannot start a worker thread", error))?;
+    }
+    let warming = Arc::clone(&plugin);
+    EXECUTOR
+        .spawn(async move { crate::reactor::enter(warming.warm_up()).await })
+        .detach();
+    smol::block_on(EXECUTOR.run(async {
+        server.run(budget).await;
+        let shutting_down = crate::reactor::enter(plugin.shut_down());
+        let late = async {
+            Timer::after(drain).await;
+            log::warn!(
+                "plugin {}: shutdown did not end within {drain:?}",
+                plugin.name()
+            );
+        };
+        futures_lite::future::or(shutting_down, late).await;
+    }));
+    store.close();
+    log::info!("stopped");
+    Ok(())
+}
+
+/// Workers outlive the stop signal: running requests still need them. The process ends them.
+async fn workers_end(stop: Receiver<()>) {
+    stopped(&stop).await;
+    std::future::pending::<()>().await;
+}
+
+/// Takes the artifact in and checks it: its own copy is opened once, verified and later mapped
+/// through that one descriptor.
+fn verify(config: &Config, data: &DataDir) -> Result<VerifiedArtifact> {
+    let path = &config.artifact;
+    let refused = |source: ArtifactError| Error::Artifact {
+        path: path.clone(),
+        source,
+    };
+    let Some(target) = Target::host() else {
+        return Err(Error::Usage(
+            "this build of zlayer is for a processor that no artifact is made for".to_owned(),
+        ));
+    };
+    let source = open(path)?;
+    let source = if is_wasm(&source)
+        .map_err(|error| Error::device(format!("cannot read {}", path.display()), error))?
+    {
+        compile(path, target, config.profile)?
+    } else {
+        source
+    };
+    let (manifest, _) = zlayer_bundle::read_manifest(&source).map_err(refused)?;
+    let copy = data.adopt(source, &manifest.sha256)?;
+    let mut trust = TrustStore::empty();
+    for folder in &config.key_dirs {
+        trust
+            .load_dir(folder)
+            .map_err(|error| Error::Usage(error.to_string()))?;
+    }
+    trust.allow_unsigned(config.allow_unsigned);
+    let artifact =
+        VerifiedArtifact::verify(copy, &trust, target, config.profile).map_err(refused)?;
+    match artifact.signer() {
+        Some(key) => log::debug!("{}: signed by {}", path.display(), key.id()),
+        None => log::warn!(
+            "{}: NOBODY SIGNED THIS PLUGIN; it runs native code because of --allow-unsigned",
+            path.display()
+        ),
+    }
+    Ok(artifact)
+}
+
+fn open(path: &Path) -> Result<File> {
+    let opened = File::open(path).and_then(|file| {
+        let kind = file.metadata()?.file_type();
+        if kind.is_file() {
+            Ok(file)
+        } else if kind.is_dir() {
+            Err(std::io::ErrorKind::IsADirectory.into())
+        } else {
+            Err(std::io::Error::other("not a regular file"))
+        }
+    });
+    opened.map_err(|error| Error::device(format!("cannot open {}", path.display()), error))
+}
+
+fn is_wasm(file: &File) -> std::io::Result<bool> {
+    let mut magic = [0; 4];
+    let count = std::os::unix::fs::FileExt::read_at(file, &mut magic, 0)?;
+    Ok(&magic[..count] == b"\0asm")
+}
+
+/// Has a `.wasm` compiled by the host tool, if this machine has it, and opens the result.
+fn compile(path: &Path, target: Target, profile: Profile) -> Result<File> {
+    let folder = temporary_folder()
+        .map_err(|error| Error::device("cannot make a folder for the compiled plugin", error))?;
+    let compiled = || {
+        let mut command = precompile_command();
+        command
+            .arg("build")
+            .arg(path)
+            .args(["--target", target.name(), "--profile", profile.name(), "-o"])
+            .arg(&folder);
+        // Standard output is for what this daemon has to say.
+        command.stdout(std::io::stderr());
+        let status = command
+            .status()
+            .map_err(|error| without_compiler(path, error))?;
+        if !status.success() {
+            return Err(Error::Forwarded(exit_code(status)));
+        }
+        let made = std::fs::read_dir(&folder).and_then(|mut entries| entries.next().transpose());
+        match made {
+            Ok(Some(entry)) => open(&entry.path()),
+            Ok(None) => Err(Error::device(
+                format!("{PRECOMPILE} made nothing of {}", path.display()),
+                std::io::ErrorKind::NotFound.into(),
+            )),
+            Err(error) => Err(Error::device(
+                format!("cannot read {}", folder.display()),
+                error,
+            )),
+        }
+    };
+    let result = compiled();
+    if let Err(error) = std::fs::remove_dir_all(&folder) {
+        log::warn!("cannot remove {}: {error}", folder.display());
+    }
+    result
+}
+
+/// The host tool: beside this program, else wherever PATH has it.
+pub fn precompile_command() -> Command {
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|program| Some(program.parent()?.join(PRECOMPILE)));
+    let found: PathBuf = beside
+        .filter(|path| path.is_file())
+        .unwrap_or_else(|| PRECOMPILE.into());
+    Command::new(found)
+}
+
+/// What to tell someone whose machine has no compiler.
+pub fn without_compiler(path: &Path, error: std::io::Error) -> Error {
+    let target = Target::host().map_or("TARGET", Target::name);
+    Error::device(
+        format!(
+            "{} is WebAssembly, which a device cannot compile, and {PRECOMPILE} is neither beside this program nor on PATH; \
+             on the build host run: {PRECOMPILE} build {} --target {target}",
+            path.display(),
+            path.display()
+        ),
+        error,
+    )
+}
+
+/// A child's exit code, or 128 and the signal that ended it.
+pub fn exit_code(status: std::process::ExitStatus) -> u8 {
+    use std::os::unix::process::ExitStatusExt;
+    let code = status
+        .code()
+        .or_else(|| Some(128 + status.signal()?))
+        .unwrap_or(1);
+    u8::try_from(code).unwrap_or(1)
+}
+
+/// SIGTERM and SIGINT drain, a second one ends at once; SIGUSR1 prints the metrics.
+fn listen_to_signals(stopping: Sender<()>, metrics: Arc<Metrics>) -> Result<()> {
+    let signals = Signals::new([Signal::Term, Signal::Int, Signal::Usr1]);
+    let mut signals = signals.map_err(|error| Error::device("cannot listen to signals", error))?;
+    EXECUTOR
+        .spawn(async move {
+            while let Some(signal) = signals.next().await {
+                match signal {
+                    Ok(Signal::Usr1) => eprint!("{}", metrics.render()),
+                    Ok(_) if stopping.is_closed() => std::process::exit(130),
+                    Ok(signal) => {
+                        log::info!("{signal:?}: no new requests, those running may finish");
+                        stopping.close();
+                    }
+                    Err(error) => {
+                        log::error!("signals: {error}");
+                        Timer::after(Duration::from_secs(1)).await;
+                    }
+                }
+            }
+        })
+        .detach();
+    Ok(())
+}

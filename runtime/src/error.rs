@@ -1,0 +1,91 @@
+//! What can go wrong before and beside serving, and whose fault it is.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use zlayer_bundle::ArtifactError;
+
+/// Exit code for trouble with the device: ports, folders, memory, threads.
+pub const EXIT_DEVICE: u8 = 1;
+/// Exit code for flags that cannot be understood.
+pub const EXIT_USAGE: u8 = 2;
+/// Exit code for a plugin that is well signed but cannot be run here.
+pub const EXIT_PLUGIN: u8 = 3;
+
+/// Why the daemon did not start, or stopped.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// A flag or its value is wrong.
+    Usage(String),
+    /// The artifact was refused before a byte of it was mapped.
+    Artifact {
+        /// The file as it was named.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ArtifactError,
+    },
+    /// The plugin is authentic but cannot be linked or loaded here.
+    Plugin {
+        /// The plugin's name.
+        name: String,
+        /// The engine's words.
+        reason: String,
+    },
+    /// The device refused something: a port, a folder, a file.
+    Device {
+        /// What was tried, with the name of the thing, and what would mend it.
+        what: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The tool that a `.wasm` was handed to ended with this code, after its own message.
+    Forwarded(u8),
+}
+
+/// The daemon's result.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A [`Error::Device`] in one call.
+    pub fn device(what: impl Into<String>, source: std::io::Error) -> Error {
+        Error::Device {
+            what: what.into(),
+            source,
+        }
+    }
+
+    /// The process's exit code: 1 device, 2 usage, 3 plugin, 10 and up the artifact's own
+    /// (see [`ArtifactError::exit_code`]).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Usage(_) => EXIT_USAGE,
+            Error::Artifact { source, .. } => source.exit_code(),
+            Error::Plugin { .. } => EXIT_PLUGIN,
+            Error::Device { .. } => EXIT_DEVICE,
+            Error::Forwarded(code) => *code,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Usage(message) => f.write_str(message),
+            Error::Artifact { path, source } => write!(f, "{}: {source}", path.display()),
+            Error::Plugin { name, reason } => write!(f, "plugin {name}: {reason}"),
+            Error::Device { what, source } => write!(f, "{what}: {source}"),
+            Error::Forwarded(code) => write!(f, "zlayer-precompile ended with code {code}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Artifact { source, .. } => Some(source),
+            Error::Device { source, .. } => Some(source),
+            Error::Usage(_) | Error::Plugin { .. } | Error::Forwarded(_) => None,
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Why a request got no answer from its plugin, and what the client is told.
+
+use std::fmt;
+
+use wasmtime::{Store, Trap};
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+
+use crate::host::HostState;
+
+/// The reason. The log gets all of it, the client a status and the request id.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The plugin trapped.
+    Trap(String),
+    /// The plugin trapped after it was refused memory.
+    OutOfMemory(String),
+    /// The plugin returned without an answer.
+    NoAnswer,
+    /// The plugin did not begin its answer in time.
+    Deadline,
+    /// The plugin said that it failed.
+    PluginError(String),
+    /// What the plugin answered is not valid HTTP.
+    BadAnswer(String),
+    /// No plugin wanted the request.
+    PassThrough,
+    /// The plugin's `init` failed.
+    InitFailed(String),
+    /// Memory or instances are used up at the moment.
+    Busy(String),
+    /// The request's body is longer than a typed plugin takes.
+    BodyTooLarge(usize),
+    /// The client's body broke off or is malformed.
+    BadBody(String),
+    /// The contract has no case for this method.
+    Method(String),
+}
+
+impl Failure {
+    /// Reads the reason out of an error that a call into an instance ended with.
+    pub fn from_call(error: wasmtime::Error, store: &Store<HostState>) -> Failure {
+        let reason = Failure::trap(error);
+        match (reason, store.data().limiter.refused()) {
+            (Failure::Trap(reason), Some(wanted)) => Failure::OutOfMemory(format!(
+                "it was refused {} KiB of memory, then: {reason}",
+                wanted >> 10
+            )),
+            (reason, _) => reason,
+        }
+    }
+
+    /// A trap, described by its root cause.
+    pub fn trap(error: wasmtime::Error) -> Failure {
+        match error.downcast_ref::<Trap>() {
+            Some(trap) => Failure::Trap(trap.to_string()),
+            None => Failure::Trap(format!("{error:#}")),
+        }
+    }
+
+    /// The error code that a `wasi:http` plugin answered with.
+    pub fn error_code(code: &ErrorCode) -> Failure {
+        Failure::PluginError(format!("{code:?}"))
+    }
+
+    /// The status for the client.
+    pub fn status(&self) -> u16 {
+        match self {
+            Failure::Trap(_) | Failure::OutOfMemory(_) | Failure::NoAnswer => 500,
+            Failure::Deadline => 504,
+            Failure::PluginError(_) | Failure::BadAnswer(_) => 502,
+            Failure::PassThrough => 404,
+            Failure::InitFailed(_) | Failure::Busy(_) => 503,
+            Failure::BodyTooLarge(_) => 413,
+            Failure::BadBody(_) => 400,
+            Failure::Method(_) => 501,
+        }
+    }
+
+    /// Whether the client, not the plugin or the device, is at fault.
+    pub fn is_clients(&self) -> bool {
+        (400..500).contains(&self.status()) || matches!(self, Failure::Method(_))
+    }
+
+    /// Seconds after which the client may try again, if that may help.
+    pub fn retry_after(&self) -> Option<&'static str> {
+        (self.status() == 503).then_some("1")
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Trap(reason) => write!(f, "trap: {reason}"),
+            Failure::OutOfMemory(reason) => write!(f, "out of memory: {reason}"),
+            Failure::NoAnswer => f.write_str("the plugin returned without an answer"),
+            Failure::Deadline => f.write_str("the plugin did not answer in time"),
+            Failure::PluginError(reason) => write!(f, "the plugin answered an error: {reason}"),
+            Failure::BadAnswer(reason) => {
+                write!(f, "the plugin's answer is not valid HTTP: {reason}")
+            }
+            Failure::PassThrough => f.write_str("no plugin handles this request"),
+            Failure::InitFailed(reason) => write!(f, "init failed: {reason}"),
+            Failure::Busy(reason) => write!(f, "busy: {reason}"),
+            Failure::BodyTooLarge(limit) => write!(f, "the body is longer than {limit} bytes"),
+            Failure::BadBody(reason) => write!(f, "the body cannot be read: {reason}"),
+            Failure::Method(method) => {
+                write!(f, "the method {method} is not known to typed plugins")
+            }
+        }
+    }
+}

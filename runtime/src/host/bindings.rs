@@ -1,0 +1,25 @@
+//! The contract's types and traits, generated from `wit/` so that they cannot drift from it.
+
+#![allow(missing_docs, reason = "generated; wit/ holds the documentation")]
+
+wasmtime::component::bindgen!({
+    path: "../wit",
+    inline: "
+        package zlayer:device;
+
+        /// What this host links and calls today.
+        world device {
+            import zlayer:plugin/config@0.1.0;
+            import zlayer:plugin/keyvalue@0.1.0;
+            import zlayer:plugin/logging@0.1.0;
+            import zlayer:plugin/secrets@0.1.0;
+            import zlayer:plugin/metrics@0.1.0;
+            export zlayer:plugin/handler@0.1.0;
+        }
+    ",
+    imports: {
+        // These wait for the store to open; the rest answers at once.
+        "zlayer:plugin/keyvalue@0.1.0": async,
+    },
+    exports: { default: async },
+});

@@ -1,0 +1,66 @@
+//! `wasi:clocks/monotonic-clock` on async-io's timers.
+//!
+//! wasmtime-wasi's own needs a tokio runtime whose driver runs; with this one a sleeping plugin
+//! costs no thread.
+
+use std::time::{Duration, Instant};
+
+use smol::Timer;
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
+use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
+
+use super::{Host, HostState};
+
+pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    monotonic_clock::add_to_linker::<HostState, Host>(linker, |state| state)
+}
+
+impl monotonic_clock::Host for HostState {
+    fn now(&mut self) -> wasmtime::Result<monotonic_clock::Instant> {
+        let since = Instant::now().duration_since(*EPOCH);
+        Ok(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn resolution(&mut self) -> wasmtime::Result<monotonic_clock::Duration> {
+        Ok(1)
+    }
+
+    fn subscribe_instant(
+        &mut self,
+        when: monotonic_clock::Instant,
+    ) -> wasmtime::Result<Resource<DynPollable>> {
+        let now = monotonic_clock::Host::now(self)?;
+        self.subscribe_duration(when.saturating_sub(now))
+    }
+
+    fn subscribe_duration(
+        &mut self,
+        after: monotonic_clock::Duration,
+    ) -> wasmtime::Result<Resource<DynPollable>> {
+        // None is a time that never comes.
+        let at = Instant::now().checked_add(Duration::from_nanos(after));
+        let alarm = self.table.push(Alarm { at })?;
+        subscribe(&mut self.table, alarm)
+    }
+}
+
+/// Where the plugin's monotonic clock starts: it tells nothing about the device's uptime.
+static EPOCH: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+
+struct Alarm {
+    at: Option<Instant>,
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Alarm {
+    async fn ready(&mut self) {
+        match self.at {
+            Some(at) if at <= Instant::now() => {}
+            Some(at) => {
+                Timer::at(at).await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+}

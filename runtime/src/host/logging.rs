@@ -1,0 +1,207 @@
+//! `zlayer:plugin/logging`: records with plugin, request id and fields, at the plugin's own level.
+
+use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use log::LevelFilter;
+
+use super::HostState;
+use super::bindings::zlayer::plugin::common::KeyValue;
+use super::bindings::zlayer::plugin::logging::{Host, Level};
+
+/// Records a second that a plugin may write in the long run.
+const RECORDS_PER_SECOND: u32 = 200;
+/// Records that it may write at once.
+const RECORDS_BURST: u32 = 1000;
+/// Bytes of one record; the rest is cut off.
+const RECORD_BYTES: usize = 4096;
+
+/// A plugin's way into the log: its level, and a bound on how much it writes.
+pub struct PluginLog {
+    target: String,
+    level: LevelFilter,
+    allowance: Mutex<Allowance>,
+}
+
+struct Allowance {
+    records: u32,
+    since: Instant,
+    dropped: u64,
+}
+
+impl PluginLog {
+    /// The log of plugin `name` at the level that its config names (default info).
+    pub fn new(name: &str, level: Option<&str>) -> PluginLog {
+        let known = level.map(str::parse::<LevelFilter>);
+        if let (Some(Err(_)), Some(text)) = (&known, level) {
+            log::warn!(
+                "plugin {name}: '{text}' is not a log level; info it is. Known: off, error, warn, info, debug, trace"
+            );
+        }
+        let level = known.and_then(Result::ok).unwrap_or(LevelFilter::Info);
+        // The daemon's own records are filtered by its logger, which passes on what plugins log.
+        log::set_max_level(log::max_level().max(level));
+        PluginLog {
+            target: format!("{}{name}", crate::logger::PLUGIN_TARGET),
+            level,
+            allowance: Mutex::new(Allowance {
+                records: RECORDS_BURST,
+                since: Instant::now(),
+                dropped: 0,
+            }),
+        }
+    }
+
+    /// Whether records of `level` are written.
+    pub fn is_enabled(&self, level: log::Level) -> bool {
+        level <= self.level
+    }
+
+    /// Writes one record, unless its level is off or the plugin has used its allowance up.
+    pub fn write(
+        &self,
+        level: log::Level,
+        request_id: Option<&str>,
+        message: &str,
+        fields: &[(&str, &str)],
+    ) {
+        if !self.is_enabled(level) || !self.allowed() {
+            return;
+        }
+        let mut text = String::with_capacity(message.len().min(RECORD_BYTES) + 32);
+        // Writing to a String cannot fail.
+        if let Some(id) = request_id {
+            let _ = write!(text, "[{id}] ");
+        }
+        text.push_str(cut(message, RECORD_BYTES));
+        for (key, value) in fields {
+            let room = RECORD_BYTES.saturating_sub(text.len());
+            if room == 0 {
+                break;
+            }
+            let _ = write!(text, " {}={:?}", cut(key, room), cut(value, room));
+        }
+        log::log!(target: &self.target, level, "{text}");
+    }
+
+    /// A token bucket; drops are counted and told as soon as there is room again.
+    fn allowed(&self) -> bool {
+        let mut allowance = self
+            .allowance
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let earned =
+            now.duration_since(allowance.since).as_millis() * u128::from(RECORDS_PER_SECOND) / 1000;
+        if earned > 0 {
+            let earned = u32::try_from(earned).unwrap_or(RECORDS_BURST);
+            allowance.records = allowance.records.saturating_add(earned).min(RECORDS_BURST);
+            allowance.since = now;
+        }
+        if allowance.records == 0 {
+            allowance.dropped += 1;
+            return false;
+        }
+        allowance.records -= 1;
+        let dropped = std::mem::take(&mut allowance.dropped);
+        drop(allowance);
+        if dropped > 0 {
+            log::warn!(target: &self.target, "{dropped} records dropped: more than {RECORDS_PER_SECOND} a second");
+        }
+        true
+    }
+}
+
+/// The longest prefix of `text` with at most `bytes` bytes that ends between characters.
+fn cut(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
+impl Host for HostState {
+    fn log(&mut self, level: Level, message: String) {
+        self.write_record(level, &message, &[]);
+    }
+
+    fn log_structured(&mut self, level: Level, message: String, fields: Vec<KeyValue>) {
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|field| (field.key.as_str(), field.value.as_str()))
+            .collect();
+        self.write_record(level, &message, &fields);
+    }
+
+    fn trace(&mut self, message: String) {
+        self.write_record(Level::Trace, &message, &[]);
+    }
+
+    fn debug(&mut self, message: String) {
+        self.write_record(Level::Debug, &message, &[]);
+    }
+
+    fn info(&mut self, message: String) {
+        self.write_record(Level::Info, &message, &[]);
+    }
+
+    fn warn(&mut self, message: String) {
+        self.write_record(Level::Warn, &message, &[]);
+    }
+
+    fn error(&mut self, message: String) {
+        self.write_record(Level::Error, &message, &[]);
+    }
+
+    fn is_enabled(&mut self, level: Level) -> bool {
+        self.plugin.log.is_enabled(level.into())
+    }
+}
+
+impl HostState {
+    fn write_record(&self, level: Level, message: &str, fields: &[(&str, &str)]) {
+        self.plugin
+            .log
+            .write(level.into(), self.request_id.as_deref(), message, fields);
+    }
+}
+
+impl From<Level> for log::Level {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Trace => log::Level::Trace,
+            Level::Debug => log::Level::Debug,
+            Level::Info => log::Level::Info,
+            Level::Warn => log::Level::Warn,
+            Level::Error => log::Level::Error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_that_floods_is_cut_off_and_its_drops_are_counted() {
+        let log = PluginLog::new("p", None);
+        let passed = (0..RECORDS_BURST * 10).filter(|_| log.allowed()).count() as u32;
+        assert!(
+            (RECORDS_BURST..RECORDS_BURST * 2).contains(&passed),
+            "{passed}"
+        );
+        let dropped = log
+            .allowance
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .dropped;
+        assert_eq!(u64::from(RECORDS_BURST * 10 - passed), dropped);
+    }
+
+    #[test]
+    fn the_plugins_own_level_rules() {
+        assert!(PluginLog::new("p", Some("debug")).is_enabled(log::Level::Debug));
+        assert!(!PluginLog::new("p", Some("DEBUG")).is_enabled(log::Level::Trace));
+        assert!(!PluginLog::new("p", Some("off")).is_enabled(log::Level::Error));
+        assert!(PluginLog::new("p", Some("nonsense")).is_enabled(log::Level::Info));
+        assert_eq!(cut("aé", 2), "a");
+    }
+}

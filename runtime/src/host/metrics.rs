@@ -1,0 +1,60 @@
+//! `zlayer:plugin/metrics`: counters, gauges and histograms in the device's table.
+
+use super::HostState;
+use super::bindings::zlayer::plugin::common::KeyValue;
+use super::bindings::zlayer::plugin::metrics::Host;
+use crate::metrics::Change;
+
+impl Host for HostState {
+    fn counter_inc(&mut self, name: String, value: u64) {
+        self.measure(&name, &[], Change::CounterInc(value));
+    }
+
+    fn counter_inc_labeled(&mut self, name: String, value: u64, labels: Vec<KeyValue>) {
+        self.measure(&name, &labels, Change::CounterInc(value));
+    }
+
+    fn gauge_set(&mut self, name: String, value: f64) {
+        self.measure(&name, &[], Change::GaugeSet(value));
+    }
+
+    fn gauge_set_labeled(&mut self, name: String, value: f64, labels: Vec<KeyValue>) {
+        self.measure(&name, &labels, Change::GaugeSet(value));
+    }
+
+    fn gauge_add(&mut self, name: String, delta: f64) {
+        self.measure(&name, &[], Change::GaugeAdd(delta));
+    }
+
+    fn histogram_observe(&mut self, name: String, value: f64) {
+        self.measure(&name, &[], Change::Observe(value));
+    }
+
+    fn histogram_observe_labeled(&mut self, name: String, value: f64, labels: Vec<KeyValue>) {
+        self.measure(&name, &labels, Change::Observe(value));
+    }
+
+    fn record_duration(&mut self, name: String, duration_ns: u64) {
+        self.record_duration_labeled(name, duration_ns, Vec::new());
+    }
+
+    fn record_duration_labeled(&mut self, name: String, duration_ns: u64, labels: Vec<KeyValue>) {
+        let seconds = duration_ns as f64 / 1e9;
+        self.measure(
+            &format!("{name}_seconds"),
+            &labels,
+            Change::Observe(seconds),
+        );
+    }
+}
+
+impl HostState {
+    fn measure(&self, name: &str, labels: &[KeyValue], change: Change) {
+        let labels = labels
+            .iter()
+            .map(|label| (label.key.as_str(), label.value.as_str()));
+        self.plugin
+            .metrics
+            .apply(&self.plugin.name, name, labels, change);
+    }
+}

@@ -1,0 +1,99 @@
+//! A plugin's standard output and standard error, as records of its log.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
+
+use super::PluginHost;
+
+/// Bytes of a line that are kept while its end has not come.
+const LINE_BYTES: usize = 1024;
+
+/// Where one of the two streams goes. A Rust plugin's panic message comes this way.
+pub(super) struct LogStream {
+    plugin: Arc<PluginHost>,
+    level: log::Level,
+}
+
+impl LogStream {
+    pub(super) fn new(plugin: &Arc<PluginHost>, level: log::Level) -> LogStream {
+        LogStream {
+            plugin: Arc::clone(plugin),
+            level,
+        }
+    }
+}
+
+impl IsTerminal for LogStream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for LogStream {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        // Only WASI 0.3 asks for this form, and no 0.3 interface is linked.
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(LineWriter {
+            plugin: Arc::clone(&self.plugin),
+            level: self.level,
+            line: Vec::new(),
+        })
+    }
+}
+
+/// Gathers bytes into lines; a line that is too long is cut into several records.
+struct LineWriter {
+    plugin: Arc<PluginHost>,
+    level: log::Level,
+    line: Vec<u8>,
+}
+
+impl LineWriter {
+    fn end_line(&mut self) {
+        if !self.line.is_empty() {
+            let text = String::from_utf8_lossy(&self.line);
+            self.plugin.log.write(self.level, None, &text, &[]);
+            self.line.clear();
+        }
+    }
+}
+
+impl OutputStream for LineWriter {
+    fn write(&mut self, bytes: Bytes) -> Result<(), StreamError> {
+        for &byte in &bytes {
+            if byte == b'\n' || self.line.len() == LINE_BYTES {
+                self.end_line();
+            }
+            if byte != b'\n' {
+                self.line.push(byte);
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), StreamError> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> Result<usize, StreamError> {
+        Ok(LINE_BYTES)
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for LineWriter {
+    async fn ready(&mut self) {}
+}
+
+impl Drop for LineWriter {
+    fn drop(&mut self) {
+        self.end_line();
+    }
+}

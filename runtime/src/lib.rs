@@ -1,0 +1,41 @@
+//! The ZLayer Edge device daemon.
+//!
+//! It maps plugins that `zlayer-precompile` compiled ahead of time and serves them over HTTP. It
+//! holds no compiler: what it runs is native code (or Pulley bytecode on 32-bit ARM) that a
+//! trusted key signed.
+//!
+//! # The way of a request
+//!
+//! A socket's bytes land in one buffer ([`server`]); `zlayer_http1` borrows a request head from it;
+//! [`handle`] takes an instance from a [`plugin`]'s idle ones or makes a fresh one, whose
+//! `Store<HostState>` reaches the device through [`host`]; the answer goes back over the same connection.
+//!
+//! # Threads
+//!
+//! A few threads run smol's executor, on which connections and guests are polled alike. Beside them:
+//! async-io's reactor, one that makes guests yield (`epoch`, asleep while none runs), one that commits the store
+//! (`kv-commit`, asleep while nothing changes), fjall's one worker, and one for tokio's reactor
+//! that starts with the first outgoing request ([`reactor`]).
+//!
+//! # Memory
+//!
+//! [`memory::Budget`] is the one ceiling. Everything that a stranger or a plugin can make grow is reserved
+//! there first.
+
+pub mod config;
+pub mod daemon;
+pub mod data_dir;
+pub mod error;
+pub mod failure;
+pub mod handle;
+pub mod host;
+pub mod keyvalue;
+pub mod logger;
+pub mod memory;
+pub mod metrics;
+pub mod plugin;
+pub mod reactor;
+pub mod server;
+
+pub use config::Config;
+pub use error::{Error, Result};

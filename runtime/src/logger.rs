@@ -1,0 +1,85 @@
+//! The `log` backend for people: one line a record on standard error.
+
+use std::io::Write;
+
+use log::{LevelFilter, Log, Metadata, Record};
+
+/// Targets of records that plugins wrote start with this; their level was checked already.
+pub const PLUGIN_TARGET: &str = "plugin ";
+
+/// Writes `LEVEL target message` lines; with the time in front when the clock is set.
+struct Logger {
+    level: LevelFilter,
+}
+
+/// Installs the logger at the level that the environment variable `ZLAYER_LOG` names (error,
+/// warn, info, debug, trace, off; default info).
+pub fn install() {
+    let level = match std::env::var("ZLAYER_LOG") {
+        Ok(name) => name.parse().unwrap_or(LevelFilter::Info),
+        Err(_) => LevelFilter::Info,
+    };
+    // Once a process, never freed.
+    if log::set_logger(Box::leak(Box::new(Logger { level }))).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= self.level || metadata.target().starts_with(PLUGIN_TARGET)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let now = httpdate::HttpDate::from(std::time::SystemTime::now());
+        // One write a record, so that lines of several threads do not mix. A closed standard
+        // error must not take the daemon down: the result is dropped.
+        let line = format!(
+            "{now} {:<5} {}: {}\n",
+            record.level(),
+            record.target(),
+            OneLine(record.args())
+        );
+        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+    }
+
+    fn flush(&self) {}
+}
+
+/// Shows text with control characters escaped, so that what a plugin or a client sent cannot
+/// forge a line or steer a terminal.
+struct OneLine<'a>(&'a std::fmt::Arguments<'a>);
+
+impl std::fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        struct Escape<'f, 'g>(&'f mut std::fmt::Formatter<'g>);
+        impl std::fmt::Write for Escape<'_, '_> {
+            fn write_str(&mut self, text: &str) -> std::fmt::Result {
+                for c in text.chars() {
+                    if c.is_control() && c != '\t' {
+                        write!(self.0, "{}", c.escape_default())?;
+                    } else {
+                        self.0.write_char(c)?;
+                    }
+                }
+                Ok(())
+            }
+        }
+        use std::fmt::Write as _;
+        Escape(f).write_fmt(*self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_cannot_forge_a_second_line() {
+        let shown = OneLine(&format_args!("a\nb\r\x1b[31m")).to_string();
+        assert_eq!(shown, "a\\nb\\r\\u{1b}[31m");
+    }
+}

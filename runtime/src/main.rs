@@ -1,0 +1,261 @@
+//! `zlayer`: flags, logger and exit code; all else is in the library.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use argh::FromArgs;
+use zlayer_runtime::config::{
+    Config, Limits, MEMORY_MIN, Secret, Timeouts, parse_duration, parse_pair, parse_size,
+};
+use zlayer_runtime::error::{EXIT_USAGE, Error, Result};
+use zlayer_runtime::{daemon, logger};
+
+/// Runs WebAssembly plugins that were compiled ahead of time.
+#[derive(FromArgs)]
+struct Cli {
+    /// print the version and the engine's
+    #[argh(switch)]
+    version: bool,
+    #[argh(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Verb {
+    Run(Run),
+    Wasm(Wasm),
+}
+
+/// Serve a plugin over HTTP.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "run")]
+struct Run {
+    /// the plugin: a .cwasm for this device, or a .wasm where zlayer-precompile is at hand
+    #[argh(option)]
+    wasm: PathBuf,
+    /// port to listen on (default 8080; 0 lets the system choose)
+    #[argh(option, default = "8080")]
+    port: u16,
+    /// address to listen on (default 127.0.0.1; 0.0.0.0 or :: for all)
+    #[argh(option, default = "IpAddr::from([127, 0, 0, 1])")]
+    bind: IpAddr,
+    /// a configuration value KEY=VALUE; may be repeated
+    #[argh(option, from_str_fn(parse_pair))]
+    config: Vec<(String, String)>,
+    /// a secret KEY=VALUE; may be repeated
+    #[argh(option, from_str_fn(parse_pair))]
+    secret: Vec<(String, String)>,
+    /// folder for the key-value store (default: a temporary one)
+    #[argh(option)]
+    data_dir: Option<PathBuf>,
+    /// memory for plugins, bodies, connections and the store together, such as 64Mi (the default)
+    #[argh(option, from_str_fn(parse_size))]
+    memory_max: Option<usize>,
+    /// threads that serve (default: one a processor, at most 4)
+    #[argh(option)]
+    threads: Option<usize>,
+    /// instances of the plugin at the same time (default 32)
+    #[argh(option)]
+    max_instances: Option<usize>,
+    /// client connections at the same time (default 256)
+    #[argh(option)]
+    max_connections: Option<usize>,
+    /// largest body that a typed plugin takes, such as 1Mi (the default)
+    #[argh(option, from_str_fn(parse_size))]
+    max_body: Option<usize>,
+    /// requests that one instance of a wasi:http plugin serves (default 1: a fresh one each)
+    #[argh(option)]
+    reuse: Option<u32>,
+    /// a phase's time PHASE=DURATION, such as request=30s; phases: idle, head, request, stall, drain; may be repeated
+    #[argh(option, from_str_fn(parse_pair))]
+    timeout: Vec<(String, String)>,
+    /// engine settings of this device: compact (default) or wide
+    #[argh(option, default = "String::from(\"compact\")")]
+    profile: String,
+    /// folder of public keys to trust; may be repeated (default: /etc/zlayer/keys and the user's own)
+    #[argh(option)]
+    keys: Vec<PathBuf>,
+    /// run plugins that nobody signed: whoever can write the file owns the device
+    #[argh(switch)]
+    allow_unsigned: bool,
+}
+
+/// Look at a plugin on a machine that has zlayer-precompile: validate FILE, info FILE.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "wasm")]
+struct Wasm {
+    /// validate or info
+    #[argh(positional)]
+    verb: String,
+    /// the file and flags for zlayer-precompile
+    #[argh(positional, greedy)]
+    rest: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    logger::install();
+    let cli = match parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    let done = match cli {
+        Cli { version: true, .. } => {
+            println!(
+                "zlayer {} (wasmtime {})",
+                env!("CARGO_PKG_VERSION"),
+                zlayer_bundle::ENGINE_VERSION
+            );
+            Ok(())
+        }
+        Cli {
+            verb: Some(Verb::Run(run)),
+            ..
+        } => run.into_config().and_then(daemon::run),
+        Cli {
+            verb: Some(Verb::Wasm(wasm)),
+            ..
+        } => wasm.forward(),
+        Cli { verb: None, .. } => Err(Error::Usage(
+            "what shall be done? See zlayer --help".to_owned(),
+        )),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if !matches!(error, Error::Forwarded(_)) {
+                eprintln!("zlayer: {error}");
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Reads the command line; `--flag=value` is taken as `--flag value`.
+fn parse() -> std::result::Result<Cli, ExitCode> {
+    let mut words = Vec::new();
+    for word in std::env::args_os().skip(1) {
+        let Ok(word) = word.into_string() else {
+            eprintln!("zlayer: a word of the command line is not UTF-8");
+            return Err(ExitCode::from(EXIT_USAGE));
+        };
+        match word.split_once('=') {
+            Some((flag, value)) if flag.starts_with("--") => {
+                words.extend([flag.to_owned(), value.to_owned()])
+            }
+            _ => words.push(word),
+        }
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    Cli::from_args(&["zlayer"], &words).map_err(|exit| match exit.status {
+        Ok(()) => {
+            println!("{}", exit.output);
+            ExitCode::SUCCESS
+        }
+        Err(()) => {
+            eprintln!("zlayer: {}", exit.output.trim_end());
+            ExitCode::from(EXIT_USAGE)
+        }
+    })
+}
+
+impl Run {
+    fn into_config(self) -> Result<Config> {
+        let usage = |flag: &str, reason: String| Error::Usage(format!("--{flag}: {reason}"));
+        let at_least_one = |flag: &str, given: Option<usize>, default: usize| match given {
+            Some(0) => Err(usage(flag, "must be at least 1".to_owned())),
+            given => Ok(given.unwrap_or(default)),
+        };
+        let defaults = Limits::default();
+        let memory = self.memory_max.unwrap_or(defaults.memory);
+        if memory < MEMORY_MIN {
+            return Err(usage(
+                "memory-max",
+                format!(
+                    "{} KiB are too few; at least {} KiB",
+                    memory >> 10,
+                    MEMORY_MIN >> 10
+                ),
+            ));
+        }
+        let limits = Limits {
+            memory,
+            connections: at_least_one(
+                "max-connections",
+                self.max_connections,
+                defaults.connections,
+            )?,
+            instances: at_least_one("max-instances", self.max_instances, defaults.instances)?,
+            reuse: self.reuse.unwrap_or(defaults.reuse),
+            body: self.max_body.unwrap_or(defaults.body),
+            ..defaults
+        };
+        let mut timeouts = Timeouts::default();
+        for (phase, text) in &self.timeout {
+            let duration = parse_duration(text).map_err(|reason| usage("timeout", reason))?;
+            match phase.as_str() {
+                "idle" => timeouts.idle = duration,
+                "head" => timeouts.head = duration,
+                "request" => timeouts.request = duration,
+                "stall" => timeouts.stall = duration,
+                "drain" => timeouts.drain = duration,
+                _ => {
+                    return Err(usage(
+                        "timeout",
+                        format!(
+                            "there is no phase '{phase}'; there are idle, head, request, stall, drain"
+                        ),
+                    ));
+                }
+            }
+        }
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut key_dirs = self.keys;
+        if key_dirs.is_empty() {
+            key_dirs.push(Path::new("/etc/zlayer/keys").to_owned());
+            key_dirs.extend(zlayer_bundle::user_key_dir());
+        }
+        Ok(Config {
+            artifact: self.wasm,
+            bind: self.bind,
+            port: self.port,
+            threads: at_least_one("threads", self.threads, processors.min(4))?,
+            data_dir: self.data_dir,
+            key_dirs,
+            allow_unsigned: self.allow_unsigned,
+            profile: self
+                .profile
+                .parse()
+                .map_err(|error: zlayer_bundle::UnknownProfile| {
+                    usage("profile", error.to_string())
+                })?,
+            config: self.config.into_iter().collect(),
+            secrets: self
+                .secret
+                .into_iter()
+                .map(|(name, value)| (name, Secret(value)))
+                .collect(),
+            limits,
+            timeouts,
+        })
+    }
+}
+
+impl Wasm {
+    fn forward(self) -> Result<()> {
+        if !["validate", "info"].contains(&self.verb.as_str()) {
+            return Err(Error::Usage(format!(
+                "zlayer wasm knows validate and info, not '{}'",
+                self.verb
+            )));
+        }
+        let mut command = daemon::precompile_command();
+        let status = command.arg(&self.verb).args(&self.rest).status();
+        let file = self.rest.first().map_or(Path::new("the plugin"), Path::new);
+        match status.map_err(|error| daemon::without_compiler(file, error))? {
+            status if status.success() => Ok(()),
+            status => Err(Error::Forwarded(daemon::exit_code(status))),
+        }
+    }
+}

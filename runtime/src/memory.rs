@@ -1,0 +1,132 @@
+//! One ceiling for the memory that plugins and clients can make the process use.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The ceiling. Linear memories, instance overhead, whole bodies, connection buffers and the
+/// store's share are reserved here before they are allocated, so that the sum stays below the
+/// limit whatever strangers send; a refused reservation becomes a 503, a failed `memory.grow`
+/// or a connection that waits, never the kernel's out-of-memory killer.
+#[derive(Debug)]
+pub struct Budget {
+    limit: usize,
+    used: AtomicUsize,
+}
+
+impl Budget {
+    /// A budget of `limit` bytes.
+    pub fn new(limit: usize) -> Arc<Budget> {
+        Arc::new(Budget {
+            limit,
+            used: AtomicUsize::new(0),
+        })
+    }
+
+    /// The ceiling in bytes.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Bytes reserved at this moment.
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Takes `bytes` out of the budget until the reservation is dropped; `None` when it is spent.
+    pub fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Reservation> {
+        let mut reservation = Reservation {
+            budget: Arc::clone(self),
+            bytes: 0,
+        };
+        reservation.grow(bytes).then_some(reservation)
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        self.used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(bytes).filter(|&sum| sum <= self.limit)
+            })
+            .is_ok()
+    }
+}
+
+/// A part of the [`Budget`]; dropping it gives the bytes back.
+#[derive(Debug)]
+pub struct Reservation {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Reservation {
+    /// Takes `more` bytes on top. False, with nothing changed, when the budget is spent.
+    pub fn grow(&mut self, more: usize) -> bool {
+        let granted = self.budget.take(more);
+        if granted {
+            self.bytes += more;
+        }
+        granted
+    }
+
+    /// Gives `less` bytes back (at most what is held).
+    pub fn shrink(&mut self, less: usize) {
+        let less = less.min(self.bytes);
+        self.bytes -= less;
+        self.budget.used.fetch_sub(less, Ordering::Relaxed);
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.shrink(self.bytes);
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spent_budget_refuses_and_a_dropped_reservation_gives_back() {
+        let budget = Budget::new(100);
+        let mut first = budget.reserve(60).unwrap();
+        assert!(budget.reserve(41).is_none());
+        assert!(first.grow(40));
+        assert!(!first.grow(1));
+        assert_eq!((budget.used(), first.bytes()), (100, 100));
+        first.shrink(30);
+        assert_eq!(budget.used(), 70);
+        drop(first);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_request_that_overflows_is_refused() {
+        let budget = Budget::new(usize::MAX);
+        let _held = budget.reserve(10).unwrap();
+        assert!(budget.reserve(usize::MAX).is_none());
+        assert_eq!(budget.used(), 10);
+    }
+
+    #[test]
+    fn threads_never_exceed_the_limit_together() {
+        let budget = Budget::new(1000);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..10_000 {
+                        let held = budget.reserve(300);
+                        assert!(budget.used() <= 1000);
+                        drop(held);
+                    }
+                });
+            }
+        });
+        assert_eq!(budget.used(), 0);
+    }
+}

@@ -1,0 +1,434 @@
+//! A plugin: its component linked and ready, its roles, its instances.
+
+mod engine;
+mod load;
+mod pool;
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use smol::lock::{Semaphore, SemaphoreGuardArc};
+use wasmtime::component::{InstancePre, Linker};
+use wasmtime::{Engine, Store};
+use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyIndices};
+use zlayer_bundle::VerifiedArtifact;
+
+pub use engine::{Ticker, Working, new_engine};
+
+use crate::config::Limits;
+use crate::error::{Error, Result};
+use crate::failure::Failure;
+use crate::host::{self, HostState, PluginHost, handler, plugin_metadata};
+use crate::memory::Budget;
+use pool::Idle;
+
+/// Memory that an instance takes beside its linear memory: stack, tables, handles, buffers.
+const INSTANCE_SHARE: usize = 192 << 10;
+/// Bytes that a plugin may hand to the host in one call, on top of [`Limits::body`].
+const CALL_SHARE: usize = 256 << 10;
+/// Handles that an instance may hold at a time.
+const HANDLES: usize = 4096;
+/// After a failed `init` no new instance is tried for this long: a broken plugin must not keep
+/// the device busy.
+const INIT_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the deployment grants; there is no flag for outgoing HTTP yet, so `http-client` is denied.
+fn granted() -> plugin_metadata::Capabilities {
+    !plugin_metadata::Capabilities::HTTP_CLIENT
+}
+
+/// One plugin, ready to answer.
+pub struct Plugin {
+    host: Arc<PluginHost>,
+    linked: InstancePre<HostState>,
+    /// The `handler` role, if the component exports it.
+    typed: Option<Role<handler::GuestIndices, TypedInstance>>,
+    /// The `wasi:http/incoming-handler` role, if the component exports it.
+    http: Option<Role<ProxyIndices, HttpInstance>>,
+    /// Memory that an instance takes beside its linear memory, in bytes. A typed call also
+    /// leaves its answer in the host.
+    share: usize,
+    /// One permit a running instance.
+    slots: Arc<Semaphore>,
+    budget: Arc<Budget>,
+    limits: Limits,
+    ticker: Ticker,
+    /// Why `init` failed, and when.
+    broken: Mutex<Option<(Instant, String)>>,
+    info: OnceLock<handler::PluginInfo>,
+}
+
+struct Role<Indices, Instance> {
+    indices: Indices,
+    idle: Idle<Instance>,
+}
+
+/// An instance of the `handler` role; `init` has succeeded.
+pub struct TypedInstance {
+    /// The instance's world.
+    pub store: Store<HostState>,
+    /// The role's functions.
+    pub guest: handler::Guest,
+}
+
+/// An instance of the `wasi:http` role.
+pub struct HttpInstance {
+    /// The instance's world.
+    pub store: Store<HostState>,
+    /// The role's functions.
+    pub proxy: Proxy,
+    /// Requests that it has begun.
+    pub served: u32,
+}
+
+/// An instance at work. Dropping it ends the instance, as must happen after a trap or a deadline
+/// (a store whose call did not end is never used again); [`Plugin::keep_typed`] and
+/// [`Plugin::keep_http`] put it back.
+pub struct Running<I> {
+    /// The instance. It stands first: its memory is free before the next one is let in.
+    pub instance: I,
+    _slot: SemaphoreGuardArc,
+}
+
+impl Plugin {
+    /// Maps and links a verified artifact.
+    pub fn load(
+        engine: &Engine,
+        artifact: &VerifiedArtifact,
+        host: PluginHost,
+        limits: &Limits,
+        budget: &Arc<Budget>,
+    ) -> Result<Plugin> {
+        let name = host.name.clone();
+        Plugin::link(engine, artifact, host, limits, budget).map_err(|error| Error::Plugin {
+            name,
+            reason: format!("{error:#}"),
+        })
+    }
+
+    fn link(
+        engine: &Engine,
+        artifact: &VerifiedArtifact,
+        host: PluginHost,
+        limits: &Limits,
+        budget: &Arc<Budget>,
+    ) -> wasmtime::Result<Plugin> {
+        let component = load::load(engine, artifact)?;
+        let mut linker = Linker::new(engine);
+        host::add_to_linker(&mut linker)?;
+        let linked = linker.instantiate_pre(&component)?;
+        let typed = handler::GuestIndices::new(&linked).ok();
+        let http = ProxyIndices::new(&linked).ok();
+        wasmtime::ensure!(
+            typed.is_some() || http.is_some(),
+            "it exports neither zlayer:plugin/handler@0.1.0 nor wasi:http/incoming-handler@0.2, and this version serves no other role"
+        );
+        let memory = usize::try_from(artifact.manifest().memory_initial).unwrap_or(usize::MAX);
+        let share = if typed.is_some() {
+            INSTANCE_SHARE + CALL_SHARE + limits.body
+        } else {
+            INSTANCE_SHARE
+        };
+        let each = memory.saturating_add(share);
+        let fitting = budget.limit().saturating_sub(budget.used()) / each;
+        wasmtime::ensure!(
+            fitting > 0,
+            "one instance needs {} KiB, which --memory-max {} KiB does not leave room for",
+            each >> 10,
+            budget.limit() >> 10
+        );
+        let instances = limits.instances.min(fitting);
+        Ok(Plugin {
+            host: Arc::new(host),
+            linked,
+            typed: typed.map(|indices| Role {
+                indices,
+                idle: Idle::default(),
+            }),
+            http: http.map(|indices| Role {
+                indices,
+                idle: Idle::default(),
+            }),
+            share,
+            slots: Arc::new(Semaphore::new(instances)),
+            budget: Arc::clone(budget),
+            limits: limits.clone(),
+            ticker: Ticker::new(engine),
+            broken: Mutex::new(None),
+            info: OnceLock::new(),
+        })
+    }
+
+    /// The plugin's name, from its manifest.
+    pub fn name(&self) -> &str {
+        &self.host.name
+    }
+
+    /// Whether it plays the `handler` role.
+    pub fn is_typed(&self) -> bool {
+        self.typed.is_some()
+    }
+
+    /// Whether it plays the `wasi:http/incoming-handler` role.
+    pub fn is_http(&self) -> bool {
+        self.http.is_some()
+    }
+
+    /// The sizes that bound it.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The memory that it shares with everything else.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// Keeps the engine's clock ticking while the answer is dropped.
+    pub fn working(&self) -> Working {
+        self.ticker.work()
+    }
+
+    /// An instance of the `handler` role: an idle one, else a new one. Waits for a free slot.
+    pub async fn typed_instance(&self) -> std::result::Result<Running<TypedInstance>, Failure> {
+        let Some(role) = &self.typed else {
+            return Err(Failure::PassThrough);
+        };
+        let slot = self.slots.acquire_arc().await;
+        let instance = match role.idle.take() {
+            Some(instance) => instance,
+            None => self.new_typed(role).await?,
+        };
+        Ok(Running {
+            instance,
+            _slot: slot,
+        })
+    }
+
+    /// An instance of the `wasi:http` role with requests left to serve. Waits for a free slot.
+    pub async fn http_instance(&self) -> std::result::Result<Running<HttpInstance>, Failure> {
+        let Some(role) = &self.http else {
+            return Err(Failure::PassThrough);
+        };
+        let slot = self.slots.acquire_arc().await;
+        let mut instance = match role.idle.take() {
+            Some(instance) => instance,
+            None => {
+                let (mut store, instance) = self.instantiate().await?;
+                let proxy = role
+                    .indices
+                    .load(&mut store, &instance)
+                    .map_err(Failure::trap)?;
+                HttpInstance {
+                    store,
+                    proxy,
+                    served: 0,
+                }
+            }
+        };
+        instance.served += 1;
+        Ok(Running {
+            instance,
+            _slot: slot,
+        })
+    }
+
+    /// Puts an instance back whose call ended well.
+    pub fn keep_typed(&self, mut running: Running<TypedInstance>) {
+        running.instance.store.data_mut().request_id = None;
+        if let Some(role) = &self.typed {
+            role.idle.put(running.instance);
+        }
+    }
+
+    /// Puts an instance back whose call ended well, unless it has served its share.
+    pub fn keep_http(&self, running: Running<HttpInstance>) {
+        if let Some(role) = &self.http
+            && running.instance.served < self.limits.reuse
+        {
+            role.idle.put(running.instance);
+        }
+    }
+
+    /// Drops every idle instance and tells how many there were: they go first when memory is short.
+    pub fn evict_idle(&self) -> usize {
+        self.typed.as_ref().map_or(0, |role| role.idle.clear())
+            + self.http.as_ref().map_or(0, |role| role.idle.clear())
+    }
+
+    /// Makes the first instance of a typed plugin, so that a failing `init` shows in the log at
+    /// the start and not with the first request.
+    pub async fn warm_up(&self) {
+        if self.is_typed() {
+            let _working = self.working();
+            match self.typed_instance().await {
+                Ok(running) => self.keep_typed(running),
+                // `init` logged its own reason.
+                Err(Failure::InitFailed(_)) => {}
+                Err(failure) => log::error!("plugin {}: no first instance: {failure}", self.name()),
+            }
+        }
+    }
+
+    /// Calls `shutdown` on every idle instance of a typed plugin.
+    pub async fn shut_down(&self) {
+        let Some(role) = &self.typed else { return };
+        let _working = self.working();
+        while let Some(mut instance) = role.idle.take() {
+            if let Err(error) = instance.guest.call_shutdown(&mut instance.store).await {
+                log::warn!(
+                    "plugin {}: shutdown failed: {}",
+                    self.name(),
+                    Failure::from_call(error, &instance.store)
+                );
+            }
+        }
+    }
+
+    async fn new_typed(
+        &self,
+        role: &Role<handler::GuestIndices, TypedInstance>,
+    ) -> std::result::Result<TypedInstance, Failure> {
+        if let Some((when, reason)) = &*self.broken.lock().unwrap_or_else(PoisonError::into_inner)
+            && when.elapsed() < INIT_PAUSE
+        {
+            return Err(Failure::InitFailed(reason.clone()));
+        }
+        let made = self.init_typed(role).await;
+        let broken = match &made {
+            Err(Failure::InitFailed(reason)) => {
+                log::error!("plugin {}: init failed: {reason}", self.name());
+                Some((Instant::now(), reason.clone()))
+            }
+            _ => None,
+        };
+        *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = broken;
+        made
+    }
+
+    async fn init_typed(
+        &self,
+        role: &Role<handler::GuestIndices, TypedInstance>,
+    ) -> std::result::Result<TypedInstance, Failure> {
+        let (mut store, instance) = self.instantiate().await?;
+        let guest = role
+            .indices
+            .load(&mut store, &instance)
+            .map_err(Failure::trap)?;
+        let wanted = match guest.call_init(&mut store).await {
+            Ok(Ok(wanted)) => wanted,
+            Ok(Err(error)) => return Err(Failure::InitFailed(init_error(&error))),
+            Err(error) => {
+                return Err(Failure::InitFailed(
+                    Failure::from_call(error, &store).to_string(),
+                ));
+            }
+        };
+        let denied = wanted & !granted();
+        if denied != plugin_metadata::Capabilities::empty() {
+            return Err(Failure::InitFailed(format!(
+                "capability-unavailable: it asks for {}, which is not granted",
+                capability_names(denied)
+            )));
+        }
+        if self.info.get().is_none() {
+            match guest.call_info(&mut store).await {
+                Ok(info) => {
+                    let handler::PluginInfo {
+                        id, name, version, ..
+                    } = &info;
+                    log::info!(
+                        "plugin {}: {id} ({name}) {}.{}.{}, uses {}",
+                        self.name(),
+                        version.major,
+                        version.minor,
+                        version.patch,
+                        capability_names(wanted)
+                    );
+                    // Another instance may have been first; theirs is the same.
+                    let _ = self.info.set(info);
+                }
+                Err(error) => {
+                    return Err(Failure::InitFailed(format!(
+                        "info: {}",
+                        Failure::from_call(error, &store)
+                    )));
+                }
+            }
+        }
+        Ok(TypedInstance { store, guest })
+    }
+
+    /// A new store with all its bounds, and an instance in it.
+    async fn instantiate(
+        &self,
+    ) -> std::result::Result<(Store<HostState>, wasmtime::component::Instance), Failure> {
+        let made = self.try_instantiate().await;
+        match made {
+            // Room that idle instances hold is given to those who have work.
+            Err(Failure::OutOfMemory(_) | Failure::Busy(_)) if self.evict_idle() > 0 => {
+                self.try_instantiate().await
+            }
+            made => made,
+        }
+    }
+
+    async fn try_instantiate(
+        &self,
+    ) -> std::result::Result<(Store<HostState>, wasmtime::component::Instance), Failure> {
+        let Some(reservation) = self.budget.reserve(self.share) else {
+            return Err(Failure::Busy("the memory budget is spent".to_owned()));
+        };
+        let state = HostState::new(Arc::clone(&self.host), reservation, self.budget.limit());
+        let mut store = Store::new(self.linked.engine(), state);
+        store.limiter(|state| &mut state.limiter);
+        // Each tick the guest yields, so that others are polled and its own deadline is looked at.
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
+        store.set_hostcall_fuel(self.limits.body.saturating_add(CALL_SHARE));
+        store.set_max_component_handles(HANDLES);
+        match self.linked.instantiate_async(&mut store).await {
+            Ok(instance) => Ok((store, instance)),
+            Err(error) if store.data().limiter.refused().is_some() => Err(Failure::Busy(format!(
+                "no memory for an instance: {error:#}"
+            ))),
+            Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
+                Err(Failure::Busy(format!("{error:#}")))
+            }
+            Err(error) => Err(Failure::from_call(error, &store)),
+        }
+    }
+}
+
+fn init_error(error: &handler::InitError) -> String {
+    match error {
+        handler::InitError::ConfigMissing(what) => format!("config-missing: {what}"),
+        handler::InitError::ConfigInvalid(what) => format!("config-invalid: {what}"),
+        handler::InitError::CapabilityUnavailable(what) => {
+            format!("capability-unavailable: {what}")
+        }
+        handler::InitError::Failed(what) => format!("failed: {what}"),
+    }
+}
+
+fn capability_names(set: plugin_metadata::Capabilities) -> String {
+    use plugin_metadata::Capabilities as C;
+    let names = [
+        (C::CONFIG, "config"),
+        (C::KEYVALUE, "keyvalue"),
+        (C::LOGGING, "logging"),
+        (C::SECRETS, "secrets"),
+        (C::METRICS, "metrics"),
+        (C::HTTP_CLIENT, "http-client"),
+    ];
+    let held: Vec<_> = names
+        .iter()
+        .filter(|(flag, _)| set & *flag == *flag)
+        .map(|(_, name)| *name)
+        .collect();
+    if held.is_empty() {
+        "nothing".to_owned()
+    } else {
+        held.join(", ")
+    }
+}

@@ -1,0 +1,152 @@
+//! The engine: the settings shared with the compiler, the allocator, and the clock that interrupts.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use wasmtime::{Engine, EngineWeak};
+use zlayer_bundle::{Profile, Target};
+
+use crate::config::Limits;
+use crate::error::{Error, Result};
+
+/// How often running guests are made to yield. A deadline is seen within one of these.
+const TICK: Duration = Duration::from_millis(10);
+/// Ticks without any guest at work after which the ticker sleeps until there is one.
+const IDLE_TICKS: u32 = 100;
+
+/// Builds the engine for this device.
+pub fn new_engine(target: Target, profile: Profile, limits: &Limits) -> Result<Engine> {
+    let built = zlayer_bundle::engine_config(target, profile)
+        .map_err(|error| error.to_string())
+        .and_then(|mut config| {
+            if cfg!(target_pointer_width = "64") {
+                config.allocation_strategy(wasmtime::InstanceAllocationStrategy::Pooling(pool(
+                    target, profile, limits,
+                )));
+            }
+            Engine::new(&config).map_err(|error| format!("{error:#}"))
+        });
+    built.map_err(|reason| Error::device("cannot set the engine up", std::io::Error::other(reason)))
+}
+
+/// Slots for as many instances as may run. They are address space, not memory: pages come with use
+/// and go with the instance. On 32 bits there is none to spare, so instances are allocated one by one there.
+fn pool(target: Target, profile: Profile, limits: &Limits) -> wasmtime::PoolingAllocationConfig {
+    /// A component made by the usual tools has one module with a memory and a few small ones around it.
+    const MODULES: u32 = 16;
+    const MEMORIES: u32 = 2;
+    const TABLES: u32 = 4;
+    let instances = u32::try_from(limits.instances)
+        .unwrap_or(u32::MAX / MODULES)
+        .min(u32::MAX / MODULES);
+    let memory = limits
+        .memory
+        .min(usize::try_from(profile.memory_limit(target)).unwrap_or(usize::MAX));
+    let mut pool = wasmtime::PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(MODULES))
+        .total_memories(instances.saturating_mul(MEMORIES))
+        .total_tables(instances.saturating_mul(TABLES))
+        .total_stacks(instances)
+        .max_core_instances_per_component(MODULES)
+        .max_memories_per_component(MEMORIES)
+        .max_tables_per_component(TABLES)
+        .max_memory_size(memory)
+        // Stale pages after swapping: wasmtime pull request 14357.
+        .pagemap_scan(wasmtime::Enabled::No);
+    pool
+}
+
+/// Moves the engine's epoch on while guests work, from one thread that starts with the first of
+/// them and sleeps while there is none.
+#[derive(Clone)]
+pub struct Ticker {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: EngineWeak,
+    working: AtomicUsize,
+    asleep: AtomicBool,
+    thread: OnceLock<Thread>,
+}
+
+/// A guest at work; the epoch moves while this lives.
+pub struct Working {
+    shared: Arc<Shared>,
+}
+
+impl Ticker {
+    /// A ticker for `engine`; its thread ends with the engine.
+    pub fn new(engine: &Engine) -> Ticker {
+        Ticker {
+            shared: Arc::new(Shared {
+                engine: engine.weak(),
+                working: AtomicUsize::new(0),
+                asleep: AtomicBool::new(false),
+                thread: OnceLock::new(),
+            }),
+        }
+    }
+
+    /// Counts one guest in.
+    pub fn work(&self) -> Working {
+        let shared = Arc::clone(&self.shared);
+        shared.working.fetch_add(1, Ordering::SeqCst);
+        let thread = shared.thread.get_or_init(|| start(&self.shared));
+        // Sequentially consistent with the ticker's own store and load, so that one of the two sees the other.
+        if shared.asleep.load(Ordering::SeqCst) {
+            thread.unpark();
+        }
+        Working { shared }
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.shared.working.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn start(shared: &Arc<Shared>) -> Thread {
+    let shared = Arc::clone(shared);
+    let spawned = thread::Builder::new()
+        .name("epoch".to_owned())
+        .stack_size(64 << 10)
+        .spawn(move || tick(&shared));
+    match spawned {
+        Ok(handle) => handle.thread().clone(),
+        Err(error) => {
+            // Without it no spinning guest could be stopped: better not to run any.
+            log::error!("cannot start the thread that interrupts plugins: {error}");
+            std::process::exit(crate::error::EXIT_DEVICE.into());
+        }
+    }
+}
+
+fn tick(shared: &Shared) {
+    let mut idle = 0;
+    loop {
+        thread::sleep(TICK);
+        let Some(engine) = shared.engine.upgrade() else {
+            return;
+        };
+        engine.increment_epoch();
+        drop(engine);
+        idle = if shared.working.load(Ordering::SeqCst) == 0 {
+            idle + 1
+        } else {
+            0
+        };
+        if idle >= IDLE_TICKS {
+            shared.asleep.store(true, Ordering::SeqCst);
+            while shared.working.load(Ordering::SeqCst) == 0 {
+                thread::park();
+            }
+            shared.asleep.store(false, Ordering::SeqCst);
+            idle = 0;
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The listener: accepts connections within bounds, and drains them when told to stop.
+
+pub mod body;
+mod buffer;
+mod connection;
+mod deadline;
+mod response;
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use smol::channel::{Receiver, Sender, bounded};
+use smol::lock::Semaphore;
+use smol::{Async, Executor, Timer};
+
+use crate::config::{Limits, Timeouts};
+use crate::error::{Error, Result};
+use crate::memory::Budget;
+use crate::plugin::Plugin;
+use connection::Connection;
+
+/// Memory that a connection may hold: read buffer, write buffer, a piece of a body each way, its task.
+const CONNECTION_SHARE: usize = 80 << 10;
+/// After an accept that failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A bound listener and what its connections share.
+pub struct Server {
+    listener: Async<TcpListener>,
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    /// Cloned into every connection; the drain waits until all clones are gone.
+    open: Sender<()>,
+    closed: Receiver<()>,
+}
+
+/// What every connection needs.
+pub(crate) struct Shared {
+    pub(crate) plugin: Arc<Plugin>,
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) executor: &'static Executor<'static>,
+    /// Closed when the daemon drains.
+    pub(crate) stop: Receiver<()>,
+    request_ids: AtomicU64,
+}
+
+impl Shared {
+    /// An id that is new in this process and unlikely to repeat in the next.
+    pub(crate) fn next_request_id(&self) -> Arc<str> {
+        let id = self.request_ids.fetch_add(1, Ordering::Relaxed);
+        format!("{id:016x}").into()
+    }
+}
+
+impl Server {
+    /// Binds before anything slow is done: early clients wait in the backlog.
+    pub fn bind(address: SocketAddr) -> Result<TcpListener> {
+        let bound = TcpListener::bind(address);
+        bound.map_err(|error| {
+            let hint = match error.kind() {
+                std::io::ErrorKind::AddrInUse => {
+                    "; another program listens there, choose another --port"
+                }
+                std::io::ErrorKind::PermissionDenied => {
+                    "; ports below 1024 need the right to bind them"
+                }
+                std::io::ErrorKind::AddrNotAvailable => {
+                    "; this device has no such address, choose another --bind"
+                }
+                _ => "",
+            };
+            Error::device(format!("cannot listen on {address}{hint}"), error)
+        })
+    }
+
+    /// Serves `plugin` on `listener` once [`Server::run`] is polled.
+    pub fn new(
+        listener: TcpListener,
+        plugin: Arc<Plugin>,
+        limits: Limits,
+        timeouts: Timeouts,
+        executor: &'static Executor<'static>,
+        stop: Receiver<()>,
+    ) -> Result<Server> {
+        let wrapped = listener
+            .local_addr()
+            .and_then(|address| Ok((address, Async::new(listener)?)));
+        let (address, listener) =
+            wrapped.map_err(|error| Error::device("cannot use the listening socket", error))?;
+        let (open, closed) = bounded(1);
+        // Ids start at a random place: two runs of a device should not share them in its logs.
+        let start =
+            std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), std::process::id());
+        Ok(Server {
+            listener,
+            address,
+            shared: Arc::new(Shared {
+                plugin,
+                limits,
+                timeouts,
+                executor,
+                stop,
+                request_ids: AtomicU64::new(start),
+            }),
+            open,
+            closed,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts until `stop` closes, then waits for the open connections, at most the drain timeout.
+    pub async fn run(self, budget: Arc<Budget>) {
+        let Server {
+            listener,
+            shared,
+            open,
+            closed,
+            ..
+        } = self;
+        let connections = Arc::new(Semaphore::new(shared.limits.connections));
+        let accepting = async {
+            loop {
+                // At the limit new connections wait in the kernel's backlog.
+                let permit = connections.acquire_arc().await;
+                let (stream, client) = match listener.accept().await {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        log::warn!("cannot accept a connection: {error}");
+                        Timer::after(ACCEPT_PAUSE).await;
+                        continue;
+                    }
+                };
+                let reservation = loop {
+                    match budget.reserve(CONNECTION_SHARE) {
+                        Some(reservation) => break reservation,
+                        None if shared.plugin.evict_idle() > 0 => {}
+                        None => {
+                            Timer::after(ACCEPT_PAUSE).await;
+                        }
+                    }
+                };
+                let (shared, open) = (Arc::clone(&shared), open.clone());
+                let executor = shared.executor;
+                executor
+                    .spawn(async move {
+                        serve(stream, client, shared).await;
+                        drop((reservation, permit, open));
+                    })
+                    .detach();
+            }
+        };
+        futures_lite::future::or(accepting, stopped(&shared.stop)).await;
+        drop(listener);
+        drop(open);
+        let all_closed = async {
+            let _ = closed.recv().await;
+            true
+        };
+        let timed_out = async {
+            Timer::after(shared.timeouts.drain).await;
+            false
+        };
+        if !futures_lite::future::or(all_closed, timed_out).await {
+            log::warn!(
+                "some requests did not end within {:?}; they are cut off",
+                shared.timeouts.drain
+            );
+        }
+    }
+}
+
+/// Resolves when the daemon was told to stop.
+pub(crate) async fn stopped(stop: &Receiver<()>) {
+    // Nothing is ever sent: the channel only closes.
+    let _ = stop.recv().await;
+}
+
+async fn serve(stream: Async<TcpStream>, client: SocketAddr, shared: Arc<Shared>) {
+    // An answer goes out in as few writes as it needs; waiting for more would only delay it.
+    if let Err(error) = stream.get_ref().set_nodelay(true) {
+        log::debug!("{client}: cannot set TCP_NODELAY: {error}");
+    }
+    Connection::new(stream, client, shared).serve().await;
+}

@@ -1,0 +1,213 @@
+//! A request's body on its way from the socket to a plugin.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_lite::Stream;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use smol::channel::{Receiver, Sender, bounded};
+use wasmtime_wasi_http::Error;
+
+use crate::memory::Reservation;
+
+/// Pieces that may wait between the socket and the plugin: one, so that the plugin's pace is the client's.
+const PIECES: usize = 1;
+
+/// What the connection hands to the plugin.
+pub(super) enum Piece {
+    Data(Bytes),
+    /// The end of the body, with its trailers. Without it the body counts as broken off.
+    End(HeaderMap),
+    /// The client broke the body's framing.
+    Malformed,
+}
+
+/// The connection's end of a body.
+pub(super) struct BodySender {
+    pieces: Sender<Piece>,
+    wanted: Arc<Wanted>,
+}
+
+/// Set when the plugin first asks for the body: a client that expects `100 Continue` is told then.
+#[derive(Default)]
+struct Wanted {
+    asked: AtomicBool,
+    waker: atomic_waker::AtomicWaker,
+}
+
+impl BodySender {
+    /// Waits until there is room, and sends. False when the plugin has dropped the body.
+    pub(super) async fn send(&self, piece: Piece) -> bool {
+        self.pieces.send(piece).await.is_ok()
+    }
+
+    /// Waits until the plugin has asked for the body.
+    pub(super) async fn wanted(&self) {
+        std::future::poll_fn(|cx| {
+            self.wanted.waker.register(cx.waker());
+            if self.wanted.asked.load(Ordering::Acquire) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+}
+
+/// The plugin's end of a body.
+#[derive(Default)]
+pub struct IncomingBody {
+    source: Source,
+}
+
+#[derive(Default)]
+enum Source {
+    #[default]
+    Empty,
+    Whole {
+        data: Bytes,
+        /// The memory that `data` is charged to.
+        _held: Option<Reservation>,
+    },
+    Stream {
+        pieces: Pin<Box<Receiver<Piece>>>,
+        wanted: Arc<Wanted>,
+        /// From Content-Length, less what was read.
+        left: Option<u64>,
+    },
+}
+
+impl IncomingBody {
+    /// A body that comes in pieces; `length` is what Content-Length announced.
+    pub(super) fn stream(length: Option<u64>) -> (BodySender, IncomingBody) {
+        let (send, receive) = bounded(PIECES);
+        let wanted = Arc::new(Wanted::default());
+        let sender = BodySender {
+            pieces: send,
+            wanted: Arc::clone(&wanted),
+        };
+        let source = Source::Stream {
+            pieces: Box::pin(receive),
+            wanted,
+            left: length,
+        };
+        (sender, IncomingBody { source })
+    }
+
+    /// A body that was read before.
+    pub fn whole(data: Bytes, held: Option<Reservation>) -> IncomingBody {
+        IncomingBody {
+            source: Source::Whole { data, _held: held },
+        }
+    }
+}
+
+impl Body for IncomingBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let piece = match &mut self.source {
+            Source::Empty => return Poll::Ready(None),
+            Source::Whole { data, .. } if data.is_empty() => {
+                self.source = Source::Empty;
+                return Poll::Ready(None);
+            }
+            Source::Whole { data, .. } => {
+                return Poll::Ready(Some(Ok(Frame::data(std::mem::take(data)))));
+            }
+            Source::Stream { pieces, wanted, .. } => {
+                if !wanted.asked.swap(true, Ordering::AcqRel) {
+                    wanted.waker.wake();
+                }
+                match pieces.as_mut().poll_next(cx) {
+                    Poll::Ready(piece) => piece,
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        };
+        let frame = match piece {
+            Some(Piece::Data(data)) => {
+                if let Source::Stream {
+                    left: Some(left), ..
+                } = &mut self.source
+                {
+                    *left = left.saturating_sub(data.len() as u64);
+                }
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            Some(Piece::End(trailers)) if trailers.is_empty() => None,
+            Some(Piece::End(trailers)) => Some(Ok(Frame::trailers(trailers))),
+            Some(Piece::Malformed) => Some(Err(Error::HttpProtocolError)),
+            None => Some(Err(Error::ConnectionTerminated)),
+        };
+        self.source = Source::Empty;
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.source, Source::Empty)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Empty => SizeHint::with_exact(0),
+            Source::Whole { data, .. } => SizeHint::with_exact(data.len() as u64),
+            Source::Stream {
+                left: Some(left), ..
+            } => SizeHint::with_exact(*left),
+            Source::Stream { left: None, .. } => SizeHint::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    #[test]
+    fn a_body_that_breaks_off_is_not_a_body_that_ended() {
+        smol::block_on(async {
+            let (sender, mut body) = IncomingBody::stream(None);
+            assert!(sender.send(Piece::Data(Bytes::from_static(b"half"))).await);
+            drop(sender);
+            assert!(matches!(body.frame().await, Some(Ok(frame)) if frame.is_data()));
+            assert!(matches!(
+                body.frame().await,
+                Some(Err(Error::ConnectionTerminated))
+            ));
+            assert!(body.frame().await.is_none());
+
+            let (sender, mut body) = IncomingBody::stream(Some(0));
+            assert!(sender.send(Piece::End(HeaderMap::new())).await);
+            assert!(body.frame().await.is_none());
+        });
+    }
+
+    #[test]
+    fn asking_for_the_body_is_what_wakes_its_sender() {
+        smol::block_on(async {
+            let (sender, mut body) = IncomingBody::stream(None);
+            assert!(
+                futures_lite::future::poll_once(sender.wanted())
+                    .await
+                    .is_none()
+            );
+            assert!(
+                futures_lite::future::poll_once(body.frame())
+                    .await
+                    .is_none()
+            );
+            sender.wanted().await;
+        });
+    }
+}

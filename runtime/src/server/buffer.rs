@@ -1,0 +1,84 @@
+//! A connection's read buffer.
+
+use std::io;
+
+use smol::io::{AsyncRead, AsyncReadExt};
+
+/// Capacity at first; most heads fit.
+const FIRST: usize = 4 << 10;
+/// Bytes that one read takes at most while a body streams.
+const READ: usize = 16 << 10;
+
+/// Bytes that were read and not used yet.
+#[derive(Default)]
+pub(super) struct ReadBuffer {
+    data: Vec<u8>,
+    /// `data[start..end]` is unused.
+    start: usize,
+    end: usize,
+}
+
+impl ReadBuffer {
+    /// The bytes at hand.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.data[self.start..self.end]
+    }
+
+    /// Drops the first `count` of them.
+    pub(super) fn consume(&mut self, count: usize) {
+        self.start = (self.start + count).min(self.end);
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
+    /// Reads once, making room for at most `limit` unused bytes. 0 is the end of the stream.
+    pub(super) async fn fill(
+        &mut self,
+        mut from: impl AsyncRead + Unpin,
+        limit: usize,
+    ) -> io::Result<usize> {
+        if self.start > 0 {
+            self.data.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        if self.end == self.data.len() {
+            let capacity = (self.data.len() * 2).clamp(FIRST, limit.max(READ));
+            self.data.resize(capacity, 0);
+        }
+        let room = self.data.len().min(self.end + READ);
+        let count = from.read(&mut self.data[self.end..room]).await?;
+        self.end += count;
+        Ok(count)
+    }
+
+    /// Gives the memory back when nothing is held: an idle connection should cost little.
+    pub(super) fn release_if_empty(&mut self) {
+        if self.start == self.end && self.data.len() > FIRST {
+            *self = ReadBuffer::default();
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_come_out_as_they_went_in_and_the_buffer_stays_bounded() {
+        smol::block_on(async {
+            let sent: Vec<u8> = (0..100_000u32).map(|n| n as u8).collect();
+            let mut source = &sent[..];
+            let (mut buffer, mut seen) = (ReadBuffer::default(), Vec::new());
+            while buffer.fill(&mut source, 16 << 10).await.unwrap() > 0 {
+                let take = buffer.bytes().len().div_ceil(2);
+                seen.extend_from_slice(&buffer.bytes()[..take]);
+                buffer.consume(take);
+                assert!(buffer.data.len() <= 16 << 10);
+            }
+            seen.extend_from_slice(buffer.bytes());
+            assert_eq!(seen, sent);
+        });
+    }
+}

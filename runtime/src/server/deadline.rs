@@ -1,0 +1,134 @@
+//! One timer for all the phases of a connection.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use smol::Timer;
+
+/// The time by which the current phase must make progress.
+///
+/// Arming a timer wakes the reactor, which costs more than a small request. So moving the deadline
+/// later only writes a number; the timer that is armed already fires too early then, sees that,
+/// and arms itself anew. A busy connection arms a timer once in ten seconds or so.
+pub(super) struct Deadline {
+    start: Instant,
+    /// Milliseconds after `start`.
+    at: AtomicU64,
+    armed: Mutex<Option<Armed>>,
+}
+
+struct Armed {
+    timer: Timer,
+    at: u64,
+}
+
+/// The phase's time was up.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TimedOut;
+
+impl Deadline {
+    pub(super) fn new() -> Deadline {
+        Deadline {
+            start: Instant::now(),
+            at: AtomicU64::new(0),
+            armed: Mutex::new(None),
+        }
+    }
+
+    /// Starts a phase that ends `after` from now.
+    pub(super) fn set(&self, after: Duration) {
+        self.at.store(self.from_now(after), Ordering::Relaxed);
+    }
+
+    /// Tells of progress: the phase lasts at least `after` from now.
+    pub(super) fn extend(&self, after: Duration) {
+        self.at.fetch_max(self.from_now(after), Ordering::Relaxed);
+    }
+
+    fn from_now(&self, after: Duration) -> u64 {
+        let at = self.start.elapsed().saturating_add(after);
+        u64::try_from(at.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Ready when the deadline has passed.
+    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<TimedOut> {
+        let mut armed = self.armed.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let at = self.at.load(Ordering::Relaxed);
+            match &mut *armed {
+                Some(held) if held.at <= at => match Pin::new(&mut held.timer).poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(_) if u128::from(at) <= self.start.elapsed().as_millis() => {
+                        *armed = None;
+                        return Poll::Ready(TimedOut);
+                    }
+                    Poll::Ready(_) => *armed = None,
+                },
+                // Not armed, or too late.
+                _ => {
+                    let timer = Timer::at(self.start + Duration::from_millis(at));
+                    *armed = Some(Armed { timer, at });
+                }
+            }
+        }
+    }
+
+    /// Runs `future` until the deadline, which may move while it runs.
+    pub(super) async fn within<F: Future>(&self, future: F) -> Result<F::Output, TimedOut> {
+        let mut future = pin!(future);
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => self.poll(cx).map(Err),
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_moves_the_deadline_and_its_absence_ends_the_phase() {
+        smol::block_on(async {
+            let deadline = Deadline::new();
+            deadline.set(Duration::from_millis(40));
+            let working = async {
+                for _ in 0..4 {
+                    Timer::after(Duration::from_millis(20)).await;
+                    deadline.set(Duration::from_millis(40));
+                }
+            };
+            assert_eq!(deadline.within(working).await, Ok(()));
+            let before = Instant::now();
+            assert_eq!(
+                deadline.within(std::future::pending::<()>()).await,
+                Err(TimedOut)
+            );
+            assert!(before.elapsed() < Duration::from_secs(5));
+        });
+    }
+
+    #[test]
+    fn a_shorter_phase_after_a_longer_one_ends_on_time() {
+        smol::block_on(async {
+            let deadline = Deadline::new();
+            deadline.set(Duration::from_secs(3600));
+            assert_eq!(deadline.within(async {}).await, Ok(()));
+            assert!(
+                futures_lite::future::poll_once(deadline.within(std::future::pending::<()>()))
+                    .await
+                    .is_none()
+            );
+            deadline.set(Duration::from_millis(10));
+            assert_eq!(
+                deadline.within(std::future::pending::<()>()).await,
+                Err(TimedOut)
+            );
+        });
+    }
+}

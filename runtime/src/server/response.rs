@@ -1,0 +1,392 @@
+//! Writes answers to a client: frames them, and tells a whole answer from one that broke off.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::TcpStream;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::{Buf, Bytes};
+use futures_lite::future::poll_once;
+use http_body_util::BodyExt;
+use smol::Async;
+use smol::io::AsyncWriteExt;
+use zlayer_http1::{
+    ResponseHead, ResponseLength, Version, encode_chunk, encode_last_chunk, forbids_body,
+    reason_phrase,
+};
+
+use super::deadline::Deadline;
+use crate::config::{Limits, Timeouts};
+use crate::failure::Failure;
+use crate::handle::Body;
+
+/// Bytes of an answer that are gathered to be sent in one write, with its length known, if the
+/// plugin has them ready.
+const GATHER: usize = 16 << 10;
+
+/// Writes one answer.
+pub(super) struct ResponseWriter<'a> {
+    pub(super) stream: &'a Async<TcpStream>,
+    /// Reused between answers.
+    pub(super) out: &'a mut Vec<u8>,
+    pub(super) deadline: &'a Deadline,
+    pub(super) timeouts: &'a Timeouts,
+    pub(super) limits: &'a Limits,
+    pub(super) version: Version,
+    pub(super) is_head: bool,
+    pub(super) keep_alive: bool,
+    /// Set before the first byte goes out: from then on a failure can only cut the answer off.
+    pub(super) begun: &'a AtomicBool,
+    /// How the plugin's work ended, once it has.
+    pub(super) outcome: &'a OnceLock<Result<(), Failure>>,
+}
+
+/// Why there is no answer on the wire, or only a part of one.
+#[derive(Debug)]
+pub(super) enum WriteError {
+    /// Nothing was written; the client can be told.
+    Failed(Failure),
+    /// The answer broke off, or the client went away: the connection must be closed.
+    Broken,
+}
+
+impl From<io::Error> for WriteError {
+    fn from(_: io::Error) -> Self {
+        WriteError::Broken
+    }
+}
+
+impl ResponseWriter<'_> {
+    /// Writes a plugin's answer to its end. Answers whether the connection stays usable.
+    pub(super) async fn answer(
+        mut self,
+        response: http::Response<Body>,
+    ) -> Result<bool, WriteError> {
+        let (parts, mut body) = response.into_parts();
+        let status = parts.status.as_u16();
+        if !(200..600).contains(&status) {
+            return Err(WriteError::Failed(Failure::BadAnswer(format!(
+                "status {status}"
+            ))));
+        }
+        let headers: Vec<(&str, &[u8])> = parts
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .collect();
+        let announced = content_length(&parts.headers)?;
+        if self.is_head || forbids_body(status) {
+            let length = if forbids_body(status) && status != 304 {
+                ResponseLength::None
+            } else {
+                ResponseLength::HeadOf(announced)
+            };
+            let open = self.head(status, &headers, length)?;
+            self.write_out().await?;
+            return Ok(open);
+        }
+        // Most answers are ready as a whole by now: then their length is known and one write does.
+        let mut ready = Gathered::default();
+        ready.gather(&mut body).await;
+        if let Some(failure) = self.failed(&ready) {
+            return Err(failure);
+        }
+        let length = match (announced, &ready.rest) {
+            (Some(length), _) => ResponseLength::Fixed(length),
+            (None, Rest::Ended(None)) => ResponseLength::Fixed(ready.bytes as u64),
+            // Trailers can only stand behind chunks.
+            (None, _) => ResponseLength::Chunked,
+        };
+        let open = self.head(status, &headers, length)?;
+        drop(headers);
+        let mut framing = Framing::new(length, self.version);
+        for data in ready.data {
+            self.piece(&mut framing, data).await?;
+        }
+        let trailers = match ready.rest {
+            Rest::Ended(trailers) => trailers,
+            Rest::Open | Rest::Broken => self.stream_rest(&mut framing, &mut body).await?,
+        };
+        framing.end(self.out, trailers.as_ref())?;
+        self.write_out().await?;
+        Ok(open)
+    }
+
+    /// Writes an answer of the daemon's own.
+    pub(super) async fn failure(
+        mut self,
+        status: u16,
+        text: &str,
+        extra: &[(&str, &[u8])],
+    ) -> Result<bool, WriteError> {
+        let mut body = format!("{status} {}\n{text}\n", reason_phrase(status));
+        let length = body.len() as u64;
+        let mut headers: Vec<(&str, &[u8])> = vec![("content-type", b"text/plain; charset=utf-8")];
+        headers.extend_from_slice(extra);
+        let length = if self.is_head {
+            body.clear();
+            ResponseLength::HeadOf(Some(length))
+        } else {
+            ResponseLength::Fixed(length)
+        };
+        let open = self.head(status, &headers, length)?;
+        self.out.extend_from_slice(body.as_bytes());
+        self.write_out().await?;
+        Ok(open)
+    }
+
+    /// Sends what comes until the body ends; answers its trailers.
+    async fn stream_rest(
+        &mut self,
+        framing: &mut Framing,
+        body: &mut Body,
+    ) -> Result<Option<http::HeaderMap>, WriteError> {
+        loop {
+            let frame = match poll_once(body.frame()).await {
+                Some(frame) => frame,
+                None => {
+                    // The plugin has to go on first: what is gathered must not wait for it.
+                    self.write_out().await?;
+                    body.frame().await
+                }
+            };
+            match frame {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.piece(framing, data).await?,
+                    Err(frame) => return Ok(frame.into_trailers().ok()),
+                },
+                // A plugin that trapped drops its body as one does that is done with it.
+                None if matches!(self.outcome.get(), Some(Err(_))) => {
+                    return Err(WriteError::Broken);
+                }
+                None => return Ok(None),
+                Some(Err(_)) => return Err(WriteError::Broken),
+            }
+        }
+    }
+
+    /// What keeps an answer that was gathered from being sent.
+    fn failed(&self, ready: &Gathered) -> Option<WriteError> {
+        let failure = match self.outcome.get() {
+            Some(Err(failure)) => failure.clone(),
+            _ if matches!(ready.rest, Rest::Broken) => Failure::BadAnswer(
+                "its body broke off or has another length than announced".to_owned(),
+            ),
+            _ => return None,
+        };
+        Some(WriteError::Failed(failure))
+    }
+
+    fn head(
+        &mut self,
+        status: u16,
+        headers: &[(&str, &[u8])],
+        length: ResponseLength,
+    ) -> Result<bool, WriteError> {
+        self.out.clear();
+        let encoded = with_date(|date| {
+            let head = ResponseHead {
+                version: self.version,
+                status,
+                headers,
+                length,
+                keep_alive: self.keep_alive,
+                date,
+            };
+            head.encode(self.out).map(|()| head.stays_open())
+        });
+        let bad = |reason: String| WriteError::Failed(Failure::BadAnswer(reason));
+        let open = encoded.map_err(|error| bad(error.to_string()))?;
+        if self.out.len() > self.limits.response_head {
+            return Err(bad(format!(
+                "a head of {} bytes; at most {}",
+                self.out.len(),
+                self.limits.response_head
+            )));
+        }
+        Ok(open)
+    }
+
+    async fn piece(&mut self, framing: &mut Framing, data: Bytes) -> Result<(), WriteError> {
+        if data.len() > GATHER {
+            // Too much to be copied: what is gathered goes out first, then the piece itself.
+            framing.begin_piece(self.out, data.len())?;
+            self.write_out().await?;
+            self.write(&data).await?;
+            framing.end_piece(self.out);
+        } else {
+            framing.piece(self.out, &data)?;
+            if self.out.len() > GATHER {
+                self.write_out().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_out(&mut self) -> io::Result<()> {
+        let out = std::mem::take(self.out);
+        let written = self.write(&out).await;
+        *self.out = out;
+        self.out.clear();
+        written
+    }
+
+    async fn write(&self, mut data: &[u8]) -> io::Result<()> {
+        if !data.is_empty() {
+            self.begun.store(true, Ordering::Relaxed);
+        }
+        while !data.is_empty() {
+            let mut stream = self.stream;
+            let count = stream.write(data).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            data.advance(count);
+            self.deadline.set(self.timeouts.stall);
+        }
+        Ok(())
+    }
+}
+
+/// The part of a body that was ready at once.
+#[derive(Default)]
+struct Gathered {
+    data: Vec<Bytes>,
+    bytes: usize,
+    rest: Rest,
+}
+
+/// What follows it.
+#[derive(Default)]
+enum Rest {
+    /// More, later.
+    #[default]
+    Open,
+    /// Nothing but these trailers.
+    Ended(Option<http::HeaderMap>),
+    /// Nothing, though more was announced.
+    Broken,
+}
+
+impl Gathered {
+    async fn gather(&mut self, body: &mut Body) {
+        while self.bytes < GATHER {
+            match poll_once(body.frame()).await {
+                None => return,
+                Some(None) => return self.rest = Rest::Ended(None),
+                Some(Some(Err(_))) => return self.rest = Rest::Broken,
+                Some(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => {
+                        self.bytes += data.len();
+                        self.data.push(data);
+                    }
+                    Err(frame) => return self.rest = Rest::Ended(frame.into_trailers().ok()),
+                },
+            }
+        }
+    }
+}
+
+/// How the bytes of a body are put on the wire, and how many are still owed.
+enum Framing {
+    Fixed { left: u64 },
+    Chunked,
+    UntilClose,
+}
+
+impl Framing {
+    fn new(length: ResponseLength, version: Version) -> Framing {
+        match (length, version) {
+            (ResponseLength::Fixed(left), _) => Framing::Fixed { left },
+            (ResponseLength::Chunked, Version::Http11) => Framing::Chunked,
+            _ => Framing::UntilClose,
+        }
+    }
+
+    fn piece(&mut self, out: &mut Vec<u8>, data: &[u8]) -> Result<(), WriteError> {
+        match self {
+            Framing::Chunked => encode_chunk(out, data),
+            _ => {
+                self.begin_piece(out, data.len())?;
+                out.extend_from_slice(data);
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_piece(&mut self, out: &mut Vec<u8>, length: usize) -> Result<(), WriteError> {
+        match self {
+            // More than announced would be read as the next answer.
+            Framing::Fixed { left } => {
+                *left = left.checked_sub(length as u64).ok_or(WriteError::Broken)?
+            }
+            Framing::Chunked => out.extend_from_slice(format!("{length:x}\r\n").as_bytes()),
+            Framing::UntilClose => {}
+        }
+        Ok(())
+    }
+
+    fn end_piece(&self, out: &mut Vec<u8>) {
+        if let Framing::Chunked = self {
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    fn end(&self, out: &mut Vec<u8>, trailers: Option<&http::HeaderMap>) -> Result<(), WriteError> {
+        match self {
+            Framing::Fixed { left: 0 } | Framing::UntilClose => Ok(()),
+            Framing::Fixed { .. } => Err(WriteError::Broken),
+            Framing::Chunked => {
+                let fields = trailers.into_iter().flatten();
+                let fields: Vec<(&str, &[u8])> = fields
+                    .map(|(name, value)| (name.as_str(), value.as_bytes()))
+                    .collect();
+                encode_last_chunk(out, &fields).map_err(|_| WriteError::Broken)
+            }
+        }
+    }
+}
+
+/// The length that a plugin announced.
+fn content_length(headers: &http::HeaderMap) -> Result<Option<u64>, WriteError> {
+    let mut values = headers.get_all(http::header::CONTENT_LENGTH).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let digits = value
+        .to_str()
+        .ok()
+        .filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
+    match digits.and_then(|text| text.parse().ok()) {
+        Some(length) if values.next().is_none() => Ok(Some(length)),
+        _ => Err(WriteError::Failed(Failure::BadAnswer(
+            "content-length".to_owned(),
+        ))),
+    }
+}
+
+/// Calls `f` with the value of the Date field, which is formatted once a second. None while the
+/// clock was never set (RFC 9110 section 6.6.1).
+fn with_date<R>(f: impl FnOnce(Option<&str>) -> R) -> R {
+    /// 2020-01-01: a clock before it runs since power-on.
+    const CLOCK_SET: u64 = 1_577_836_800;
+    thread_local! {
+        static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+    }
+    let now = SystemTime::now();
+    let seconds = now
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    if seconds < CLOCK_SET {
+        return f(None);
+    }
+    DATE.with_borrow_mut(|(formatted, text)| {
+        if *formatted != seconds {
+            *text = httpdate::fmt_http_date(now);
+            *formatted = seconds;
+        }
+        f(Some(text))
+    })
+}

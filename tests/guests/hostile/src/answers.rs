@@ -1,0 +1,84 @@
+//! Answers, right ones and wrong ones.
+
+use crate::wasi::http::types::{Fields, OutgoingBody, OutgoingResponse, ResponseOutparam};
+
+/// 200 with this text: what a well-behaved plugin does.
+pub fn text(out: ResponseOutparam, text: &str) {
+    let body = begin(out, &[]);
+    send(&body, text.as_bytes());
+    let _ = OutgoingBody::finish(body, None);
+}
+
+/// Sends the head of a 200 and answers the body.
+pub fn begin(out: ResponseOutparam, fields: &[(&str, &str)]) -> OutgoingBody {
+    let fields: Vec<_> = fields
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+        .collect();
+    let response = OutgoingResponse::new(Fields::from_list(&fields).expect("valid header fields"));
+    let body = response.body().expect("the first call for the body");
+    ResponseOutparam::set(out, Ok(response));
+    body
+}
+
+/// Writes and waits until it is on its way. Errors are the host's answer to
+/// misbehaviour, and this plugin does not mend its ways.
+pub fn send(body: &OutgoingBody, bytes: &[u8]) {
+    let Ok(stream) = body.write() else { return };
+    // The bindings allow 4096 bytes at a time.
+    for chunk in bytes.chunks(4096) {
+        if stream.blocking_write_and_flush(chunk).is_err() {
+            return;
+        }
+    }
+}
+
+/// The head and the beginning of a body, which is left open.
+pub fn partial(out: ResponseOutparam, part: &str) -> OutgoingBody {
+    let body = begin(out, &[]);
+    send(&body, part.as_bytes());
+    body
+}
+
+/// `count` fields with values of `size` bytes, or 200 with the refusal.
+pub fn with_headers(out: ResponseOutparam, count: usize, size: usize) {
+    let headers = Fields::new();
+    let value = vec![b'v'; size];
+    for i in 0..count {
+        if let Err(error) = headers.append(&format!("x-{i}"), &value) {
+            return text(out, &format!("refused at field {i}: {error}"));
+        }
+    }
+    let response = OutgoingResponse::new(headers);
+    let body = response.body().expect("the first call for the body");
+    ResponseOutparam::set(out, Ok(response));
+    send(&body, b"ok");
+    let _ = OutgoingBody::finish(body, None);
+}
+
+/// A body of another length than the head says.
+pub fn with_length(out: ResponseOutparam, said: usize, sent: usize) {
+    let body = begin(out, &[("content-length", &said.to_string())]);
+    send(&body, &vec![b'x'; sent]);
+    let _ = OutgoingBody::finish(body, None);
+}
+
+/// A body that is dropped instead of finished.
+pub fn without_finish(out: ResponseOutparam) {
+    drop(partial(out, "unfinished\n"));
+}
+
+/// Sets the answer twice through the same handle.
+pub fn twice(out: ResponseOutparam) {
+    let first = OutgoingResponse::new(Fields::new());
+    let second = OutgoingResponse::new(Fields::new());
+    second.set_status_code(500).expect("a status code of HTTP");
+    let handle = out.take_handle();
+    // SAFETY: the handle came from `take_handle`, so this is its owner.
+    let out = unsafe { ResponseOutparam::from_handle(handle) };
+    ResponseOutparam::set(out, Ok(first));
+    // SAFETY: not kept. The handle is gone by now; that the host notices is
+    // what this path is for. Nothing of this module's memory hangs on it.
+    let out = unsafe { ResponseOutparam::from_handle(handle) };
+    ResponseOutparam::set(out, Ok(second));
+}

@@ -1,0 +1,158 @@
+//! An HTTP handler that misbehaves in a way for each path. README.md beside
+//! the guests lists them; anything that is not listed is 200 `ok`.
+
+wit_bindgen::generate!({ world: "zlayer-http-handler", path: "../../../wit", generate_all });
+
+mod answers;
+mod hoards;
+
+use std::hint::black_box;
+
+use answers::{begin, send, text};
+use exports::wasi::http::incoming_handler::Guest;
+use support::{field, split_target};
+use wasi::clocks::monotonic_clock;
+use wasi::http::outgoing_handler;
+use wasi::http::types::{
+    ErrorCode, Fields, IncomingRequest, OutgoingBody, OutgoingRequest, ResponseOutparam, Scheme,
+};
+use wasi::random::random::get_random_bytes;
+use zlayer::plugin::logging;
+
+/// Ten years in nanoseconds: for ever, to a test.
+const FOR_EVER: u64 = 10 * 365 * 86_400 * 1_000_000_000;
+
+struct Hostile;
+
+impl Guest for Hostile {
+    fn handle(request: IncomingRequest, out: ResponseOutparam) {
+        let target = request.path_with_query().unwrap_or_default();
+        let (path, query) = split_target(&target);
+        match path {
+            // Never comes to an answer.
+            "/spin" => spin(),
+            "/trap" => trap(),
+            "/stack" => text(out, &format!("came back from {} calls", recurse(0))),
+            "/never" => pause(FOR_EVER),
+            "/return" => drop(out),
+
+            // Takes more than it should.
+            "/grow" => {
+                hoards::memory();
+                trap()
+            }
+            "/grow-report" => text(out, &hoards::memory().to_string()),
+            "/table-flood" => text(out, &format!("made {} resources", hoards::resources())),
+            "/random-huge" => text(
+                out,
+                &format!("got {} bytes", get_random_bytes(1 << 30).len()),
+            ),
+            "/log-flood" => log_flood(query, out),
+
+            // Breaks the rules of an answer.
+            "/twice" => answers::twice(out),
+            "/headers-huge" => answers::with_headers(out, 1, 256 << 10),
+            "/headers-many" => answers::with_headers(out, 10_000, 8),
+            "/short-body" => answers::with_length(out, 100, 10),
+            "/long-body" => answers::with_length(out, 10, 100),
+            "/no-finish" => answers::without_finish(out),
+
+            // Stops in the middle of one.
+            "/spin-after-head" => {
+                let _body = begin(out, &[]);
+                spin()
+            }
+            "/hold" => {
+                let _body = answers::partial(out, "held\n");
+                pause(FOR_EVER)
+            }
+            "/trap-after-head" => {
+                let _body = answers::partial(out, "the first part\n");
+                trap()
+            }
+
+            // Goes on after one.
+            "/work-after" => {
+                text(out, "answered");
+                pause(300_000_000);
+                logging::info("hostile: worked on after the answer");
+            }
+
+            // Calls home.
+            "/out" => call(field(query, "to").unwrap_or("127.0.0.1:1"), out),
+
+            _ => text(out, "ok"),
+        }
+    }
+}
+
+fn spin() -> ! {
+    let mut turns = 0u64;
+    loop {
+        turns = black_box(turns.wrapping_add(1));
+    }
+}
+
+fn trap() -> ! {
+    core::arch::wasm32::unreachable()
+}
+
+fn pause(nanoseconds: u64) {
+    monotonic_clock::subscribe_duration(nanoseconds).block();
+}
+
+/// Calls itself until the stack ends.
+#[inline(never)]
+#[expect(
+    unconditional_recursion,
+    reason = "the end of the stack is what is wanted"
+)]
+fn recurse(depth: u64) -> u64 {
+    let frame = black_box([depth; 32]);
+    recurse(frame[0] + 1) + frame[31]
+}
+
+fn log_flood(query: &str, out: ResponseOutparam) {
+    let lines = field(query, "lines")
+        .and_then(|lines| lines.parse().ok())
+        .unwrap_or(100_000u32);
+    for line in 0..lines {
+        logging::info(&format!(
+            "hostile: line {line} of {lines}, with some words to make it longer"
+        ));
+    }
+    text(out, &format!("logged {lines} lines"));
+}
+
+/// Sends a request to `authority` and answers the status or the error that came of it.
+fn call(authority: &str, out: ResponseOutparam) {
+    let result = status(authority);
+    let body = begin(out, &[]);
+    let line = match result {
+        Ok(status) => format!("status {status}"),
+        Err(error) => format!("error {error:?}"),
+    };
+    send(&body, line.as_bytes());
+    let _ = OutgoingBody::finish(body, None);
+}
+
+fn status(authority: &str) -> Result<u16, ErrorCode> {
+    let request = OutgoingRequest::new(Fields::new());
+    let set = request
+        .set_scheme(Some(&Scheme::Http))
+        .and_then(|()| request.set_authority(Some(authority)))
+        .and_then(|()| request.set_path_with_query(Some("/")));
+    if set.is_err() {
+        return Err(ErrorCode::HttpRequestUriInvalid);
+    }
+    let future = outgoing_handler::handle(request, None)?;
+    loop {
+        match future.get() {
+            None => future.subscribe().block(),
+            Some(Ok(result)) => return result.map(|response| response.status()),
+            Some(Err(())) => return Err(ErrorCode::InternalError(None)),
+        }
+    }
+}
+
+export!(Hostile);
