@@ -33,12 +33,20 @@ impl Board {
     pub fn load(dir: &Path, name: &str) -> Result<Board> {
         let known = list(dir)?;
         if !known.iter().any(|known| known == name) {
-            bail!("unknown board `{}`: {} has {}", name.escape_debug(), dir.display(), known.join(", "));
+            bail!(
+                "unknown board `{}`: {} has {}",
+                name.escape_debug(),
+                dir.display(),
+                known.join(", ")
+            );
         }
         let path = dir.join(name).join("board.toml");
         let table = read_table(dir, &path)?;
         let settings = parse(&table).with_context(|| format!("in {}", path.display()))?;
-        Ok(Board { name: name.to_owned(), settings })
+        Ok(Board {
+            name: name.to_owned(),
+            settings,
+        })
     }
 
     /// The folder of boards: `boards` in the current folder or in one above it, else beside
@@ -56,7 +64,10 @@ impl Board {
             .map(|folder| folder.join("boards"))
             .find(|boards| list(boards).is_ok_and(|names| !names.is_empty()))
             .with_context(|| {
-                format!("no folder `boards` in {} or above it: give --boards-dir", current.display())
+                format!(
+                    "no folder `boards` in {} or above it: give --boards-dir",
+                    current.display()
+                )
             })
     }
 }
@@ -82,8 +93,9 @@ fn read_table(dir: &Path, path: &Path) -> Result<Table> {
     for _ in 0..MAX_INHERIT {
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("cannot read {}", path.display()))?;
-        let mut table: Table =
-            text.parse().with_context(|| format!("in {}", path.display()))?;
+        let mut table: Table = text
+            .parse()
+            .with_context(|| format!("in {}", path.display()))?;
         let parent = table.remove("inherit");
         for (key, value) in table {
             merged.entry(key).or_insert(value);
@@ -109,11 +121,19 @@ fn parse(table: &Table) -> Result<Settings> {
         None => Vec::new(),
         Some(Value::Array(flags)) => flags
             .iter()
-            .map(|flag| flag.as_str().map(str::to_owned).context("`cpu_flags` must hold strings"))
+            .map(|flag| {
+                flag.as_str()
+                    .map(str::to_owned)
+                    .context("`cpu_flags` must hold strings")
+            })
             .collect::<Result<_>>()?,
         Some(_) => bail!("`cpu_flags` must be a list of strings"),
     };
-    Ok(Settings { target, profile, cpu_flags })
+    Ok(Settings {
+        target,
+        profile,
+        cpu_flags,
+    })
 }
 
 #[cfg(test)]
@@ -135,25 +155,40 @@ mod tests {
 
     #[test]
     fn a_board_overrides_what_it_inherits() {
-        let dir = boards("inherit", &[
-            ("common/pi.toml", "target = 'aarch64'\nprofile = 'compact'\ncpu_flags = ['has_lse']"),
-            ("pi/board.toml", "inherit = 'common/pi.toml'\nprofile = 'wide'\nthreads = 4"),
-        ]);
+        let dir = boards(
+            "inherit",
+            &[
+                (
+                    "common/pi.toml",
+                    "target = 'aarch64'\nprofile = 'compact'\ncpu_flags = ['has_lse']",
+                ),
+                (
+                    "pi/board.toml",
+                    "inherit = 'common/pi.toml'\nprofile = 'wide'\nthreads = 4",
+                ),
+            ],
+        );
         let settings = Board::load(&dir, "pi").unwrap().settings;
-        assert_eq!(settings, Settings {
-            target: Target::Aarch64,
-            profile: Profile::Wide,
-            cpu_flags: vec!["has_lse".to_owned()],
-        });
+        assert_eq!(
+            settings,
+            Settings {
+                target: Target::Aarch64,
+                profile: Profile::Wide,
+                cpu_flags: vec!["has_lse".to_owned()],
+            }
+        );
         std::fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]
     fn an_unknown_board_lists_the_known_ones() {
-        let dir = boards("unknown", &[
-            ("a/board.toml", "target = 'armv7'"),
-            ("b/board.toml", "target = 'armv7'"),
-        ]);
+        let dir = boards(
+            "unknown",
+            &[
+                ("a/board.toml", "target = 'armv7'"),
+                ("b/board.toml", "target = 'armv7'"),
+            ],
+        );
         for name in ["c", "", ".", "../unknown", "a/../b"] {
             let error = Board::load(&dir, name).unwrap_err().to_string();
             assert!(error.contains("has a, b"), "{error}");
@@ -166,16 +201,25 @@ mod tests {
         for (text, expected) in [
             ("profile = 'wide'", "`target` is missing"),
             ("target = 'z80'", "unknown target `z80`"),
-            ("target = 'armv7'\nprofile = 'huge'", "unknown profile `huge`"),
+            (
+                "target = 'armv7'\nprofile = 'huge'",
+                "unknown profile `huge`",
+            ),
             ("target = 7", "`target` must be a string"),
-            ("target = 'armv7'\ncpu_flags = 'x'", "`cpu_flags` must be a list"),
+            (
+                "target = 'armv7'\ncpu_flags = 'x'",
+                "`cpu_flags` must be a list",
+            ),
             ("target = ", "TOML parse error"),
             ("inherit = 'b/board.toml'", "circle"),
             ("inherit = 'common/none.toml'", "cannot read"),
         ] {
             let dir = boards("malformed", &[("b/board.toml", text)]);
             let error = format!("{:#}", Board::load(&dir, "b").unwrap_err());
-            assert!(error.contains(expected) && error.contains(".toml"), "{text}: {error}");
+            assert!(
+                error.contains(expected) && error.contains(".toml"),
+                "{text}: {error}"
+            );
             std::fs::remove_dir_all(dir).unwrap();
         }
     }
@@ -184,10 +228,15 @@ mod tests {
     fn the_boards_of_this_release_load() {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../boards");
         let names = list(&dir).unwrap();
-        assert!(names.iter().any(|name| name == "generic-aarch64"), "{names:?}");
+        assert!(
+            names.iter().any(|name| name == "generic-aarch64"),
+            "{names:?}"
+        );
         for name in names {
             let board = Board::load(&dir, &name).unwrap();
-            assert!(zlayer_bundle::engine_config(board.settings.target, board.settings.profile).is_ok());
+            assert!(
+                zlayer_bundle::engine_config(board.settings.target, board.settings.profile).is_ok()
+            );
         }
     }
 }

@@ -42,9 +42,17 @@ impl Plugin {
             }
         };
         let checked = check_component(&component)?;
-        let version = version.or(checked.version.as_deref()).unwrap_or("0.0.0").to_owned();
+        let version = version
+            .or(checked.version.as_deref())
+            .unwrap_or("0.0.0")
+            .to_owned();
         let component = strip_component(&component)?;
-        Ok(Plugin { name: name.to_owned(), version, checked, component })
+        Ok(Plugin {
+            name: name.to_owned(),
+            version,
+            checked,
+            component,
+        })
     }
 
     /// Compiles the plugin, describes it and signs that. Without a key the artifact is
@@ -55,7 +63,11 @@ impl Plugin {
     /// [`Refused`] when the plugin does not fit the profile or the compiler refuses it, and
     /// other errors when the settings do not fit together.
     pub fn build(&self, settings: &Settings, key: Option<&SecretKey>) -> Result<Artifact> {
-        let Settings { target, profile, cpu_flags } = settings;
+        let Settings {
+            target,
+            profile,
+            cpu_flags,
+        } = settings;
         check_memory(&self.checked, *target, *profile)?;
         let code = compile_component(&self.component, *target, *profile, cpu_flags)?;
         let manifest = Manifest {
@@ -67,7 +79,11 @@ impl Plugin {
             ..Manifest::new(&self.name, &self.version, *target, *profile)
         };
         let bytes = seal(code, manifest, key)?;
-        Ok(Artifact { target: *target, profile: *profile, bytes })
+        Ok(Artifact {
+            target: *target,
+            profile: *profile,
+            bytes,
+        })
     }
 
     /// What [`Plugin::build`] gives is written to this file.

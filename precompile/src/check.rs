@@ -48,7 +48,11 @@ pub fn check_component(component: &[u8]) -> Result<Checked> {
     let outline = Outline::read(component).map_err(invalid)?;
     let types = outline.types.as_ref();
     let resources = name_resources(&outline, types);
-    let comparison = Comparison { resolve: contract.resolve(), types, resources: &resources };
+    let comparison = Comparison {
+        resolve: contract.resolve(),
+        types,
+        resources: &resources,
+    };
 
     let mut problems = Vec::new();
     for name in &outline.imports {
@@ -176,8 +180,9 @@ impl Outline {
                         let initial = memory.initial.saturating_mul(page);
                         let max = memory.maximum.map(|max| max.saturating_mul(page));
                         memory_initial = memory_initial.saturating_add(initial);
-                        memory_max =
-                            memory_max.zip(max).map(|(sum, max)| sum.saturating_add(max));
+                        memory_max = memory_max
+                            .zip(max)
+                            .map(|(sum, max)| sum.saturating_add(max));
                         memory_largest = initial.max(memory_largest);
                     }
                 }
@@ -216,7 +221,10 @@ fn invalid(error: wasmparser::BinaryReaderError) -> Refused {
 
 fn check_import(contract: &Contract, comparison: &Comparison<'_>, name: &str) -> Vec<Problem> {
     let item = format!("import {name}");
-    let found = comparison.types.component_item_for_import(name).map(|item| item.ty);
+    let found = comparison
+        .types
+        .component_item_for_import(name)
+        .map(|item| item.ty);
     match (contract.import(name), found) {
         (Some(known), Some(ComponentEntityType::Instance(id))) => comparison
             .import(known, id)
@@ -225,9 +233,13 @@ fn check_import(contract: &Contract, comparison: &Comparison<'_>, name: &str) ->
             .collect(),
         // A world that uses a type of an interface imports the type by itself too. Nobody
         // has to provide that.
-        (None, Some(ComponentEntityType::Type { created: ComponentAnyTypeId::Defined(_), .. })) => {
-            Vec::new()
-        }
+        (
+            None,
+            Some(ComponentEntityType::Type {
+                created: ComponentAnyTypeId::Defined(_),
+                ..
+            }),
+        ) => Vec::new(),
         (_, found) => {
             let kind = match found {
                 Some(ComponentEntityType::Instance(_)) => "an interface",
@@ -240,7 +252,10 @@ fn check_import(contract: &Contract, comparison: &Comparison<'_>, name: &str) ->
             let similar = contract.similar_imports(name);
             let mend = if !similar.is_empty() {
                 format!("import {} instead", similar.join(" or "))
-            } else if split_name(name).1.is_some_and(|version| version.starts_with("0.3")) {
+            } else if split_name(name)
+                .1
+                .is_some_and(|version| version.starts_with("0.3"))
+            {
                 "build the plugin for WASI 0.2: `cargo build --target wasm32-wasip2`".to_owned()
             } else {
                 "do without it, or compose the plugin with a component that exports it: devices \
@@ -248,7 +263,11 @@ fn check_import(contract: &Contract, comparison: &Comparison<'_>, name: &str) ->
                  and http at 0.2"
                     .to_owned()
             };
-            vec![Problem::new(item, format!("it is {kind} that no device provides"), mend)]
+            vec![Problem::new(
+                item,
+                format!("it is {kind} that no device provides"),
+                mend,
+            )]
         }
     }
 }
@@ -259,7 +278,11 @@ fn check_role(
     known: &wit_parser::Interface,
 ) -> Vec<Problem> {
     let item = format!("export {name}");
-    match comparison.types.component_item_for_export(name).map(|item| item.ty) {
+    match comparison
+        .types
+        .component_item_for_export(name)
+        .map(|item| item.ty)
+    {
         Some(ComponentEntityType::Instance(id)) => comparison
             .export(known, id)
             .into_iter()
@@ -297,13 +320,23 @@ fn no_role(contract: &Contract, exports: &[String]) -> Problem {
 /// resource comes before whoever uses it, so the first name of a resource is its own.
 fn name_resources(outline: &Outline, types: TypesRef<'_>) -> HashMap<ResourceId, String> {
     let mut names = HashMap::new();
-    let imports = outline.imports.iter().map(|n| (n, types.component_item_for_import(n)));
-    let exports = outline.exports.iter().map(|n| (n, types.component_item_for_export(n)));
+    let imports = outline
+        .imports
+        .iter()
+        .map(|n| (n, types.component_item_for_import(n)));
+    let exports = outline
+        .exports
+        .iter()
+        .map(|n| (n, types.component_item_for_export(n)));
     for (interface, item) in imports.chain(exports) {
-        let Some(ComponentEntityType::Instance(id)) = item.map(|item| item.ty) else { continue };
+        let Some(ComponentEntityType::Instance(id)) = item.map(|item| item.ty) else {
+            continue;
+        };
         for (name, item) in &types[id].exports {
-            if let ComponentEntityType::Type { created: ComponentAnyTypeId::Resource(id), .. } =
-                item.ty
+            if let ComponentEntityType::Type {
+                created: ComponentAnyTypeId::Resource(id),
+                ..
+            } = item.ty
             {
                 let full = || format!("{}/{name}", split_name(interface).0);
                 names.entry(id.resource()).or_insert_with(full);

@@ -47,7 +47,10 @@ impl Comparison<'_> {
             let result = match item.ty {
                 ComponentEntityType::Func(id) => match known.functions.get(name) {
                     Some(function) => self.function(function, id),
-                    None => unknown(format!("function {name}"), "the interface has no such function"),
+                    None => unknown(
+                        format!("function {name}"),
+                        "the interface has no such function",
+                    ),
                 },
                 ComponentEntityType::Type { created, .. } => match known.types.get(name) {
                     Some(id) => self.named_type(name, Type::Id(*id), created),
@@ -83,7 +86,13 @@ impl Comparison<'_> {
         let found = &self.types[found];
         let compare = || {
             if known.kind.is_async() != found.async_ {
-                let name = |is_async| if is_async { "an async function" } else { "a function" };
+                let name = |is_async| {
+                    if is_async {
+                        "an async function"
+                    } else {
+                        "a function"
+                    }
+                };
                 return Err(differs(name(known.kind.is_async()), name(found.async_)));
             }
             let names = |names: Vec<&str>| format!("parameters ({})", names.join(", "));
@@ -93,9 +102,11 @@ impl Comparison<'_> {
                 return Err(differs(&names(known_names), &names(found_names)));
             }
             for (known, (name, found)) in known.params.iter().zip(&found.params) {
-                self.value(known.ty, *found).map_err(|d| d.within(&format!("parameter {name}")))?;
+                self.value(known.ty, *found)
+                    .map_err(|d| d.within(&format!("parameter {name}")))?;
             }
-            self.optional(known.result, found.result).map_err(|d| d.within("result"))
+            self.optional(known.result, found.result)
+                .map_err(|d| d.within("result"))
         };
         compare().map_err(|difference| difference.within(&format!("function {}", known.name)))
     }
@@ -116,7 +127,10 @@ impl Comparison<'_> {
                 Err(differs(&self.describe(known), &found).within(&format!("type {name}")))
             }
             ComponentAnyTypeId::Defined(id) => self.value(known, ComponentValType::Type(id)),
-            _ => unknown(format!("type {name}"), "expected a value type or a resource"),
+            _ => unknown(
+                format!("type {name}"),
+                "expected a value type or a resource",
+            ),
         }
     }
 
@@ -126,16 +140,27 @@ impl Comparison<'_> {
         let mismatch = || differs(&self.describe(known), &describe_found(self.types, found));
         let Type::Id(id) = known else {
             let name = self.primitive_name(found);
-            return if name == Some(self.describe(known)) { Ok(()) } else { Err(mismatch()) };
+            return if name == Some(self.describe(known)) {
+                Ok(())
+            } else {
+                Err(mismatch())
+            };
         };
-        let ComponentValType::Type(found_id) = found else { return Err(mismatch()) };
+        let ComponentValType::Type(found_id) = found else {
+            return Err(mismatch());
+        };
         let definition = &self.resolve.types[id];
         let compare = || match (&definition.kind, &self.types[found_id]) {
             (TypeDefKind::Record(known), ComponentDefinedType::Record(found)) => {
                 let names: Vec<&str> = found.fields.keys().map(|name| name.as_str()).collect();
-                same_names("field", known.fields.iter().map(|f| f.name.as_str()), &names)?;
+                same_names(
+                    "field",
+                    known.fields.iter().map(|f| f.name.as_str()),
+                    &names,
+                )?;
                 for (known, (name, found)) in known.fields.iter().zip(&found.fields) {
-                    self.value(known.ty, *found).map_err(|d| d.within(&format!("field {name}")))?;
+                    self.value(known.ty, *found)
+                        .map_err(|d| d.within(&format!("field {name}")))?;
                 }
                 Ok(())
             }
@@ -173,23 +198,30 @@ impl Comparison<'_> {
             }
             (TypeDefKind::Result(known), ComponentDefinedType::Result { ok, err, .. }) => {
                 self.optional(known.ok, *ok).map_err(|d| d.within("ok"))?;
-                self.optional(known.err, *err).map_err(|d| d.within("error"))
+                self.optional(known.err, *err)
+                    .map_err(|d| d.within("error"))
             }
             (TypeDefKind::Handle(Handle::Own(known)), ComponentDefinedType::Own(found))
             | (TypeDefKind::Handle(Handle::Borrow(known)), ComponentDefinedType::Borrow(found)) => {
                 let known = resource_name(self.resolve, Type::Id(*known));
                 let found = self.resources.get(&found.resource());
-                if known.as_ref() == found { Ok(()) } else { Err(mismatch()) }
+                if known.as_ref() == found {
+                    Ok(())
+                } else {
+                    Err(mismatch())
+                }
             }
             _ => Err(mismatch()),
         };
-        compare().map_err(|difference| match (&definition.name, difference.path.is_empty()) {
-            // `expected record x, found ..` names the type already.
-            (Some(name), false) => {
-                difference.within(&format!("{} {name}", definition.kind.as_str()))
-            }
-            _ => difference,
-        })
+        compare().map_err(
+            |difference| match (&definition.name, difference.path.is_empty()) {
+                // `expected record x, found ..` names the type already.
+                (Some(name), false) => {
+                    difference.within(&format!("{} {name}", definition.kind.as_str()))
+                }
+                _ => difference,
+            },
+        )
     }
 
     fn optional(
@@ -271,11 +303,17 @@ impl Difference {
 }
 
 fn differs(expected: &str, found: &str) -> Difference {
-    Difference { path: String::new(), what: format!("expected {expected}, found {found}") }
+    Difference {
+        path: String::new(),
+        what: format!("expected {expected}, found {found}"),
+    }
 }
 
 fn unknown(path: String, what: &str) -> Result<(), Difference> {
-    Err(Difference { path, what: what.to_owned() })
+    Err(Difference {
+        path,
+        what: what.to_owned(),
+    })
 }
 
 /// Compares the names of fields, cases or flags, which must be the same in the same order.
@@ -288,7 +326,10 @@ fn same_names<'a>(
     if known == found {
         return Ok(());
     }
-    let problem = |name: &str, what: String| Difference { path: format!("{kind} {name}"), what };
+    let problem = |name: &str, what: String| Difference {
+        path: format!("{kind} {name}"),
+        what,
+    };
     if let Some(missing) = known.iter().find(|name| !found.contains(name)) {
         let what = format!("it is missing; found are ({})", found.join(", "));
         return Err(problem(missing, what));
@@ -296,9 +337,16 @@ fn same_names<'a>(
     if let Some(extra) = found.iter().find(|name| !known.contains(name)) {
         return Err(problem(extra, format!("the contract has no such {kind}")));
     }
-    let at = known.iter().zip(found).position(|(known, found)| known != found).unwrap_or(0);
+    let at = known
+        .iter()
+        .zip(found)
+        .position(|(known, found)| known != found)
+        .unwrap_or(0);
     let found = found.get(at).copied().unwrap_or_default();
-    Err(problem(known[at], format!("expected here by the contract's order, found {kind} {found}")))
+    Err(problem(
+        known[at],
+        format!("expected here by the contract's order, found {kind} {found}"),
+    ))
 }
 
 /// A type of the component as people write it, in its outermost layers only: it may be
@@ -316,8 +364,7 @@ fn describe_layers(types: TypesRef<'_>, ty: ComponentValType, layers: usize) -> 
         return "..".to_owned();
     }
     let inner = |ty: ComponentValType| describe_layers(types, ty, layers - 1);
-    let optional =
-        |ty: Option<ComponentValType>| ty.map_or_else(|| "_".to_owned(), |ty| inner(ty));
+    let optional = |ty: Option<ComponentValType>| ty.map_or_else(|| "_".to_owned(), |ty| inner(ty));
     let list = |names: Vec<&str>| {
         let more = if names.len() > 6 { ", .." } else { "" };
         format!("{}{more}", names[..names.len().min(6)].join(", "))
@@ -325,16 +372,28 @@ fn describe_layers(types: TypesRef<'_>, ty: ComponentValType, layers: usize) -> 
     match &types[id] {
         ComponentDefinedType::Primitive(primitive) => primitive.to_string(),
         ComponentDefinedType::Record(record) => {
-            format!("a record ({})", list(record.fields.keys().map(|n| n.as_str()).collect()))
+            format!(
+                "a record ({})",
+                list(record.fields.keys().map(|n| n.as_str()).collect())
+            )
         }
         ComponentDefinedType::Variant(variant) => {
-            format!("a variant ({})", list(variant.cases.keys().map(|n| n.as_str()).collect()))
+            format!(
+                "a variant ({})",
+                list(variant.cases.keys().map(|n| n.as_str()).collect())
+            )
         }
         ComponentDefinedType::Enum(cases) => {
-            format!("an enum ({})", list(cases.iter().map(|n| n.as_str()).collect()))
+            format!(
+                "an enum ({})",
+                list(cases.iter().map(|n| n.as_str()).collect())
+            )
         }
         ComponentDefinedType::Flags(flags) => {
-            format!("flags ({})", list(flags.iter().map(|n| n.as_str()).collect()))
+            format!(
+                "flags ({})",
+                list(flags.iter().map(|n| n.as_str()).collect())
+            )
         }
         ComponentDefinedType::Tuple(tuple) => {
             let types: Vec<String> = tuple.types.iter().take(6).map(|ty| inner(*ty)).collect();

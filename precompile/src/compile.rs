@@ -30,7 +30,9 @@ pub fn compile_component(
         .map_err(|error| anyhow!("the compiler does not know target {target}: {error}"))?;
     // Not compared with the device's settings, so they are set only here. Unwind tables serve
     // debuggers alone: the engine walks frame pointers.
-    config.cranelift_opt_level(OPT_LEVEL).native_unwind_info(false);
+    config
+        .cranelift_opt_level(OPT_LEVEL)
+        .native_unwind_info(false);
     for flag in cpu_flags {
         if !known_cpu_flags(target).contains(&flag.as_str()) {
             let known = match known_cpu_flags(target) {
@@ -122,8 +124,7 @@ mod tests {
 
     #[test]
     fn targets_and_profiles_give_different_code() {
-        let code =
-            |target, profile| compile_component(&component(), target, profile, &[]).unwrap();
+        let code = |target, profile| compile_component(&component(), target, profile, &[]).unwrap();
         let x86 = code(Target::X86_64, Profile::Compact);
         assert_ne!(x86, code(Target::X86_64, Profile::Wide));
         assert_ne!(x86, code(Target::Aarch64, Profile::Compact));
@@ -136,7 +137,10 @@ mod tests {
     #[test]
     fn cpu_flags_are_known_to_the_compiler() {
         for target in Target::ALL {
-            let flags: Vec<String> = known_cpu_flags(target).iter().map(|f| f.to_string()).collect();
+            let flags: Vec<String> = known_cpu_flags(target)
+                .iter()
+                .map(|f| f.to_string())
+                .collect();
             compile_component(&component(), target, Profile::Compact, &flags).unwrap();
         }
     }
@@ -146,7 +150,10 @@ mod tests {
         let flags = ["has_lse".to_owned()];
         let error = compile_component(&component(), Target::X86_64, Profile::Compact, &flags);
         let error = error.unwrap_err().to_string();
-        assert!(error.contains("has_lse") && error.contains("has_avx2"), "{error}");
+        assert!(
+            error.contains("has_lse") && error.contains("has_avx2"),
+            "{error}"
+        );
     }
 
     /// What a device does, with the same settings and no compiler.
@@ -168,7 +175,9 @@ mod tests {
             store.set_epoch_deadline(1);
             let linker = wasmtime::component::Linker::new(&engine);
             let instance = linker.instantiate(&mut store, &component.unwrap()).unwrap();
-            let f = instance.get_typed_func::<(u32,), (u32,)>(&mut store, "f").unwrap();
+            let f = instance
+                .get_typed_func::<(u32,), (u32,)>(&mut store, "f")
+                .unwrap();
             assert_eq!(f.call(&mut store, (40,)).unwrap(), (9,));
             // Out of bounds by a little, and past the whole reservation.
             assert!(f.call(&mut store, (0x1_0000,)).is_err());

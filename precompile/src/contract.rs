@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result};
-use wit_parser::{Interface, InterfaceId, Resolve, SourceMap, Type, TypeDefKind, TypeOwner, WorldItem};
+use anyhow::{Context as _, Result, anyhow};
+use wit_parser::{
+    Interface, InterfaceId, Resolve, SourceMap, Type, TypeDefKind, TypeOwner, WorldItem,
+};
 use zlayer_bundle::Role;
 
 /// The contract's own package.
@@ -17,10 +19,22 @@ const PLUGIN_FILES: [(&str, &str); 4] = [
 /// The packages that it refers to, one a file.
 const DEPENDENCIES: [(&str, &str); 7] = [
     ("wit/deps/io.wit", include_str!("../../wit/deps/io.wit")),
-    ("wit/deps/clocks.wit", include_str!("../../wit/deps/clocks.wit")),
-    ("wit/deps/random.wit", include_str!("../../wit/deps/random.wit")),
-    ("wit/deps/filesystem.wit", include_str!("../../wit/deps/filesystem.wit")),
-    ("wit/deps/sockets.wit", include_str!("../../wit/deps/sockets.wit")),
+    (
+        "wit/deps/clocks.wit",
+        include_str!("../../wit/deps/clocks.wit"),
+    ),
+    (
+        "wit/deps/random.wit",
+        include_str!("../../wit/deps/random.wit"),
+    ),
+    (
+        "wit/deps/filesystem.wit",
+        include_str!("../../wit/deps/filesystem.wit"),
+    ),
+    (
+        "wit/deps/sockets.wit",
+        include_str!("../../wit/deps/sockets.wit"),
+    ),
     ("wit/deps/cli.wit", include_str!("../../wit/deps/cli.wit")),
     ("wit/deps/http.wit", include_str!("../../wit/deps/http.wit")),
 ];
@@ -41,18 +55,25 @@ impl Contract {
     pub(crate) fn load() -> Result<Contract> {
         let mut resolve = Resolve::default();
         for (path, text) in DEPENDENCIES {
-            resolve.push_source(path, text).with_context(|| format!("in {path}"))?;
+            resolve
+                .push_source(path, text)
+                .with_context(|| format!("in {path}"))?;
         }
         let mut sources = SourceMap::default();
         for (path, text) in PLUGIN_FILES {
             sources.push_str(path, text);
         }
-        let group = resolve.parse_source_map(sources).context("in wit/")?;
+        let group = sources
+            .parse()
+            .map_err(|(_, error)| anyhow!("in wit/: {error}"))?;
         let package = resolve.push_group(group).context("in wit/")?;
 
         // Each world is a choice of what there is, so all worlds together are the contract.
-        let mut contract =
-            Contract { resolve, imports: BTreeMap::new(), exports: BTreeMap::new() };
+        let mut contract = Contract {
+            resolve,
+            imports: BTreeMap::new(),
+            exports: BTreeMap::new(),
+        };
         let resolve = &contract.resolve;
         for world in resolve.packages[package].worlds.values() {
             let world = &resolve.worlds[*world];
@@ -62,7 +83,9 @@ impl Contract {
                 }
             }
             for item in world.exports.values() {
-                let WorldItem::Interface { id, .. } = item else { continue };
+                let WorldItem::Interface { id, .. } = item else {
+                    continue;
+                };
                 let name = base_name(resolve, *id);
                 let role = Role::ALL.into_iter().find(|role| role.interface() == name);
                 let role = role.with_context(|| format!("no role is known for export {name}"))?;
@@ -81,14 +104,16 @@ impl Contract {
     pub(crate) fn import(&self, name: &str) -> Option<&Interface> {
         let (base, version) = split_name(name);
         let id = *self.imports.get(base)?;
-        self.version_fits(id, version?).then(|| &self.resolve.interfaces[id])
+        self.version_fits(id, version?)
+            .then(|| &self.resolve.interfaces[id])
     }
 
     /// The interface that a plugin may export under `name`, and the role that it gives.
     pub(crate) fn export(&self, name: &str) -> Option<(&Interface, Role)> {
         let (base, version) = split_name(name);
         let (id, role) = *self.exports.get(base)?;
-        self.version_fits(id, version?).then(|| (&self.resolve.interfaces[id], role))
+        self.version_fits(id, version?)
+            .then(|| (&self.resolve.interfaces[id], role))
     }
 
     /// Full names, as they would be imported, that share the last part with `name` or its
@@ -104,7 +129,10 @@ impl Contract {
 
     /// The full names of everything that gives a role.
     pub(crate) fn role_exports(&self) -> Vec<String> {
-        self.exports.values().map(|(id, _)| self.full_name(*id)).collect()
+        self.exports
+            .values()
+            .map(|(id, _)| self.full_name(*id))
+            .collect()
     }
 
     fn full_name(&self, id: InterfaceId) -> String {
@@ -115,9 +143,13 @@ impl Contract {
     /// contract has one version. WASI's patch releases of 0.2 only add, and the engine links
     /// any of them to the one it has; what a component uses is compared item by item.
     fn version_fits(&self, known: InterfaceId, found: &str) -> bool {
-        let Some(package) = self.resolve.interfaces[known].package else { return false };
+        let Some(package) = self.resolve.interfaces[known].package else {
+            return false;
+        };
         let package = &self.resolve.packages[package].name;
-        let Some(version) = &package.version else { return false };
+        let Some(version) = &package.version else {
+            return false;
+        };
         if package.namespace != "wasi" {
             return found == version.to_string();
         }
@@ -139,10 +171,18 @@ pub(crate) fn follow_aliases(resolve: &Resolve, mut ty: Type) -> Type {
 
 /// The full name of a resource, which is how the two sides of a comparison refer to it.
 pub(crate) fn resource_name(resolve: &Resolve, ty: Type) -> Option<String> {
-    let Type::Id(id) = follow_aliases(resolve, ty) else { return None };
+    let Type::Id(id) = follow_aliases(resolve, ty) else {
+        return None;
+    };
     let definition = &resolve.types[id];
-    let TypeOwner::Interface(owner) = definition.owner else { return None };
-    Some(format!("{}/{}", base_name(resolve, owner), definition.name.as_deref()?))
+    let TypeOwner::Interface(owner) = definition.owner else {
+        return None;
+    };
+    Some(format!(
+        "{}/{}",
+        base_name(resolve, owner),
+        definition.name.as_deref()?
+    ))
 }
 
 /// Splits `package/interface@version`.
@@ -198,17 +238,25 @@ mod tests {
         ] {
             assert!(contract.import(unknown).is_none(), "{unknown}");
         }
-        assert!(contract.export("wasi:http/incoming-handler@0.2.4").is_some());
+        assert!(
+            contract
+                .export("wasi:http/incoming-handler@0.2.4")
+                .is_some()
+        );
         assert!(contract.export("zlayer:plugin/handler@0.2.0").is_none());
     }
 
     #[test]
     fn similar_names_are_suggested() {
         let contract = Contract::load().unwrap();
-        assert_eq!(contract.similar_imports("zlayer:plugin/config@9.0.0"), [
-            "zlayer:plugin/config@0.1.0"
-        ]);
-        assert_eq!(contract.similar_imports("acme:host/logging"), ["zlayer:plugin/logging@0.1.0"]);
+        assert_eq!(
+            contract.similar_imports("zlayer:plugin/config@9.0.0"),
+            ["zlayer:plugin/config@0.1.0"]
+        );
+        assert_eq!(
+            contract.similar_imports("acme:host/logging"),
+            ["zlayer:plugin/logging@0.1.0"]
+        );
         assert!(contract.similar_imports("acme:host/nothing").is_empty());
     }
 }

@@ -32,10 +32,16 @@ pub enum Input {
 pub fn read_input(path: &Path) -> Result<Input> {
     let shown = path.display();
     let file = File::open(path).with_context(|| format!("cannot open {shown}"))?;
-    let metadata = file.metadata().with_context(|| format!("cannot read {shown}"))?;
+    let metadata = file
+        .metadata()
+        .with_context(|| format!("cannot read {shown}"))?;
     if metadata.is_dir() {
         let what = "it is a folder, not a file";
-        return Err(refused(path, what, "give the .wasm file that the build put into it"));
+        return Err(refused(
+            path,
+            what,
+            "give the .wasm file that the build put into it",
+        ));
     }
     if metadata.len() > MAX_INPUT {
         let what = format!("it has {} MB, more than any plugin", metadata.len() >> 20);
@@ -66,17 +72,25 @@ fn classify(path: &Path, bytes: Vec<u8>) -> Result<Input> {
         let mend = "give a component: `cargo build --target wasm32-wasip2 --release` makes one";
         return Err(refused(path, what, mend));
     }
-    match Parser::new(0).parse_all(&bytes).next() {
-        Some(Ok(Payload::Version { encoding: Encoding::Component, .. })) => {
-            Ok(Input::Component(bytes))
-        }
-        Some(Ok(Payload::Version { encoding: Encoding::Module, .. })) => Ok(Input::Module(bytes)),
+    let encoding = match Parser::new(0).parse_all(&bytes).next() {
+        Some(Ok(Payload::Version { encoding, .. })) => encoding,
         Some(Err(error)) => {
             let what = format!("its first bytes are damaged: {error}");
-            Err(refused(path, what, "build the plugin again, or copy it again"))
+            return Err(refused(
+                path,
+                what,
+                "build the plugin again, or copy it again",
+            ));
         }
-        _ => Err(refused(path, "it ends too early", "build the plugin again, or copy it again")),
-    }
+        _ => {
+            let mend = "build the plugin again, or copy it again";
+            return Err(refused(path, "it ends too early", mend));
+        }
+    };
+    Ok(match encoding {
+        Encoding::Component => Input::Component(bytes),
+        Encoding::Module => Input::Module(bytes),
+    })
 }
 
 fn refused(path: &Path, problem: impl Into<String>, mend: &str) -> anyhow::Error {
@@ -111,7 +125,9 @@ mod tests {
             message(b"\0asm"),
             message(b"\0asm\x63\0\0\0"),
             read_input(Path::new("/")).unwrap_err().to_string(),
-            read_input(Path::new("/nonexistent")).unwrap_err().to_string(),
+            read_input(Path::new("/nonexistent"))
+                .unwrap_err()
+                .to_string(),
         ];
         for (index, message) in messages.iter().enumerate() {
             assert!(!messages[..index].contains(message), "{message}");

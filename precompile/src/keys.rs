@@ -56,7 +56,10 @@ pub fn create_key_pair(dir: &Path, name: &str) -> Result<(SecretKey, PathBuf, Pa
     let public_path = dir.join(format!("{name}.pub"));
     for path in [&secret_path, &public_path] {
         if exists(path)? {
-            bail!("{} exists: move it away, or choose another --name", path.display());
+            bail!(
+                "{} exists: move it away, or choose another --name",
+                path.display()
+            );
         }
     }
     create_private_dir(dir)?;
@@ -70,13 +73,15 @@ pub fn create_key_pair(dir: &Path, name: &str) -> Result<(SecretKey, PathBuf, Pa
 
 fn random_key() -> Result<SecretKey> {
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| anyhow!("the system gives no random bytes: {error}"))?;
+    getrandom::fill(&mut seed)
+        .map_err(|error| anyhow!("the system gives no random bytes: {error}"))?;
     Ok(SecretKey::from_seed(seed))
 }
 
 /// Unlike `Path::exists`, an unreadable folder is an error and not an absent file.
 fn exists(path: &Path) -> Result<bool> {
-    path.try_exists().with_context(|| format!("cannot look for {}", path.display()))
+    path.try_exists()
+        .with_context(|| format!("cannot look for {}", path.display()))
 }
 
 fn create_private_dir(dir: &Path) -> Result<()> {
@@ -114,12 +119,18 @@ mod tests {
         let (second, is_new) = development_key(&dir).unwrap();
         assert!(!is_new);
         assert_eq!(second.public(), first.public());
-        assert_eq!(PublicKey::read(&dir.join("dev.pub")).unwrap(), first.public());
+        assert_eq!(
+            PublicKey::read(&dir.join("dev.pub")).unwrap(),
+            first.public()
+        );
 
         // A lost public half is written again.
         std::fs::remove_file(dir.join("dev.pub")).unwrap();
         development_key(&dir).unwrap();
-        assert_eq!(PublicKey::read(&dir.join("dev.pub")).unwrap(), first.public());
+        assert_eq!(
+            PublicKey::read(&dir.join("dev.pub")).unwrap(),
+            first.public()
+        );
         let files = std::fs::read_dir(&dir).unwrap().count();
         assert_eq!(files, 2, "temporary files are left over");
         std::fs::remove_dir_all(temp_dir("dev")).unwrap_or_default();
@@ -138,10 +149,16 @@ mod tests {
                     })
                 })
                 .collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
         });
         assert_eq!(keys.iter().filter(|(_, is_new)| *is_new).count(), 1);
-        assert!(keys.iter().all(|(key, _)| key.public() == keys[0].0.public()));
+        assert!(
+            keys.iter()
+                .all(|(key, _)| key.public() == keys[0].0.public())
+        );
         std::fs::remove_dir_all(dir).unwrap();
     }
 
@@ -152,12 +169,18 @@ mod tests {
         let path = dir.join("dev.key");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         let error = development_key(&dir).unwrap_err().to_string();
-        assert!(error.contains("dev.key") && error.contains("chmod 600"), "{error}");
+        assert!(
+            error.contains("dev.key") && error.contains("chmod 600"),
+            "{error}"
+        );
 
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         std::fs::write(&path, "zlayer-secret-key ed25519 1234\n").unwrap();
         let error = development_key(&dir).unwrap_err().to_string();
-        assert!(error.contains("dev.key") && error.contains("64 hexadecimal"), "{error}");
+        assert!(
+            error.contains("dev.key") && error.contains("64 hexadecimal"),
+            "{error}"
+        );
         std::fs::remove_dir_all(dir).unwrap();
     }
 

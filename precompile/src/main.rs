@@ -1,2 +1,151 @@
-//! placeholder
-fn main() {}
+//! `zlayer-precompile`: compiles plugins on the build host, for devices that cannot.
+//!
+//! Exit codes: 0 when all went well, 1 when the input is refused, 2 for wrong usage, 3 for
+//! trouble with files or the host, and 10 to 21 for a compiled artifact that is refused,
+//! one for each reason ([`zlayer_bundle::ArtifactError::exit_code`]).
+
+mod failure;
+mod show;
+mod verbs;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use argh::FromArgs;
+
+use failure::Failure;
+use verbs::Outcome;
+
+/// Compile WebAssembly plugins ahead of time for devices, and sign them.
+#[derive(FromArgs)]
+struct Arguments {
+    /// print the version and leave
+    #[argh(switch)]
+    version: bool,
+    #[argh(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Verb {
+    Build(verbs::build::Build),
+    Validate(verbs::validate::Validate),
+    Info(verbs::info::Info),
+    Keygen(verbs::keygen::Keygen),
+    Sign(verbs::sign::Sign),
+}
+
+fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    // An error in the arguments has to be JSON too, when JSON is asked for.
+    let json = words
+        .iter()
+        .take_while(|word| *word != "--")
+        .any(|word| word == "--json");
+    // The engine's compiler and the module wrapper have checks of their own that panic. On
+    // strange input that is our fault, not the user's: say so, and in one line.
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = std::panic::catch_unwind(|| run(words));
+    let result = result.unwrap_or_else(|panic| Err(Failure::internal(panic.as_ref())));
+    let (code, written) = match result {
+        Ok(outcome) => {
+            let text = if json {
+                format!("{}\n", outcome.json)
+            } else {
+                outcome.text
+            };
+            (0, std::io::stdout().write_all(text.as_bytes()))
+        }
+        Err(failure) if json => {
+            let text = format!("{}\n", failure.json());
+            (failure.code(), std::io::stdout().write_all(text.as_bytes()))
+        }
+        Err(failure) => {
+            // Nothing can be said when standard error is gone, and the exit code still tells.
+            let _ = writeln!(std::io::stderr(), "{failure}");
+            (failure.code(), Ok(()))
+        }
+    };
+    match written {
+        // A reader that has seen enough, like `head`, is no failure.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::from(3),
+        _ => ExitCode::from(code),
+    }
+}
+
+fn run(words: Vec<std::ffi::OsString>) -> Result<Outcome, Failure> {
+    let words = split_assignments(words)?;
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let arguments = match Arguments::from_args(&["zlayer-precompile"], &words) {
+        Ok(arguments) => arguments,
+        // Help that was asked for.
+        Err(argh::EarlyExit {
+            output,
+            status: Ok(()),
+        }) => return Ok(Outcome::text(output)),
+        Err(argh::EarlyExit {
+            output,
+            status: Err(()),
+        }) => {
+            return Err(Failure::usage(output.trim_end()));
+        }
+    };
+    if arguments.version {
+        return Ok(verbs::version());
+    }
+    let outcome = match arguments.verb {
+        Some(Verb::Build(build)) => build.run(),
+        Some(Verb::Validate(validate)) => validate.run(),
+        Some(Verb::Info(info)) => info.run(),
+        Some(Verb::Keygen(keygen)) => keygen.run(),
+        Some(Verb::Sign(sign)) => sign.run(),
+        None => {
+            let what = "a verb is missing: build, validate, info, keygen or sign; see --help";
+            return Err(Failure::usage(what));
+        }
+    };
+    outcome.map_err(Failure::from)
+}
+
+/// Splits `--flag=value`, which the argument parser does not know, into two words.
+fn split_assignments(words: Vec<std::ffi::OsString>) -> Result<Vec<String>, Failure> {
+    let mut split = Vec::with_capacity(words.len());
+    let mut flags = true;
+    for word in words {
+        let word = word.into_string().map_err(|word| {
+            Failure::usage(&format!(
+                "argument {} is not UTF-8",
+                word.to_string_lossy().escape_debug()
+            ))
+        })?;
+        flags &= word != "--";
+        match word.split_once('=') {
+            Some((flag, value)) if flags && flag.starts_with("--") => {
+                split.push(flag.to_owned());
+                split.push(value.to_owned());
+            }
+            _ => split.push(word),
+        }
+    }
+    Ok(split)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn assignments_are_split_before_a_double_dash_only() {
+        let split = |words: &[&str]| {
+            let words = words.iter().map(Into::into).collect();
+            split_assignments(words).unwrap_or_default()
+        };
+        assert_eq!(
+            split(&["build", "--target=armv7"]),
+            ["build", "--target", "armv7"]
+        );
+        assert_eq!(split(&["--a=b=c", "d=e"]), ["--a", "b=c", "d=e"]);
+        assert_eq!(split(&["--", "--a=b"]), ["--", "--a=b"]);
+    }
+}

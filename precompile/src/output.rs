@@ -40,7 +40,10 @@ struct Staged {
 impl Staged {
     fn write(beside: &Path, bytes: &[u8], mode: u32) -> io::Result<Staged> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = beside.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
+        let name = beside
+            .file_name()
+            .ok_or(io::ErrorKind::InvalidInput)?
+            .to_string_lossy();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let temporary = format!(".{name}.{}.{count}.tmp", std::process::id());
         let path = beside.with_file_name(temporary);
@@ -63,7 +66,11 @@ impl Drop for Staged {
 
 fn create(path: &Path, mode: u32) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
 }
 
 fn set_mode(file: &File, mode: u32) -> io::Result<()> {

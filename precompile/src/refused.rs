@@ -20,7 +20,11 @@ impl Problem {
         problem: impl Into<String>,
         mend: impl Into<String>,
     ) -> Problem {
-        Problem { item: item.into(), problem: problem.into(), mend: mend.into() }
+        Problem {
+            item: item.into(),
+            problem: problem.into(),
+            mend: mend.into(),
+        }
     }
 }
 
@@ -39,7 +43,9 @@ pub struct Refused {
 
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Refused {
-        Refused { problems: vec![problem] }
+        Refused {
+            problems: vec![problem],
+        }
     }
 }
 

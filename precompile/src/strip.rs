@@ -24,7 +24,10 @@ pub fn strip_component(component: &[u8]) -> Result<Vec<u8>, BinaryReaderError> {
     for payload in Parser::new(0).parse_all(component) {
         match payload? {
             Payload::Version { range, .. } => {
-                open.push(Open { bytes: component[range].to_vec(), section: next_section });
+                open.push(Open {
+                    bytes: component[range].to_vec(),
+                    section: next_section,
+                });
             }
             Payload::ModuleSection { .. } => next_section = ComponentSectionId::CoreModule.into(),
             Payload::ComponentSection { .. } => {
@@ -42,7 +45,11 @@ pub fn strip_component(component: &[u8]) -> Result<Vec<u8>, BinaryReaderError> {
             // The code section comes as a whole here, and then body by body.
             Payload::CodeSectionStart { range, .. } => {
                 if let Some(current) = open.last_mut() {
-                    append(&mut current.bytes, SectionId::Code.into(), &component[range]);
+                    append(
+                        &mut current.bytes,
+                        SectionId::Code.into(),
+                        &component[range],
+                    );
                 }
             }
             other => {

@@ -23,8 +23,13 @@ pub fn wrap_module(module: &[u8]) -> Result<Vec<u8>, Refused> {
     if !outline.has_world {
         return Err(outline.no_world().into());
     }
-    let mut encoder = ComponentEncoder::default().module(module).map_err(|e| refused(&e))?;
-    if outline.imports.iter().any(|(from, _)| from == adapter::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME)
+    let mut encoder = ComponentEncoder::default()
+        .module(module)
+        .map_err(|e| refused(&e))?;
+    if outline
+        .imports
+        .iter()
+        .any(|(from, _)| from == adapter::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME)
     {
         let bytes = if outline.is_command {
             adapter::WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER
@@ -50,7 +55,11 @@ struct Outline {
 
 impl Outline {
     fn read(module: &[u8]) -> Result<Outline, Refused> {
-        let mut outline = Outline { has_world: false, is_command: false, imports: Vec::new() };
+        let mut outline = Outline {
+            has_world: false,
+            is_command: false,
+            imports: Vec::new(),
+        };
         let damaged = |error: wasmparser::BinaryReaderError| {
             Refused::from(Problem::new(
                 "core module",
@@ -67,7 +76,9 @@ impl Outline {
                     for import in section.into_imports() {
                         let import = import.map_err(damaged)?;
                         if matches!(import.ty, TypeRef::Func(_) | TypeRef::FuncExact(_)) {
-                            outline.imports.push((import.module.into(), import.name.into()));
+                            outline
+                                .imports
+                                .push((import.module.into(), import.name.into()));
                         }
                     }
                 }
@@ -127,7 +138,9 @@ mod tests {
     use super::*;
 
     fn message(text: &str) -> String {
-        wrap_module(&wat::parse_str(text).unwrap()).unwrap_err().to_string()
+        wrap_module(&wat::parse_str(text).unwrap())
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]

@@ -52,9 +52,11 @@ impl std::fmt::Debug for Secret {
 pub struct Limits {
     /// Bytes that plugins, bodies, connections and the store may take together (default 64 MiB).
     pub memory: usize,
-    /// Open client connections; at the limit new ones wait in the kernel's backlog (default 256).
+    /// Open client connections; at the limit new ones wait in the kernel's backlog (default 192,
+    /// less where they would take more than a quarter of `memory`).
     pub connections: usize,
-    /// Instances of a plugin that run at the same time; further requests queue (default 32).
+    /// Instances of a plugin that run at the same time; further requests queue (default 32,
+    /// less where `memory` has no room for as many).
     pub instances: usize,
     /// Requests that one instance of a `wasi:http` handler serves before it is replaced
     /// (default 1: a fresh instance each).
@@ -72,7 +74,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             memory: 64 << 20,
-            connections: 256,
+            connections: 192,
             instances: 32,
             reuse: 1,
             body: 1 << 20,

@@ -13,15 +13,15 @@ use smol::channel::{Receiver, Sender, bounded};
 use smol::{Executor, Timer};
 use zlayer_bundle::{ArtifactError, Profile, Target, TrustStore, VerifiedArtifact};
 
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::data_dir::{DataDir, temporary_folder};
 use crate::error::{Error, Result};
 use crate::host::PluginHost;
 use crate::keyvalue::{self, KeyValue};
-use crate::memory::Budget;
+use crate::memory::{Budget, Reservation};
 use crate::metrics::Metrics;
 use crate::plugin::{Plugin, new_engine};
-use crate::server::{Server, stopped};
+use crate::server::{CONNECTION_SHARE, Server, stopped};
 
 /// The tool that turns a `.wasm` into what the daemon can run.
 pub const PRECOMPILE: &str = "zlayer-precompile";
@@ -37,15 +37,10 @@ pub fn run(config: Config) -> Result<()> {
     served
 }
 
-fn serve(config: Config, listener: std::net::TcpListener, data: &DataDir) -> Result<()> {
+fn serve(mut config: Config, listener: std::net::TcpListener, data: &DataDir) -> Result<()> {
     let artifact = verify(&config, data)?;
     let budget = Budget::new(config.limits.memory);
-    let Some(_store_share) = budget.reserve(keyvalue::MEMORY_SHARE) else {
-        return Err(Error::Usage(format!(
-            "--memory-max must be larger than the store's share, {} KiB",
-            keyvalue::MEMORY_SHARE >> 10
-        )));
-    };
+    let _fixed = reserve_fixed(&budget, &mut config.limits)?;
     let store = KeyValue::open(&data.store())
         .map_err(|error| Error::device("cannot start the key-value store's thread", error))?;
     let engine = new_engine(artifact.manifest().target, config.profile, &config.limits)?;
@@ -109,7 +104,7 @@ fn serve(config: Config, listener: std::net::TcpListener, data: &DataDir) -> Res
         .spawn(async move { crate::reactor::enter(warming.warm_up()).await })
         .detach();
     smol::block_on(EXECUTOR.run(async {
-        server.run(budget).await;
+        server.run().await;
         let shutting_down = crate::reactor::enter(plugin.shut_down());
         let late = async {
             Timer::after(drain).await;
@@ -123,6 +118,26 @@ fn serve(config: Config, listener: std::net::TcpListener, data: &DataDir) -> Res
     store.close();
     log::info!("stopped");
     Ok(())
+}
+
+/// Sets aside what the store and the connections may use, so that a plugin cannot take it from them.
+fn reserve_fixed(budget: &Arc<Budget>, limits: &mut Limits) -> Result<Reservation> {
+    let affordable = budget.limit().saturating_sub(keyvalue::MEMORY_SHARE) / 4 / CONNECTION_SHARE;
+    if limits.connections > affordable {
+        log::info!(
+            "--memory-max {} KiB leaves room for {affordable} connections",
+            budget.limit() >> 10
+        );
+        limits.connections = affordable;
+    }
+    let fixed = keyvalue::MEMORY_SHARE + limits.connections * CONNECTION_SHARE;
+    match budget.reserve(fixed) {
+        Some(reservation) if affordable > 0 => Ok(reservation),
+        _ => Err(Error::Usage(format!(
+            "--memory-max must be larger than the store's share, {} KiB",
+            keyvalue::MEMORY_SHARE >> 10
+        ))),
+    }
 }
 
 /// Workers outlive the stop signal: running requests still need them. The process ends them.

@@ -19,6 +19,8 @@ pub enum Failure {
     NoAnswer,
     /// The plugin did not begin its answer in time.
     Deadline,
+    /// The answer had begun, then nothing moved for too long.
+    Stalled,
     /// The plugin said that it failed.
     PluginError(String),
     /// What the plugin answered is not valid HTTP.
@@ -58,6 +60,11 @@ impl Failure {
         }
     }
 
+    /// An answer whose body cannot be what its head says.
+    pub fn broken_body() -> Failure {
+        Failure::BadAnswer("its body broke off or has another length than announced".to_owned())
+    }
+
     /// The error code that a `wasi:http` plugin answered with.
     pub fn error_code(code: &ErrorCode) -> Failure {
         Failure::PluginError(format!("{code:?}"))
@@ -67,7 +74,7 @@ impl Failure {
     pub fn status(&self) -> u16 {
         match self {
             Failure::Trap(_) | Failure::OutOfMemory(_) | Failure::NoAnswer => 500,
-            Failure::Deadline => 504,
+            Failure::Deadline | Failure::Stalled => 504,
             Failure::PluginError(_) | Failure::BadAnswer(_) => 502,
             Failure::PassThrough => 404,
             Failure::InitFailed(_) | Failure::Busy(_) => 503,
@@ -95,6 +102,7 @@ impl fmt::Display for Failure {
             Failure::OutOfMemory(reason) => write!(f, "out of memory: {reason}"),
             Failure::NoAnswer => f.write_str("the plugin returned without an answer"),
             Failure::Deadline => f.write_str("the plugin did not answer in time"),
+            Failure::Stalled => f.write_str("nothing of the answer moved for too long"),
             Failure::PluginError(reason) => write!(f, "the plugin answered an error: {reason}"),
             Failure::BadAnswer(reason) => {
                 write!(f, "the plugin's answer is not valid HTTP: {reason}")

@@ -34,18 +34,21 @@ pub struct Request {
     pub received_at: SystemTime,
 }
 
+/// The plugins' work on one request.
+pub type Work = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
+
 /// A request on its way through the plugins.
-pub struct Exchange {
-    /// The plugins' work. It may go on after the answer has come, and ends with how it went.
-    pub work: Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>,
+pub struct Started {
+    /// It may go on after the answer has come, and ends with how it went.
+    pub work: Work,
     /// The answer; closed without one, `work` ends with the reason.
     pub answer: oneshot::Receiver<http::Response<Body>>,
 }
 
 /// Begins to handle `request`; nothing happens until `work` is polled.
-pub fn start(plugin: Arc<Plugin>, request: Request) -> Exchange {
+pub fn start(plugin: Arc<Plugin>, request: Request) -> Started {
     let (send, answer) = oneshot::channel();
-    Exchange {
+    Started {
         work: Box::pin(handle(plugin, request, send)),
         answer,
     }

@@ -27,7 +27,13 @@ pub fn install() {
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= self.level || metadata.target().starts_with(PLUGIN_TARGET)
+        let target = metadata.target();
+        if target.starts_with(PLUGIN_TARGET) {
+            return true;
+        }
+        // What libraries tell of their own workings is for those who look for it.
+        let ours = target.starts_with("zlayer");
+        metadata.level() <= self.level && (ours || metadata.level() != log::Level::Info)
     }
 
     fn log(&self, record: &Record<'_>) {

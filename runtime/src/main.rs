@@ -23,6 +23,7 @@ struct Cli {
 
 #[derive(FromArgs)]
 #[argh(subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, read once")]
 enum Verb {
     Run(Run),
     Wasm(Wasm),
@@ -59,7 +60,7 @@ struct Run {
     /// instances of the plugin at the same time (default 32)
     #[argh(option)]
     max_instances: Option<usize>,
-    /// client connections at the same time (default 256)
+    /// client connections at the same time (default 192)
     #[argh(option)]
     max_connections: Option<usize>,
     /// largest body that a typed plugin takes, such as 1Mi (the default)

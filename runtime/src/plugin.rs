@@ -22,8 +22,9 @@ use crate::host::{self, HostState, PluginHost, handler, plugin_metadata};
 use crate::memory::Budget;
 use pool::Idle;
 
-/// Memory that an instance takes beside its linear memory: stack, tables, handles, buffers.
-const INSTANCE_SHARE: usize = 192 << 10;
+/// Memory that an instance may take beside its linear memory: its stack (`bundle/src/engine.rs`),
+/// tables, handles and buffers.
+const INSTANCE_SHARE: usize = 640 << 10;
 /// Bytes that a plugin may hand to the host in one call, on top of [`Limits::body`].
 const CALL_SHARE: usize = 256 << 10;
 /// Handles that an instance may hold at a time.

@@ -4,6 +4,8 @@ pub mod body;
 mod buffer;
 mod connection;
 mod deadline;
+mod exchange;
+mod head;
 mod response;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -17,12 +19,11 @@ use smol::{Async, Executor, Timer};
 
 use crate::config::{Limits, Timeouts};
 use crate::error::{Error, Result};
-use crate::memory::Budget;
 use crate::plugin::Plugin;
 use connection::Connection;
 
-/// Memory that a connection may hold: read buffer, write buffer, a piece of a body each way, its task.
-const CONNECTION_SHARE: usize = 80 << 10;
+/// Memory that a connection may hold: read and write buffer, a piece of a body each way, its task.
+pub const CONNECTION_SHARE: usize = 64 << 10;
 /// After an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -116,7 +117,7 @@ impl Server {
     }
 
     /// Accepts until `stop` closes, then waits for the open connections, at most the drain timeout.
-    pub async fn run(self, budget: Arc<Budget>) {
+    pub async fn run(self) {
         let Server {
             listener,
             shared,
@@ -137,21 +138,12 @@ impl Server {
                         continue;
                     }
                 };
-                let reservation = loop {
-                    match budget.reserve(CONNECTION_SHARE) {
-                        Some(reservation) => break reservation,
-                        None if shared.plugin.evict_idle() > 0 => {}
-                        None => {
-                            Timer::after(ACCEPT_PAUSE).await;
-                        }
-                    }
-                };
                 let (shared, open) = (Arc::clone(&shared), open.clone());
                 let executor = shared.executor;
                 executor
                     .spawn(async move {
                         serve(stream, client, shared).await;
-                        drop((reservation, permit, open));
+                        drop((permit, open));
                     })
                     .detach();
             }

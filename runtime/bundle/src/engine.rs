@@ -17,13 +17,14 @@ use crate::Target;
 /// The engine release that both sides link. An artifact loads in no other one.
 pub const ENGINE_VERSION: &str = "48.0.8";
 
-/// Stack for one plugin call, host functions included, in bytes. The engine's
-/// default of 2 MiB is a lot of address space for a board with many instances.
-const ASYNC_STACK: usize = 256 << 10;
+/// Stack for one plugin call, host functions included, in bytes. It is address space: pages
+/// come with use. The engine's default of 2 MiB is a lot of it for a 32-bit board.
+const ASYNC_STACK: usize = 768 << 10;
 
-/// The part of [`ASYNC_STACK`] that wasm code may use, in bytes. Interpreted code gets a
-/// stack of this size from the heap for every store, which is why it is small.
-const WASM_STACK: usize = 128 << 10;
+/// The part of [`ASYNC_STACK`] that wasm code may use, in bytes: the engine's default, since
+/// plugins that hold a script interpreter recurse deeply. Interpreted (Pulley) code gets a
+/// stack of this size from the heap for every store, whose pages come with use too.
+const WASM_STACK: usize = 512 << 10;
 
 /// The wasm features that a plugin may use.
 ///

@@ -85,7 +85,8 @@ async fn collect(
             return Err(Failure::BodyTooLarge(limit));
         }
         let held = held.as_mut().ok_or_else(spent)?;
-        if !held.grow(data.len()) && !(plugin.evict_idle() > 0 && held.grow(data.len())) {
+        let granted = held.grow(data.len()) || (plugin.evict_idle() > 0 && held.grow(data.len()));
+        if !granted {
             return Err(spent());
         }
         whole.extend_from_slice(&data);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::LevelFilter;
 
@@ -28,6 +28,8 @@ struct Allowance {
     records: u32,
     since: Instant,
     dropped: u64,
+    /// When drops were last told of.
+    told: Instant,
 }
 
 impl PluginLog {
@@ -49,6 +51,7 @@ impl PluginLog {
                 records: RECORDS_BURST,
                 since: Instant::now(),
                 dropped: 0,
+                told: Instant::now(),
             }),
         }
     }
@@ -85,7 +88,7 @@ impl PluginLog {
         log::log!(target: &self.target, level, "{text}");
     }
 
-    /// A token bucket; drops are counted and told as soon as there is room again.
+    /// A token bucket; drops are counted, and told at most once a second when there is room again.
     fn allowed(&self) -> bool {
         let mut allowance = self
             .allowance
@@ -104,9 +107,13 @@ impl PluginLog {
             return false;
         }
         allowance.records -= 1;
-        let dropped = std::mem::take(&mut allowance.dropped);
+        let dropped = allowance.dropped;
+        let tell = dropped > 0 && now.duration_since(allowance.told) >= Duration::from_secs(1);
+        if tell {
+            (allowance.dropped, allowance.told) = (0, now);
+        }
         drop(allowance);
-        if dropped > 0 {
+        if tell {
             log::warn!(target: &self.target, "{dropped} records dropped: more than {RECORDS_PER_SECOND} a second");
         }
         true

@@ -34,8 +34,9 @@ pub fn new_engine(target: Target, profile: Profile, limits: &Limits) -> Result<E
 /// Slots for as many instances as may run. They are address space, not memory: pages come with use
 /// and go with the instance. On 32 bits there is none to spare, so instances are allocated one by one there.
 fn pool(target: Target, profile: Profile, limits: &Limits) -> wasmtime::PoolingAllocationConfig {
-    /// A component made by the usual tools has one module with a memory and a few small ones around it.
-    const MODULES: u32 = 16;
+    /// Modules in a component: one with a memory and a few small ones around it, or dozens where an
+    /// interpreter and its libraries are linked together.
+    const MODULES: u32 = 128;
     const MEMORIES: u32 = 2;
     const TABLES: u32 = 4;
     let instances = u32::try_from(limits.instances)

@@ -11,6 +11,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use smol::channel::{Receiver, Sender, bounded};
 use wasmtime_wasi_http::Error;
+use zlayer_http1::BodyError;
 
 use crate::memory::Reservation;
 
@@ -23,7 +24,7 @@ pub(super) enum Piece {
     /// The end of the body, with its trailers. Without it the body counts as broken off.
     End(HeaderMap),
     /// The client broke the body's framing.
-    Malformed,
+    Malformed(BodyError),
 }
 
 /// The connection's end of a body.
@@ -84,7 +85,7 @@ enum Source {
 
 impl IncomingBody {
     /// A body that comes in pieces; `length` is what Content-Length announced.
-    pub(super) fn stream(length: Option<u64>) -> (BodySender, IncomingBody) {
+    pub(super) fn stream(length: Option<u64>) -> (Option<BodySender>, IncomingBody) {
         let (send, receive) = bounded(PIECES);
         let wanted = Arc::new(Wanted::default());
         let sender = BodySender {
@@ -96,7 +97,7 @@ impl IncomingBody {
             wanted,
             left: length,
         };
-        (sender, IncomingBody { source })
+        (Some(sender), IncomingBody { source })
     }
 
     /// A body that was read before.
@@ -146,7 +147,9 @@ impl Body for IncomingBody {
             }
             Some(Piece::End(trailers)) if trailers.is_empty() => None,
             Some(Piece::End(trailers)) => Some(Ok(Frame::trailers(trailers))),
-            Some(Piece::Malformed) => Some(Err(Error::HttpProtocolError)),
+            Some(Piece::Malformed(error)) => {
+                Some(Err(Error::InternalError(Some(error.to_string()))))
+            }
             None => Some(Err(Error::ConnectionTerminated)),
         };
         self.source = Source::Empty;
@@ -170,14 +173,20 @@ impl Body for IncomingBody {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use super::*;
     use http_body_util::BodyExt;
 
+    fn stream(length: Option<u64>) -> (BodySender, IncomingBody) {
+        let (sender, body) = IncomingBody::stream(length);
+        (sender.unwrap(), body)
+    }
+
     #[test]
     fn a_body_that_breaks_off_is_not_a_body_that_ended() {
         smol::block_on(async {
-            let (sender, mut body) = IncomingBody::stream(None);
+            let (sender, mut body) = stream(None);
             assert!(sender.send(Piece::Data(Bytes::from_static(b"half"))).await);
             drop(sender);
             assert!(matches!(body.frame().await, Some(Ok(frame)) if frame.is_data()));
@@ -187,7 +196,7 @@ mod tests {
             ));
             assert!(body.frame().await.is_none());
 
-            let (sender, mut body) = IncomingBody::stream(Some(0));
+            let (sender, mut body) = stream(Some(0));
             assert!(sender.send(Piece::End(HeaderMap::new())).await);
             assert!(body.frame().await.is_none());
         });
@@ -196,7 +205,7 @@ mod tests {
     #[test]
     fn asking_for_the_body_is_what_wakes_its_sender() {
         smol::block_on(async {
-            let (sender, mut body) = IncomingBody::stream(None);
+            let (sender, mut body) = stream(None);
             assert!(
                 futures_lite::future::poll_once(sender.wanted())
                     .await

@@ -41,15 +41,15 @@ impl Deadline {
 
     /// Starts a phase that ends `after` from now.
     pub(super) fn set(&self, after: Duration) {
-        self.at.store(self.from_now(after), Ordering::Relaxed);
+        self.at.store(self.after_now(after), Ordering::Relaxed);
     }
 
     /// Tells of progress: the phase lasts at least `after` from now.
     pub(super) fn extend(&self, after: Duration) {
-        self.at.fetch_max(self.from_now(after), Ordering::Relaxed);
+        self.at.fetch_max(self.after_now(after), Ordering::Relaxed);
     }
 
-    fn from_now(&self, after: Duration) -> u64 {
+    fn after_now(&self, after: Duration) -> u64 {
         let at = self.start.elapsed().saturating_add(after);
         u64::try_from(at.as_millis()).unwrap_or(u64::MAX)
     }

@@ -5,10 +5,11 @@ use std::io;
 use std::net::TcpStream;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf, Bytes};
 use futures_lite::future::poll_once;
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use smol::Async;
 use smol::io::AsyncWriteExt;
@@ -18,7 +19,6 @@ use zlayer_http1::{
 };
 
 use super::deadline::Deadline;
-use crate::config::{Limits, Timeouts};
 use crate::failure::Failure;
 use crate::handle::Body;
 
@@ -29,18 +29,24 @@ const GATHER: usize = 16 << 10;
 /// Writes one answer.
 pub(super) struct ResponseWriter<'a> {
     pub(super) stream: &'a Async<TcpStream>,
-    /// Reused between answers.
+    /// Where the answer is put together.
     pub(super) out: &'a mut Vec<u8>,
+    /// Moved on by `stall` with every write that went through.
     pub(super) deadline: &'a Deadline,
-    pub(super) timeouts: &'a Timeouts,
-    pub(super) limits: &'a Limits,
+    pub(super) stall: Duration,
+    /// See [`crate::config::Limits::response_head`].
+    pub(super) head_limit: usize,
     pub(super) version: Version,
     pub(super) is_head: bool,
     pub(super) keep_alive: bool,
-    /// Set before the first byte goes out: from then on a failure can only cut the answer off.
+    /// Set before the first byte goes out.
     pub(super) begun: &'a AtomicBool,
-    /// How the plugin's work ended, once it has.
-    pub(super) outcome: &'a OnceLock<Result<(), Failure>>,
+}
+
+/// An answer is out as a whole.
+pub(super) struct Answered {
+    /// Whether the connection may carry another request.
+    pub(super) keep_alive: bool,
 }
 
 /// Why there is no answer on the wire, or only a part of one.
@@ -59,11 +65,13 @@ impl From<io::Error> for WriteError {
 }
 
 impl ResponseWriter<'_> {
-    /// Writes a plugin's answer to its end. Answers whether the connection stays usable.
+    /// Writes a plugin's answer to its end. `outcome` holds how the plugin's work ended, once it
+    /// has: a plugin that trapped drops its body just as one does that is done with it.
     pub(super) async fn answer(
         mut self,
         response: http::Response<Body>,
-    ) -> Result<bool, WriteError> {
+        outcome: &OnceLock<Result<(), Failure>>,
+    ) -> Result<Answered, WriteError> {
         let (parts, mut body) = response.into_parts();
         let status = parts.status.as_u16();
         if !(200..600).contains(&status) {
@@ -81,17 +89,20 @@ impl ResponseWriter<'_> {
             let length = if forbids_body(status) && status != 304 {
                 ResponseLength::None
             } else {
-                ResponseLength::HeadOf(announced)
+                ResponseLength::HeadOf(announced.or_else(|| body.size_hint().exact()))
             };
-            let open = self.head(status, &headers, length)?;
+            let answered = self.head(status, &headers, length)?;
             self.write_out().await?;
-            return Ok(open);
+            return Ok(answered);
         }
         // Most answers are ready as a whole by now: then their length is known and one write does.
         let mut ready = Gathered::default();
         ready.gather(&mut body).await;
-        if let Some(failure) = self.failed(&ready) {
-            return Err(failure);
+        // Nothing is out yet: what is known to have failed can still be told as a failure.
+        match (outcome.get(), &ready.rest) {
+            (Some(Err(failure)), _) => return Err(WriteError::Failed(failure.clone())),
+            (_, Rest::Broken) => return Err(WriteError::Failed(Failure::broken_body())),
+            _ => {}
         }
         let length = match (announced, &ready.rest) {
             (Some(length), _) => ResponseLength::Fixed(length),
@@ -99,7 +110,7 @@ impl ResponseWriter<'_> {
             // Trailers can only stand behind chunks.
             (None, _) => ResponseLength::Chunked,
         };
-        let open = self.head(status, &headers, length)?;
+        let answered = self.head(status, &headers, length)?;
         drop(headers);
         let mut framing = Framing::new(length, self.version);
         for data in ready.data {
@@ -107,20 +118,20 @@ impl ResponseWriter<'_> {
         }
         let trailers = match ready.rest {
             Rest::Ended(trailers) => trailers,
-            Rest::Open | Rest::Broken => self.stream_rest(&mut framing, &mut body).await?,
+            Rest::Open | Rest::Broken => self.stream_rest(&mut framing, &mut body, outcome).await?,
         };
         framing.end(self.out, trailers.as_ref())?;
         self.write_out().await?;
-        Ok(open)
+        Ok(answered)
     }
 
     /// Writes an answer of the daemon's own.
-    pub(super) async fn failure(
+    pub(super) async fn own(
         mut self,
         status: u16,
         text: &str,
         extra: &[(&str, &[u8])],
-    ) -> Result<bool, WriteError> {
+    ) -> Result<Answered, WriteError> {
         let mut body = format!("{status} {}\n{text}\n", reason_phrase(status));
         let length = body.len() as u64;
         let mut headers: Vec<(&str, &[u8])> = vec![("content-type", b"text/plain; charset=utf-8")];
@@ -131,10 +142,10 @@ impl ResponseWriter<'_> {
         } else {
             ResponseLength::Fixed(length)
         };
-        let open = self.head(status, &headers, length)?;
+        let answered = self.head(status, &headers, length)?;
         self.out.extend_from_slice(body.as_bytes());
         self.write_out().await?;
-        Ok(open)
+        Ok(answered)
     }
 
     /// Sends what comes until the body ends; answers its trailers.
@@ -142,6 +153,7 @@ impl ResponseWriter<'_> {
         &mut self,
         framing: &mut Framing,
         body: &mut Body,
+        outcome: &OnceLock<Result<(), Failure>>,
     ) -> Result<Option<http::HeaderMap>, WriteError> {
         loop {
             let frame = match poll_once(body.frame()).await {
@@ -157,26 +169,10 @@ impl ResponseWriter<'_> {
                     Ok(data) => self.piece(framing, data).await?,
                     Err(frame) => return Ok(frame.into_trailers().ok()),
                 },
-                // A plugin that trapped drops its body as one does that is done with it.
-                None if matches!(self.outcome.get(), Some(Err(_))) => {
-                    return Err(WriteError::Broken);
-                }
-                None => return Ok(None),
-                Some(Err(_)) => return Err(WriteError::Broken),
+                None if !matches!(outcome.get(), Some(Err(_))) => return Ok(None),
+                None | Some(Err(_)) => return Err(WriteError::Broken),
             }
         }
-    }
-
-    /// What keeps an answer that was gathered from being sent.
-    fn failed(&self, ready: &Gathered) -> Option<WriteError> {
-        let failure = match self.outcome.get() {
-            Some(Err(failure)) => failure.clone(),
-            _ if matches!(ready.rest, Rest::Broken) => Failure::BadAnswer(
-                "its body broke off or has another length than announced".to_owned(),
-            ),
-            _ => return None,
-        };
-        Some(WriteError::Failed(failure))
     }
 
     fn head(
@@ -184,7 +180,7 @@ impl ResponseWriter<'_> {
         status: u16,
         headers: &[(&str, &[u8])],
         length: ResponseLength,
-    ) -> Result<bool, WriteError> {
+    ) -> Result<Answered, WriteError> {
         self.out.clear();
         let encoded = with_date(|date| {
             let head = ResponseHead {
@@ -198,15 +194,15 @@ impl ResponseWriter<'_> {
             head.encode(self.out).map(|()| head.stays_open())
         });
         let bad = |reason: String| WriteError::Failed(Failure::BadAnswer(reason));
-        let open = encoded.map_err(|error| bad(error.to_string()))?;
-        if self.out.len() > self.limits.response_head {
+        let keep_alive = encoded.map_err(|error| bad(error.to_string()))?;
+        if self.out.len() > self.head_limit {
             return Err(bad(format!(
                 "a head of {} bytes; at most {}",
                 self.out.len(),
-                self.limits.response_head
+                self.head_limit
             )));
         }
-        Ok(open)
+        Ok(Answered { keep_alive })
     }
 
     async fn piece(&mut self, framing: &mut Framing, data: Bytes) -> Result<(), WriteError> {
@@ -244,7 +240,7 @@ impl ResponseWriter<'_> {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             data.advance(count);
-            self.deadline.set(self.timeouts.stall);
+            self.deadline.set(self.stall);
         }
         Ok(())
     }

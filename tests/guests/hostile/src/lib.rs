@@ -51,8 +51,8 @@ impl Guest for Hostile {
 
             // Breaks the rules of an answer.
             "/twice" => answers::twice(out),
-            "/headers-huge" => answers::with_headers(out, 1, 256 << 10),
-            "/headers-many" => answers::with_headers(out, 10_000, 8),
+            "/headers-huge" => answers::with_headers(out, 1, number(query, "size", 256 << 10)),
+            "/headers-many" => answers::with_headers(out, number(query, "count", 10_000), 8),
             "/short-body" => answers::with_length(out, 100, 10),
             "/long-body" => answers::with_length(out, 10, 100),
             "/no-finish" => answers::without_finish(out),
@@ -86,6 +86,13 @@ impl Guest for Hostile {
     }
 }
 
+/// The number in the query's field `name`, or `otherwise`.
+fn number(query: &str, name: &str, otherwise: usize) -> usize {
+    field(query, name)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(otherwise)
+}
+
 fn spin() -> ! {
     let mut turns = 0u64;
     loop {
@@ -101,21 +108,19 @@ fn pause(nanoseconds: u64) {
     monotonic_clock::subscribe_duration(nanoseconds).block();
 }
 
-/// Calls itself until the stack ends.
+/// Calls itself until the stack ends: the engine's, for a frame takes next to
+/// nothing of the module's own stack in memory.
 #[inline(never)]
 #[expect(
     unconditional_recursion,
     reason = "the end of the stack is what is wanted"
 )]
 fn recurse(depth: u64) -> u64 {
-    let frame = black_box([depth; 32]);
-    recurse(frame[0] + 1) + frame[31]
+    recurse(black_box(depth) + 1) ^ depth
 }
 
 fn log_flood(query: &str, out: ResponseOutparam) {
-    let lines = field(query, "lines")
-        .and_then(|lines| lines.parse().ok())
-        .unwrap_or(100_000u32);
+    let lines = number(query, "lines", 100_000);
     for line in 0..lines {
         logging::info(&format!(
             "hostile: line {line} of {lines}, with some words to make it longer"

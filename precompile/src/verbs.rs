@@ -1,0 +1,134 @@
+//! The verbs of the command line, one a file.
+
+pub(crate) mod build;
+pub(crate) mod info;
+pub(crate) mod keygen;
+pub(crate) mod sign;
+pub(crate) mod validate;
+
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use zlayer_bundle::{ArtifactError, ENGINE_VERSION, SecretKey, SignatureState, TrustStore};
+use zlayer_precompile::{Plugin, Problem, Refused};
+
+use crate::failure::Usage;
+
+/// What a verb has to say when it went well.
+pub(crate) struct Outcome {
+    /// For people.
+    pub(crate) text: String,
+    /// For programs: one object.
+    pub(crate) json: Value,
+}
+
+impl Outcome {
+    /// A text that has no more structure.
+    pub(crate) fn text(text: String) -> Outcome {
+        let json = json!({ "text": text });
+        Outcome { text, json }
+    }
+}
+
+/// What `--version` says.
+pub(crate) fn version() -> Outcome {
+    let version = env!("CARGO_PKG_VERSION");
+    Outcome {
+        text: format!("zlayer-precompile {version} (engine {ENGINE_VERSION})\n"),
+        json: json!({ "version": version, "engine": ENGINE_VERSION }),
+    }
+}
+
+/// The name of the plugin in a file: the file's name without its ending.
+fn plugin_name(path: &Path) -> Result<String> {
+    let name = path.file_stem().and_then(|stem| stem.to_str());
+    let name = name.with_context(|| format!("{} has no name that could be used", path.display()));
+    Ok(name?.to_owned())
+}
+
+/// Reads and checks the plugin in a WebAssembly file.
+fn prepare(path: &Path, version: Option<&str>) -> Result<Plugin> {
+    Plugin::prepare(
+        &plugin_name(path)?,
+        version,
+        zlayer_precompile::read_input(path)?,
+    )
+}
+
+/// Opens a compiled artifact.
+fn open_artifact(path: &Path) -> Result<File> {
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let metadata = file
+        .metadata()
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    if metadata.is_dir() {
+        let problem = Problem::new(
+            path.display().to_string(),
+            "it is a folder, not a file",
+            "give the .cwasm file",
+        );
+        return Err(Refused::from(problem).into());
+    }
+    Ok(file)
+}
+
+/// Whether a file is compiled code, by its first bytes. Errors are left to whoever reads
+/// the file next.
+fn is_compiled(path: &Path) -> bool {
+    use std::io::Read as _;
+    let mut magic = [0; 4];
+    File::open(path)
+        .and_then(|mut file| file.read_exact(&mut magic))
+        .is_ok()
+        && magic == *b"\x7fELF"
+}
+
+/// Names the file in an error about an artifact.
+fn about<T>(path: &Path, result: Result<T, ArtifactError>) -> Result<T> {
+    result.with_context(|| path.display().to_string())
+}
+
+/// The keys of this user, for saying whether a signature is by one of them.
+fn user_trust() -> Result<TrustStore> {
+    let mut trust = TrustStore::empty();
+    if let Some(dir) = zlayer_bundle::user_key_dir() {
+        trust.load_dir(&dir)?;
+    }
+    Ok(trust)
+}
+
+/// A signature's state as text and as JSON.
+fn describe_signature(signature: &SignatureState, trust: &TrustStore) -> (String, Value) {
+    let Some(key) = signature.key() else {
+        let text = "none: a device refuses it unless it allows unsigned artifacts";
+        return (text.to_owned(), json!({ "state": "unsigned" }));
+    };
+    let (id, trusted) = (key.id().to_string(), trust.trusts(&key));
+    let state = if signature.is_valid() {
+        "valid"
+    } else {
+        "invalid"
+    };
+    let whose = if trusted {
+        "trusted by your account"
+    } else {
+        "not among your keys"
+    };
+    let text = format!("{state}, by key {id}, {whose}");
+    (
+        text,
+        json!({ "state": state, "key_id": id, "trusted": trusted }),
+    )
+}
+
+/// Reads a secret key that was named on the command line.
+fn read_key(path: &Path) -> Result<SecretKey> {
+    Ok(SecretKey::read(path)?)
+}
+
+/// A mistake in the arguments.
+fn usage(message: impl Into<String>) -> anyhow::Error {
+    Usage(message.into()).into()
+}

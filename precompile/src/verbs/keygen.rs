@@ -1,0 +1,52 @@
+//! `keygen`: a new key pair.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use argh::FromArgs;
+use serde_json::json;
+use zlayer_precompile::create_key_pair;
+
+use super::{Outcome, usage};
+
+/// make a key pair to sign with
+#[derive(FromArgs)]
+#[argh(subcommand, name = "keygen")]
+pub(crate) struct Keygen {
+    /// folder to write to (the current one)
+    #[argh(option, short = 'o', default = "PathBuf::from(\".\")")]
+    output: PathBuf,
+
+    /// name of the two files, without ending (zlayer)
+    #[argh(option, default = "\"zlayer\".to_owned()")]
+    name: String,
+
+    /// print one JSON object
+    #[argh(switch)]
+    #[expect(
+        dead_code,
+        reason = "`main` looks for the word itself, for errors in the arguments too"
+    )]
+    json: bool,
+}
+
+impl Keygen {
+    pub(crate) fn run(self) -> Result<Outcome> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(plain) {
+            return Err(usage(
+                "--name takes letters, digits, `-`, `_` and `.`, not first",
+            ));
+        }
+        let (key, secret, public) = create_key_pair(&self.output, &self.name)?;
+        let id = key.public().id().to_string();
+        let text = format!(
+            "key {id}\nsecret  {}  keep it to yourself\npublic  {}  put it into the key folder of \
+             each device\n",
+            secret.display(),
+            public.display()
+        );
+        let json = json!({ "key_id": id, "secret_key": secret, "public_key": public });
+        Ok(Outcome { text, json })
+    }
+}

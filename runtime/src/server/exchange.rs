@@ -1,0 +1,341 @@
+//! One request and its answer, once the head is read.
+
+use std::future::{Future, poll_fn};
+use std::net::{SocketAddr, TcpStream};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use futures_lite::future::or;
+use http::header::{HeaderName, HeaderValue};
+use smol::io::AsyncWriteExt;
+use smol::lock::Mutex;
+use smol::{Async, Timer};
+use tokio::sync::oneshot;
+use zlayer_http1::{BodyDecoder, BodyLength, CONTINUE, Decoded, Version};
+
+use super::Shared;
+use super::body::{BodySender, IncomingBody, Piece};
+use super::buffer::ReadBuffer;
+use super::deadline::{Deadline, TimedOut};
+use super::head::Head;
+use super::response::{Answered, ResponseWriter, WriteError};
+use crate::failure::Failure;
+use crate::handle::{self, Body, Request, Work};
+use crate::reactor;
+
+/// A client has to bring this much of a body within each [`crate::config::Timeouts::stall`].
+const PROGRESS_BYTES: usize = 1 << 10;
+
+/// What an exchange is about, and how far it has come.
+pub(super) struct Exchange<'a> {
+    stream: &'a Async<TcpStream>,
+    deadline: &'a Deadline,
+    shared: &'a Arc<Shared>,
+    id: Arc<str>,
+    method: http::Method,
+    uri: http::Uri,
+    version: Version,
+    keep_alive: bool,
+    /// The first byte of an answer is out: from then on a failure can only cut it off.
+    begun: AtomicBool,
+    /// The client is sending its body: it was not told to wait, or was told to go on.
+    continued: AtomicBool,
+    /// How the plugin's work ended, once it has.
+    outcome: OnceLock<Result<(), Failure>>,
+}
+
+/// How an exchange left the connection.
+pub(super) enum Ended {
+    /// The answer is out. The decoder knows what is left of the request's body.
+    Answered(Answered, BodyDecoder),
+    /// The answer broke off.
+    Broken,
+}
+
+impl<'a> Exchange<'a> {
+    /// Has the request behind `head` answered.
+    pub(super) async fn run(
+        head: Head,
+        client: SocketAddr,
+        stream: &'a Async<TcpStream>,
+        buffer: &mut ReadBuffer,
+        out: &mut Vec<u8>,
+        deadline: &'a Deadline,
+        shared: &'a Arc<Shared>,
+    ) -> Ended {
+        let mut decoder = BodyDecoder::new(head.body, &shared.limits.http);
+        let (sender, body) = match head.body {
+            BodyLength::Empty | BodyLength::Fixed(0) => (None, IncomingBody::default()),
+            BodyLength::Fixed(length) => IncomingBody::stream(Some(length)),
+            BodyLength::Chunked => IncomingBody::stream(None),
+        };
+        let expects = head.expect_continue && sender.is_some();
+        let exchange = Exchange {
+            stream,
+            deadline,
+            shared,
+            id: shared.next_request_id(),
+            method: head.parts.method.clone(),
+            uri: head.parts.uri.clone(),
+            version: head.version,
+            keep_alive: head.keep_alive,
+            begun: AtomicBool::new(false),
+            continued: AtomicBool::new(!expects),
+            outcome: OnceLock::new(),
+        };
+        let request = Request {
+            head: head.parts,
+            body,
+            client,
+            id: Arc::clone(&exchange.id),
+            received_at: SystemTime::now(),
+        };
+        let started = handle::start(Arc::clone(&shared.plugin), request);
+        let mut work = Some(started.work);
+        deadline.set(shared.timeouts.request);
+        let driven = {
+            let out = Mutex::new(&mut *out);
+            let upload = exchange.upload(sender, buffer, &mut decoder, &out);
+            let respond = exchange.respond(started.answer, &out);
+            exchange.drive(&mut work, upload, respond).await
+        };
+        let failure = match driven {
+            Ok(Ok(answered)) => {
+                if let Some(work) = work {
+                    exchange.finish_detached(work);
+                }
+                return Ended::Answered(answered, decoder);
+            }
+            Ok(Err(WriteError::Failed(failure))) => failure,
+            Ok(Err(WriteError::Broken)) => {
+                exchange.log_cut_off();
+                return Ended::Broken;
+            }
+            Err(TimedOut) if exchange.begun.load(Ordering::Relaxed) => {
+                exchange.log_failure("cut off", &Failure::Stalled);
+                return Ended::Broken;
+            }
+            Err(TimedOut) => Failure::Deadline,
+        };
+        // The instance goes with its work, whatever it was doing.
+        drop(work);
+        match exchange.tell(&failure, out).await {
+            Some(answered) => Ended::Answered(answered, decoder),
+            None => Ended::Broken,
+        }
+    }
+
+    /// Polls the plugin's work, the upload and the answer side by side in this task, until the
+    /// answer is written or nothing moves before the deadline. Work that has ended is taken out of
+    /// `work`.
+    async fn drive<R>(
+        &self,
+        work: &mut Option<Work>,
+        upload: impl Future<Output = ()>,
+        respond: impl Future<Output = R>,
+    ) -> Result<R, TimedOut> {
+        let mut upload = pin!(upload);
+        let mut uploading = true;
+        let mut respond = pin!(respond);
+        poll_fn(|cx| {
+            // The work goes first: with luck it leaves a whole answer, and one write sends it.
+            if let Some(running) = work
+                && let Poll::Ready(result) = Pin::new(&mut reactor::enter(running)).poll(cx)
+            {
+                *work = None;
+                // Set once: the work is gone.
+                let _ = self.outcome.set(result);
+            }
+            if uploading && upload.as_mut().poll(cx).is_ready() {
+                uploading = false;
+            }
+            match respond.as_mut().poll(cx) {
+                Poll::Ready(result) => Poll::Ready(Ok(result)),
+                Poll::Pending => self.deadline.poll(cx).map(Err),
+            }
+        })
+        .await
+    }
+
+    /// Moves the request's body from the socket to the plugin, at the plugin's pace.
+    async fn upload(
+        &self,
+        sender: Option<BodySender>,
+        buffer: &mut ReadBuffer,
+        decoder: &mut BodyDecoder,
+        out: &Mutex<&mut Vec<u8>>,
+    ) {
+        let Some(sender) = sender else { return };
+        if !self.continued.load(Ordering::Relaxed) {
+            sender.wanted().await;
+            // An answer that has begun holds the lock to its end, and leaves nothing to continue.
+            let _out = out.lock().await;
+            self.continued.store(true, Ordering::Relaxed);
+            let mut stream = self.stream;
+            if stream.write_all(CONTINUE).await.is_err() {
+                return;
+            }
+        }
+        let mut progress = 0;
+        loop {
+            let (consumed, piece) = match decoder.decode(buffer.bytes()) {
+                Ok(Decoded::NeedMore { consumed }) => (consumed, None),
+                Ok(Decoded::Data { consumed, data }) => {
+                    (consumed, Some(Piece::Data(Bytes::copy_from_slice(data))))
+                }
+                Ok(Decoded::End { consumed, trailers }) => {
+                    (consumed, Some(Piece::End(trailer_map(trailers))))
+                }
+                Err(error) => {
+                    log::debug!("[{}] the request's body is malformed: {error}", self.id);
+                    sender.send(Piece::Malformed(error)).await;
+                    return;
+                }
+            };
+            buffer.consume(consumed);
+            progress += consumed;
+            let Some(piece) = piece else {
+                match buffer.fill(self.stream, 0).await {
+                    Ok(count) if count > 0 => continue,
+                    // The sender is dropped without an end: the plugin sees a body that broke off.
+                    _ => return,
+                }
+            };
+            let is_end = matches!(piece, Piece::End(_));
+            if !sender.send(piece).await {
+                return;
+            }
+            if progress >= PROGRESS_BYTES {
+                progress = 0;
+                self.deadline.extend(self.shared.timeouts.stall);
+            }
+            if is_end {
+                // The plugin has all it needs: its time to answer begins.
+                self.deadline.extend(self.shared.timeouts.request);
+                return;
+            }
+        }
+    }
+
+    /// Writes the plugin's answer.
+    async fn respond(
+        &self,
+        answer: oneshot::Receiver<http::Response<Body>>,
+        out: &Mutex<&mut Vec<u8>>,
+    ) -> Result<Answered, WriteError> {
+        match answer.await {
+            Ok(response) => {
+                let mut out = out.lock().await;
+                self.writer(&mut out).answer(response, &self.outcome).await
+            }
+            Err(_) => {
+                // No answer will come; why is known when the work has ended. `drive` polls the
+                // work before this, in the same task.
+                let ended = poll_fn(|_| self.outcome.get().map_or(Poll::Pending, Poll::Ready));
+                let failure = ended.await.clone().err().unwrap_or(Failure::NoAnswer);
+                Err(WriteError::Failed(failure))
+            }
+        }
+    }
+
+    /// Tells the client of a failure: a status and the request's id, and the reason only where
+    /// the client can mend it.
+    async fn tell(&self, failure: &Failure, out: &mut Vec<u8>) -> Option<Answered> {
+        self.log_failure("failed", failure);
+        let text = match failure.is_clients() {
+            true => format!("{failure}\nrequest {}", self.id),
+            false => format!("request {}", self.id),
+        };
+        let mut extra = vec![("x-request-id", self.id.as_bytes())];
+        if let Some(seconds) = failure.retry_after() {
+            extra.push(("retry-after", seconds.as_bytes()));
+        }
+        self.deadline.set(self.shared.timeouts.stall);
+        let telling = self.writer(out).own(failure.status(), &text, &extra);
+        self.deadline.within(telling).await.ok()?.ok()
+    }
+
+    fn writer<'w>(&'w self, out: &'w mut Vec<u8>) -> ResponseWriter<'w> {
+        ResponseWriter {
+            stream: self.stream,
+            out,
+            deadline: self.deadline,
+            stall: self.shared.timeouts.stall,
+            head_limit: self.shared.limits.response_head,
+            version: self.version,
+            is_head: self.method == http::Method::HEAD,
+            // A client that still waits to be told to go on may send its body or not: nobody can
+            // tell where the next request would start.
+            keep_alive: self.keep_alive
+                && self.continued.load(Ordering::Relaxed)
+                && !self.shared.stop.is_closed(),
+            begun: &self.begun,
+        }
+    }
+
+    /// Lets a plugin go on that has answered, for as long as a request may take.
+    fn finish_detached(&self, work: Work) {
+        let (id, shared) = (Arc::clone(&self.id), Arc::clone(self.shared));
+        let executor = shared.executor;
+        let finish = async move {
+            let ended = or(async { Some(reactor::enter(work).await) }, async {
+                Timer::after(shared.timeouts.request).await;
+                None
+            });
+            let plugin = shared.plugin.name();
+            match ended.await {
+                Some(Ok(())) => {}
+                Some(Err(failure)) => {
+                    log::error!("[{id}] plugin {plugin}: after its answer: {failure}");
+                }
+                None => log::error!(
+                    "[{id}] plugin {plugin}: was stopped, it went on too long after its answer"
+                ),
+            }
+        };
+        executor.spawn(finish).detach();
+    }
+
+    fn log_cut_off(&self) {
+        match self.outcome.get() {
+            Some(Err(failure)) => self.log_failure("cut off", failure),
+            _ => log::debug!(
+                "[{}] {} {}: cut off: the client went away or the plugin broke its answer off",
+                self.id,
+                self.method,
+                self.uri.path()
+            ),
+        }
+    }
+
+    fn log_failure(&self, how: &str, failure: &Failure) {
+        let level = if failure.is_clients() {
+            log::Level::Debug
+        } else {
+            log::Level::Error
+        };
+        log::log!(
+            level,
+            "[{}] {} {}: plugin {}: {how}: {failure}",
+            self.id,
+            self.method,
+            self.uri.path(),
+            self.shared.plugin.name()
+        );
+    }
+}
+
+fn trailer_map(trailers: Vec<(String, Vec<u8>)>) -> http::HeaderMap {
+    let mut map = http::HeaderMap::new();
+    for (name, value) in trailers {
+        // The codec has checked both, and bounded their number.
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            map.append(name, value);
+        }
+    }
+    map
+}

@@ -1,0 +1,75 @@
+//! A request's head, taken out of the read buffer.
+
+use std::net::TcpStream;
+
+use http::header::{HeaderName, HeaderValue};
+use smol::Async;
+use zlayer_http1::{BodyLength, RequestHead, Version};
+
+/// A head in the types that plugins are called with.
+pub(super) struct Head {
+    pub(super) parts: http::request::Parts,
+    pub(super) version: Version,
+    pub(super) body: BodyLength,
+    pub(super) keep_alive: bool,
+    pub(super) expect_continue: bool,
+}
+
+/// A request that is refused before any plugin sees it.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    pub(super) text: String,
+}
+
+impl Head {
+    /// Copies a parsed head out of the buffer that it borrows from.
+    pub(super) fn new(
+        head: &RequestHead<'_, '_>,
+        stream: &Async<TcpStream>,
+    ) -> Result<Head, Refusal> {
+        let bad = |what: &str| Refusal {
+            status: 400,
+            text: format!("the {what} cannot be understood"),
+        };
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        parts.method =
+            http::Method::from_bytes(head.method.as_bytes()).map_err(|_| bad("method"))?;
+        if parts.method == http::Method::CONNECT {
+            return Err(Refusal {
+                status: 501,
+                text: "this server is not a proxy".to_owned(),
+            });
+        }
+        parts.uri = head.target.parse().map_err(|_| bad("request target"))?;
+        parts.headers.reserve(head.headers.len());
+        for header in head.headers {
+            let name =
+                HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| bad("header name"))?;
+            let value = HeaderValue::from_bytes(header.value).map_err(|_| bad("header value"))?;
+            parts.headers.append(name, value);
+        }
+        if parts.uri.authority().is_some() || !parts.headers.contains_key(http::header::HOST) {
+            // An absolute target overrides Host (RFC 9112 section 3.2.2). A client of HTTP/1.0 may
+            // send neither: it asks for whoever listens where it has connected.
+            let host = match (head.authority(), stream.get_ref().local_addr()) {
+                (Some(authority), _) => authority.to_owned(),
+                (None, Ok(address)) => address.to_string(),
+                (None, Err(_)) => String::new(),
+            };
+            let value = HeaderValue::from_str(&host).map_err(|_| bad("authority"))?;
+            parts.headers.insert(http::header::HOST, value);
+        }
+        parts.version = match head.version {
+            Version::Http10 => http::Version::HTTP_10,
+            Version::Http11 => http::Version::HTTP_11,
+        };
+        Ok(Head {
+            parts,
+            version: head.version,
+            body: head.body,
+            keep_alive: head.keep_alive,
+            expect_continue: head.expect_continue,
+        })
+    }
+}

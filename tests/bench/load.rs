@@ -1,0 +1,151 @@
+//! The load generator of its own: one thread, connections that are kept, one request at a time
+//! on each. Unlike wrk it looks at every answer.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::event::{Timespec, epoll};
+
+use crate::answer;
+use crate::stats::Latency;
+
+/// What every client sends.
+pub(crate) const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+
+/// A server that is silent for longer has hung.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What came of a load.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// Answers.
+    pub(crate) requests: u64,
+    /// Answers per second.
+    pub(crate) rate: f64,
+    /// From sending a request to having its whole answer.
+    pub(crate) latency: Latency,
+}
+
+/// One client.
+struct Connection {
+    stream: TcpStream,
+    received: Vec<u8>,
+    sent: Instant,
+}
+
+/// Keeps `connections` busy for `duration`. Every answer must have this `body`.
+pub(crate) fn run(port: u16, connections: usize, duration: Duration, body: &[u8]) -> Result<Load> {
+    let poll = epoll::create(epoll::CreateFlags::CLOEXEC).context("epoll")?;
+    let start = Instant::now();
+    let mut clients = Vec::with_capacity(connections);
+    for index in 0..connections as u64 {
+        let mut stream = connect(port)?;
+        stream.set_nonblocking(true).context("non-blocking")?;
+        epoll::add(
+            &poll,
+            &stream,
+            epoll::EventData::new_u64(index),
+            epoll::EventFlags::IN,
+        )
+        .context("epoll")?;
+        send(&mut stream)?;
+        clients.push(Connection {
+            stream,
+            received: Vec::with_capacity(4096),
+            sent: Instant::now(),
+        });
+    }
+    let patience = Timespec::try_from(PATIENCE).context("time-out")?;
+    let mut events = Vec::with_capacity(connections);
+    let mut took = Vec::with_capacity(1 << 20);
+    loop {
+        events.clear();
+        let ready = epoll::wait(
+            &poll,
+            rustix::buffer::spare_capacity(&mut events),
+            Some(&patience),
+        );
+        ensure!(
+            ready.context("epoll")? > 0,
+            "the server was silent for {PATIENCE:?}"
+        );
+        for event in &events {
+            let client = &mut clients[event.data.u64() as usize];
+            if client.receive(body)? {
+                let now = Instant::now();
+                took.push((now - client.sent).as_nanos() as u64);
+                client.sent = now;
+                send(&mut client.stream)?;
+            }
+        }
+        let elapsed = start.elapsed();
+        if elapsed >= duration && !took.is_empty() {
+            return Ok(Load {
+                requests: took.len() as u64,
+                rate: took.len() as f64 / elapsed.as_secs_f64(),
+                latency: Latency::of(took).context("the server answered nothing")?,
+            });
+        }
+    }
+}
+
+/// One request on a connection of its own: the answer's body.
+pub(crate) fn fetch(port: u16) -> Result<Vec<u8>> {
+    let mut stream = connect(port)?;
+    send(&mut stream)?;
+    let mut received = Vec::new();
+    loop {
+        if let Some(answer) = answer::parse(&received)? {
+            return Ok(answer.body);
+        }
+        let mut piece = [0; 4096];
+        match stream.read(&mut piece).context("reading an answer")? {
+            0 => bail!("the server closed the connection in the middle of an answer"),
+            count => received.extend_from_slice(&piece[..count]),
+        }
+    }
+}
+
+impl Connection {
+    /// Takes in what has come; says whether that completes an answer.
+    fn receive(&mut self, body: &[u8]) -> Result<bool> {
+        let mut piece = [0; 4096];
+        match self.stream.read(&mut piece) {
+            Ok(0) => bail!("the server closed a connection that was to be kept"),
+            Ok(count) => self.received.extend_from_slice(&piece[..count]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error).context("reading an answer"),
+        }
+        let Some(answer) = answer::parse(&self.received)? else {
+            return Ok(false);
+        };
+        ensure!(
+            answer.bytes == self.received.len(),
+            "the server sent more than one answer to one request"
+        );
+        ensure!(
+            answer.body == body,
+            "the server answered {:?} instead of {:?}",
+            String::from_utf8_lossy(&answer.body),
+            String::from_utf8_lossy(body)
+        );
+        self.received.clear();
+        Ok(true)
+    }
+}
+
+fn connect(port: u16) -> Result<TcpStream> {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).context("connecting")?;
+    stream.set_nodelay(true).context("no delay")?;
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .context("time-out")?;
+    Ok(stream)
+}
+
+fn send(stream: &mut TcpStream) -> Result<()> {
+    // So short that an empty send buffer always takes it whole.
+    stream.write_all(REQUEST).context("sending a request")
+}

@@ -1,0 +1,203 @@
+//! A server's process: started, timed, weighed and ended.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::load::{PATIENCE, REQUEST};
+
+/// How long a server gets to end when it is asked to, before it is killed.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// A running server, ended when it is dropped.
+pub(crate) struct Server {
+    child: Child,
+    started: Instant,
+    port: u16,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts it. What it writes goes to `log`, for the error message if it fails.
+    pub(crate) fn start(mut command: Command, port: u16, log: &Path) -> Result<Server> {
+        let file = File::create(log).with_context(|| log.display().to_string())?;
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file);
+        let started = Instant::now();
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        Ok(Server {
+            child,
+            started,
+            port,
+            log: log.to_owned(),
+        })
+    }
+
+    /// Connects until it listens, asks once, and waits for the first byte of the answer: the
+    /// time since the process was started.
+    pub(crate) fn first_answer(&mut self) -> Result<Duration> {
+        let mut attempt = 0u32;
+        let mut stream = loop {
+            // No pause: it would be part of what is measured.
+            if let Ok(stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) {
+                break stream;
+            }
+            attempt = attempt.wrapping_add(1);
+            if attempt.is_multiple_of(256) {
+                self.check()?;
+            }
+        };
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut first = [0];
+        let answered = stream
+            .write_all(REQUEST)
+            .and_then(|()| stream.read_exact(&mut first));
+        let took = self.started.elapsed();
+        answered.map_err(|error| anyhow!(error).context(self.last_log("it did not answer")))?;
+        Ok(took)
+    }
+
+    /// Its port on the loopback address.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The most memory that it has had so far, in bytes, shared libraries and files included.
+    pub(crate) fn peak_memory(&self) -> Result<u64> {
+        let status = self.proc("status")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = line.and_then(|rest| rest.trim().strip_suffix("kB"));
+        let kibibytes = kibibytes.and_then(|count| count.trim().parse::<u64>().ok());
+        Ok(kibibytes.context("no VmHWM in the process's status")? << 10)
+    }
+
+    /// Processor time that it has used so far, in the kernel and outside.
+    pub(crate) fn processor_time(&self) -> Result<Duration> {
+        let stat = self.proc("stat")?;
+        // The name in parentheses may hold anything, so fields are counted behind it. User and
+        // system time are the 14th and 15th of all (proc_pid_stat(5)), the state being the third.
+        let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        let ticks: Vec<u64> = fields
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .filter_map(|count| count.parse().ok())
+            .collect();
+        ensure!(ticks.len() == 2, "no times in the process's stat");
+        let second = rustix::param::clock_ticks_per_second() as f64;
+        Ok(Duration::from_secs_f64(
+            (ticks[0] + ticks[1]) as f64 / second,
+        ))
+    }
+
+    /// Waits until it has a thread of this name.
+    pub(crate) fn wait_for_thread(&mut self, name: &str) -> Result<()> {
+        loop {
+            let tasks = PathBuf::from(format!("/proc/{}/task", self.child.id()));
+            for task in fs::read_dir(&tasks).with_context(|| tasks.display().to_string())? {
+                // A thread may end while the list is read.
+                let comm = fs::read_to_string(task?.path().join("comm")).unwrap_or_default();
+                if comm.trim_end() == name {
+                    return Ok(());
+                }
+            }
+            self.check()
+                .with_context(|| format!("waiting for its thread {name}"))?;
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Asks it to end and waits.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).context("SIGTERM")?;
+        let asked = Instant::now();
+        while asked.elapsed() < LAST_WORDS {
+            if self.child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        // Some servers wait for clients longer than that; dropping kills.
+        Ok(())
+    }
+
+    /// Fails when it has ended, or has taken too long since it was started.
+    fn check(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!(self.last_log(&format!("it ended: {status}")));
+        }
+        if self.started.elapsed() > PATIENCE {
+            bail!(self.last_log(&format!("nothing within {PATIENCE:?}")));
+        }
+        Ok(())
+    }
+
+    fn last_log(&self, what: &str) -> String {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        format!("{what}; it wrote:\n{log}")
+    }
+
+    fn proc(&self, file: &str) -> Result<String> {
+        let path = format!("/proc/{}/{file}", self.child.id());
+        fs::read_to_string(&path).context(path)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail when it has ended already, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that nobody listens on.
+///
+/// It lies below the ports that the kernel hands out: a client that connects over and over to a
+/// free port of that range can be given the very port, and then talks to itself.
+pub(crate) fn free_port() -> Result<u16> {
+    let first = 20_000 + (std::process::id() % 10_000) as u16;
+    (first..first + 2_000)
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .context("no free port between 20000 and 32000")
+}
+
+/// What a command prints on standard output; it is killed when it takes longer than `limit`.
+pub(crate) fn wait_for_output(mut command: Command, limit: Duration) -> Result<String> {
+    let name = command.get_program().display().to_string();
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {name}"))?;
+    let started = Instant::now();
+    // Short outputs only: they fit into the pipe, so that the child never waits for a reader.
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if started.elapsed() > limit {
+            // Fails only when it has just ended.
+            let _ = child.kill();
+            let _ = child.wait();
+            bail!("{name} took longer than {limit:?}");
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    let mut text = String::new();
+    if let Some(mut stdout) = child.stdout.take() {
+        stdout.read_to_string(&mut text)?;
+    }
+    ensure!(status.success(), "{name}: {status}\n{text}");
+    Ok(text)
+}

@@ -1,0 +1,148 @@
+//! What SIGTERM and a second signal do; ports that are taken.
+
+use crate::support::{Client, Daemon, eventually};
+
+const SIGINT: i32 = 2;
+const SIGTERM: i32 = 15;
+const DRAINS: &str = "no new requests";
+
+/// A connection in the middle of a request, which `echo` is counting.
+fn in_flight(daemon: &Daemon) -> Client {
+    let mut client = Client::connect(daemon);
+    client.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nfirst");
+    assert_eq!(client.read_head().unwrap().status, 200);
+    assert_eq!(client.read_chunk().unwrap().as_deref(), Some(&b"first"[..]));
+    client
+}
+
+fn finish(mut client: Client) {
+    client.send("later");
+    assert_eq!(client.read_chunk().unwrap().as_deref(), Some(&b"later"[..]));
+    assert_eq!(client.read_chunk().unwrap(), None);
+}
+
+#[test]
+fn an_idle_daemon_ends_with_0() {
+    let daemon = Daemon::start("hello");
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn sigterm_lets_running_requests_finish_and_takes_no_new_ones() {
+    let mut daemon = Daemon::start("echo");
+    let mut idle = Client::connect(&daemon);
+    idle.send("GET /download?bytes=1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(idle.read_response().body, [0]);
+    let running = in_flight(&daemon);
+
+    daemon.signal(SIGTERM);
+    daemon.wait_for_log(DRAINS);
+    assert!(idle.is_closed(), "an idle connection was kept");
+    eventually("new connections are refused", || Client::try_connect(&daemon).is_err());
+
+    finish(running);
+    assert_eq!(daemon.wait(), 0);
+    assert!(daemon.log().contains("stopped"), "{}", daemon.log());
+}
+
+#[test]
+fn an_answer_that_begins_while_draining_closes_its_connection() {
+    let mut daemon = Daemon::start("echo");
+    let mut client = Client::connect(&daemon);
+    client.send("POST /count HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+    // The plugin reads now: the request is running.
+    assert_eq!(client.read_response().status, 100);
+    daemon.signal(SIGTERM);
+    daemon.wait_for_log(DRAINS);
+    client.send("helloGET /download?bytes=1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let response = client.read_response();
+    assert!(response.text().starts_with("{\"bytes\":5,"), "{response:?}");
+    assert!(!response.keep_alive);
+    assert!(client.is_closed(), "took a new request");
+    assert_eq!(daemon.wait(), 0);
+}
+
+#[test]
+fn sigint_drains_too() {
+    let mut daemon = Daemon::start("echo");
+    let running = in_flight(&daemon);
+    daemon.signal(SIGINT);
+    daemon.wait_for_log(DRAINS);
+    finish(running);
+    assert_eq!(daemon.wait(), 0);
+}
+
+#[test]
+fn a_request_that_never_ends_does_not_hold_up_the_end_for_ever() {
+    let mut daemon = Daemon::builder("hostile")
+        .args(["--timeout=drain=300ms", "--timeout=request=1000"])
+        .start();
+    let mut client = Client::connect(&daemon);
+    client.send("GET /hold HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(client.read_head().unwrap().status, 200);
+    daemon.signal(SIGTERM);
+    assert_eq!(daemon.wait(), 0);
+    assert!(daemon.log().contains("cut off"), "{}", daemon.log());
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    for (first, second) in [(SIGTERM, SIGTERM), (SIGINT, SIGTERM), (SIGTERM, SIGINT)] {
+        let mut daemon = Daemon::builder("echo")
+            .args(["--timeout=drain=1000", "--timeout=request=1000", "--timeout=stall=1000"])
+            .start();
+        let _running = in_flight(&daemon);
+        daemon.signal(first);
+        daemon.wait_for_log(DRAINS);
+        daemon.signal(second);
+        assert_eq!(daemon.wait(), 130);
+    }
+}
+
+#[test]
+fn a_signal_that_comes_as_soon_as_it_serves_drains() {
+    for _ in 0..5 {
+        let mut daemon = Daemon::start("hello");
+        daemon.signal(SIGTERM);
+        assert_eq!(daemon.wait(), 0, "{}", daemon.log());
+    }
+}
+
+#[test]
+fn a_daemon_leaves_nothing_in_the_temporary_folder() {
+    let folder = crate::support::TempDir::new();
+    let daemon = Daemon::builder("hello").env("TMPDIR", folder.path()).start();
+    let entries = || std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(entries(), 1, "its data folder");
+    assert_eq!(daemon.stop(), 0);
+    assert_eq!(entries(), 0);
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let daemon = Daemon::start("hello");
+    let port = daemon.addr().port().to_string();
+    let output = Daemon::builder("hello").args(["--port", &port]).fails();
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stderr.contains(&daemon.addr().to_string()), "{output:?}");
+    assert!(output.stderr.contains("--port"), "{output:?}");
+}
+
+#[test]
+fn an_address_of_another_machine_is_named() {
+    // Set aside for documentation (RFC 5737).
+    let output = Daemon::builder("hello").args(["--bind", "192.0.2.1"]).fails();
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stderr.contains("192.0.2.1") && output.stderr.contains("--bind"), "{output:?}");
+}
+
+#[test]
+fn a_flag_that_there_is_not_is_named() {
+    for flag in ["--max-conections", "--tls", "--timeout=nap=3s"] {
+        let output = Daemon::builder("hello").args([flag, "5"]).fails();
+        assert_eq!(output.code, 2, "{output:?}");
+        assert_eq!(output.stdout, "");
+    }
+    let output = Daemon::builder("hello").arg("--tls").fails();
+    assert!(output.stderr.contains("--tls"), "{output:?}");
+}

@@ -1,0 +1,393 @@
+//! Plugins that misbehave: what the client gets, what the log tells, and that nobody else notices.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::plugin::status_beside_a_full_instance;
+use crate::support::{Client, Daemon, PATIENCE, Response, eventually, get, under_qemu};
+
+/// A daemon whose requests end soon. Only for requests that never end by themselves: an emulated
+/// processor may need longer than this for any other.
+const SOON: [&str; 4] = ["--timeout", "request=700ms", "--timeout", "stall=700ms"];
+
+/// Asks for each path and checks the status, that the client is told the request's id and not the
+/// reason, and that the log has both.
+fn check_failures(daemon: &Daemon, cases: &[(&str, u16, &str)]) {
+    for (path, status, reason) in cases {
+        let answer = get(daemon, path);
+        assert_eq!(answer.status, *status, "{path}: {answer:?}");
+        let line = logged(daemon, path, &answer);
+        assert!(line.contains(reason), "{path}: {reason:?} is not in {line}");
+        assert!(line.contains(" ERROR "), "{line}");
+        let told = format!("{:?}{}", answer.headers, answer.text());
+        assert!(!told.contains(reason), "{path}: {told}");
+    }
+    assert_eq!(get(daemon, "/fine").text(), "ok");
+}
+
+/// The line of the log about a failed request, found by the id that its client was told.
+fn logged(daemon: &Daemon, path: &str, answer: &Response) -> String {
+    let id = answer.header("x-request-id").unwrap_or_else(|| panic!("{path}: {answer:?}"));
+    assert!(answer.text().contains(&format!("request {id}\n")), "{path}: {answer:?}");
+    let needle = format!("[{id}] GET {}: ", path.split('?').next().unwrap());
+    daemon.wait_for_log(&needle);
+    let log = daemon.log();
+    let mut lines = log.lines().filter(|line| line.contains(&needle));
+    let line = lines.next().unwrap().to_owned();
+    assert_eq!(lines.next(), None, "told twice");
+    line
+}
+
+#[test]
+fn a_handler_that_traps_or_never_answers_is_an_error_of_the_server() {
+    let daemon = Daemon::builder("hostile").args(["--memory-max", "32Mi"]).start();
+    check_failures(
+        &daemon,
+        &[
+            ("/trap", 500, "unreachable"),
+            ("/stack", 500, "call stack exhausted"),
+            ("/return", 500, "without an answer"),
+            ("/grow", 500, "out of memory"),
+            ("/table-flood", 500, "trap"),
+            ("/random-huge", 500, "exceeds limit"),
+            ("/twice", 500, "trap"),
+            ("/headers-huge", 500, "exceeds limit"),
+            ("/headers-many", 500, "exceeds limit"),
+        ],
+    );
+}
+
+#[test]
+fn a_handler_that_does_not_answer_in_time_is_stopped() {
+    let daemon = Daemon::builder("hostile").args(SOON).start();
+    for path in ["/spin", "/never"] {
+        let answer = get(&daemon, path);
+        assert_eq!(answer.status, 504, "{path}: {answer:?}");
+        let line = logged(&daemon, path, &answer);
+        assert!(line.contains("did not answer in time"), "{line}");
+    }
+    // Stopped, not only given up on.
+    eventually("an idle processor", || processor_share(&daemon) < 0.2);
+}
+
+#[test]
+fn a_handler_whose_body_is_not_what_it_announced_is_a_bad_gateway() {
+    let daemon = Daemon::start("hostile");
+    check_failures(
+        &daemon,
+        &[
+            ("/short-body", 502, "not valid HTTP"),
+            ("/long-body", 502, "not valid HTTP"),
+            ("/no-finish", 502, "not valid HTTP"),
+        ],
+    );
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_never_taken_for_a_whole_one() {
+    let daemon = Daemon::builder("hostile").args(SOON).start();
+    for path in ["/spin-after-head", "/hold", "/trap-after-head"] {
+        let mut client = Client::connect(&daemon);
+        client.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
+        // To the end of the stream: the server has closed, whatever it sent.
+        let bytes = client.read_to_end();
+        let text = String::from_utf8_lossy(&bytes);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{path}: {text:?}"));
+        if path == "/trap-after-head" && head.starts_with("HTTP/1.1 500 ") {
+            // The trap came before anything was sent: then the client can be told.
+            assert!(head.contains("\r\nx-request-id: "), "{text}");
+            continue;
+        }
+        assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {text}");
+        assert!(head.contains("\r\ntransfer-encoding: chunked"), "{path}: {text}");
+        assert!(!body.ends_with("0\r\n\r\n"), "{path} looks whole: {text}");
+        daemon.wait_for_log(&format!("] GET {path}: plugin hostile: cut off"));
+    }
+    assert_eq!(get(&daemon, "/fine").text(), "ok");
+}
+
+#[test]
+fn an_answer_that_breaks_off_for_an_old_client_is_a_reset_or_an_early_end() {
+    // HTTP/1.0 has no chunks: the end of the connection is the end of the body, so a broken one can only be told by a reset.
+    let daemon = Daemon::builder("hostile").args(SOON).start();
+    let mut stream = TcpStream::connect(daemon.addr()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"GET /hold HTTP/1.0\r\n\r\n").unwrap();
+    let mut bytes = Vec::new();
+    let ended = stream.read_to_end(&mut bytes);
+    let error = ended.expect_err("an answer that broke off looks whole");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn a_plugin_may_go_on_after_its_answer() {
+    let daemon = Daemon::start("hostile");
+    assert_eq!(get(&daemon, "/work-after").text(), "answered");
+    daemon.wait_for_log("hostile: worked on after the answer");
+}
+
+#[test]
+fn outgoing_requests_are_denied() {
+    let daemon = Daemon::start("hostile");
+    let said = get(&daemon, "/out").text();
+    assert!(said.starts_with("error ErrorCode::HttpRequestDenied"), "{said}");
+    // Not even to ourselves.
+    let said = get(&daemon, &format!("/out?to={}", daemon.addr())).text();
+    assert!(said.starts_with("error ErrorCode::HttpRequestDenied"), "{said}");
+}
+
+#[test]
+fn a_plugin_that_floods_the_log_is_cut_off_and_its_drops_are_counted() {
+    let lines = if under_qemu() { 5_000 } else { 100_000 };
+    let daemon = Daemon::start("hostile");
+    let start = Instant::now();
+    let answer = get(&daemon, &format!("/log-flood?lines={lines}"));
+    assert_eq!(answer.text(), format!("logged {lines} lines"));
+    let seconds = start.elapsed().as_secs() as usize + 1;
+    // When there is room for records again, the number of those that were dropped is told.
+    thread::sleep(Duration::from_millis(50));
+    get(&daemon, "/log-flood?lines=1");
+    daemon.wait_for_log(" records dropped");
+    let log = daemon.log();
+    let written = log.lines().filter(|line| line.contains("hostile: line ")).count();
+    assert!(written <= 1000 + 200 * (seconds + 1), "{written} lines in {seconds} s");
+    assert!(log.lines().count() < 2 * written + 100, "the drops flood the log");
+    let dropped = log.lines().filter_map(|line| {
+        let (before, _) = line.split_once(" records dropped")?;
+        before.rsplit(' ').next()?.parse::<usize>().ok()
+    });
+    assert_eq!(written + dropped.sum::<usize>(), lines + 1, "each is written or counted");
+}
+
+#[test]
+fn what_a_typed_plugin_answers_wrongly_is_a_bad_gateway() {
+    let daemon = Daemon::start("hostile-plugin");
+    check_failures(
+        &daemon,
+        &[
+            ("/trap", 500, "unreachable"),
+            ("/error", 502, "must not reach the client"),
+            ("/status-0", 502, "not valid HTTP"),
+            ("/status-99", 502, "not valid HTTP"),
+            ("/status-100", 502, "not valid HTTP"),
+            ("/status-101", 502, "not valid HTTP"),
+            ("/status-600", 502, "not valid HTTP"),
+            ("/status-1000", 502, "not valid HTTP"),
+            ("/status-65535", 502, "not valid HTTP"),
+            ("/header-crlf", 502, "not valid HTTP"),
+            ("/header-name", 502, "not valid HTTP"),
+            ("/big-body", 500, "too much data"),
+        ],
+    );
+    assert_eq!(get(&daemon, "/pass").status, 404);
+}
+
+#[test]
+fn a_typed_answer_whose_framing_fields_lie_is_refused_or_framed_anew() {
+    let daemon = Daemon::start("hostile-plugin");
+    let mut client = Client::connect(&daemon);
+    client.send("GET /header-framing HTTP/1.1\r\nhost: a\r\n\r\nGET /fine HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    let answer = client.read_response();
+    if answer.status == 200 {
+        assert_eq!(answer.text(), "a body of more than five bytes");
+    } else {
+        assert_eq!(answer.status, 502, "{answer:?}");
+        logged(&daemon, "/header-framing", &answer);
+    }
+    // Nothing of the body is left to be taken for the next answer.
+    if answer.keep_alive {
+        assert_eq!(client.read_response().text(), "ok");
+    }
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_large_answer_is_allowed_where_the_device_says_so() {
+    let flags = ["--max-body", "16Mi", "--memory-max", "128Mi"];
+    let daemon = Daemon::builder("hostile-plugin").args(flags).start();
+    let answer = get(&daemon, "/big-body");
+    assert_eq!(answer.status, 200);
+    assert!(answer.body == vec![b'b'; 8 << 20]);
+}
+
+#[test]
+fn a_typed_plugin_that_spins_is_stopped() {
+    let daemon = Daemon::builder("hostile-plugin").args(SOON).start();
+    let answer = get(&daemon, "/spin");
+    assert_eq!(answer.status, 504, "{answer:?}");
+    assert!(logged(&daemon, "/spin", &answer).contains("did not answer in time"));
+    eventually("an idle processor", || processor_share(&daemon) < 0.2);
+}
+
+#[test]
+fn an_init_that_fails_is_named_in_the_log_and_costs_only_its_plugin() {
+    for (init, reason) in [
+        ("missing", "config-missing: a_key_that_nobody_sets"),
+        ("invalid", "config-invalid: init"),
+        ("unavailable", "capability-unavailable: time-travel"),
+        ("failed", "failed: nothing works today"),
+        ("trap", "trap: "),
+        ("want-http-client", "capability-unavailable: it asks for http-client"),
+    ] {
+        let pair = format!("init={init}");
+        let daemon = Daemon::builder("hostile-plugin").args(["--config", &pair]).start();
+        daemon.wait_for_log(&format!("plugin hostile-plugin: init failed: {reason}"));
+        let answer = get(&daemon, "/");
+        assert_eq!(answer.status, 503, "{init}: {answer:?}");
+        assert!(answer.header("retry-after").is_some(), "{init}: {answer:?}");
+        assert!(logged(&daemon, "/", &answer).contains(reason), "{init}");
+        assert!(!format!("{answer:?}").contains(reason), "{init}: {answer:?}");
+        assert_eq!(daemon.stop(), 0, "{init}");
+    }
+}
+
+#[test]
+fn an_init_that_never_ends_does_not_keep_the_device_busy() {
+    let flags = ["--config", "init=spin"];
+    let daemon = Daemon::builder("hostile-plugin").args(SOON).args(flags).start();
+    let answer = get(&daemon, "/");
+    assert!([503, 504].contains(&answer.status), "{answer:?}");
+    logged(&daemon, "/", &answer);
+    // Not `eventually`: what does not end in some multiples of the deadline never does.
+    let is_idle = (0..20).any(|_| processor_share(&daemon) < 0.2);
+    assert!(is_idle, "init goes on for ever; the log:\n{}", daemon.log());
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn a_shutdown_that_traps_or_never_ends_does_not_hold_the_daemon_up() {
+    for (shutdown, told) in [
+        ("ok", "hostile: shut down"),
+        ("trap", "plugin hostile-plugin: shutdown failed: trap"),
+        ("spin", "plugin hostile-plugin: shutdown did not end"),
+    ] {
+        let pair = format!("shutdown={shutdown}");
+        let flags = ["--timeout", "drain=700ms", "--config", &pair];
+        let mut daemon = Daemon::builder("hostile-plugin").args(flags).start();
+        assert_eq!(get(&daemon, "/").status, 200);
+        daemon.signal(15);
+        assert_eq!(daemon.wait(), 0, "{shutdown}");
+        let log = daemon.log();
+        assert!(log.contains(told) && log.ends_with(": stopped\n"), "{shutdown}: {log}");
+    }
+}
+
+#[test]
+fn others_are_served_while_plugins_spin_and_block() {
+    for (guest, threads) in [("hostile", "1"), ("hostile", "2"), ("hostile-plugin", "1")] {
+        let flags = ["--threads", threads, "--timeout", "request=5m"];
+        let daemon = Daemon::builder(guest).args(flags).start();
+        let paths: &[&str] = match guest {
+            "hostile" => &["/spin", "/never", "/spin", "/hold"],
+            _ => &["/spin", "/spin"],
+        };
+        let held: Vec<Client> = paths
+            .iter()
+            .map(|path| {
+                let mut client = Client::connect(&daemon);
+                client.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
+                client
+            })
+            .collect();
+        // Connections are accepted in order: from here on the others are at it.
+        for _ in 0..10 {
+            assert_eq!(get(&daemon, "/").text(), "ok", "{guest}, {threads} threads");
+        }
+        drop(held);
+        assert_eq!(get(&daemon, "/").text(), "ok");
+    }
+}
+
+#[test]
+fn a_spinning_plugin_is_stopped_when_its_client_goes_away_or_its_time_is_up() {
+    let flags = ["--timeout", "request=2s", "--max-instances", "1"];
+    let daemon = Daemon::builder("hostile").args(flags).start();
+    let mut gone = Client::connect(&daemon);
+    gone.send("GET /spin HTTP/1.1\r\nhost: a\r\n\r\n");
+    drop(gone);
+    // The only slot comes back. A request that waited too long for it is told so.
+    eventually("a free slot", || get(&daemon, "/").status == 200);
+    eventually("an idle processor", || processor_share(&daemon) < 0.2);
+}
+
+#[test]
+fn memory_that_plugins_grow_is_bounded_and_given_back() {
+    const MAX: usize = 32 << 20;
+    let flags = ["--memory-max", "32Mi", "--threads", "2"];
+    let daemon = Daemon::builder("hostile").args(flags).start();
+    assert_eq!(get(&daemon, "/").text(), "ok");
+    let before = daemon.status_kib("VmRSS");
+    let grown: usize = get(&daemon, "/grow-report").text().parse().unwrap();
+    assert!((MAX / 2..MAX).contains(&grown), "{grown}");
+    // Many at once share the same budget.
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let answer = get(&daemon, "/grow");
+                assert!([500, 503].contains(&answer.status), "{answer:?}");
+            });
+        }
+    });
+    // One after the other finds the same room each time: nothing leaks.
+    for _ in 0..5 {
+        let room = || get(&daemon, "/grow-report").text().parse::<usize>().unwrap_or(0);
+        eventually("the memory of the last plugin", || room() == grown);
+    }
+    if !under_qemu() {
+        let peak = daemon.status_kib("VmHWM") - before;
+        let max = (MAX >> 10) as u64;
+        assert!(peak < max + 8 * 1024, "{peak} KiB more than before");
+        let after = || daemon.status_kib("VmRSS").saturating_sub(before);
+        eventually("memory to be given back", || after() < max / 4);
+    }
+}
+
+#[test]
+fn an_instance_that_trapped_is_not_kept() {
+    assert_eq!(status_beside_a_full_instance("/grow", "1000"), 200);
+}
+
+#[test]
+fn one_daemon_outlives_it_all() {
+    let flags = ["--reuse", "1000", "--memory-max", "32Mi", "--timeout", "stall=700ms"];
+    let mut daemon = Daemon::builder("hostile").args(flags).start();
+    let paths = [
+        "/trap", "/stack", "/return", "/grow", "/grow-report", "/table-flood", "/random-huge",
+        "/twice", "/headers-huge", "/headers-many", "/short-body", "/long-body", "/no-finish",
+        "/log-flood?lines=100", "/work-after", "/out", "/trap-after-head", "/hold",
+    ];
+    for round in 0..2 {
+        for path in paths {
+            let mut client = Client::connect(&daemon);
+            client.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
+            // A broken answer is as good as any here.
+            let _ = client.try_read_response();
+            drop(client);
+            eventually(&format!("an answer after {path}, round {round}"), || {
+                let answer = get(&daemon, "/");
+                answer.status == 200 && answer.text() == "ok"
+            });
+        }
+    }
+    daemon.signal(15);
+    assert_eq!(daemon.wait(), 0);
+    assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
+}
+
+/// The share of one processor that the daemon uses, measured for half a second.
+fn processor_share(daemon: &Daemon) -> f64 {
+    /// What a tick of `/proc/PID/stat` is: USER_HZ, the same on all of Linux.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let used = || -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).unwrap();
+        // The name before may hold anything but is in parentheses; fields 14 and 15 of proc(5).
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let fields: Vec<&str> = fields.split(' ').collect();
+        fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()
+    };
+    let (start, before) = (Instant::now(), used());
+    thread::sleep(Duration::from_millis(500));
+    (used() - before) / TICKS_PER_SECOND / start.elapsed().as_secs_f64()
+}

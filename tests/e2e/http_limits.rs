@@ -1,0 +1,204 @@
+//! Connections that are slow, silent, too many, half-closed or gone.
+
+use std::io::{ErrorKind, Read};
+use std::time::Duration;
+
+use crate::support::{Client, Daemon, get};
+
+const GET: &str = "GET /alive HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+fn assert_alive(daemon: &Daemon) {
+    let response = get(daemon, "/alive");
+    assert_eq!(response.status, 200, "{response:?}");
+}
+
+/// Whether nothing has come after a while. Only ever too trusting, never too strict.
+fn is_silent(client: &Client) -> bool {
+    let mut socket = client.socket();
+    socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let silent = match socket.read(&mut [0; 1]) {
+        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        Ok(_) => false,
+    };
+    socket.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
+    silent
+}
+
+#[test]
+fn a_connection_over_the_limit_waits_and_is_served_later() {
+    let daemon = Daemon::builder("hello").args(["--max-connections", "2"]).start();
+    let mut holders = [Client::connect(&daemon), Client::connect(&daemon)];
+    for holder in &mut holders {
+        holder.send(GET);
+        assert_eq!(holder.read_response().status, 200);
+    }
+    let mut third = Client::connect(&daemon);
+    third.send(GET);
+    assert!(is_silent(&third), "served over the limit");
+    let [first, mut second] = holders;
+    drop(first);
+    assert_eq!(third.read_response().status, 200);
+    // Nobody lost a place by it.
+    second.send(GET);
+    assert_eq!(second.read_response().status, 200);
+}
+
+#[test]
+fn a_head_that_does_not_come_in_time_is_given_up() {
+    let daemon = Daemon::builder("hello").args(["--timeout", "head=300ms"]).start();
+    for part in ["G", "GET / HTTP/1.1", "GET / HTTP/1.1\r\nHost: localhost\r\n"] {
+        let mut client = Client::connect(&daemon);
+        client.send(part);
+        let response = client.read_response();
+        assert_eq!((response.status, response.keep_alive), (408, false), "{part:?}");
+        assert!(client.is_closed());
+    }
+    assert_alive(&daemon);
+}
+
+#[test]
+fn a_head_that_drips_gets_no_more_time_than_another() {
+    let daemon = Daemon::builder("hello").args(["--timeout", "head=500ms"]).start();
+    let mut client = Client::connect(&daemon);
+    client.send("GET / HTTP/1.1\r\n");
+    let mut socket = client.socket();
+    socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    let mut answer = [0; 12];
+    let mut dripped = 0;
+    // One byte at a time for as long as the server takes them.
+    while let Err(error) = socket.peek(&mut answer) {
+        assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
+        client.send(if dripped == 0 { "X" } else { "x" });
+        dripped += 1;
+        assert!(dripped < 3000, "a minute of drops, and still listened to");
+        socket = client.socket();
+    }
+    assert_eq!(client.read_response().status, 408);
+    assert_alive(&daemon);
+}
+
+#[test]
+fn a_connection_that_says_nothing_is_closed_without_a_word() {
+    let daemon = Daemon::builder("hello").args(["--timeout=head=300ms", "--timeout=idle=300ms"]).start();
+    // From the start, and after an answer.
+    let mut silent = Client::connect(&daemon);
+    let mut idle = Client::connect(&daemon);
+    idle.send(GET);
+    assert_eq!(idle.read_response().status, 200);
+    assert!(silent.is_closed());
+    assert!(idle.is_closed());
+    assert_alive(&daemon);
+}
+
+#[test]
+fn silent_connections_do_not_hold_their_places_for_ever() {
+    let daemon = Daemon::builder("hello")
+        .args(["--max-connections", "4", "--timeout", "head=300ms"])
+        .start();
+    let _silent: Vec<_> = (0..12).map(|_| Client::connect(&daemon)).collect();
+    assert_alive(&daemon);
+}
+
+#[test]
+fn a_body_that_stalls_is_given_up() {
+    let daemon = Daemon::builder("echo")
+        .args(["--timeout=stall=300ms", "--timeout=request=300ms"])
+        .start();
+    for framing in ["Content-Length: 100\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n5\r\nhe"] {
+        let mut client = Client::connect(&daemon);
+        client.send(format!("POST /count HTTP/1.1\r\nHost: localhost\r\n{framing}"));
+        let response = client.read_response();
+        assert!([408, 504].contains(&response.status), "{response:?}");
+        assert!(client.is_closed());
+
+        // An answer that has begun is cut off, so that it cannot pass for whole.
+        let mut client = Client::connect(&daemon);
+        client.send(format!("POST / HTTP/1.1\r\nHost: localhost\r\n{framing}"));
+        if let Ok(response) = client.try_read_response() {
+            assert!([408, 504].contains(&response.status), "{response:?}");
+        }
+    }
+    assert_eq!(get(&daemon, "/download?bytes=1").body, [0]);
+}
+
+#[test]
+fn an_answer_that_nobody_reads_is_given_up() {
+    let daemon = Daemon::builder("echo")
+        .args(["--max-connections", "1", "--timeout", "stall=500ms"])
+        .start();
+    let mut client = Client::connect(&daemon);
+    // More than the kernel's buffers hold.
+    client.send("GET /download?bytes=1000000000 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    // The only place gets free although its holder neither reads nor closes.
+    assert_eq!(get(&daemon, "/download?bytes=1").body, [0]);
+    assert!(client.try_read_response().is_err(), "cut off, so not whole");
+}
+
+#[test]
+fn a_plugin_past_its_deadline_is_answered_for_with_504_and_a_request_id() {
+    let daemon = Daemon::builder("hostile").args(["--timeout", "request=300ms"]).start();
+    let mut client = Client::connect(&daemon);
+    client.send("GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let response = client.read_response();
+    assert_eq!(response.status, 504);
+    let id = response.header("x-request-id").unwrap().to_owned();
+    assert!(!id.is_empty() && response.text().contains(&id), "{response:?}");
+    daemon.wait_for_log(&id);
+    assert_alive(&daemon);
+}
+
+#[test]
+fn a_client_that_has_closed_its_half_gets_its_answers() {
+    let daemon = Daemon::start("echo");
+    let mut client = Client::connect(&daemon);
+    client.send(
+        "GET /download?bytes=100000 HTTP/1.1\r\nHost: localhost\r\n\r\n\
+         POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello\
+         POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nagain\r\n0\r\n\r\n",
+    );
+    client.shutdown_write();
+    assert_eq!(client.read_response().body.len(), 100_000);
+    assert_eq!(client.read_response().text(), "hello");
+    assert_eq!(client.read_response().text(), "again");
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_client_that_has_closed_its_half_early_is_closed() {
+    let daemon = Daemon::start("hello");
+    for part in ["", "GET / HT", "GET / HTTP/1.1\r\nHost: localhost\r\n"] {
+        let mut client = Client::connect(&daemon);
+        client.send(part);
+        client.shutdown_write();
+        let answer = client.read_to_end();
+        assert!(!answer.starts_with(b"HTTP/1.1 2"), "answered half a request: {part:?}");
+    }
+    assert_alive(&daemon);
+}
+
+#[test]
+fn clients_that_vanish_give_their_places_back_and_disturb_nobody() {
+    let daemon = Daemon::builder("echo").args(["--max-connections", "8", "--max-instances", "4"]).start();
+    let mut steady = Client::connect(&daemon);
+    steady.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30\r\n\r\n");
+    steady.read_head().unwrap();
+    for round in 0..10 {
+        // In the middle of a head, of a body, and of an answer, with and without what a reset needs.
+        for part in [
+            "GET / HTTP/1.1\r\nHo",
+            "POST /count HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nsome",
+            "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n5\r\nw",
+            "GET /download?bytes=50000000 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        ] {
+            let mut client = Client::connect(&daemon);
+            client.send(part);
+            if part.starts_with("GET /download") && round % 2 == 0 {
+                client.read_exactly(10_000).unwrap();
+            }
+        }
+        steady.send("abc");
+        assert_eq!(steady.read_chunk().unwrap().as_deref(), Some(&b"abc"[..]));
+    }
+    assert_eq!(steady.read_chunk().unwrap(), None);
+    assert_eq!(get(&daemon, "/download?bytes=1").body, [0]);
+}

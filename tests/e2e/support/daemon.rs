@@ -1,0 +1,267 @@
+//! A `zlayer run` process.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{
+    Output, PATIENCE, TempDir, artifact, key_dir, private_home, run, wait_at_most, zlayer_command,
+};
+
+/// A daemon that serves. It is killed when the value is dropped.
+pub(crate) struct Daemon {
+    child: Child,
+    address: SocketAddr,
+    stdout: Arc<Text>,
+    stderr: Arc<Text>,
+    /// Its HOME and TMPDIR: what it leaves behind goes too.
+    _home: TempDir,
+}
+
+/// The flags of a daemon that is to be started.
+pub(crate) struct Builder {
+    wasm: PathBuf,
+    keys: Option<PathBuf>,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+}
+
+impl Daemon {
+    /// Serves a guest with all flags at their defaults.
+    pub(crate) fn start(guest: &str) -> Daemon {
+        Daemon::builder(guest).start()
+    }
+
+    /// A daemon that will serve a guest.
+    pub(crate) fn builder(guest: &str) -> Builder {
+        Daemon::of(artifact(guest))
+    }
+
+    /// A daemon that will be given this file.
+    pub(crate) fn of(file: impl Into<PathBuf>) -> Builder {
+        Builder {
+            wasm: file.into(),
+            keys: Some(key_dir().to_owned()),
+            args: Vec::new(),
+            env: Vec::new(),
+        }
+    }
+
+    /// Where it listens.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The process, which is the emulator's under QEMU.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it wrote to standard error so far.
+    pub(crate) fn log(&self) -> String {
+        self.stderr.so_far()
+    }
+
+    /// What it wrote to standard output so far.
+    pub(crate) fn stdout(&self) -> String {
+        self.stdout.so_far()
+    }
+
+    /// Waits until the log holds `needle`.
+    pub(crate) fn wait_for_log(&self, needle: &str) {
+        let found = self.stderr.wait_until(|text| text.contains(needle));
+        assert!(found, "never logged {needle:?}, only:\n{}", self.log());
+    }
+
+    /// Sends a signal, such as 15.
+    pub(crate) fn signal(&self, number: i32) {
+        let pid = Pid::from_raw(self.pid() as i32).unwrap();
+        kill_process(pid, Signal::from_named_raw(number).unwrap()).unwrap();
+    }
+
+    /// Waits for its end and answers its exit code, or 128 and the signal that ended it.
+    pub(crate) fn wait(&mut self) -> i32 {
+        let code = wait_at_most(&mut self.child, PATIENCE);
+        let code = code.unwrap_or_else(|| panic!("did not end; its log:\n{}", self.log()));
+        self.stdout.wait_until(|_| false);
+        self.stderr.wait_until(|_| false);
+        code
+    }
+
+    /// SIGTERM, then its exit code.
+    pub(crate) fn stop(mut self) -> i32 {
+        self.signal(15);
+        self.wait()
+    }
+
+    /// A figure of `/proc/PID/status` in KiB, such as `VmRSS`.
+    pub(crate) fn status_kib(&self, field: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(field));
+        let line = line.unwrap_or_else(|| panic!("no {field} in\n{status}"));
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            // Shown with the failed test only.
+            println!("the daemon's log:\n{}", self.log());
+        }
+    }
+}
+
+impl Builder {
+    /// One more word of the command line.
+    pub(crate) fn arg(mut self, word: impl Into<OsString>) -> Builder {
+        self.args.push(word.into());
+        self
+    }
+
+    /// More words of the command line.
+    pub(crate) fn args<S: Into<OsString>>(
+        mut self,
+        words: impl IntoIterator<Item = S>,
+    ) -> Builder {
+        self.args.extend(words.into_iter().map(Into::into));
+        self
+    }
+
+    /// `--data-dir`; without it the daemon makes a folder of its own.
+    pub(crate) fn data_dir(self, path: impl AsRef<Path>) -> Builder {
+        self.arg("--data-dir").arg(path.as_ref())
+    }
+
+    /// Trusts the keys in this folder, or those of the (empty) home, instead of the suite's.
+    pub(crate) fn keys(mut self, dir: Option<&Path>) -> Builder {
+        self.keys = dir.map(Path::to_owned);
+        self
+    }
+
+    /// An environment variable.
+    pub(crate) fn env(mut self, name: &str, value: impl Into<OsString>) -> Builder {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    fn command(self, home: &Path) -> std::process::Command {
+        let mut command = zlayer_command();
+        private_home(&mut command, home);
+        command.arg("run").arg("--wasm").arg(self.wasm);
+        if let Some(keys) = self.keys {
+            command.arg("--keys").arg(keys);
+        }
+        if !self.args.iter().any(|word| word == "--port") {
+            command.args(["--port", "0"]);
+        }
+        command.args(self.args).envs(self.env);
+        command
+    }
+
+    /// Starts it and waits until it listens.
+    pub(crate) fn start(self) -> Daemon {
+        let home = TempDir::new();
+        let mut command = self.command(home.path());
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = Text::collect(child.stdout.take().unwrap());
+        let stderr = Text::collect(child.stderr.take().unwrap());
+        let mut daemon = Daemon {
+            child,
+            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            stdout,
+            stderr,
+            _home: home,
+        };
+        let address = |text: &str| -> Option<SocketAddr> {
+            let line = text.lines().find(|line| line.starts_with("zlayer: serving "))?;
+            // The line may be half there.
+            let whole = text.contains(&format!("{line}\n"));
+            whole.then(|| line.rsplit("http://").next()?.parse().ok())?
+        };
+        daemon.stdout.wait_until(|text| address(text).is_some());
+        daemon.address = address(&daemon.stdout()).unwrap_or_else(|| {
+            // Dropped by the panic, which prints the log.
+            panic!("{command:?} does not serve; it said {:?}", daemon.stdout())
+        });
+        daemon
+    }
+
+    /// Starts it though it should refuse, and waits for its end.
+    pub(crate) fn fails(self) -> Output {
+        let home = TempDir::new();
+        let output = run(self.command(home.path()), PATIENCE);
+        assert_ne!(output.code, 0, "was not refused: {output:?}");
+        output
+    }
+}
+
+/// Text that a thread reads as it comes.
+#[derive(Default)]
+struct Text {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    text: String,
+    ended: bool,
+}
+
+impl Text {
+    fn collect(pipe: impl Read + Send + 'static) -> Arc<Text> {
+        let text = Arc::new(Text::default());
+        let collected = Arc::clone(&text);
+        std::thread::spawn(move || {
+            let mut pipe = BufReader::new(pipe);
+            loop {
+                let bytes = pipe.fill_buf().unwrap_or_default();
+                let count = bytes.len();
+                let mut state = collected.state.lock().unwrap();
+                state.text.push_str(&String::from_utf8_lossy(bytes));
+                state.ended = count == 0;
+                collected.changed.notify_all();
+                if count == 0 {
+                    return;
+                }
+                drop(state);
+                pipe.consume(count);
+            }
+        });
+        text
+    }
+
+    fn so_far(&self) -> String {
+        self.state.lock().unwrap().text.clone()
+    }
+
+    /// Waits until the text satisfies `found`, or its writer is gone, or patience is at an end.
+    fn wait_until(&self, found: impl Fn(&str) -> bool) -> bool {
+        let end = Instant::now() + PATIENCE;
+        let mut state = self.state.lock().unwrap();
+        loop {
+            if found(&state.text) {
+                return true;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if state.ended || left == Duration::ZERO {
+                return false;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap().0;
+        }
+    }
+}
