@@ -129,14 +129,23 @@ impl Way {
             program,
             &format!("build --package zlayer-runtime --profile {profile}"),
         );
-        if self == Way::Native {
+        if self == Way::Native && profile != DEVICE_PROFILE {
             return cmd;
         }
         let (triple, gcc) = (target.triple(), target.cross_gcc());
         let name = triple.replace('-', "_");
+        let mut cmd = cmd.arg("--target").arg(triple);
+        if profile == DEVICE_PROFILE {
+            // Nobody unwinds where a panic ends the process, and the tables weigh a tenth.
+            cmd = cmd.env(
+                format!("CARGO_TARGET_{}_RUSTFLAGS", name.to_uppercase()),
+                "-Cforce-unwind-tables=no",
+            );
+        }
+        if self == Way::Native {
+            return cmd;
+        }
         let cmd = cmd
-            .arg("--target")
-            .arg(triple)
             .env(format!("CARGO_TARGET_{}_LINKER", name.to_uppercase()), gcc)
             .env(format!("CC_{name}"), gcc);
         if self == Way::Rustup {
@@ -164,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hosts_own_target_needs_neither_triple_nor_settings() {
+    fn the_hosts_own_target_needs_no_cross_compiler() {
         let way = Way::choose(
             Target::X86_64,
             &Machine {
@@ -178,7 +187,9 @@ mod tests {
             .to_string();
         assert_eq!(
             shown,
-            "cargo build --package zlayer-runtime --profile device"
+            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS=-Cforce-unwind-tables=no \
+             cargo build --package zlayer-runtime --profile device \
+             --target x86_64-unknown-linux-gnu"
         );
     }
 
@@ -187,7 +198,8 @@ mod tests {
         let way = Way::choose(Target::Armv7, &machine()).unwrap();
         assert_eq!(
             way.command(Target::Armv7, DEVICE_PROFILE).to_string(),
-            "CARGO_TARGET_ARMV7_UNKNOWN_LINUX_GNUEABIHF_LINKER=arm-linux-gnueabihf-gcc \
+            "CARGO_TARGET_ARMV7_UNKNOWN_LINUX_GNUEABIHF_RUSTFLAGS=-Cforce-unwind-tables=no \
+             CARGO_TARGET_ARMV7_UNKNOWN_LINUX_GNUEABIHF_LINKER=arm-linux-gnueabihf-gcc \
              CC_armv7_unknown_linux_gnueabihf=arm-linux-gnueabihf-gcc \
              RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc \
              /usr/bin/cargo build --package zlayer-runtime --profile device \

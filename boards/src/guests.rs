@@ -9,7 +9,6 @@
 //! and not through the standard library.
 
 use std::env::consts::EXE_SUFFIX;
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -268,11 +267,8 @@ fn linker(root: &Path) -> Option<PathBuf> {
         linker.exists().then_some(linker)
     });
     own.or_else(|| {
-        let folders: OsString = std::env::var_os("PATH")?;
-        let folders: Vec<_> = std::env::split_paths(&folders).collect();
-        let candidates = ["wasm-ld", "lld"]
-            .into_iter()
-            .flat_map(|name| folders.iter().map(move |f| f.join(name)));
+        let folders = std::env::var_os("PATH")?;
+        let candidates = std::env::split_paths(&folders).map(|folder| folder.join("lld"));
         candidates.into_iter().find(|linker| linker.exists())
     })
 }

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use crate::build::DEVICE_PROFILE;
+
 /// A processor family that devices have. The names are the ones that artifacts carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub(crate) enum Target {
@@ -92,9 +94,11 @@ impl Target {
         format!("{} -L {libraries}", self.qemu())
     }
 
-    /// Where cargo leaves the device binary of a profile: without a triple on its own machine.
+    /// Where cargo leaves the daemon of a profile: the device's under its triple, a quick one of
+    /// this machine's own without.
     pub(crate) fn binary(self, target_dir: &Path, cargo_profile: &str) -> PathBuf {
-        let folder = if Target::host() == Some(self) {
+        let quick = Target::host() == Some(self) && cargo_profile != DEVICE_PROFILE;
+        let folder = if quick {
             target_dir.to_owned()
         } else {
             target_dir.join(self.triple())
@@ -185,22 +189,20 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_target_has_a_runner_and_a_folder_of_its_own() {
+    fn a_foreign_target_has_a_runner_and_every_one_a_folder_of_its_own() {
         for target in Target::ALL {
-            let binary = target.binary(Path::new("t"), "device");
+            let folder = Path::new("t").join(target.triple());
+            assert_eq!(
+                target.binary(Path::new("t"), "device"),
+                folder.join("device/zlayer")
+            );
+            let runner = target.runner();
             if Target::host() == Some(target) {
-                assert_eq!(target.runner(), "");
-                assert_eq!(binary, Path::new("t/device/zlayer"));
+                assert_eq!(runner, "");
+                let quick = target.binary(Path::new("t"), "release");
+                assert_eq!(quick, Path::new("t/release/zlayer"));
             } else {
-                assert!(
-                    target
-                        .runner()
-                        .starts_with(&format!("{} -L /usr/", target.qemu()))
-                );
-                assert_eq!(
-                    binary,
-                    Path::new("t").join(target.triple()).join("device/zlayer")
-                );
+                assert!(runner.starts_with(&format!("{} -L /usr/", target.qemu())));
             }
         }
     }

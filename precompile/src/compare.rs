@@ -364,7 +364,7 @@ fn describe_layers(types: TypesRef<'_>, ty: ComponentValType, layers: usize) -> 
         return "..".to_owned();
     }
     let inner = |ty: ComponentValType| describe_layers(types, ty, layers - 1);
-    let optional = |ty: Option<ComponentValType>| ty.map_or_else(|| "_".to_owned(), |ty| inner(ty));
+    let optional = |ty: Option<ComponentValType>| ty.map_or_else(|| "_".to_owned(), &inner);
     let list = |names: Vec<&str>| {
         let more = if names.len() > 6 { ", .." } else { "" };
         format!("{}{more}", names[..names.len().min(6)].join(", "))

@@ -40,8 +40,10 @@ pub(crate) struct Round {
     pub(crate) load: Load,
     /// Answers per second with one connection.
     pub(crate) rate_alone: f64,
-    /// The server's processor time for a request with one connection, in microseconds.
+    /// The server's processor time for a request with [`CONNECTIONS`], in microseconds.
     pub(crate) processor: f64,
+    /// The same with one connection: whoever waits for it sleeps and is woken each time.
+    pub(crate) processor_alone: f64,
     /// Peak memory after all that, in bytes.
     pub(crate) peak: f64,
 }
@@ -90,19 +92,22 @@ pub(crate) fn round(
     );
     let own = |connections, duration| load::run(port, connections, duration, BODY.as_bytes());
     own(CONNECTIONS, WARM_UP)?;
+    let before = server.processor_time()?;
     let load = match &setup.wrk {
         Some(wrk) => wrk::run(wrk, port, CONNECTIONS, seconds)?,
         None => own(CONNECTIONS, Duration::from_secs(seconds))?,
     };
-    let before = server.processor_time()?;
+    let between = server.processor_time()?;
     let alone = own(1, ALONE)?;
-    let used = server.processor_time()?.saturating_sub(before);
+    let after = server.processor_time()?;
+    let per_request = |used: Duration, load: &Load| used.as_secs_f64() * 1e6 / load.requests as f64;
     let peak = server.peak_memory()? as f64;
     server.stop()?;
     Ok(Round {
         load,
         rate_alone: alone.rate,
-        processor: used.as_secs_f64() * 1e6 / alone.requests as f64,
+        processor: per_request(between.saturating_sub(before), &load),
+        processor_alone: per_request(after.saturating_sub(between), &alone),
         peak,
     })
 }

@@ -1,22 +1,26 @@
 //! From measurements to medians, ratios and targets; as a table or as JSON.
 
 use std::fmt::Write;
-use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::column::{
+    Column, ROWS, cold_start, peak_at_answer, peak_with_store, processor, processor_alone, rate,
+};
+use crate::machine;
 use crate::measure::{CONNECTIONS, Round, Start};
 use crate::setup::{Contender, Setup};
-use crate::stats::{median, range};
-
-/// Bytes in a MB of this report: the decimal one, which makes a limit in MB the stricter one.
-const MB: f64 = 1e6;
+use crate::stats::median;
 
 /// What the figures are held against: ratios are ours to `wasmtime serve`'s.
 const COLD_START: f64 = 0.25;
 const MEMORY_MB: f64 = 6.5;
 const FRESH: f64 = 2.0;
 const REUSE: f64 = 1.5;
+
+/// One server with fresh instances, and with reused ones.
+const ZLAYER: (Contender, Contender) = (Contender::Zlayer, Contender::ZlayerReuse);
+const WASMTIME: (Contender, Contender) = (Contender::Wasmtime, Contender::WasmtimeReuse);
 
 /// Load from elsewhere that shows in the figures, in running processes.
 const BUSY: f64 = 0.5;
@@ -31,21 +35,6 @@ pub(crate) struct Report {
     settings: String,
     versions: Vec<String>,
     remarks: Vec<String>,
-}
-
-/// What was measured of one contender.
-struct Column {
-    contender: Contender,
-    starts: Vec<Start>,
-    rounds: Vec<Round>,
-}
-
-/// One line of the table, and one key of each column's JSON.
-struct Row {
-    label: &'static str,
-    key: &'static str,
-    decimals: usize,
-    value: fn(&Column) -> Option<f64>,
 }
 
 /// A figure beside its target.
@@ -72,7 +61,7 @@ impl Report {
             None => "own, one thread, 16 connections",
         };
         let mut remarks = setup.remarks.clone();
-        let load = load_average();
+        let load = machine::load_average();
         if load.is_some_and(|load| load > BUSY) {
             remarks.push(format!(
                 "the machine was busy before this began (load average {:.2}): the figures are not to be trusted",
@@ -90,7 +79,7 @@ impl Report {
                 .collect(),
             first_starts: Vec::new(),
             generator,
-            machine: machine(),
+            machine: machine::describe(),
             settings: format!("--rounds {rounds} --seconds {seconds} --starts {starts}"),
             versions: setup.versions.clone(),
             remarks,
@@ -154,8 +143,10 @@ impl Report {
             "figures": columns,
             "first_start_ms": median(self.first_starts.iter().map(|start| start.answer)),
             "instantiation_us": {
-                "zlayer": self.instantiation(Contender::Zlayer, Contender::ZlayerReuse),
-                "wasmtime": self.instantiation(Contender::Wasmtime, Contender::WasmtimeReuse),
+                "zlayer": self.instantiation(ZLAYER, processor),
+                "zlayer_one_connection": self.instantiation(ZLAYER, processor_alone),
+                "wasmtime": self.instantiation(WASMTIME, processor),
+                "wasmtime_one_connection": self.instantiation(WASMTIME, processor_alone),
             },
             "targets": targets,
             "generator": self.generator,
@@ -193,14 +184,12 @@ impl Report {
             out,
             "instantiation, as processor time of a request with a fresh instance less one with a reused one:"
         )?;
-        for (name, fresh, reuse) in [
-            ("zlayer", Contender::Zlayer, Contender::ZlayerReuse),
-            ("wasmtime", Contender::Wasmtime, Contender::WasmtimeReuse),
-        ] {
+        for (name, pair) in [("zlayer", ZLAYER), ("wasmtime", WASMTIME)] {
             writeln!(
                 out,
-                "  {name:10}{} µs",
-                figure(self.instantiation(fresh, reuse), 1)
+                "  {name:10}{:>8} µs with 16 connections {:>8} µs with one",
+                figure(self.instantiation(pair, processor), 1),
+                figure(self.instantiation(pair, processor_alone), 1),
             )?;
         }
         writeln!(out, "\ntargets")?;
@@ -305,9 +294,13 @@ impl Report {
         ]
     }
 
-    /// Processor time for an instance, in microseconds.
-    fn instantiation(&self, fresh: Contender, reuse: Contender) -> Option<f64> {
-        Some(processor(self.column(fresh)?)? - processor(self.column(reuse)?)?)
+    /// Processor time for an instance, in microseconds: fresh less reused.
+    fn instantiation(
+        &self,
+        (fresh, reuse): (Contender, Contender),
+        value: fn(&Column) -> Option<f64>,
+    ) -> Option<f64> {
+        Some(value(self.column(fresh)?)? - value(self.column(reuse)?)?)
     }
 
     fn column(&self, contender: Contender) -> Option<&Column> {
@@ -334,157 +327,6 @@ impl Verdict {
     }
 }
 
-impl Column {
-    fn starts(&self, value: fn(&Start) -> f64) -> impl Iterator<Item = f64> {
-        self.starts.iter().map(value)
-    }
-
-    fn rounds(&self, value: fn(&Round) -> f64) -> impl Iterator<Item = f64> {
-        self.rounds.iter().map(value)
-    }
-}
-
-const ROWS: &[Row] = &[
-    Row {
-        label: "cold start to first answer, ms",
-        key: "cold_start_ms",
-        decimals: 2,
-        value: cold_start,
-    },
-    Row {
-        label: "  fastest",
-        key: "cold_start_fastest_ms",
-        decimals: 2,
-        value: |column| range(column.starts(|start| start.answer)).map(|(low, _)| low),
-    },
-    Row {
-        label: "  slowest",
-        key: "cold_start_slowest_ms",
-        decimals: 2,
-        value: |column| range(column.starts(|start| start.answer)).map(|(_, high)| high),
-    },
-    Row {
-        label: "peak RSS at first answer, MB",
-        key: "peak_at_first_answer_mb",
-        decimals: 2,
-        value: peak_at_answer,
-    },
-    Row {
-        label: "  with the key-value store open, MB",
-        key: "peak_with_store_mb",
-        decimals: 2,
-        value: peak_with_store,
-    },
-    Row {
-        label: "  after a round of load, MB",
-        key: "peak_after_load_mb",
-        decimals: 2,
-        value: |column| median(column.rounds(|round| round.peak / MB)),
-    },
-    Row {
-        label: "requests per second, 16 connections",
-        key: "requests_per_second",
-        decimals: 0,
-        value: rate,
-    },
-    Row {
-        label: "  slowest round",
-        key: "requests_per_second_lowest",
-        decimals: 0,
-        value: |column| range(column.rounds(|round| round.load.rate)).map(|(low, _)| low),
-    },
-    Row {
-        label: "  fastest round",
-        key: "requests_per_second_highest",
-        decimals: 0,
-        value: |column| range(column.rounds(|round| round.load.rate)).map(|(_, high)| high),
-    },
-    Row {
-        label: "latency p50, ms",
-        key: "latency_p50_ms",
-        decimals: 3,
-        value: |column| median(column.rounds(|round| round.load.latency.p50)),
-    },
-    Row {
-        label: "latency p90, ms",
-        key: "latency_p90_ms",
-        decimals: 3,
-        value: |column| median(column.rounds(|round| round.load.latency.p90)),
-    },
-    Row {
-        label: "latency p99, ms",
-        key: "latency_p99_ms",
-        decimals: 3,
-        value: |column| median(column.rounds(|round| round.load.latency.p99)),
-    },
-    Row {
-        label: "latency max of all rounds, ms",
-        key: "latency_max_ms",
-        decimals: 3,
-        value: |column| range(column.rounds(|round| round.load.latency.max)).map(|(_, high)| high),
-    },
-    Row {
-        label: "requests per second, one connection",
-        key: "requests_per_second_one_connection",
-        decimals: 0,
-        value: |column| median(column.rounds(|round| round.rate_alone)),
-    },
-    Row {
-        label: "  processor time of such a request, µs",
-        key: "processor_us",
-        decimals: 1,
-        value: processor,
-    },
-];
-
-fn cold_start(column: &Column) -> Option<f64> {
-    median(column.starts(|start| start.answer))
-}
-
-fn peak_at_answer(column: &Column) -> Option<f64> {
-    median(column.starts(|start| start.peak / MB))
-}
-
-fn peak_with_store(column: &Column) -> Option<f64> {
-    median(
-        column
-            .starts
-            .iter()
-            .filter_map(|start| start.peak_with_store)
-            .map(|peak| peak / MB),
-    )
-}
-
-fn rate(column: &Column) -> Option<f64> {
-    median(column.rounds(|round| round.load.rate))
-}
-
-fn processor(column: &Column) -> Option<f64> {
-    median(column.rounds(|round| round.processor))
-}
-
 fn figure(value: Option<f64>, decimals: usize) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.decimals$}"))
-}
-
-fn load_average() -> Option<f64> {
-    let text = fs::read_to_string("/proc/loadavg").ok()?;
-    text.split_whitespace().next()?.parse().ok()
-}
-
-/// Processor, how many of them, kernel, and what else was going on.
-fn machine() -> String {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info
-        .lines()
-        .find(|line| line.starts_with("model name") || line.starts_with("Model"))
-        .and_then(|line| line.split_once(':'))
-        .map_or("unknown processor", |(_, model)| model.trim());
-    let count = std::thread::available_parallelism().map_or(1, usize::from);
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let load = load_average().map_or_else(|| "unknown".to_owned(), |load| format!("{load:.2}"));
-    format!(
-        "{model}, {count} processors, Linux {}, load average {load} before",
-        kernel.trim()
-    )
 }

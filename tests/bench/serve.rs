@@ -6,7 +6,9 @@
 //! Clients and servers share the machine. Every process that is started here is ended here.
 
 mod answer;
+mod column;
 mod load;
+mod machine;
 mod measure;
 mod process;
 mod report;
@@ -74,7 +76,7 @@ fn run(args: &Args) -> Result<Report> {
     let kept = setup.path("data");
 
     // One start that does not count: it fills the kept folder and the page cache.
-    measure::start(&setup, Contender::Zlayer, &kept)?;
+    measure::start(&setup, Contender::Zlayer, &kept).context("starting zlayer")?;
     for number in 0..args.starts {
         eprintln!("start {} of {}", number + 1, args.starts);
         for &contender in &contenders {

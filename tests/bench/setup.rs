@@ -211,7 +211,10 @@ impl Setup {
             return Ok(());
         };
         let found = version(&program)?;
-        if !found.split_whitespace().any(|word| word.trim_end_matches(',') == PEER_VERSION) {
+        if !found
+            .split_whitespace()
+            .any(|word| word.trim_end_matches(',') == PEER_VERSION)
+        {
             self.remark(&format!(
                 "the peer is {found}; the targets are against {PEER_VERSION}"
             ));

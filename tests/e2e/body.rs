@@ -72,7 +72,10 @@ fn chunk_extensions_are_read_over() {
     let daemon = Daemon::start("echo");
     let wire = b"5;name=value;q=\"a b\"\r\nhello\r\n0;last\r\n\r\n";
     let chunked = [("Transfer-Encoding", "Chunked")];
-    assert_eq!(request(&daemon, "POST", "/", &chunked, wire).text(), "hello");
+    assert_eq!(
+        request(&daemon, "POST", "/", &chunked, wire).text(),
+        "hello"
+    );
 }
 
 #[test]
@@ -81,12 +84,22 @@ fn trailers_go_both_ways_but_for_those_that_may_not() {
     let mut client = Client::connect(&daemon);
     for _ in 0..2 {
         let end = "X-Checksum: abc\r\nContent-Length: 3\r\nTransfer-Encoding: x\r\nX-Second: 2\r\n";
-        client.send(format!("{CHUNKED}Trailer: X-Checksum\r\nContent-Type: text/x\r\n\r\n"));
+        client.send(format!(
+            "{CHUNKED}Trailer: X-Checksum\r\nContent-Type: text/x\r\n\r\n"
+        ));
         client.send(chunks(b"with trailers", 4, end));
-        let Response { headers, body, trailers, .. } = client.read_response();
+        let Response {
+            headers,
+            body,
+            trailers,
+            ..
+        } = client.read_response();
         assert_eq!(body, b"with trailers");
         assert!(headers.contains(&("content-type".to_owned(), "text/x".to_owned())));
-        let trailers: Vec<_> = trailers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let trailers: Vec<_> = trailers
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_str()))
+            .collect();
         assert_eq!(trailers, [("x-checksum", "abc"), ("x-second", "2")]);
     }
 }
@@ -111,10 +124,14 @@ fn each_chunk_is_echoed_before_the_next_is_sent() {
 #[test]
 fn a_large_body_streams_through_little_memory() {
     let length: usize = if under_qemu() { 2 << 20 } else { 100 << 20 };
-    let daemon = Daemon::builder("echo").args(["--memory-max", "16Mi"]).start();
+    let daemon = Daemon::builder("echo")
+        .args(["--memory-max", "16Mi"])
+        .start();
     let before = daemon.status_kib("VmRSS");
     let mut client = Client::connect(&daemon);
-    client.send(format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"));
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+    ));
     let piece = pattern(251 * 256);
     std::thread::scope(|scope| {
         let mut sending = client.socket().try_clone().unwrap();
@@ -131,7 +148,10 @@ fn a_large_body_streams_through_little_memory() {
         let mut read = 0;
         while let Some(chunk) = client.read_chunk().unwrap() {
             let at = read % 251;
-            assert!(chunk[..] == pattern(at + chunk.len())[at..], "altered behind byte {read}");
+            assert!(
+                chunk[..] == pattern(at + chunk.len())[at..],
+                "altered behind byte {read}"
+            );
             read += chunk.len();
         }
         assert_eq!(read, length);
@@ -145,13 +165,19 @@ fn a_large_body_streams_through_little_memory() {
 #[test]
 fn an_upload_stops_where_nobody_reads_its_echo() {
     let offered: usize = 256 << 20;
-    let daemon = Daemon::builder("echo").args(["--memory-max", "16Mi"]).start();
+    let daemon = Daemon::builder("echo")
+        .args(["--memory-max", "16Mi"])
+        .start();
     let before = daemon.status_kib("VmRSS");
     let mut client = Client::connect(&daemon);
-    client.send(format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {offered}\r\n\r\n"));
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {offered}\r\n\r\n"
+    ));
     let piece = pattern(251 * 64);
     let mut socket = client.socket().try_clone().unwrap();
-    socket.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    socket
+        .set_write_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
     let mut taken = 0;
     let stopped = loop {
         match socket.write(&piece) {
@@ -160,7 +186,10 @@ fn an_upload_stops_where_nobody_reads_its_echo() {
         }
         assert!(taken < 64 << 20, "no end of what is taken");
     };
-    assert!(matches!(stopped.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{stopped}");
+    assert!(
+        matches!(stopped.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        "{stopped}"
+    );
     if !under_qemu() {
         let grown = daemon.status_kib("VmHWM").saturating_sub(before);
         assert!(grown < 12 << 10, "{taken} bytes took {grown} KiB");
@@ -172,9 +201,13 @@ fn an_upload_stops_where_nobody_reads_its_echo() {
 #[test]
 fn a_slow_reader_gets_all_and_holds_up_nobody() {
     let length = if under_qemu() { 1 << 20 } else { 32 << 20 };
-    let daemon = Daemon::builder("echo").args(["--memory-max", "16Mi", "--threads", "1"]).start();
+    let daemon = Daemon::builder("echo")
+        .args(["--memory-max", "16Mi", "--threads", "1"])
+        .start();
     let mut slow = Client::connect(&daemon);
-    slow.send(format!("GET /download?bytes={length} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    slow.send(format!(
+        "GET /download?bytes={length} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    ));
     assert_eq!(slow.read_head().unwrap().status, 200);
     for _ in 0..5 {
         slow.read_exactly(251).unwrap();
@@ -199,7 +232,10 @@ fn a_body_that_the_plugin_leaves_unread_does_not_become_a_request() {
         client.send(wire);
         for path in ["/outer", "/"] {
             let response = client.read_response();
-            assert!(response.text().contains(&format!("\"path\":\"{path}\"")), "{response:?}");
+            assert!(
+                response.text().contains(&format!("\"path\":\"{path}\"")),
+                "{response:?}"
+            );
             assert!(response.keep_alive);
         }
     }
@@ -224,9 +260,17 @@ fn a_large_body_that_nobody_reads_still_lets_the_answer_through() {
 #[test]
 fn a_chunked_body_that_breaks_off_is_not_taken_for_whole() {
     let daemon = Daemon::start("echo");
-    for wire in ["5\r\nhel", "5\r\nhello\r\n", "5\r\nhello\r\n0\r\n", "5\r\nhello\r\n0\r\nX: y\r\n"] {
+    for wire in [
+        "5\r\nhel",
+        "5\r\nhello\r\n",
+        "5\r\nhello\r\n0\r\n",
+        "5\r\nhello\r\n0\r\nX: y\r\n",
+    ] {
         let mut client = Client::connect(&daemon);
-        client.send(format!("{}\r\n{wire}", CHUNKED.replace("POST /", "POST /count")));
+        client.send(format!(
+            "{}\r\n{wire}",
+            CHUNKED.replace("POST /", "POST /count")
+        ));
         client.shutdown_write();
         let response = client.read_response();
         assert_eq!(response.status, 400, "{wire:?}: {response:?}");

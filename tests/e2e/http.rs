@@ -48,7 +48,10 @@ fn a_client_that_wants_to_close_is_told_so_and_closed() {
         let response = client.read_response();
         assert_hello(&response, "GET", "/");
         assert_eq!(response.header("connection"), Some("close"), "{options}");
-        assert!(client.is_closed(), "answered past its last request: {options}");
+        assert!(
+            client.is_closed(),
+            "answered past its last request: {options}"
+        );
     }
 }
 
@@ -111,7 +114,9 @@ fn http_1_0_closes_unless_asked_to_stay() {
 
     let mut client = Client::connect(&daemon);
     for path in ["/1", "/2"] {
-        client.send(format!("GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
+        client.send(format!(
+            "GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+        ));
         let response = client.read_response();
         assert_hello(&response, "GET", path);
         assert_eq!(response.header("connection"), Some("keep-alive"));
@@ -150,7 +155,9 @@ fn head_gets_the_headers_of_get_and_no_body() {
 #[test]
 fn any_method_reaches_the_plugin() {
     let daemon = Daemon::start("hello");
-    for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "PURGE", "get"] {
+    for method in [
+        "GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "PURGE", "get",
+    ] {
         assert_hello(&request(&daemon, method, "/m", &[], b""), method, "/m");
     }
 }
@@ -191,11 +198,23 @@ fn heads_up_to_the_limits_are_taken() {
     let path = format!("/{}", "p".repeat(8191));
     let value = "v".repeat(15 << 10);
     for (head, path) in [
-        (format!("GET /many HTTP/1.1\r\nHost: h\r\n{fields}\r\n"), "/many"),
+        (
+            format!("GET /many HTTP/1.1\r\nHost: h\r\n{fields}\r\n"),
+            "/many",
+        ),
         (format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n"), &path),
-        (format!("GET /large HTTP/1.1\r\nHost: h\r\nX: {value}\r\n\r\n"), "/large"),
-        ("\r\n\r\nGET /lines HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), "/lines"),
-        ("GET /ows HTTP/1.1\r\nHost:\t h \r\nX:\r\n\r\n".to_owned(), "/ows"),
+        (
+            format!("GET /large HTTP/1.1\r\nHost: h\r\nX: {value}\r\n\r\n"),
+            "/large",
+        ),
+        (
+            "\r\n\r\nGET /lines HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
+            "/lines",
+        ),
+        (
+            "GET /ows HTTP/1.1\r\nHost:\t h \r\nX:\r\n\r\n".to_owned(),
+            "/ows",
+        ),
     ] {
         let mut client = Client::connect(&daemon);
         client.send(head);
@@ -265,7 +284,10 @@ fn a_client_that_expects_can_stream_through_a_plugin_that_answers_first() {
     assert_eq!(response.header("transfer-encoding"), Some("chunked"));
     for piece in ["hello", "again"] {
         client.send(piece);
-        assert_eq!(client.read_chunk().unwrap().as_deref(), Some(piece.as_bytes()));
+        assert_eq!(
+            client.read_chunk().unwrap().as_deref(),
+            Some(piece.as_bytes())
+        );
     }
     assert_eq!(client.read_chunk().unwrap(), None);
 }

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
-use crate::support::{Client, Daemon, get};
+use crate::support::{Client, Daemon, PATIENCE, get};
 
 const GET: &str = "GET /alive HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -15,18 +15,22 @@ fn assert_alive(daemon: &Daemon) {
 /// Whether nothing has come after a while. Only ever too trusting, never too strict.
 fn is_silent(client: &Client) -> bool {
     let mut socket = client.socket();
-    socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
     let silent = match socket.read(&mut [0; 1]) {
         Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
         Ok(_) => false,
     };
-    socket.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     silent
 }
 
 #[test]
 fn a_connection_over_the_limit_waits_and_is_served_later() {
-    let daemon = Daemon::builder("hello").args(["--max-connections", "2"]).start();
+    let daemon = Daemon::builder("hello")
+        .args(["--max-connections", "2"])
+        .start();
     let mut holders = [Client::connect(&daemon), Client::connect(&daemon)];
     for holder in &mut holders {
         holder.send(GET);
@@ -45,12 +49,22 @@ fn a_connection_over_the_limit_waits_and_is_served_later() {
 
 #[test]
 fn a_head_that_does_not_come_in_time_is_given_up() {
-    let daemon = Daemon::builder("hello").args(["--timeout", "head=300ms"]).start();
-    for part in ["G", "GET / HTTP/1.1", "GET / HTTP/1.1\r\nHost: localhost\r\n"] {
+    let daemon = Daemon::builder("hello")
+        .args(["--timeout", "head=300ms"])
+        .start();
+    for part in [
+        "G",
+        "GET / HTTP/1.1",
+        "GET / HTTP/1.1\r\nHost: localhost\r\n",
+    ] {
         let mut client = Client::connect(&daemon);
         client.send(part);
         let response = client.read_response();
-        assert_eq!((response.status, response.keep_alive), (408, false), "{part:?}");
+        assert_eq!(
+            (response.status, response.keep_alive),
+            (408, false),
+            "{part:?}"
+        );
         assert!(client.is_closed());
     }
     assert_alive(&daemon);
@@ -58,28 +72,38 @@ fn a_head_that_does_not_come_in_time_is_given_up() {
 
 #[test]
 fn a_head_that_drips_gets_no_more_time_than_another() {
-    let daemon = Daemon::builder("hello").args(["--timeout", "head=500ms"]).start();
+    let daemon = Daemon::builder("hello")
+        .args(["--timeout", "head=500ms"])
+        .start();
     let mut client = Client::connect(&daemon);
     client.send("GET / HTTP/1.1\r\n");
     let mut socket = client.socket();
-    socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_millis(20)))
+        .unwrap();
     let mut answer = [0; 12];
     let mut dripped = 0;
     // One byte at a time for as long as the server takes them.
     while let Err(error) = socket.peek(&mut answer) {
-        assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
+        assert!(
+            matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+            "{error}"
+        );
         client.send(if dripped == 0 { "X" } else { "x" });
         dripped += 1;
         assert!(dripped < 3000, "a minute of drops, and still listened to");
         socket = client.socket();
     }
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(client.read_response().status, 408);
     assert_alive(&daemon);
 }
 
 #[test]
 fn a_connection_that_says_nothing_is_closed_without_a_word() {
-    let daemon = Daemon::builder("hello").args(["--timeout=head=300ms", "--timeout=idle=300ms"]).start();
+    let daemon = Daemon::builder("hello")
+        .args(["--timeout=head=300ms", "--timeout=idle=300ms"])
+        .start();
     // From the start, and after an answer.
     let mut silent = Client::connect(&daemon);
     let mut idle = Client::connect(&daemon);
@@ -104,9 +128,14 @@ fn a_body_that_stalls_is_given_up() {
     let daemon = Daemon::builder("echo")
         .args(["--timeout=stall=300ms", "--timeout=request=300ms"])
         .start();
-    for framing in ["Content-Length: 100\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n5\r\nhe"] {
+    for framing in [
+        "Content-Length: 100\r\n\r\nhalf",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nhe",
+    ] {
         let mut client = Client::connect(&daemon);
-        client.send(format!("POST /count HTTP/1.1\r\nHost: localhost\r\n{framing}"));
+        client.send(format!(
+            "POST /count HTTP/1.1\r\nHost: localhost\r\n{framing}"
+        ));
         let response = client.read_response();
         assert!([408, 504].contains(&response.status), "{response:?}");
         assert!(client.is_closed());
@@ -136,13 +165,18 @@ fn an_answer_that_nobody_reads_is_given_up() {
 
 #[test]
 fn a_plugin_past_its_deadline_is_answered_for_with_504_and_a_request_id() {
-    let daemon = Daemon::builder("hostile").args(["--timeout", "request=300ms"]).start();
+    let daemon = Daemon::builder("hostile")
+        .args(["--timeout", "request=300ms"])
+        .start();
     let mut client = Client::connect(&daemon);
     client.send("GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let response = client.read_response();
     assert_eq!(response.status, 504);
     let id = response.header("x-request-id").unwrap().to_owned();
-    assert!(!id.is_empty() && response.text().contains(&id), "{response:?}");
+    assert!(
+        !id.is_empty() && response.text().contains(&id),
+        "{response:?}"
+    );
     daemon.wait_for_log(&id);
     assert_alive(&daemon);
 }
@@ -171,14 +205,19 @@ fn a_client_that_has_closed_its_half_early_is_closed() {
         client.send(part);
         client.shutdown_write();
         let answer = client.read_to_end();
-        assert!(!answer.starts_with(b"HTTP/1.1 2"), "answered half a request: {part:?}");
+        assert!(
+            !answer.starts_with(b"HTTP/1.1 2"),
+            "answered half a request: {part:?}"
+        );
     }
     assert_alive(&daemon);
 }
 
 #[test]
 fn clients_that_vanish_give_their_places_back_and_disturb_nobody() {
-    let daemon = Daemon::builder("echo").args(["--max-connections", "8", "--max-instances", "4"]).start();
+    let daemon = Daemon::builder("echo")
+        .args(["--max-connections", "8", "--max-instances", "4"])
+        .start();
     let mut steady = Client::connect(&daemon);
     steady.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30\r\n\r\n");
     steady.read_head().unwrap();

@@ -19,3 +19,17 @@ mod hostile_http;
 mod http;
 /// Connections that are slow, silent, many, half-closed or gone.
 mod http_limits;
+/// Artifacts: whose code runs, and everything that keeps a file from being served.
+mod artifact;
+/// Command lines of both programs, exit codes, folders that cannot be used.
+mod cli;
+/// What the daemon is built from: no compiler in it.
+mod dependencies;
+/// Threads and memory of a daemon.
+mod footprint;
+/// Plugins that trap, spin, block, hoard and lie, and that nobody else notices.
+mod hostile_plugin;
+/// Configuration, store, logs, secrets and metrics, as plugins use them.
+mod interfaces;
+/// A plugin's life, what it is told about a request, its instances.
+mod plugin;

@@ -42,8 +42,6 @@ impl PluginLog {
             );
         }
         let level = known.and_then(Result::ok).unwrap_or(LevelFilter::Info);
-        // The daemon's own records are filtered by its logger, which passes on what plugins log.
-        log::set_max_level(log::max_level().max(level));
         PluginLog {
             target: format!("{}{name}", crate::logger::PLUGIN_TARGET),
             level,
@@ -85,7 +83,17 @@ impl PluginLog {
             }
             let _ = write!(text, " {}={:?}", cut(key, room), cut(value, room));
         }
-        log::log!(target: &self.target, level, "{text}");
+        self.emit(level, format_args!("{text}"));
+    }
+
+    /// Past the macros of `log`, whose levels are the daemon's.
+    fn emit(&self, level: log::Level, text: std::fmt::Arguments<'_>) {
+        let record = log::Record::builder()
+            .target(&self.target)
+            .level(level)
+            .args(text)
+            .build();
+        log::logger().log(&record);
     }
 
     /// A token bucket; drops are counted, and told at most once a second when there is room again.
@@ -114,7 +122,10 @@ impl PluginLog {
         }
         drop(allowance);
         if tell {
-            log::warn!(target: &self.target, "{dropped} records dropped: more than {RECORDS_PER_SECOND} a second");
+            self.emit(
+                log::Level::Warn,
+                format_args!("{dropped} records dropped: more than {RECORDS_PER_SECOND} a second"),
+            );
         }
         true
     }

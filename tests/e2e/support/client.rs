@@ -1,5 +1,6 @@
 //! A client that sends what it is told, and believes nothing that it reads.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
@@ -13,7 +14,7 @@ pub(crate) struct Client {
 }
 
 /// An answer.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
@@ -39,7 +40,11 @@ pub(crate) fn request(
 ) -> Response {
     let mut head = format!("{method} {path} HTTP/1.1\r\n");
     let length = body.len().to_string();
-    let given = |name: &str| headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
+    let given = |name: &str| {
+        headers
+            .iter()
+            .any(|(given, _)| given.eq_ignore_ascii_case(name))
+    };
     let mut fields = headers.to_vec();
     for (name, value) in [("host", "localhost"), ("connection", "close")] {
         if !given(name) {
@@ -58,7 +63,9 @@ pub(crate) fn request(
     std::thread::scope(|scope| {
         scope.spawn(move || {
             // The server may have answered and closed before it has all.
-            let _ = sending.write_all(head.as_bytes()).and_then(|()| sending.write_all(body));
+            let _ = sending
+                .write_all(head.as_bytes())
+                .and_then(|()| sending.write_all(body));
         });
         let answer = match method {
             "HEAD" => client.read_head(),
@@ -95,7 +102,8 @@ impl Client {
 
     /// Sends these bytes.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.try_send(bytes).unwrap_or_else(|error| panic!("cannot send: {error}"));
+        self.try_send(bytes)
+            .unwrap_or_else(|error| panic!("cannot send: {error}"));
     }
 
     /// Sends these bytes to a server that may have closed.
@@ -103,19 +111,15 @@ impl Client {
         self.stream.write_all(bytes.as_ref())
     }
 
-    /// Sends no more; the server sees the end of the stream.
+    /// Sends no more; the server sees the end of the stream, unless it has closed already.
     pub(crate) fn shutdown_write(&mut self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
-    }
-
-    /// As [`Client::shutdown_write`], where the server may have closed already.
-    pub(crate) fn shutdown_write_if_open(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     /// Reads one answer by its framing. A panic shows what came instead.
     pub(crate) fn read_response(&mut self) -> Response {
-        self.try_read_response().unwrap_or_else(|error| panic!("{error}"))
+        self.try_read_response()
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Reads one answer by its framing, or tells what is wrong with what came.
@@ -134,7 +138,9 @@ impl Client {
                 response.trailers = self.read_fields()?;
             }
             (None, Some(length)) => {
-                let length = length.parse().map_err(|_| format!("content-length {length}"))?;
+                let length = length
+                    .parse()
+                    .map_err(|_| format!("content-length {length}"))?;
                 response.body = self.read_exactly(length)?;
             }
             (None, None) if !response.keep_alive => response.body = self.read_to_end(),
@@ -155,7 +161,9 @@ impl Client {
         let status = status.parse().map_err(|_| wrong())?;
         let headers = self.read_fields()?;
         for name in ["content-length", "transfer-encoding", "connection", "date"] {
-            let same = headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
+            let same = headers
+                .iter()
+                .filter(|(other, _)| other.eq_ignore_ascii_case(name));
             if same.count() > 1 {
                 return Err(format!("more than one {name}: {headers:?}"));
             }
@@ -271,5 +279,18 @@ impl Response {
     /// The body as text.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text: String = self.text().chars().take(500).collect();
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("headers", &self.headers)
+            .field("trailers", &self.trailers)
+            .field("bytes", &self.body.len())
+            .field("text", &text)
+            .finish()
     }
 }

@@ -128,10 +128,7 @@ impl Builder {
     }
 
     /// More words of the command line.
-    pub(crate) fn args<S: Into<OsString>>(
-        mut self,
-        words: impl IntoIterator<Item = S>,
-    ) -> Builder {
+    pub(crate) fn args<S: Into<OsString>>(mut self, words: impl IntoIterator<Item = S>) -> Builder {
         self.args.extend(words.into_iter().map(Into::into));
         self
     }
@@ -187,7 +184,9 @@ impl Builder {
             _home: home,
         };
         let address = |text: &str| -> Option<SocketAddr> {
-            let line = text.lines().find(|line| line.starts_with("zlayer: serving "))?;
+            let line = text
+                .lines()
+                .find(|line| line.starts_with("zlayer: serving "))?;
             // The line may be half there.
             let whole = text.contains(&format!("{line}\n"));
             whole.then(|| line.rsplit("http://").next()?.parse().ok())?

@@ -1,0 +1,374 @@
+//! The program: verbs, exit codes, JSON, keys and files.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use serde_json::json;
+use zlayer_bundle::{Profile, Target, TrustStore, VerifiedArtifact};
+
+use crate::support::{Run, TempDir, module};
+
+/// A folder with a good plugin `p.wasm` in it.
+fn with_plugin() -> TempDir {
+    let dir = TempDir::new();
+    dir.file("p.wasm", module("zlayer-websocket", &[]));
+    dir
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn files(dir: &TempDir) -> Vec<String> {
+    let entries = std::fs::read_dir(dir.path()).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_first_build_makes_a_key_and_an_artifact_that_it_trusts() {
+    let dir = with_plugin();
+    let run = Run::new(&dir, &["build", "p.wasm", "--target=x86_64"]).expect(0);
+    assert!(
+        run.stderr.contains("made a development key"),
+        "{}",
+        run.stderr
+    );
+    assert!(run.stdout.starts_with("p.x86_64.cwasm  "), "{}", run.stdout);
+    assert!(run.stdout.contains("(development key)"), "{}", run.stdout);
+    assert_eq!(files(&dir), ["config", "p.wasm", "p.x86_64.cwasm"]);
+    let path = dir.path().join("p.x86_64.cwasm");
+    assert_eq!(mode(&path), 0o644);
+    let keys = dir.path().join("config/zlayer/keys");
+    assert_eq!((mode(&keys), mode(&keys.join("dev.key"))), (0o700, 0o600));
+
+    let mut trust = TrustStore::empty();
+    trust.load_dir(&keys).unwrap();
+    let file = std::fs::File::open(&path).unwrap();
+    let verified =
+        VerifiedArtifact::verify(file, &trust, Target::X86_64, Profile::Compact).unwrap();
+    assert_eq!(verified.manifest().name, "p");
+    assert_eq!(verified.manifest().version, "0.0.0");
+
+    let run = Run::new(&dir, &["build", "p.wasm", "--target", "x86_64"]).expect(0);
+    assert!(
+        !run.stderr.contains("made a development key"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn json_says_the_same() {
+    let dir = with_plugin();
+    let words = [
+        "build",
+        "p.wasm",
+        "--target",
+        "armv7,x86_64",
+        "--json",
+        "--plugin-version",
+        "1.4",
+    ];
+    let build = Run::new(&dir, &words).expect(0).json();
+    assert_eq!(build["version"], "1.4");
+    assert_eq!(build["roles"], json!(["websocket"]));
+    assert_eq!(build["artifacts"][0]["target"], "armv7");
+    assert_eq!(build["artifacts"][1]["target"], "x86_64");
+    let size = std::fs::metadata(dir.path().join("p.armv7.cwasm"))
+        .unwrap()
+        .len();
+    assert_eq!(build["artifacts"][0]["bytes"], size);
+
+    let validate = Run::new(&dir, &["validate", "p.wasm", "--json"])
+        .expect(0)
+        .json();
+    assert_eq!(
+        (&validate["valid"], &validate["kind"]),
+        (&json!(true), &json!("plugin"))
+    );
+    let validate = Run::new(&dir, &["validate", "--json", "p.armv7.cwasm"])
+        .expect(0)
+        .json();
+    assert_eq!(validate["signature"]["state"], "valid");
+    assert_eq!(validate["signature"]["trusted"], true);
+    assert_eq!(validate["signature"]["key_id"], build["signer"]["key_id"]);
+
+    let info = Run::new(&dir, &["info", "p.wasm", "--sizes", "--json"])
+        .expect(0)
+        .json();
+    assert_eq!(info["imports"], build["imports"]);
+    assert_eq!(info["exports"], json!(["zlayer:plugin/websocket@0.1.0"]));
+    assert!(info["compiled_bytes"]["aarch64"].as_u64().unwrap() > 0);
+    let info = Run::new(&dir, &["info", "p.armv7.cwasm", "--json"])
+        .expect(0)
+        .json();
+    assert_eq!(info["version"], "1.4");
+    assert_eq!(info["target"], "armv7");
+    assert_eq!(info["sha256"].as_str().unwrap().len(), 64);
+
+    let keygen = Run::new(&dir, &["keygen", "--json"]).expect(0).json();
+    assert_eq!(keygen["key_id"].as_str().unwrap().len(), 16);
+    let sign = Run::new(
+        &dir,
+        &["sign", "p.armv7.cwasm", "--key", "zlayer.key", "--json"],
+    );
+    assert_eq!(sign.expect(0).json()["key_id"], keygen["key_id"]);
+    assert_eq!(
+        Run::new(&dir, &["--version", "--json"]).expect(0).json()["engine"],
+        "48.0.8"
+    );
+
+    for (words, code, kind) in [
+        (&["validate", "none.wasm", "--json"][..], 3, "host"),
+        (&["build", "--json"], 2, "usage"),
+        (
+            &["build", "p.wasm", "--json", "--target", "z80"],
+            2,
+            "usage",
+        ),
+        (&["build", "p.armv7.cwasm", "--json"], 1, "refused"),
+    ] {
+        let error = Run::new(&dir, words).expect(code).json();
+        assert_eq!(
+            (&error["error"]["code"], &error["error"]["kind"]),
+            (&json!(code), &json!(kind))
+        );
+        assert!(!error["error"]["message"].as_str().unwrap().is_empty());
+    }
+    let error = Run::new(&dir, &["build", "p.armv7.cwasm", "--json"]).json();
+    assert!(
+        error["error"]["problems"][0]["mend"]
+            .as_str()
+            .unwrap()
+            .contains(".wasm")
+    );
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_says_what_would_be_right() {
+    let dir = with_plugin();
+    for (words, expected) in [
+        (&[][..], "a verb is missing"),
+        (&["compile"], "compile"),
+        (&["build"], "plugin"),
+        (&["build", "p.wasm", "--speed"], "--speed"),
+        (
+            &["build", "p.wasm", "--target", "nonsense"],
+            "x86_64, aarch64, armv7",
+        ),
+        (
+            &["build", "p.wasm", "--target", ""],
+            "x86_64, aarch64, armv7",
+        ),
+        (&["build", "p.wasm", "--profile=huge"], "compact, wide"),
+        (
+            &["build", "p.wasm", "--target", "armv7", "--profile", "wide"],
+            "64-bit",
+        ),
+        (
+            &["build", "p.wasm", "--unsigned", "--key", "k"],
+            "contradict",
+        ),
+        (&["build", "p.wasm", "--boards-dir", "."], "needs --board"),
+        (&["keygen", "--name", "../x"], "--name"),
+        (&["sign", "x.cwasm"], "--key"),
+    ] {
+        let run = Run::new(&dir, words).expect(2);
+        assert!(run.stderr.contains(expected), "{words:?}: {}", run.stderr);
+        assert!(run.stdout.is_empty());
+    }
+    assert_eq!(
+        files(&dir),
+        ["p.wasm"],
+        "wrong usage must leave nothing behind"
+    );
+    let help = Run::new(&dir, &["build", "--help"]).expect(0);
+    assert!(help.stdout.contains("--target"), "{}", help.stdout);
+    let version = Run::new(&dir, &["--version"]).expect(0);
+    assert!(
+        version.stdout.contains("engine 48.0.8"),
+        "{}",
+        version.stdout
+    );
+}
+
+#[test]
+fn inputs_that_are_no_plugin_are_refused() {
+    let dir = TempDir::new();
+    dir.file("empty.wasm", b"");
+    dir.file("text.wasm", b"hello");
+    dir.file(
+        "module.wasm",
+        wat::parse_str(r#"(module (import "env" "f" (func)))"#).unwrap(),
+    );
+    dir.file("none.wasm", wat::parse_str("(component)").unwrap());
+    std::fs::create_dir(dir.path().join("folder.wasm")).unwrap();
+    for (name, code, expected) in [
+        ("empty.wasm", 1, "the file is empty"),
+        ("text.wasm", 1, "not WebAssembly"),
+        ("module.wasm", 1, "import `f` from `env`"),
+        ("none.wasm", 1, "no role"),
+        ("folder.wasm", 1, "a folder"),
+        ("missing.wasm", 3, "missing.wasm"),
+    ] {
+        for verb in ["build", "validate", "info"] {
+            let run = Run::new(&dir, &[verb, name]).expect(code);
+            assert!(
+                run.stderr.contains(expected),
+                "{verb} {name}: {}",
+                run.stderr
+            );
+        }
+    }
+    assert!(
+        !dir.path().join("config").exists(),
+        "a refused input needs no key"
+    );
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_to_is_named() {
+    let dir = with_plugin();
+    dir.file("file", b"");
+    for output in ["file", "file/below", "/proc/none"] {
+        let run = Run::new(
+            &dir,
+            &["build", "p.wasm", "--target", "armv7", "-o", output],
+        )
+        .expect(3);
+        assert!(run.stderr.contains(output), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn keys_that_are_exposed_or_malformed_are_refused() {
+    let dir = with_plugin();
+    Run::new(&dir, &["keygen", "--name", "k"]).expect(0);
+    let key = dir.path().join("k.key");
+    assert_eq!(mode(&key), 0o600);
+    Run::new(&dir, &["keygen", "--name", "k"]).expect(3);
+
+    let build = |key: &str| {
+        let words = ["build", "p.wasm", "--target", "armv7", "--key", key];
+        Run::new(&dir, &words).expect(3).stderr
+    };
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(build("k.key").contains("chmod 600"));
+    std::fs::set_permissions(
+        dir.path().join("k.pub"),
+        std::fs::Permissions::from_mode(0o600),
+    )
+    .unwrap();
+    assert!(build("k.pub").contains("a public key, and a secret key is needed"));
+    std::fs::set_permissions(dir.file("bad", "x"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(build("bad").contains("malformed"));
+    assert!(build("none.key").contains("none.key"));
+}
+
+#[test]
+fn signatures_are_replaced_and_their_state_is_shown() {
+    let dir = with_plugin();
+    let run = Run::new(
+        &dir,
+        &["build", "p.wasm", "--target", "armv7", "--unsigned"],
+    )
+    .expect(0);
+    assert!(run.stderr.contains("not signed"), "{}", run.stderr);
+    let run = Run::new(&dir, &["validate", "p.armv7.cwasm"]).expect(0);
+    assert!(run.stdout.contains("signature: none"), "{}", run.stdout);
+
+    let id = Run::new(&dir, &["keygen", "--name", "k", "--json"])
+        .expect(0)
+        .json();
+    let id = id["key_id"].as_str().unwrap().to_owned();
+    Run::new(
+        &dir,
+        &[
+            "sign",
+            "p.armv7.cwasm",
+            "--key",
+            "k.key",
+            "-o",
+            "signed.cwasm",
+        ],
+    )
+    .expect(0);
+    let run = Run::new(&dir, &["validate", "signed.cwasm"]).expect(0);
+    assert!(
+        run.stdout
+            .contains(&format!("valid, by key {id}, not among")),
+        "{}",
+        run.stdout
+    );
+    // Signing the same bytes gives what building with the key gives.
+    Run::new(
+        &dir,
+        &["build", "p.wasm", "--target", "armv7", "--key", "k.key"],
+    )
+    .expect(0);
+    let read = |name: &str| std::fs::read(dir.path().join(name)).unwrap();
+    assert!(read("signed.cwasm") == read("p.armv7.cwasm"));
+
+    // Damage, each with its own exit code, by both verbs that look at it.
+    let good = read("signed.cwasm");
+    let mut altered = good.clone();
+    altered[1000] ^= 1;
+    dir.file("altered.cwasm", altered);
+    let name = good
+        .windows(7)
+        .rposition(|window| window == b"\x01\x01p\x050.0")
+        .unwrap();
+    let mut renamed = good.clone();
+    renamed[name + 2] = b'q';
+    dir.file("renamed.cwasm", renamed);
+    dir.file("cut.cwasm", &good[..good.len() - 1]);
+    dir.file("stripped.cwasm", &good[..artifact_len(&good)]);
+    for (name, code) in [
+        ("altered", 18),
+        ("renamed", 17),
+        ("cut", 12),
+        ("stripped", 11),
+    ] {
+        let name = format!("{name}.cwasm");
+        let run = Run::new(&dir, &["validate", &name]).expect(code);
+        assert!(run.stderr.contains(&name), "{}", run.stderr);
+        if code != 17 {
+            Run::new(&dir, &["sign", &name, "--key", "k.key"]).expect(code);
+        }
+    }
+}
+
+/// Length of the engine's part, from the footer.
+fn artifact_len(file: &[u8]) -> usize {
+    let at = file.len() - 24;
+    u64::from_le_bytes(file[at..at + 8].try_into().unwrap()) as usize
+}
+
+#[test]
+fn a_board_gives_target_profile_and_flags() {
+    let dir = with_plugin();
+    let boards = dir.path().join("boards");
+    std::fs::create_dir_all(boards.join("b")).unwrap();
+    let text = "target = 'aarch64'\nprofile = 'wide'\ncpu_flags = ['has_lse']\nthreads = 4";
+    std::fs::write(boards.join("b/board.toml"), text).unwrap();
+    Run::new(&dir, &["build", "p.wasm", "--board", "b"]).expect(0);
+    let info = Run::new(&dir, &["info", "p.aarch64.cwasm", "--json"])
+        .expect(0)
+        .json();
+    assert_eq!(info["profile"], "wide");
+    assert_eq!(info["cpu_flags"], json!(["has_lse"]));
+
+    for (words, code, expected) in [
+        (&["--board", "c"][..], 3, "has b"),
+        (&["--board", "b", "--target", "armv7"], 2, "target aarch64"),
+        (&["--board", "b", "--profile", "compact"], 2, "profile wide"),
+        (&["--board", "b", "--boards-dir", "none"], 3, "none"),
+    ] {
+        let run = Run::new(&dir, &[&["build", "p.wasm"], words].concat()).expect(code);
+        assert!(run.stderr.contains(expected), "{words:?}: {}", run.stderr);
+    }
+}

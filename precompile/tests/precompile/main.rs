@@ -1,0 +1,9 @@
+//! The tool from outside: `contract` calls the library with plugins made from edited WIT,
+//! `command` runs the program, `reproducible` compares what it writes.
+
+#![expect(clippy::unwrap_used, reason = "a failed test should panic")]
+
+mod command;
+mod contract;
+mod reproducible;
+mod support;

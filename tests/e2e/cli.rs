@@ -1,0 +1,415 @@
+//! Command lines: what is refused before anything is served, with which code and in which words.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{
+    Daemon, Output, PATIENCE, TempDir, artifact, eventually, get, guests, key_file, precompile,
+    private_home, run, target, zlayer, zlayer_command,
+};
+
+const DEVICE: i32 = 1;
+const USAGE: i32 = 2;
+
+/// The folder of `zlayer-precompile` before the folders of PATH.
+pub(crate) fn path_with_precompile() -> OsString {
+    let tool = PathBuf::from(std::env::var_os("ZLAYER_PRECOMPILE").unwrap());
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = tool.parent().map(Path::to_owned).into_iter();
+    std::env::join_paths(folders.chain(std::env::split_paths(&path))).unwrap()
+}
+
+/// `zlayer` on a machine that has nothing but `zlayer`: a copy of it in `folder`, and an empty PATH.
+pub(crate) fn zlayer_alone(folder: &Path) -> Command {
+    let binary = PathBuf::from(std::env::var_os("ZLAYER_BIN").unwrap());
+    let copy = folder.join("zlayer");
+    fs::copy(&binary, &copy).unwrap();
+    let usual = zlayer_command();
+    let mut command = if usual.get_program() == binary.as_os_str() {
+        Command::new(&copy)
+    } else {
+        // The runner is found by the PATH of the tests; its last word is the binary.
+        let mut command = Command::new(find_program(usual.get_program()));
+        let words = usual.get_args().len() - 1;
+        command.args(usual.get_args().take(words)).arg(&copy);
+        command
+    };
+    private_home(&mut command, folder);
+    command.env("PATH", folder.join("nothing-here"));
+    command
+}
+
+fn find_program(name: &OsStr) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places = std::env::split_paths(&path).map(|folder| folder.join(name));
+    places.find(|place| place.is_file()).unwrap_or_else(|| name.into())
+}
+
+/// A run that is refused for its command line.
+fn usage_error(words: &[&str]) -> String {
+    let output = zlayer(words);
+    assert_eq!(output.code, USAGE, "{words:?}: {output:?}");
+    assert_eq!(output.stdout, "", "{words:?}");
+    assert!(output.stderr.starts_with("zlayer: "), "{words:?}: {output:?}");
+    output.stderr
+}
+
+#[test]
+fn version_and_help_are_told() {
+    let version = zlayer(["--version"]);
+    assert_eq!((version.code, version.stderr.as_str()), (0, ""));
+    let words: Vec<&str> = version.stdout.split_whitespace().collect();
+    assert_eq!((words[0], words[2]), ("zlayer", "(wasmtime"), "{version:?}");
+    let help = zlayer(["--help"]);
+    assert_eq!((help.code, help.stderr.as_str()), (0, ""));
+    assert!(help.stdout.contains("run") && help.stdout.contains("wasm"), "{help:?}");
+    let help = zlayer(["run", "--help"]);
+    assert_eq!(help.code, 0);
+    for flag in ["--wasm", "--port", "--secret", "--memory-max", "--allow-unsigned"] {
+        assert!(help.stdout.contains(flag), "{flag} in {help:?}");
+    }
+}
+
+#[test]
+fn a_command_line_that_makes_no_sense_is_refused_by_name() {
+    for (words, named) in [
+        (&[] as &[&str], "--help"),
+        (&["frobnicate"], "frobnicate"),
+        (&["run"], "--wasm"),
+        (&["run", "--wasm", "x", "--frobnicate"], "--frobnicate"),
+        (&["run", "--wasm", "x", "--wasm", "y"], "--wasm"),
+        (&["run", "--wasm", "x", "--port", "nonsense"], "--port"),
+        (&["run", "--wasm", "x", "--port", "65536"], "--port"),
+        (&["run", "--wasm", "x", "--port=nonsense"], "--port"),
+        (&["run", "--wasm", "x", "--port"], "--port"),
+        (&["run", "--wasm", "x", "--bind", "here"], "--bind"),
+        (&["run", "--wasm", "x", "--memory-max", "1Ki"], "--memory-max"),
+        (&["run", "--wasm", "x", "--memory-max", "much"], "--memory-max"),
+        (&["run", "--wasm", "x", "--max-body", "1q"], "--max-body"),
+        (&["run", "--wasm", "x", "--config", "noequals"], "--config"),
+        (&["run", "--wasm", "x", "--threads", "0"], "--threads"),
+        (&["run", "--wasm", "x", "--max-instances", "0"], "--max-instances"),
+        (&["run", "--wasm", "x", "--max-connections", "0"], "--max-connections"),
+        (&["run", "--wasm", "x", "--reuse", "-1"], "--reuse"),
+        (&["run", "--wasm", "x", "--timeout", "lunch=3s"], "lunch"),
+        (&["run", "--wasm", "x", "--timeout", "head=soon"], "soon"),
+        (&["run", "--wasm", "x", "--timeout", "head=0"], "--timeout"),
+        (&["run", "--wasm", "x", "--profile", "odd"], "odd"),
+        (&["wasm"], "verb"),
+        (&["wasm", "frobnicate", "x"], "frobnicate"),
+    ] {
+        let message = usage_error(words);
+        assert!(message.contains(named), "{words:?}: {message}");
+    }
+}
+
+#[test]
+fn a_secret_that_is_given_wrongly_is_not_repeated() {
+    for words in [
+        &["run", "--wasm", "x", "--secret", "hunter2"] as &[&str],
+        &["run", "--wasm", "x", "--secret=hunter2"],
+        &["run", "--wasm", "x", "--secret", "=hunter2"],
+        &["run", "--wasm", "x", "--secret", "key=hunter2", "--port", "nonsense"],
+        &["run", "--wasm", "x", "--secret", "key=hunter2", "--frobnicate"],
+    ] {
+        let message = usage_error(words);
+        assert!(!message.contains("hunter2"), "{words:?}: {message}");
+    }
+    let message = usage_error(&["run", "--wasm", "x", "--secret", "hunter2"]);
+    assert!(message.contains("--secret") && message.contains("KEY=VALUE"), "{message}");
+}
+
+#[test]
+fn words_that_are_not_text_are_refused() {
+    let odd = OsStr::from_bytes(b"\xff\xfe");
+    let output = zlayer([OsStr::new("run"), OsStr::new("--wasm"), odd]);
+    assert_eq!(output.code, USAGE, "{output:?}");
+    assert!(output.stderr.contains("UTF-8"), "{output:?}");
+}
+
+#[test]
+fn flags_may_be_written_with_an_equals_sign() {
+    let daemon = Daemon::builder("full-plugin").args(["--config=api_key=a=b", "--threads=1"]).start();
+    assert_eq!(get(&daemon, "/api/").status, 200);
+}
+
+#[test]
+fn a_key_that_is_damaged_is_named_and_not_passed_over() {
+    let folder = TempDir::new();
+    let damaged = folder.path().join("damaged.pub");
+    fs::write(&damaged, "zlayer-public-key ed25519 1234\n").unwrap();
+    let output = Daemon::builder("hello").keys(Some(folder.path())).fails();
+    assert_eq!(output.code, USAGE, "{output:?}");
+    assert!(output.stderr.contains(&damaged.display().to_string()), "{output:?}");
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_used_is_named() {
+    let folder = TempDir::new();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    // Not even an administrator can write in /proc.
+    for path in [&file, &file.join("below"), Path::new("/proc/zlayer-data"), Path::new("/dev/null")] {
+        let output = Daemon::builder("hello").data_dir(path).fails();
+        assert_eq!(output.code, DEVICE, "{output:?}");
+        let named = output.stderr.contains(&path.display().to_string());
+        assert!(named && output.stderr.contains("--data-dir"), "{output:?}");
+        assert_eq!(output.stdout, "");
+    }
+}
+
+#[test]
+fn a_data_folder_serves_one_daemon_at_a_time() {
+    let folder = TempDir::new();
+    let first = Daemon::builder("counter").data_dir(folder.path()).start();
+    let output = Daemon::builder("counter").data_dir(folder.path()).fails();
+    assert_eq!(output.code, DEVICE, "{output:?}");
+    let shown = folder.path().display().to_string();
+    assert!(output.stderr.contains("another zlayer uses it"), "{output:?}");
+    assert!(output.stderr.contains(&shown), "{output:?}");
+    // The first one has not noticed, and the folder is free when it is gone, however it went.
+    assert_eq!(get(&first, "/incr/a").text(), "1");
+    first.signal(9);
+    drop(first);
+    let next = Daemon::builder("counter").data_dir(folder.path()).start();
+    assert_eq!(get(&next, "/exists/a").status, 200);
+}
+
+#[test]
+fn a_full_disk_is_named_at_the_start() {
+    let Some(disk) = SmallDisk::mount("64k") else { return };
+    let output = Daemon::builder("hello").data_dir(disk.folder.path()).fails();
+    assert_eq!(output.code, DEVICE, "{output:?}");
+    let shown = disk.folder.path().display().to_string();
+    assert!(output.stderr.contains(&shown), "{output:?}");
+    assert!(output.stderr.contains("No space left"), "{output:?}");
+}
+
+#[test]
+fn a_disk_that_fills_up_fails_writes_and_not_the_daemon() {
+    let Some(disk) = SmallDisk::mount("2m") else { return };
+    let daemon = Daemon::builder("counter").data_dir(disk.folder.path()).start();
+    fs::write(disk.folder.path().join("ballast"), vec![0; 4 << 20]).unwrap_err();
+    let value = vec![b'v'; 256 << 10];
+    let mut statuses = Vec::new();
+    for number in 0..12 {
+        let path = format!("/set/key-{number}");
+        let answer = crate::support::request(&daemon, "PUT", &path, &[], &value);
+        statuses.push(answer.status);
+    }
+    assert!(statuses.contains(&409), "{statuses:?}");
+    assert!(statuses.iter().all(|status| [200, 409].contains(status)), "{statuses:?}");
+    // What needs no disk is served as before.
+    assert_eq!(get(&daemon, "/nothing").status, 404);
+    assert_eq!(daemon.stop(), 0);
+}
+
+/// A file system in memory, gone with its value.
+struct SmallDisk {
+    folder: TempDir,
+}
+
+impl SmallDisk {
+    fn mount(size: &str) -> Option<SmallDisk> {
+        let folder = TempDir::new();
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o"]).arg(format!("size={size}")).arg("none");
+        command.arg(folder.path());
+        match command.output() {
+            Ok(output) if output.status.success() => Some(SmallDisk { folder }),
+            failed => {
+                eprintln!("SKIPPED: a small disk cannot be mounted here: {failed:?}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a daemon that is being killed may still hold a file.
+        let _ = Command::new("umount").arg("-l").arg(self.folder.path()).status();
+    }
+}
+
+#[test]
+fn a_temporary_data_folder_goes_with_the_process() {
+    let folder = TempDir::new();
+    let daemon = Daemon::builder("counter").env("TMPDIR", folder.path()).start();
+    assert_eq!(get(&daemon, "/incr/a").text(), "1");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert_eq!(daemon.stop(), 0);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    // Nor is it left behind by a start that fails, or one that is ended at once.
+    let output = Daemon::of("/dev/null").env("TMPDIR", folder.path()).fails();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{output:?}");
+    for _ in 0..5 {
+        let mut daemon = Daemon::builder("hello").env("TMPDIR", folder.path()).start();
+        daemon.signal(15);
+        assert_eq!(daemon.wait(), 0);
+        let left = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 0, "{}", daemon.log());
+    }
+}
+
+/// `zlayer wasm ...` where `zlayer-precompile` is on PATH.
+fn wasm<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> Output {
+    let home = TempDir::new();
+    let mut command = zlayer_command();
+    private_home(&mut command, home.path());
+    command.arg("wasm").args(words).env("PATH", path_with_precompile());
+    run(command, PATIENCE)
+}
+
+#[test]
+fn validate_and_info_are_forwarded_with_their_exit_codes() {
+    let hello = guests().join("hello.wasm").into_os_string();
+    let valid = wasm(["validate".into(), hello.clone()]);
+    assert_eq!(valid.code, 0, "{valid:?}");
+    assert!(valid.stdout.contains("valid plugin: http-handler"), "{valid:?}");
+    let info = wasm(["info".into(), hello, "--json".into()]);
+    assert_eq!(info.code, 0, "{info:?}");
+    assert_eq!(json(&info)["name"], "hello");
+
+    let refused = wasm(["validate".into(), guests().join("bad/no-role.wasm").into_os_string()]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    let missing = wasm(["validate", "/no/such/file.wasm"]);
+    assert_eq!(missing.code, 3, "{missing:?}");
+    assert!(missing.stderr.contains("/no/such/file.wasm"), "{missing:?}");
+    // One message, by the tool that knows.
+    assert_eq!(missing.stderr.lines().count(), 1, "{missing:?}");
+
+    let folder = TempDir::new();
+    let damaged = folder.path().join("damaged.cwasm");
+    let mut bytes = fs::read(artifact("hello")).unwrap();
+    bytes[5000] ^= 1;
+    fs::write(&damaged, bytes).unwrap();
+    let altered = wasm([OsStr::new("validate"), damaged.as_os_str()]);
+    assert_eq!(altered.code, 18, "{altered:?}");
+}
+
+#[test]
+fn without_the_compiler_its_verbs_say_where_to_go() {
+    let folder = TempDir::new();
+    let mut command = zlayer_alone(folder.path());
+    command.args(["wasm", "validate"]).arg(guests().join("hello.wasm"));
+    let output = run(command, PATIENCE);
+    assert_eq!(output.code, DEVICE, "{output:?}");
+    assert!(output.stderr.contains("zlayer-precompile"), "{output:?}");
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+#[test]
+fn what_no_device_could_run_is_refused_when_it_is_compiled() {
+    for (name, words) in [
+        ("no-role", ["role", "example:lonely/greeter", "zlayer:plugin/handler@0.1.0"]),
+        ("record-differs", ["rate-limiter", "rate-limit-info", "retry-after"]),
+        ("unknown-import", ["import", "zlayer:plugin/teleport", "no device"]),
+    ] {
+        let file = guests().join(format!("bad/{name}.wasm")).into_os_string();
+        let folder = TempDir::new();
+        let validated = precompile(["validate".into(), file.clone()]);
+        let into = folder.path().as_os_str().to_owned();
+        let built = precompile(["build".into(), file, "--target".into(), target().into(), "-o".into(), into]);
+        for output in [validated, built] {
+            assert_eq!(output.code, 1, "{name}: {output:?}");
+            for word in words {
+                assert!(output.stderr.contains(word), "{name}, {word}: {output:?}");
+            }
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{name}");
+    }
+}
+
+#[test]
+fn every_verb_of_the_compiler_has_its_exit_codes_and_speaks_json() {
+    let folder = TempDir::new();
+    let into = folder.path().display().to_string();
+    let hello = guests().join("hello.wasm").display().to_string();
+    let no_role = guests().join("bad/no-role.wasm").display().to_string();
+    let compiled = artifact("hello").display().to_string();
+    let (key, public) = (key_file(), key_file().with_extension("pub"));
+    let (key, public) = (key.display().to_string(), public.display().to_string());
+    let signed = folder.path().join("signed.cwasm").display().to_string();
+    let cases: &[(i32, &[&str])] = &[
+        (0, &["--version"]),
+        (0, &["build", &hello, "--target", target(), "-o", &into, "--key", &key]),
+        (0, &["validate", &hello]),
+        (0, &["validate", &compiled]),
+        (0, &["info", &hello]),
+        (0, &["info", &compiled]),
+        (0, &["keygen", "-o", &into, "--name", "fresh"]),
+        (0, &["sign", &compiled, "--key", &key, "-o", &signed]),
+        (1, &["validate", &no_role]),
+        (1, &["build", &compiled]),
+        (1, &["validate", &into]),
+        (2, &[]),
+        (2, &["frobnicate"]),
+        (2, &["build"]),
+        (2, &["build", &hello, "--target", "nonsense", "-o", &into]),
+        (2, &["build", &hello, "--profile", "nonsense", "-o", &into]),
+        (2, &["build", &hello, "--key", &key, "--unsigned", "-o", &into]),
+        (2, &["keygen", "--name", "../up", "-o", &into]),
+        (2, &["sign", &compiled]),
+        (3, &["validate", "/no/such/file"]),
+        (3, &["build", &hello, "--target", target(), "-o", "/proc/zlayer"]),
+        (3, &["build", &hello, "--target", target(), "-o", &into, "--key", "/no/such/key"]),
+        (3, &["keygen", "-o", &into, "--name", "fresh"]),
+        (3, &["sign", &compiled, "--key", &public, "-o", &signed]),
+        (11, &["info", "/proc/self/exe"]),
+    ];
+    for (code, words) in cases {
+        // `keygen` makes each key once.
+        if *code != 0 || words.first() != Some(&"keygen") {
+            let plain = precompile(*words);
+            assert_eq!(plain.code, *code, "{words:?}: {plain:?}");
+            assert_eq!(plain.stderr.is_empty() || *code != 0, true, "{words:?}: {plain:?}");
+            assert_eq!(plain.stdout.is_empty(), *code != 0, "{words:?}: {plain:?}");
+        }
+        let output = precompile(words.iter().chain(&["--json"]));
+        assert_eq!(output.code, *code, "{words:?}: {output:?}");
+        let told = json(&output);
+        match code {
+            0 => assert!(told.is_object() && told.get("error").is_none(), "{words:?}: {told}"),
+            _ => {
+                assert_eq!(told["error"]["code"], *code, "{words:?}: {told}");
+                let message = told["error"]["message"].as_str().unwrap();
+                assert!(!message.is_empty(), "{words:?}: {told}");
+            }
+        }
+    }
+}
+
+#[test]
+fn standard_output_that_nobody_reads_does_not_end_the_daemon() {
+    use std::process::Stdio;
+    let folder = TempDir::new();
+    let mut command = zlayer_command();
+    private_home(&mut command, folder.path());
+    command.args(["run", "--port", "0", "--wasm"]).arg(artifact("hello"));
+    command.arg("--keys").arg(crate::support::key_dir());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    drop(child.stderr.take());
+    // Its listening socket is the sign of life that needs no output.
+    let listens = || {
+        let sockets = fs::read_dir(format!("/proc/{}/fd", child.id())).into_iter().flatten();
+        let links = sockets.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count() > 0
+    };
+    eventually("a listening socket", listens);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let ended = child.try_wait().unwrap();
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(ended.is_none(), "{ended:?}");
+}

@@ -1,0 +1,83 @@
+//! What the daemon costs the device: threads and memory.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use crate::support::{Client, Daemon, get, request, under_qemu};
+
+/// Threads of a daemon with `--threads 2` that has done all there is to do: its own two, the
+/// reactor of sockets and timers, the one that interrupts plugins, two of the store, the one for
+/// outgoing requests, and one more that may come and go.
+const THREADS: usize = 8;
+/// Resident memory when the first answer is out, in KiB, whatever the build profile.
+const FIRST_ANSWER_KIB: u64 = 16 * 1024;
+
+/// The names of the daemon's threads, with how many have each.
+fn threads(daemon: &Daemon) -> BTreeMap<String, usize> {
+    let mut names = BTreeMap::new();
+    for entry in fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap() {
+        // A thread may end while we look.
+        if let Ok(name) = fs::read_to_string(entry.unwrap().path().join("comm")) {
+            *names.entry(name.trim_end().to_owned()).or_default() += 1;
+        }
+    }
+    names
+}
+
+#[test]
+fn no_runtime_with_a_thread_for_each_core_is_ever_started() {
+    for (guest, paths) in [
+        ("hello", &["/"] as &[&str]),
+        ("echo", &["/download?bytes=100000", "/count"]),
+        ("host-probe", &["/sleep?ms=20", "/keyvalue", "/random", "/fs"]),
+        ("hostile", &["/out", "/log-flood?lines=10", "/trap", "/work-after"]),
+    ] {
+        let daemon = Daemon::builder(guest).args(["--threads", "2"]).start();
+        for path in paths {
+            get(&daemon, path);
+        }
+        // Many at once start no more threads than one.
+        let mut clients: Vec<Client> = (0..16).map(|_| Client::connect(&daemon)).collect();
+        for client in &mut clients {
+            client.send(format!("GET {} HTTP/1.1\r\nhost: a\r\n\r\n", paths[0]));
+        }
+        for client in &mut clients {
+            client.read_response();
+        }
+        request(&daemon, "POST", "/", &[], &[b'x'; 100_000]);
+        let names = threads(&daemon);
+        // The emulator keeps the names of threads and adds some of its own.
+        assert!(!names.keys().any(|name| name.contains("tokio")), "{guest}: {names:?}");
+        if !under_qemu() {
+            let count: usize = names.values().sum();
+            assert!(count <= THREADS, "{guest}: {count} threads: {names:?}");
+        }
+    }
+}
+
+#[test]
+fn the_number_of_threads_follows_the_flag_and_not_the_processor() {
+    if under_qemu() {
+        // The emulator has threads of its own; the same code is counted natively.
+        return;
+    }
+    let count = |flag: &str| -> usize {
+        let daemon = Daemon::builder("hello").args(["--threads", flag]).start();
+        assert_eq!(get(&daemon, "/").status, 200);
+        let names = threads(&daemon);
+        names.iter().filter(|(name, _)| *name == "worker" || *name == "zlayer").map(|(_, n)| n).sum()
+    };
+    assert_eq!((count("1"), count("4")), (1, 4));
+}
+
+#[test]
+fn the_first_answer_takes_little_memory() {
+    if under_qemu() {
+        // The emulator's own memory is in the figure.
+        return;
+    }
+    let daemon = Daemon::start("hello");
+    assert_eq!(get(&daemon, "/").status, 200);
+    let resident = daemon.status_kib("VmRSS");
+    assert!(resident < FIRST_ANSWER_KIB, "{resident} KiB");
+}
