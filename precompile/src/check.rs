@@ -210,7 +210,10 @@ impl Outline {
 }
 
 fn invalid(error: wasmparser::BinaryReaderError) -> Refused {
-    let mend = if error.message().contains("proposal") || error.message().contains("enabled") {
+    let feature = ["proposal", "feature", "enabled"]
+        .iter()
+        .any(|word| error.message().contains(word));
+    let mend = if feature {
         "devices offer no garbage collection, exceptions, threads, 64-bit memories or async \
          components: build the plugin without them"
     } else {

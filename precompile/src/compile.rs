@@ -56,8 +56,8 @@ pub fn compile_component(
     })
 }
 
-/// Speed: on the guests that were measured, optimising for size as well made artifacts no
-/// smaller by more than 1 %.
+/// Optimising for size as well gave artifacts of exactly the same length for every guest
+/// and target that was measured. Not optimising gave larger ones.
 const OPT_LEVEL: OptLevel = OptLevel::Speed;
 
 /// The processor features that a board may name for `target`, by the compiler's names.
@@ -165,11 +165,14 @@ mod tests {
         };
         for profile in Profile::ALL {
             let code = compile_component(&component(), host, profile, &[]).unwrap();
+            // The loader, like every stock tool, reads past the trailer.
+            let manifest = zlayer_bundle::Manifest::new("p", "1", host, profile);
+            let code = zlayer_bundle::seal(code, manifest, None).unwrap();
             let mut config = engine_config(host, profile).unwrap();
             config.enable_compiler(false);
             let engine = Engine::new(&config).unwrap();
             #[expect(unsafe_code, reason = "the test loads what it has compiled itself")]
-            // SAFETY: the bytes come from the compiler two lines above.
+            // SAFETY: the bytes come from the compiler above.
             let component = unsafe { wasmtime::component::Component::deserialize(&engine, code) };
             let mut store = wasmtime::Store::new(&engine, ());
             store.set_epoch_deadline(1);
@@ -179,7 +182,7 @@ mod tests {
                 .get_typed_func::<(u32,), (u32,)>(&mut store, "f")
                 .unwrap();
             assert_eq!(f.call(&mut store, (40,)).unwrap(), (9,));
-            // Out of bounds by a little, and past the whole reservation.
+            // Past the end of the only page.
             assert!(f.call(&mut store, (0x1_0000,)).is_err());
         }
     }

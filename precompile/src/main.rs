@@ -22,6 +22,15 @@ struct Arguments {
     /// print the version and leave
     #[argh(switch)]
     version: bool,
+
+    /// print one JSON object; works with every verb
+    #[argh(switch)]
+    #[expect(
+        dead_code,
+        reason = "`main` looks for the word itself, for errors in the arguments too"
+    )]
+    json: bool,
+
     #[argh(subcommand)]
     verb: Option<Verb>,
 }

@@ -159,16 +159,19 @@ fn verify(config: &Config, data: &DataDir) -> Result<VerifiedArtifact> {
             "this build of zlayer is for a processor that no artifact is made for".to_owned(),
         ));
     };
-    let source = open(path)?;
-    let source = if is_wasm(&source)
-        .map_err(|error| Error::device(format!("cannot read {}", path.display()), error))?
-    {
-        compile(path, target, config.profile)?
-    } else {
-        source
+    let mut source = open(path)?;
+    let unreadable = |error| Error::device(format!("cannot read {}", path.display()), error);
+    if is_wasm(&source).map_err(unreadable)? {
+        source = compile(path, target, config.profile)?;
+    }
+    let copy = match data.kept(&mut source) {
+        Some(copy) => copy,
+        None => {
+            // Only what looks like an artifact is worth the flash it is written to.
+            zlayer_bundle::read_manifest(&source).map_err(refused)?;
+            data.keep(&mut source)?
+        }
     };
-    let (manifest, _) = zlayer_bundle::read_manifest(&source).map_err(refused)?;
-    let copy = data.adopt(source, &manifest.sha256)?;
     let mut trust = TrustStore::empty();
     for folder in &config.key_dirs {
         trust

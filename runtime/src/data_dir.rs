@@ -2,12 +2,12 @@
 //!
 //! Mapped code must not change under the process: overwriting the file that a mapping reads
 //! rewrites running machine code, and shortening it kills the process. So the daemon maps a copy
-//! that it alone owns (0400 in a 0700 folder), named by content, and the file that the user named
+//! that it alone owns (0400 in a 0700 folder), and the file that the user named
 //! can be replaced at any moment.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -96,64 +96,53 @@ impl DataDir {
         &self.path
     }
 
-    /// Copies the artifact at `source` into the folder, unless the very same bytes are there
-    /// already, and opens the copy. What was copied is not trusted yet: the copy's descriptor is
-    /// what must be verified and mapped.
-    pub fn adopt(&self, mut source: File, digest: &[u8; 32]) -> Result<File> {
-        let folder = self.path.join("artifacts");
-        let name: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        let kept = folder.join(format!("{name}.cwasm"));
-        let copy = || -> io::Result<File> {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&folder)?;
-            if let Ok(existing) = File::open(&kept)
-                && same_bytes(&mut source, existing)?
-            {
-                return File::open(&kept);
+    /// The copy of an earlier run, if it holds the very bytes of `source`.
+    pub fn kept(&self, source: &mut File) -> Option<File> {
+        let mut copy = File::open(self.copy()).ok()?;
+        // A copy that cannot be read is as good as none: it is made anew.
+        same_bytes(source, &mut copy).ok()?.then_some(copy)
+    }
+
+    /// Copies `source` into the folder, in place of an earlier copy, and opens it. What was copied
+    /// is not trusted yet: the copy's descriptor is what must be verified and mapped.
+    pub fn keep(&self, source: &mut File) -> Result<File> {
+        let unfinished = self.path.join("artifact.incoming");
+        let copied = (|| {
+            match fs::remove_file(&unfinished) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
             }
-            let unfinished = folder.join("incoming");
-            let _ = fs::remove_file(&unfinished);
             let mut target = OpenOptions::new()
                 .write(true)
                 .create_new(true)
                 .mode(0o400)
                 .open(&unfinished)?;
-            io::Seek::rewind(&mut source)?;
-            let copied = io::copy(&mut (&mut source).take(ARTIFACT_BYTES + 1), &mut target)?;
-            if copied > ARTIFACT_BYTES {
-                fs::remove_file(&unfinished)?;
+            source.rewind()?;
+            if io::copy(&mut source.take(ARTIFACT_BYTES + 1), &mut target)? > ARTIFACT_BYTES {
                 return Err(io::Error::new(
                     io::ErrorKind::FileTooLarge,
-                    "the artifact is larger than 256 MiB",
+                    "it is larger than 256 MiB",
                 ));
             }
-            target.flush()?;
             if !self.temporary {
                 target.sync_all()?;
             }
-            fs::set_permissions(&unfinished, Permissions::from_mode(0o400))?;
-            // Older versions are only removed now that the new one is whole.
-            for entry in fs::read_dir(&folder)? {
-                let entry = entry?.path();
-                if entry != unfinished {
-                    fs::remove_file(entry)?;
-                }
-            }
-            fs::rename(&unfinished, &kept)?;
-            File::open(&kept)
-        };
-        let mut copy = copy;
-        copy().map_err(|error| {
-            Error::device(
-                format!(
-                    "data folder {}: cannot keep a copy of the plugin there",
-                    self.path.display()
-                ),
-                error,
-            )
+            fs::rename(&unfinished, self.copy())?;
+            File::open(self.copy())
+        })();
+        copied.map_err(|error| {
+            // What is half written only takes room.
+            let _ = fs::remove_file(&unfinished);
+            let what = format!(
+                "data folder {}: cannot keep a copy of the plugin there",
+                self.path.display()
+            );
+            Error::device(what, error)
         })
+    }
+
+    fn copy(&self) -> PathBuf {
+        self.path.join("artifact.cwasm")
     }
 
     /// Removes a temporary folder; does nothing to a named one.
@@ -170,11 +159,12 @@ impl DataDir {
 }
 
 /// Whether both files hold the same bytes from their starts to their ends.
-fn same_bytes(left: &mut File, mut right: File) -> io::Result<bool> {
+fn same_bytes(left: &mut File, right: &mut File) -> io::Result<bool> {
     if left.metadata()?.len() != right.metadata()?.len() {
         return Ok(false);
     }
-    io::Seek::rewind(left)?;
+    left.rewind()?;
+    right.rewind()?;
     let (mut a, mut b) = ([0; 16 << 10], [0; 16 << 10]);
     loop {
         let count = left.read(&mut a)?;
@@ -211,30 +201,30 @@ pub fn temporary_folder() -> io::Result<PathBuf> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
-    fn a_copy_is_kept_once_and_replaced_when_the_bytes_differ() {
+    fn a_copy_is_kept_and_replaced_when_the_bytes_differ() {
         let folder = temporary_folder().unwrap();
         let dir = DataDir::open(Some(&folder.join("data"))).unwrap();
-        let source = folder.join("plugin");
+        let path = folder.join("plugin");
         let read = |mut file: File| {
             let mut text = String::new();
+            file.rewind().unwrap();
             file.read_to_string(&mut text).unwrap();
             text
         };
-        for (digest, content) in [(1, "first"), (1, "first"), (1, "other"), (2, "second")] {
-            fs::write(&source, content).unwrap();
-            let copy = dir
-                .adopt(File::open(&source).unwrap(), &[digest; 32])
-                .unwrap();
-            fs::write(&source, "overwritten").unwrap();
-            assert_eq!(read(copy), content);
+        for content in ["first", "other", "longer than before"] {
+            fs::write(&path, content).unwrap();
+            let mut source = File::open(&path).unwrap();
+            assert!(dir.kept(&mut source).is_none());
+            let copy = dir.keep(&mut source).unwrap();
+            let again = dir.kept(&mut source).unwrap();
+            fs::write(&path, "overwritten").unwrap();
+            assert_eq!((read(copy), read(again)), (content.into(), content.into()));
         }
-        let kept: Vec<_> = fs::read_dir(folder.join("data/artifacts"))
-            .unwrap()
-            .collect();
-        assert_eq!(kept.len(), 1, "older artifacts are removed");
         fs::remove_dir_all(&folder).unwrap();
     }
 

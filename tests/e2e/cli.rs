@@ -47,7 +47,9 @@ pub(crate) fn zlayer_alone(folder: &Path) -> Command {
 fn find_program(name: &OsStr) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut places = std::env::split_paths(&path).map(|folder| folder.join(name));
-    places.find(|place| place.is_file()).unwrap_or_else(|| name.into())
+    places
+        .find(|place| place.is_file())
+        .unwrap_or_else(|| name.into())
 }
 
 /// A run that is refused for its command line.
@@ -55,7 +57,10 @@ fn usage_error(words: &[&str]) -> String {
     let output = zlayer(words);
     assert_eq!(output.code, USAGE, "{words:?}: {output:?}");
     assert_eq!(output.stdout, "", "{words:?}");
-    assert!(output.stderr.starts_with("zlayer: "), "{words:?}: {output:?}");
+    assert!(
+        output.stderr.starts_with("zlayer: "),
+        "{words:?}: {output:?}"
+    );
     output.stderr
 }
 
@@ -67,10 +72,19 @@ fn version_and_help_are_told() {
     assert_eq!((words[0], words[2]), ("zlayer", "(wasmtime"), "{version:?}");
     let help = zlayer(["--help"]);
     assert_eq!((help.code, help.stderr.as_str()), (0, ""));
-    assert!(help.stdout.contains("run") && help.stdout.contains("wasm"), "{help:?}");
+    assert!(
+        help.stdout.contains("run") && help.stdout.contains("wasm"),
+        "{help:?}"
+    );
     let help = zlayer(["run", "--help"]);
     assert_eq!(help.code, 0);
-    for flag in ["--wasm", "--port", "--secret", "--memory-max", "--allow-unsigned"] {
+    for flag in [
+        "--wasm",
+        "--port",
+        "--secret",
+        "--memory-max",
+        "--allow-unsigned",
+    ] {
         assert!(help.stdout.contains(flag), "{flag} in {help:?}");
     }
 }
@@ -88,13 +102,25 @@ fn a_command_line_that_makes_no_sense_is_refused_by_name() {
         (&["run", "--wasm", "x", "--port=nonsense"], "--port"),
         (&["run", "--wasm", "x", "--port"], "--port"),
         (&["run", "--wasm", "x", "--bind", "here"], "--bind"),
-        (&["run", "--wasm", "x", "--memory-max", "1Ki"], "--memory-max"),
-        (&["run", "--wasm", "x", "--memory-max", "much"], "--memory-max"),
+        (
+            &["run", "--wasm", "x", "--memory-max", "1Ki"],
+            "--memory-max",
+        ),
+        (
+            &["run", "--wasm", "x", "--memory-max", "much"],
+            "--memory-max",
+        ),
         (&["run", "--wasm", "x", "--max-body", "1q"], "--max-body"),
         (&["run", "--wasm", "x", "--config", "noequals"], "--config"),
         (&["run", "--wasm", "x", "--threads", "0"], "--threads"),
-        (&["run", "--wasm", "x", "--max-instances", "0"], "--max-instances"),
-        (&["run", "--wasm", "x", "--max-connections", "0"], "--max-connections"),
+        (
+            &["run", "--wasm", "x", "--max-instances", "0"],
+            "--max-instances",
+        ),
+        (
+            &["run", "--wasm", "x", "--max-connections", "0"],
+            "--max-connections",
+        ),
         (&["run", "--wasm", "x", "--reuse", "-1"], "--reuse"),
         (&["run", "--wasm", "x", "--timeout", "lunch=3s"], "lunch"),
         (&["run", "--wasm", "x", "--timeout", "head=soon"], "soon"),
@@ -114,14 +140,32 @@ fn a_secret_that_is_given_wrongly_is_not_repeated() {
         &["run", "--wasm", "x", "--secret", "hunter2"] as &[&str],
         &["run", "--wasm", "x", "--secret=hunter2"],
         &["run", "--wasm", "x", "--secret", "=hunter2"],
-        &["run", "--wasm", "x", "--secret", "key=hunter2", "--port", "nonsense"],
-        &["run", "--wasm", "x", "--secret", "key=hunter2", "--frobnicate"],
+        &[
+            "run",
+            "--wasm",
+            "x",
+            "--secret",
+            "key=hunter2",
+            "--port",
+            "nonsense",
+        ],
+        &[
+            "run",
+            "--wasm",
+            "x",
+            "--secret",
+            "key=hunter2",
+            "--frobnicate",
+        ],
     ] {
         let message = usage_error(words);
         assert!(!message.contains("hunter2"), "{words:?}: {message}");
     }
     let message = usage_error(&["run", "--wasm", "x", "--secret", "hunter2"]);
-    assert!(message.contains("--secret") && message.contains("KEY=VALUE"), "{message}");
+    assert!(
+        message.contains("--secret") && message.contains("KEY=VALUE"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -134,7 +178,9 @@ fn words_that_are_not_text_are_refused() {
 
 #[test]
 fn flags_may_be_written_with_an_equals_sign() {
-    let daemon = Daemon::builder("full-plugin").args(["--config=api_key=a=b", "--threads=1"]).start();
+    let daemon = Daemon::builder("full-plugin")
+        .args(["--config=api_key=a=b", "--threads=1"])
+        .start();
     assert_eq!(get(&daemon, "/api/").status, 200);
 }
 
@@ -145,7 +191,10 @@ fn a_key_that_is_damaged_is_named_and_not_passed_over() {
     fs::write(&damaged, "zlayer-public-key ed25519 1234\n").unwrap();
     let output = Daemon::builder("hello").keys(Some(folder.path())).fails();
     assert_eq!(output.code, USAGE, "{output:?}");
-    assert!(output.stderr.contains(&damaged.display().to_string()), "{output:?}");
+    assert!(
+        output.stderr.contains(&damaged.display().to_string()),
+        "{output:?}"
+    );
 }
 
 #[test]
@@ -154,7 +203,12 @@ fn a_data_folder_that_cannot_be_used_is_named() {
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     // Not even an administrator can write in /proc.
-    for path in [&file, &file.join("below"), Path::new("/proc/zlayer-data"), Path::new("/dev/null")] {
+    for path in [
+        &file,
+        &file.join("below"),
+        Path::new("/proc/zlayer-data"),
+        Path::new("/dev/null"),
+    ] {
         let output = Daemon::builder("hello").data_dir(path).fails();
         assert_eq!(output.code, DEVICE, "{output:?}");
         let named = output.stderr.contains(&path.display().to_string());
@@ -170,7 +224,10 @@ fn a_data_folder_serves_one_daemon_at_a_time() {
     let output = Daemon::builder("counter").data_dir(folder.path()).fails();
     assert_eq!(output.code, DEVICE, "{output:?}");
     let shown = folder.path().display().to_string();
-    assert!(output.stderr.contains("another zlayer uses it"), "{output:?}");
+    assert!(
+        output.stderr.contains("another zlayer uses it"),
+        "{output:?}"
+    );
     assert!(output.stderr.contains(&shown), "{output:?}");
     // The first one has not noticed, and the folder is free when it is gone, however it went.
     assert_eq!(get(&first, "/incr/a").text(), "1");
@@ -182,8 +239,12 @@ fn a_data_folder_serves_one_daemon_at_a_time() {
 
 #[test]
 fn a_full_disk_is_named_at_the_start() {
-    let Some(disk) = SmallDisk::mount("64k") else { return };
-    let output = Daemon::builder("hello").data_dir(disk.folder.path()).fails();
+    let Some(disk) = SmallDisk::mount("64k") else {
+        return;
+    };
+    let output = Daemon::builder("hello")
+        .data_dir(disk.folder.path())
+        .fails();
     assert_eq!(output.code, DEVICE, "{output:?}");
     let shown = disk.folder.path().display().to_string();
     assert!(output.stderr.contains(&shown), "{output:?}");
@@ -192,8 +253,12 @@ fn a_full_disk_is_named_at_the_start() {
 
 #[test]
 fn a_disk_that_fills_up_fails_writes_and_not_the_daemon() {
-    let Some(disk) = SmallDisk::mount("2m") else { return };
-    let daemon = Daemon::builder("counter").data_dir(disk.folder.path()).start();
+    let Some(disk) = SmallDisk::mount("2m") else {
+        return;
+    };
+    let daemon = Daemon::builder("counter")
+        .data_dir(disk.folder.path())
+        .start();
     fs::write(disk.folder.path().join("ballast"), vec![0; 4 << 20]).unwrap_err();
     let value = vec![b'v'; 256 << 10];
     let mut statuses = Vec::new();
@@ -203,7 +268,10 @@ fn a_disk_that_fills_up_fails_writes_and_not_the_daemon() {
         statuses.push(answer.status);
     }
     assert!(statuses.contains(&409), "{statuses:?}");
-    assert!(statuses.iter().all(|status| [200, 409].contains(status)), "{statuses:?}");
+    assert!(
+        statuses.iter().all(|status| [200, 409].contains(status)),
+        "{statuses:?}"
+    );
     // What needs no disk is served as before.
     assert_eq!(get(&daemon, "/nothing").status, 404);
     assert_eq!(daemon.stop(), 0);
@@ -218,7 +286,10 @@ impl SmallDisk {
     fn mount(size: &str) -> Option<SmallDisk> {
         let folder = TempDir::new();
         let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o"]).arg(format!("size={size}")).arg("none");
+        command
+            .args(["-t", "tmpfs", "-o"])
+            .arg(format!("size={size}"))
+            .arg("none");
         command.arg(folder.path());
         match command.output() {
             Ok(output) if output.status.success() => Some(SmallDisk { folder }),
@@ -233,25 +304,42 @@ impl SmallDisk {
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         // Lazily: a daemon that is being killed may still hold a file.
-        let _ = Command::new("umount").arg("-l").arg(self.folder.path()).status();
+        let _ = Command::new("umount")
+            .arg("-l")
+            .arg(self.folder.path())
+            .status();
     }
 }
 
 #[test]
 fn a_temporary_data_folder_goes_with_the_process() {
     let folder = TempDir::new();
-    let daemon = Daemon::builder("counter").env("TMPDIR", folder.path()).start();
+    let daemon = Daemon::builder("counter")
+        .env("TMPDIR", folder.path())
+        .start();
     assert_eq!(get(&daemon, "/incr/a").text(), "1");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     assert_eq!(daemon.stop(), 0);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     // Nor is it left behind by a start that fails, or one that is ended at once.
     let output = Daemon::of("/dev/null").env("TMPDIR", folder.path()).fails();
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{output:?}");
+    assert_eq!(
+        fs::read_dir(folder.path()).unwrap().count(),
+        0,
+        "{output:?}"
+    );
+}
+
+#[test]
+fn a_daemon_that_is_ended_as_soon_as_it_serves_ends_in_order() {
+    let folder = TempDir::new();
     for _ in 0..5 {
-        let mut daemon = Daemon::builder("hello").env("TMPDIR", folder.path()).start();
+        let mut daemon = Daemon::builder("hello")
+            .env("TMPDIR", folder.path())
+            .start();
         daemon.signal(15);
-        assert_eq!(daemon.wait(), 0);
+        assert_eq!(daemon.wait(), 0, "{}", daemon.log());
+        assert!(!daemon.log().contains(" ERROR "), "{}", daemon.log());
         let left = fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(left, 0, "{}", daemon.log());
     }
@@ -262,7 +350,10 @@ fn wasm<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> Output {
     let home = TempDir::new();
     let mut command = zlayer_command();
     private_home(&mut command, home.path());
-    command.arg("wasm").args(words).env("PATH", path_with_precompile());
+    command
+        .arg("wasm")
+        .args(words)
+        .env("PATH", path_with_precompile());
     run(command, PATIENCE)
 }
 
@@ -271,12 +362,18 @@ fn validate_and_info_are_forwarded_with_their_exit_codes() {
     let hello = guests().join("hello.wasm").into_os_string();
     let valid = wasm(["validate".into(), hello.clone()]);
     assert_eq!(valid.code, 0, "{valid:?}");
-    assert!(valid.stdout.contains("valid plugin: http-handler"), "{valid:?}");
+    assert!(
+        valid.stdout.contains("valid plugin: http-handler"),
+        "{valid:?}"
+    );
     let info = wasm(["info".into(), hello, "--json".into()]);
     assert_eq!(info.code, 0, "{info:?}");
     assert_eq!(json(&info)["name"], "hello");
 
-    let refused = wasm(["validate".into(), guests().join("bad/no-role.wasm").into_os_string()]);
+    let refused = wasm([
+        "validate".into(),
+        guests().join("bad/no-role.wasm").into_os_string(),
+    ]);
     assert_eq!(refused.code, 1, "{refused:?}");
     let missing = wasm(["validate", "/no/such/file.wasm"]);
     assert_eq!(missing.code, 3, "{missing:?}");
@@ -297,7 +394,9 @@ fn validate_and_info_are_forwarded_with_their_exit_codes() {
 fn without_the_compiler_its_verbs_say_where_to_go() {
     let folder = TempDir::new();
     let mut command = zlayer_alone(folder.path());
-    command.args(["wasm", "validate"]).arg(guests().join("hello.wasm"));
+    command
+        .args(["wasm", "validate"])
+        .arg(guests().join("hello.wasm"));
     let output = run(command, PATIENCE);
     assert_eq!(output.code, DEVICE, "{output:?}");
     assert!(output.stderr.contains("zlayer-precompile"), "{output:?}");
@@ -310,15 +409,35 @@ fn json(output: &Output) -> Value {
 #[test]
 fn what_no_device_could_run_is_refused_when_it_is_compiled() {
     for (name, words) in [
-        ("no-role", ["role", "example:lonely/greeter", "zlayer:plugin/handler@0.1.0"]),
-        ("record-differs", ["rate-limiter", "rate-limit-info", "retry-after"]),
-        ("unknown-import", ["import", "zlayer:plugin/teleport", "no device"]),
+        (
+            "no-role",
+            [
+                "role",
+                "example:lonely/greeter",
+                "zlayer:plugin/handler@0.1.0",
+            ],
+        ),
+        (
+            "record-differs",
+            ["rate-limiter", "rate-limit-info", "retry-after"],
+        ),
+        (
+            "unknown-import",
+            ["import", "zlayer:plugin/teleport", "no device"],
+        ),
     ] {
         let file = guests().join(format!("bad/{name}.wasm")).into_os_string();
         let folder = TempDir::new();
         let validated = precompile(["validate".into(), file.clone()]);
         let into = folder.path().as_os_str().to_owned();
-        let built = precompile(["build".into(), file, "--target".into(), target().into(), "-o".into(), into]);
+        let built = precompile([
+            "build".into(),
+            file,
+            "--target".into(),
+            target().into(),
+            "-o".into(),
+            into,
+        ]);
         for output in [validated, built] {
             assert_eq!(output.code, 1, "{name}: {output:?}");
             for word in words {
@@ -340,8 +459,19 @@ fn every_verb_of_the_compiler_has_its_exit_codes_and_speaks_json() {
     let (key, public) = (key.display().to_string(), public.display().to_string());
     let signed = folder.path().join("signed.cwasm").display().to_string();
     let cases: &[(i32, &[&str])] = &[
-        (0, &["--version"]),
-        (0, &["build", &hello, "--target", target(), "-o", &into, "--key", &key]),
+        (
+            0,
+            &[
+                "build",
+                &hello,
+                "--target",
+                target(),
+                "-o",
+                &into,
+                "--key",
+                &key,
+            ],
+        ),
         (0, &["validate", &hello]),
         (0, &["validate", &compiled]),
         (0, &["info", &hello]),
@@ -356,12 +486,30 @@ fn every_verb_of_the_compiler_has_its_exit_codes_and_speaks_json() {
         (2, &["build"]),
         (2, &["build", &hello, "--target", "nonsense", "-o", &into]),
         (2, &["build", &hello, "--profile", "nonsense", "-o", &into]),
-        (2, &["build", &hello, "--key", &key, "--unsigned", "-o", &into]),
+        (
+            2,
+            &["build", &hello, "--key", &key, "--unsigned", "-o", &into],
+        ),
         (2, &["keygen", "--name", "../up", "-o", &into]),
         (2, &["sign", &compiled]),
         (3, &["validate", "/no/such/file"]),
-        (3, &["build", &hello, "--target", target(), "-o", "/proc/zlayer"]),
-        (3, &["build", &hello, "--target", target(), "-o", &into, "--key", "/no/such/key"]),
+        (
+            3,
+            &["build", &hello, "--target", target(), "-o", "/proc/zlayer"],
+        ),
+        (
+            3,
+            &[
+                "build",
+                &hello,
+                "--target",
+                target(),
+                "-o",
+                &into,
+                "--key",
+                "/no/such/key",
+            ],
+        ),
         (3, &["keygen", "-o", &into, "--name", "fresh"]),
         (3, &["sign", &compiled, "--key", &public, "-o", &signed]),
         (11, &["info", "/proc/self/exe"]),
@@ -371,14 +519,20 @@ fn every_verb_of_the_compiler_has_its_exit_codes_and_speaks_json() {
         if *code != 0 || words.first() != Some(&"keygen") {
             let plain = precompile(*words);
             assert_eq!(plain.code, *code, "{words:?}: {plain:?}");
-            assert_eq!(plain.stderr.is_empty() || *code != 0, true, "{words:?}: {plain:?}");
+            assert!(
+                plain.stderr.is_empty() || *code != 0,
+                "{words:?}: {plain:?}"
+            );
             assert_eq!(plain.stdout.is_empty(), *code != 0, "{words:?}: {plain:?}");
         }
         let output = precompile(words.iter().chain(&["--json"]));
         assert_eq!(output.code, *code, "{words:?}: {output:?}");
         let told = json(&output);
         match code {
-            0 => assert!(told.is_object() && told.get("error").is_none(), "{words:?}: {told}"),
+            0 => assert!(
+                told.is_object() && told.get("error").is_none(),
+                "{words:?}: {told}"
+            ),
             _ => {
                 assert_eq!(told["error"]["code"], *code, "{words:?}: {told}");
                 let message = told["error"]["message"].as_str().unwrap();
@@ -394,17 +548,27 @@ fn standard_output_that_nobody_reads_does_not_end_the_daemon() {
     let folder = TempDir::new();
     let mut command = zlayer_command();
     private_home(&mut command, folder.path());
-    command.args(["run", "--port", "0", "--wasm"]).arg(artifact("hello"));
+    command
+        .args(["run", "--port", "0", "--wasm"])
+        .arg(artifact("hello"));
     command.arg("--keys").arg(crate::support::key_dir());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     drop(child.stdout.take());
     drop(child.stderr.take());
     // Its listening socket is the sign of life that needs no output.
     let listens = || {
-        let sockets = fs::read_dir(format!("/proc/{}/fd", child.id())).into_iter().flatten();
+        let sockets = fs::read_dir(format!("/proc/{}/fd", child.id()))
+            .into_iter()
+            .flatten();
         let links = sockets.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count() > 0
+        links
+            .filter(|link| link.to_string_lossy().starts_with("socket:"))
+            .count()
+            > 0
     };
     eventually("a listening socket", listens);
     std::thread::sleep(std::time::Duration::from_millis(500));

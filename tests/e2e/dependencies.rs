@@ -14,21 +14,33 @@ fn packages(package: &str, edges: &str) -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.current_dir(root).args(["tree", "--package", package]);
+    command
+        .current_dir(root)
+        .args(["tree", "--package", package]);
     command.args(["--edges", edges, "--target", "all", "--prefix", "none"]);
     command.args(["--format", "{p}"]);
     let output = command.output().unwrap();
     let (stdout, stderr) = (&output.stdout, &output.stderr);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(stderr)
+    );
     let text = String::from_utf8_lossy(stdout);
     let names = text.lines().filter_map(|line| line.split(' ').next());
-    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    names
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
 fn the_device_has_no_compiler() {
     let device = packages("zlayer-runtime", BUILT_WITH);
-    assert!(device.contains("wasmtime") && device.contains("zlayer-bundle"), "{device:?}");
+    assert!(
+        device.contains("wasmtime") && device.contains("zlayer-bundle"),
+        "{device:?}"
+    );
     let compilers = [
         "cranelift-codegen",
         "cranelift-frontend",
@@ -39,12 +51,18 @@ fn the_device_has_no_compiler() {
         "winch-codegen",
     ];
     for compiler in compilers {
-        assert!(!device.contains(compiler), "the device's daemon is built with {compiler}");
+        assert!(
+            !device.contains(compiler),
+            "the device's daemon is built with {compiler}"
+        );
     }
     // The names are those of today: the host's tool has the first four.
     let host = packages("zlayer-precompile", MADE_OF);
     for compiler in &compilers[..4] {
-        assert!(host.contains(*compiler), "the host's tool has no {compiler}");
+        assert!(
+            host.contains(*compiler),
+            "the host's tool has no {compiler}"
+        );
     }
 }
 
@@ -53,8 +71,18 @@ fn the_device_neither_writes_nor_reads_the_sources_of_plugins() {
     // Macros of the engine use these while it is built, so they may be built with but not linked. wasmparser is
     // linked: the engine's description of an artifact is written in its types.
     let device = packages("zlayer-runtime", MADE_OF);
-    for tool in ["wasm-encoder", "wat", "wast", "wit-parser", "wit-component", "syn"] {
-        assert!(!device.contains(tool), "{tool} is part of the device's daemon");
+    for tool in [
+        "wasm-encoder",
+        "wat",
+        "wast",
+        "wit-parser",
+        "wit-component",
+        "syn",
+    ] {
+        assert!(
+            !device.contains(tool),
+            "{tool} is part of the device's daemon"
+        );
     }
 }
 
@@ -64,7 +92,10 @@ fn the_device_has_nothing_of_the_hosts_tools() {
         let all = packages(package, BUILT_WITH).into_iter();
         all.filter(|name| name.starts_with("zlayer-")).collect()
     };
-    assert_eq!(ours("zlayer-runtime"), ["zlayer-bundle", "zlayer-http1", "zlayer-runtime"]);
+    assert_eq!(
+        ours("zlayer-runtime"),
+        ["zlayer-bundle", "zlayer-http1", "zlayer-runtime"]
+    );
     // The codec knows neither WebAssembly nor the network; the format no HTTP.
     assert_eq!(ours("zlayer-http1"), ["zlayer-http1"]);
     assert_eq!(ours("zlayer-bundle"), ["zlayer-bundle"]);

@@ -78,7 +78,8 @@ fn sigint_drains_too() {
 #[test]
 fn a_request_that_never_ends_does_not_hold_up_the_end_for_ever() {
     let mut daemon = Daemon::builder("hostile")
-        .args(["--timeout=drain=300ms", "--timeout=request=1000"])
+        .timeout("drain", "300ms")
+        .timeout("request", "1000")
         .start();
     let mut client = Client::connect(&daemon);
     client.send("GET /hold HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -92,11 +93,9 @@ fn a_request_that_never_ends_does_not_hold_up_the_end_for_ever() {
 fn a_second_signal_ends_at_once() {
     for (first, second) in [(SIGTERM, SIGTERM), (SIGINT, SIGTERM), (SIGTERM, SIGINT)] {
         let mut daemon = Daemon::builder("echo")
-            .args([
-                "--timeout=drain=1000",
-                "--timeout=request=1000",
-                "--timeout=stall=1000",
-            ])
+            .timeout("drain", "1000")
+            .timeout("request", "1000")
+            .timeout("stall", "1000")
             .start();
         let _running = in_flight(&daemon);
         daemon.signal(first);

@@ -32,8 +32,13 @@ fn check_failures(daemon: &Daemon, cases: &[(&str, u16, &str)]) {
 
 /// The line of the log about a failed request, found by the id that its client was told.
 fn logged(daemon: &Daemon, path: &str, answer: &Response) -> String {
-    let id = answer.header("x-request-id").unwrap_or_else(|| panic!("{path}: {answer:?}"));
-    assert!(answer.text().contains(&format!("request {id}\n")), "{path}: {answer:?}");
+    let id = answer
+        .header("x-request-id")
+        .unwrap_or_else(|| panic!("{path}: {answer:?}"));
+    assert!(
+        answer.text().contains(&format!("request {id}\n")),
+        "{path}: {answer:?}"
+    );
     let needle = format!("[{id}] GET {}: ", path.split('?').next().unwrap());
     daemon.wait_for_log(&needle);
     let log = daemon.log();
@@ -45,7 +50,9 @@ fn logged(daemon: &Daemon, path: &str, answer: &Response) -> String {
 
 #[test]
 fn a_handler_that_traps_or_never_answers_is_an_error_of_the_server() {
-    let daemon = Daemon::builder("hostile").args(["--memory-max", "32Mi"]).start();
+    let daemon = Daemon::builder("hostile")
+        .args(["--memory-max", "32Mi"])
+        .start();
     check_failures(
         &daemon,
         &[
@@ -72,7 +79,7 @@ fn a_handler_that_does_not_answer_in_time_is_stopped() {
         assert!(line.contains("did not answer in time"), "{line}");
     }
     // Stopped, not only given up on.
-    eventually("an idle processor", || processor_share(&daemon) < 0.2);
+    eventually("an idle daemon", || is_idle(&daemon));
 }
 
 #[test]
@@ -93,18 +100,25 @@ fn an_answer_that_breaks_off_is_never_taken_for_a_whole_one() {
     let daemon = Daemon::builder("hostile").args(soon()).start();
     for path in ["/spin-after-head", "/hold", "/trap-after-head"] {
         let mut client = Client::connect(&daemon);
-        client.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
+        client.send(format!(
+            "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+        ));
         // To the end of the stream: the server has closed, whatever it sent.
         let bytes = client.read_to_end();
         let text = String::from_utf8_lossy(&bytes);
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{path}: {text:?}"));
+        let (head, body) = text
+            .split_once("\r\n\r\n")
+            .unwrap_or_else(|| panic!("{path}: {text:?}"));
         if path == "/trap-after-head" && head.starts_with("HTTP/1.1 500 ") {
             // The trap came before anything was sent: then the client can be told.
             assert!(head.contains("\r\nx-request-id: "), "{text}");
             continue;
         }
         assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {text}");
-        assert!(head.contains("\r\ntransfer-encoding: chunked"), "{path}: {text}");
+        assert!(
+            head.contains("\r\ntransfer-encoding: chunked"),
+            "{path}: {text}"
+        );
         assert!(!body.ends_with("0\r\n\r\n"), "{path} looks whole: {text}");
         daemon.wait_for_log(&format!("] GET {path}: plugin hostile: cut off"));
     }
@@ -122,10 +136,16 @@ fn a_plugin_may_go_on_after_its_answer() {
 fn outgoing_requests_are_denied() {
     let daemon = Daemon::start("hostile");
     let said = get(&daemon, "/out").text();
-    assert!(said.starts_with("error ErrorCode::HttpRequestDenied"), "{said}");
+    assert!(
+        said.starts_with("error ErrorCode::HttpRequestDenied"),
+        "{said}"
+    );
     // Not even to ourselves.
     let said = get(&daemon, &format!("/out?to={}", daemon.addr())).text();
-    assert!(said.starts_with("error ErrorCode::HttpRequestDenied"), "{said}");
+    assert!(
+        said.starts_with("error ErrorCode::HttpRequestDenied"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -135,20 +155,30 @@ fn a_plugin_that_floods_the_log_is_cut_off_and_its_drops_are_counted() {
     let start = Instant::now();
     let answer = get(&daemon, &format!("/log-flood?lines={lines}"));
     assert_eq!(answer.text(), format!("logged {lines} lines"));
-    let seconds = start.elapsed().as_secs() as usize + 1;
-    // When there is room for records again, the number of those that were dropped is told.
-    thread::sleep(Duration::from_millis(50));
-    get(&daemon, "/log-flood?lines=1");
-    daemon.wait_for_log(" records dropped");
-    let log = daemon.log();
-    let written = log.lines().filter(|line| line.contains("hostile: line ")).count();
-    assert!(written <= 1000 + 200 * (seconds + 1), "{written} lines in {seconds} s");
-    assert!(log.lines().count() < 2 * written + 100, "the drops flood the log");
-    let dropped = log.lines().filter_map(|line| {
-        let (before, _) = line.split_once(" records dropped")?;
-        before.rsplit(' ').next()?.parse::<usize>().ok()
+    // Once in a while, with a record for which there is room, the number of those dropped is told.
+    let mut sent = lines;
+    eventually("word of the drops", || {
+        get(&daemon, "/log-flood?lines=1");
+        sent += 1;
+        daemon.log().contains(" records dropped")
     });
-    assert_eq!(written + dropped.sum::<usize>(), lines + 1, "each is written or counted");
+    let seconds = start.elapsed().as_secs() as usize + 1;
+    let log = daemon.log();
+    let records = log.lines().filter(|line| line.contains("hostile: line "));
+    let written = records.count();
+    assert!(
+        written <= 1000 + 200 * seconds,
+        "{written} lines in {seconds} s"
+    );
+    let dropped: Vec<usize> = log
+        .lines()
+        .filter_map(|line| line.split_once(" records dropped"))
+        .map(|(before, _)| before.rsplit(' ').next().unwrap().parse().unwrap())
+        .collect();
+    assert!(dropped.len() <= 2 * seconds, "the drops flood the log");
+    // Drops after the last word of them are still to be told.
+    let told = written + dropped.iter().sum::<usize>();
+    assert!((lines..=sent).contains(&told), "{told} of {sent}");
 }
 
 #[test]
@@ -208,7 +238,7 @@ fn a_typed_plugin_that_spins_is_stopped() {
     let answer = get(&daemon, "/spin");
     assert_eq!(answer.status, 504, "{answer:?}");
     assert!(logged(&daemon, "/spin", &answer).contains("did not answer in time"));
-    eventually("an idle processor", || processor_share(&daemon) < 0.2);
+    eventually("an idle daemon", || is_idle(&daemon));
 }
 
 #[test]
@@ -219,16 +249,24 @@ fn an_init_that_fails_is_named_in_the_log_and_costs_only_its_plugin() {
         ("unavailable", "capability-unavailable: time-travel"),
         ("failed", "failed: nothing works today"),
         ("trap", "trap: "),
-        ("want-http-client", "capability-unavailable: it asks for http-client"),
+        (
+            "want-http-client",
+            "capability-unavailable: it asks for http-client",
+        ),
     ] {
         let pair = format!("init={init}");
-        let daemon = Daemon::builder("hostile-plugin").args(["--config", &pair]).start();
+        let daemon = Daemon::builder("hostile-plugin")
+            .args(["--config", &pair])
+            .start();
         daemon.wait_for_log(&format!("plugin hostile-plugin: init failed: {reason}"));
         let answer = get(&daemon, "/");
         assert_eq!(answer.status, 503, "{init}: {answer:?}");
         assert!(answer.header("retry-after").is_some(), "{init}: {answer:?}");
         assert!(logged(&daemon, "/", &answer).contains(reason), "{init}");
-        assert!(!format!("{answer:?}").contains(reason), "{init}: {answer:?}");
+        assert!(
+            !format!("{answer:?}").contains(reason),
+            "{init}: {answer:?}"
+        );
         assert_eq!(daemon.stop(), 0, "{init}");
     }
 }
@@ -236,13 +274,16 @@ fn an_init_that_fails_is_named_in_the_log_and_costs_only_its_plugin() {
 #[test]
 fn an_init_that_never_ends_does_not_keep_the_device_busy() {
     let flags = ["--config", "init=spin"];
-    let daemon = Daemon::builder("hostile-plugin").args(soon()).args(flags).start();
+    let daemon = Daemon::builder("hostile-plugin")
+        .args(soon())
+        .args(flags)
+        .start();
     let answer = get(&daemon, "/");
     assert!([503, 504].contains(&answer.status), "{answer:?}");
     logged(&daemon, "/", &answer);
     // Not `eventually`: what does not end in some multiples of the deadline never does.
-    let is_idle = (0..20).any(|_| processor_share(&daemon) < 0.2);
-    assert!(is_idle, "init goes on for ever; the log:\n{}", daemon.log());
+    let ends = (0..10).any(|_| is_idle(&daemon));
+    assert!(ends, "init goes on for ever; the log:\n{}", daemon.log());
     assert_eq!(daemon.stop(), 0);
 }
 
@@ -260,7 +301,10 @@ fn a_shutdown_that_traps_or_never_ends_does_not_hold_the_daemon_up() {
         daemon.signal(15);
         assert_eq!(daemon.wait(), 0, "{shutdown}");
         let log = daemon.log();
-        assert!(log.contains(told) && log.ends_with(": stopped\n"), "{shutdown}: {log}");
+        assert!(
+            log.contains(told) && log.contains(": stopped\n"),
+            "{shutdown}: {log}"
+        );
     }
 }
 
@@ -282,12 +326,38 @@ fn others_are_served_while_plugins_spin_and_block() {
             })
             .collect();
         // Connections are accepted in order: from here on the others are at it.
-        for _ in 0..10 {
+        for _ in 0..3 {
             assert_eq!(get(&daemon, "/").text(), "ok", "{guest}, {threads} threads");
         }
         drop(held);
         assert_eq!(get(&daemon, "/").text(), "ok");
     }
+}
+
+#[test]
+fn a_spinning_plugin_delays_others_by_its_ticks_and_not_by_seconds() {
+    if under_qemu() {
+        // The one test about time, so only where time means something.
+        return;
+    }
+    let daemon = Daemon::builder("hostile").args(["--threads", "1"]).start();
+    let mut spinning = Client::connect(&daemon);
+    spinning.send("GET /spin HTTP/1.1\r\nhost: a\r\n\r\n");
+    let before = processor_ticks(&daemon);
+    eventually("a spinning plugin", || {
+        processor_ticks(&daemon) > before + 20
+    });
+    // A plugin is interrupted each 10 ms. This machine may be busy with other things: the median
+    // of several, and a bound of a hundred times that.
+    let mut waits: Vec<Duration> = (0..5)
+        .map(|_| {
+            let start = Instant::now();
+            assert_eq!(get(&daemon, "/").text(), "ok");
+            start.elapsed()
+        })
+        .collect();
+    waits.sort();
+    assert!(waits[2] < Duration::from_secs(1), "{waits:?}");
 }
 
 #[test]
@@ -299,7 +369,7 @@ fn a_spinning_plugin_is_stopped_when_its_client_goes_away_or_its_time_is_up() {
     drop(gone);
     // The only slot comes back. A request that waited too long for it is told so.
     eventually("a free slot", || get(&daemon, "/").status == 200);
-    eventually("an idle processor", || processor_share(&daemon) < 0.2);
+    eventually("an idle daemon", || is_idle(&daemon));
 }
 
 #[test]
@@ -322,7 +392,12 @@ fn memory_that_plugins_grow_is_bounded_and_given_back() {
     });
     // One after the other finds the same room each time: nothing leaks.
     for _ in 0..5 {
-        let room = || get(&daemon, "/grow-report").text().parse::<usize>().unwrap_or(0);
+        let room = || {
+            get(&daemon, "/grow-report")
+                .text()
+                .parse::<usize>()
+                .unwrap_or(0)
+        };
         eventually("the memory of the last plugin", || room() == grown);
     }
     if !under_qemu() {
@@ -341,12 +416,34 @@ fn an_instance_that_trapped_is_not_kept() {
 
 #[test]
 fn one_daemon_outlives_it_all() {
-    let flags = ["--reuse", "1000", "--memory-max", "32Mi", "--timeout", "stall=700ms"];
+    let flags = [
+        "--reuse",
+        "1000",
+        "--memory-max",
+        "32Mi",
+        "--timeout",
+        "stall=700ms",
+    ];
     let mut daemon = Daemon::builder("hostile").args(flags).start();
     let paths = [
-        "/trap", "/stack", "/return", "/grow", "/grow-report", "/table-flood", "/random-huge",
-        "/twice", "/headers-huge", "/headers-many", "/short-body", "/long-body", "/no-finish",
-        "/log-flood?lines=100", "/work-after", "/out", "/trap-after-head", "/hold",
+        "/trap",
+        "/stack",
+        "/return",
+        "/grow",
+        "/grow-report",
+        "/table-flood",
+        "/random-huge",
+        "/twice",
+        "/headers-huge",
+        "/headers-many",
+        "/short-body",
+        "/long-body",
+        "/no-finish",
+        "/log-flood?lines=100",
+        "/work-after",
+        "/out",
+        "/trap-after-head",
+        "/hold",
     ];
     for round in 0..2 {
         for path in paths {
@@ -366,18 +463,19 @@ fn one_daemon_outlives_it_all() {
     assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
 }
 
-/// The share of one processor that the daemon uses, measured for half a second.
-fn processor_share(daemon: &Daemon) -> f64 {
-    /// What a tick of `/proc/PID/stat` is: USER_HZ, the same on all of Linux.
-    const TICKS_PER_SECOND: f64 = 100.0;
-    let used = || -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).unwrap();
-        // The name before may hold anything but is in parentheses; fields 14 and 15 of proc(5).
-        let (_, fields) = stat.rsplit_once(") ").unwrap();
-        let fields: Vec<&str> = fields.split(' ').collect();
-        fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()
-    };
-    let (start, before) = (Instant::now(), used());
-    thread::sleep(Duration::from_millis(500));
-    (used() - before) / TICKS_PER_SECOND / start.elapsed().as_secs_f64()
+/// Whether the daemon does nothing for a second. A tick in a hundred of its own is nothing; a
+/// plugin that spins gets more than that on the busiest of machines.
+fn is_idle(daemon: &Daemon) -> bool {
+    let before = processor_ticks(daemon);
+    thread::sleep(Duration::from_secs(1));
+    processor_ticks(daemon) - before <= 3
+}
+
+/// The processor time that the daemon has used, in ticks of 10 ms.
+fn processor_ticks(daemon: &Daemon) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).unwrap();
+    // The name before may hold anything but is in parentheses; fields 14 and 15 of proc(5).
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    let fields: Vec<&str> = fields.split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
-use crate::support::{Client, Daemon, PATIENCE, get};
+use crate::support::{Client, Daemon, PATIENCE, brief, get};
 
 const GET: &str = "GET /alive HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -49,9 +49,7 @@ fn a_connection_over_the_limit_waits_and_is_served_later() {
 
 #[test]
 fn a_head_that_does_not_come_in_time_is_given_up() {
-    let daemon = Daemon::builder("hello")
-        .args(["--timeout", "head=300ms"])
-        .start();
+    let daemon = Daemon::builder("hello").timeout("head", brief()).start();
     for part in [
         "G",
         "GET / HTTP/1.1",
@@ -72,9 +70,7 @@ fn a_head_that_does_not_come_in_time_is_given_up() {
 
 #[test]
 fn a_head_that_drips_gets_no_more_time_than_another() {
-    let daemon = Daemon::builder("hello")
-        .args(["--timeout", "head=500ms"])
-        .start();
+    let daemon = Daemon::builder("hello").timeout("head", brief()).start();
     let mut client = Client::connect(&daemon);
     client.send("GET / HTTP/1.1\r\n");
     let mut socket = client.socket();
@@ -102,7 +98,8 @@ fn a_head_that_drips_gets_no_more_time_than_another() {
 #[test]
 fn a_connection_that_says_nothing_is_closed_without_a_word() {
     let daemon = Daemon::builder("hello")
-        .args(["--timeout=head=300ms", "--timeout=idle=300ms"])
+        .timeout("head", brief())
+        .timeout("idle", brief())
         .start();
     // From the start, and after an answer.
     let mut silent = Client::connect(&daemon);
@@ -117,7 +114,8 @@ fn a_connection_that_says_nothing_is_closed_without_a_word() {
 #[test]
 fn silent_connections_do_not_hold_their_places_for_ever() {
     let daemon = Daemon::builder("hello")
-        .args(["--max-connections", "4", "--timeout", "head=300ms"])
+        .args(["--max-connections", "4"])
+        .timeout("head", brief())
         .start();
     let _silent: Vec<_> = (0..12).map(|_| Client::connect(&daemon)).collect();
     assert_alive(&daemon);
@@ -126,7 +124,8 @@ fn silent_connections_do_not_hold_their_places_for_ever() {
 #[test]
 fn a_body_that_stalls_is_given_up() {
     let daemon = Daemon::builder("echo")
-        .args(["--timeout=stall=300ms", "--timeout=request=300ms"])
+        .timeout("stall", brief())
+        .timeout("request", brief())
         .start();
     for framing in [
         "Content-Length: 100\r\n\r\nhalf",
@@ -153,7 +152,8 @@ fn a_body_that_stalls_is_given_up() {
 #[test]
 fn an_answer_that_nobody_reads_is_given_up() {
     let daemon = Daemon::builder("echo")
-        .args(["--max-connections", "1", "--timeout", "stall=500ms"])
+        .args(["--max-connections", "1"])
+        .timeout("stall", brief())
         .start();
     let mut client = Client::connect(&daemon);
     // More than the kernel's buffers hold.
@@ -166,7 +166,7 @@ fn an_answer_that_nobody_reads_is_given_up() {
 #[test]
 fn a_plugin_past_its_deadline_is_answered_for_with_504_and_a_request_id() {
     let daemon = Daemon::builder("hostile")
-        .args(["--timeout", "request=300ms"])
+        .timeout("request", brief())
         .start();
     let mut client = Client::connect(&daemon);
     client.send("GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n");

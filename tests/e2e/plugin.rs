@@ -37,7 +37,13 @@ fn a_missing_configuration_value_fails_the_plugin_and_not_the_runtime() {
 #[test]
 fn a_request_reaches_the_plugin_whole_and_its_answer_the_client() {
     let daemon = full_plugin();
-    let answer = request(&daemon, "POST", "/api/items?a=1&b=%20", &[], b"twelve bytes");
+    let answer = request(
+        &daemon,
+        "POST",
+        "/api/items?a=1&b=%20",
+        &[],
+        b"twelve bytes",
+    );
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), Some("application/json"));
     let mut told = parsed(&answer.body);
@@ -54,7 +60,10 @@ fn a_request_reaches_the_plugin_whole_and_its_answer_the_client() {
         })
     );
     let bare = parsed(&get(&daemon, "/api/").body);
-    assert_eq!((&bare["query"], &bare["body_len"]), (&Value::Null, &json!(0)));
+    assert_eq!(
+        (&bare["query"], &bare["body_len"]),
+        (&Value::Null, &json!(0))
+    );
 }
 
 #[test]
@@ -104,25 +113,32 @@ fn the_text_of_an_error_goes_to_the_log_and_never_to_the_client() {
     assert!(answer.text().contains(id), "{answer:?}");
     let shown = format!("{answer:?}");
     assert!(!shown.contains("log alone"), "{shown}");
-    daemon.wait_for_log(&format!(
-        "[{id}] GET /api/error: plugin full-plugin: the plugin answered an error: this text is for the log alone"
-    ));
+    let needle = format!("[{id}] GET /api/error: ");
+    daemon.wait_for_log(&needle);
+    let log = daemon.log();
+    let line = log.lines().find(|line| line.contains(&needle)).unwrap();
+    assert!(
+        line.contains("full-plugin") && line.contains("this text is for the log alone"),
+        "{line}"
+    );
     // An error that a plugin answers is no fault of its instance.
     assert_eq!(get(&daemon, "/api/").status, 200);
 }
 
 #[test]
 fn capabilities_and_info_are_told_once() {
-    let daemon = full_plugin();
-    let line = "zlayer-tests:full-plugin (Full plugin) 1.2.3, uses config, keyvalue, logging\n";
-    daemon.wait_for_log(line);
-    // Several instances: all slots are wanted at once.
-    std::thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| assert_eq!(get(&daemon, "/api/").status, 200));
-        }
-    });
-    assert_eq!(daemon.log().matches("(Full plugin)").count(), 1);
+    for _ in 0..4 {
+        let daemon = full_plugin();
+        // Several first instances at once, as the clients do not wait for the daemon's own.
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| assert_eq!(get(&daemon, "/api/").status, 200));
+            }
+        });
+        let line = "zlayer-tests:full-plugin (Full plugin) 1.2.3, uses config, keyvalue, logging\n";
+        daemon.wait_for_log(line);
+        assert_eq!(daemon.log().matches(line).count(), 1, "{}", daemon.log());
+    }
 }
 
 #[test]
@@ -134,12 +150,14 @@ fn shutdown_is_called_when_the_daemon_drains() {
     assert_eq!(daemon.wait(), 0);
     let log = daemon.log();
     assert!(log.contains("plugin full-plugin: shutting down\n"), "{log}");
-    assert!(log.ends_with(": stopped\n"), "{log}");
+    assert!(log.contains(": stopped\n"), "{log}");
 }
 
 #[test]
 fn instances_of_a_typed_plugin_are_kept() {
-    let daemon = Daemon::builder("counter").args(["--max-instances", "1"]).start();
+    let daemon = Daemon::builder("counter")
+        .args(["--max-instances", "1"])
+        .start();
     for expected in 1..=5 {
         assert_eq!(get(&daemon, "/instance").text(), expected.to_string());
     }
@@ -151,7 +169,9 @@ fn as_many_instances_as_allowed_serve_any_number_of_clients() {
     const EACH: usize = 5;
     const INSTANCES: usize = 4;
     let count = INSTANCES.to_string();
-    let daemon = Daemon::builder("counter").args(["--max-instances", &count]).start();
+    let daemon = Daemon::builder("counter")
+        .args(["--max-instances", &count])
+        .start();
     // Each answer is how many requests the instance behind it has had.
     let mut answers: BTreeMap<usize, usize> = BTreeMap::new();
     let all: Vec<usize> = std::thread::scope(|scope| {
@@ -170,7 +190,10 @@ fn as_many_instances_as_allowed_serve_any_number_of_clients() {
                 })
             })
             .collect();
-        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+        clients
+            .into_iter()
+            .flat_map(|client| client.join().unwrap())
+            .collect()
     });
     for answer in all {
         *answers.entry(answer).or_default() += 1;
@@ -181,8 +204,14 @@ fn as_many_instances_as_allowed_serve_any_number_of_clients() {
     let made = answers[&1];
     assert!((1..=INSTANCES).contains(&made), "{made} instances");
     let counts: Vec<usize> = answers.values().copied().collect();
-    assert!(counts.is_sorted_by(|fewer, more| fewer >= more), "{answers:?}");
-    assert_eq!(answers.keys().copied().collect::<Vec<_>>(), (1..=answers.len()).collect::<Vec<_>>());
+    assert!(
+        counts.is_sorted_by(|fewer, more| fewer >= more),
+        "{answers:?}"
+    );
+    assert_eq!(
+        answers.keys().copied().collect::<Vec<_>>(),
+        (1..=answers.len()).collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -196,10 +225,15 @@ fn a_body_longer_than_allowed_is_refused_however_it_is_framed() {
     // Announced: refused before a byte of it is sent.
     let mut client = Client::connect(&daemon);
     let length = LIMIT + 1;
-    client.send(format!("PUT /api/ HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n"));
+    client.send(format!(
+        "PUT /api/ HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n"
+    ));
     let answer = client.read_response();
     assert_eq!(answer.status, 413);
-    assert!(answer.text().contains(&LIMIT.to_string()), "the bound is named: {answer:?}");
+    assert!(
+        answer.text().contains(&LIMIT.to_string()),
+        "the bound is named: {answer:?}"
+    );
 
     // Not announced: refused at the byte too many.
     let mut client = Client::connect(&daemon);
@@ -217,9 +251,17 @@ fn a_body_longer_than_allowed_is_refused_however_it_is_framed() {
 #[test]
 fn the_bound_on_bodies_can_be_set() {
     let builder = Daemon::builder("full-plugin");
-    let daemon = builder.args(["--config", "api_key=k", "--max-body", "4Ki"]).start();
-    assert_eq!(request(&daemon, "POST", "/api/", &[], &[b'x'; 4096]).status, 200);
-    assert_eq!(request(&daemon, "POST", "/api/", &[], &[b'x'; 4097]).status, 413);
+    let daemon = builder
+        .args(["--config", "api_key=k", "--max-body", "4Ki"])
+        .start();
+    assert_eq!(
+        request(&daemon, "POST", "/api/", &[], &[b'x'; 4096]).status,
+        200
+    );
+    assert_eq!(
+        request(&daemon, "POST", "/api/", &[], &[b'x'; 4097]).status,
+        413
+    );
 }
 
 #[test]
@@ -246,9 +288,16 @@ fn the_guides_http_handler_answers_as_the_guide_says() {
         let answer = request(&daemon, method, path, &[], b"");
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("content-type"), Some("application/json"));
-        assert_eq!(parsed(&answer.body), json!({ "method": method, "path": path }));
+        assert_eq!(
+            parsed(&answer.body),
+            json!({ "method": method, "path": path })
+        );
     }
-    assert!(daemon.stdout().starts_with("zlayer: serving hello (http-handler) on http://127."));
+    assert!(
+        daemon
+            .stdout()
+            .starts_with("zlayer: serving hello (http-handler) on http://127.")
+    );
 }
 
 #[test]
@@ -290,7 +339,9 @@ pub(crate) fn status_beside_a_full_instance(fill: &str, reuse: &str) -> u16 {
 
 /// Asks for an answer that never ends; whether it has begun, or was refused for want of memory.
 fn begins_to_hold(stream: &mut TcpStream) -> bool {
-    stream.write_all(b"GET /hold HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    stream
+        .write_all(b"GET /hold HTTP/1.1\r\nhost: a\r\n\r\n")
+        .unwrap();
     let mut text = String::new();
     let mut piece = [0; 4096];
     loop {
@@ -301,7 +352,10 @@ fn begins_to_hold(stream: &mut TcpStream) -> bool {
             return true;
         }
         let refused = text.starts_with("HTTP/1.1 503 ");
-        if refused && text.contains("\r\n\r\n503 ") && text.lines().count() > 2 && text.ends_with('\n')
+        if refused
+            && text.contains("\r\n\r\n503 ")
+            && text.lines().count() > 2
+            && text.ends_with('\n')
         {
             // The body is two lines.
             let body = text.split("\r\n\r\n").nth(1).unwrap_or_default();

@@ -39,6 +39,11 @@ pub(crate) fn under_qemu() -> bool {
     !setting("ZLAYER_RUNNER").trim().is_empty()
 }
 
+/// A time limit that a test waits for, and that an honest request stays well within.
+pub(crate) fn brief() -> &'static str {
+    if under_qemu() { "5s" } else { "500ms" }
+}
+
 /// The folder of the guests, `NAME.wasm` each.
 pub(crate) fn guests() -> PathBuf {
     PathBuf::from(setting("ZLAYER_GUESTS"))

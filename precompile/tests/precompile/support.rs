@@ -5,20 +5,41 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use wit_component::{StringEncoding, dummy_module, embed_component_metadata};
-use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve, UnresolvedPackageGroup};
+use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve, UnresolvedPackageGroup, WorldId};
 
 /// A plugin that implements `world` of the contract, as the core module that a language's
 /// tools would make. Before it is made, each `(from, to)` changes the contract's text, as
 /// if the plugin's author had other WIT files. It traps when it is called.
 pub(crate) fn module(world: &str, edits: &[(&str, &str)]) -> Vec<u8> {
+    let (resolve, world) = contract(world, edits);
+    let mangling = ManglingAndAbi::Legacy(LiftLowerAbi::Sync);
+    embed(dummy_module(&resolve, world, mangling), &resolve, world)
+}
+
+/// A core module of one's own that claims to implement `world`.
+pub(crate) fn module_from_text(world: &str, text: &str) -> Vec<u8> {
+    let (resolve, world) = contract(world, &[]);
+    embed(wat::parse_str(text).unwrap(), &resolve, world)
+}
+
+fn embed(mut module: Vec<u8>, resolve: &Resolve, world: WorldId) -> Vec<u8> {
+    embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8).unwrap();
+    module
+}
+
+fn contract(world: &str, edits: &[(&str, &str)]) -> (Resolve, WorldId) {
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit");
     let mut used = vec![false; edits.len()];
     let mut read = |path: PathBuf| {
-        // Without comments, an edit can span neighbouring lines.
+        // Without comments, an edit can span neighbouring lines. Without `@since`,
+        // a package can be given an older version.
         let text = std::fs::read_to_string(&path).unwrap();
-        let lines = text
-            .lines()
-            .filter(|line| !line.trim_start().starts_with("//"));
+        let lines = text.lines().filter(|line| {
+            let line = line.trim_start();
+            !["//", "@since", "@deprecated"]
+                .iter()
+                .any(|start| line.starts_with(start))
+        });
         let mut text = lines.collect::<Vec<_>>().join("\n");
         for ((from, to), used) in edits.iter().zip(&mut used) {
             *used |= text.contains(from);
@@ -31,7 +52,7 @@ pub(crate) fn module(world: &str, edits: &[(&str, &str)]) -> Vec<u8> {
     let parse = |sources: wit_parser::SourceMap| -> UnresolvedPackageGroup {
         sources.parse().map_err(|(_, error)| error).unwrap()
     };
-    let mut paths = |dir: &Path| {
+    let paths = |dir: &Path| {
         let entries = std::fs::read_dir(dir)
             .unwrap()
             .map(|entry| entry.unwrap().path());
@@ -57,10 +78,7 @@ pub(crate) fn module(world: &str, edits: &[(&str, &str)]) -> Vec<u8> {
     let mut resolve = Resolve::default();
     let package = resolve.push_groups(parse(main), dependencies).unwrap();
     let world = resolve.select_world(&[package], Some(world)).unwrap();
-    let mangling = ManglingAndAbi::Legacy(LiftLowerAbi::Sync);
-    let mut module = dummy_module(&resolve, world, mangling);
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-    module
+    (resolve, world)
 }
 
 /// A folder that is removed at the end.

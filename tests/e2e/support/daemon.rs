@@ -133,6 +133,11 @@ impl Builder {
         self
     }
 
+    /// `--timeout PHASE=DURATION`.
+    pub(crate) fn timeout(self, phase: &str, duration: &str) -> Builder {
+        self.arg("--timeout").arg(format!("{phase}={duration}"))
+    }
+
     /// `--data-dir`; without it the daemon makes a folder of its own.
     pub(crate) fn data_dir(self, path: impl AsRef<Path>) -> Builder {
         self.arg("--data-dir").arg(path.as_ref())
