@@ -1,7 +1,8 @@
 //! The daemon's life: from flags to a served plugin, and down again.
 
 use std::fs::File;
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use async_signal::{Signal, Signals};
 use futures_lite::StreamExt;
+use futures_lite::future::or;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::{Executor, Timer};
 use zlayer_bundle::{ArtifactError, Profile, Target, TrustStore, VerifiedArtifact};
@@ -30,14 +32,22 @@ static EXECUTOR: Executor<'static> = Executor::new();
 
 /// Serves the plugin that `config` names until a signal ends it.
 pub fn run(config: Config) -> Result<()> {
+    // First of all: a signal that comes while the plugin loads must drain, too.
+    let signals = Signals::new([Signal::Term, Signal::Int, Signal::Usr1])
+        .map_err(|error| Error::device("cannot listen to signals", error))?;
     let listener = Server::bind(SocketAddr::new(config.bind, config.port))?;
     let data = DataDir::open(config.data_dir.as_deref())?;
-    let served = serve(config, listener, &data);
+    let served = serve(config, listener, &data, signals);
     data.close();
     served
 }
 
-fn serve(mut config: Config, listener: std::net::TcpListener, data: &DataDir) -> Result<()> {
+fn serve(
+    mut config: Config,
+    listener: TcpListener,
+    data: &DataDir,
+    signals: Signals,
+) -> Result<()> {
     let artifact = verify(&config, data)?;
     let budget = Budget::new(config.limits.memory);
     let _fixed = reserve_fixed(&budget, &mut config.limits)?;
@@ -61,7 +71,7 @@ fn serve(mut config: Config, listener: std::net::TcpListener, data: &DataDir) ->
         &budget,
     )?);
     let (stopping, stop) = bounded(1);
-    let drain = config.timeouts.drain;
+    let (drain, request_timeout) = (config.timeouts.drain, config.timeouts.request);
     let server = Server::new(
         listener,
         Arc::clone(&plugin),
@@ -77,12 +87,14 @@ fn serve(mut config: Config, listener: std::net::TcpListener, data: &DataDir) ->
         .iter()
         .map(|role| role.name())
         .collect();
-    println!(
-        "zlayer: serving {} ({}) on http://{}",
+    let serving = format!(
+        "zlayer: serving {} ({}) on http://{}\n",
         plugin.name(),
         roles.join(", "),
         server.address()
     );
+    // Whoever started the daemon may not want to read this.
+    let _ = std::io::stdout().write_all(serving.as_bytes());
     if data.is_temporary() {
         log::info!(
             "no --data-dir: what the plugin stores is kept in {} and goes with this process",
@@ -90,7 +102,7 @@ fn serve(mut config: Config, listener: std::net::TcpListener, data: &DataDir) ->
         );
     }
 
-    listen_to_signals(stopping, metrics)?;
+    EXECUTOR.spawn(obey(signals, stopping, metrics)).detach();
     for _ in 1..config.threads {
         let stop = stop.clone();
         // Detached: the process ends with its main thread.
@@ -99,12 +111,12 @@ fn serve(mut config: Config, listener: std::net::TcpListener, data: &DataDir) ->
             .spawn(move || smol::block_on(EXECUTOR.run(workers_end(stop))))
             .map_err(|error| Error::device("cannot start a worker thread", error))?;
     }
-    let warming = Arc::clone(&plugin);
-    EXECUTOR
-        .spawn(async move { crate::reactor::enter(warming.warm_up()).await })
-        .detach();
+    let warming = crate::reactor::enter(warm_up(Arc::clone(&plugin), request_timeout));
+    EXECUTOR.spawn(warming).detach();
+    // A task like all others: the executor looks at the future that it is run with only now and then.
+    let served = EXECUTOR.spawn(server.run());
     smol::block_on(EXECUTOR.run(async {
-        server.run().await;
+        served.await;
         let shutting_down = crate::reactor::enter(plugin.shut_down());
         let late = async {
             Timer::after(drain).await;
@@ -113,7 +125,7 @@ fn serve(mut config: Config, listener: std::net::TcpListener, data: &DataDir) ->
                 plugin.name()
             );
         };
-        futures_lite::future::or(shutting_down, late).await;
+        or(shutting_down, late).await;
     }));
     store.close();
     log::info!("stopped");
@@ -138,6 +150,19 @@ fn reserve_fixed(budget: &Arc<Budget>, limits: &mut Limits) -> Result<Reservatio
             keyvalue::MEMORY_SHARE >> 10
         ))),
     }
+}
+
+/// Makes a typed plugin's first instance, so that a failing `init` shows in the log at the start
+/// and not with the first request.
+async fn warm_up(plugin: Arc<Plugin>, timeout: Duration) {
+    let late = async {
+        Timer::after(timeout).await;
+        log::error!(
+            "plugin {}: init did not end within {timeout:?}",
+            plugin.name()
+        );
+    };
+    or(plugin.warm_up(), late).await;
 }
 
 /// Workers outlive the stop signal: running requests still need them. The process ends them.
@@ -192,11 +217,11 @@ fn verify(config: &Config, data: &DataDir) -> Result<VerifiedArtifact> {
 }
 
 fn open(path: &Path) -> Result<File> {
-    let opened = File::open(path).and_then(|file| {
-        let kind = file.metadata()?.file_type();
-        if kind.is_file() {
-            Ok(file)
-        } else if kind.is_dir() {
+    // Looked at before it is opened: opening a named pipe would wait for its other end.
+    let opened = std::fs::metadata(path).and_then(|found| {
+        if found.is_file() {
+            File::open(path)
+        } else if found.is_dir() {
             Err(std::io::ErrorKind::IsADirectory.into())
         } else {
             Err(std::io::Error::other("not a regular file"))
@@ -286,26 +311,19 @@ pub fn exit_code(status: std::process::ExitStatus) -> u8 {
 }
 
 /// SIGTERM and SIGINT drain, a second one ends at once; SIGUSR1 prints the metrics.
-fn listen_to_signals(stopping: Sender<()>, metrics: Arc<Metrics>) -> Result<()> {
-    let signals = Signals::new([Signal::Term, Signal::Int, Signal::Usr1]);
-    let mut signals = signals.map_err(|error| Error::device("cannot listen to signals", error))?;
-    EXECUTOR
-        .spawn(async move {
-            while let Some(signal) = signals.next().await {
-                match signal {
-                    Ok(Signal::Usr1) => eprint!("{}", metrics.render()),
-                    Ok(_) if stopping.is_closed() => std::process::exit(130),
-                    Ok(signal) => {
-                        log::info!("{signal:?}: no new requests, those running may finish");
-                        stopping.close();
-                    }
-                    Err(error) => {
-                        log::error!("signals: {error}");
-                        Timer::after(Duration::from_secs(1)).await;
-                    }
-                }
+async fn obey(mut signals: Signals, stopping: Sender<()>, metrics: Arc<Metrics>) {
+    while let Some(signal) = signals.next().await {
+        match signal {
+            Ok(Signal::Usr1) => eprint!("{}", metrics.render()),
+            Ok(_) if stopping.is_closed() => std::process::exit(130),
+            Ok(signal) => {
+                log::info!("{signal:?}: no new requests, those running may finish");
+                stopping.close();
             }
-        })
-        .detach();
-    Ok(())
+            Err(error) => {
+                log::error!("signals: {error}");
+                Timer::after(Duration::from_secs(1)).await;
+            }
+        }
+    }
 }

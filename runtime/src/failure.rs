@@ -35,6 +35,8 @@ pub enum Failure {
     BodyTooLarge(usize),
     /// The client's body broke off or is malformed.
     BadBody(String),
+    /// The client stopped sending its body.
+    SlowBody,
     /// The contract has no case for this method.
     Method(String),
 }
@@ -80,6 +82,7 @@ impl Failure {
             Failure::InitFailed(_) | Failure::Busy(_) => 503,
             Failure::BodyTooLarge(_) => 413,
             Failure::BadBody(_) => 400,
+            Failure::SlowBody => 408,
             Failure::Method(_) => 501,
         }
     }
@@ -102,6 +105,7 @@ impl fmt::Display for Failure {
             Failure::OutOfMemory(reason) => write!(f, "out of memory: {reason}"),
             Failure::NoAnswer => f.write_str("the plugin returned without an answer"),
             Failure::Deadline => f.write_str("the plugin did not answer in time"),
+            Failure::SlowBody => f.write_str("the body did not come in time"),
             Failure::Stalled => f.write_str("nothing of the answer moved for too long"),
             Failure::PluginError(reason) => write!(f, "the plugin answered an error: {reason}"),
             Failure::BadAnswer(reason) => {

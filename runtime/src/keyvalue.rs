@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Thread};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
@@ -94,6 +94,7 @@ type Result<T> = std::result::Result<T, KvError>;
 #[derive(Clone)]
 pub struct KeyValue {
     opened: Arc<OnceCell<std::result::Result<Store, String>>>,
+    opener: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 impl KeyValue {
@@ -101,7 +102,7 @@ impl KeyValue {
     pub fn open(folder: &Path) -> std::io::Result<KeyValue> {
         let opened = Arc::new(OnceCell::new());
         let (folder, cell) = (folder.to_owned(), Arc::clone(&opened));
-        thread::Builder::new()
+        let opener = thread::Builder::new()
             .name("kv-open".to_owned())
             .spawn(move || {
                 let result = Store::open(&folder).map_err(|error| {
@@ -111,7 +112,10 @@ impl KeyValue {
                 // The cell is set here and nowhere else, so it cannot be full already.
                 let _ = cell.set_blocking(result);
             })?;
-        Ok(KeyValue { opened })
+        Ok(KeyValue {
+            opened,
+            opener: Arc::new(Mutex::new(Some(opener))),
+        })
     }
 
     /// A view of one namespace; waits until the store is open.
@@ -126,12 +130,21 @@ impl KeyValue {
         Namespace::open(store, prefix, quota.clone())
     }
 
-    /// Writes everything to the disk and stops the committer; waits for it.
+    /// Waits for an opening that is under way, writes everything to the disk and ends the threads
+    /// of the store but for fjall's own, which end with the last handle.
     pub fn close(&self) {
+        join(&self.opener);
         if let Some(Ok(store)) = self.opened.get() {
             store.close();
         }
     }
+}
+
+/// Waits for a thread, once.
+fn join(handle: &Mutex<Option<JoinHandle<()>>>) {
+    let handle = handle.lock().unwrap_or_else(PoisonError::into_inner).take();
+    // A thread that panicked has said so, and panics end the process on devices.
+    let _ = handle.map(JoinHandle::join);
 }
 
 #[derive(Clone)]
@@ -141,12 +154,15 @@ struct Store {
     /// Held over every read-modify-write of any namespace.
     writing: Arc<Mutex<()>>,
     committer: Arc<Committer>,
+    commit_thread: Thread,
+    committing: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
+/// Tells the thread that commits what it has to do.
+#[derive(Default)]
 struct Committer {
     dirty: AtomicBool,
     closed: AtomicBool,
-    thread: Thread,
 }
 
 impl Store {
@@ -162,41 +178,33 @@ impl Store {
             Ok((database, keyspace))
         };
         let (database, keyspace) = open().map_err(|error| format!("cannot open: {error:?}"))?;
-        let (send, receive) = std::sync::mpsc::sync_channel::<Arc<Committer>>(1);
-        let committed = database.clone();
-        let spawned = thread::Builder::new()
+        let committer = Arc::new(Committer::default());
+        let (told, committed) = (Arc::clone(&committer), database.clone());
+        let thread = thread::Builder::new()
             .name("kv-commit".to_owned())
             .stack_size(256 << 10)
-            .spawn(move || {
-                if let Ok(committer) = receive.recv() {
-                    committer.run(&committed);
-                }
-            })
+            .spawn(move || told.run(&committed))
             .map_err(|error| format!("cannot start the committer: {error}"))?;
-        let committer = Arc::new(Committer {
-            dirty: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
-            thread: spawned.thread().clone(),
-        });
-        // The receiver waits for exactly this message.
-        let _ = send.send(Arc::clone(&committer));
         Ok(Store {
             database,
             keyspace,
             writing: Arc::new(Mutex::new(())),
             committer,
+            commit_thread: thread.thread().clone(),
+            committing: Arc::new(Mutex::new(Some(thread))),
         })
     }
 
     fn changed(&self) {
         if !self.committer.dirty.swap(true, Ordering::Release) {
-            self.committer.thread.unpark();
+            self.commit_thread.unpark();
         }
     }
 
     fn close(&self) {
         self.committer.closed.store(true, Ordering::Release);
-        self.committer.thread.unpark();
+        self.commit_thread.unpark();
+        join(&self.committing);
         if let Err(error) = self.database.persist(PersistMode::SyncAll) {
             log::error!("key-value store: the last commit failed: {error:?}");
         }
@@ -211,7 +219,8 @@ impl Committer {
                 thread::park();
                 continue;
             }
-            thread::sleep(COMMIT_INTERVAL);
+            // Woken early only to end, or by chance.
+            thread::park_timeout(COMMIT_INTERVAL);
             // Cleared before the commit: a change that comes during it asks for the next one.
             self.dirty.store(false, Ordering::Release);
             if let Err(error) = database.persist(PersistMode::SyncData) {

@@ -43,11 +43,12 @@ struct Run {
     #[argh(option, default = "IpAddr::from([127, 0, 0, 1])")]
     bind: IpAddr,
     /// a configuration value KEY=VALUE; may be repeated
-    #[argh(option, from_str_fn(parse_pair))]
-    config: Vec<(String, String)>,
+    #[argh(option)]
+    config: Vec<String>,
+    // Read by hand: argh repeats a value that it cannot read.
     /// a secret KEY=VALUE; may be repeated
-    #[argh(option, from_str_fn(parse_pair))]
-    secret: Vec<(String, String)>,
+    #[argh(option)]
+    secret: Vec<String>,
     /// folder for the key-value store (default: a temporary one)
     #[argh(option)]
     data_dir: Option<PathBuf>,
@@ -211,6 +212,11 @@ impl Run {
                 }
             }
         }
+        let pairs = |flag: &str, words: Vec<String>| -> Result<Vec<(String, String)>> {
+            let read = words.iter().map(|word| parse_pair(word));
+            read.collect::<std::result::Result<_, _>>()
+                .map_err(|reason| usage(flag, reason))
+        };
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let mut key_dirs = self.keys;
         if key_dirs.is_empty() {
@@ -231,9 +237,8 @@ impl Run {
                 .map_err(|error: zlayer_bundle::UnknownProfile| {
                     usage("profile", error.to_string())
                 })?,
-            config: self.config.into_iter().collect(),
-            secrets: self
-                .secret
+            config: pairs("config", self.config)?.into_iter().collect(),
+            secrets: pairs("secret", self.secret)?
                 .into_iter()
                 .map(|(name, value)| (name, Secret(value)))
                 .collect(),

@@ -4,10 +4,10 @@ mod engine;
 mod load;
 mod pool;
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use smol::lock::{Semaphore, SemaphoreGuardArc};
+use smol::lock::{OnceCell, Semaphore, SemaphoreGuardArc};
 use wasmtime::component::{InstancePre, Linker};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyIndices};
@@ -56,7 +56,7 @@ pub struct Plugin {
     ticker: Ticker,
     /// Why `init` failed, and when.
     broken: Mutex<Option<(Instant, String)>>,
-    info: OnceLock<handler::PluginInfo>,
+    info: OnceCell<handler::PluginInfo>,
 }
 
 struct Role<Indices, Instance> {
@@ -156,7 +156,7 @@ impl Plugin {
             limits: limits.clone(),
             ticker: Ticker::new(engine),
             broken: Mutex::new(None),
-            info: OnceLock::new(),
+            info: OnceCell::new(),
         })
     }
 
@@ -257,8 +257,7 @@ impl Plugin {
             + self.http.as_ref().map_or(0, |role| role.idle.clear())
     }
 
-    /// Makes the first instance of a typed plugin, so that a failing `init` shows in the log at
-    /// the start and not with the first request.
+    /// Makes the first instance of a typed plugin.
     pub async fn warm_up(&self) {
         if self.is_typed() {
             let _working = self.working();
@@ -295,15 +294,16 @@ impl Plugin {
         {
             return Err(Failure::InitFailed(reason.clone()));
         }
-        let made = self.init_typed(role).await;
-        let broken = match &made {
-            Err(Failure::InitFailed(reason)) => {
-                log::error!("plugin {}: init failed: {reason}", self.name());
-                Some((Instant::now(), reason.clone()))
-            }
-            _ => None,
+        // Stands until `init` has ended: if a deadline drops this future, it has not.
+        let verdict = Verdict {
+            plugin: self,
+            reason: Some("it did not end in time".to_owned()),
         };
-        *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = broken;
+        let made = self.init_typed(role).await;
+        verdict.pass(match &made {
+            Err(Failure::InitFailed(reason)) => Some(reason.clone()),
+            _ => None,
+        });
         made
     }
 
@@ -332,32 +332,29 @@ impl Plugin {
                 capability_names(denied)
             )));
         }
-        if self.info.get().is_none() {
-            match guest.call_info(&mut store).await {
-                Ok(info) => {
-                    let handler::PluginInfo {
-                        id, name, version, ..
-                    } = &info;
-                    log::info!(
-                        "plugin {}: {id} ({name}) {}.{}.{}, uses {}",
-                        self.name(),
-                        version.major,
-                        version.minor,
-                        version.patch,
-                        capability_names(wanted)
-                    );
-                    // Another instance may have been first; theirs is the same.
-                    let _ = self.info.set(info);
-                }
-                Err(error) => {
-                    return Err(Failure::InitFailed(format!(
-                        "info: {}",
-                        Failure::from_call(error, &store)
-                    )));
-                }
-            }
+        let asked = self.info.get_or_try_init(|| async {
+            let info = guest.call_info(&mut store).await;
+            let info = info.map_err(|error| Failure::from_call(error, &store))?;
+            self.show(&info, wanted);
+            Ok(info)
+        });
+        if let Err(failure) = asked.await {
+            let failure: Failure = failure;
+            return Err(Failure::InitFailed(format!("info: {failure}")));
         }
         Ok(TypedInstance { store, guest })
+    }
+
+    fn show(&self, info: &handler::PluginInfo, uses: plugin_metadata::Capabilities) {
+        let handler::PluginInfo {
+            id, name, version, ..
+        } = info;
+        let (major, minor, patch) = (version.major, version.minor, version.patch);
+        log::info!(
+            "plugin {}: {id} ({name}) {major}.{minor}.{patch}, uses {}",
+            self.name(),
+            capability_names(uses)
+        );
     }
 
     /// A new store with all its bounds, and an instance in it.
@@ -398,6 +395,33 @@ impl Plugin {
             }
             Err(error) => Err(Failure::from_call(error, &store)),
         }
+    }
+}
+
+/// What is known of a plugin's `init` once this is dropped.
+struct Verdict<'a> {
+    plugin: &'a Plugin,
+    reason: Option<String>,
+}
+
+impl Verdict<'_> {
+    fn pass(mut self, reason: Option<String>) {
+        self.reason = reason;
+    }
+}
+
+impl Drop for Verdict<'_> {
+    fn drop(&mut self) {
+        let reason = self.reason.take();
+        if let Some(reason) = &reason {
+            log::error!("plugin {}: init failed: {reason}", self.plugin.name());
+        }
+        let broken = reason.map(|reason| (Instant::now(), reason));
+        *self
+            .plugin
+            .broken
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = broken;
     }
 }
 

@@ -12,7 +12,7 @@ use crate::cli::{path_with_precompile, zlayer_alone};
 use crate::interfaces::files_below;
 use crate::support::{
     Daemon, Output, PATIENCE, TempDir, artifact, get, guests, key_dir, key_file, precompile, run,
-    target,
+    target, under_qemu,
 };
 
 /// Length of the trailer's last part and of its signature block, in bytes.
@@ -710,11 +710,8 @@ fn a_wasm_file_is_compiled_where_the_compiler_is_at_hand() {
     // Standard output belongs to the daemon: one line.
     assert_eq!(daemon.stdout().lines().count(), 1, "{}", daemon.stdout());
     assert_eq!(daemon.stop(), 0);
-    assert_eq!(
-        fs::read_dir(folder.path()).unwrap().count(),
-        0,
-        "something is left over"
-    );
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+    assert!(left.is_empty(), "left over: {left:?}");
 
     let bad = guests().join("bad/unknown-import.wasm");
     let output = Daemon::of(&bad)
@@ -727,6 +724,10 @@ fn a_wasm_file_is_compiled_where_the_compiler_is_at_hand() {
 
 #[test]
 fn a_wasm_file_on_a_device_is_told_the_command_that_is_wanted() {
+    if under_qemu() {
+        // The emulator makes a fork of vfork, and so loses the error of a program that is not there.
+        return;
+    }
     let folder = TempDir::new();
     let hello = guests().join("hello.wasm");
     let mut command = zlayer_alone(folder.path());

@@ -117,14 +117,15 @@ fn a_signal_that_comes_as_soon_as_it_serves_drains() {
 #[test]
 fn a_daemon_leaves_nothing_in_the_temporary_folder() {
     let folder = crate::support::TempDir::new();
-    let daemon = Daemon::builder("hello")
+    let mut daemon = Daemon::builder("hello")
         .env("TMPDIR", folder.path())
         .start();
     let entries = || std::fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(get(&daemon, "/").status, 200);
     assert_eq!(entries(), 1, "its data folder");
-    assert_eq!(daemon.stop(), 0);
-    assert_eq!(entries(), 0);
+    daemon.signal(SIGTERM);
+    assert_eq!(daemon.wait(), 0);
+    assert_eq!(entries(), 0, "{}", daemon.log());
 }
 
 #[test]

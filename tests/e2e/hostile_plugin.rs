@@ -83,16 +83,33 @@ fn a_handler_that_does_not_answer_in_time_is_stopped() {
 }
 
 #[test]
-fn a_handler_whose_body_is_not_what_it_announced_is_a_bad_gateway() {
-    let daemon = Daemon::start("hostile");
-    check_failures(
-        &daemon,
-        &[
-            ("/short-body", 502, "not valid HTTP"),
-            ("/long-body", 502, "not valid HTTP"),
-            ("/no-finish", 502, "not valid HTTP"),
-        ],
-    );
+fn a_body_that_is_not_what_was_announced_is_a_bad_gateway_or_breaks_off() {
+    let builder = Daemon::builder("hostile").env("ZLAYER_LOG", "debug");
+    let daemon = builder.start();
+    for path in ["/short-body", "/long-body", "/no-finish"] {
+        let mut client = Client::connect(&daemon);
+        client.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
+        match client.try_read_response() {
+            // The usual case: all was known before the head went out.
+            Ok(answer) if answer.status == 502 => {
+                let line = logged(&daemon, path, &answer);
+                assert!(line.contains("not valid HTTP"), "{line}");
+            }
+            // As much as was announced, and then nothing that could be taken for another answer.
+            Ok(answer) => {
+                assert_eq!(
+                    (path, answer.status, answer.body.len()),
+                    ("/long-body", 200, 10)
+                );
+                assert!(client.is_closed());
+            }
+            Err(told) => {
+                assert!(told.contains("the end of the stream"), "{path}: {told}");
+                daemon.wait_for_log(&format!("] GET {path}: "));
+            }
+        }
+    }
+    assert_eq!(get(&daemon, "/fine").text(), "ok");
 }
 
 #[test]
@@ -156,29 +173,30 @@ fn a_plugin_that_floods_the_log_is_cut_off_and_its_drops_are_counted() {
     let answer = get(&daemon, &format!("/log-flood?lines={lines}"));
     assert_eq!(answer.text(), format!("logged {lines} lines"));
     // Once in a while, with a record for which there is room, the number of those dropped is told.
+    let told = |log: &str| -> (usize, Vec<usize>) {
+        let written = log.lines().filter(|line| line.contains("hostile: line "));
+        let drops = log
+            .lines()
+            .filter_map(|line| line.split_once(" records dropped"))
+            .map(|(before, _)| before.rsplit(' ').next().unwrap().parse().unwrap());
+        (written.count(), drops.collect())
+    };
     let mut sent = lines;
-    eventually("word of the drops", || {
+    eventually("word of all drops", || {
         get(&daemon, "/log-flood?lines=1");
         sent += 1;
-        daemon.log().contains(" records dropped")
+        let (written, drops) = told(&daemon.log());
+        written + drops.iter().sum::<usize>() >= lines
     });
     let seconds = start.elapsed().as_secs() as usize + 1;
-    let log = daemon.log();
-    let records = log.lines().filter(|line| line.contains("hostile: line "));
-    let written = records.count();
+    let (written, drops) = told(&daemon.log());
     assert!(
         written <= 1000 + 200 * seconds,
         "{written} lines in {seconds} s"
     );
-    let dropped: Vec<usize> = log
-        .lines()
-        .filter_map(|line| line.split_once(" records dropped"))
-        .map(|(before, _)| before.rsplit(' ').next().unwrap().parse().unwrap())
-        .collect();
-    assert!(dropped.len() <= 2 * seconds, "the drops flood the log");
-    // Drops after the last word of them are still to be told.
-    let told = written + dropped.iter().sum::<usize>();
-    assert!((lines..=sent).contains(&told), "{told} of {sent}");
+    assert!(drops.len() <= 2 * seconds, "the drops flood the log");
+    let total = written + drops.iter().sum::<usize>();
+    assert!(total <= sent, "{total} of {sent}");
 }
 
 #[test]

@@ -9,26 +9,26 @@
 /// Daemon, client, artifacts, folders: what the tests are written with.
 mod support;
 
-/// Bodies in both directions: framing, trailers, streaming, back-pressure, memory.
-mod body;
-/// What SIGTERM and a second signal do; ports that are taken.
-mod drain;
-/// Requests that are malformed or meant to smuggle, and what must not come of them.
-mod hostile_http;
-/// Well-formed exchanges: keep-alive, pipelining, versions, methods, expectations.
-mod http;
-/// Connections that are slow, silent, many, half-closed or gone.
-mod http_limits;
 /// Artifacts: whose code runs, and everything that keeps a file from being served.
 mod artifact;
+/// Bodies in both directions: framing, trailers, streaming, back-pressure, memory.
+mod body;
 /// Command lines of both programs, exit codes, folders that cannot be used.
 mod cli;
 /// What the daemon is built from: no compiler in it.
 mod dependencies;
+/// What SIGTERM and a second signal do; ports that are taken.
+mod drain;
 /// Threads and memory of a daemon.
 mod footprint;
+/// Requests that are malformed or meant to smuggle, and what must not come of them.
+mod hostile_http;
 /// Plugins that trap, spin, block, hoard and lie, and that nobody else notices.
 mod hostile_plugin;
+/// Well-formed exchanges: keep-alive, pipelining, versions, methods, expectations.
+mod http;
+/// Connections that are slow, silent, many, half-closed or gone.
+mod http_limits;
 /// Configuration, store, logs, secrets and metrics, as plugins use them.
 mod interfaces;
 /// A plugin's life, what it is told about a request, its instances.

@@ -29,7 +29,7 @@ struct Allowance {
     since: Instant,
     dropped: u64,
     /// When drops were last told of.
-    told: Instant,
+    told: Option<Instant>,
 }
 
 impl PluginLog {
@@ -49,7 +49,7 @@ impl PluginLog {
                 records: RECORDS_BURST,
                 since: Instant::now(),
                 dropped: 0,
-                told: Instant::now(),
+                told: None,
             }),
         }
     }
@@ -116,9 +116,10 @@ impl PluginLog {
         }
         allowance.records -= 1;
         let dropped = allowance.dropped;
-        let tell = dropped > 0 && now.duration_since(allowance.told) >= Duration::from_secs(1);
+        let long_ago = |told: Instant| now.duration_since(told) >= Duration::from_secs(1);
+        let tell = dropped > 0 && allowance.told.is_none_or(long_ago);
         if tell {
-            (allowance.dropped, allowance.told) = (0, now);
+            (allowance.dropped, allowance.told) = (0, Some(now));
         }
         drop(allowance);
         if tell {

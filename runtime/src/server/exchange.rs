@@ -42,8 +42,11 @@ pub(super) struct Exchange<'a> {
     keep_alive: bool,
     /// The first byte of an answer is out: from then on a failure can only cut it off.
     begun: AtomicBool,
-    /// The client is sending its body: it was not told to wait, or was told to go on.
-    continued: AtomicBool,
+    /// It is known where the next request will start: the client does not wait for `100 Continue`
+    /// (it might send its body or leave it), and its body keeps to the rules.
+    in_step: AtomicBool,
+    /// The upload waits for the client.
+    client_is_slow: AtomicBool,
     /// How the plugin's work ended, once it has.
     outcome: OnceLock<Result<(), Failure>>,
 }
@@ -84,7 +87,8 @@ impl<'a> Exchange<'a> {
             version: head.version,
             keep_alive: head.keep_alive,
             begun: AtomicBool::new(false),
-            continued: AtomicBool::new(!expects),
+            in_step: AtomicBool::new(!expects),
+            client_is_slow: AtomicBool::new(false),
             outcome: OnceLock::new(),
         };
         let request = Request {
@@ -112,13 +116,20 @@ impl<'a> Exchange<'a> {
             }
             Ok(Err(WriteError::Failed(failure))) => failure,
             Ok(Err(WriteError::Broken)) => {
-                exchange.log_cut_off();
+                let failure = exchange.outcome.get().and_then(|ended| ended.clone().err());
+                let failure = failure.unwrap_or_else(Failure::broken_body);
+                exchange.log_failure("cut off", &failure);
+                return Ended::Broken;
+            }
+            Ok(Err(WriteError::Gone)) => {
+                log::debug!("[{}] the client went away", exchange.id);
                 return Ended::Broken;
             }
             Err(TimedOut) if exchange.begun.load(Ordering::Relaxed) => {
                 exchange.log_failure("cut off", &Failure::Stalled);
                 return Ended::Broken;
             }
+            Err(TimedOut) if exchange.client_is_slow.load(Ordering::Relaxed) => Failure::SlowBody,
             Err(TimedOut) => Failure::Deadline,
         };
         // The instance goes with its work, whatever it was doing.
@@ -170,14 +181,16 @@ impl<'a> Exchange<'a> {
         out: &Mutex<&mut Vec<u8>>,
     ) {
         let Some(sender) = sender else { return };
-        if !self.continued.load(Ordering::Relaxed) {
+        if !self.in_step.load(Ordering::Relaxed) {
             sender.wanted().await;
-            // An answer that has begun holds the lock to its end, and leaves nothing to continue.
-            let _out = out.lock().await;
-            self.continued.store(true, Ordering::Relaxed);
-            let mut stream = self.stream;
-            if stream.write_all(CONTINUE).await.is_err() {
-                return;
+            // An answer holds the lock from before its first byte to its end. A client that sees
+            // it before it was told to go on may still send its body, and the plugin wants it.
+            if let Some(_out) = out.try_lock() {
+                self.in_step.store(true, Ordering::Relaxed);
+                let mut stream = self.stream;
+                if stream.write_all(CONTINUE).await.is_err() {
+                    return;
+                }
             }
         }
         let mut progress = 0;
@@ -192,6 +205,7 @@ impl<'a> Exchange<'a> {
                 }
                 Err(error) => {
                     log::debug!("[{}] the request's body is malformed: {error}", self.id);
+                    self.in_step.store(false, Ordering::Relaxed);
                     sender.send(Piece::Malformed(error)).await;
                     return;
                 }
@@ -199,7 +213,10 @@ impl<'a> Exchange<'a> {
             buffer.consume(consumed);
             progress += consumed;
             let Some(piece) = piece else {
-                match buffer.fill(self.stream, 0).await {
+                self.client_is_slow.store(true, Ordering::Relaxed);
+                let filled = buffer.fill(self.stream, 0).await;
+                self.client_is_slow.store(false, Ordering::Relaxed);
+                match filled {
                     Ok(count) if count > 0 => continue,
                     // The sender is dropped without an end: the plugin sees a body that broke off.
                     _ => return,
@@ -268,10 +285,8 @@ impl<'a> Exchange<'a> {
             head_limit: self.shared.limits.response_head,
             version: self.version,
             is_head: self.method == http::Method::HEAD,
-            // A client that still waits to be told to go on may send its body or not: nobody can
-            // tell where the next request would start.
             keep_alive: self.keep_alive
-                && self.continued.load(Ordering::Relaxed)
+                && self.in_step.load(Ordering::Relaxed)
                 && !self.shared.stop.is_closed(),
             begun: &self.begun,
         }
@@ -298,18 +313,6 @@ impl<'a> Exchange<'a> {
             }
         };
         executor.spawn(finish).detach();
-    }
-
-    fn log_cut_off(&self) {
-        match self.outcome.get() {
-            Some(Err(failure)) => self.log_failure("cut off", failure),
-            _ => log::debug!(
-                "[{}] {} {}: cut off: the client went away or the plugin broke its answer off",
-                self.id,
-                self.method,
-                self.uri.path()
-            ),
-        }
     }
 
     fn log_failure(&self, how: &str, failure: &Failure) {

@@ -54,13 +54,15 @@ pub(super) struct Answered {
 pub(super) enum WriteError {
     /// Nothing was written; the client can be told.
     Failed(Failure),
-    /// The answer broke off, or the client went away: the connection must be closed.
+    /// The plugin broke its answer off, or it is longer than its head says.
     Broken,
+    /// The client went away.
+    Gone,
 }
 
 impl From<io::Error> for WriteError {
     fn from(_: io::Error) -> Self {
-        WriteError::Broken
+        WriteError::Gone
     }
 }
 
@@ -85,11 +87,16 @@ impl ResponseWriter<'_> {
             .map(|(name, value)| (name.as_str(), value.as_bytes()))
             .collect();
         let announced = content_length(&parts.headers)?;
+        // A body that is here as a whole is as long as it is. Only a HEAD may tell of another.
+        let announced = match body.size_hint().exact() {
+            Some(exact) if !self.is_head => Some(exact),
+            exact => announced.or(exact),
+        };
         if self.is_head || forbids_body(status) {
             let length = if forbids_body(status) && status != 304 {
                 ResponseLength::None
             } else {
-                ResponseLength::HeadOf(announced.or_else(|| body.size_hint().exact()))
+                ResponseLength::HeadOf(announced)
             };
             let answered = self.head(status, &headers, length)?;
             self.write_out().await?;
