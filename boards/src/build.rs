@@ -117,6 +117,20 @@ impl Way {
         }
     }
 
+    /// What makes a device binary small beyond its cargo profile.
+    fn device_flags(self) -> &'static str {
+        match self {
+            // The pinned toolchain links with its own lld, which folds functions that are alike;
+            // paths are seen from the workspace, where cargo runs the linker.
+            Way::Native => {
+                "-Cforce-unwind-tables=no -Clink-arg=-Wl,--icf=all \
+                 -Clink-arg=-Wl,--no-eh-frame-hdr -Clink-arg=-Wl,-T,boards/common/no-unwind.ld"
+            }
+            // Nobody unwinds where a panic ends the process, and the tables weigh a tenth.
+            Way::Rustup | Way::Debian => "-Cforce-unwind-tables=no",
+        }
+    }
+
     fn command(self, target: Target, profile: &str) -> Cmd {
         let program = if self == Way::Debian {
             "/usr/bin/cargo"
@@ -136,11 +150,8 @@ impl Way {
         let name = triple.replace('-', "_");
         let mut cmd = cmd.arg("--target").arg(triple);
         if profile == DEVICE_PROFILE {
-            // Nobody unwinds where a panic ends the process, and the tables weigh a tenth.
-            cmd = cmd.env(
-                format!("CARGO_TARGET_{}_RUSTFLAGS", name.to_uppercase()),
-                "-Cforce-unwind-tables=no",
-            );
+            let name = format!("CARGO_TARGET_{}_RUSTFLAGS", name.to_uppercase());
+            cmd = cmd.env(name, self.device_flags());
         }
         if self == Way::Native {
             return cmd;
@@ -187,7 +198,9 @@ mod tests {
             .to_string();
         assert_eq!(
             shown,
-            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS=-Cforce-unwind-tables=no \
+            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS=\
+             '-Cforce-unwind-tables=no -Clink-arg=-Wl,--icf=all \
+             -Clink-arg=-Wl,--no-eh-frame-hdr -Clink-arg=-Wl,-T,boards/common/no-unwind.ld' \
              cargo build --package zlayer-runtime --profile device \
              --target x86_64-unknown-linux-gnu"
         );
