@@ -64,7 +64,7 @@ pub struct Limits {
     /// Bytes of a request or response body that a typed plugin takes whole (default 1 MiB).
     /// A `wasi:http` handler streams and has no such bound.
     pub body: usize,
-    /// Bytes of a response head, as sent (default 64 KiB).
+    /// Bytes of a response's header fields (default 32 KiB).
     pub response_head: usize,
     /// Request heads, chunk lines and trailers.
     pub http: zlayer_http1::Limits,
@@ -78,7 +78,7 @@ impl Default for Limits {
             instances: 32,
             reuse: 1,
             body: 1 << 20,
-            response_head: 64 << 10,
+            response_head: 32 << 10,
             http: zlayer_http1::Limits::default(),
         }
     }
@@ -98,7 +98,8 @@ pub struct Timeouts {
     /// From the end of the head to the start of the answer (default 30 s). A typed plugin's
     /// whole call falls in it.
     pub request: Duration,
-    /// Since the last byte of a body moved in either direction (default 30 s).
+    /// Since an answer moved on, or beyond what a client's body has earned by its bytes at 1 KiB a
+    /// second (default 30 s).
     pub stall: Duration,
     /// How long running requests get when the daemon was told to stop (default 10 s), and
     /// then each plugin's `shutdown`, together.

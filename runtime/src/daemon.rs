@@ -1,7 +1,6 @@
 //! The daemon's life: from flags to a served plugin, and down again.
 
 use std::fs::File;
-use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +10,7 @@ use std::time::Duration;
 use async_signal::{Signal, Signals};
 use futures_lite::StreamExt;
 use futures_lite::future::or;
-use smol::channel::{Receiver, Sender, bounded};
+use smol::channel::{Sender, bounded};
 use smol::{Executor, Timer};
 use zlayer_bundle::{ArtifactError, Profile, Target, TrustStore, VerifiedArtifact};
 
@@ -20,10 +19,11 @@ use crate::data_dir::{DataDir, temporary_folder};
 use crate::error::{Error, Result};
 use crate::host::PluginHost;
 use crate::keyvalue::{self, KeyValue};
+use crate::logger;
 use crate::memory::{Budget, Reservation};
 use crate::metrics::Metrics;
 use crate::plugin::{Plugin, new_engine};
-use crate::server::{CONNECTION_SHARE, Server, stopped};
+use crate::server::{CONNECTION_SHARE, Server};
 
 /// The tool that turns a `.wasm` into what the daemon can run.
 pub const PRECOMPILE: &str = "zlayer-precompile";
@@ -68,6 +68,7 @@ fn serve(
         &artifact,
         host,
         &config.limits,
+        &config.timeouts,
         &budget,
     )?);
     let (stopping, stop) = bounded(1);
@@ -78,7 +79,7 @@ fn serve(
         config.limits,
         config.timeouts,
         &EXECUTOR,
-        stop.clone(),
+        stop,
     )?;
 
     let roles: Vec<_> = artifact
@@ -93,8 +94,7 @@ fn serve(
         roles.join(", "),
         server.address()
     );
-    // Whoever started the daemon may not want to read this.
-    let _ = std::io::stdout().write_all(serving.as_bytes());
+    logger::say(&serving);
     if data.is_temporary() {
         log::info!(
             "no --data-dir: what the plugin stores is kept in {} and goes with this process",
@@ -104,11 +104,10 @@ fn serve(
 
     EXECUTOR.spawn(obey(signals, stopping, metrics)).detach();
     for _ in 1..config.threads {
-        let stop = stop.clone();
-        // Detached: the process ends with its main thread.
+        // They outlive the stop signal, since running requests need them: the process ends them.
         std::thread::Builder::new()
             .name("worker".to_owned())
-            .spawn(move || smol::block_on(EXECUTOR.run(workers_end(stop))))
+            .spawn(|| smol::block_on(EXECUTOR.run(std::future::pending::<()>())))
             .map_err(|error| Error::device("cannot start a worker thread", error))?;
     }
     let warming = crate::reactor::enter(warm_up(Arc::clone(&plugin), request_timeout));
@@ -163,12 +162,6 @@ async fn warm_up(plugin: Arc<Plugin>, timeout: Duration) {
         );
     };
     or(plugin.warm_up(), late).await;
-}
-
-/// Workers outlive the stop signal: running requests still need them. The process ends them.
-async fn workers_end(stop: Receiver<()>) {
-    stopped(&stop).await;
-    std::future::pending::<()>().await;
 }
 
 /// Takes the artifact in and checks it: its own copy is opened once, verified and later mapped
@@ -314,7 +307,7 @@ pub fn exit_code(status: std::process::ExitStatus) -> u8 {
 async fn obey(mut signals: Signals, stopping: Sender<()>, metrics: Arc<Metrics>) {
     while let Some(signal) = signals.next().await {
         match signal {
-            Ok(Signal::Usr1) => eprint!("{}", metrics.render()),
+            Ok(Signal::Usr1) => logger::complain(&metrics.render()),
             Ok(_) if stopping.is_closed() => std::process::exit(130),
             Ok(signal) => {
                 log::info!("{signal:?}: no new requests, those running may finish");

@@ -2,18 +2,21 @@
 //!
 //! Mapped code must not change under the process: overwriting the file that a mapping reads
 //! rewrites running machine code, and shortening it kills the process. So the daemon maps a copy
-//! that it alone owns (0400 in a 0700 folder), and the file that the user named
+//! that it alone owns (mode 0400), and the file that the user named
 //! can be replaced at any moment.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
 /// Largest artifact that is copied: 256 MiB.
 pub const ARTIFACT_BYTES: u64 = 256 << 20;
+
+/// Read by its owner, written by nobody.
+const COPY_MODE: u32 = 0o400;
 
 /// An open, locked data folder.
 #[derive(Debug)]
@@ -96,11 +99,24 @@ impl DataDir {
         &self.path
     }
 
-    /// The copy of an earlier run, if it holds the very bytes of `source`.
+    /// The copy of an earlier run, if it is this user's alone and holds the very bytes of `source`.
     pub fn kept(&self, source: &mut File) -> Option<File> {
-        let mut copy = File::open(self.copy()).ok()?;
-        // A copy that cannot be read is as good as none: it is made anew.
+        // A copy that cannot be read or trusted is as good as none: it is made anew.
+        let mut copy = self.open_copy().ok()?;
         same_bytes(source, &mut copy).ok()?.then_some(copy)
+    }
+
+    /// Opens the copy. Whoever else may write to the folder, a file that belongs to this user and
+    /// that nobody may write to is one that only this user could have made, and can change.
+    fn open_copy(&self) -> io::Result<File> {
+        let copy = File::open(self.copy())?;
+        let found = copy.metadata()?;
+        let ours = found.uid() == fs::metadata("/proc/self")?.uid();
+        if found.is_file() && ours && found.mode() & 0o7777 == COPY_MODE {
+            Ok(copy)
+        } else {
+            Err(io::Error::other("somebody else's file is in its place"))
+        }
     }
 
     /// Copies `source` into the folder, in place of an earlier copy, and opens it. What was copied
@@ -115,7 +131,7 @@ impl DataDir {
             let mut target = OpenOptions::new()
                 .write(true)
                 .create_new(true)
-                .mode(0o400)
+                .mode(COPY_MODE)
                 .open(&unfinished)?;
             source.rewind()?;
             if io::copy(&mut source.take(ARTIFACT_BYTES + 1), &mut target)? > ARTIFACT_BYTES {
@@ -128,7 +144,7 @@ impl DataDir {
                 target.sync_all()?;
             }
             fs::rename(&unfinished, self.copy())?;
-            File::open(self.copy())
+            self.open_copy()
         })();
         copied.map_err(|error| {
             // What is half written only takes room.
@@ -225,6 +241,20 @@ mod tests {
             fs::write(&path, "overwritten").unwrap();
             assert_eq!((read(copy), read(again)), (content.into(), content.into()));
         }
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_copy_that_others_could_write_to_is_made_anew() {
+        let folder = temporary_folder().unwrap();
+        let dir = DataDir::open(Some(&folder.join("data"))).unwrap();
+        fs::write(folder.join("plugin"), "code").unwrap();
+        let mut source = File::open(folder.join("plugin")).unwrap();
+        dir.keep(&mut source).unwrap();
+        fs::set_permissions(dir.copy(), PermissionsExt::from_mode(0o606)).unwrap();
+        assert!(dir.kept(&mut source).is_none());
+        dir.keep(&mut source).unwrap();
+        assert!(dir.kept(&mut source).is_some());
         fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -6,6 +6,10 @@ use wasmtime::{Store, Trap};
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
 use crate::host::HostState;
+use crate::logger::cut;
+
+/// Bytes of a plugin's own words that are kept.
+pub const REASON_BYTES: usize = 2048;
 
 /// The reason. The log gets all of it, the client a status and the request id.
 #[derive(Debug, Clone)]
@@ -62,6 +66,20 @@ impl Failure {
         }
     }
 
+    /// What a plugin said of its failure, cut to what a log record should hold.
+    pub fn plugin_error(reason: &str) -> Failure {
+        Failure::PluginError(cut(reason, REASON_BYTES).to_owned())
+    }
+
+    /// A request body that cannot be read, for its framing or because it broke off.
+    pub fn bad_body(error: wasmtime_wasi_http::Error) -> Failure {
+        Failure::BadBody(match error {
+            wasmtime_wasi_http::Error::InternalError(Some(reason)) => reason,
+            wasmtime_wasi_http::Error::ConnectionTerminated => "it broke off".to_owned(),
+            other => format!("{other:?}"),
+        })
+    }
+
     /// An answer whose body cannot be what its head says.
     pub fn broken_body() -> Failure {
         Failure::BadAnswer("its body broke off or has another length than announced".to_owned())
@@ -69,7 +87,7 @@ impl Failure {
 
     /// The error code that a `wasi:http` plugin answered with.
     pub fn error_code(code: &ErrorCode) -> Failure {
-        Failure::PluginError(format!("{code:?}"))
+        Failure::plugin_error(&format!("{code:?}"))
     }
 
     /// The status for the client.

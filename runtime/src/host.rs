@@ -11,7 +11,7 @@ mod secrets;
 mod stdio;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use smol::lock::OnceCell;
 use wasmtime::ResourceLimiter;
@@ -29,12 +29,13 @@ use crate::memory::Reservation;
 use crate::metrics::Metrics;
 
 /// Resources (streams, headers, bodies, pollables) that one instance may hold at a time.
-const RESOURCES: usize = 1024;
+const RESOURCES: usize = 128;
 /// Bytes that one call of `wasi:random` may ask for.
 const RANDOM_BYTES: u64 = 64 << 10;
-/// Memory that the headers of one message may take inside the host (wasmtime-wasi-http counts
-/// its own overhead for each field).
-const FIELDS_BYTES: usize = 64 << 10;
+/// Memory that the headers of one message may take inside the host (wasmtime-wasi-http counts its
+/// own overhead for each field). A plugin that fills every resource with headers takes 2 MiB
+/// that the budget does not see: what bounds that are the instances.
+const FIELDS_BYTES: usize = 16 << 10;
 /// Elements of an instance's tables, together.
 const TABLE_ELEMENTS: usize = 20_000;
 
@@ -95,8 +96,25 @@ pub struct HostState {
     outgoing: http::Outgoing,
     /// Bounds what the instance may allocate.
     pub limiter: Limiter,
-    /// The request that the instance works on, for its log records.
-    pub request_id: Option<Arc<str>>,
+    /// The request that the instance works on.
+    request: CurrentRequest,
+}
+
+/// The id of the request that an instance works on, for its log records and its output.
+#[derive(Clone, Default)]
+struct CurrentRequest(Arc<Mutex<Option<Arc<str>>>>);
+
+impl CurrentRequest {
+    fn set(&self, id: Option<Arc<str>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = id;
+    }
+
+    fn id(&self) -> Option<Arc<str>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
 }
 
 impl HostState {
@@ -107,9 +125,11 @@ impl HostState {
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(FIELDS_BYTES);
         // Empty but for the output, which goes to the log: no files, sockets or environment.
+        let request = CurrentRequest::default();
+        let output = |level| stdio::LogStream::new(&plugin, &request, level);
         let wasi = WasiCtx::builder()
-            .stdout(stdio::LogStream::new(&plugin, log::Level::Info))
-            .stderr(stdio::LogStream::new(&plugin, log::Level::Warn))
+            .stdout(output(log::Level::Info))
+            .stderr(output(log::Level::Warn))
             .allow_tcp(false)
             .allow_udp(false)
             .max_random_size(RANDOM_BYTES)
@@ -126,8 +146,19 @@ impl HostState {
                 pending: 0,
                 refused: None,
             },
-            request_id: None,
+            request,
         }
+    }
+
+    /// The instance begins to work on a request.
+    pub fn work_on(&mut self, request_id: &Arc<str>) {
+        self.request.set(Some(Arc::clone(request_id)));
+    }
+
+    /// The instance has done its work and waits for more.
+    pub fn rest(&mut self) {
+        self.request.set(None);
+        self.limiter.refused = None;
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use smol::lock::OnceCell;
@@ -90,11 +90,15 @@ impl From<fjall::Error> for KvError {
 
 type Result<T> = std::result::Result<T, KvError>;
 
-/// The handle to a store that is opening, open, or failed to open.
+/// The handle to a store that is opening, open, or failed to open. The last one closes it.
 #[derive(Clone)]
 pub struct KeyValue {
+    opening: Arc<Opening>,
+}
+
+struct Opening {
     opened: Arc<OnceCell<std::result::Result<Store, String>>>,
-    opener: Arc<Mutex<Option<JoinHandle<()>>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl KeyValue {
@@ -113,30 +117,46 @@ impl KeyValue {
                 let _ = cell.set_blocking(result);
             })?;
         Ok(KeyValue {
-            opened,
-            opener: Arc::new(Mutex::new(Some(opener))),
+            opening: Arc::new(Opening {
+                opened,
+                thread: Mutex::new(Some(opener)),
+            }),
         })
     }
 
-    /// A view of one namespace; waits until the store is open.
+    /// A view of one namespace; waits until the store is open. Reading what a namespace holds
+    /// takes a while, so it is done on a thread for blocking work.
     pub async fn namespace(&self, name: &str, quota: &Quota) -> Result<Namespace> {
-        let store = match self.opened.wait().await {
+        let store = match self.opening.opened.wait().await {
             Ok(store) => store.clone(),
             Err(reason) => return Err(KvError::Storage(reason.clone())),
         };
         let mut prefix = Vec::with_capacity(name.len() + 1);
         prefix.extend_from_slice(name.as_bytes());
         prefix.push(0);
-        Namespace::open(store, prefix, quota.clone())
+        let quota = quota.clone();
+        smol::unblock(move || Namespace::open(store, prefix, quota)).await
     }
 
     /// Waits for an opening that is under way, writes everything to the disk and ends the threads
     /// of the store but for fjall's own, which end with the last handle.
     pub fn close(&self) {
-        join(&self.opener);
+        self.opening.close();
+    }
+}
+
+impl Opening {
+    fn close(&self) {
+        join(&self.thread);
         if let Some(Ok(store)) = self.opened.get() {
             store.close();
         }
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -196,13 +216,15 @@ impl Store {
     }
 
     fn changed(&self) {
-        if !self.committer.dirty.swap(true, Ordering::Release) {
+        if !self.committer.dirty.swap(true, Ordering::AcqRel) {
             self.commit_thread.unpark();
         }
     }
 
     fn close(&self) {
-        self.committer.closed.store(true, Ordering::Release);
+        if self.committer.closed.swap(true, Ordering::AcqRel) {
+            return;
+        }
         self.commit_thread.unpark();
         join(&self.committing);
         if let Err(error) = self.database.persist(PersistMode::SyncAll) {
@@ -214,19 +236,35 @@ impl Store {
 impl Committer {
     /// Sleeps while nothing changes: an idle device must not wake its flash.
     fn run(&self, database: &Database) {
-        while !self.closed.load(Ordering::Acquire) {
+        while !self.is_closed() {
             if !self.dirty.load(Ordering::Acquire) {
                 thread::park();
                 continue;
             }
-            // Woken early only to end, or by chance.
-            thread::park_timeout(COMMIT_INTERVAL);
+            self.wait();
             // Cleared before the commit: a change that comes during it asks for the next one.
             self.dirty.store(false, Ordering::Release);
             if let Err(error) = database.persist(PersistMode::SyncData) {
-                log::error!("key-value store: commit failed: {error:?}");
+                log::error!("key-value store: commit failed, it will be tried again: {error:?}");
+                self.dirty.store(true, Ordering::Release);
             }
         }
+    }
+
+    /// Gathers changes for the whole interval, whatever wakes the thread meanwhile but the end.
+    fn wait(&self) {
+        let until = Instant::now() + COMMIT_INTERVAL;
+        while !self.is_closed() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            thread::park_timeout(left);
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 }
 
@@ -244,6 +282,14 @@ pub struct Namespace {
 struct Usage {
     bytes: u64,
     keys: u64,
+    /// No key expires before this time: until then there is nothing to sweep.
+    next_expiry: Option<u64>,
+}
+
+impl Usage {
+    fn will_expire(&mut self, at: Option<u64>) {
+        self.next_expiry = self.next_expiry.into_iter().chain(at).min();
+    }
 }
 
 impl Namespace {
@@ -316,7 +362,7 @@ impl Namespace {
             let Some(name) = key.get(self.prefix.len()..) else {
                 continue;
             };
-            if Entry::decode(&value)?.is_expired(now) {
+            if Entry::decode(&value).is_none_or(|entry| entry.is_expired(now)) {
                 continue;
             }
             bytes += name.len() + size_of::<String>();
@@ -391,44 +437,50 @@ impl Namespace {
         Ok(())
     }
 
-    fn live(&self, full: &[u8]) -> Result<Option<Entry>> {
+    fn live(&self, full: &[u8]) -> Result<Option<Live>> {
         let Some(stored) = self.store.keyspace.get(full)? else {
             return Ok(None);
         };
-        let entry = Entry::decode(&stored)?;
-        Ok((!entry.is_expired(now())).then_some(entry))
+        let damaged = || KvError::Storage("a stored value is damaged".to_owned());
+        let entry = Entry::decode(&stored).ok_or_else(damaged)?;
+        Ok((!entry.is_expired(now())).then(|| Live {
+            value: entry.value.to_vec(),
+            expires: entry.expires,
+        }))
     }
 
     /// Writes an entry and keeps the usage true; the caller holds the write lock.
     fn put(&self, full: &[u8], value: &[u8], expires: Option<u64>) -> Result<()> {
-        let stored = Entry::encode(value, expires);
-        let key_bytes = (full.len() - self.prefix.len()) as u64;
-        let before = self.store.keyspace.size_of(full)?;
-        let fits = |usage: &Usage| {
-            let mut after = *usage;
-            match before {
-                Some(size) => after.bytes = after.bytes.saturating_sub(u64::from(size)),
-                None => {
-                    after.bytes += key_bytes;
-                    after.keys += 1;
-                }
-            }
-            after.bytes += stored.len() as u64;
-            let grows = after.bytes > usage.bytes || after.keys > usage.keys;
-            let over = after.bytes > self.quota.bytes || after.keys > self.quota.keys;
-            (!(grows && over)).then_some(after)
-        };
-        let mut after = fits(&self.usage());
-        if after.is_none() {
+        let stored = Entry { value, expires }.encode();
+        let mut after = self.usage_after(full, &stored)?;
+        if after.is_none() && self.usage().next_expiry.is_some_and(|at| at <= now()) {
             // Expired keys still count until they are swept: make room before refusing.
             self.sweep()?;
-            after = fits(&self.usage());
+            after = self.usage_after(full, &stored)?;
         }
-        let after = after.ok_or(KvError::QuotaExceeded)?;
+        let mut after = after.ok_or(KvError::QuotaExceeded)?;
+        after.will_expire(expires);
         self.store.keyspace.insert(full, stored)?;
         *self.usage() = after;
         self.store.changed();
         Ok(())
+    }
+
+    /// What the namespace would hold with `stored` under `full`; none if that is over the quota.
+    fn usage_after(&self, full: &[u8], stored: &[u8]) -> Result<Option<Usage>> {
+        let before = *self.usage();
+        let mut after = before;
+        match self.store.keyspace.size_of(full)? {
+            Some(size) => after.bytes = after.bytes.saturating_sub(u64::from(size)),
+            None => {
+                after.bytes += (full.len() - self.prefix.len()) as u64;
+                after.keys += 1;
+            }
+        }
+        after.bytes += stored.len() as u64;
+        let grows = after.bytes > before.bytes || after.keys > before.keys;
+        let over = after.bytes > self.quota.bytes || after.keys > self.quota.keys;
+        Ok((!(grows && over)).then_some(after))
     }
 
     /// Removes a key and keeps the usage true; the caller holds the write lock.
@@ -454,12 +506,15 @@ impl Namespace {
         let mut swept = false;
         for guard in self.store.keyspace.prefix(&self.prefix) {
             let (key, value) = guard.into_inner()?;
-            if Entry::decode(&value)?.is_expired(now) {
+            let entry = Entry::decode(&value);
+            if entry.is_some_and(|entry| entry.is_expired(now)) {
                 self.store.keyspace.remove(key)?;
                 swept = true;
             } else {
+                // A damaged value counts like any other: it can be overwritten or deleted.
                 usage.keys += 1;
                 usage.bytes += (key.len() - self.prefix.len() + value.len()) as u64;
+                usage.will_expire(entry.and_then(|entry| entry.expires));
             }
         }
         *self.usage() = usage;
@@ -470,9 +525,16 @@ impl Namespace {
     }
 }
 
-/// A stored value: a tag byte, the expiry if the tag says so, the plugin's bytes.
-struct Entry {
+/// A live value, copied out of the store.
+struct Live {
     value: Vec<u8>,
+    expires: Option<u64>,
+}
+
+/// A stored value: a tag byte, the expiry if the tag says so, the plugin's bytes.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    value: &'a [u8],
     /// Nanoseconds since the Unix epoch.
     expires: Option<u64>,
 }
@@ -480,35 +542,35 @@ struct Entry {
 const TAG_PLAIN: u8 = 0;
 const TAG_EXPIRES: u8 = 1;
 
-impl Entry {
-    fn encode(value: &[u8], expires: Option<u64>) -> Vec<u8> {
-        let mut stored = Vec::with_capacity(value.len() + 9);
-        match expires {
+impl Entry<'_> {
+    fn encode(&self) -> Vec<u8> {
+        let mut stored = Vec::with_capacity(self.value.len() + 9);
+        match self.expires {
             None => stored.push(TAG_PLAIN),
             Some(at) => {
                 stored.push(TAG_EXPIRES);
                 stored.extend_from_slice(&at.to_le_bytes());
             }
         }
-        stored.extend_from_slice(value);
+        stored.extend_from_slice(self.value);
         stored
     }
 
-    fn decode(stored: &[u8]) -> Result<Entry> {
-        let damaged = || KvError::Storage("a stored value is damaged".to_owned());
+    /// None if the bytes are not what [`Entry::encode`] writes.
+    fn decode(stored: &[u8]) -> Option<Entry<'_>> {
         match stored.split_first() {
-            Some((&TAG_PLAIN, value)) => Ok(Entry {
-                value: value.to_vec(),
+            Some((&TAG_PLAIN, value)) => Some(Entry {
+                value,
                 expires: None,
             }),
             Some((&TAG_EXPIRES, rest)) => {
-                let (at, value) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
-                Ok(Entry {
-                    value: value.to_vec(),
+                let (at, value) = rest.split_first_chunk::<8>()?;
+                Some(Entry {
+                    value,
                     expires: Some(u64::from_le_bytes(*at)),
                 })
             }
-            _ => Err(damaged()),
+            _ => None,
         }
     }
 

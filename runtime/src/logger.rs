@@ -55,6 +55,21 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
+/// Writes to standard output; whoever started the program may not want to read it.
+pub fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Writes to standard error, likewise.
+pub fn complain(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// The longest prefix of `text` with at most `bytes` bytes that ends between characters.
+pub fn cut(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
 /// Shows text with control characters escaped, so that what a plugin or a client sent cannot
 /// forge a line or steer a terminal.
 struct OneLine<'a>(&'a std::fmt::Arguments<'a>);

@@ -104,11 +104,12 @@ fn main() -> ExitCode {
     };
     let done = match cli {
         Cli { version: true, .. } => {
-            println!(
-                "zlayer {} (wasmtime {})",
+            logger::say(&format!(
+                "zlayer {} (wasmtime {})
+",
                 env!("CARGO_PKG_VERSION"),
                 zlayer_bundle::ENGINE_VERSION
-            );
+            ));
             Ok(())
         }
         Cli {
@@ -127,7 +128,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if !matches!(error, Error::Forwarded(_)) {
-                eprintln!("zlayer: {error}");
+                logger::complain(&format!("zlayer: {error}\n"));
             }
             ExitCode::from(error.exit_code())
         }
@@ -139,7 +140,7 @@ fn parse() -> std::result::Result<Cli, ExitCode> {
     let mut words = Vec::new();
     for word in std::env::args_os().skip(1) {
         let Ok(word) = word.into_string() else {
-            eprintln!("zlayer: a word of the command line is not UTF-8");
+            logger::complain("zlayer: a word of the command line is not UTF-8\n");
             return Err(ExitCode::from(EXIT_USAGE));
         };
         match word.split_once('=') {
@@ -152,11 +153,11 @@ fn parse() -> std::result::Result<Cli, ExitCode> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     Cli::from_args(&["zlayer"], &words).map_err(|exit| match exit.status {
         Ok(()) => {
-            println!("{}", exit.output);
+            logger::say(&format!("{}\n", exit.output));
             ExitCode::SUCCESS
         }
         Err(()) => {
-            eprintln!("zlayer: {}", exit.output.trim_end());
+            logger::complain(&format!("zlayer: {}\n", exit.output.trim_end()));
             ExitCode::from(EXIT_USAGE)
         }
     })
@@ -181,6 +182,10 @@ impl Run {
                 ),
             ));
         }
+        let body = self.max_body.unwrap_or(defaults.body);
+        if body > memory {
+            return Err(usage("max-body", "is more than --memory-max".to_owned()));
+        }
         let limits = Limits {
             memory,
             connections: at_least_one(
@@ -190,7 +195,7 @@ impl Run {
             )?,
             instances: at_least_one("max-instances", self.max_instances, defaults.instances)?,
             reuse: self.reuse.unwrap_or(defaults.reuse),
-            body: self.max_body.unwrap_or(defaults.body),
+            body,
             ..defaults
         };
         let mut timeouts = Timeouts::default();

@@ -4,9 +4,13 @@ mod engine;
 mod load;
 mod pool;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use event_listener::Event;
+use futures_lite::future::or;
+use smol::Timer;
 use smol::lock::{OnceCell, Semaphore, SemaphoreGuardArc};
 use wasmtime::component::{InstancePre, Linker};
 use wasmtime::{Engine, Store};
@@ -15,20 +19,23 @@ use zlayer_bundle::VerifiedArtifact;
 
 pub use engine::{Ticker, Working, new_engine};
 
-use crate::config::Limits;
+use crate::config::{Limits, Timeouts};
 use crate::error::{Error, Result};
-use crate::failure::Failure;
+use crate::failure::{Failure, REASON_BYTES};
 use crate::host::{self, HostState, PluginHost, handler, plugin_metadata};
-use crate::memory::Budget;
+use crate::logger::cut;
+use crate::memory::{Budget, Reservation};
 use pool::Idle;
 
 /// Memory that an instance may take beside its linear memory: its stack (`bundle/src/engine.rs`),
 /// tables, handles and buffers.
-const INSTANCE_SHARE: usize = 640 << 10;
+const INSTANCE_SHARE: usize = 1 << 20;
 /// Bytes that a plugin may hand to the host in one call, on top of [`Limits::body`].
 const CALL_SHARE: usize = 256 << 10;
 /// Handles that an instance may hold at a time.
 const HANDLES: usize = 4096;
+/// Bytes of a plugin's id and name that are shown.
+const SHOWN_BYTES: usize = 128;
 /// After a failed `init` no new instance is tried for this long: a broken plugin must not keep
 /// the device busy.
 const INIT_PAUSE: Duration = Duration::from_secs(1);
@@ -49,14 +56,20 @@ pub struct Plugin {
     /// Memory that an instance takes beside its linear memory, in bytes. A typed call also
     /// leaves its answer in the host.
     share: usize,
-    /// One permit a running instance.
-    slots: Arc<Semaphore>,
+    /// What typed plugins' bodies may take. It is set aside, so that bodies and instances cannot
+    /// lock each other out.
+    bodies: Arc<Budget>,
+    _bodies_share: Option<Reservation>,
+    /// How long a request waits for an instance.
+    patience: Duration,
+    slots: Arc<Slots>,
     budget: Arc<Budget>,
     limits: Limits,
     ticker: Ticker,
     /// Why `init` failed, and when.
     broken: Mutex<Option<(Instant, String)>>,
-    info: OnceCell<handler::PluginInfo>,
+    /// Set once `info` was asked for and shown.
+    shown: OnceCell<()>,
 }
 
 struct Role<Indices, Instance> {
@@ -89,6 +102,33 @@ pub struct Running<I> {
     /// The instance. It stands first: its memory is free before the next one is let in.
     pub instance: I,
     _slot: SemaphoreGuardArc,
+    _counted: Counted,
+}
+
+/// Counts the instances at work.
+struct Slots {
+    /// One permit each.
+    semaphore: Arc<Semaphore>,
+    working: AtomicUsize,
+    /// Told when one has ended its work: there may be memory now.
+    freed: Event,
+}
+
+/// One instance at work.
+struct Counted(Arc<Slots>);
+
+impl Counted {
+    fn new(slots: &Arc<Slots>) -> Counted {
+        slots.working.fetch_add(1, Ordering::SeqCst);
+        Counted(Arc::clone(slots))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.working.fetch_sub(1, Ordering::SeqCst);
+        self.0.freed.notify(1);
+    }
 }
 
 impl Plugin {
@@ -98,12 +138,16 @@ impl Plugin {
         artifact: &VerifiedArtifact,
         host: PluginHost,
         limits: &Limits,
+        timeouts: &Timeouts,
         budget: &Arc<Budget>,
     ) -> Result<Plugin> {
         let name = host.name.clone();
-        Plugin::link(engine, artifact, host, limits, budget).map_err(|error| Error::Plugin {
-            name,
-            reason: format!("{error:#}"),
+        let patience = timeouts.request / 2;
+        Plugin::link(engine, artifact, host, limits, patience, budget).map_err(|error| {
+            Error::Plugin {
+                name,
+                reason: format!("{error:#}"),
+            }
         })
     }
 
@@ -112,6 +156,7 @@ impl Plugin {
         artifact: &VerifiedArtifact,
         host: PluginHost,
         limits: &Limits,
+        patience: Duration,
         budget: &Arc<Budget>,
     ) -> wasmtime::Result<Plugin> {
         let component = load::load(engine, artifact)?;
@@ -126,17 +171,23 @@ impl Plugin {
         );
         let memory = usize::try_from(artifact.manifest().memory_initial).unwrap_or(usize::MAX);
         let share = if typed.is_some() {
-            INSTANCE_SHARE + CALL_SHARE + limits.body
+            (INSTANCE_SHARE + CALL_SHARE).saturating_add(limits.body)
         } else {
             INSTANCE_SHARE
         };
         let each = memory.saturating_add(share);
-        let fitting = budget.limit().saturating_sub(budget.used()) / each;
+        let free = budget.limit().saturating_sub(budget.used());
+        let bodies = match typed {
+            Some(_) => (free / 4).max(limits.body),
+            None => 0,
+        };
+        let fitting = free.saturating_sub(bodies) / each;
         wasmtime::ensure!(
             fitting > 0,
-            "one instance needs {} KiB, which --memory-max {} KiB does not leave room for",
-            each >> 10,
-            budget.limit() >> 10
+            "one instance and its bodies need {} KiB, and --memory-max {} KiB leaves {} KiB for them",
+            each.saturating_add(bodies) >> 10,
+            budget.limit() >> 10,
+            free >> 10
         );
         let instances = limits.instances.min(fitting);
         Ok(Plugin {
@@ -151,12 +202,19 @@ impl Plugin {
                 idle: Idle::default(),
             }),
             share,
-            slots: Arc::new(Semaphore::new(instances)),
+            _bodies_share: budget.reserve(bodies),
+            bodies: Budget::new(bodies),
+            patience,
+            slots: Arc::new(Slots {
+                semaphore: Arc::new(Semaphore::new(instances)),
+                working: AtomicUsize::new(0),
+                freed: Event::new(),
+            }),
             budget: Arc::clone(budget),
             limits: limits.clone(),
             ticker: Ticker::new(engine),
             broken: Mutex::new(None),
-            info: OnceCell::new(),
+            shown: OnceCell::new(),
         })
     }
 
@@ -190,63 +248,108 @@ impl Plugin {
         self.ticker.work()
     }
 
-    /// An instance of the `handler` role: an idle one, else a new one. Waits for a free slot.
+    /// Charges `more` bytes of a request's or an answer's body to what is set aside for bodies.
+    pub fn reserve_for_body(
+        &self,
+        held: &mut Option<Reservation>,
+        more: usize,
+    ) -> std::result::Result<(), Failure> {
+        if held.is_none() {
+            *held = self.bodies.reserve(0);
+        }
+        match held.as_mut().map(|held| held.grow(more)) {
+            Some(true) => Ok(()),
+            _ => Err(Failure::Busy("there is no memory for the body".to_owned())),
+        }
+    }
+
+    /// An instance of the `handler` role: an idle one, else a new one. Waits for a free place.
     pub async fn typed_instance(&self) -> std::result::Result<Running<TypedInstance>, Failure> {
         let Some(role) = &self.typed else {
             return Err(Failure::PassThrough);
         };
-        let slot = self.slots.acquire_arc().await;
-        let instance = match role.idle.take() {
-            Some(instance) => instance,
-            None => self.new_typed(role).await?,
-        };
-        Ok(Running {
-            instance,
-            _slot: slot,
-        })
+        self.run(&role.idle, || self.new_typed(role)).await
     }
 
-    /// An instance of the `wasi:http` role with requests left to serve. Waits for a free slot.
+    /// An instance of the `wasi:http` role with requests left to serve. Waits for a free place.
     pub async fn http_instance(&self) -> std::result::Result<Running<HttpInstance>, Failure> {
         let Some(role) = &self.http else {
             return Err(Failure::PassThrough);
         };
-        let slot = self.slots.acquire_arc().await;
-        let mut instance = match role.idle.take() {
-            Some(instance) => instance,
-            None => {
-                let (mut store, instance) = self.instantiate().await?;
-                let proxy = role
-                    .indices
-                    .load(&mut store, &instance)
-                    .map_err(Failure::trap)?;
-                HttpInstance {
-                    store,
-                    proxy,
-                    served: 0,
+        let mut running = self.run(&role.idle, || self.new_http(role)).await?;
+        running.instance.served += 1;
+        Ok(running)
+    }
+
+    /// Takes an idle instance or makes one. When all places are taken, or memory is short while
+    /// other instances work, it waits for one of them; after half the time that a request has,
+    /// the device is too busy for it.
+    async fn run<I, F>(
+        &self,
+        idle: &Idle<I>,
+        make: impl Fn() -> F,
+    ) -> std::result::Result<Running<I>, Failure>
+    where
+        F: Future<Output = std::result::Result<I, Failure>>,
+    {
+        let until = Instant::now() + self.patience;
+        let slot = self.slot(until).await?;
+        loop {
+            // Listening before looking: what is freed meanwhile is not missed.
+            let freed = self.slots.freed.listen();
+            let made = match idle.take() {
+                Some(instance) => Ok(instance),
+                None => make().await,
+            };
+            match made {
+                Ok(instance) => {
+                    return Ok(Running {
+                        instance,
+                        _slot: slot,
+                        _counted: Counted::new(&self.slots),
+                    });
                 }
+                Err(Failure::Busy(_))
+                    if self.slots.working.load(Ordering::SeqCst) > 0 && Instant::now() < until =>
+                {
+                    let late = async {
+                        Timer::at(until).await;
+                    };
+                    or(freed, late).await;
+                }
+                Err(failure) => return Err(failure),
             }
+        }
+    }
+
+    async fn slot(&self, until: Instant) -> std::result::Result<SemaphoreGuardArc, Failure> {
+        let semaphore = &self.slots.semaphore;
+        if let Some(slot) = semaphore.try_acquire_arc() {
+            return Ok(slot);
+        }
+        let free = async { Some(semaphore.acquire_arc().await) };
+        let late = async {
+            Timer::at(until).await;
+            None
         };
-        instance.served += 1;
-        Ok(Running {
-            instance,
-            _slot: slot,
-        })
+        let busy = || Failure::Busy("all instances are at work".to_owned());
+        or(free, late).await.ok_or_else(busy)
     }
 
     /// Puts an instance back whose call ended well.
     pub fn keep_typed(&self, mut running: Running<TypedInstance>) {
-        running.instance.store.data_mut().request_id = None;
+        running.instance.store.data_mut().rest();
         if let Some(role) = &self.typed {
             role.idle.put(running.instance);
         }
     }
 
     /// Puts an instance back whose call ended well, unless it has served its share.
-    pub fn keep_http(&self, running: Running<HttpInstance>) {
+    pub fn keep_http(&self, mut running: Running<HttpInstance>) {
         if let Some(role) = &self.http
             && running.instance.served < self.limits.reuse
         {
+            running.instance.store.data_mut().rest();
             role.idle.put(running.instance);
         }
     }
@@ -283,6 +386,22 @@ impl Plugin {
                 );
             }
         }
+    }
+
+    async fn new_http(
+        &self,
+        role: &Role<ProxyIndices, HttpInstance>,
+    ) -> std::result::Result<HttpInstance, Failure> {
+        let (mut store, instance) = self.instantiate().await?;
+        let proxy = role
+            .indices
+            .load(&mut store, &instance)
+            .map_err(Failure::trap)?;
+        Ok(HttpInstance {
+            store,
+            proxy,
+            served: 0,
+        })
     }
 
     async fn new_typed(
@@ -332,11 +451,11 @@ impl Plugin {
                 capability_names(denied)
             )));
         }
-        let asked = self.info.get_or_try_init(|| async {
+        let asked = self.shown.get_or_try_init(|| async {
             let info = guest.call_info(&mut store).await;
             let info = info.map_err(|error| Failure::from_call(error, &store))?;
             self.show(&info, wanted);
-            Ok(info)
+            Ok(())
         });
         if let Err(failure) = asked.await {
             let failure: Failure = failure;
@@ -351,8 +470,10 @@ impl Plugin {
         } = info;
         let (major, minor, patch) = (version.major, version.minor, version.patch);
         log::info!(
-            "plugin {}: {id} ({name}) {major}.{minor}.{patch}, uses {}",
+            "plugin {}: {} ({}) {major}.{minor}.{patch}, uses {}",
             self.name(),
+            cut(id, SHOWN_BYTES),
+            cut(name, SHOWN_BYTES),
             capability_names(uses)
         );
     }
@@ -426,14 +547,13 @@ impl Drop for Verdict<'_> {
 }
 
 fn init_error(error: &handler::InitError) -> String {
-    match error {
-        handler::InitError::ConfigMissing(what) => format!("config-missing: {what}"),
-        handler::InitError::ConfigInvalid(what) => format!("config-invalid: {what}"),
-        handler::InitError::CapabilityUnavailable(what) => {
-            format!("capability-unavailable: {what}")
-        }
-        handler::InitError::Failed(what) => format!("failed: {what}"),
-    }
+    let (case, what) = match error {
+        handler::InitError::ConfigMissing(what) => ("config-missing", what),
+        handler::InitError::ConfigInvalid(what) => ("config-invalid", what),
+        handler::InitError::CapabilityUnavailable(what) => ("capability-unavailable", what),
+        handler::InitError::Failed(what) => ("failed", what),
+    };
+    format!("{case}: {}", cut(what, REASON_BYTES))
 }
 
 fn capability_names(set: plugin_metadata::Capabilities) -> String {

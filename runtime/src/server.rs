@@ -10,11 +10,12 @@ mod response;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use event_listener::Event;
 use smol::channel::{Receiver, Sender, bounded};
-use smol::lock::Semaphore;
+use smol::lock::{Semaphore, SemaphoreGuardArc};
 use smol::{Async, Executor, Timer};
 
 use crate::config::{Limits, Timeouts};
@@ -45,7 +46,45 @@ pub(crate) struct Shared {
     pub(crate) executor: &'static Executor<'static>,
     /// Closed when the daemon drains.
     pub(crate) stop: Receiver<()>,
+    /// Asks idle connections to make room.
+    pub(crate) crowd: Crowd,
     request_ids: AtomicU64,
+}
+
+/// Where a listener that has no place left meets the connections that need none.
+#[derive(Default)]
+pub(crate) struct Crowd {
+    /// Somebody waits for a place.
+    waiting: AtomicBool,
+    idle: Event,
+}
+
+impl Crowd {
+    /// Waits for a place, and asks the connection that has been idle longest to leave its own.
+    async fn place(&self, places: &Arc<Semaphore>) -> SemaphoreGuardArc {
+        if let Some(place) = places.try_acquire_arc() {
+            return place;
+        }
+        self.waiting.store(true, Ordering::SeqCst);
+        // Listeners are told in the order in which they came.
+        self.idle.notify(1);
+        let place = places.acquire_arc().await;
+        self.waiting.store(false, Ordering::SeqCst);
+        place
+    }
+
+    /// Resolves when a connection between two requests has to leave; never for one that has yet
+    /// to send its first.
+    pub(crate) async fn asked_to_leave(&self, first: bool) {
+        if first {
+            return std::future::pending().await;
+        }
+        let asked = self.idle.listen();
+        // Listening first: one of the two sees the other.
+        if !self.waiting.load(Ordering::SeqCst) {
+            asked.await;
+        }
+    }
 }
 
 impl Shared {
@@ -104,6 +143,7 @@ impl Server {
                 timeouts,
                 executor,
                 stop,
+                crowd: Crowd::default(),
                 request_ids: AtomicU64::new(start),
             }),
             open,
@@ -128,8 +168,6 @@ impl Server {
         let connections = Arc::new(Semaphore::new(shared.limits.connections));
         let accepting = async {
             loop {
-                // At the limit new connections wait in the kernel's backlog.
-                let permit = connections.acquire_arc().await;
                 let (stream, client) = match listener.accept().await {
                     Ok(accepted) => accepted,
                     Err(error) => {
@@ -138,12 +176,14 @@ impl Server {
                         continue;
                     }
                 };
+                // At the limit this one waits, and those after it in the kernel's backlog.
+                let permit = shared.crowd.place(&connections).await;
                 let (shared, open) = (Arc::clone(&shared), open.clone());
                 let executor = shared.executor;
                 executor
                     .spawn(async move {
-                        serve(stream, client, shared).await;
-                        drop((permit, open));
+                        serve(stream, client, shared, open).await;
+                        drop(permit);
                     })
                     .detach();
             }
@@ -174,10 +214,15 @@ pub(crate) async fn stopped(stop: &Receiver<()>) {
     let _ = stop.recv().await;
 }
 
-async fn serve(stream: Async<TcpStream>, client: SocketAddr, shared: Arc<Shared>) {
+async fn serve(
+    stream: Async<TcpStream>,
+    client: SocketAddr,
+    shared: Arc<Shared>,
+    open: Sender<()>,
+) {
     // An answer goes out in as few writes as it needs; waiting for more would only delay it.
     if let Err(error) = stream.get_ref().set_nodelay(true) {
         log::debug!("{client}: cannot set TCP_NODELAY: {error}");
     }
-    Connection::new(stream, client, shared).serve().await;
+    Connection::new(stream, client, shared, open).serve().await;
 }

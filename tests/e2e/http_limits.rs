@@ -35,6 +35,8 @@ fn a_connection_over_the_limit_waits_and_is_served_later() {
     for holder in &mut holders {
         holder.send(GET);
         assert_eq!(holder.read_response().status, 200);
+        // In the middle of a request nobody is asked to leave.
+        holder.send(&GET[..5]);
     }
     let mut third = Client::connect(&daemon);
     third.send(GET);
@@ -43,8 +45,24 @@ fn a_connection_over_the_limit_waits_and_is_served_later() {
     drop(first);
     assert_eq!(third.read_response().status, 200);
     // Nobody lost a place by it.
-    second.send(GET);
+    second.send(&GET[5..]);
     assert_eq!(second.read_response().status, 200);
+}
+
+#[test]
+fn an_idle_connection_makes_room_for_a_new_one() {
+    let daemon = Daemon::builder("hello")
+        .args(["--max-connections", "2"])
+        .start();
+    let mut idle = [Client::connect(&daemon), Client::connect(&daemon)];
+    for client in &mut idle {
+        client.send(GET);
+        assert_eq!(client.read_response().status, 200);
+    }
+    let mut third = Client::connect(&daemon);
+    third.send(GET);
+    assert_eq!(third.read_response().status, 200);
+    assert!(idle[0].is_closed(), "the longest idle one leaves");
 }
 
 #[test]

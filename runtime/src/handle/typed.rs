@@ -1,9 +1,11 @@
 //! Plugins that export `zlayer:plugin/handler`: whole bodies in, whole bodies out.
 
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
+use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
 
 use super::{Body, Request};
@@ -42,7 +44,7 @@ pub(super) async fn handle(
     };
     let mut running = plugin.typed_instance().await?;
     let instance = &mut running.instance;
-    instance.store.data_mut().request_id = Some(request.id.clone());
+    instance.store.data_mut().work_on(&request.id);
     let result = match instance
         .guest
         .call_handle(&mut instance.store, &plugin_request)
@@ -58,7 +60,7 @@ pub(super) async fn handle(
             request.body = IncomingBody::whole(plugin_request.body.into(), held);
             Ok(None)
         }
-        HandleResult::Error(reason) => Err(Failure::PluginError(reason)),
+        HandleResult::Error(reason) => Err(Failure::plugin_error(&reason)),
     }
 }
 
@@ -68,26 +70,26 @@ async fn collect(
     mut body: IncomingBody,
 ) -> Result<(Vec<u8>, Option<Reservation>), Failure> {
     let limit = plugin.limits().body;
-    let announced = http_body::Body::size_hint(&body).lower();
-    if announced > limit as u64 {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > limit {
         return Err(Failure::BodyTooLarge(limit));
     }
-    let spent = || Failure::Busy("the memory budget is spent".to_owned());
-    let mut held = plugin.budget().reserve(0);
+    let mut held = None;
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Failure::BadBody(format!("{error:?}")))?;
         // Trailers have no place in the contract's request.
-        let Ok(data) = frame.into_data() else {
+        let Ok(data) = frame.map_err(Failure::bad_body)?.into_data() else {
             continue;
         };
-        if whole.len() + data.len() > limit {
+        let length = whole.len() + data.len();
+        if length > limit {
             return Err(Failure::BodyTooLarge(limit));
         }
-        let held = held.as_mut().ok_or_else(spent)?;
-        let granted = held.grow(data.len()) || (plugin.evict_idle() > 0 && held.grow(data.len()));
-        if !granted {
-            return Err(spent());
+        if length > whole.capacity() {
+            // As much as is announced at once, else twice as much each time.
+            let capacity = length.max(announced).max(2 * whole.capacity()).min(limit);
+            plugin.reserve_for_body(&mut held, capacity - whole.capacity())?;
+            whole.reserve_exact(capacity - whole.len());
         }
         whole.extend_from_slice(&data);
     }
@@ -131,11 +133,15 @@ fn response_from(answer: PluginResponse, plugin: &Plugin) -> Result<http::Respon
             plugin.limits().body
         )));
     }
+    let mut held = None;
+    plugin.reserve_for_body(&mut held, answer.body.len())?;
     let mut response = http::Response::new(
         Full::new(Bytes::from(answer.body))
             .map_err(|never| match never {})
             .boxed_unsync(),
     );
+    // Charged until the answer is written.
+    response.extensions_mut().insert(Arc::new(held));
     *response.status_mut() = http::StatusCode::from_u16(status)
         .map_err(|error| Failure::BadAnswer(error.to_string()))?;
     for KeyValue { key, value } in answer.headers {

@@ -20,7 +20,7 @@ pub(super) async fn handle(
     let mut running = plugin.http_instance().await?;
     let instance = &mut running.instance;
     let store = &mut instance.store;
-    store.data_mut().request_id = Some(request.id);
+    store.data_mut().work_on(&request.id);
     let incoming = http::Request::from_parts(request.head, request.body);
     let outcome = Arc::new(Outcome::default());
     let told = Arc::clone(&outcome);

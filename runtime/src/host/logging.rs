@@ -9,6 +9,7 @@ use log::LevelFilter;
 use super::HostState;
 use super::bindings::zlayer::plugin::common::KeyValue;
 use super::bindings::zlayer::plugin::logging::{Host, Level};
+use crate::logger::cut;
 
 /// Records a second that a plugin may write in the long run.
 const RECORDS_PER_SECOND: u32 = 200;
@@ -132,11 +133,6 @@ impl PluginLog {
     }
 }
 
-/// The longest prefix of `text` with at most `bytes` bytes that ends between characters.
-fn cut(text: &str, bytes: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes)]
-}
-
 impl Host for HostState {
     fn log(&mut self, level: Level, message: String) {
         self.write_record(level, &message, &[]);
@@ -177,9 +173,10 @@ impl Host for HostState {
 
 impl HostState {
     fn write_record(&self, level: Level, message: &str, fields: &[(&str, &str)]) {
+        let request = self.request.id();
         self.plugin
             .log
-            .write(level.into(), self.request_id.as_deref(), message, fields);
+            .write(level.into(), request.as_deref(), message, fields);
     }
 }
 

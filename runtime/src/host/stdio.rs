@@ -7,7 +7,7 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
 
-use super::PluginHost;
+use super::{CurrentRequest, PluginHost};
 
 /// Bytes of a line that are kept while its end has not come.
 const LINE_BYTES: usize = 1024;
@@ -15,13 +15,19 @@ const LINE_BYTES: usize = 1024;
 /// Where one of the two streams goes. A Rust plugin's panic message comes this way.
 pub(super) struct LogStream {
     plugin: Arc<PluginHost>,
+    request: CurrentRequest,
     level: log::Level,
 }
 
 impl LogStream {
-    pub(super) fn new(plugin: &Arc<PluginHost>, level: log::Level) -> LogStream {
+    pub(super) fn new(
+        plugin: &Arc<PluginHost>,
+        request: &CurrentRequest,
+        level: log::Level,
+    ) -> LogStream {
         LogStream {
             plugin: Arc::clone(plugin),
+            request: request.clone(),
             level,
         }
     }
@@ -42,6 +48,7 @@ impl StdoutStream for LogStream {
     fn p2_stream(&self) -> Box<dyn OutputStream> {
         Box::new(LineWriter {
             plugin: Arc::clone(&self.plugin),
+            request: self.request.clone(),
             level: self.level,
             line: Vec::new(),
         })
@@ -51,6 +58,7 @@ impl StdoutStream for LogStream {
 /// Gathers bytes into lines; a line that is too long is cut into several records.
 struct LineWriter {
     plugin: Arc<PluginHost>,
+    request: CurrentRequest,
     level: log::Level,
     line: Vec<u8>,
 }
@@ -59,7 +67,10 @@ impl LineWriter {
     fn end_line(&mut self) {
         if !self.line.is_empty() {
             let text = String::from_utf8_lossy(&self.line);
-            self.plugin.log.write(self.level, None, &text, &[]);
+            let request = self.request.id();
+            self.plugin
+                .log
+                .write(self.level, request.as_deref(), &text, &[]);
             self.line.clear();
         }
     }

@@ -37,8 +37,8 @@ fn pool(target: Target, profile: Profile, limits: &Limits) -> wasmtime::PoolingA
     /// Modules in a component: one with a memory and a few small ones around it, or dozens where an
     /// interpreter and its libraries are linked together.
     const MODULES: u32 = 128;
-    const MEMORIES: u32 = 2;
-    const TABLES: u32 = 4;
+    const MEMORIES: u32 = 4;
+    const TABLES: u32 = 16;
     /// Room for 2,000 functions that are called indirectly.
     const TABLE_BYTES: usize = 16 << 10;
     let instances = u32::try_from(limits.instances)

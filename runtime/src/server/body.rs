@@ -30,14 +30,24 @@ pub(super) enum Piece {
 /// The connection's end of a body.
 pub(super) struct BodySender {
     pieces: Sender<Piece>,
-    wanted: Arc<Wanted>,
+    demand: Arc<Demand>,
 }
 
-/// Set when the plugin first asks for the body: a client that expects `100 Continue` is told then.
+/// What the plugin has asked for.
 #[derive(Default)]
-struct Wanted {
+pub(super) struct Demand {
+    /// It has asked for the body: a client that expects `100 Continue` is told now.
     asked: AtomicBool,
+    /// It waits for the next piece.
+    waiting: AtomicBool,
     waker: atomic_waker::AtomicWaker,
+}
+
+impl Demand {
+    /// Whether the plugin waits for the client.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
+    }
 }
 
 impl BodySender {
@@ -46,11 +56,16 @@ impl BodySender {
         self.pieces.send(piece).await.is_ok()
     }
 
+    /// What the plugin asks for, to be looked at from elsewhere.
+    pub(super) fn demand(&self) -> Arc<Demand> {
+        Arc::clone(&self.demand)
+    }
+
     /// Waits until the plugin has asked for the body.
     pub(super) async fn wanted(&self) {
         std::future::poll_fn(|cx| {
-            self.wanted.waker.register(cx.waker());
-            if self.wanted.asked.load(Ordering::Acquire) {
+            self.demand.waker.register(cx.waker());
+            if self.demand.asked.load(Ordering::Acquire) {
                 Poll::Ready(())
             } else {
                 Poll::Pending
@@ -77,7 +92,7 @@ enum Source {
     },
     Stream {
         pieces: Pin<Box<Receiver<Piece>>>,
-        wanted: Arc<Wanted>,
+        demand: Arc<Demand>,
         /// From Content-Length, less what was read.
         left: Option<u64>,
     },
@@ -87,14 +102,14 @@ impl IncomingBody {
     /// A body that comes in pieces; `length` is what Content-Length announced.
     pub(super) fn stream(length: Option<u64>) -> (Option<BodySender>, IncomingBody) {
         let (send, receive) = bounded(PIECES);
-        let wanted = Arc::new(Wanted::default());
+        let demand = Arc::new(Demand::default());
         let sender = BodySender {
             pieces: send,
-            wanted: Arc::clone(&wanted),
+            demand: Arc::clone(&demand),
         };
         let source = Source::Stream {
             pieces: Box::pin(receive),
-            wanted,
+            demand,
             left: length,
         };
         (Some(sender), IncomingBody { source })
@@ -125,11 +140,13 @@ impl Body for IncomingBody {
             Source::Whole { data, .. } => {
                 return Poll::Ready(Some(Ok(Frame::data(std::mem::take(data)))));
             }
-            Source::Stream { pieces, wanted, .. } => {
-                if !wanted.asked.swap(true, Ordering::AcqRel) {
-                    wanted.waker.wake();
+            Source::Stream { pieces, demand, .. } => {
+                if !demand.asked.swap(true, Ordering::AcqRel) {
+                    demand.waker.wake();
                 }
-                match pieces.as_mut().poll_next(cx) {
+                let polled = pieces.as_mut().poll_next(cx);
+                demand.waiting.store(polled.is_pending(), Ordering::Release);
+                match polled {
                     Poll::Ready(piece) => piece,
                     Poll::Pending => return Poll::Pending,
                 }

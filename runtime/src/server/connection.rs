@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_lite::future::or;
 use smol::Async;
+use smol::channel::Sender;
 use zlayer_http1::{BodyDecoder, Decoded, HeaderSlots, RequestHead, Version};
 
 use super::buffer::ReadBuffer;
@@ -18,6 +19,8 @@ use super::{Shared, stopped};
 
 /// Bytes of a body that nobody read which are skipped to keep a connection; past that it is closed.
 const SKIP_BYTES: usize = 64 << 10;
+/// Capacity of the write buffer that an idle connection may keep.
+const OUT_BYTES: usize = 8 << 10;
 /// How long a closing connection is read from, so that the client gets the answer before a reset.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -30,6 +33,8 @@ pub(super) struct Connection {
     /// Where answers are put together; reused.
     out: Vec<u8>,
     deadline: Deadline,
+    /// See [`super::Server::run`].
+    open: Sender<()>,
 }
 
 /// What becomes of a connection.
@@ -47,6 +52,7 @@ impl Connection {
         stream: Async<TcpStream>,
         client: SocketAddr,
         shared: Arc<Shared>,
+        open: Sender<()>,
     ) -> Connection {
         Connection {
             stream,
@@ -55,6 +61,7 @@ impl Connection {
             buffer: ReadBuffer::default(),
             out: Vec::new(),
             deadline: Deadline::new(),
+            open,
         }
     }
 
@@ -72,6 +79,9 @@ impl Connection {
             };
             first = false;
             self.buffer.release_if_empty();
+            if self.out.capacity() > OUT_BYTES {
+                self.out = Vec::new();
+            }
             match next {
                 Next::Keep => {}
                 Next::Close => return,
@@ -119,12 +129,12 @@ impl Connection {
             let filled = if begun {
                 deadline.within(filling).await
             } else {
-                // Between requests a draining daemon need not wait.
-                let stop = async {
-                    stopped(&shared.stop).await;
+                // Between requests a draining daemon need not wait, and a crowded one cannot.
+                let leave = async {
+                    or(stopped(&shared.stop), shared.crowd.asked_to_leave(first)).await;
                     Ok(0)
                 };
-                deadline.within(or(filling, stop)).await
+                deadline.within(or(filling, leave)).await
             };
             match filled {
                 Ok(Ok(count)) if count > 0 => {
@@ -154,14 +164,15 @@ impl Connection {
             buffer,
             out,
             deadline,
+            open,
         } = self;
-        match Exchange::run(head, *client, stream, buffer, out, deadline, shared).await {
+        match Exchange::run(head, *client, stream, buffer, out, deadline, shared, open).await {
             Ended::Broken => Next::Close,
             Ended::Answered(answered, decoder) => match (answered.keep_alive, decoder.is_done()) {
                 (true, true) => Next::Keep,
                 (true, false) => self.skip_body(decoder).await,
-                (false, true) => Next::Close,
-                (false, false) => Next::Linger,
+                // The client may have sent more, if only its next request.
+                (false, _) => Next::Linger,
             },
         }
     }

@@ -6,11 +6,12 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_lite::future::or;
 use http::header::{HeaderName, HeaderValue};
+use smol::channel::Sender;
 use smol::io::AsyncWriteExt;
 use smol::lock::Mutex;
 use smol::{Async, Timer};
@@ -18,7 +19,7 @@ use tokio::sync::oneshot;
 use zlayer_http1::{BodyDecoder, BodyLength, CONTINUE, Decoded, Version};
 
 use super::Shared;
-use super::body::{BodySender, IncomingBody, Piece};
+use super::body::{BodySender, Demand, IncomingBody, Piece};
 use super::buffer::ReadBuffer;
 use super::deadline::{Deadline, TimedOut};
 use super::head::Head;
@@ -27,8 +28,9 @@ use crate::failure::Failure;
 use crate::handle::{self, Body, Request, Work};
 use crate::reactor;
 
-/// A client has to bring this much of a body within each [`crate::config::Timeouts::stall`].
-const PROGRESS_BYTES: usize = 1 << 10;
+/// Bytes a second that a client has to bring of a body in the long run: slower ones would hold
+/// instances and memory for next to nothing.
+const UPLOAD_RATE: u64 = 1 << 10;
 
 /// What an exchange is about, and how far it has come.
 pub(super) struct Exchange<'a> {
@@ -45,8 +47,10 @@ pub(super) struct Exchange<'a> {
     /// It is known where the next request will start: the client does not wait for `100 Continue`
     /// (it might send its body or leave it), and its body keeps to the rules.
     in_step: AtomicBool,
-    /// The upload waits for the client.
-    client_is_slow: AtomicBool,
+    /// What the plugin asks for of the body.
+    demand: Option<Arc<Demand>>,
+    /// Kept until the exchange and what follows from it have ended: the drain waits for it.
+    open: &'a Sender<()>,
     /// How the plugin's work ended, once it has.
     outcome: OnceLock<Result<(), Failure>>,
 }
@@ -61,6 +65,10 @@ pub(super) enum Ended {
 
 impl<'a> Exchange<'a> {
     /// Has the request behind `head` answered.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a connection, borrowed apart from each other"
+    )]
     pub(super) async fn run(
         head: Head,
         client: SocketAddr,
@@ -69,6 +77,7 @@ impl<'a> Exchange<'a> {
         out: &mut Vec<u8>,
         deadline: &'a Deadline,
         shared: &'a Arc<Shared>,
+        open: &'a Sender<()>,
     ) -> Ended {
         let mut decoder = BodyDecoder::new(head.body, &shared.limits.http);
         let (sender, body) = match head.body {
@@ -88,7 +97,8 @@ impl<'a> Exchange<'a> {
             keep_alive: head.keep_alive,
             begun: AtomicBool::new(false),
             in_step: AtomicBool::new(!expects),
-            client_is_slow: AtomicBool::new(false),
+            demand: sender.as_ref().map(BodySender::demand),
+            open,
             outcome: OnceLock::new(),
         };
         let request = Request {
@@ -129,11 +139,22 @@ impl<'a> Exchange<'a> {
                 exchange.log_failure("cut off", &Failure::Stalled);
                 return Ended::Broken;
             }
-            Err(TimedOut) if exchange.client_is_slow.load(Ordering::Relaxed) => Failure::SlowBody,
+            Err(TimedOut)
+                if exchange
+                    .demand
+                    .as_ref()
+                    .is_some_and(|demand| demand.is_waiting()) =>
+            {
+                Failure::SlowBody
+            }
             Err(TimedOut) => Failure::Deadline,
         };
         // The instance goes with its work, whatever it was doing.
         drop(work);
+        if !decoder.is_done() {
+            // The rest of the body would have to be read first.
+            exchange.in_step.store(false, Ordering::Relaxed);
+        }
         match exchange.tell(&failure, out).await {
             Some(answered) => Ended::Answered(answered, decoder),
             None => Ended::Broken,
@@ -187,13 +208,17 @@ impl<'a> Exchange<'a> {
             // it before it was told to go on may still send its body, and the plugin wants it.
             if let Some(_out) = out.try_lock() {
                 self.in_step.store(true, Ordering::Relaxed);
+                // Half of it on the wire would spoil whatever came next.
+                self.begun.store(true, Ordering::Relaxed);
                 let mut stream = self.stream;
                 if stream.write_all(CONTINUE).await.is_err() {
                     return;
                 }
+                self.begun.store(false, Ordering::Relaxed);
             }
         }
-        let mut progress = 0;
+        let started = Instant::now();
+        let (mut brought, mut held_up) = (0u64, Duration::ZERO);
         loop {
             let (consumed, piece) = match decoder.decode(buffer.bytes()) {
                 Ok(Decoded::NeedMore { consumed }) => (consumed, None),
@@ -211,30 +236,30 @@ impl<'a> Exchange<'a> {
                 }
             };
             buffer.consume(consumed);
-            progress += consumed;
+            brought += consumed as u64;
             let Some(piece) = piece else {
-                self.client_is_slow.store(true, Ordering::Relaxed);
-                let filled = buffer.fill(self.stream, 0).await;
-                self.client_is_slow.store(false, Ordering::Relaxed);
-                match filled {
+                match buffer.fill(self.stream, 0).await {
                     Ok(count) if count > 0 => continue,
                     // The sender is dropped without an end: the plugin sees a body that broke off.
                     _ => return,
                 }
             };
             let is_end = matches!(piece, Piece::End(_));
+            let offered = Instant::now();
             if !sender.send(piece).await {
                 return;
             }
-            if progress >= PROGRESS_BYTES {
-                progress = 0;
-                self.deadline.extend(self.shared.timeouts.stall);
-            }
+            // Time that the plugin takes is not the client's.
+            held_up += offered.elapsed();
+            let timeouts = &self.shared.timeouts;
             if is_end {
                 // The plugin has all it needs: its time to answer begins.
-                self.deadline.extend(self.shared.timeouts.request);
+                self.deadline.extend(timeouts.request);
                 return;
             }
+            let earned = Duration::from_secs(brought / UPLOAD_RATE) + held_up + timeouts.stall;
+            self.deadline
+                .extend(earned.saturating_sub(started.elapsed()).min(timeouts.stall));
         }
     }
 
@@ -295,6 +320,7 @@ impl<'a> Exchange<'a> {
     /// Lets a plugin go on that has answered, for as long as a request may take.
     fn finish_detached(&self, work: Work) {
         let (id, shared) = (Arc::clone(&self.id), Arc::clone(self.shared));
+        let open = self.open.clone();
         let executor = shared.executor;
         let finish = async move {
             let ended = or(async { Some(reactor::enter(work).await) }, async {
@@ -311,6 +337,7 @@ impl<'a> Exchange<'a> {
                     "[{id}] plugin {plugin}: was stopped, it went on too long after its answer"
                 ),
             }
+            drop(open);
         };
         executor.spawn(finish).detach();
     }

@@ -87,16 +87,14 @@ impl ResponseWriter<'_> {
             .map(|(name, value)| (name.as_str(), value.as_bytes()))
             .collect();
         let announced = content_length(&parts.headers)?;
-        // A body that is here as a whole is as long as it is. Only a HEAD may tell of another.
-        let announced = match body.size_hint().exact() {
-            Some(exact) if !self.is_head => Some(exact),
-            exact => announced.or(exact),
-        };
+        let exact = body.size_hint().exact();
         if self.is_head || forbids_body(status) {
-            let length = if forbids_body(status) && status != 304 {
-                ResponseLength::None
-            } else {
-                ResponseLength::HeadOf(announced)
+            let length = match status {
+                // What GET would have brought is the plugin's to tell (RFC 9110 section 8.6).
+                304 => ResponseLength::HeadOf(announced),
+                _ if forbids_body(status) => ResponseLength::None,
+                // A plugin may well leave the body out of its answer to HEAD.
+                _ => ResponseLength::HeadOf(announced.or(exact.filter(|&length| length > 0))),
             };
             let answered = self.head(status, &headers, length)?;
             self.write_out().await?;
@@ -111,7 +109,8 @@ impl ResponseWriter<'_> {
             (_, Rest::Broken) => return Err(WriteError::Failed(Failure::broken_body())),
             _ => {}
         }
-        let length = match (announced, &ready.rest) {
+        // A body that was here as a whole is as long as it is, whatever the plugin announced.
+        let length = match (exact.or(announced), &ready.rest) {
             (Some(length), _) => ResponseLength::Fixed(length),
             (None, Rest::Ended(None)) => ResponseLength::Fixed(ready.bytes as u64),
             // Trailers can only stand behind chunks.
@@ -189,6 +188,17 @@ impl ResponseWriter<'_> {
         length: ResponseLength,
     ) -> Result<Answered, WriteError> {
         self.out.clear();
+        let bad = |reason: String| WriteError::Failed(Failure::BadAnswer(reason));
+        let bytes: usize = headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 4)
+            .sum();
+        if bytes > self.head_limit {
+            return Err(bad(format!(
+                "headers of {bytes} bytes; at most {}",
+                self.head_limit
+            )));
+        }
         let encoded = with_date(|date| {
             let head = ResponseHead {
                 version: self.version,
@@ -200,15 +210,7 @@ impl ResponseWriter<'_> {
             };
             head.encode(self.out).map(|()| head.stays_open())
         });
-        let bad = |reason: String| WriteError::Failed(Failure::BadAnswer(reason));
         let keep_alive = encoded.map_err(|error| bad(error.to_string()))?;
-        if self.out.len() > self.head_limit {
-            return Err(bad(format!(
-                "a head of {} bytes; at most {}",
-                self.out.len(),
-                self.head_limit
-            )));
-        }
         Ok(Answered { keep_alive })
     }
 
