@@ -20,15 +20,6 @@ pub(crate) fn memory(bytes: u64) -> String {
     }
 }
 
-/// Bytes as lower-case hexadecimal text.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// Lines of `label  value`, with the values in one column. A value of several lines, or
 /// none, keeps its column.
 pub(crate) fn table(rows: &[(&str, String)]) -> String {

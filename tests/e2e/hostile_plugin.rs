@@ -497,3 +497,60 @@ fn processor_ticks(daemon: &Daemon) -> u64 {
     let fields: Vec<&str> = fields.split(' ').collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
+
+#[test]
+fn bodies_that_drip_in_do_not_lock_out_other_requests() {
+    let daemon = Daemon::builder("full-plugin")
+        .args(["--config", "api_key=k", "--memory-max", "24Mi"])
+        .start();
+    let mut drippers: Vec<Client> = (0..20).map(|_| Client::connect(&daemon)).collect();
+    for client in &mut drippers {
+        client
+            .send("POST /api/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n");
+        client.send([b'x'; 1000]);
+    }
+    for _ in 0..5 {
+        assert_eq!(get(&daemon, "/api/fast").status, 200);
+    }
+}
+
+#[test]
+fn a_body_that_drips_too_slowly_is_given_up() {
+    let daemon = Daemon::builder("full-plugin")
+        .args(["--config", "api_key=k", "--timeout", "request=1s"])
+        .args(["--timeout", "stall=1s"])
+        .start();
+    let mut client = Client::connect(&daemon);
+    client.send("POST /api/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n");
+    // Twenty bytes a second keep nothing alive.
+    eventually("the end of patience", || {
+        thread::sleep(Duration::from_millis(50));
+        client.try_send("x").is_err() || client.is_closed()
+    });
+}
+
+#[test]
+fn answers_that_nobody_reads_stay_within_the_memory_budget() {
+    let daemon = Daemon::builder("hostile-plugin")
+        .args(["--max-body", "8Mi", "--memory-max", "64Mi"])
+        .args(["--max-instances", "1"])
+        .start();
+    let silent: Vec<Client> = (0..30)
+        .map(|_| {
+            let mut client = Client::connect(&daemon);
+            client.send("GET /big-body HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            client
+        })
+        .collect();
+    // What does not fit is refused; a request without a body to speak of is not.
+    assert_eq!(get(&daemon, "/fine").status, 200);
+    daemon.wait_for_log("there is no memory for the body");
+    if !under_qemu() {
+        let resident = daemon.status_kib("VmRSS");
+        assert!(resident < 96 << 10, "{resident} KiB");
+    }
+    drop(silent);
+    eventually("room for a large answer", || {
+        get(&daemon, "/big-body").status == 200
+    });
+}

@@ -107,7 +107,7 @@ impl Info {
             ("cpu flags", manifest.cpu_flags.join(" ")),
             ("engine", manifest.engine_version.clone()),
             ("signature", signed),
-            ("sha256", show::hex(&manifest.sha256)),
+            ("sha256", manifest.sha256_text()),
             ("roles", role_names(&manifest.roles)),
             (
                 "memory",
@@ -119,7 +119,7 @@ impl Info {
         json["file"] = json!(self.file);
         json["kind"] = json!("artifact");
         json["bytes"] = json!(bytes);
-        json["sha256"] = json!(show::hex(&manifest.sha256));
+        json["sha256"] = json!(manifest.sha256_text());
         json["signature"] = signature;
         Ok(Outcome { text, json })
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ArtifactError, ENGINE_VERSION, Profile, Target};
+use crate::{ArtifactError, ENGINE_VERSION, Profile, Target, hex};
 
 /// The manifest format that this crate writes, and the only one that it reads.
 pub const MANIFEST_FORMAT: u16 = 1;
@@ -48,6 +48,11 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// The digest as lower-case hexadecimal text.
+    pub fn sha256_text(&self) -> String {
+        hex::encode(&self.sha256)
+    }
+
     /// A manifest for code compiled by this engine release. The caller fills in the rest;
     /// [`seal`](crate::seal) sets length and digest.
     pub fn new(name: &str, version: &str, target: Target, profile: Profile) -> Manifest {
