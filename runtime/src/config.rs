@@ -84,8 +84,9 @@ impl Default for Limits {
     }
 }
 
-/// The smallest `--memory-max` that leaves room for a plugin beside the store.
-pub const MEMORY_MIN: usize = 8 << 20;
+/// The smallest `--memory-max`: room for one instance of a small plugin beside the store and a few
+/// connections.
+pub const MEMORY_MIN: usize = 12 << 20;
 
 /// How long each phase of an exchange may take. Each is counted from the phase's start or, where
 /// it says so, from the last progress.

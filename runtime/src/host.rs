@@ -118,8 +118,14 @@ impl CurrentRequest {
 }
 
 impl HostState {
-    /// The state of a new instance; its memory is charged to `reservation`.
-    pub fn new(plugin: Arc<PluginHost>, reservation: Reservation, memory_max: usize) -> HostState {
+    /// The state of a new instance; its memory is charged to `reservation`, which holds `prepaid`
+    /// bytes for it already.
+    pub fn new(
+        plugin: Arc<PluginHost>,
+        reservation: Reservation,
+        prepaid: usize,
+        memory_max: usize,
+    ) -> HostState {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES);
         let mut http = WasiHttpCtx::new();
@@ -142,6 +148,7 @@ impl HostState {
             outgoing: http::Outgoing,
             limiter: Limiter {
                 reservation,
+                prepaid,
                 memory_max,
                 pending: 0,
                 refused: None,
@@ -207,8 +214,10 @@ impl WasiHttpView for HostState {
 /// Charges an instance's linear memories to the budget and bounds its tables.
 pub struct Limiter {
     reservation: Reservation,
+    /// Bytes of the reservation that no memory has taken yet.
+    prepaid: usize,
     memory_max: usize,
-    /// What the last granted growth took, to be given back if the engine then fails it.
+    /// What the last granted growth took, if the engine then fails it.
     pending: usize,
     refused: Option<usize>,
 }
@@ -229,18 +238,23 @@ impl ResourceLimiter for Limiter {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let more = desired.saturating_sub(current);
+        let beyond = more.saturating_sub(self.prepaid);
         let allowed = desired <= self.memory_max
             && maximum.is_none_or(|maximum| desired <= maximum)
-            && self.reservation.grow(more);
-        self.pending = if allowed { more } else { 0 };
-        if !allowed {
+            && self.reservation.grow(beyond);
+        if allowed {
+            self.prepaid -= more - beyond;
+            self.pending = more;
+        } else {
+            self.pending = 0;
             self.refused = Some(desired);
         }
         Ok(allowed)
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.reservation.shrink(std::mem::take(&mut self.pending));
+        // What was taken is kept for the next growth; the instance gives it back as a whole.
+        self.prepaid += std::mem::take(&mut self.pending);
         Ok(())
     }
 

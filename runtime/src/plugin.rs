@@ -32,6 +32,9 @@ use pool::Idle;
 const INSTANCE_SHARE: usize = 1 << 20;
 /// Bytes that a plugin may hand to the host in one call, on top of [`Limits::body`].
 const CALL_SHARE: usize = 256 << 10;
+/// Growth of its linear memory that every instance is sure of: allocators take it in small steps,
+/// and one refused step is a trap.
+const GROWTH_SHARE: usize = 512 << 10;
 /// Handles that an instance may hold at a time.
 const HANDLES: usize = 4096;
 /// Bytes of a plugin's id and name that are shown.
@@ -56,6 +59,8 @@ pub struct Plugin {
     /// Memory that an instance takes beside its linear memory, in bytes. A typed call also
     /// leaves its answer in the host.
     share: usize,
+    /// Memory that each instance is sure of, in bytes: what it starts with, and room to grow.
+    memory: usize,
     /// What typed plugins' bodies may take. It is set aside, so that bodies and instances cannot
     /// lock each other out.
     bodies: Arc<Budget>,
@@ -170,6 +175,7 @@ impl Plugin {
             "it exports neither zlayer:plugin/handler@0.1.0 nor wasi:http/incoming-handler@0.2, and this version serves no other role"
         );
         let memory = usize::try_from(artifact.manifest().memory_initial).unwrap_or(usize::MAX);
+        let memory = memory.saturating_add(GROWTH_SHARE);
         let share = if typed.is_some() {
             (INSTANCE_SHARE + CALL_SHARE).saturating_add(limits.body)
         } else {
@@ -202,6 +208,7 @@ impl Plugin {
                 idle: Idle::default(),
             }),
             share,
+            memory,
             _bodies_share: budget.reserve(bodies),
             bodies: Budget::new(bodies),
             patience,
@@ -495,10 +502,15 @@ impl Plugin {
     async fn try_instantiate(
         &self,
     ) -> std::result::Result<(Store<HostState>, wasmtime::component::Instance), Failure> {
-        let Some(reservation) = self.budget.reserve(self.share) else {
+        let Some(reservation) = self.budget.reserve(self.share + self.memory) else {
             return Err(Failure::Busy("the memory budget is spent".to_owned()));
         };
-        let state = HostState::new(Arc::clone(&self.host), reservation, self.budget.limit());
+        let state = HostState::new(
+            Arc::clone(&self.host),
+            reservation,
+            self.memory,
+            self.budget.limit(),
+        );
         let mut store = Store::new(self.linked.engine(), state);
         store.limiter(|state| &mut state.limiter);
         // Each tick the guest yields, so that others are polled and its own deadline is looked at.
