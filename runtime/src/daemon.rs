@@ -51,9 +51,10 @@ fn serve(
     let artifact = verify(&config, data)?;
     let budget = Budget::new(config.limits.memory);
     let _fixed = reserve_fixed(&budget, &mut config.limits)?;
+    let engine = new_engine(artifact.manifest().target, config.profile, &config.limits)?;
+    // Not sooner: two threads that map memory get in each other's way.
     let store = KeyValue::open(&data.store())
         .map_err(|error| Error::device("cannot start the key-value store's thread", error))?;
-    let engine = new_engine(artifact.manifest().target, config.profile, &config.limits)?;
     let metrics = Arc::new(Metrics::default());
     let name = artifact.manifest().name.clone();
     let host = PluginHost::new(
