@@ -1,32 +1,22 @@
 //! The key-value store: one fjall database, a namespace per plugin.
 //!
-//! Only this file knows fjall. The database opens on a thread of its own beside the listener
+//! Only this module knows fjall. The database opens on a thread of its own beside the listener
 //! (opening costs ten times the rest of the start); calls wait for it. Every change is made
 //! under one lock per database, which makes `increment` and `compare_and_swap` atomic over all
 //! instances and threads. A change reaches the operating system at once and the disk by a
 //! group commit at most [`COMMIT_INTERVAL`] later, and on drain.
 
+mod database;
+mod entry;
+
 use std::fmt;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle, Thread};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
-use smol::lock::OnceCell;
+pub use database::{COMMIT_INTERVAL, KeyValue, MEMORY_SHARE};
 
-/// Longest time between a change and its way to the disk.
-pub const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
-/// What the store may use of the memory budget: cache, two memtables, journal buffers.
-pub const MEMORY_SHARE: usize = CACHE_BYTES as usize + 2 * MEMTABLE_BYTES as usize + (1 << 20);
-
-const CACHE_BYTES: u64 = 256 << 10;
-const MEMTABLE_BYTES: u64 = 1 << 20;
-/// fjall keeps this many files open at most; each costs a descriptor and its index in memory.
-const CACHED_FILES: usize = 16;
-/// One worker flushes and compacts: a device has few cores, and better things to do with them.
-const WORKERS: usize = 1;
+use database::Store;
+use entry::{Entry, nanos, now, number};
 
 /// Bounds on one namespace.
 #[derive(Debug, Clone)]
@@ -89,184 +79,6 @@ impl From<fjall::Error> for KvError {
 }
 
 type Result<T> = std::result::Result<T, KvError>;
-
-/// The handle to a store that is opening, open, or failed to open. The last one closes it.
-#[derive(Clone)]
-pub struct KeyValue {
-    opening: Arc<Opening>,
-}
-
-struct Opening {
-    opened: Arc<OnceCell<std::result::Result<Store, String>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl KeyValue {
-    /// Starts opening the database in `folder`, which is made if it is missing.
-    pub fn open(folder: &Path) -> std::io::Result<KeyValue> {
-        let opened = Arc::new(OnceCell::new());
-        let (folder, cell) = (folder.to_owned(), Arc::clone(&opened));
-        let opener = thread::Builder::new()
-            .name("kv-open".to_owned())
-            .spawn(move || {
-                let result = Store::open(&folder).map_err(|error| {
-                    log::error!("key-value store in {}: {error}", folder.display());
-                    error
-                });
-                // The cell is set here and nowhere else, so it cannot be full already.
-                let _ = cell.set_blocking(result);
-            })?;
-        Ok(KeyValue {
-            opening: Arc::new(Opening {
-                opened,
-                thread: Mutex::new(Some(opener)),
-            }),
-        })
-    }
-
-    /// A view of one namespace; waits until the store is open. Reading what a namespace holds
-    /// takes a while, so it is done on a thread for blocking work.
-    pub async fn namespace(&self, name: &str, quota: &Quota) -> Result<Namespace> {
-        let store = match self.opening.opened.wait().await {
-            Ok(store) => store.clone(),
-            Err(reason) => return Err(KvError::Storage(reason.clone())),
-        };
-        let mut prefix = Vec::with_capacity(name.len() + 1);
-        prefix.extend_from_slice(name.as_bytes());
-        prefix.push(0);
-        let quota = quota.clone();
-        smol::unblock(move || Namespace::open(store, prefix, quota)).await
-    }
-
-    /// Waits for an opening that is under way, writes everything to the disk and ends the threads
-    /// of the store but for fjall's own, which end with the last handle.
-    pub fn close(&self) {
-        self.opening.close();
-    }
-}
-
-impl Opening {
-    fn close(&self) {
-        join(&self.thread);
-        if let Some(Ok(store)) = self.opened.get() {
-            store.close();
-        }
-    }
-}
-
-impl Drop for Opening {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-/// Waits for a thread, once.
-fn join(handle: &Mutex<Option<JoinHandle<()>>>) {
-    let handle = handle.lock().unwrap_or_else(PoisonError::into_inner).take();
-    // A thread that panicked has said so, and panics end the process on devices.
-    let _ = handle.map(JoinHandle::join);
-}
-
-#[derive(Clone)]
-struct Store {
-    database: Database,
-    keyspace: Keyspace,
-    /// Held over every read-modify-write of any namespace.
-    writing: Arc<Mutex<()>>,
-    committer: Arc<Committer>,
-    commit_thread: Thread,
-    committing: Arc<Mutex<Option<JoinHandle<()>>>>,
-}
-
-/// Tells the thread that commits what it has to do.
-#[derive(Default)]
-struct Committer {
-    dirty: AtomicBool,
-    closed: AtomicBool,
-}
-
-impl Store {
-    fn open(folder: &Path) -> std::result::Result<Store, String> {
-        let open = || -> fjall::Result<(Database, Keyspace)> {
-            let database = Database::builder(folder)
-                .cache_size(CACHE_BYTES)
-                .worker_threads(WORKERS)
-                .max_cached_files(Some(CACHED_FILES))
-                .open()?;
-            let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
-            let keyspace = database.keyspace("plugins", options)?;
-            Ok((database, keyspace))
-        };
-        let (database, keyspace) = open().map_err(|error| format!("cannot open: {error:?}"))?;
-        let committer = Arc::new(Committer::default());
-        let (told, committed) = (Arc::clone(&committer), database.clone());
-        let thread = thread::Builder::new()
-            .name("kv-commit".to_owned())
-            .stack_size(256 << 10)
-            .spawn(move || told.run(&committed))
-            .map_err(|error| format!("cannot start the committer: {error}"))?;
-        Ok(Store {
-            database,
-            keyspace,
-            writing: Arc::new(Mutex::new(())),
-            committer,
-            commit_thread: thread.thread().clone(),
-            committing: Arc::new(Mutex::new(Some(thread))),
-        })
-    }
-
-    fn changed(&self) {
-        if !self.committer.dirty.swap(true, Ordering::AcqRel) {
-            self.commit_thread.unpark();
-        }
-    }
-
-    fn close(&self) {
-        if self.committer.closed.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        self.commit_thread.unpark();
-        join(&self.committing);
-        if let Err(error) = self.database.persist(PersistMode::SyncAll) {
-            log::error!("key-value store: the last commit failed: {error:?}");
-        }
-    }
-}
-
-impl Committer {
-    /// Sleeps while nothing changes: an idle device must not wake its flash.
-    fn run(&self, database: &Database) {
-        while !self.is_closed() {
-            if !self.dirty.load(Ordering::Acquire) {
-                thread::park();
-                continue;
-            }
-            self.wait();
-            // Cleared before the commit: a change that comes during it asks for the next one.
-            self.dirty.store(false, Ordering::Release);
-            if let Err(error) = database.persist(PersistMode::SyncData) {
-                log::error!("key-value store: commit failed, it will be tried again: {error:?}");
-                self.dirty.store(true, Ordering::Release);
-            }
-        }
-    }
-
-    /// Gathers changes for the whole interval, whatever wakes the thread meanwhile but the end.
-    fn wait(&self) {
-        let until = Instant::now() + COMMIT_INTERVAL;
-        while !self.is_closed() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            thread::park_timeout(left);
-        }
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
-}
 
 /// One plugin's keys.
 pub struct Namespace {
@@ -531,91 +343,15 @@ struct Live {
     expires: Option<u64>,
 }
 
-/// A stored value: a tag byte, the expiry if the tag says so, the plugin's bytes.
-#[derive(Clone, Copy)]
-struct Entry<'a> {
-    value: &'a [u8],
-    /// Nanoseconds since the Unix epoch.
-    expires: Option<u64>,
-}
-
-const TAG_PLAIN: u8 = 0;
-const TAG_EXPIRES: u8 = 1;
-
-impl Entry<'_> {
-    fn encode(&self) -> Vec<u8> {
-        let mut stored = Vec::with_capacity(self.value.len() + 9);
-        match self.expires {
-            None => stored.push(TAG_PLAIN),
-            Some(at) => {
-                stored.push(TAG_EXPIRES);
-                stored.extend_from_slice(&at.to_le_bytes());
-            }
-        }
-        stored.extend_from_slice(self.value);
-        stored
-    }
-
-    /// None if the bytes are not what [`Entry::encode`] writes.
-    fn decode(stored: &[u8]) -> Option<Entry<'_>> {
-        match stored.split_first() {
-            Some((&TAG_PLAIN, value)) => Some(Entry {
-                value,
-                expires: None,
-            }),
-            Some((&TAG_EXPIRES, rest)) => {
-                let (at, value) = rest.split_first_chunk::<8>()?;
-                Some(Entry {
-                    value,
-                    expires: Some(u64::from_le_bytes(*at)),
-                })
-            }
-            _ => None,
-        }
-    }
-
-    fn is_expired(&self, now: u64) -> bool {
-        self.expires.is_some_and(|at| at <= now)
-    }
-}
-
-/// The number that a value stands for, and whether it is decimal text.
-fn number(value: &[u8]) -> Result<(i64, bool)> {
-    let digits = value.strip_prefix(b"-").unwrap_or(value);
-    if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
-        let parsed = std::str::from_utf8(value)
-            .ok()
-            .and_then(|text| text.parse().ok());
-        if let Some(number) = parsed {
-            return Ok((number, true));
-        }
-    }
-    match <[u8; 8]>::try_from(value) {
-        Ok(bytes) => Ok((i64::from_le_bytes(bytes), false)),
-        Err(_) => Err(KvError::Storage("not a number".to_owned())),
-    }
-}
-
 fn is_key_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte)
-}
-
-fn now() -> u64 {
-    // A clock before 1970 is a board without one: everything counts from zero then.
-    nanos(
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default(),
-    )
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::data_dir::temporary_folder;
 

@@ -4,20 +4,17 @@ mod engine;
 mod load;
 mod pool;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use event_listener::Event;
-use futures_lite::future::or;
-use smol::Timer;
-use smol::lock::{OnceCell, Semaphore, SemaphoreGuardArc};
+use smol::lock::OnceCell;
 use wasmtime::component::{InstancePre, Linker};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyIndices};
 use zlayer_bundle::VerifiedArtifact;
 
 pub use engine::{Ticker, Working, new_engine};
+pub use pool::Running;
 
 use crate::config::{Limits, Timeouts};
 use crate::error::{Error, Result};
@@ -25,7 +22,7 @@ use crate::failure::{Failure, REASON_BYTES};
 use crate::host::{self, HostState, PluginHost, handler, plugin_metadata};
 use crate::logger::cut;
 use crate::memory::{Budget, Reservation};
-use pool::Idle;
+use pool::{Idle, Places};
 
 /// Memory that an instance may take beside its linear memory: its stack (`bundle/src/engine.rs`),
 /// tables, handles and buffers.
@@ -65,9 +62,7 @@ pub struct Plugin {
     /// lock each other out.
     bodies: Arc<Budget>,
     _bodies_share: Option<Reservation>,
-    /// How long a request waits for an instance.
-    patience: Duration,
-    slots: Arc<Slots>,
+    places: Places,
     budget: Arc<Budget>,
     limits: Limits,
     ticker: Ticker,
@@ -98,42 +93,6 @@ pub struct HttpInstance {
     pub proxy: Proxy,
     /// Requests that it has begun.
     pub served: u32,
-}
-
-/// An instance at work. Dropping it ends the instance, as must happen after a trap or a deadline
-/// (a store whose call did not end is never used again); [`Plugin::keep_typed`] and
-/// [`Plugin::keep_http`] put it back.
-pub struct Running<I> {
-    /// The instance. It stands first: its memory is free before the next one is let in.
-    pub instance: I,
-    _slot: SemaphoreGuardArc,
-    _counted: Counted,
-}
-
-/// Counts the instances at work.
-struct Slots {
-    /// One permit each.
-    semaphore: Arc<Semaphore>,
-    working: AtomicUsize,
-    /// Told when one has ended its work: there may be memory now.
-    freed: Event,
-}
-
-/// One instance at work.
-struct Counted(Arc<Slots>);
-
-impl Counted {
-    fn new(slots: &Arc<Slots>) -> Counted {
-        slots.working.fetch_add(1, Ordering::SeqCst);
-        Counted(Arc::clone(slots))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.working.fetch_sub(1, Ordering::SeqCst);
-        self.0.freed.notify(1);
-    }
 }
 
 impl Plugin {
@@ -211,12 +170,7 @@ impl Plugin {
             memory,
             _bodies_share: budget.reserve(bodies),
             bodies: Budget::new(bodies),
-            patience,
-            slots: Arc::new(Slots {
-                semaphore: Arc::new(Semaphore::new(instances)),
-                working: AtomicUsize::new(0),
-                freed: Event::new(),
-            }),
+            places: Places::new(instances, patience),
             budget: Arc::clone(budget),
             limits: limits.clone(),
             ticker: Ticker::new(engine),
@@ -275,7 +229,7 @@ impl Plugin {
         let Some(role) = &self.typed else {
             return Err(Failure::PassThrough);
         };
-        self.run(&role.idle, || self.new_typed(role)).await
+        self.places.run(&role.idle, || self.new_typed(role)).await
     }
 
     /// An instance of the `wasi:http` role with requests left to serve. Waits for a free place.
@@ -283,64 +237,9 @@ impl Plugin {
         let Some(role) = &self.http else {
             return Err(Failure::PassThrough);
         };
-        let mut running = self.run(&role.idle, || self.new_http(role)).await?;
+        let mut running = self.places.run(&role.idle, || self.new_http(role)).await?;
         running.instance.served += 1;
         Ok(running)
-    }
-
-    /// Takes an idle instance or makes one. When all places are taken, or memory is short while
-    /// other instances work, it waits for one of them; after half the time that a request has,
-    /// the device is too busy for it.
-    async fn run<I, F>(
-        &self,
-        idle: &Idle<I>,
-        make: impl Fn() -> F,
-    ) -> std::result::Result<Running<I>, Failure>
-    where
-        F: Future<Output = std::result::Result<I, Failure>>,
-    {
-        let until = Instant::now() + self.patience;
-        let slot = self.slot(until).await?;
-        loop {
-            // Listening before looking: what is freed meanwhile is not missed.
-            let freed = self.slots.freed.listen();
-            let made = match idle.take() {
-                Some(instance) => Ok(instance),
-                None => make().await,
-            };
-            match made {
-                Ok(instance) => {
-                    return Ok(Running {
-                        instance,
-                        _slot: slot,
-                        _counted: Counted::new(&self.slots),
-                    });
-                }
-                Err(Failure::Busy(_))
-                    if self.slots.working.load(Ordering::SeqCst) > 0 && Instant::now() < until =>
-                {
-                    let late = async {
-                        Timer::at(until).await;
-                    };
-                    or(freed, late).await;
-                }
-                Err(failure) => return Err(failure),
-            }
-        }
-    }
-
-    async fn slot(&self, until: Instant) -> std::result::Result<SemaphoreGuardArc, Failure> {
-        let semaphore = &self.slots.semaphore;
-        if let Some(slot) = semaphore.try_acquire_arc() {
-            return Ok(slot);
-        }
-        let free = async { Some(semaphore.acquire_arc().await) };
-        let late = async {
-            Timer::at(until).await;
-            None
-        };
-        let busy = || Failure::Busy("all instances are at work".to_owned());
-        or(free, late).await.ok_or_else(busy)
     }
 
     /// Puts an instance back whose call ended well.
