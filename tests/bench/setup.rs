@@ -75,7 +75,11 @@ impl Setup {
     /// Finds the programs and compiles the guest. Without the daemon it fails; each of the others
     /// is left out with a remark.
     pub(crate) fn new(use_wrk: bool) -> Result<Setup> {
-        let zlayer = ours("ZLAYER_BIN", "target/device/zlayer")?;
+        let binary = format!(
+            "target/{}-unknown-linux-gnu/device/zlayer",
+            std::env::consts::ARCH
+        );
+        let zlayer = ours("ZLAYER_BIN", &binary)?;
         let precompile = ours("ZLAYER_PRECOMPILE", "target/release/zlayer-precompile")?;
         let guest = ours("ZLAYER_GUESTS", "target/guests")?.join("hello.wasm");
         ensure!(
