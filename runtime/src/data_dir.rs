@@ -109,13 +109,19 @@ impl DataDir {
     /// Opens the copy. Whoever else may write to the folder, a file that belongs to this user and
     /// that nobody may write to is one that only this user could have made, and can change.
     fn open_copy(&self) -> io::Result<File> {
+        // Opening a named pipe would wait for its other end.
+        if !fs::symlink_metadata(self.copy())?.is_file() {
+            return Err(io::Error::other("something else is in its place"));
+        }
         let copy = File::open(self.copy())?;
         let found = copy.metadata()?;
         let ours = found.uid() == fs::metadata("/proc/self")?.uid();
         if found.is_file() && ours && found.mode() & 0o7777 == COPY_MODE {
             Ok(copy)
         } else {
-            Err(io::Error::other("somebody else's file is in its place"))
+            Err(io::Error::other(
+                "it is not this user's own file with mode 0400; does this file system keep modes?",
+            ))
         }
     }
 

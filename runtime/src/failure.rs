@@ -80,6 +80,11 @@ impl Failure {
         })
     }
 
+    /// What is set aside for bodies is spent.
+    pub fn no_memory_for_body() -> Failure {
+        Failure::Busy("there is no memory for the body".to_owned())
+    }
+
     /// An answer whose body cannot be what its head says.
     pub fn broken_body() -> Failure {
         Failure::BadAnswer("its body broke off or has another length than announced".to_owned())

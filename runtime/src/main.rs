@@ -70,7 +70,8 @@ struct Run {
     /// requests that one instance of a wasi:http plugin serves (default 1: a fresh one each)
     #[argh(option)]
     reuse: Option<u32>,
-    /// a phase's time PHASE=DURATION, such as request=30s; phases: idle, head, request, stall, drain; may be repeated
+    /// a phase's time PHASE=DURATION; may be repeated; phases and their defaults: idle=60s, head=10s,
+    /// request=30s, stall=30s, drain=10s
     #[argh(option, from_str_fn(parse_pair))]
     timeout: Vec<(String, String)>,
     /// engine settings of this device: compact (default) or wide
@@ -105,8 +106,7 @@ fn main() -> ExitCode {
     let done = match cli {
         Cli { version: true, .. } => {
             logger::say(&format!(
-                "zlayer {} (wasmtime {})
-",
+                "zlayer {} (wasmtime {})\n",
                 env!("CARGO_PKG_VERSION"),
                 zlayer_bundle::ENGINE_VERSION
             ));

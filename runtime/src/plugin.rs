@@ -32,6 +32,8 @@ const CALL_SHARE: usize = 256 << 10;
 /// Growth of its linear memory that every instance is sure of: allocators take it in small steps,
 /// and one refused step is a trap.
 const GROWTH_SHARE: usize = 512 << 10;
+/// Bytes of a body that its connection's share covers: small bodies pass whatever large ones take.
+const SMALL_BODY: usize = 16 << 10;
 /// Handles that an instance may hold at a time.
 const HANDLES: usize = 4096;
 /// Bytes of a plugin's id and name that are shown.
@@ -58,9 +60,10 @@ pub struct Plugin {
     share: usize,
     /// Memory that each instance is sure of, in bytes: what it starts with, and room to grow.
     memory: usize,
-    /// What typed plugins' bodies may take. It is set aside, so that bodies and instances cannot
-    /// lock each other out.
-    bodies: Arc<Budget>,
+    /// What the bodies of requests to typed plugins may take together, and those of their answers.
+    /// It is set aside, so that uploads, answers and instances cannot lock each other out.
+    uploads: Arc<Budget>,
+    answers: Arc<Budget>,
     _bodies_share: Option<Reservation>,
     places: Places,
     budget: Arc<Budget>,
@@ -143,7 +146,7 @@ impl Plugin {
         let each = memory.saturating_add(share);
         let free = budget.limit().saturating_sub(budget.used());
         let bodies = match typed {
-            Some(_) => (free / 4).max(limits.body),
+            Some(_) => (free / 4).max(limits.body.saturating_mul(2)),
             None => 0,
         };
         let fitting = free.saturating_sub(bodies) / each;
@@ -169,7 +172,8 @@ impl Plugin {
             share,
             memory,
             _bodies_share: budget.reserve(bodies),
-            bodies: Budget::new(bodies),
+            uploads: Budget::new(bodies / 2),
+            answers: Budget::new(bodies / 2),
             places: Places::new(instances, patience),
             budget: Arc::clone(budget),
             limits: limits.clone(),
@@ -199,29 +203,33 @@ impl Plugin {
         &self.limits
     }
 
-    /// The memory that it shares with everything else.
-    pub fn budget(&self) -> &Arc<Budget> {
-        &self.budget
-    }
-
     /// Keeps the engine's clock ticking while the answer is dropped.
     pub fn working(&self) -> Working {
         self.ticker.work()
     }
 
-    /// Charges `more` bytes of a request's or an answer's body to what is set aside for bodies.
-    pub fn reserve_for_body(
+    /// Charges a request's body that grows from `old` to `new` bytes to what is set aside for them.
+    pub fn reserve_for_upload(
         &self,
         held: &mut Option<Reservation>,
-        more: usize,
+        old: usize,
+        new: usize,
     ) -> std::result::Result<(), Failure> {
+        let more = new.saturating_sub(SMALL_BODY.max(old));
         if held.is_none() {
-            *held = self.bodies.reserve(0);
+            *held = self.uploads.reserve(0);
         }
         match held.as_mut().map(|held| held.grow(more)) {
             Some(true) => Ok(()),
-            _ => Err(Failure::Busy("there is no memory for the body".to_owned())),
+            _ => Err(Failure::no_memory_for_body()),
         }
+    }
+
+    /// Charges an answer's body to what is set aside for them.
+    pub fn reserve_for_answer(&self, bytes: usize) -> std::result::Result<Reservation, Failure> {
+        self.answers
+            .reserve(bytes.saturating_sub(SMALL_BODY))
+            .ok_or_else(Failure::no_memory_for_body)
     }
 
     /// An instance of the `handler` role: an idle one, else a new one. Waits for a free place.
@@ -344,6 +352,10 @@ impl Plugin {
         let wanted = match guest.call_init(&mut store).await {
             Ok(Ok(wanted)) => wanted,
             Ok(Err(error)) => return Err(Failure::InitFailed(init_error(&error))),
+            // It may well succeed when there is memory again.
+            Err(_) if store.data().limiter.refused().is_some() => {
+                return Err(Failure::Busy("no memory for init".to_owned()));
+            }
             Err(error) => {
                 return Err(Failure::InitFailed(
                     Failure::from_call(error, &store).to_string(),

@@ -80,8 +80,8 @@ impl Crowd {
             return std::future::pending().await;
         }
         let asked = self.idle.listen();
-        // Listening first: one of the two sees the other.
-        if !self.waiting.load(Ordering::SeqCst) {
+        // Listening first: one of the two sees the other. One place is wanted, so one leaves.
+        if !self.waiting.swap(false, Ordering::SeqCst) {
             asked.await;
         }
     }

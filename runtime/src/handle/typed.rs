@@ -55,7 +55,11 @@ pub(super) async fn handle(
     };
     plugin.keep_typed(running);
     match result {
-        HandleResult::Response(response) => response_from(response, plugin).map(Some),
+        HandleResult::Response(response) => {
+            // The request's body has done its work: only the answer's is charged from here on.
+            drop((plugin_request, held));
+            response_from(response, plugin).map(Some)
+        }
         HandleResult::PassThrough => {
             request.body = IncomingBody::whole(plugin_request.body.into(), held);
             Ok(None)
@@ -86,9 +90,9 @@ async fn collect(
             return Err(Failure::BodyTooLarge(limit));
         }
         if length > whole.capacity() {
-            // As much as is announced at once, else twice as much each time.
-            let capacity = length.max(announced).max(2 * whole.capacity()).min(limit);
-            plugin.reserve_for_body(&mut held, capacity - whole.capacity())?;
+            // What is announced costs nothing until it comes.
+            let capacity = length.max(2 * whole.capacity()).min(limit);
+            plugin.reserve_for_upload(&mut held, whole.capacity(), capacity)?;
             whole.reserve_exact(capacity - whole.len());
         }
         whole.extend_from_slice(&data);
@@ -133,8 +137,7 @@ fn response_from(answer: PluginResponse, plugin: &Plugin) -> Result<http::Respon
             plugin.limits().body
         )));
     }
-    let mut held = None;
-    plugin.reserve_for_body(&mut held, answer.body.len())?;
+    let held = plugin.reserve_for_answer(answer.body.len())?;
     let mut response = http::Response::new(
         Full::new(Bytes::from(answer.body))
             .map_err(|never| match never {})

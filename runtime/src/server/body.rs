@@ -123,6 +123,15 @@ impl IncomingBody {
     }
 }
 
+impl Drop for IncomingBody {
+    fn drop(&mut self) {
+        // A plugin that has let go of the body waits for nobody.
+        if let Source::Stream { demand, .. } = &self.source {
+            demand.waiting.store(false, Ordering::Release);
+        }
+    }
+}
+
 impl Body for IncomingBody {
     type Data = Bytes;
     type Error = Error;
