@@ -55,7 +55,7 @@ struct Run {
     /// memory for plugins, bodies, connections and the store together, such as 64Mi (the default)
     #[argh(option, from_str_fn(parse_size))]
     memory_max: Option<usize>,
-    /// threads that serve (default: one a processor, at most 4)
+    /// threads that serve (default: one for two processors, at most 4)
     #[argh(option)]
     threads: Option<usize>,
     /// instances of the plugin at the same time (default 32)
@@ -222,7 +222,11 @@ impl Run {
             read.collect::<std::result::Result<_, _>>()
                 .map_err(|reason| usage(flag, reason))
         };
+        // A fresh instance changes the process's memory map, which stops every core that serves:
+        // on two cores a second thread adds nothing (README, figures). The kernel's network and
+        // the store have work for the others.
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = processors.div_ceil(2).min(4);
         let mut key_dirs = self.keys;
         if key_dirs.is_empty() {
             key_dirs.push(Path::new("/etc/zlayer/keys").to_owned());
@@ -232,7 +236,7 @@ impl Run {
             artifact: self.wasm,
             bind: self.bind,
             port: self.port,
-            threads: at_least_one("threads", self.threads, processors.min(4))?,
+            threads: at_least_one("threads", self.threads, threads)?,
             data_dir: self.data_dir,
             key_dirs,
             allow_unsigned: self.allow_unsigned,
