@@ -5,14 +5,11 @@ use std::fs;
 use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FileType;
 use zlayer_bundle::{Manifest, Profile, PublicKey, SecretKey, Target, Trailer, seal};
 
-use crate::cli::{path_with_precompile, zlayer_alone};
 use crate::interfaces::files_below;
 use crate::support::{
-    Daemon, Output, PATIENCE, TempDir, artifact, get, guests, key_dir, key_file, precompile, run,
-    target, under_qemu,
+    Daemon, Output, TempDir, artifact, get, guests, key_dir, key_file, precompile, target,
 };
 
 /// Length of the trailer's last part and of its signature block, in bytes.
@@ -45,13 +42,13 @@ impl Parts {
 }
 
 /// A file with these bytes, in a folder that goes with the value.
-struct Made {
+pub(crate) struct Made {
     folder: TempDir,
-    file: PathBuf,
+    pub(crate) file: PathBuf,
 }
 
 impl Made {
-    fn of(bytes: impl AsRef<[u8]>) -> Made {
+    pub(crate) fn of(bytes: impl AsRef<[u8]>) -> Made {
         let folder = TempDir::new();
         let file = folder.path().join("plugin.cwasm");
         fs::write(&file, bytes).unwrap();
@@ -59,12 +56,12 @@ impl Made {
     }
 
     /// Runs the file, which must be refused with a message that names it, before anything is served.
-    fn refused(&self) -> Output {
+    pub(crate) fn refused(&self) -> Output {
         refused(&self.file)
     }
 }
 
-fn refused(file: &Path) -> Output {
+pub(crate) fn refused(file: &Path) -> Output {
     let output = Daemon::of(file).fails();
     assert_eq!(output.stdout, "", "served: {output:?}");
     let said = last_line(&output);
@@ -614,135 +611,6 @@ fn a_damaged_copy_in_the_data_folder_is_not_trusted() {
 }
 
 #[test]
-fn a_named_pipe_is_refused_and_not_waited_for() {
-    let folder = TempDir::new();
-    let pipe = folder.path().join("pipe");
-    rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, 0o600.into(), 0).unwrap();
-    let output = refused(&pipe);
-    assert!([1, 10].contains(&output.code), "{output:?}");
-}
-
-#[test]
-fn what_is_no_file_is_refused() {
-    let folder = TempDir::new();
-    let made = |name: &str| folder.path().join(name);
-    fs::create_dir(made("folder")).unwrap();
-    std::os::unix::fs::symlink("nowhere", made("dangling")).unwrap();
-    std::os::unix::fs::symlink("loop", made("loop")).unwrap();
-    let _socket = std::os::unix::net::UnixListener::bind(made("socket")).unwrap();
-    fs::write(made("empty"), "").unwrap();
-    for (name, codes) in [
-        ("folder", [1, 10]),
-        ("dangling", [1, 10]),
-        ("loop", [1, 10]),
-        ("socket", [1, 10]),
-        ("missing", [1, 10]),
-        ("missing/below", [1, 10]),
-        ("empty", [11, 11]),
-    ] {
-        let output = refused(&made(name));
-        assert!(codes.contains(&output.code), "{name}: {output:?}");
-    }
-    // Devices, and a regular file that not even an administrator can read from the start.
-    for path in ["/dev/null", "/dev/zero", "/dev/tty", "/proc/self/mem"] {
-        let output = refused(Path::new(path));
-        assert!([1, 10].contains(&output.code), "{path}: {output:?}");
-    }
-}
-
-#[test]
-fn a_file_that_may_not_be_read_is_named() {
-    use std::os::unix::fs::PermissionsExt;
-    let made = Made::of(fs::read(artifact("hello")).unwrap());
-    fs::set_permissions(&made.file, fs::Permissions::from_mode(0o000)).unwrap();
-    if fs::File::open(&made.file).is_ok() {
-        eprintln!("SKIPPED: an administrator may read everything");
-        return;
-    }
-    let output = made.refused();
-    assert!([1, 10].contains(&output.code), "{output:?}");
-    assert!(output.stderr.contains("ermission"), "{output:?}");
-}
-
-#[test]
-fn files_that_are_something_else_are_refused() {
-    let elf = fs::read("/proc/self/exe").unwrap();
-    for bytes in [
-        &b"hello, world\n"[..],
-        &[0; 1 << 20],
-        b"ZLCWASM\n",
-        &elf[..1 << 20],
-    ] {
-        let output = Made::of(bytes).refused();
-        assert!([11, 12].contains(&output.code), "{output:?}");
-    }
-}
-
-#[test]
-fn a_plugin_of_a_role_that_is_not_served_yet_is_refused_by_name() {
-    // Any code will do: the manifest names no role that this daemon serves, and the engine is asked.
-    let parts = Parts::of_hello();
-    let manifest = Manifest {
-        roles: Vec::new(),
-        ..parts.manifest.clone()
-    };
-    // Garbage that is well signed: the engine refuses it, and the daemon says so instead of crashing.
-    let garbage = seal(vec![0x90; 64 << 10], manifest, Some(&suite_key())).unwrap();
-    let made = Made::of(garbage);
-    let output = Daemon::of(&made.file).fails();
-    assert_eq!(output.code, 3, "{output:?}");
-    assert!(last_line(&output).contains("hello"), "{output:?}");
-}
-
-#[test]
-fn a_wasm_file_is_compiled_where_the_compiler_is_at_hand() {
-    let folder = TempDir::new();
-    let daemon = Daemon::of(guests().join("hello.wasm"))
-        .keys(None)
-        .env("PATH", path_with_precompile())
-        .env("TMPDIR", folder.path())
-        .start();
-    let answer = get(&daemon, "/compiled");
-    assert_eq!(
-        (answer.status, answer.text().contains("/compiled")),
-        (200, true)
-    );
-    // Standard output belongs to the daemon: one line.
-    assert_eq!(daemon.stdout().lines().count(), 1, "{}", daemon.stdout());
-    assert_eq!(daemon.stop(), 0);
-    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
-    assert!(left.is_empty(), "left over: {left:?}");
-
-    let bad = guests().join("bad/unknown-import.wasm");
-    let output = Daemon::of(&bad)
-        .keys(None)
-        .env("PATH", path_with_precompile())
-        .fails();
-    assert_eq!(output.code, 1, "the compiler's own code: {output:?}");
-    assert!(output.stderr.contains("teleport"), "{output:?}");
-}
-
-#[test]
-fn a_wasm_file_on_a_device_is_told_the_command_that_is_wanted() {
-    if under_qemu() {
-        // The emulator makes a fork of vfork, and so loses the error of a program that is not there.
-        return;
-    }
-    let folder = TempDir::new();
-    let hello = guests().join("hello.wasm");
-    let mut command = zlayer_alone(folder.path());
-    command.args(["run", "--port", "0", "--wasm"]).arg(&hello);
-    let output = run(command, PATIENCE);
-    assert_eq!(output.code, 1, "{output:?}");
-    let wanted = format!(
-        "zlayer-precompile build {} --target {}",
-        hello.display(),
-        target()
-    );
-    assert!(output.stderr.contains(&wanted), "{output:?}");
-}
-
-#[test]
 fn the_same_plugin_and_key_give_the_same_bytes_anywhere() {
     let build = |name: &str| {
         let folder = TempDir::new();
@@ -808,4 +676,14 @@ fn sign_replaces_the_signature_and_nothing_else() {
         fs::read(&signed).unwrap() == altered,
         "and the file is left alone"
     );
+}
+
+#[test]
+fn garbage_that_is_well_signed_is_refused_and_the_daemon_says_so() {
+    let parts = Parts::of_hello();
+    let garbage = seal(vec![0x90; 64 << 10], parts.manifest, Some(&suite_key())).unwrap();
+    let made = Made::of(garbage);
+    let output = Daemon::of(&made.file).fails();
+    assert_eq!(output.code, 3, "{output:?}");
+    assert!(last_line(&output).contains("hello"), "{output:?}");
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::support::{
     Daemon, Output, PATIENCE, TempDir, artifact, eventually, get, guests, key_file, precompile,
-    private_home, run, target, under_qemu, zlayer, zlayer_command,
+    private_home, run, skipped, target, under_qemu, zlayer, zlayer_command,
 };
 
 const DEVICE: i32 = 1;
@@ -295,7 +295,7 @@ impl SmallDisk {
         match command.output() {
             Ok(output) if output.status.success() => Some(SmallDisk { folder }),
             failed => {
-                eprintln!("SKIPPED: a small disk cannot be mounted here: {failed:?}");
+                skipped(&format!("a small disk cannot be mounted here: {failed:?}"));
                 None
             }
         }
@@ -394,7 +394,7 @@ fn validate_and_info_are_forwarded_with_their_exit_codes() {
 #[test]
 fn without_the_compiler_its_verbs_say_where_to_go() {
     if under_qemu() {
-        // The emulator makes a fork of vfork, and so loses the error of a program that is not there.
+        skipped("the emulator loses the error of a program that is not there");
         return;
     }
     let folder = TempDir::new();

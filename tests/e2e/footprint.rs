@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use crate::support::{Client, Daemon, eventually, get, request, under_qemu};
+use crate::support::{Client, Daemon, eventually, get, request, skipped, under_qemu};
 
 /// Threads of a daemon with `--threads 2` that has done all there is to do: its own two, the
 /// reactor of sockets and timers, the one that interrupts plugins, two of the store, the one for
@@ -67,7 +67,7 @@ fn no_runtime_with_a_thread_for_each_core_is_ever_started() {
 #[test]
 fn the_number_of_threads_follows_the_flag_and_not_the_processor() {
     if under_qemu() {
-        // The emulator has threads of its own; the same code is counted natively.
+        skipped("the emulator has threads of its own");
         return;
     }
     for (flag, workers) in [("1", 0), ("4", 3)] {
@@ -83,7 +83,7 @@ fn the_number_of_threads_follows_the_flag_and_not_the_processor() {
 #[test]
 fn the_first_answer_takes_little_memory() {
     if under_qemu() {
-        // The emulator's own memory is in the figure.
+        skipped("the emulator's own memory would be in the figure");
         return;
     }
     let daemon = Daemon::start("hello");

@@ -33,3 +33,5 @@ mod http_limits;
 mod interfaces;
 /// A plugin's life, what it is told about a request, its instances.
 mod plugin;
+/// What `--wasm` may name: a file, and of which kind.
+mod wasm_file;

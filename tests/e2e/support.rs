@@ -5,7 +5,7 @@ mod daemon;
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -238,6 +238,12 @@ pub(crate) fn wait_at_most(child: &mut Child, patience: Duration) -> Option<i32>
         }
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Says in one line why the test that calls this cannot run here, past the test runner's capture.
+pub(crate) fn skipped(why: &str) {
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    let _ = writeln!(std::io::stderr(), "SKIPPED {name}: {why}");
 }
 
 /// Waits until `condition` holds; `what` is for the message when it never does.

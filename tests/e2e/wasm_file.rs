@@ -1,0 +1,125 @@
+//! What `--wasm` may name: a file, and of which kind.
+
+use std::fs;
+use std::path::Path;
+
+use rustix::fs::FileType;
+
+use crate::artifact::{Made, refused};
+use crate::cli::{path_with_precompile, zlayer_alone};
+use crate::support::{
+    Daemon, PATIENCE, TempDir, artifact, get, guests, run, skipped, target, under_qemu,
+};
+
+#[test]
+fn a_named_pipe_is_refused_and_not_waited_for() {
+    let folder = TempDir::new();
+    let pipe = folder.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, 0o600.into(), 0).unwrap();
+    let output = refused(&pipe);
+    assert!([1, 10].contains(&output.code), "{output:?}");
+}
+
+#[test]
+fn what_is_no_file_is_refused() {
+    let folder = TempDir::new();
+    let made = |name: &str| folder.path().join(name);
+    fs::create_dir(made("folder")).unwrap();
+    std::os::unix::fs::symlink("nowhere", made("dangling")).unwrap();
+    std::os::unix::fs::symlink("loop", made("loop")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(made("socket")).unwrap();
+    fs::write(made("empty"), "").unwrap();
+    for (name, codes) in [
+        ("folder", [1, 10]),
+        ("dangling", [1, 10]),
+        ("loop", [1, 10]),
+        ("socket", [1, 10]),
+        ("missing", [1, 10]),
+        ("missing/below", [1, 10]),
+        ("empty", [11, 11]),
+    ] {
+        let output = refused(&made(name));
+        assert!(codes.contains(&output.code), "{name}: {output:?}");
+    }
+    // Devices, and a regular file that not even an administrator can read from the start.
+    for path in ["/dev/null", "/dev/zero", "/dev/tty", "/proc/self/mem"] {
+        let output = refused(Path::new(path));
+        assert!([1, 10].contains(&output.code), "{path}: {output:?}");
+    }
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_named() {
+    use std::os::unix::fs::PermissionsExt;
+    let made = Made::of(fs::read(artifact("hello")).unwrap());
+    fs::set_permissions(&made.file, fs::Permissions::from_mode(0o000)).unwrap();
+    if fs::File::open(&made.file).is_ok() {
+        skipped("an administrator may read everything");
+        return;
+    }
+    let output = made.refused();
+    assert!([1, 10].contains(&output.code), "{output:?}");
+    assert!(output.stderr.contains("ermission"), "{output:?}");
+}
+
+#[test]
+fn files_that_are_something_else_are_refused() {
+    let elf = fs::read("/proc/self/exe").unwrap();
+    for bytes in [
+        &b"hello, world\n"[..],
+        &[0; 1 << 20],
+        b"ZLCWASM\n",
+        &elf[..1 << 20],
+    ] {
+        let output = Made::of(bytes).refused();
+        assert!([11, 12].contains(&output.code), "{output:?}");
+    }
+}
+
+#[test]
+fn a_wasm_file_is_compiled_where_the_compiler_is_at_hand() {
+    let folder = TempDir::new();
+    let daemon = Daemon::of(guests().join("hello.wasm"))
+        .keys(None)
+        .env("PATH", path_with_precompile())
+        .env("TMPDIR", folder.path())
+        .start();
+    let answer = get(&daemon, "/compiled");
+    assert_eq!(
+        (answer.status, answer.text().contains("/compiled")),
+        (200, true)
+    );
+    // Standard output belongs to the daemon: one line.
+    assert_eq!(daemon.stdout().lines().count(), 1, "{}", daemon.stdout());
+    assert_eq!(daemon.stop(), 0);
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+    assert!(left.is_empty(), "left over: {left:?}");
+
+    let bad = guests().join("bad/unknown-import.wasm");
+    let output = Daemon::of(&bad)
+        .keys(None)
+        .env("PATH", path_with_precompile())
+        .fails();
+    assert_eq!(output.code, 1, "the compiler's own code: {output:?}");
+    assert!(output.stderr.contains("teleport"), "{output:?}");
+}
+
+#[test]
+fn a_wasm_file_on_a_device_is_told_the_command_that_is_wanted() {
+    if under_qemu() {
+        skipped("the emulator loses the error of a program that is not there");
+        return;
+    }
+    let folder = TempDir::new();
+    let hello = guests().join("hello.wasm");
+    let mut command = zlayer_alone(folder.path());
+    command.args(["run", "--port", "0", "--wasm"]).arg(&hello);
+    let output = run(command, PATIENCE);
+    assert_eq!(output.code, 1, "{output:?}");
+    let wanted = format!(
+        "zlayer-precompile build {} --target {}",
+        hello.display(),
+        target()
+    );
+    assert!(output.stderr.contains(&wanted), "{output:?}");
+}
