@@ -1,10 +1,10 @@
 //! `cargo boards demo`: from a plugin's source to an answer over HTTP, on this machine.
 
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -17,7 +17,7 @@ use crate::plan::Scope;
 use crate::setup::prepare;
 use crate::target::Target;
 
-/// How long the daemon may take to listen, to answer and to stop. It needs milliseconds.
+/// How long the daemon may take to answer and to stop. It needs milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The answer is shorter than this many bytes; more is an error.
@@ -61,9 +61,9 @@ pub(crate) fn main(_args: &Args, workspace: &Workspace) -> Result<()> {
     let artifact = text(&out.join(format!("hello.{host}.cwasm")));
     let zlayer = text(&host.binary(&workspace.target_dir, QUICK_PROFILE));
     let run = Cmd::new(&zlayer, "run --wasm").arg(&artifact).arg("--port");
-    let port = free_port()?;
-    let mut daemon = Daemon::start(&run.clone().arg(port.to_string()), root)?;
-    let answer = daemon.fetch(port)?;
+    // The system chooses a free port, and the daemon tells which.
+    let mut daemon = Daemon::start(&run.clone().arg("0"), root)?;
+    let answer = daemon.fetch()?;
     daemon.stop()?;
     println!("{}", answer.trim_end());
     ensure!(
@@ -82,40 +82,46 @@ pub(crate) fn main(_args: &Args, workspace: &Workspace) -> Result<()> {
 /// The daemon as a child, which does not outlive this value.
 struct Daemon {
     child: Child,
+    /// Its standard output, open as long as it runs: it must be able to write there.
+    said: BufReader<ChildStdout>,
 }
 
 impl Daemon {
     fn start(cmd: &Cmd, root: &Path) -> Result<Daemon> {
         println!("$ {cmd}");
-        let child = cmd
+        let mut child = cmd
             .process()
             .current_dir(root)
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
             .spawn()
             .context("the daemon does not start")?;
-        Ok(Daemon { child })
+        let said = child.stdout.take().context("the daemon has no output")?;
+        let said = BufReader::new(said);
+        Ok(Daemon { child, said })
+    }
+
+    /// Reads where it listens, from the line that it prints once it does.
+    fn address(&mut self) -> Result<SocketAddr> {
+        let mut line = String::new();
+        while self.said.read_line(&mut line)? > 0 {
+            if let Some((_, address)) = line.trim_end().rsplit_once(" on http://") {
+                print!("{line}");
+                return address
+                    .parse()
+                    .with_context(|| format!("'{address}' is no address"));
+            }
+            line.clear();
+        }
+        let status = self.child.wait()?;
+        bail!("the daemon ended with {status} before it listened")
     }
 
     /// Asks once the daemon listens, and returns the whole answer, head and body.
-    fn fetch(&mut self, port: u16) -> Result<String> {
-        let started = Instant::now();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut stream = loop {
-            match TcpStream::connect_timeout(&address, PATIENCE) {
-                Ok(stream) => break stream,
-                Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
-                Err(error) => bail!("cannot connect to the daemon: {error}"),
-            }
-            if let Some(status) = self.child.try_wait()? {
-                bail!("the daemon ended with {status} before it listened");
-            }
-            ensure!(
-                started.elapsed() < PATIENCE,
-                "the daemon does not listen after {} s",
-                PATIENCE.as_secs()
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        };
+    fn fetch(&mut self) -> Result<String> {
+        let address = self.address()?;
+        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)
+            .context("cannot connect to the daemon")?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let request = format!(
@@ -170,12 +176,6 @@ impl Drop for Daemon {
     }
 }
 
-/// A loopback port that nothing listens on at this moment.
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free loopback port")?;
-    Ok(listener.local_addr()?.port())
-}
-
 fn heading(text: &str) {
     println!("\n==== {text}");
 }
@@ -187,6 +187,8 @@ fn text(path: &Path) -> String {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
     use super::*;
 
     fn shell(script: &str) -> Daemon {
@@ -195,8 +197,8 @@ mod tests {
 
     #[test]
     fn a_daemon_that_ends_before_it_listens_is_reported_with_its_status() {
-        let error = shell("exit 7")
-            .fetch(free_port().unwrap())
+        let error = shell("echo something else; exit 7")
+            .fetch()
             .unwrap_err()
             .to_string();
         assert!(error.contains("exit status: 7"), "{error}");
@@ -205,7 +207,7 @@ mod tests {
     #[test]
     fn the_answer_is_read_to_its_end() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let address = listener.local_addr().unwrap();
         let server = std::thread::spawn(move || {
             let mut stream = listener.accept().unwrap().0;
             let mut head = [0; 512];
@@ -214,17 +216,18 @@ mod tests {
             stream.write_all(b"hi").unwrap();
             head[..length].to_vec()
         });
-        // The child stands for the daemon: it stays until it is asked to go.
-        let mut daemon = shell("trap 'exit 0' TERM; while :; do sleep 0.05; done");
-        assert_eq!(daemon.fetch(port).unwrap(), "HTTP/1.1 200 OK\r\n\r\nhi");
+        // The child stands for the daemon: it says where it listens once its trap is set, and
+        // stays until it is asked to go.
+        let mut daemon = shell(&format!(
+            "trap 'exit 0' TERM; echo zlayer: serving x on http://{address}; while :; do sleep 0.05; done"
+        ));
+        assert_eq!(daemon.fetch().unwrap(), "HTTP/1.1 200 OK\r\n\r\nhi");
         assert!(
             server
                 .join()
                 .unwrap()
                 .starts_with(b"GET /hello?from=demo HTTP/1.1\r\nHost: 127")
         );
-        // The shell has had time to set its trap: it answers like a daemon that drains.
-        std::thread::sleep(Duration::from_millis(100));
         daemon.stop().unwrap();
     }
 
