@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use zlayer_bundle::Profile;
 
+use crate::keyvalue;
+
 /// Everything that `zlayer run` was told.
 #[derive(Debug)]
 pub struct Config {
@@ -31,6 +33,8 @@ pub struct Config {
     pub config: BTreeMap<String, String>,
     /// The plugin's secrets.
     pub secrets: BTreeMap<String, Secret>,
+    /// How the plugin's namespace in the store is kept.
+    pub keyvalue: keyvalue::Settings,
     /// Sizes and counts.
     pub limits: Limits,
     /// Durations.

@@ -53,7 +53,7 @@ fn serve(
     let _fixed = reserve_fixed(&budget, &mut config.limits)?;
     let engine = new_engine(artifact.manifest().target, config.profile, &config.limits)?;
     // Not sooner: two threads that map memory get in each other's way.
-    let store = KeyValue::open(&data.store())
+    let store = KeyValue::open(&data.store(), &budget, Arc::new(keyvalue::Machine::new()))
         .map_err(|error| Error::device("cannot start the key-value store's thread", error))?;
     let metrics = Arc::new(Metrics::default());
     let name = artifact.manifest().name.clone();
@@ -63,6 +63,7 @@ fn serve(
         config.secrets,
         Arc::clone(&metrics),
         store.clone(),
+        config.keyvalue,
     );
     let plugin = Arc::new(Plugin::load(
         &engine,

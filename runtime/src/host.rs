@@ -24,7 +24,7 @@ pub use bindings::zlayer::plugin::{common, plugin_metadata, request_types};
 pub use logging::PluginLog;
 
 use crate::config::Secret;
-use crate::keyvalue::{KeyValue, KvError, Namespace, Quota};
+use crate::keyvalue::{KeyValue, KvError, Namespace, Settings};
 use crate::memory::Reservation;
 use crate::metrics::Metrics;
 
@@ -52,7 +52,7 @@ pub struct PluginHost {
     /// Where `metrics` go.
     pub metrics: Arc<Metrics>,
     store: KeyValue,
-    quota: Quota,
+    settings: Settings,
     namespace: OnceCell<Namespace>,
 }
 
@@ -64,6 +64,7 @@ impl PluginHost {
         secrets: BTreeMap<String, Secret>,
         metrics: Arc<Metrics>,
         store: KeyValue,
+        settings: Settings,
     ) -> PluginHost {
         let level = config.get("LOG_LEVEL").or_else(|| config.get("RUST_LOG"));
         let log = PluginLog::new(&name, level.map(String::as_str));
@@ -74,7 +75,7 @@ impl PluginHost {
             log,
             metrics,
             store,
-            quota: Quota::default(),
+            settings,
             namespace: OnceCell::new(),
         }
     }
@@ -82,7 +83,7 @@ impl PluginHost {
     /// The plugin's namespace in the store; waits until the store is open.
     async fn namespace(&self) -> Result<&Namespace, KvError> {
         self.namespace
-            .get_or_try_init(|| self.store.namespace(&self.name, &self.quota))
+            .get_or_try_init(|| self.store.namespace(&self.name, &self.settings))
             .await
     }
 }
@@ -150,6 +151,7 @@ impl HostState {
                 reservation,
                 prepaid,
                 memory_max,
+                taken: 0,
                 pending: 0,
                 refused: None,
             },
@@ -217,6 +219,8 @@ pub struct Limiter {
     /// Bytes of the reservation that no memory has taken yet.
     prepaid: usize,
     memory_max: usize,
+    /// Bytes of all the instance's memories.
+    taken: usize,
     /// What the last granted growth took, if the engine then fails it.
     pending: usize,
     refused: Option<usize>,
@@ -227,6 +231,12 @@ impl Limiter {
     /// behind a trap.
     pub fn refused(&self) -> Option<usize> {
         self.refused
+    }
+
+    /// Bytes that the instance's memory could grow by at this moment.
+    pub fn room(&self) -> usize {
+        let own = self.memory_max.saturating_sub(self.taken);
+        own.min(self.prepaid.saturating_add(self.reservation.free()))
     }
 }
 
@@ -244,6 +254,7 @@ impl ResourceLimiter for Limiter {
             && self.reservation.grow(beyond);
         if allowed {
             self.prepaid -= more - beyond;
+            self.taken += more;
             self.pending = more;
         } else {
             self.pending = 0;
@@ -254,7 +265,9 @@ impl ResourceLimiter for Limiter {
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
         // What was taken is kept for the next growth; the instance gives it back as a whole.
-        self.prepaid += std::mem::take(&mut self.pending);
+        let failed = std::mem::take(&mut self.pending);
+        self.prepaid += failed;
+        self.taken = self.taken.saturating_sub(failed);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use zlayer_runtime::config::{
     Config, Limits, MEMORY_MIN, Secret, Timeouts, parse_duration, parse_pair, parse_size,
 };
 use zlayer_runtime::error::{EXIT_USAGE, Error, Result};
+use zlayer_runtime::keyvalue::{Durability, Quota, Settings, VALUE_BYTES_MAX};
 use zlayer_runtime::{daemon, logger};
 
 /// Runs WebAssembly plugins that were compiled ahead of time.
@@ -52,6 +53,19 @@ struct Run {
     /// folder for the key-value store (default: a temporary one)
     #[argh(option)]
     data_dir: Option<PathBuf>,
+    /// what an acknowledged change of the store survives: memory (nothing), interval (default: on the
+    /// disk within a second) or sync (on the disk)
+    #[argh(option, default = "Durability::default()")]
+    kv_durability: Durability,
+    /// bytes of keys and values that the plugin may store, such as 64Mi (the default)
+    #[argh(option, from_str_fn(parse_size))]
+    kv_quota: Option<usize>,
+    /// number of keys that the plugin may store (default 100000)
+    #[argh(option)]
+    kv_max_keys: Option<u64>,
+    /// largest value that the plugin may store, such as 1Mi (the default)
+    #[argh(option, from_str_fn(parse_size))]
+    kv_max_value_size: Option<usize>,
     /// memory for plugins, bodies, connections and the store together, such as 64Mi (the default)
     #[argh(option, from_str_fn(parse_size))]
     memory_max: Option<usize>,
@@ -198,6 +212,16 @@ impl Run {
             body,
             ..defaults
         };
+        let mut quota = Quota::default();
+        quota.bytes = self.kv_quota.map_or(quota.bytes, |bytes| bytes as u64);
+        quota.keys = self.kv_max_keys.unwrap_or(quota.keys);
+        quota.value_bytes = self.kv_max_value_size.unwrap_or(quota.value_bytes);
+        if quota.value_bytes > VALUE_BYTES_MAX {
+            return Err(usage(
+                "kv-max-value-size",
+                format!("is more than {} MiB", VALUE_BYTES_MAX >> 20),
+            ));
+        }
         let mut timeouts = Timeouts::default();
         for (phase, text) in &self.timeout {
             let duration = parse_duration(text).map_err(|reason| usage("timeout", reason))?;
@@ -251,6 +275,10 @@ impl Run {
                 .into_iter()
                 .map(|(name, value)| (name, Secret(value)))
                 .collect(),
+            keyvalue: Settings {
+                quota,
+                durability: self.kv_durability,
+            },
             limits,
             timeouts,
         })

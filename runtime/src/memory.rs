@@ -74,6 +74,11 @@ impl Reservation {
         self.budget.used.fetch_sub(less, Ordering::Relaxed);
     }
 
+    /// Bytes that it could grow by at this moment.
+    pub fn free(&self) -> usize {
+        self.budget.limit.saturating_sub(self.budget.used())
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.bytes

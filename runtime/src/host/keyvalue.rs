@@ -10,51 +10,53 @@ type Result<T> = std::result::Result<T, keyvalue::KvError>;
 
 impl Host for HostState {
     async fn get(&mut self, key: String) -> Result<Option<Vec<u8>>> {
-        Ok(self.plugin.namespace().await?.get(&key)?)
+        let value = self.plugin.namespace().await?.get(&key).await?;
+        self.check_room(value.as_ref().map_or(0, Vec::len))?;
+        Ok(value)
     }
 
     async fn get_string(&mut self, key: String) -> Result<Option<String>> {
-        Ok(self.plugin.namespace().await?.get_string(&key)?)
+        let value = self.plugin.namespace().await?.get_string(&key).await?;
+        self.check_room(value.as_ref().map_or(0, String::len))?;
+        Ok(value)
     }
 
     async fn set(&mut self, key: String, value: Vec<u8>) -> Result<()> {
-        Ok(self.plugin.namespace().await?.set(&key, &value, None)?)
+        let namespace = self.plugin.namespace().await?;
+        Ok(namespace.set(&key, &value, None).await?)
     }
 
     async fn set_string(&mut self, key: String, value: String) -> Result<()> {
-        Ok(self
-            .plugin
-            .namespace()
-            .await?
-            .set(&key, value.as_bytes(), None)?)
+        let namespace = self.plugin.namespace().await?;
+        Ok(namespace.set(&key, value.as_bytes(), None).await?)
     }
 
     async fn set_with_ttl(&mut self, key: String, value: Vec<u8>, ttl: u64) -> Result<()> {
         let ttl = Duration::from_nanos(ttl);
-        Ok(self
-            .plugin
-            .namespace()
-            .await?
-            .set(&key, &value, Some(ttl))?)
+        let namespace = self.plugin.namespace().await?;
+        Ok(namespace.set(&key, &value, Some(ttl)).await?)
     }
 
     async fn delete(&mut self, key: String) -> Result<bool> {
-        Ok(self.plugin.namespace().await?.delete(&key)?)
+        Ok(self.plugin.namespace().await?.delete(&key).await?)
     }
 
     async fn exists(&mut self, key: String) -> bool {
         match self.plugin.namespace().await {
-            Ok(namespace) => namespace.exists(&key),
+            Ok(namespace) => namespace.exists(&key).await,
             Err(_) => false,
         }
     }
 
     async fn list_keys(&mut self, prefix: String) -> Result<Vec<String>> {
-        Ok(self.plugin.namespace().await?.list_keys(&prefix)?)
+        let room = self.room();
+        let namespace = self.plugin.namespace().await?;
+        Ok(namespace.list_keys(&prefix, room).await?)
     }
 
     async fn increment(&mut self, key: String, delta: i64) -> Result<i64> {
-        Ok(self.plugin.namespace().await?.increment(&key, delta)?)
+        let namespace = self.plugin.namespace().await?;
+        Ok(namespace.increment(&key, delta).await?)
     }
 
     async fn compare_and_swap(
@@ -64,9 +66,33 @@ impl Host for HostState {
         new_value: Vec<u8>,
     ) -> Result<bool> {
         let namespace = self.plugin.namespace().await?;
-        Ok(namespace.compare_and_swap(&key, expected.as_deref(), &new_value)?)
+        let swap = namespace.compare_and_swap(&key, expected.as_deref(), &new_value);
+        Ok(swap.await?)
     }
 }
+
+/// Of the memory that a plugin may yet take, what its allocator may need beside an answer.
+const ALLOCATOR_BYTES: usize = 128 << 10;
+
+impl HostState {
+    /// Bytes that an answer may take in the plugin's memory. A longer one would be a trap: lowering
+    /// it makes the plugin allocate.
+    fn room(&self) -> usize {
+        self.limiter.room().saturating_sub(ALLOCATOR_BYTES)
+    }
+
+    fn check_room(&self, bytes: usize) -> Result<()> {
+        if bytes <= SMALL_ANSWER.max(self.room()) {
+            return Ok(());
+        }
+        Err(keyvalue::KvError::Storage(format!(
+            "the value has {bytes} bytes, for which the plugin has no memory left"
+        )))
+    }
+}
+
+/// Bytes of an answer that are lowered without a look at the memory: they fit into what an allocator has at hand.
+const SMALL_ANSWER: usize = 4 << 10;
 
 impl From<KvError> for keyvalue::KvError {
     fn from(error: KvError) -> Self {

@@ -1,204 +1,308 @@
-//! The database itself: opened beside the listener, committed in groups, closed in order.
+//! The fjall database: its settings for a small device, and how it comes up after anything.
+//!
+//! In the store's folder lie `db` (fjall's own) and `aside` (what was put aside, with the time in its
+//! name). A database whose making was cut short has no file `complete` in it and is made anew.
 
-use std::path::Path;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle, Thread};
-use std::time::{Duration, Instant};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
-use smol::lock::OnceCell;
+use fjall::compaction::Leveled;
+use fjall::{AbstractTree, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
 
-use super::{KvError, Namespace, Quota, Result};
+use super::clock::{Anchor, StoreClock};
+use super::expiry::Expiry;
+use super::journal;
 
-/// Longest time between a change and its way to the disk.
-pub const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
-/// What the store may use of the memory budget: cache, two memtables, journal buffers.
-pub const MEMORY_SHARE: usize = CACHE_BYTES as usize + 2 * MEMTABLE_BYTES as usize + (1 << 20);
-
-const CACHE_BYTES: u64 = 256 << 10;
-const MEMTABLE_BYTES: u64 = 1 << 20;
+/// Bytes of blocks that reads keep in memory.
+pub(super) const CACHE_BYTES: u64 = 256 << 10;
+/// Bytes that gather in memory before they become a table. Twice as many may be there: one set
+/// that fills and one that is being written.
+pub(super) const MEMTABLE_BYTES: u64 = 1 << 20;
+/// Bytes of a table: small ones keep what a compaction rewrites small.
+const TABLE_BYTES: u64 = 2 << 20;
 /// fjall keeps this many files open at most; each costs a descriptor and its index in memory.
 const CACHED_FILES: usize = 16;
 /// One worker flushes and compacts: a device has few cores, and better things to do with them.
 const WORKERS: usize = 1;
+/// Things put aside that are kept; beyond these the oldest goes, so that they cannot fill the disk.
+const ASIDE_KEPT: usize = 8;
 
-/// The handle to a store that is opening, open, or failed to open. The last one closes it.
+/// The clock's anchor. No namespace has an empty name, so no key of a plugin starts with a zero byte.
+const ANCHOR_KEY: &[u8] = b"\0clock";
+const KEYSPACE: &str = "plugins";
+/// The name of fjall's worker thread, and of ours: what they write is what the store writes.
+pub(super) const THREADS: [&str; 2] = ["fjall:worker", super::keeper::THREAD];
+
+/// An open database.
 #[derive(Clone)]
-pub struct KeyValue {
-    opening: Arc<Opening>,
+pub(super) struct Database {
+    inner: fjall::Database,
+    keyspace: Keyspace,
 }
 
-struct Opening {
-    opened: Arc<OnceCell<std::result::Result<Store, String>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+/// Why a database does not open.
+#[derive(Debug)]
+pub(super) enum OpenError {
+    /// The disk said no; it may say yes later.
+    Disk(String),
+    /// What lies there is not what was written: it was put aside, and a new one can be made.
+    PutAside,
 }
 
-impl KeyValue {
-    /// Starts opening the database in `folder`, which is made if it is missing.
-    pub fn open(folder: &Path) -> std::io::Result<KeyValue> {
-        let opened = Arc::new(OnceCell::new());
-        let (folder, cell) = (folder.to_owned(), Arc::clone(&opened));
-        let opener = thread::Builder::new()
-            .name("kv-open".to_owned())
-            .spawn(move || {
-                let result = Store::open(&folder).map_err(|error| {
-                    log::error!("key-value store in {}: {error}", folder.display());
-                    error
-                });
-                // The cell is set here and nowhere else, so it cannot be full already.
-                let _ = cell.set_blocking(result);
-            })?;
-        Ok(KeyValue {
-            opening: Arc::new(Opening {
-                opened,
-                thread: Mutex::new(Some(opener)),
-            }),
-        })
-    }
-
-    /// A view of one namespace; waits until the store is open. Reading what a namespace holds
-    /// takes a while, so it is done on a thread for blocking work.
-    pub async fn namespace(&self, name: &str, quota: &Quota) -> Result<Namespace> {
-        let store = match self.opening.opened.wait().await {
-            Ok(store) => store.clone(),
-            Err(reason) => return Err(KvError::Storage(reason.clone())),
+impl Database {
+    /// Opens the database in `folder`, mending what a power cut left.
+    pub(super) fn open(folder: &Path, clock: &Arc<StoreClock>) -> Result<Database, OpenError> {
+        let disk = |error: io::Error| OpenError::Disk(error.to_string());
+        let path = folder.join("db");
+        let complete = path.join("complete");
+        if !complete.exists() && path.exists() {
+            log::warn!("key-value store: its making was cut short; it is made anew");
+            fs::remove_dir_all(&path).map_err(disk)?;
+        }
+        fs::create_dir_all(&path).map_err(disk)?;
+        if complete.exists() {
+            mend_journals(folder, &path).map_err(disk)?;
+        }
+        // fjall is not written for damaged files: some make it panic. Where panics end the process,
+        // the mark tells the next one.
+        let mark = folder.join("panicked");
+        if mark.exists() {
+            put_aside(folder, &path, "fjall panicked on it").map_err(disk)?;
+            fs::remove_file(&mark).map_err(disk)?;
+            return Err(OpenError::PutAside);
+        }
+        OPENING.store(true, Ordering::Release);
+        let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            Database::open_fjall(&path, clock)
+        }));
+        OPENING.store(false, Ordering::Release);
+        let why = match opened {
+            Ok(Ok(database)) => {
+                if !complete.exists() {
+                    let made = File::create(&complete).and_then(|file| file.sync_all());
+                    made.and_then(|()| sync_folder(&path))
+                        .and_then(|()| sync_folder(folder))
+                        .map_err(disk)?;
+                }
+                clock.start(database.anchor());
+                return Ok(database);
+            }
+            Ok(Err(error)) if is_disk(&error) => return Err(OpenError::Disk(reason(&error))),
+            Ok(Err(error)) => reason(&error),
+            Err(_) => "fjall panicked on it".to_owned(),
         };
-        let mut prefix = Vec::with_capacity(name.len() + 1);
-        prefix.extend_from_slice(name.as_bytes());
-        prefix.push(0);
-        let quota = quota.clone();
-        smol::unblock(move || Namespace::open(store, prefix, quota)).await
+        // The mark of this very panic has done its work.
+        let _ = fs::remove_file(&mark);
+        put_aside(folder, &path, &why).map_err(disk)?;
+        Err(OpenError::PutAside)
     }
 
-    /// Waits for an opening that is under way, writes everything to the disk and ends the threads
-    /// of the store but for fjall's own, which end with the last handle.
-    pub fn close(&self) {
-        self.opening.close();
-    }
-}
-
-impl Opening {
-    fn close(&self) {
-        join(&self.thread);
-        if let Some(Ok(store)) = self.opened.get() {
-            store.close();
-        }
-    }
-}
-
-impl Drop for Opening {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-/// Waits for a thread, once.
-fn join(handle: &Mutex<Option<JoinHandle<()>>>) {
-    let handle = handle.lock().unwrap_or_else(PoisonError::into_inner).take();
-    // A thread that panicked has said so, and panics end the process on devices.
-    let _ = handle.map(JoinHandle::join);
-}
-
-/// The open database.
-#[derive(Clone)]
-pub(super) struct Store {
-    database: Database,
-    pub(super) keyspace: Keyspace,
-    /// Held over every read-modify-write of any namespace.
-    pub(super) writing: Arc<Mutex<()>>,
-    committer: Arc<Committer>,
-    commit_thread: Thread,
-    committing: Arc<Mutex<Option<JoinHandle<()>>>>,
-}
-
-/// Tells the thread that commits what it has to do.
-#[derive(Default)]
-struct Committer {
-    dirty: AtomicBool,
-    closed: AtomicBool,
-}
-
-impl Store {
-    fn open(folder: &Path) -> std::result::Result<Store, String> {
-        let open = || -> fjall::Result<(Database, Keyspace)> {
-            let database = Database::builder(folder)
-                .cache_size(CACHE_BYTES)
-                .worker_threads(WORKERS)
-                .max_cached_files(Some(CACHED_FILES))
-                .open()?;
-            let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
-            let keyspace = database.keyspace("plugins", options)?;
-            Ok((database, keyspace))
+    fn open_fjall(path: &Path, clock: &Arc<StoreClock>) -> fjall::Result<Database> {
+        let expiry: Arc<Expiry> = Arc::new(Expiry {
+            clock: Arc::clone(clock),
+        });
+        let inner = fjall::Database::builder(path)
+            .cache_size(CACHE_BYTES)
+            .worker_threads(WORKERS)
+            .max_cached_files(Some(CACHED_FILES))
+            .with_compaction_filter_factories(Arc::new(move |_| Some(expiry.clone())))
+            .open()?;
+        let options = || {
+            KeyspaceCreateOptions::default()
+                // fjall's own limit is not reached: its worker looks at it only between
+                // compactions, which would let memory grow while one runs. `commit` does.
+                .max_memtable_size(64 * MEMTABLE_BYTES)
+                .compaction_strategy(Arc::new(
+                    Leveled::default().with_table_target_size(TABLE_BYTES),
+                ))
         };
-        let (database, keyspace) = open().map_err(|error| format!("cannot open: {error:?}"))?;
-        let committer = Arc::new(Committer::default());
-        let (told, committed) = (Arc::clone(&committer), database.clone());
-        let thread = thread::Builder::new()
-            .name("kv-commit".to_owned())
-            .stack_size(256 << 10)
-            .spawn(move || told.run(&committed))
-            .map_err(|error| format!("cannot start the committer: {error}"))?;
-        Ok(Store {
-            database,
-            keyspace,
-            writing: Arc::new(Mutex::new(())),
-            committer,
-            commit_thread: thread.thread().clone(),
-            committing: Arc::new(Mutex::new(Some(thread))),
-        })
+        let keyspace = inner.keyspace(KEYSPACE, options)?;
+        Ok(Database { inner, keyspace })
     }
 
-    /// Asks for a commit.
-    pub(super) fn changed(&self) {
-        if !self.committer.dirty.swap(true, Ordering::AcqRel) {
-            self.commit_thread.unpark();
-        }
+    /// What is stored under a full key.
+    pub(super) fn get(&self, key: &[u8]) -> fjall::Result<Option<Slice>> {
+        self.keyspace.get(key)
     }
 
-    fn close(&self) {
-        if self.committer.closed.swap(true, Ordering::AcqRel) {
-            return;
+    /// All keys that start with `prefix` and what they hold, sorted.
+    pub(super) fn prefix(
+        &self,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = fjall::Result<(Slice, Slice)>> {
+        self.keyspace.prefix(prefix).map(|guard| guard.into_inner())
+    }
+
+    /// Writes a batch whole, and returns once it is on the disk.
+    pub(super) fn commit<'a>(
+        &self,
+        changes: impl Iterator<Item = (&'a Slice, &'a Option<Slice>)>,
+        anchor: Option<Anchor>,
+    ) -> Result<(), String> {
+        self.make_room().map_err(|error| reason(&error))?;
+        let mut batch = self.inner.batch().durability(Some(PersistMode::SyncData));
+        for (key, stored) in changes {
+            match stored {
+                Some(stored) => batch.insert(&self.keyspace, key.clone(), stored.clone()),
+                None => batch.remove(&self.keyspace, key.clone()),
+            }
         }
-        self.commit_thread.unpark();
-        join(&self.committing);
-        if let Err(error) = self.database.persist(PersistMode::SyncAll) {
-            log::error!("key-value store: the last commit failed: {error:?}");
+        if let Some(anchor) = anchor {
+            batch.insert(&self.keyspace, ANCHOR_KEY, &anchor.encode()[..]);
         }
+        batch.commit().map_err(|error| reason(&error))
+    }
+
+    /// Has a full memtable written as a table, and waits while the one before is still being written:
+    /// what comes in faster than the disk takes it must not gather in memory.
+    fn make_room(&self) -> fjall::Result<()> {
+        if self.keyspace.tree.active_memtable().size() < MEMTABLE_BYTES {
+            return Ok(());
+        }
+        while self.keyspace.sealed_memtable_count() > 0 {
+            // Fails when the worker is gone.
+            self.inner.persist(PersistMode::Buffer)?;
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        self.keyspace.rotate_memtable()?;
+        Ok(())
+    }
+
+    /// Bytes on the disk.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        self.inner.disk_space().unwrap_or(0)
+    }
+
+    fn anchor(&self) -> Option<Anchor> {
+        // Without one the store's time starts anew: values live longer, which is the safe side.
+        Anchor::decode(&self.get(ANCHOR_KEY).ok()??)
     }
 }
 
-impl Committer {
-    /// Sleeps while nothing changes: an idle device must not wake its flash.
-    fn run(&self, database: &Database) {
-        while !self.is_closed() {
-            if !self.dirty.load(Ordering::Acquire) {
-                thread::park();
-                continue;
+/// Whether a database is being opened.
+static OPENING: AtomicBool = AtomicBool::new(false);
+
+/// Leaves a mark when fjall panics while it opens a database, for builds in which that is the end of
+/// the process. Only the first store of a process, which is the daemon's, has one.
+pub(super) fn mark_panics(folder: &Path) {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    let mark = folder.join("panicked");
+    ONCE.call_once(|| {
+        let earlier = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let ours = std::thread::current().name() == Some(super::keeper::THREAD);
+            if ours && OPENING.load(Ordering::Acquire) {
+                let _ = File::create(&mark);
             }
-            self.wait();
-            // Cleared before the commit: a change that comes during it asks for the next one.
-            self.dirty.store(false, Ordering::Release);
-            if let Err(error) = database.persist(PersistMode::SyncData) {
-                log::error!("key-value store: commit failed, it will be tried again: {error:?}");
-                self.dirty.store(true, Ordering::Release);
-            }
+            earlier(panic);
+        }));
+    });
+}
+
+/// Cuts torn journals, so that fjall opens.
+fn mend_journals(folder: &Path, database: &Path) -> io::Result<()> {
+    for path in journal::journals(database)? {
+        let Some(damage) = journal::examine(&path)? else {
+            continue;
+        };
+        let name = format!("{}.tail", file_name(&path));
+        let aside = new_aside(folder, &name)?;
+        journal::mend(&damage, &aside)?;
+        log::warn!(
+            "key-value store: {} bytes at the end of {} are no whole batch: changes that were not on the disk yet when \
+             the power went are lost; the bytes are kept in {}",
+            damage.bytes,
+            path.display(),
+            aside.display()
+        );
+    }
+    Ok(())
+}
+
+/// Moves a database out of the way.
+fn put_aside(folder: &Path, database: &Path, why: &str) -> io::Result<()> {
+    let aside = new_aside(folder, &file_name(database))?;
+    fs::rename(database, &aside)?;
+    sync_folder(folder)?;
+    log::error!(
+        "key-value store: the database cannot be opened ({why}): it is put aside as {}, and an EMPTY one takes its place",
+        aside.display()
+    );
+    Ok(())
+}
+
+/// A path in `aside` that is not taken; makes room for it.
+fn new_aside(folder: &Path, name: &str) -> io::Result<PathBuf> {
+    let aside = folder.join("aside");
+    fs::create_dir_all(&aside)?;
+    let mut kept = asides(folder)?;
+    while kept.len() >= ASIDE_KEPT {
+        let oldest = kept.remove(0);
+        log::warn!("key-value store: {} makes room for newer", oldest.display());
+        if oldest.is_dir() {
+            fs::remove_dir_all(&oldest)?;
+        } else {
+            fs::remove_file(&oldest)?;
         }
     }
+    // Numbers, not times: a board may not know the time.
+    let number = kept.last().and_then(|last| number(last)).unwrap_or(0) + 1;
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |now| now.as_secs());
+    Ok(aside.join(format!("{number:06}-{seconds}-{name}")))
+}
 
-    /// Gathers changes for the whole interval, whatever wakes the thread meanwhile but the end.
-    fn wait(&self) {
-        let until = Instant::now() + COMMIT_INTERVAL;
-        while !self.is_closed() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            thread::park_timeout(left);
-        }
+/// What was put aside, oldest first.
+pub(super) fn asides(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = match fs::read_dir(folder.join("aside")) {
+        Ok(entries) => entries
+            .map(|entry| Ok(entry?.path()))
+            .collect::<io::Result<Vec<_>>>()?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    found.retain(|path| number(path).is_some());
+    found.sort();
+    Ok(found)
+}
+
+fn number(path: &Path) -> Option<u64> {
+    file_name(path).split('-').next()?.parse().ok()
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Whether the disk is at fault, and what lies on it may be whole.
+fn is_disk(error: &fjall::Error) -> bool {
+    use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
+    let fault = |error: &io::Error| !matches!(error.kind(), UnexpectedEof | InvalidData | NotFound);
+    match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => fault(error),
+        fjall::Error::Locked | fjall::Error::Poisoned => true,
+        _ => false,
     }
+}
 
-    fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+/// What fjall says, without its own name.
+fn reason(error: &fjall::Error) -> String {
+    match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => {
+            error.to_string()
+        }
+        fjall::Error::Storage(error) => format!("{error:?}"),
+        fjall::Error::Poisoned => "an earlier write failed".to_owned(),
+        error => format!("{error:?}"),
     }
 }

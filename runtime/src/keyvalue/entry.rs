@@ -1,6 +1,6 @@
 //! How a value lies in the database.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::{KvError, Result};
 
@@ -8,7 +8,7 @@ use super::{KvError, Result};
 #[derive(Clone, Copy)]
 pub(super) struct Entry<'a> {
     pub(super) value: &'a [u8],
-    /// Nanoseconds since the Unix epoch.
+    /// Nanoseconds of the store's own time ([`super::clock`]).
     pub(super) expires: Option<u64>,
 }
 
@@ -69,15 +69,51 @@ pub(super) fn number(value: &[u8]) -> Result<(i64, bool)> {
     }
 }
 
-pub(super) fn now() -> u64 {
-    // A clock before 1970 is a board without one: everything counts from zero then.
-    nanos(
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default(),
-    )
-}
-
 pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_come_back_and_other_bytes_do_not_pass() {
+        for expires in [None, Some(0), Some(u64::MAX)] {
+            for value in [&b""[..], b"x", &[1; 300]] {
+                let stored = Entry { value, expires }.encode();
+                let entry = Entry::decode(&stored).unwrap();
+                assert_eq!((entry.value, entry.expires), (value, expires));
+            }
+        }
+        for bytes in [&b""[..], b"\x01", b"\x011234567", b"\x02x", b"\xff"] {
+            assert!(Entry::decode(bytes).is_none(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_decimal_text_or_eight_bytes() {
+        for (value, expected) in [
+            (&b"0"[..], (0, true)),
+            (b"-12", (-12, true)),
+            (b"007", (7, true)),
+            (b"12345678", (12_345_678, true)),
+            (b"-1234567", (-1_234_567, true)),
+            (&[1, 0, 0, 0, 0, 0, 0, 0], (1, false)),
+            (b"-abcdefg", (i64::from_le_bytes(*b"-abcdefg"), false)),
+        ] {
+            assert_eq!(number(value).unwrap(), expected, "{value:?}");
+        }
+        for value in [
+            &b""[..],
+            b"-",
+            b"+5",
+            b"1.0",
+            b"99999999999999999999",
+            b" 1",
+        ] {
+            assert!(number(value).is_err(), "{value:?}");
+        }
+    }
 }

@@ -1,0 +1,235 @@
+//! The thread that opens the database, commits to it, and opens it anew when it fails.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::database::{self, Database, OpenError};
+use super::store::{PENDING_BYTES, Store};
+
+/// The keeper's name.
+pub(super) const THREAD: &str = "kv-keeper";
+/// Longest time between an acknowledged change and its way to the disk.
+pub const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the store's time is written down while values are to expire: after a power cut they live
+/// longer by at most this.
+const ANCHOR_INTERVAL: Duration = Duration::from_secs(600);
+/// First and longest pause before the disk is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// Free space beyond what is to be written that the disk must have before the database is opened anew: fjall
+/// has to write tables, too.
+const PROBE_BYTES: usize = 1 << 20;
+
+/// Works for one store until it is closed.
+pub(super) struct Keeper {
+    pub(super) store: Arc<Store>,
+    pub(super) folder: PathBuf,
+    /// When the store's time was last written down.
+    anchored: Instant,
+}
+
+impl Keeper {
+    /// Starts the thread.
+    pub(super) fn start(store: Arc<Store>, folder: PathBuf) -> io::Result<JoinHandle<()>> {
+        let mut keeper = Keeper {
+            store,
+            folder,
+            anchored: Instant::now(),
+        };
+        thread::Builder::new()
+            .name(THREAD.to_owned())
+            .spawn(move || keeper.run())
+    }
+
+    fn run(&mut self) {
+        self.store.set_keeper(thread::current());
+        database::mark_panics(&self.folder);
+        let mut pause = RETRY.0;
+        let mut put_aside = false;
+        loop {
+            let reason = match self.open() {
+                Ok(database) => {
+                    put_aside = false;
+                    match self.serve(database, &mut pause) {
+                        Some(()) => continue,
+                        None => return,
+                    }
+                }
+                Err(OpenError::PutAside) if !put_aside => {
+                    put_aside = true;
+                    continue;
+                }
+                Err(OpenError::PutAside) => "not even an empty database opens".to_owned(),
+                Err(OpenError::Disk(reason)) => reason,
+            };
+            log::error!(
+                "key-value store: cannot open {}: {reason}; trying again in {pause:?}",
+                self.folder.display()
+            );
+            self.store.shut(client_reason(&reason));
+            if self.rest(&mut pause).is_none() {
+                return self.lose_what_is_left();
+            }
+            self.store.reopening();
+        }
+    }
+
+    fn open(&self) -> Result<Database, OpenError> {
+        fs::create_dir_all(&self.folder).map_err(|error| OpenError::Disk(error.to_string()))?;
+        Database::open(&self.folder, &self.store.clock)
+    }
+
+    /// Commits until the store is closed (none), or the database has to be opened anew.
+    fn serve(&mut self, database: Database, pause: &mut Duration) -> Option<()> {
+        // What an earlier failure left is written first: until it is, changes are refused.
+        let recovering = self.store.overlay().refusing().is_some();
+        let mut done = if recovering {
+            self.commit(&database)
+        } else {
+            Ok(())
+        };
+        if done.is_ok() {
+            if recovering {
+                log::info!("key-value store: writes come through again");
+            }
+            *pause = RETRY.0;
+            self.store.opened(database.clone());
+        }
+        while done.is_ok() {
+            let closing = self.store.is_closing();
+            done = self.commit(&database);
+            if closing && done.is_ok() {
+                self.store.shut("the device is shutting down".to_owned());
+                return None;
+            }
+            if done.is_ok() {
+                self.wait_for_changes();
+            }
+        }
+        let reason = done.err().unwrap_or_default();
+        log::error!(
+            "key-value store: cannot write: {reason}; reads go on, writes fail until it can"
+        );
+        self.store.failed(&client_reason(&reason));
+        if recovering {
+            self.store.opened(database.clone());
+        }
+        loop {
+            if self.rest(pause).is_none() {
+                self.lose_what_is_left();
+                return None;
+            }
+            match self.probe() {
+                Ok(()) => break,
+                Err(error) => log::warn!("key-value store: still cannot write: {error}"),
+            }
+        }
+        self.store.written.bytes();
+        self.store.reopening();
+        Some(())
+    }
+
+    /// Writes what has gathered, if anything has.
+    fn commit(&mut self, database: &Database) -> Result<(), String> {
+        let batch = self.store.overlay().begin();
+        let clock = &self.store.clock;
+        let due = clock.is_needed() && self.anchored.elapsed() >= ANCHOR_INTERVAL;
+        let anchored = clock.is_needed() && batch.is_some() || due;
+        if batch.is_some() || anchored {
+            let changes = batch.iter().flat_map(|batch| batch.iter());
+            database.commit(
+                changes.map(|(key, change)| (key, &change.stored)),
+                anchored.then(|| clock.anchor()),
+            )?;
+            if anchored {
+                self.anchored = Instant::now();
+            }
+        }
+        self.store.committed(batch.is_some());
+        Ok(())
+    }
+
+    /// Sleeps while nothing changes: an idle device must not wake its flash. Then gathers changes, for
+    /// the whole interval if nobody waits for them.
+    fn wait_for_changes(&self) {
+        let mut gathering: Option<Instant> = None;
+        loop {
+            let store = &self.store;
+            let (empty, urgent) = {
+                let overlay = store.overlay();
+                let full = overlay.pending_bytes() >= PENDING_BYTES;
+                (overlay.is_empty(), full || overlay.is_awaited())
+            };
+            if store.is_closing() || urgent {
+                return;
+            }
+            let wait = if empty {
+                let due = ANCHOR_INTERVAL.saturating_sub(self.anchored.elapsed());
+                match store.clock.is_needed() {
+                    true if due.is_zero() => return,
+                    true => due,
+                    false => Duration::MAX,
+                }
+            } else {
+                let since = *gathering.get_or_insert_with(Instant::now);
+                let left = COMMIT_INTERVAL.saturating_sub(since.elapsed());
+                if left.is_zero() {
+                    return;
+                }
+                left
+            };
+            thread::park_timeout(wait);
+        }
+    }
+
+    /// Waits before the next try, longer each time; none if the store is closed meanwhile.
+    fn rest(&self, pause: &mut Duration) -> Option<()> {
+        let until = Instant::now() + *pause;
+        *pause = (*pause * 2).min(RETRY.1);
+        while !self.store.is_closing() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Some(());
+            }
+            thread::park_timeout(left);
+        }
+        None
+    }
+
+    /// Whether the disk takes as much as is to be written.
+    fn probe(&self) -> io::Result<()> {
+        let path = self.folder.join("probe");
+        let written = write_zeros(&path, self.store.overlay().pending_bytes() + PROBE_BYTES);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => written.and(Err(error)),
+            _ => written,
+        }
+    }
+
+    fn lose_what_is_left(&self) {
+        let mut overlay = self.store.overlay();
+        if overlay.begin().is_some() {
+            log::error!("key-value store: the last changes could not be written and are lost");
+        }
+        overlay.failed("the device is shutting down");
+        drop(overlay);
+        self.store.shut("the device is shutting down".to_owned());
+    }
+}
+
+fn write_zeros(path: &Path, bytes: usize) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    let block = [0; 16 << 10];
+    for _ in 0..bytes.div_ceil(block.len()) {
+        file.write_all(&block)?;
+    }
+    file.sync_all()
+}
+
+/// What a plugin is told: the cause, which the log has in full.
+fn client_reason(reason: &str) -> String {
+    format!("the device's store cannot write: {reason}")
+}

@@ -1,0 +1,261 @@
+//! Changes on their way to the disk.
+//!
+//! Every change of a durable namespace lands here first, under its key: a counter that changes a
+//! thousand times between two commits is written once. Reads look here before they look into the
+//! database. The keeper takes what has gathered as one batch and writes it whole.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use fjall::Slice;
+use smol::lock::OnceCell;
+
+/// What the database shall hold under a key; none: nothing.
+pub(super) type Stored = Option<Slice>;
+
+/// Memory that a change takes beside its key and value: map nodes, headers of the slices.
+const CHANGE_BYTES: usize = 160;
+
+/// One key's change.
+#[derive(Clone)]
+pub(super) struct Change {
+    pub(super) stored: Stored,
+    /// What to go back to if the commit fails: somebody waits for it and would be told so. None: the
+    /// change was acknowledged already and is kept until it can be written.
+    pub(super) undo: Option<Stored>,
+}
+
+/// How a batch ended, for those who wait for it.
+#[derive(Default)]
+pub(super) struct Outcome(OnceCell<std::result::Result<(), String>>);
+
+impl Outcome {
+    pub(super) async fn wait(&self) -> std::result::Result<(), String> {
+        self.0.wait().await.clone()
+    }
+
+    fn is(&self, result: std::result::Result<(), String>) {
+        // Each outcome is set once: it is dropped from the overlay in the same breath.
+        let _ = self.0.set_blocking(result);
+    }
+}
+
+type Changes = BTreeMap<Slice, Change>;
+
+/// The changes that the database does not hold yet.
+#[derive(Default)]
+pub(super) struct Overlay {
+    pending: Changes,
+    pending_bytes: usize,
+    /// Somebody waits for the pending changes to be on the disk.
+    awaited: bool,
+    outcome: Arc<Outcome>,
+    /// The batch that is being written, and who waits for it.
+    committing: Option<(Arc<Changes>, Arc<Outcome>)>,
+    /// Why no change is taken: the disk does not.
+    refusing: Option<String>,
+}
+
+impl Overlay {
+    /// What is to be under `key`, if a change of it is on its way.
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Stored> {
+        let committing = || self.committing.as_ref()?.0.get(key);
+        self.pending
+            .get(key)
+            .or_else(committing)
+            .map(|change| &change.stored)
+    }
+
+    /// All changes of keys that start with `prefix`, sorted.
+    pub(super) fn range(&self, prefix: &[u8]) -> BTreeMap<Slice, Stored> {
+        fn of<'a>(
+            changes: &'a Changes,
+            prefix: &'a [u8],
+        ) -> impl Iterator<Item = (Slice, Stored)> + 'a {
+            changes
+                .range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded))
+                .take_while(move |(key, _)| key.starts_with(prefix))
+                .map(|(key, change)| (key.clone(), change.stored.clone()))
+        }
+        let mut found = BTreeMap::new();
+        if let Some((committing, _)) = &self.committing {
+            found.extend(of(committing, prefix));
+        }
+        found.extend(of(&self.pending, prefix));
+        found
+    }
+
+    /// Takes a change in. The outcome is that of the batch it will be part of.
+    pub(super) fn put(&mut self, key: Slice, mut change: Change) -> Arc<Outcome> {
+        self.awaited |= change.undo.is_some();
+        self.pending_bytes += cost(&key, &change);
+        if let Some(earlier) = self.pending.get(&key) {
+            self.pending_bytes = self.pending_bytes.saturating_sub(cost(&key, earlier));
+            // The way back leads to before the first change of the batch.
+            change.undo = earlier.undo.clone().or(change.undo);
+        }
+        self.pending.insert(key, change);
+        Arc::clone(&self.outcome)
+    }
+
+    /// Bytes of memory that the pending changes take.
+    pub(super) fn pending_bytes(&self) -> usize {
+        self.pending_bytes
+    }
+
+    /// Whether nothing waits to be written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty() && self.committing.is_none()
+    }
+
+    /// Whether somebody waits for a commit.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.awaited
+    }
+
+    /// Why changes are refused at the moment.
+    pub(super) fn refusing(&self) -> Option<&str> {
+        self.refusing.as_deref()
+    }
+
+    /// Begins a batch with all pending changes; none if there are none.
+    pub(super) fn begin(&mut self) -> Option<Arc<Changes>> {
+        if self.pending.is_empty() {
+            return None;
+        }
+        let batch = Arc::new(std::mem::take(&mut self.pending));
+        let outcome = std::mem::take(&mut self.outcome);
+        (self.pending_bytes, self.awaited) = (0, false);
+        self.committing = Some((Arc::clone(&batch), outcome));
+        Some(batch)
+    }
+
+    /// The batch is on the disk.
+    pub(super) fn committed(&mut self) {
+        self.refusing = None;
+        if let Some((_, outcome)) = self.committing.take() {
+            outcome.is(Ok(()));
+        }
+    }
+
+    /// The batch is not on the disk, or only in part: nobody can tell. What was acknowledged stays to
+    /// be written again; what was not is undone, even where it may have reached the disk. The
+    /// caller sees to it that no change is being made meanwhile.
+    pub(super) fn failed(&mut self, reason: &str) {
+        self.refusing = Some(reason.to_owned());
+        let committing = self.committing.take();
+        let late = std::mem::take(&mut self.pending);
+        let waiting = std::mem::take(&mut self.outcome);
+        let batch = match &committing {
+            Some((batch, _)) => batch.as_ref().clone(),
+            None => BTreeMap::new(),
+        };
+        let mut kept = Changes::new();
+        for (key, change) in batch {
+            let stored = change.undo.unwrap_or(change.stored);
+            kept.insert(key, Change { stored, undo: None });
+        }
+        for (key, change) in late {
+            match change.undo {
+                None => drop(kept.insert(key, change)),
+                // If the batch has the key too, the way back is the batch's own.
+                Some(_) if kept.contains_key(&key) => {}
+                // In no batch yet: the disk holds what it held.
+                Some(_) => {}
+            }
+        }
+        self.pending_bytes = kept.iter().map(|(key, change)| cost(key, change)).sum();
+        self.pending = kept;
+        self.awaited = false;
+        for outcome in committing
+            .map(|(_, outcome)| outcome)
+            .into_iter()
+            .chain([waiting])
+        {
+            outcome.is(Err(reason.to_owned()));
+        }
+    }
+}
+
+fn cost(key: &Slice, change: &Change) -> usize {
+    let length = |stored: &Stored| stored.as_ref().map_or(0, |stored| stored.len());
+    CHANGE_BYTES + key.len() + length(&change.stored) + change.undo.as_ref().map_or(0, length)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+
+    fn change(value: &str, undo: Option<Option<&str>>) -> Change {
+        Change {
+            stored: Some(value.into()),
+            undo: undo.map(|undo| undo.map(Slice::from)),
+        }
+    }
+
+    fn shown(overlay: &Overlay, key: &str) -> Option<String> {
+        let stored = overlay.get(key.as_bytes())?.as_ref()?;
+        Some(String::from_utf8(stored.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn the_newest_change_is_seen_while_an_older_one_is_written() {
+        let mut overlay = Overlay::default();
+        overlay.put("k".into(), change("1", None));
+        let batch = overlay.begin().unwrap();
+        overlay.put("k".into(), change("2", None));
+        assert_eq!(batch.len(), 1);
+        assert_eq!(shown(&overlay, "k").unwrap(), "2");
+        overlay.committed();
+        assert_eq!(shown(&overlay, "k").unwrap(), "2");
+        assert!(overlay.begin().is_some());
+        overlay.committed();
+        assert!(overlay.is_empty() && overlay.begin().is_none());
+    }
+
+    #[test]
+    fn many_changes_of_one_key_take_the_room_of_one() {
+        let mut overlay = Overlay::default();
+        overlay.put("k".into(), change("1", None));
+        let once = overlay.pending_bytes();
+        for _ in 0..1000 {
+            overlay.put("k".into(), change("2", None));
+        }
+        assert_eq!(overlay.pending_bytes(), once);
+        assert_eq!(overlay.range(b"k").len(), 1);
+        assert_eq!(overlay.range(b"other").len(), 0);
+    }
+
+    #[test]
+    fn after_a_failure_acknowledged_changes_stay_and_others_are_undone() {
+        let mut overlay = Overlay::default();
+        overlay.put("acknowledged".into(), change("a", None));
+        let first = overlay.put("waited".into(), change("new", Some(Some("old"))));
+        overlay.begin().unwrap();
+        let second = overlay.put("waited".into(), change("newer", Some(Some("new"))));
+        overlay.put("late".into(), change("x", Some(None)));
+        overlay.failed("no space");
+        for outcome in [first, second] {
+            assert_eq!(smol::block_on(outcome.wait()), Err("no space".to_owned()));
+        }
+        assert_eq!(overlay.refusing(), Some("no space"));
+        assert_eq!(shown(&overlay, "acknowledged").unwrap(), "a");
+        assert_eq!(shown(&overlay, "waited").unwrap(), "old");
+        assert!(overlay.get(b"late").is_none());
+        assert!(overlay.begin().is_some());
+        overlay.committed();
+        assert_eq!(overlay.refusing(), None);
+    }
+
+    #[test]
+    fn several_awaited_changes_of_one_batch_go_back_to_before_the_first() {
+        let mut overlay = Overlay::default();
+        overlay.put("k".into(), change("1", Some(None)));
+        overlay.put("k".into(), change("2", Some(Some("1"))));
+        overlay.begin().unwrap();
+        overlay.failed("why");
+        assert_eq!(overlay.get(b"k"), Some(&None), "a removal, to be written");
+    }
+}

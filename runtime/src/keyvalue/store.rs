@@ -1,0 +1,251 @@
+//! What the namespaces and the keeper share.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::thread::Thread;
+
+use event_listener::{Event, Listener as _};
+use fjall::Slice;
+
+use super::clock::StoreClock;
+use super::database::Database;
+use super::overlay::{Change, Outcome, Overlay};
+use super::written::Written;
+use super::{KvError, Result};
+
+/// Bytes of changes that gather before writers wait for a commit.
+pub(super) const PENDING_BYTES: usize = 256 << 10;
+
+/// The store: the database if it is open, and the changes on their way to it.
+pub(super) struct Store {
+    phase: RwLock<Phase>,
+    overlay: Mutex<Overlay>,
+    /// Held over every read-modify-write of any durable namespace. Taken before `overlay`.
+    writing: Mutex<()>,
+    /// Told when the phase changes, and when a batch has ended.
+    moved: Event,
+    /// Counts failed commits: what was counted before one has to be counted anew.
+    failures: AtomicU64,
+    commits: AtomicU64,
+    restarts: AtomicU64,
+    closing: AtomicBool,
+    keeper: OnceLock<Thread>,
+    pub(super) clock: Arc<StoreClock>,
+    pub(super) written: Written,
+}
+
+/// Whether there is a database to read from.
+enum Phase {
+    Opening,
+    Open(Database),
+    /// It cannot be opened, and why.
+    Shut(String),
+}
+
+impl Store {
+    pub(super) fn new(clock: StoreClock) -> Store {
+        Store {
+            phase: RwLock::new(Phase::Opening),
+            overlay: Mutex::default(),
+            writing: Mutex::default(),
+            moved: Event::new(),
+            failures: AtomicU64::new(0),
+            commits: AtomicU64::new(0),
+            restarts: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
+            keeper: OnceLock::new(),
+            clock: Arc::new(clock),
+            written: Written::default(),
+        }
+    }
+
+    /// The database to read from, as soon as it is open. The guard must not be held over an await:
+    /// the keeper waits for it when it opens the database anew.
+    pub(super) async fn reading(&self) -> Result<Reading<'_>> {
+        loop {
+            if let Some(reading) = self.try_reading() {
+                return reading;
+            }
+            let moved = self.moved.listen();
+            // It may have moved before it was listened to.
+            if let Some(reading) = self.try_reading() {
+                return reading;
+            }
+            moved.await;
+        }
+    }
+
+    /// Like [`Store::reading`], on a thread that may block.
+    pub(super) fn reading_blocking(&self) -> Result<Reading<'_>> {
+        loop {
+            let moved = self.moved.listen();
+            if let Some(reading) = self.try_reading() {
+                return reading;
+            }
+            moved.wait();
+        }
+    }
+
+    fn try_reading(&self) -> Option<Result<Reading<'_>>> {
+        let phase = self.phase.read().unwrap_or_else(PoisonError::into_inner);
+        match &*phase {
+            Phase::Opening => None,
+            Phase::Open(_) => Some(Ok(Reading(phase))),
+            Phase::Shut(reason) => Some(Err(KvError::Storage(reason.clone()))),
+        }
+    }
+
+    /// Waits until there is room for another change; fails at once while the disk takes none.
+    pub(super) async fn room(&self) -> Result<()> {
+        loop {
+            if let Some(room) = self.try_room() {
+                return room;
+            }
+            let moved = self.moved.listen();
+            if let Some(room) = self.try_room() {
+                return room;
+            }
+            self.wake_keeper();
+            moved.await;
+        }
+    }
+
+    fn try_room(&self) -> Option<Result<()>> {
+        let overlay = self.overlay();
+        match overlay.refusing() {
+            Some(reason) => Some(Err(KvError::Storage(reason.to_owned()))),
+            None => (overlay.pending_bytes() < PENDING_BYTES).then_some(Ok(())),
+        }
+    }
+
+    /// Nobody else changes anything while the guard is held.
+    pub(super) fn writing(&self) -> MutexGuard<'_, ()> {
+        // The lock guards no data of its own, so a holder that died left nothing half done in it.
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn overlay(&self) -> MutexGuard<'_, Overlay> {
+        // Each method leaves the overlay whole; none of them can panic half way.
+        self.overlay.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Acquire)
+    }
+
+    /// Takes a change in; the caller holds the write lock. Fails if the disk has begun to refuse.
+    pub(super) fn change(&self, key: Slice, change: Change) -> Result<Arc<Outcome>> {
+        let mut overlay = self.overlay();
+        if let Some(reason) = overlay.refusing() {
+            return Err(KvError::Storage(reason.to_owned()));
+        }
+        let idle = overlay.is_empty();
+        let outcome = overlay.put(key, change);
+        let wake = idle || overlay.is_awaited() || overlay.pending_bytes() >= PENDING_BYTES;
+        drop(overlay);
+        if wake {
+            self.wake_keeper();
+        }
+        Ok(outcome)
+    }
+
+    /// The keeper's own part.
+    pub(super) fn set_keeper(&self, thread: Thread) {
+        // Set once, by the keeper itself.
+        let _ = self.keeper.set(thread);
+    }
+
+    pub(super) fn wake_keeper(&self) {
+        if let Some(keeper) = self.keeper.get() {
+            keeper.unpark();
+        }
+    }
+
+    pub(super) fn opened(&self, database: Database) {
+        self.set_phase(Phase::Open(database));
+    }
+
+    pub(super) fn shut(&self, reason: String) {
+        self.set_phase(Phase::Shut(reason));
+    }
+
+    /// Readers wait from now on, until the database is open again.
+    pub(super) fn reopening(&self) {
+        self.restarts.fetch_add(1, Ordering::Relaxed);
+        self.set_phase(Phase::Opening);
+    }
+
+    fn set_phase(&self, phase: Phase) {
+        *self.phase.write().unwrap_or_else(PoisonError::into_inner) = phase;
+        self.moved.notify(usize::MAX);
+    }
+
+    /// What was to be written, if anything was, is on the disk.
+    pub(super) fn committed(&self, batch: bool) {
+        self.commits.fetch_add(u64::from(batch), Ordering::Relaxed);
+        self.overlay().committed();
+        self.moved.notify(usize::MAX);
+    }
+
+    pub(super) fn failed(&self, reason: &str) {
+        let _writing = self.writing();
+        self.failures.fetch_add(1, Ordering::AcqRel);
+        self.overlay().failed(reason);
+        self.moved.notify(usize::MAX);
+    }
+
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.wake_keeper();
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// How the store does.
+    pub(super) fn status(&self, folder: &Path) -> super::Status {
+        let (pending_bytes, refusing) = {
+            let overlay = self.overlay();
+            (
+                overlay.pending_bytes(),
+                overlay.refusing().map(str::to_owned),
+            )
+        };
+        let phase = self.phase.read().unwrap_or_else(PoisonError::into_inner);
+        let (state, disk_bytes) = match (&*phase, refusing) {
+            (Phase::Opening, _) => (super::State::Opening, 0),
+            (Phase::Shut(reason), _) => (super::State::Failing(reason.clone()), 0),
+            (Phase::Open(database), None) => (super::State::Open, database.disk_bytes()),
+            (Phase::Open(database), Some(reason)) => {
+                (super::State::Failing(reason), database.disk_bytes())
+            }
+        };
+        super::Status {
+            state,
+            pending_bytes,
+            disk_bytes,
+            commits: self.commits.load(Ordering::Relaxed),
+            failures: self.failures(),
+            restarts: self.restarts.load(Ordering::Relaxed),
+            written_bytes: self.written.bytes(),
+            aside: super::database::asides(folder).unwrap_or_default(),
+        }
+    }
+}
+
+/// The open database, for as long as it is read from.
+pub(super) struct Reading<'a>(RwLockReadGuard<'a, Phase>);
+
+impl std::ops::Deref for Reading<'_> {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        match &*self.0 {
+            Phase::Open(database) => database,
+            // Made by `try_reading` alone, of an open phase, which the guard keeps from changing.
+            _ => unreachable!("a reading of a store that is not open"),
+        }
+    }
+}

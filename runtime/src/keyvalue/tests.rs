@@ -1,0 +1,410 @@
+//! The store through its namespaces, each on a folder of its own.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use smol::block_on;
+
+use super::*;
+use crate::data_dir::temporary_folder;
+
+/// A folder that goes with the test, and a clock that only the test moves.
+struct Device {
+    folder: PathBuf,
+    clock: Arc<Clock>,
+    budget: Arc<Budget>,
+}
+
+#[derive(Default)]
+struct Clock {
+    uptime: AtomicU64,
+    wall: AtomicU64,
+    boot: AtomicU64,
+}
+
+impl TimeSource for Clock {
+    fn read(&self) -> Reading {
+        let boot = u128::from(self.boot.load(Ordering::SeqCst)) + 1;
+        Reading {
+            uptime: self.uptime.load(Ordering::SeqCst),
+            wall: self.wall.load(Ordering::SeqCst),
+            boot: boot.to_be_bytes(),
+            trusted: false,
+        }
+    }
+}
+
+impl Device {
+    fn new() -> Device {
+        Device {
+            folder: temporary_folder().unwrap(),
+            clock: Arc::default(),
+            budget: Budget::new(16 << 20),
+        }
+    }
+
+    fn start(&self) -> KeyValue {
+        let clock: Arc<dyn TimeSource> = self.clock.clone();
+        KeyValue::open(&self.folder.join("kv"), &self.budget, clock).unwrap()
+    }
+
+    fn open(&self, settings: &Settings) -> (KeyValue, Namespace) {
+        let store = self.start();
+        let namespace = block_on(store.namespace("test", settings)).unwrap();
+        (store, namespace)
+    }
+
+    fn pass(&self, time: Duration) {
+        let nanos = entry::nanos(time);
+        self.clock.uptime.fetch_add(nanos, Ordering::SeqCst);
+        self.clock.wall.fetch_add(nanos, Ordering::SeqCst);
+    }
+
+    fn reboot(&self, wall: u64) {
+        self.clock.boot.fetch_add(1, Ordering::SeqCst);
+        self.clock.uptime.store(1_000_000_000, Ordering::SeqCst);
+        self.clock.wall.store(wall, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+const MODES: [Durability; 3] = [Durability::Memory, Durability::Interval, Durability::Sync];
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn with(durability: Durability) -> Settings {
+    Settings {
+        durability,
+        ..Settings::default()
+    }
+}
+
+#[test]
+fn values_expiries_and_lists_hold_across_a_restart() {
+    let device = Device::new();
+    for mode in [Durability::Interval, Durability::Sync] {
+        let (store, kv) = device.open(&with(mode));
+        block_on(async {
+            kv.set("a", b"1", None).await.unwrap();
+            kv.set("b/x", b"2", Some(HOUR)).await.unwrap();
+            kv.set("gone", b"3", Some(Duration::ZERO)).await.unwrap();
+            assert_eq!(kv.list_keys("", usize::MAX).await.unwrap(), ["a", "b/x"]);
+            assert_eq!(kv.list_keys("b/", usize::MAX).await.unwrap(), ["b/x"]);
+        });
+        store.close();
+        assert!(
+            block_on(kv.get("a")).is_err(),
+            "a closed store answers nothing"
+        );
+        drop(kv);
+        device.pass(HOUR / 2);
+        let (_store, kv) = device.open(&with(mode));
+        block_on(async {
+            assert_eq!(kv.get("a").await.unwrap().as_deref(), Some(&b"1"[..]));
+            assert_eq!(kv.list_keys("", usize::MAX).await.unwrap(), ["a", "b/x"]);
+            device.pass(HOUR / 2);
+            assert_eq!(kv.list_keys("", usize::MAX).await.unwrap(), ["a"]);
+        });
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_expires_nothing_early_and_keeps_nothing_for_ever() {
+    let device = Device::new();
+    let (store, kv) = device.open(&with(Durability::Sync));
+    block_on(kv.set("k", b"1", Some(HOUR))).unwrap();
+    // The first synchronisation: from 1970 to today.
+    device
+        .clock
+        .wall
+        .store(1_790_000_000_000_000_000, Ordering::SeqCst);
+    assert!(block_on(kv.exists("k")));
+    drop((store, kv));
+    // A reboot back into 1970, and again, every ten minutes: in the end it expires.
+    for boot in 0.. {
+        device.reboot(0);
+        let (store, kv) = device.open(&with(Durability::Sync));
+        device.pass(HOUR / 6);
+        block_on(kv.set("other", b"1", Some(HOUR))).unwrap();
+        let alive = block_on(kv.exists("k"));
+        drop((store, kv));
+        if !alive {
+            assert!((4..6).contains(&boot), "after {boot} boots");
+            break;
+        }
+        assert!(boot < 10, "immortal");
+    }
+}
+
+#[test]
+fn an_expired_key_is_absent_to_every_call() {
+    for mode in MODES {
+        let device = Device::new();
+        let (_store, kv) = device.open(&with(mode));
+        block_on(async {
+            for key in ["get", "exists", "delete", "increment", "swap"] {
+                kv.set(key, b"9", Some(HOUR)).await.unwrap();
+            }
+            device.pass(HOUR);
+            assert_eq!(kv.get("get").await.unwrap(), None);
+            assert!(!kv.exists("exists").await);
+            assert!(!kv.delete("delete").await.unwrap());
+            assert_eq!(kv.increment("increment", 2).await.unwrap(), 2);
+            assert!(!kv.compare_and_swap("swap", Some(b"9"), b"x").await.unwrap());
+            assert!(kv.compare_and_swap("swap", None, b"x").await.unwrap());
+            let listed = kv.list_keys("", usize::MAX).await.unwrap();
+            assert_eq!(listed, ["increment", "swap"]);
+            kv.set("short", b"1", Some(HOUR)).await.unwrap();
+            assert_eq!(kv.increment("short", 1).await.unwrap(), 2);
+            device.pass(HOUR);
+            assert_eq!(
+                kv.get("short").await.unwrap(),
+                None,
+                "increment keeps the expiry"
+            );
+        });
+    }
+}
+
+#[test]
+fn increment_keeps_the_form_it_finds_and_saturates() {
+    for mode in MODES {
+        let device = Device::new();
+        let (_store, kv) = device.open(&with(mode));
+        block_on(async {
+            assert_eq!(kv.increment("new", -3).await.unwrap(), -3);
+            let bytes = kv.get("new").await.unwrap().unwrap();
+            assert_eq!(bytes, (-3i64).to_le_bytes());
+            kv.set("text", b"41", None).await.unwrap();
+            assert_eq!(kv.increment("text", 1).await.unwrap(), 42);
+            assert_eq!(kv.get_string("text").await.unwrap().unwrap(), "42");
+            let most = i64::MAX.to_string();
+            kv.set("max", most.as_bytes(), None).await.unwrap();
+            assert_eq!(kv.increment("max", 1).await.unwrap(), i64::MAX);
+            kv.set("word", b"hello", None).await.unwrap();
+            let not_a_number = Err(KvError::Storage("not a number".to_owned()));
+            assert_eq!(kv.increment("word", 1).await, not_a_number);
+            kv.set("bytes", &[0xff, 0xfe], None).await.unwrap();
+            assert!(matches!(
+                kv.get_string("bytes").await,
+                Err(KvError::Storage(_))
+            ));
+        });
+    }
+}
+
+#[test]
+fn limits_refuse_and_leave_everything_as_it_was() {
+    for durability in MODES {
+        let device = Device::new();
+        let quota = Quota {
+            value_bytes: 10,
+            bytes: 60,
+            keys: 3,
+            list_bytes: 60,
+        };
+        let (_store, kv) = device.open(&Settings { quota, durability });
+        block_on(async {
+            for key in ["", "a b", "é", "a\0", &"k".repeat(1025)] {
+                assert_eq!(
+                    kv.set(key, b"", None).await,
+                    Err(KvError::InvalidKey),
+                    "{key:?}"
+                );
+            }
+            assert_eq!(
+                kv.set("a", &[0; 11], None).await,
+                Err(KvError::ValueTooLarge)
+            );
+            for key in ["a", "b", "c"] {
+                kv.set(key, b"0123456789", None).await.unwrap();
+            }
+            assert_eq!(kv.set("d", b"", None).await, Err(KvError::QuotaExceeded));
+            assert_eq!(kv.increment("d", 1).await, Err(KvError::QuotaExceeded));
+            assert_eq!(kv.held().1, 3);
+            kv.set("a", b"", None).await.unwrap();
+            assert!(kv.delete("b").await.unwrap());
+            kv.set("d", b"0123456789", Some(HOUR)).await.unwrap();
+            device.pass(HOUR);
+            kv.set("e", b"1", None)
+                .await
+                .expect("an expired key makes room");
+            let listed = kv.list_keys("", usize::MAX).await;
+            assert!(
+                matches!(listed, Err(KvError::Storage(_))),
+                "a list past its bound"
+            );
+            assert_eq!(kv.list_keys("c", usize::MAX).await.unwrap(), ["c"]);
+            let listed = kv.list_keys("c", 10).await;
+            assert!(
+                matches!(listed, Err(KvError::Storage(_))),
+                "a list past the room"
+            );
+        });
+    }
+}
+
+#[test]
+fn increments_and_swaps_of_many_threads_are_all_counted() {
+    for mode in MODES {
+        let device = Device::new();
+        let (_store, kv) = device.open(&with(mode));
+        let rounds = if mode == Durability::Sync { 50 } else { 500 };
+        let worker = || {
+            for _ in 0..rounds {
+                block_on(kv.increment("n", 1)).unwrap();
+                loop {
+                    let old = block_on(kv.get("swap")).unwrap();
+                    let count = old
+                        .as_ref()
+                        .map_or(0, |old| u16::from_le_bytes([old[0], old[1]]));
+                    let new = (count + 1).to_le_bytes();
+                    if block_on(kv.compare_and_swap("swap", old.as_deref(), &new)).unwrap() {
+                        break;
+                    }
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(worker);
+            }
+        });
+        assert_eq!(block_on(kv.increment("n", 0)).unwrap(), 4 * rounds);
+        let swaps = block_on(kv.get("swap")).unwrap().unwrap();
+        assert_eq!(swaps, (4 * rounds as u16).to_le_bytes());
+    }
+}
+
+#[test]
+fn a_hot_counter_costs_few_commits_and_waiting_writers_share_them() {
+    let device = Device::new();
+    let (store, kv) = device.open(&with(Durability::Interval));
+    for _ in 0..10_000 {
+        block_on(kv.increment("n", 1)).unwrap();
+    }
+    assert!(store.status().pending_bytes < 1000, "one key, one change");
+    assert!(store.status().commits < 100, "{:?}", store.status());
+    drop((store, kv));
+
+    let (store, kv) = device.open(&with(Durability::Sync));
+    assert_eq!(block_on(kv.increment("n", 0)).unwrap(), 10_000);
+    let before = store.status().commits;
+    let executor = smol::LocalExecutor::new();
+    let waiting: Vec<_> = (0..200)
+        .map(|_| executor.spawn(kv.increment("n", 1)))
+        .collect();
+    block_on(executor.run(async {
+        for increment in waiting {
+            increment.await.unwrap();
+        }
+    }));
+    let commits = store.status().commits - before;
+    assert!(commits < 100, "200 writers took {commits} commits");
+}
+
+#[test]
+fn what_memory_holds_is_bounded_by_the_budget_and_gone_with_the_process() {
+    let device = Device::new();
+    let (store, kv) = device.open(&with(Durability::Memory));
+    let mut stored = 0;
+    while block_on(kv.set(&format!("k{stored}"), &[1; 100_000], None)).is_ok() {
+        stored += 1;
+    }
+    assert!(
+        (100..170).contains(&stored),
+        "{stored} values of 100 KB in 16 MiB"
+    );
+    assert!(device.budget.used() <= device.budget.limit());
+    assert!(block_on(kv.delete("k0")).unwrap());
+    block_on(kv.set("again", &[1; 100_000], None)).unwrap();
+    drop((store, kv));
+    assert_eq!(device.budget.used(), 0);
+    let (_store, kv) = device.open(&with(Durability::Memory));
+    assert!(!block_on(kv.exists("k1")));
+}
+
+#[test]
+fn large_values_wait_for_room_and_all_arrive() {
+    let device = Device::new();
+    let (store, kv) = device.open(&with(Durability::Interval));
+    for round in 0..40u8 {
+        block_on(kv.set(&format!("k{}", round % 10), &vec![round; 1 << 20], None)).unwrap();
+        assert!(store.status().pending_bytes <= (1 << 20) + store::PENDING_BYTES);
+    }
+    drop((store, kv));
+    let (_store, kv) = device.open(&with(Durability::Interval));
+    for key in 0..10u8 {
+        let value = block_on(kv.get(&format!("k{key}"))).unwrap().unwrap();
+        assert_eq!((value.len(), value[0]), (1 << 20, 30 + key));
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_answers_storage_and_opens_once_it_can() {
+    let device = Device::new();
+    std::fs::write(device.folder.join("kv"), b"in the way").unwrap();
+    let store = device.start();
+    let refused = block_on(store.namespace("x", &Settings::default()));
+    assert!(matches!(refused, Err(KvError::Storage(_))));
+    assert!(matches!(store.status().state, State::Failing(_)));
+    std::fs::remove_file(device.folder.join("kv")).unwrap();
+    let opened = loop {
+        if let Ok(namespace) = block_on(store.namespace("x", &Settings::default())) {
+            break namespace;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    block_on(opened.set("k", b"v", None)).unwrap();
+    assert_eq!(store.status().state, State::Open);
+}
+
+#[test]
+fn a_damaged_database_is_put_aside_and_an_empty_one_takes_its_place() {
+    let device = Device::new();
+    let (store, kv) = device.open(&with(Durability::Sync));
+    block_on(kv.set("k", b"v", None)).unwrap();
+    drop((store, kv));
+    // The list of tables, which nothing but bit rot can damage.
+    let keyspace = device.folder.join("kv/db/keyspaces/1/current");
+    std::fs::write(keyspace, b"nonsense").unwrap();
+    let (store, kv) = device.open(&with(Durability::Sync));
+    assert_eq!(block_on(kv.get("k")).unwrap(), None);
+    block_on(kv.set("k", b"new", None)).unwrap();
+    let aside = store.status().aside;
+    assert_eq!(aside.len(), 1, "{aside:?}");
+    assert!(aside[0].join("keyspaces/1/current").exists());
+}
+
+#[test]
+fn a_making_that_was_cut_short_is_made_anew() {
+    let device = Device::new();
+    let (store, kv) = device.open(&with(Durability::Sync));
+    drop((store, kv));
+    std::fs::remove_file(device.folder.join("kv/db/complete")).unwrap();
+    std::fs::remove_file(device.folder.join("kv/db/0.jnl")).unwrap();
+    let (_store, kv) = device.open(&with(Durability::Sync));
+    block_on(kv.set("k", b"v", None)).unwrap();
+}
+
+#[test]
+fn what_a_torn_journal_held_is_kept_aside() {
+    let device = Device::new();
+    let (store, kv) = device.open(&with(Durability::Sync));
+    block_on(kv.set("k", b"v", None)).unwrap();
+    drop((store, kv));
+    let journal = device.folder.join("kv/db/0.jnl");
+    let whole = std::fs::read(&journal).unwrap();
+    let end = whole.iter().rposition(|&byte| byte != 0).unwrap() + 1;
+    let torn = [&whole[..end], b"\x01torn"].concat();
+    std::fs::write(&journal, torn).unwrap();
+    let (store, kv) = device.open(&with(Durability::Sync));
+    assert_eq!(block_on(kv.get("k")).unwrap().unwrap(), b"v");
+    let aside = store.status().aside;
+    assert_eq!(aside.len(), 1, "{aside:?}");
+    assert_eq!(std::fs::read(&aside[0]).unwrap(), b"\x01torn");
+}

@@ -1,0 +1,147 @@
+//! What a namespace holds, against its quota.
+
+use std::time::{Duration, Instant};
+
+use super::Quota;
+use super::entry::Entry;
+
+/// What a namespace holds: all live keys at the last count, and every change since. A key that
+/// expires later stays in until the next count.
+#[derive(Debug, Clone)]
+pub(super) struct Usage {
+    pub(super) bytes: u64,
+    pub(super) keys: u64,
+    /// The store's time of the count: what had expired then is not in.
+    counted_at: u64,
+    /// No key that is in expires before this time: until then a new count would find the same.
+    next_expiry: Option<u64>,
+    /// Failed commits before the count ([`super::store::Store::failures`]).
+    pub(super) failures: u64,
+    began: Instant,
+    /// Not counted again before this: a namespace that is full of short-lived keys must not be counted
+    /// with every call.
+    not_before: Option<Instant>,
+}
+
+/// Counts that take longer than this may use one part in [`COUNTING_SHARE`] of the time.
+const QUICK_COUNT: Duration = Duration::from_millis(10);
+const COUNTING_SHARE: u32 = 10;
+
+impl Default for Usage {
+    fn default() -> Self {
+        Usage::at(0, 0)
+    }
+}
+
+impl Usage {
+    /// Nothing yet, to be counted at the store's time `now`.
+    pub(super) fn at(now: u64, failures: u64) -> Usage {
+        Usage {
+            bytes: 0,
+            keys: 0,
+            counted_at: now,
+            next_expiry: None,
+            failures,
+            began: Instant::now(),
+            not_before: None,
+        }
+    }
+
+    /// Adds a stored key; false if it has expired and is not in.
+    pub(super) fn count(&mut self, key_bytes: usize, stored: &[u8]) -> bool {
+        let is_in = self.is_in(stored);
+        if is_in {
+            self.keys += 1;
+            self.bytes += (key_bytes + stored.len()) as u64;
+            self.will_expire(stored);
+        }
+        is_in
+    }
+
+    /// All keys have been added, while a call waited for it.
+    pub(super) fn counted_again(&mut self) {
+        let took = self.began.elapsed().min(Duration::from_secs(60));
+        if took > QUICK_COUNT {
+            self.not_before = Some(Instant::now() + took * COUNTING_SHARE);
+        }
+    }
+
+    /// What is held when `new` takes the place of `old` under a key of `key_bytes`.
+    pub(super) fn after(&self, key_bytes: usize, old: Option<&[u8]>, new: Option<&[u8]>) -> Usage {
+        let mut after = self.clone();
+        let size = |stored: &[u8]| (key_bytes + stored.len()) as u64;
+        if let Some(old) = old.filter(|old| self.is_in(old)) {
+            after.keys = after.keys.saturating_sub(1);
+            after.bytes = after.bytes.saturating_sub(size(old));
+        }
+        if let Some(new) = new {
+            after.keys += 1;
+            after.bytes += size(new);
+            after.will_expire(new);
+        }
+        after
+    }
+
+    /// Whether this is within the quota, or at least not further beyond it than before.
+    pub(super) fn fits(&self, quota: &Quota, before: &Usage) -> bool {
+        let grows = self.bytes > before.bytes || self.keys > before.keys;
+        !grows || self.bytes <= quota.bytes && self.keys <= quota.keys
+    }
+
+    /// Whether a new count might find less, and is not too soon.
+    pub(super) fn may_have_expired(&self, now: u64) -> bool {
+        self.next_expiry.is_some_and(|at| at <= now)
+            && self.not_before.is_none_or(|at| Instant::now() >= at)
+    }
+
+    fn is_in(&self, stored: &[u8]) -> bool {
+        // A damaged value counts like any other: it can be overwritten or deleted.
+        Entry::decode(stored).is_none_or(|entry| !entry.is_expired(self.counted_at))
+    }
+
+    fn will_expire(&mut self, stored: &[u8]) {
+        let at = Entry::decode(stored).and_then(|entry| entry.expires);
+        self.next_expiry = self.next_expiry.into_iter().chain(at).min();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(value: &[u8], expires: Option<u64>) -> Vec<u8> {
+        Entry { value, expires }.encode()
+    }
+
+    #[test]
+    fn what_had_expired_at_the_count_is_neither_added_nor_taken_away() {
+        let mut usage = Usage::at(100, 0);
+        let (old, young) = (stored(b"x", Some(100)), stored(b"x", Some(200)));
+        assert!(!usage.count(3, &old));
+        assert!(usage.count(3, &young));
+        assert_eq!((usage.keys, usage.bytes), (1, 3 + 10));
+        assert_eq!(usage.after(3, Some(&old), None).keys, 1);
+        assert_eq!(usage.after(3, Some(&young), None).keys, 0);
+        assert!(!usage.may_have_expired(199));
+        assert!(usage.may_have_expired(200));
+    }
+
+    #[test]
+    fn only_growth_is_refused() {
+        let quota = Quota {
+            bytes: 10,
+            keys: 1,
+            ..Quota::default()
+        };
+        let mut usage = Usage::at(0, 0);
+        usage.count(5, &stored(&[0; 20], None));
+        let shrunk = usage.after(
+            5,
+            Some(&stored(&[0; 20], None)),
+            Some(&stored(&[0; 10], None)),
+        );
+        assert!(shrunk.fits(&quota, &usage));
+        let more = usage.after(5, None, Some(&stored(b"", None)));
+        assert!(!more.fits(&quota, &usage));
+    }
+}
