@@ -135,7 +135,8 @@ fn serve(
 
 /// Sets aside what the store and the connections may use, so that a plugin cannot take it from them.
 fn reserve_fixed(budget: &Arc<Budget>, limits: &mut Limits) -> Result<Reservation> {
-    let affordable = budget.limit().saturating_sub(keyvalue::MEMORY_SHARE) / 4 / CONNECTION_SHARE;
+    let store = keyvalue::Sizes::within(budget.limit()).memory();
+    let affordable = budget.limit().saturating_sub(store) / 4 / CONNECTION_SHARE;
     if limits.connections > affordable {
         log::info!(
             "--memory-max {} KiB leaves room for {affordable} connections",
@@ -143,12 +144,12 @@ fn reserve_fixed(budget: &Arc<Budget>, limits: &mut Limits) -> Result<Reservatio
         );
         limits.connections = affordable;
     }
-    let fixed = keyvalue::MEMORY_SHARE + limits.connections * CONNECTION_SHARE;
+    let fixed = store + limits.connections * CONNECTION_SHARE;
     match budget.reserve(fixed) {
         Some(reservation) if affordable > 0 => Ok(reservation),
         _ => Err(Error::Usage(format!(
             "--memory-max must be larger than the store's share, {} KiB",
-            keyvalue::MEMORY_SHARE >> 10
+            store >> 10
         ))),
     }
 }

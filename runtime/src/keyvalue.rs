@@ -25,6 +25,7 @@ mod journal;
 mod keeper;
 mod namespace;
 mod overlay;
+mod sizes;
 mod store;
 mod usage;
 mod volatile;
@@ -38,6 +39,7 @@ use std::thread::JoinHandle;
 pub use clock::{Machine, Reading, TimeSource};
 pub use keeper::COMMIT_INTERVAL;
 pub use namespace::Namespace;
+pub use sizes::Sizes;
 
 use crate::memory::Budget;
 use clock::StoreClock;
@@ -48,13 +50,6 @@ use store::Store;
 pub const KEY_BYTES: usize = 1024;
 /// Largest value that a quota may allow: what the store's share of memory has room for.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
-/// What the store may use of the memory budget: cache, two memtables, changes that gather while others
-/// are written, and fjall's own tables and buffers.
-pub const MEMORY_SHARE: usize = database::CACHE_BYTES as usize
-    + 2 * database::MEMTABLE_BYTES as usize
-    + 2 * store::PENDING_BYTES
-    + (1 << 20);
-
 /// Bounds on one namespace.
 #[derive(Debug, Clone)]
 pub struct Quota {
@@ -197,14 +192,17 @@ struct Inner {
 }
 
 impl KeyValue {
-    /// Starts opening the database in `folder`, which is made if it is missing. Namespaces in memory
-    /// take theirs from `budget`.
+    /// Starts opening the database in `folder`, which is made if it is missing. Its sizes are
+    /// [`Sizes::within`] the limit of `budget`, from which namespaces in memory take theirs.
     pub fn open(
         folder: &Path,
         budget: &Arc<Budget>,
         time: Arc<dyn TimeSource>,
     ) -> std::io::Result<KeyValue> {
-        let store = Arc::new(Store::new(StoreClock::new(time)));
+        let store = Arc::new(Store::new(
+            Sizes::within(budget.limit()),
+            StoreClock::new(time),
+        ));
         let keeper = Keeper::start(Arc::clone(&store), folder.to_owned())?;
         Ok(KeyValue {
             inner: Arc::new(Inner {

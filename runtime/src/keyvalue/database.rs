@@ -16,16 +16,10 @@ use fjall::{AbstractTree, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
 use super::clock::{Anchor, StoreClock};
 use super::expiry::Expiry;
 use super::journal;
+use super::sizes::Sizes;
 
-/// Bytes of blocks that reads keep in memory.
-pub(super) const CACHE_BYTES: u64 = 256 << 10;
-/// Bytes that gather in memory before they become a table. Twice as many may be there: one set
-/// that fills and one that is being written.
-pub(super) const MEMTABLE_BYTES: u64 = 1 << 20;
 /// Bytes of a table: small ones keep what a compaction rewrites small.
 const TABLE_BYTES: u64 = 2 << 20;
-/// fjall keeps this many files open at most; each costs a descriptor and its index in memory.
-const CACHED_FILES: usize = 16;
 /// One worker flushes and compacts: a device has few cores, and better things to do with them.
 const WORKERS: usize = 1;
 /// Things put aside that are kept; beyond these the oldest goes, so that they cannot fill the disk.
@@ -42,6 +36,7 @@ pub(super) const THREADS: [&str; 2] = ["fjall:worker", super::keeper::THREAD];
 pub(super) struct Database {
     inner: fjall::Database,
     keyspace: Keyspace,
+    memtable_bytes: u64,
 }
 
 /// Why a database does not open.
@@ -55,7 +50,11 @@ pub(super) enum OpenError {
 
 impl Database {
     /// Opens the database in `folder`, mending what a power cut left.
-    pub(super) fn open(folder: &Path, clock: &Arc<StoreClock>) -> Result<Database, OpenError> {
+    pub(super) fn open(
+        folder: &Path,
+        sizes: &Sizes,
+        clock: &Arc<StoreClock>,
+    ) -> Result<Database, OpenError> {
         let disk = |error: io::Error| OpenError::Disk(error.to_string());
         let path = folder.join("db");
         let complete = path.join("complete");
@@ -77,7 +76,7 @@ impl Database {
         }
         OPENING.store(true, Ordering::Release);
         let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            Database::open_fjall(&path, clock)
+            Database::open_fjall(&path, sizes, clock)
         }));
         OPENING.store(false, Ordering::Release);
         let why = match opened {
@@ -101,27 +100,31 @@ impl Database {
         Err(OpenError::PutAside)
     }
 
-    fn open_fjall(path: &Path, clock: &Arc<StoreClock>) -> fjall::Result<Database> {
+    fn open_fjall(path: &Path, sizes: &Sizes, clock: &Arc<StoreClock>) -> fjall::Result<Database> {
         let expiry: Arc<Expiry> = Arc::new(Expiry {
             clock: Arc::clone(clock),
         });
         let inner = fjall::Database::builder(path)
-            .cache_size(CACHE_BYTES)
+            .cache_size(sizes.cache)
             .worker_threads(WORKERS)
-            .max_cached_files(Some(CACHED_FILES))
+            .max_cached_files(Some(sizes.files))
             .with_compaction_filter_factories(Arc::new(move |_| Some(expiry.clone())))
             .open()?;
         let options = || {
             KeyspaceCreateOptions::default()
                 // fjall's own limit is not reached: its worker looks at it only between
                 // compactions, which would let memory grow while one runs. `commit` does.
-                .max_memtable_size(64 * MEMTABLE_BYTES)
+                .max_memtable_size(64 * sizes.memtable)
                 .compaction_strategy(Arc::new(
                     Leveled::default().with_table_target_size(TABLE_BYTES),
                 ))
         };
         let keyspace = inner.keyspace(KEYSPACE, options)?;
-        Ok(Database { inner, keyspace })
+        Ok(Database {
+            inner,
+            keyspace,
+            memtable_bytes: sizes.memtable,
+        })
     }
 
     /// What is stored under a full key.
@@ -160,7 +163,7 @@ impl Database {
     /// Has a full memtable written as a table, and waits while the one before is still being written:
     /// what comes in faster than the disk takes it must not gather in memory.
     fn make_room(&self) -> fjall::Result<()> {
-        if self.keyspace.tree.active_memtable().size() < MEMTABLE_BYTES {
+        if self.keyspace.tree.active_memtable().size() < self.memtable_bytes {
             return Ok(());
         }
         while self.keyspace.sealed_memtable_count() > 0 {

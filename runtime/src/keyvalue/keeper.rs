@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::database::{self, Database, OpenError};
-use super::store::{PENDING_BYTES, Store};
+use super::store::Store;
 
 /// The keeper's name.
 pub(super) const THREAD: &str = "kv-keeper";
@@ -79,7 +79,7 @@ impl Keeper {
 
     fn open(&self) -> Result<Database, OpenError> {
         fs::create_dir_all(&self.folder).map_err(|error| OpenError::Disk(error.to_string()))?;
-        Database::open(&self.folder, &self.store.clock)
+        Database::open(&self.folder, &self.store.sizes, &self.store.clock)
     }
 
     /// Commits until the store is closed (none), or the database has to be opened anew.
@@ -160,7 +160,7 @@ impl Keeper {
             let store = &self.store;
             let (empty, urgent) = {
                 let overlay = store.overlay();
-                let full = overlay.pending_bytes() >= PENDING_BYTES;
+                let full = overlay.pending_bytes() >= store.sizes.pending;
                 (overlay.is_empty(), full || overlay.is_awaited())
             };
             if store.is_closing() || urgent {

@@ -11,14 +11,13 @@ use fjall::Slice;
 use super::clock::StoreClock;
 use super::database::Database;
 use super::overlay::{Change, Outcome, Overlay};
+use super::sizes::Sizes;
 use super::written::Written;
 use super::{KvError, Result};
 
-/// Bytes of changes that gather before writers wait for a commit.
-pub(super) const PENDING_BYTES: usize = 256 << 10;
-
 /// The store: the database if it is open, and the changes on their way to it.
 pub(super) struct Store {
+    pub(super) sizes: Sizes,
     phase: RwLock<Phase>,
     overlay: Mutex<Overlay>,
     /// Held over every read-modify-write of any durable namespace. Taken before `overlay`.
@@ -44,8 +43,9 @@ enum Phase {
 }
 
 impl Store {
-    pub(super) fn new(clock: StoreClock) -> Store {
+    pub(super) fn new(sizes: Sizes, clock: StoreClock) -> Store {
         Store {
+            sizes,
             phase: RwLock::new(Phase::Opening),
             overlay: Mutex::default(),
             writing: Mutex::default(),
@@ -115,7 +115,7 @@ impl Store {
         let overlay = self.overlay();
         match overlay.refusing() {
             Some(reason) => Some(Err(KvError::Storage(reason.to_owned()))),
-            None => (overlay.pending_bytes() < PENDING_BYTES).then_some(Ok(())),
+            None => (overlay.pending_bytes() < self.sizes.pending).then_some(Ok(())),
         }
     }
 
@@ -142,7 +142,7 @@ impl Store {
         }
         let idle = overlay.is_empty();
         let outcome = overlay.put(key, change);
-        let wake = idle || overlay.is_awaited() || overlay.pending_bytes() >= PENDING_BYTES;
+        let wake = idle || overlay.is_awaited() || overlay.pending_bytes() >= self.sizes.pending;
         drop(overlay);
         if wake {
             self.wake_keeper();

@@ -1,0 +1,54 @@
+//! How large the store is on this device.
+
+/// What the store may take of a device's memory, and of its open files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Bytes of blocks that reads keep in memory.
+    pub cache: u64,
+    /// Bytes that gather in memory before they become a table. Twice as many may be there: one set
+    /// that fills and one that is being written.
+    pub memtable: u64,
+    /// Bytes of changes that gather before writers wait for a commit. Twice as many may be there, and
+    /// on top the one change that goes beyond.
+    pub pending: usize,
+    /// Files that fjall keeps open; each costs a descriptor and its index in memory.
+    pub files: usize,
+}
+
+/// What fjall takes beside: indexes and filters of tables, journal buffers, the working set of a compaction.
+const OVERHEAD: usize = 1 << 20;
+
+impl Sizes {
+    /// The sizes for a device whose budget is `memory` bytes: 256 KiB of cache and 1 MiB of
+    /// memtable up to 64 MiB, sixteen and four times as much from 1 GiB and 256 MiB on.
+    pub fn within(memory: usize) -> Sizes {
+        let memory = memory as u64;
+        let memtable = (memory / 64).clamp(1 << 20, 4 << 20);
+        Sizes {
+            cache: (memory / 256).clamp(256 << 10, 4 << 20),
+            memtable,
+            pending: (memtable / 4) as usize,
+            files: if memory < 128 << 20 { 16 } else { 64 },
+        }
+    }
+
+    /// All of it in bytes, to be taken from the budget.
+    pub fn memory(&self) -> usize {
+        self.cache as usize + 2 * self.memtable as usize + 2 * self.pending + OVERHEAD
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_grows_with_the_device_and_stays_small() {
+        let small = Sizes::within(12 << 20);
+        assert_eq!(small, Sizes::within(64 << 20));
+        assert_eq!(small.memory(), 3840 << 10);
+        let large = Sizes::within(1 << 30);
+        assert_eq!(large, Sizes::within(8 << 30));
+        assert!(large.memory() <= 16 << 20);
+    }
+}
