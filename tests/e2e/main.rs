@@ -33,5 +33,7 @@ mod http_limits;
 mod interfaces;
 /// A plugin's life, what it is told about a request, its instances.
 mod plugin;
+/// What the key-value store keeps through kills, damage and each durability.
+mod store;
 /// What `--wasm` may name: a file, and of which kind.
 mod wasm_file;

@@ -216,8 +216,8 @@ fn mend_journals(folder: &Path, database: &Path) -> io::Result<()> {
         let aside = new_aside(folder, &name)?;
         journal::mend(&damage, &aside)?;
         log::warn!(
-            "key-value store: {} bytes at the end of {} are no whole batch: changes that were not on the disk yet when \
-             the power went are lost; the bytes are kept in {}",
+            "key-value store: the last {} bytes of {} are no whole batch: writing them was cut short, and nobody was told \
+             that they are on the disk. They are cut off, and kept in {}",
             damage.bytes,
             path.display(),
             aside.display()
