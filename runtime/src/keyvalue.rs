@@ -35,6 +35,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 pub use clock::{Machine, Reading, TimeSource};
 pub use keeper::COMMIT_INTERVAL;
@@ -139,8 +140,14 @@ impl std::error::Error for KvError {}
 
 impl From<fjall::Error> for KvError {
     fn from(error: fjall::Error) -> Self {
-        log::error!("key-value store: {error:?}");
-        KvError::Storage("the device's store failed; its log has the reason".to_owned())
+        // A plugin may ask a failing disk many times a second: the log need not hear all of it.
+        static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
+        let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told.elapsed() >= Duration::from_secs(1)) {
+            log::error!("key-value store: cannot read: {error:?}");
+            *told = Some(Instant::now());
+        }
+        KvError::Storage("the device's store cannot be read; its log has the reason".to_owned())
     }
 }
 
@@ -153,7 +160,7 @@ pub struct Status {
     pub state: State,
     /// Bytes of memory that changes take on their way to the disk.
     pub pending_bytes: usize,
-    /// Bytes on the disk; 0 while it is not open.
+    /// Bytes that the store's folder takes on the disk, what was put aside included.
     pub disk_bytes: u64,
     /// Batches written.
     pub commits: u64,

@@ -214,18 +214,16 @@ impl Store {
             )
         };
         let phase = self.phase.read().unwrap_or_else(PoisonError::into_inner);
-        let (state, disk_bytes) = match (&*phase, refusing) {
-            (Phase::Opening, _) => (super::State::Opening, 0),
-            (Phase::Shut(reason), _) => (super::State::Failing(reason.clone()), 0),
-            (Phase::Open(database), None) => (super::State::Open, database.disk_bytes()),
-            (Phase::Open(database), Some(reason)) => {
-                (super::State::Failing(reason), database.disk_bytes())
-            }
+        let state = match (&*phase, refusing) {
+            (Phase::Opening, _) => super::State::Opening,
+            (Phase::Open(_), None) => super::State::Open,
+            (Phase::Shut(reason), _) => super::State::Failing(reason.clone()),
+            (Phase::Open(_), Some(reason)) => super::State::Failing(reason),
         };
         super::Status {
             state,
             pending_bytes,
-            disk_bytes,
+            disk_bytes: super::database::disk_bytes(folder).unwrap_or(0),
             commits: self.commits.load(Ordering::Relaxed),
             failures: self.failures(),
             restarts: self.restarts.load(Ordering::Relaxed),

@@ -1,7 +1,6 @@
 //! The store through its namespaces, each on a folder of its own.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use smol::block_on;
 
@@ -342,6 +341,34 @@ fn large_values_wait_for_room_and_all_arrive() {
         let value = block_on(kv.get(&format!("k{key}"))).unwrap().unwrap();
         assert_eq!((value.len(), value[0]), (1 << 20, 30 + key));
     }
+}
+
+#[test]
+fn the_space_of_expired_values_comes_back() {
+    let device = Device::new();
+    let (store, kv) = device.open(&with(Durability::Interval));
+    let tables = || {
+        let keyspaces = device.folder.join("kv/db/keyspaces");
+        database::disk_bytes(&keyspaces).unwrap()
+    };
+    let mut most = 0;
+    for round in 0..16 {
+        for key in 0..2000 {
+            let name = format!("{round}-{key}");
+            block_on(kv.set(&name, &[round; 1000], Some(HOUR))).unwrap();
+        }
+        device.pass(HOUR);
+        most = most.max(tables());
+    }
+    assert_eq!(
+        kv.held().1,
+        32_000,
+        "counted when room is wanted, not before"
+    );
+    assert!(most > 2 << 20, "nothing was ever written: {most} bytes");
+    // 32 MB were written; what has expired goes with the next compaction.
+    assert!(most < 16 << 20, "{most} bytes of tables");
+    drop((store, kv));
 }
 
 #[test]
