@@ -161,3 +161,37 @@ fn what_was_stored_a_second_ago_survives_a_kill() {
     assert!(busy >= 1);
     assert_eq!(daemon.stop(), 0);
 }
+
+#[test]
+fn an_answer_that_the_plugin_has_no_room_for_is_an_error_and_no_trap() {
+    for path in ["/tight/list", "/tight/get"] {
+        for role in ROLES {
+            let daemon = Daemon::start("keyvalue-probe");
+            holds(&daemon, &format!("{role}{path}"), 4);
+            // In an instance whose memory is its own again.
+            holds(&daemon, "/write", 5);
+        }
+    }
+}
+
+#[test]
+fn two_values_of_the_largest_size_can_be_swapped_whatever_the_largest_body() {
+    for body in ["1Mi", "16Ki"] {
+        let daemon = Daemon::builder("keyvalue-probe")
+            .args(["--max-body", body])
+            .start();
+        for role in ROLES {
+            holds(&daemon, &format!("{role}/large-swap"), 4);
+        }
+    }
+}
+
+#[test]
+fn a_value_is_too_large_and_no_trap_however_large_it_is() {
+    let daemon = Daemon::start("keyvalue-probe");
+    for bytes in [(1 << 20) + 1, 1_300_000, 3 << 20] {
+        for role in ROLES {
+            holds(&daemon, &format!("{role}/too-large?bytes={bytes}"), 5);
+        }
+    }
+}

@@ -200,6 +200,18 @@ fn long_records_are_cut_and_the_next_ones_come_whole() {
 }
 
 #[test]
+fn a_message_is_cut_and_no_trap_however_long_it_is() {
+    let daemon = probe().start();
+    for role in ROLES {
+        text(&daemon, &format!("{role}/long?bytes=3000000"));
+    }
+    let log = whole_log(daemon);
+    let records = records(&log);
+    let ends = records.iter().filter(|record| record.text == "long end");
+    assert_eq!(ends.count(), 2);
+}
+
+#[test]
 fn a_flood_is_cut_off_and_every_dropped_record_is_counted() {
     const FLOOD: usize = 20_000;
     let daemon = probe().start();

@@ -191,3 +191,13 @@ fn a_full_table_drops_new_series_counts_them_and_goes_on_with_the_old() {
     // The last 44 of the second path, and every call of the last one.
     assert_eq!(table.sum(DROPPED), 44.0 + 10.0);
 }
+
+#[test]
+fn no_plugin_can_make_the_text_invalid_by_the_names_it_chooses() {
+    // That it can be parsed is most of what is checked: no series and no TYPE line comes twice.
+    let table = in_both_roles("/clash");
+    assert_eq!(own(&table, "clash_count", &[]), 2.0);
+    assert_eq!(own(&table, "clash_sum", &[]), 1.0);
+    let forged = table.sum(DROPPED);
+    assert!(forged < 1_000_000.0, "a plugin wrote the host's own series");
+}

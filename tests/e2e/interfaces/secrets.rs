@@ -88,6 +88,11 @@ fn no_secret_is_shown_by_a_plugin_that_uses_them() {
     assert_untold(&["/", "/nowhere"]);
 }
 
+#[test]
+fn a_secret_is_struck_out_of_whatever_a_plugin_writes() {
+    assert_untold(&["/tell", "/tell-error"]);
+}
+
 /// The files below `folder` that hold `needle`.
 fn files_with(folder: &Path, needle: &[u8]) -> Vec<PathBuf> {
     let holds = |file: &PathBuf| {
