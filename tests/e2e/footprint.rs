@@ -29,10 +29,8 @@ fn no_runtime_with_a_thread_for_each_core_is_ever_started() {
     for (guest, paths) in [
         ("hello", &["/"] as &[&str]),
         ("echo", &["/download?bytes=100000", "/count"]),
-        (
-            "host-probe",
-            &["/sleep?ms=20", "/keyvalue", "/random", "/fs"],
-        ),
+        ("wasi-probe", &["/sleep?ms=20", "/random", "/fs"]),
+        ("keyvalue-probe", &["/race", "/write"]),
         (
             "hostile",
             &["/out", "/log-flood?lines=10", "/trap", "/work-after"],

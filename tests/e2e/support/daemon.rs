@@ -232,11 +232,19 @@ impl Text {
         let collected = Arc::clone(&text);
         std::thread::spawn(move || {
             let mut pipe = BufReader::new(pipe);
+            let mut unread = Vec::new();
             loop {
                 let bytes = pipe.fill_buf().unwrap_or_default();
                 let count = bytes.len();
+                unread.extend_from_slice(bytes);
+                // A read may end in the middle of a letter, whose rest comes with the next one.
+                let whole = match std::str::from_utf8(&unread) {
+                    Err(error) if error.error_len().is_none() && count > 0 => error.valid_up_to(),
+                    _ => unread.len(),
+                };
+                let letters: Vec<u8> = unread.drain(..whole).collect();
                 let mut state = collected.state.lock().unwrap();
-                state.text.push_str(&String::from_utf8_lossy(bytes));
+                state.text.push_str(&String::from_utf8_lossy(&letters));
                 state.ended = count == 0;
                 collected.changed.notify_all();
                 if count == 0 {

@@ -1,15 +1,10 @@
 //! What WASI shows of the machine.
 
-use crate::wasi::cli::environment;
-use crate::wasi::clocks::{monotonic_clock, wall_clock};
-use crate::wasi::filesystem::preopens;
-use crate::wasi::random::random::{get_random_bytes, get_random_u64};
-use support::field;
-
-/// Blocks for a length of time in nanoseconds.
-pub fn pause(nanoseconds: u64) {
-    monotonic_clock::subscribe_duration(nanoseconds).block();
-}
+use probe::wasi::cli::environment;
+use probe::wasi::clocks::{monotonic_clock, wall_clock};
+use probe::wasi::filesystem::preopens;
+use probe::wasi::random::random::{get_random_bytes, get_random_u64};
+use probe::{field, pause};
 
 /// `NAME=VALUE` for each variable, then `argument TEXT` for each argument.
 pub fn environment() -> String {

@@ -1,0 +1,102 @@
+use super::{ROLES, holds};
+use crate::support::{Builder, Daemon};
+
+/// What `config-probe` wants to be given as it stands.
+const PAIRS: [&str; 8] = [
+    "name=probe",
+    "empty=",
+    "database.port=5432",
+    "database.host=localhost",
+    "database.Port=upper",
+    "databases=other",
+    "url=http://h/?a=b&c=d",
+    "schlüssel=grün",
+];
+
+/// What it wants to be given as `PREFIX:WORD=WORD`.
+const WORDS: [(&str, &[&str]); 3] = [
+    (
+        "truth",
+        &[
+            "true", "TRUE", "True", "tRuE", "1", "yes", "YES", "Yes", "false", "FALSE", "False",
+            "fAlSe", "0", "no", "NO", "No", "", "maybe", "on", "off", "y", "n", "t", "f", "2",
+            "-1", " true", "truely",
+        ],
+    ),
+    (
+        "int",
+        &[
+            "42",
+            "-7",
+            "0",
+            "9223372036854775807",
+            "-9223372036854775808",
+            "",
+            "-",
+            "word",
+            "2.5",
+            "1e3",
+            "0x10",
+            "1_000",
+            "1,000",
+            " 42",
+            "42 ",
+            "9223372036854775808",
+            "-9223372036854775809",
+        ],
+    ),
+    (
+        "float",
+        &[
+            "2.5",
+            "42",
+            "-0.25",
+            "1e3",
+            "0",
+            "1.7976931348623157e308",
+            "",
+            "-",
+            "word",
+            "1,5",
+            "0x1p3",
+            "1_0",
+            " 2.5",
+            "2.5.1",
+        ],
+    ),
+];
+
+/// `config-probe` with all that it wants to be given.
+fn probe() -> Builder {
+    let mut builder = Daemon::builder("config-probe")
+        .arg("--config")
+        .arg(format!("long={}", "x".repeat(10_000)));
+    for pair in PAIRS {
+        builder = builder.args(["--config", pair]);
+    }
+    for (prefix, words) in WORDS {
+        for word in words {
+            builder = builder
+                .arg("--config")
+                .arg(format!("{prefix}:{word}={word}"));
+        }
+    }
+    builder
+}
+
+#[test]
+fn every_sentence_holds_in_both_roles() {
+    let daemon = probe().start();
+    for role in ROLES {
+        holds(&daemon, &format!("{role}/"), 120);
+    }
+}
+
+#[test]
+fn of_a_key_that_is_given_twice_the_last_value_counts() {
+    let daemon = probe()
+        .args(["--config", "name=first"])
+        .args(["--config", "name=probe"])
+        .start();
+    holds(&daemon, "/", 120);
+}
