@@ -80,6 +80,11 @@ impl PluginHost {
         }
     }
 
+    /// Bytes of the largest value that the plugin may store.
+    fn largest_value(&self) -> usize {
+        self.settings.quota.value_bytes
+    }
+
     /// The plugin's namespace in the store; waits until the store is open.
     async fn namespace(&self) -> Result<&Namespace, KvError> {
         self.namespace
@@ -231,6 +236,11 @@ impl Limiter {
     /// behind a trap.
     pub fn refused(&self) -> Option<usize> {
         self.refused
+    }
+
+    /// Charges what a call holds in the host to the budget, until it is dropped.
+    pub fn hold(&self, bytes: usize) -> Option<Reservation> {
+        self.reservation.another(bytes)
     }
 
     /// Bytes that the instance's memory could grow by at this moment.

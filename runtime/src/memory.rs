@@ -74,6 +74,11 @@ impl Reservation {
         self.budget.used.fetch_sub(less, Ordering::Relaxed);
     }
 
+    /// Takes `bytes` out of the same budget, as a reservation of their own.
+    pub fn another(&self, bytes: usize) -> Option<Reservation> {
+        self.budget.reserve(bytes)
+    }
+
     /// Bytes that it could grow by at this moment.
     pub fn free(&self) -> usize {
         self.budget.limit.saturating_sub(self.budget.used())

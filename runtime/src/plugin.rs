@@ -29,6 +29,10 @@ use pool::{Idle, Places};
 const INSTANCE_SHARE: usize = 1 << 20;
 /// Bytes that a plugin may hand to the host in one call, on top of [`Limits::body`].
 const CALL_SHARE: usize = 256 << 10;
+/// Bytes that every plugin may hand over in one call, whatever the limits: what is too large for the
+/// store or the log is refused or cut by them, which a trap would forestall. It is there for the moment
+/// of the call; values that wait for the disk are charged to the budget.
+const CALL_BYTES: usize = 4 << 20;
 /// Growth of its linear memory that every instance is sure of: allocators take it in small steps,
 /// and one refused step is a trap.
 const GROWTH_SHARE: usize = 512 << 10;
@@ -427,7 +431,8 @@ impl Plugin {
         // Each tick the guest yields, so that others are polled and its own deadline is looked at.
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
-        store.set_hostcall_fuel(self.limits.body.saturating_add(CALL_SHARE));
+        let call = self.limits.body.saturating_add(CALL_SHARE);
+        store.set_hostcall_fuel(call.max(CALL_BYTES));
         store.set_max_component_handles(HANDLES);
         match self.linked.instantiate_async(&mut store).await {
             Ok(instance) => Ok((store, instance)),

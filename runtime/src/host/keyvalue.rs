@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::HostState;
 use super::bindings::zlayer::plugin::keyvalue::{self, Host};
 use crate::keyvalue::KvError;
+use crate::memory::Reservation;
 
 type Result<T> = std::result::Result<T, keyvalue::KvError>;
 
@@ -22,19 +23,16 @@ impl Host for HostState {
     }
 
     async fn set(&mut self, key: String, value: Vec<u8>) -> Result<()> {
-        let namespace = self.plugin.namespace().await?;
-        Ok(namespace.set(&key, &value, None).await?)
+        self.store(&key, &value, None).await
     }
 
     async fn set_string(&mut self, key: String, value: String) -> Result<()> {
-        let namespace = self.plugin.namespace().await?;
-        Ok(namespace.set(&key, value.as_bytes(), None).await?)
+        self.store(&key, value.as_bytes(), None).await
     }
 
     async fn set_with_ttl(&mut self, key: String, value: Vec<u8>, ttl: u64) -> Result<()> {
-        let ttl = Duration::from_nanos(ttl);
-        let namespace = self.plugin.namespace().await?;
-        Ok(namespace.set(&key, &value, Some(ttl)).await?)
+        self.store(&key, &value, Some(Duration::from_nanos(ttl)))
+            .await
     }
 
     async fn delete(&mut self, key: String) -> Result<bool> {
@@ -65,6 +63,8 @@ impl Host for HostState {
         expected: Option<Vec<u8>>,
         new_value: Vec<u8>,
     ) -> Result<bool> {
+        let expected_bytes = expected.as_ref().map_or(0, Vec::len);
+        let _held = self.hold(expected_bytes + new_value.len())?;
         let namespace = self.plugin.namespace().await?;
         let swap = namespace.compare_and_swap(&key, expected.as_deref(), &new_value);
         Ok(swap.await?)
@@ -75,14 +75,36 @@ impl Host for HostState {
 const ALLOCATOR_BYTES: usize = 128 << 10;
 
 impl HostState {
+    async fn store(&mut self, key: &str, value: &[u8], ttl: Option<Duration>) -> Result<()> {
+        let _held = self.hold(value.len())?;
+        let namespace = self.plugin.namespace().await?;
+        Ok(namespace.set(key, value, ttl).await?)
+    }
+
+    /// Charges large values to the memory budget for as long as a call may wait with them.
+    fn hold(&self, bytes: usize) -> Result<Option<Reservation>> {
+        let limit = self.plugin.largest_value();
+        // What is refused for its size does not wait.
+        if bytes <= SMALL_VALUE || bytes > 2 * limit {
+            return Ok(None);
+        }
+        match self.limiter.hold(bytes) {
+            Some(held) => Ok(Some(held)),
+            None => Err(keyvalue::KvError::Storage(
+                "the device has no memory for the value at the moment".to_owned(),
+            )),
+        }
+    }
+
     /// Bytes that an answer may take in the plugin's memory. A longer one would be a trap: lowering
     /// it makes the plugin allocate.
     fn room(&self) -> usize {
-        self.limiter.room().saturating_sub(ALLOCATOR_BYTES)
+        let room = self.limiter.room().saturating_sub(ALLOCATOR_BYTES);
+        room.max(SMALL_ANSWER)
     }
 
     fn check_room(&self, bytes: usize) -> Result<()> {
-        if bytes <= SMALL_ANSWER.max(self.room()) {
+        if bytes <= self.room() {
             return Ok(());
         }
         Err(keyvalue::KvError::Storage(format!(
@@ -91,6 +113,8 @@ impl HostState {
     }
 }
 
+/// Bytes of values that are not worth charging: an instance's own share has room for them.
+const SMALL_VALUE: usize = 64 << 10;
 /// Bytes of an answer that are lowered without a look at the memory: they fit into what an allocator has at hand.
 const SMALL_ANSWER: usize = 4 << 10;
 

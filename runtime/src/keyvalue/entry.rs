@@ -47,6 +47,11 @@ impl Entry<'_> {
         }
     }
 
+    /// When a stored value expires, if it does.
+    pub(super) fn expiry(stored: &[u8]) -> Option<u64> {
+        Entry::decode(stored)?.expires
+    }
+
     pub(super) fn is_expired(&self, now: u64) -> bool {
         self.expires.is_some_and(|at| at <= now)
     }

@@ -98,14 +98,9 @@ impl Namespace {
     pub async fn set(&self, key: &str, value: &[u8], ttl: Option<Duration>) -> Result<()> {
         self.check_value(value)?;
         self.change(key, |_| {
-            Ok(match ttl {
-                None => (Step::Put(value.into(), None), ()),
-                Some(Duration::ZERO) => (Step::Remove, ()),
-                Some(ttl) => {
-                    let expires = self.store.clock.now().saturating_add(nanos(ttl));
-                    (Step::Put(value.into(), Some(expires)), ())
-                }
-            })
+            let now = self.store.clock.now();
+            let expires = ttl.map(|ttl| now.saturating_add(nanos(ttl)));
+            Ok((Step::Put(value.into(), expires), ()))
         })
         .await
     }
@@ -357,26 +352,24 @@ impl Namespace {
             self.count(database)?;
         }
         let key_bytes = full.len() - self.prefix.len();
-        let after = || {
-            self.usage()
-                .after(key_bytes, old.as_deref(), new.as_deref())
-        };
-        let mut usage = after();
-        if !usage.fits(&self.settings.quota, &self.usage())
-            && self.usage().may_have_expired(self.store.clock.now())
-        {
+        let now = self.store.clock.now();
+        let after = |new: Option<&[u8]>| self.usage().after(key_bytes, old.as_deref(), new);
+        let mut usage = after(new.as_deref());
+        if !usage.fits(&self.settings.quota, &self.usage()) && self.usage().may_have_expired(now) {
             // Expired keys count until they are counted out: make room before refusing.
             self.count(database)?;
             self.usage().counted_again();
-            usage = after();
+            usage = after(new.as_deref());
         }
         if !usage.fits(&self.settings.quota, &self.usage()) {
             return Err(KvError::QuotaExceeded);
         }
-        let expires = new
-            .as_deref()
-            .and_then(Entry::decode)
-            .and_then(|entry| entry.expires);
+        let expires = new.as_deref().and_then(Entry::expiry);
+        // What would expire at once is not worth storing: what was there goes.
+        let new = new.filter(|_| expires.is_none_or(|at| at > now));
+        if new.is_none() {
+            usage = after(None);
+        }
         let undo = (self.settings.durability == Durability::Sync).then_some(old);
         let change = Change {
             stored: new.map(Slice::from),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::entry::Entry;
 use super::usage::Usage;
 use super::{KvError, Quota, Result};
 use crate::memory::Reservation;
@@ -57,9 +58,16 @@ impl Volatile {
                 return Err(KvError::QuotaExceeded);
             }
         }
+        let dead = new
+            .as_deref()
+            .and_then(Entry::expiry)
+            .is_some_and(|at| at <= now);
         match new {
             Some(new) => drop(self.keys.insert(key, new)),
             None => drop(self.keys.remove(&key)),
+        }
+        if dead {
+            self.sweep(now);
         }
         Ok(())
     }
