@@ -1,7 +1,8 @@
 //! What is there on the machine that builds: asked once, then planned with.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use crate::command::{Cmd, on_path};
 use crate::target::Target;
@@ -23,6 +24,11 @@ pub(crate) struct Machine {
     pub(crate) rustup_targets: BTreeSet<String>,
     /// Debian's compiler, its cargo and the standard library's source are all there.
     pub(crate) debian_rust: bool,
+    /// The folder in which `cc -fuse-ld=lld -B` finds the linker that came with the compiler of this
+    /// checkout: it links for every target, and folds functions that are alike.
+    pub(crate) lld: Option<String>,
+    /// Folders in which cargo unpacked the dependencies, sorted: what panics would name.
+    pub(crate) registries: Vec<String>,
     /// A linker for WebAssembly: rustup's `rust-lld` or Debian's `wasm-ld`.
     pub(crate) wasm_linker: bool,
     /// A C compiler that links host programs.
@@ -56,6 +62,10 @@ impl Machine {
                 .map(|line| line.trim().to_owned())
                 .collect(),
             debian_rust: debian_rust(root),
+            lld: rust_lld_for_elf(root),
+            registries: cargo_home()
+                .map(|home| folders_in(&home.join("registry/src")))
+                .unwrap_or_default(),
             wasm_linker: on_path("wasm-ld") || rust_lld(root),
             cc: on_path("cc"),
             cross_gcc: only(|target| finds_c_library(target.cross_gcc(), root)),
@@ -106,6 +116,37 @@ fn rust_lld(root: &Path) -> bool {
     folder.is_some_and(|folder| Path::new(folder.trim()).join("../bin/rust-lld").is_file())
 }
 
+/// The folder is not on the compiler's own search path. It holds a front for `rust-lld` under the
+/// name by which C compilers look for it.
+fn rust_lld_for_elf(root: &Path) -> Option<String> {
+    let libraries = Cmd::new("rustc", "--print target-libdir").output(root)?;
+    let folder = Path::new(libraries.trim()).parent()?.join("bin/gcc-ld");
+    let folder = folder.to_str()?;
+    Path::new(folder)
+        .join("ld.lld")
+        .is_file()
+        .then(|| folder.to_owned())
+}
+
+/// Where cargo keeps what it downloads, by cargo's own rule.
+fn cargo_home() -> Option<PathBuf> {
+    let set = std::env::var_os("CARGO_HOME").filter(|home| !home.is_empty());
+    set.map(PathBuf::from)
+        .or_else(|| Some(std::env::home_dir()?.join(".cargo")))
+}
+
+/// The folders in `folder`, sorted; none when it cannot be read.
+fn folders_in(folder: &Path) -> Vec<String> {
+    let mut paths: Vec<String> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.path().into_os_string().into_string().ok())
+        .filter(|path| Path::new(path).is_dir())
+        .collect();
+    paths.sort();
+    paths
+}
+
 /// The compiler answers with a path when the C library's start file is there, else with its name.
 fn finds_c_library(gcc: &str, root: &Path) -> bool {
     Cmd::new(gcc, "-print-file-name=crt1.o")
@@ -145,5 +186,18 @@ mod tests {
         assert_eq!(machine.host, Target::host());
         assert!(machine.cc, "cargo has just linked this test with `cc`");
         assert!(!machine.foreign().any(|target| Some(target) == machine.host));
+    }
+
+    #[test]
+    fn folders_are_listed_in_order_and_files_are_not() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let folders = folders_in(here);
+        let index = |name: &str| {
+            let path = here.join(name);
+            folders.iter().position(|folder| Path::new(folder) == path)
+        };
+        assert!(index("common").unwrap() < index("src").unwrap());
+        assert_eq!(index("Cargo.toml"), None);
+        assert!(folders_in(&here.join("no-such-folder")).is_empty());
     }
 }
