@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use zlayer_bundle::Profile;
 
+use crate::capability::Capabilities;
+
 /// Everything that `zlayer run` was told.
 #[derive(Debug)]
 pub struct Config {
@@ -31,6 +33,10 @@ pub struct Config {
     pub config: BTreeMap<String, String>,
     /// The plugin's secrets.
     pub secrets: BTreeMap<String, Secret>,
+    /// What the plugin may call.
+    pub granted: Capabilities,
+    /// Port of the admin interface on 127.0.0.1, beside its Unix socket; 0 lets the system choose.
+    pub admin_port: Option<u16>,
     /// Sizes and counts.
     pub limits: Limits,
     /// Durations.

@@ -23,10 +23,13 @@ pub use bindings::exports::zlayer::plugin::handler;
 pub use bindings::zlayer::plugin::{common, plugin_metadata, request_types};
 pub use logging::PluginLog;
 
+use crate::capability::{Capabilities, Capability, Grants};
 use crate::config::Secret;
+use crate::failure::Failure;
 use crate::keyvalue::{KeyValue, KvError, Namespace, Quota};
 use crate::memory::Reservation;
 use crate::metrics::Metrics;
+use crate::stats::{Outcome, PluginStats};
 
 /// Resources (streams, headers, bodies, pollables) that one instance may hold at a time.
 const RESOURCES: usize = 128;
@@ -38,6 +41,11 @@ const RANDOM_BYTES: u64 = 64 << 10;
 const FIELDS_BYTES: usize = 16 << 10;
 /// Elements of an instance's tables, together.
 const TABLE_ELEMENTS: usize = 20_000;
+
+/// What a plugin is told that calls what it is not granted.
+const DENIED: &str = "denied: the deployment does not grant this capability";
+/// The code of the same error where the interface has codes.
+const DENIED_CODE: &str = "CAPABILITY_DENIED";
 
 /// What all instances of one plugin share with the host.
 pub struct PluginHost {
@@ -51,6 +59,10 @@ pub struct PluginHost {
     pub log: PluginLog,
     /// Where `metrics` go.
     pub metrics: Arc<Metrics>,
+    /// What the plugin may call.
+    pub grants: Grants,
+    /// How its calls went.
+    pub stats: PluginStats,
     store: KeyValue,
     quota: Quota,
     namespace: OnceCell<Namespace>,
@@ -62,6 +74,7 @@ impl PluginHost {
         name: String,
         config: BTreeMap<String, String>,
         secrets: BTreeMap<String, Secret>,
+        granted: Capabilities,
         metrics: Arc<Metrics>,
         store: KeyValue,
     ) -> PluginHost {
@@ -73,14 +86,20 @@ impl PluginHost {
             secrets,
             log,
             metrics,
+            grants: Grants::new(granted),
+            stats: PluginStats::default(),
             store,
             quota: Quota::default(),
             namespace: OnceCell::new(),
         }
     }
 
-    /// The plugin's namespace in the store; waits until the store is open.
+    /// The plugin's namespace in the store; waits until the store is open. Every call of `keyvalue`
+    /// comes through here, so this is where it is denied.
     async fn namespace(&self) -> Result<&Namespace, KvError> {
+        if !self.grants.allow(Capability::Keyvalue) {
+            return Err(KvError::Storage(DENIED.to_owned()));
+        }
         self.namespace
             .get_or_try_init(|| self.store.namespace(&self.name, &self.quota))
             .await
@@ -141,11 +160,11 @@ impl HostState {
             .max_random_size(RANDOM_BYTES)
             .build();
         HostState {
+            outgoing: http::Outgoing::new(&plugin),
             plugin,
             table,
             wasi,
             http,
-            outgoing: http::Outgoing,
             limiter: Limiter {
                 reservation,
                 prepaid,
@@ -160,6 +179,21 @@ impl HostState {
     /// The instance begins to work on a request.
     pub fn work_on(&mut self, request_id: &Arc<str>) {
         self.request.set(Some(Arc::clone(request_id)));
+    }
+
+    /// The instance trapped in a call. It will not be used again.
+    pub fn trapped(&self, failure: &Failure) {
+        let kind = match failure {
+            Failure::OutOfMemory(_) => Outcome::OutOfMemory,
+            _ => Outcome::Trap,
+        };
+        let stats = &self.plugin.stats;
+        stats.incident(self.request.id(), kind, &failure.to_string());
+    }
+
+    /// Whether the plugin may use `capability`; a call that may not is counted.
+    fn may(&self, capability: Capability) -> bool {
+        self.plugin.grants.allow(capability)
     }
 
     /// The instance has done its work and waits for more.
@@ -183,6 +217,14 @@ pub fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     bindings::zlayer::plugin::logging::add_to_linker::<_, Host>(linker, |state| state)?;
     bindings::zlayer::plugin::secrets::add_to_linker::<_, Host>(linker, |state| state)?;
     bindings::zlayer::plugin::metrics::add_to_linker::<_, Host>(linker, |state| state)
+}
+
+/// The error of a denied call, for interfaces that have one.
+fn denied() -> common::Error {
+    common::Error {
+        code: DENIED_CODE.to_owned(),
+        message: DENIED.to_owned(),
+    }
 }
 
 /// Marks that our interfaces are implemented on [`HostState`] itself.

@@ -22,6 +22,8 @@
 //! [`memory::Budget`] is the one ceiling. Everything that a stranger or a plugin can make grow is reserved
 //! there first.
 
+pub mod admin;
+pub mod capability;
 pub mod config;
 pub mod daemon;
 pub mod data_dir;
@@ -35,7 +37,10 @@ pub mod memory;
 pub mod metrics;
 pub mod plugin;
 pub mod reactor;
+pub mod redact;
+pub mod secrets;
 pub mod server;
+pub mod stats;
 
 pub use config::Config;
 pub use error::{Error, Result};
