@@ -49,7 +49,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Admin {
     unix: Option<UnixListener>,
     tcp: Option<TcpListener>,
-    path: PathBuf,
+    open: Open,
 }
 
 impl Admin {
@@ -76,6 +76,7 @@ impl Admin {
                 None
             }
         };
+        let open = Open { path };
         let tcp = port.map(|port| {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             TcpListener::bind(address).map_err(|error| {
@@ -88,7 +89,7 @@ impl Admin {
         Ok(Admin {
             unix,
             tcp: tcp.transpose()?,
-            path,
+            open,
         })
     }
 
@@ -135,7 +136,7 @@ impl Admin {
             };
             executor.spawn(accepting).detach();
         }
-        Ok(Open { path: self.path })
+        Ok(self.open)
     }
 }
 
@@ -226,14 +227,15 @@ mod tests {
     fn the_socket_is_private_and_replaces_a_stale_one() {
         let folder = temporary_folder().unwrap();
         for _ in 0..2 {
-            // The first is left behind as a killed daemon would.
             let admin = Admin::bind(&folder, Some(0)).unwrap();
             assert!(admin.unix.is_some() && admin.address().unwrap().ip().is_loopback());
-            let mode = fs::metadata(&admin.path).unwrap().permissions().mode();
+            let mode = fs::metadata(&admin.open.path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
-            std::os::unix::net::UnixStream::connect(&admin.path).unwrap();
+            std::os::unix::net::UnixStream::connect(&admin.open.path).unwrap();
+            assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+            // The first stays behind as a killed daemon's does.
+            std::mem::forget(admin);
         }
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
         drop(Open {
             path: folder.join(SOCKET),
         });

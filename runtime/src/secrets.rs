@@ -18,8 +18,9 @@ pub const SOURCE_BYTES: u64 = 64 << 10;
 /// Where systemd says which folder holds a unit's credentials (systemd.exec, "Credentials").
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
-/// The sources that the command line names, each in the order given.
-#[derive(Debug, Default)]
+/// The sources that the command line names, each in the order given. It holds values, so it has no
+/// `Debug`.
+#[derive(Default)]
 pub struct Sources {
     /// `--secrets-file FILE`: lines `KEY=VALUE`.
     pub file: Option<PathBuf>,
