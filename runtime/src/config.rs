@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use zlayer_bundle::Profile;
 
+use crate::capability::Capabilities;
 use crate::keyvalue;
 
 /// Everything that `zlayer run` was told.
@@ -35,6 +36,10 @@ pub struct Config {
     pub secrets: BTreeMap<String, Secret>,
     /// How the plugin's namespace in the store is kept.
     pub keyvalue: keyvalue::Settings,
+    /// What the plugin may call.
+    pub granted: Capabilities,
+    /// Port of the admin interface on 127.0.0.1, beside its Unix socket; 0 lets the system choose.
+    pub admin_port: Option<u16>,
     /// Sizes and counts.
     pub limits: Limits,
     /// Durations.

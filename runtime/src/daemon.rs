@@ -14,6 +14,7 @@ use smol::channel::{Sender, bounded};
 use smol::{Executor, Timer};
 use zlayer_bundle::{ArtifactError, Profile, Target, TrustStore, VerifiedArtifact};
 
+use crate::admin::{ADMIN_SHARE, Admin, View};
 use crate::config::{Config, Limits};
 use crate::data_dir::{DataDir, temporary_folder};
 use crate::error::{Error, Result};
@@ -23,7 +24,9 @@ use crate::logger;
 use crate::memory::{Budget, Reservation};
 use crate::metrics::Metrics;
 use crate::plugin::{Plugin, new_engine};
+use crate::redact;
 use crate::server::{CONNECTION_SHARE, Server};
+use crate::stats::ServerStats;
 
 /// The tool that turns a `.wasm` into what the daemon can run.
 pub const PRECOMPILE: &str = "zlayer-precompile";
@@ -32,12 +35,15 @@ static EXECUTOR: Executor<'static> = Executor::new();
 
 /// Serves the plugin that `config` names until a signal ends it.
 pub fn run(config: Config) -> Result<()> {
-    // First of all: a signal that comes while the plugin loads must drain, too.
+    // Before anything can be logged.
+    redact::install(config.secrets.values().map(|secret| secret.0.as_str()));
+    // Before all else: a signal that comes while the plugin loads must drain, too.
     let signals = Signals::new([Signal::Term, Signal::Int, Signal::Usr1])
         .map_err(|error| Error::device("cannot listen to signals", error))?;
     let listener = Server::bind(SocketAddr::new(config.bind, config.port))?;
     let data = DataDir::open(config.data_dir.as_deref())?;
-    let served = serve(config, listener, &data, signals);
+    let served = Admin::bind(data.path(), config.admin_port)
+        .and_then(|admin| serve(config, listener, admin, &data, signals));
     data.close();
     served
 }
@@ -45,6 +51,7 @@ pub fn run(config: Config) -> Result<()> {
 fn serve(
     mut config: Config,
     listener: TcpListener,
+    admin: Admin,
     data: &DataDir,
     signals: Signals,
 ) -> Result<()> {
@@ -61,6 +68,7 @@ fn serve(
         name,
         config.config,
         config.secrets,
+        config.granted,
         Arc::clone(&metrics),
         store.clone(),
         config.keyvalue,
@@ -75,21 +83,22 @@ fn serve(
     )?);
     let (stopping, stop) = bounded(1);
     let (drain, request_timeout) = (config.timeouts.drain, config.timeouts.request);
+    let stats = ServerStats::new();
     let server = Server::new(
         listener,
         Arc::clone(&plugin),
         config.limits,
         config.timeouts,
+        Arc::clone(&stats),
         &EXECUTOR,
-        stop,
+        stop.clone(),
     )?;
 
-    let roles: Vec<_> = artifact
-        .manifest()
-        .roles
-        .iter()
-        .map(|role| role.name())
-        .collect();
+    let manifest = artifact.manifest();
+    let roles: Vec<_> = manifest.roles.iter().map(|role| role.name()).collect();
+    if let Some(address) = admin.address() {
+        logger::say(&format!("zlayer: admin interface on http://{address}\n"));
+    }
     let serving = format!(
         "zlayer: serving {} ({}) on http://{}\n",
         plugin.name(),
@@ -97,6 +106,18 @@ fn serve(
         server.address()
     );
     logger::say(&serving);
+    let view = View {
+        plugin: Arc::clone(&plugin),
+        version: manifest.version.clone(),
+        roles,
+        server: stats,
+        metrics: Arc::clone(&metrics),
+        budget: Arc::clone(&budget),
+        store: store.clone(),
+        address: server.address(),
+        stop,
+    };
+    let _admin = admin.serve(view, &EXECUTOR)?;
     if data.is_temporary() {
         log::info!(
             "no --data-dir: what the plugin stores is kept in {} and goes with this process",
@@ -133,10 +154,10 @@ fn serve(
     Ok(())
 }
 
-/// Sets aside what the store and the connections may use, so that a plugin cannot take it from them.
+/// Sets aside what the store, the connections and the admin interface may use, so that a plugin cannot take it from them.
 fn reserve_fixed(budget: &Arc<Budget>, limits: &mut Limits) -> Result<Reservation> {
-    let store = keyvalue::Sizes::within(budget.limit()).memory();
-    let affordable = budget.limit().saturating_sub(store) / 4 / CONNECTION_SHARE;
+    let own = keyvalue::Sizes::within(budget.limit()).memory() + ADMIN_SHARE;
+    let affordable = budget.limit().saturating_sub(own) / 4 / CONNECTION_SHARE;
     if limits.connections > affordable {
         log::info!(
             "--memory-max {} KiB leaves room for {affordable} connections",
@@ -144,12 +165,12 @@ fn reserve_fixed(budget: &Arc<Budget>, limits: &mut Limits) -> Result<Reservatio
         );
         limits.connections = affordable;
     }
-    let fixed = store + limits.connections * CONNECTION_SHARE;
+    let fixed = own + limits.connections * CONNECTION_SHARE;
     match budget.reserve(fixed) {
         Some(reservation) if affordable > 0 => Ok(reservation),
         _ => Err(Error::Usage(format!(
-            "--memory-max must be larger than the store's share, {} KiB",
-            store >> 10
+            "--memory-max must be larger than the store's and the admin interface's share, {} KiB",
+            own >> 10
         ))),
     }
 }

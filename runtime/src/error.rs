@@ -11,6 +11,8 @@ pub const EXIT_DEVICE: u8 = 1;
 pub const EXIT_USAGE: u8 = 2;
 /// Exit code for a plugin that is well signed but cannot be run here.
 pub const EXIT_PLUGIN: u8 = 3;
+/// Exit code of `zlayer status` for a daemon that answers and is not well.
+pub const EXIT_UNHEALTHY: u8 = 4;
 
 /// Why the daemon did not start, or stopped.
 #[derive(Debug)]

@@ -6,7 +6,8 @@ use wasmtime::{Store, Trap};
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
 use crate::host::HostState;
-use crate::logger::cut;
+use crate::redact;
+use crate::stats::Outcome;
 
 /// Bytes of a plugin's own words that are kept.
 pub const REASON_BYTES: usize = 2048;
@@ -46,16 +47,18 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Reads the reason out of an error that a call into an instance ended with.
+    /// Reads the reason out of an error that a call into an instance ended with, and has it counted.
     pub fn from_call(error: wasmtime::Error, store: &Store<HostState>) -> Failure {
         let reason = Failure::trap(error);
-        match (reason, store.data().limiter.refused()) {
+        let failure = match (reason, store.data().limiter.refused()) {
             (Failure::Trap(reason), Some(wanted)) => Failure::OutOfMemory(format!(
                 "it was refused {} KiB of memory, then: {reason}",
                 wanted >> 10
             )),
             (reason, _) => reason,
-        }
+        };
+        store.data().trapped(&failure);
+        failure
     }
 
     /// A trap, described by its root cause.
@@ -68,7 +71,7 @@ impl Failure {
 
     /// What a plugin said of its failure, cut to what a log record should hold.
     pub fn plugin_error(reason: &str) -> Failure {
-        Failure::PluginError(cut(reason, REASON_BYTES).to_owned())
+        Failure::PluginError(redact::cut(reason, REASON_BYTES).into_owned())
     }
 
     /// A request body that cannot be read, for its framing or because it broke off.
@@ -107,6 +110,24 @@ impl Failure {
             Failure::BadBody(_) => 400,
             Failure::SlowBody => 408,
             Failure::Method(_) => 501,
+        }
+    }
+
+    /// What the failed request is counted as.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Failure::Trap(_) => Outcome::Trap,
+            Failure::OutOfMemory(_) => Outcome::OutOfMemory,
+            Failure::Deadline | Failure::Stalled => Outcome::Deadline,
+            Failure::PluginError(_) => Outcome::PluginError,
+            Failure::NoAnswer | Failure::BadAnswer(_) => Outcome::BadAnswer,
+            Failure::PassThrough => Outcome::NotHandled,
+            Failure::InitFailed(_) => Outcome::InitFailed,
+            Failure::Busy(_) => Outcome::Busy,
+            Failure::BodyTooLarge(_)
+            | Failure::BadBody(_)
+            | Failure::SlowBody
+            | Failure::Method(_) => Outcome::Client,
         }
     }
 

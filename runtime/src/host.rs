@@ -23,10 +23,13 @@ pub use bindings::exports::zlayer::plugin::handler;
 pub use bindings::zlayer::plugin::{common, plugin_metadata, request_types};
 pub use logging::PluginLog;
 
+use crate::capability::{Capabilities, Capability, Grants};
 use crate::config::Secret;
+use crate::failure::Failure;
 use crate::keyvalue::{KeyValue, KvError, Namespace, Settings};
 use crate::memory::Reservation;
 use crate::metrics::Metrics;
+use crate::stats::{Outcome, PluginStats};
 
 /// Resources (streams, headers, bodies, pollables) that one instance may hold at a time.
 const RESOURCES: usize = 128;
@@ -38,6 +41,11 @@ const RANDOM_BYTES: u64 = 64 << 10;
 const FIELDS_BYTES: usize = 16 << 10;
 /// Elements of an instance's tables, together.
 const TABLE_ELEMENTS: usize = 20_000;
+
+/// What a plugin is told that calls what it is not granted.
+const DENIED: &str = "denied: the deployment does not grant this capability";
+/// The code of the same error where the interface has codes.
+const DENIED_CODE: &str = "CAPABILITY_DENIED";
 
 /// What all instances of one plugin share with the host.
 pub struct PluginHost {
@@ -51,6 +59,10 @@ pub struct PluginHost {
     pub log: PluginLog,
     /// Where `metrics` go.
     pub metrics: Arc<Metrics>,
+    /// What the plugin may call.
+    pub grants: Grants,
+    /// How its calls went.
+    pub stats: PluginStats,
     store: KeyValue,
     settings: Settings,
     namespace: OnceCell<Namespace>,
@@ -62,6 +74,7 @@ impl PluginHost {
         name: String,
         config: BTreeMap<String, String>,
         secrets: BTreeMap<String, Secret>,
+        granted: Capabilities,
         metrics: Arc<Metrics>,
         store: KeyValue,
         settings: Settings,
@@ -74,10 +87,17 @@ impl PluginHost {
             secrets,
             log,
             metrics,
+            grants: Grants::new(granted),
+            stats: PluginStats::default(),
             store,
             settings,
             namespace: OnceCell::new(),
         }
+    }
+
+    /// Bytes and keys in the plugin's namespace, if it has used it.
+    pub fn held(&self) -> Option<(u64, u64)> {
+        self.namespace.get().map(Namespace::held)
     }
 
     /// Bytes of the largest value that the plugin may store.
@@ -85,8 +105,12 @@ impl PluginHost {
         self.settings.quota.value_bytes
     }
 
-    /// The plugin's namespace in the store; waits until the store is open.
+    /// The plugin's namespace in the store; waits until the store is open. Every call of `keyvalue`
+    /// comes through here, so this is where it is denied.
     async fn namespace(&self) -> Result<&Namespace, KvError> {
+        if !self.grants.allow(Capability::Keyvalue) {
+            return Err(KvError::Storage(DENIED.to_owned()));
+        }
         self.namespace
             .get_or_try_init(|| self.store.namespace(&self.name, &self.settings))
             .await
@@ -125,12 +149,13 @@ impl CurrentRequest {
 
 impl HostState {
     /// The state of a new instance; its memory is charged to `reservation`, which holds `prepaid`
-    /// bytes for it already.
+    /// bytes for it already, and `call_share` bytes for what its calls leave in the host.
     pub fn new(
         plugin: Arc<PluginHost>,
         reservation: Reservation,
         prepaid: usize,
         memory_max: usize,
+        call_share: usize,
     ) -> HostState {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES);
@@ -147,15 +172,16 @@ impl HostState {
             .max_random_size(RANDOM_BYTES)
             .build();
         HostState {
+            outgoing: http::Outgoing::new(&plugin),
             plugin,
             table,
             wasi,
             http,
-            outgoing: http::Outgoing,
             limiter: Limiter {
                 reservation,
                 prepaid,
                 memory_max,
+                call_share,
                 taken: 0,
                 pending: 0,
                 refused: None,
@@ -167,6 +193,21 @@ impl HostState {
     /// The instance begins to work on a request.
     pub fn work_on(&mut self, request_id: &Arc<str>) {
         self.request.set(Some(Arc::clone(request_id)));
+    }
+
+    /// The instance trapped in a call. It will not be used again.
+    pub fn trapped(&self, failure: &Failure) {
+        let kind = match failure {
+            Failure::OutOfMemory(_) => Outcome::OutOfMemory,
+            _ => Outcome::Trap,
+        };
+        let stats = &self.plugin.stats;
+        stats.incident(self.request.id(), kind, &failure.to_string());
+    }
+
+    /// Whether the plugin may use `capability`; a call that may not is counted.
+    fn may(&self, capability: Capability) -> bool {
+        self.plugin.grants.allow(capability)
     }
 
     /// The instance has done its work and waits for more.
@@ -190,6 +231,14 @@ pub fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     bindings::zlayer::plugin::logging::add_to_linker::<_, Host>(linker, |state| state)?;
     bindings::zlayer::plugin::secrets::add_to_linker::<_, Host>(linker, |state| state)?;
     bindings::zlayer::plugin::metrics::add_to_linker::<_, Host>(linker, |state| state)
+}
+
+/// The error of a denied call, for interfaces that have one.
+fn denied() -> common::Error {
+    common::Error {
+        code: DENIED_CODE.to_owned(),
+        message: DENIED.to_owned(),
+    }
 }
 
 /// Marks that our interfaces are implemented on [`HostState`] itself.
@@ -224,6 +273,8 @@ pub struct Limiter {
     /// Bytes of the reservation that no memory has taken yet.
     prepaid: usize,
     memory_max: usize,
+    /// Bytes that the instance's reservation holds for what its calls leave in the host.
+    call_share: usize,
     /// Bytes of all the instance's memories.
     taken: usize,
     /// What the last granted growth took, if the engine then fails it.
@@ -238,9 +289,11 @@ impl Limiter {
         self.refused
     }
 
-    /// Charges what a call holds in the host to the budget, until it is dropped.
+    /// Charges what a call holds in the host to the budget, until it is dropped: what goes beyond the
+    /// instance's own share.
     pub fn hold(&self, bytes: usize) -> Option<Reservation> {
-        self.reservation.another(bytes)
+        self.reservation
+            .another(bytes.saturating_sub(self.call_share))
     }
 
     /// Bytes that the instance's memory could grow by at this moment.

@@ -13,8 +13,8 @@
 //! # Threads
 //!
 //! A few threads run smol's executor, on which connections and guests are polled alike. Beside them:
-//! async-io's reactor, one that makes guests yield (`epoch`, asleep while none runs), one that commits the store
-//! (`kv-commit`, asleep while nothing changes), fjall's one worker, and one for tokio's reactor
+//! async-io's reactor, one that makes guests yield (`epoch`, asleep while none runs), the store's keeper
+//! (`kv-keeper`, asleep while nothing changes), fjall's one worker, and one for tokio's reactor
 //! that starts with the first outgoing request ([`reactor`]).
 //!
 //! # Memory
@@ -22,6 +22,8 @@
 //! [`memory::Budget`] is the one ceiling. Everything that a stranger or a plugin can make grow is reserved
 //! there first.
 
+pub mod admin;
+pub mod capability;
 pub mod config;
 pub mod daemon;
 pub mod data_dir;
@@ -35,7 +37,10 @@ pub mod memory;
 pub mod metrics;
 pub mod plugin;
 pub mod reactor;
+pub mod redact;
+pub mod secrets;
 pub mod server;
+pub mod stats;
 
 pub use config::Config;
 pub use error::{Error, Result};

@@ -4,6 +4,8 @@ use std::io::Write;
 
 use log::{LevelFilter, Log, Metadata, Record};
 
+use crate::redact;
+
 /// Targets of records that plugins wrote start with this; their level was checked already.
 pub const PLUGIN_TARGET: &str = "plugin ";
 
@@ -41,13 +43,16 @@ impl Log for Logger {
             return;
         }
         let now = httpdate::HttpDate::from(std::time::SystemTime::now());
+        // Whoever wrote it: a client's path may hold what a secret is.
+        let text = record.args().to_string();
+        let text = redact::scrub(&text);
         // One write a record, so that lines of several threads do not mix. A closed standard
         // error must not take the daemon down: the result is dropped.
         let line = format!(
             "{now} {:<5} {}: {}\n",
             record.level(),
             record.target(),
-            OneLine(record.args())
+            OneLine(&format_args!("{text}"))
         );
         let _ = std::io::stderr().lock().write_all(line.as_bytes());
     }
@@ -68,6 +73,11 @@ pub fn complain(text: &str) {
 /// The longest prefix of `text` with at most `bytes` bytes that ends between characters.
 pub fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
+}
+
+/// `text` with control characters escaped, as one line that is safe to show on a terminal.
+pub fn one_line(text: &str) -> String {
+    OneLine(&format_args!("{text}")).to_string()
 }
 
 /// Shows text with control characters escaped, so that what a plugin or a client sent cannot

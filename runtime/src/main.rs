@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use argh::FromArgs;
+use zlayer_runtime::capability::{Capabilities, Capability};
 use zlayer_runtime::config::{
-    Config, Limits, MEMORY_MIN, Secret, Timeouts, parse_duration, parse_pair, parse_size,
+    Config, Limits, MEMORY_MIN, Timeouts, parse_duration, parse_pair, parse_size,
 };
 use zlayer_runtime::error::{EXIT_USAGE, Error, Result};
 use zlayer_runtime::keyvalue::{Durability, Quota, Settings, VALUE_BYTES_MAX};
-use zlayer_runtime::{daemon, logger};
+use zlayer_runtime::{admin, daemon, logger, secrets};
 
 /// Runs WebAssembly plugins that were compiled ahead of time.
 #[derive(FromArgs)]
@@ -27,6 +28,7 @@ struct Cli {
 #[expect(clippy::large_enum_variant, reason = "there is one, read once")]
 enum Verb {
     Run(Run),
+    Status(Status),
     Wasm(Wasm),
 }
 
@@ -46,10 +48,28 @@ struct Run {
     /// a configuration value KEY=VALUE; may be repeated
     #[argh(option)]
     config: Vec<String>,
-    // Read by hand: argh repeats a value that it cannot read.
-    /// a secret KEY=VALUE; may be repeated
+    // Secrets are read by hand: argh repeats a value that it cannot read.
+    /// a secret KEY=VALUE, which every user of this device can see in the list of processes: for trying things
+    /// out; may be repeated. Of several sources the later wins: file, credential, env, this one
     #[argh(option)]
     secret: Vec<String>,
+    /// a secret KEY[=VARIABLE] from the environment; may be repeated
+    #[argh(option)]
+    secret_env: Vec<String>,
+    /// a secret KEY[=NAME] from a systemd credential; may be repeated
+    #[argh(option)]
+    secret_credential: Vec<String>,
+    /// file of secrets, a line KEY=VALUE each, that nobody but its owner may use (mode 0600)
+    #[argh(option)]
+    secrets_file: Option<PathBuf>,
+    /// what the plugin may not use: config, keyvalue, logging, secrets, metrics or http-client (which
+    /// is always denied); may be repeated
+    #[argh(option)]
+    deny: Vec<Capability>,
+    /// port on 127.0.0.1 for metrics, status and health (0 lets the system choose), which every
+    /// user of this device can ask; without it they are at DATA-DIR/admin.sock alone
+    #[argh(option)]
+    admin_port: Option<u16>,
     /// folder for the key-value store (default: a temporary one)
     #[argh(option)]
     data_dir: Option<PathBuf>,
@@ -99,6 +119,21 @@ struct Run {
     allow_unsigned: bool,
 }
 
+/// Show how a running daemon is. Ends with 0, with 4 if the daemon is not well, and with 1 if it cannot be asked.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "status")]
+struct Status {
+    /// the daemon's data folder (default /var/lib/zlayer)
+    #[argh(option)]
+    data_dir: Option<PathBuf>,
+    /// the daemon's admin socket, instead of the one in its data folder
+    #[argh(option)]
+    socket: Option<PathBuf>,
+    /// print JSON
+    #[argh(switch)]
+    json: bool,
+}
+
 /// Look at a plugin on a machine that has zlayer-precompile: validate FILE, info FILE.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "wasm")]
@@ -130,6 +165,13 @@ fn main() -> ExitCode {
             verb: Some(Verb::Run(run)),
             ..
         } => run.into_config().and_then(daemon::run),
+        Cli {
+            verb: Some(Verb::Status(status)),
+            ..
+        } => match admin::print_status(status.data_dir.as_deref(), status.socket, status.json) {
+            Ok(code) => return ExitCode::from(code),
+            Err(error) => Err(error),
+        },
         Cli {
             verb: Some(Verb::Wasm(wasm)),
             ..
@@ -271,14 +313,24 @@ impl Run {
                     usage("profile", error.to_string())
                 })?,
             config: pairs("config", self.config)?.into_iter().collect(),
-            secrets: pairs("secret", self.secret)?
+            secrets: secrets::Sources {
+                file: self.secrets_file,
+                credentials: self.secret_credential,
+                environment: self.secret_env,
+                literals: self.secret,
+            }
+            .read()?,
+            granted: self
+                .deny
                 .into_iter()
-                .map(|(name, value)| (name, Secret(value)))
-                .collect(),
+                .fold(Capabilities::DEFAULT, |granted, one| {
+                    granted.without(Capabilities::NONE.with(one))
+                }),
             keyvalue: Settings {
                 quota,
                 durability: self.kv_durability,
             },
+            admin_port: self.admin_port,
             limits,
             timeouts,
         })

@@ -1,12 +1,17 @@
-//! The table of a device's metrics, bounded in series and in bytes.
+//! The table of a plugin's metrics, bounded in series and in bytes.
+
+mod text;
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use heapless::index_map::FnvIndexMap;
 
-/// Series kept in all; a full table drops new ones and counts the drops. A power of two, as
-/// heapless wants it.
+pub use text::{CONTENT_TYPE, Histogram, Page, labels};
+use text::{Escaped, label_name, metric_name};
+
+/// Series that a plugin may have; a full table drops new ones and counts the drops. The daemon
+/// serves one plugin, so the table is as large as that. A power of two, as heapless wants it.
 pub const SERIES: usize = 256;
 /// Longest series name with its labels, in bytes.
 pub const NAME_BYTES: usize = 256;
@@ -15,6 +20,11 @@ pub const NAME_BYTES: usize = 256;
 pub const BUCKETS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
+
+/// Labels that a series may have beside its plugin.
+const LABELS: usize = 16;
+/// What the text format adds to a histogram's name.
+const SUFFIXES: [&str; 3] = ["_bucket", "_sum", "_count"];
 
 /// Counters, gauges and histograms by name and labels.
 pub struct Metrics {
@@ -38,13 +48,6 @@ enum Value {
     Counter(u64),
     Gauge(f64),
     Histogram(Box<Histogram>),
-}
-
-#[derive(Default)]
-struct Histogram {
-    buckets: [u64; BUCKETS.len()],
-    count: u64,
-    sum: f64,
 }
 
 /// What is done to a series.
@@ -73,8 +76,9 @@ impl Default for Metrics {
 
 impl Metrics {
     /// Applies `change` to the series of `name` and `labels`, making it on first use. A change
-    /// that does not fit the series' kind, a name or label list that is too long, and a new
-    /// series in a full table are dropped and counted.
+    /// that does not fit the kind of the name, a name that a histogram's samples have or would
+    /// have, a name or label list that is too long, and a new series in a full table are dropped
+    /// and counted.
     pub fn apply<'a>(
         &self,
         plugin: &str,
@@ -84,36 +88,46 @@ impl Metrics {
     ) {
         let key = series_key(plugin, name, labels);
         let mut table = self.lock();
-        if key.name.len() + key.labels.len() > NAME_BYTES || !table.apply(key, change) {
+        if !key.is_some_and(|key| table.apply(key, change)) {
             table.dropped += 1;
         }
     }
 
-    /// Everything in Prometheus' text format (version 0.0.4), sorted by name.
+    /// Changes that were dropped.
+    pub fn dropped(&self) -> u64 {
+        self.lock().dropped
+    }
+
+    /// The table as a page of its own, ended by the number of drops.
     pub fn render(&self) -> String {
+        let mut page = Page::default();
+        self.write(&mut page);
+        page.single(
+            "zlayer_metrics_dropped_total",
+            "counter",
+            "",
+            self.dropped(),
+        );
+        page.into_text()
+    }
+
+    /// Adds the table to a page, sorted by name.
+    pub fn write(&self, page: &mut Page) {
         let table = self.lock();
         let mut series: Vec<_> = table.series.iter().collect();
         series.sort_by(|left, right| left.0.cmp(right.0));
-        let mut out = String::new();
         let mut last = "";
-        for (key, value) in series {
-            if *key.name != *last {
-                let kind = match value {
-                    Value::Counter(_) => "counter",
-                    Value::Gauge(_) => "gauge",
-                    Value::Histogram(_) => "histogram",
-                };
-                let _ = writeln!(out, "# TYPE {} {kind}", key.name);
-                last = &key.name;
+        for (Key { name, labels }, value) in series {
+            if **name != *last {
+                page.family(name, value.kind(), "");
+                last = name;
             }
-            value.render(key, &mut out);
+            match value {
+                Value::Counter(count) => page.whole(name, labels, *count),
+                Value::Gauge(value) => page.number(name, labels, *value),
+                Value::Histogram(histogram) => page.histogram(name, labels, histogram),
+            }
         }
-        let _ = writeln!(
-            out,
-            "# TYPE zlayer_metrics_dropped_total counter\nzlayer_metrics_dropped_total {}",
-            table.dropped
-        );
-        out
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -130,11 +144,13 @@ impl Table {
                 Change::GaugeSet(_) | Change::GaugeAdd(_) => Value::Gauge(0.0),
                 Change::Observe(_) => Value::Histogram(Box::default()),
             };
-            // One name has one kind, or the text format is not valid.
-            let clash = self.series.iter().any(|(other, value)| {
-                other.name == key.name
-                    && std::mem::discriminant(value) != std::mem::discriminant(&fresh)
-            });
+            let names_clash = |(other, value): (&Key, &Value)| {
+                // One name has one kind, or the text format is not valid.
+                (other.name == key.name && value.kind() != fresh.kind())
+                    || takes(&other.name, value, &key.name)
+                    || takes(&key.name, &fresh, &other.name)
+            };
+            let clash = self.series.iter().any(names_clash);
             if clash || self.series.insert(key.clone(), fresh).is_err() {
                 return false;
             }
@@ -152,111 +168,54 @@ impl Table {
     }
 }
 
-impl Histogram {
-    fn observe(&mut self, value: f64) {
-        for (bucket, bound) in self.buckets.iter_mut().zip(BUCKETS) {
-            *bucket += u64::from(value <= bound);
-        }
-        self.count += 1;
-        self.sum += value;
-    }
-}
-
 impl Value {
-    fn render(&self, key: &Key, out: &mut String) {
-        let Key { name, labels } = key;
-        // Writing to a String cannot fail.
-        let _ = match self {
-            Value::Counter(count) => writeln!(out, "{name}{{{labels}}} {count}"),
-            Value::Gauge(value) => writeln!(out, "{name}{{{labels}}} {}", Number(*value)),
-            Value::Histogram(histogram) => {
-                for (count, bound) in histogram.buckets.iter().zip(BUCKETS) {
-                    let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {count}");
-                }
-                let (count, sum) = (histogram.count, Number(histogram.sum));
-                let _ = writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {count}");
-                writeln!(
-                    out,
-                    "{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {count}"
-                )
-            }
-        };
-    }
-}
-
-/// A float as Prometheus writes it.
-struct Number(f64);
-
-impl std::fmt::Display for Number {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            value if value.is_nan() => f.write_str("NaN"),
-            value if value.is_infinite() => f.write_str(if value > 0.0 { "+Inf" } else { "-Inf" }),
-            value => write!(f, "{value}"),
+    fn kind(&self) -> &'static str {
+        match self {
+            Value::Counter(_) => "counter",
+            Value::Gauge(_) => "gauge",
+            Value::Histogram(_) => "histogram",
         }
     }
 }
 
+/// Whether `other` is what a histogram called `name` calls one of its samples.
+fn takes(name: &str, value: &Value, other: &str) -> bool {
+    matches!(value, Value::Histogram(_))
+        && other
+            .strip_prefix(name)
+            .is_some_and(|suffix| SUFFIXES.contains(&suffix))
+}
+
+/// The key of a series; none if it is too long.
 fn series_key<'a>(
     plugin: &str,
     name: &str,
-    labels: impl Iterator<Item = (&'a str, &'a str)>,
-) -> Key {
+    mut labels: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Option<Key> {
     let mut text = String::with_capacity(64);
     let _ = write!(text, "plugin=\"{}\"", Escaped(plugin));
     let mut given: Vec<(String, &str)> = labels
-        .take(16) // more labels than this cannot fit NAME_BYTES in earnest
-        .map(|(key, value)| (prometheus_name(key, false), value))
+        .by_ref()
+        .take(LABELS)
+        .map(|(key, value)| (label_name(key, NAME_BYTES), value))
         .filter(|(key, _)| key != "plugin" && key != "le")
         .collect();
+    if labels.next().is_some() {
+        return None;
+    }
     given.sort();
     given.dedup_by(|next, kept| next.0 == kept.0);
     for (key, value) in given {
-        if text.len() > NAME_BYTES {
-            break;
+        if text.len() + key.len() + value.len() > NAME_BYTES {
+            return None;
         }
         let _ = write!(text, ",{key}=\"{}\"", Escaped(value));
     }
-    Key {
-        name: prometheus_name(name, true).into(),
+    let name = metric_name(name, NAME_BYTES + 1);
+    (name.len() + text.len() <= NAME_BYTES).then(|| Key {
+        name: name.into(),
         labels: text.into(),
-    }
-}
-
-/// Maps a name to the letters that Prometheus allows; `.` and `-` become `_`, like all others.
-fn prometheus_name(name: &str, colons: bool) -> String {
-    let mut mapped: String = name
-        .chars()
-        .take(NAME_BYTES + 1)
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || c == '_' || (colons && c == ':') {
-                c
-            } else {
-                '_'
-            }
-        })
-        .collect();
-    if mapped.is_empty() || mapped.as_bytes()[0].is_ascii_digit() {
-        mapped.insert(0, '_');
-    }
-    mapped
-}
-
-/// A label value with `\`, `"` and line feeds escaped as the text format wants it.
-struct Escaped<'a>(&'a str);
-
-impl std::fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '\\' => f.write_str("\\\\")?,
-                '"' => f.write_str("\\\"")?,
-                '\n' => f.write_str("\\n")?,
-                c => f.write_char(c)?,
-            }
-        }
-        Ok(())
-    }
+    })
 }
 
 #[cfg(test)]
@@ -325,5 +284,73 @@ mod tests {
             Change::CounterInc(1),
         );
         assert!(metrics.render().contains("m{plugin=\"real\",_9=\"v\"} 1\n"));
+    }
+
+    #[test]
+    fn names_of_a_histograms_samples_are_taken() {
+        let metrics = Metrics::default();
+        metrics.apply("p", "h", none(), Change::Observe(1.0));
+        metrics.apply("p", "c_sum", none(), Change::CounterInc(1));
+        for (name, change) in [
+            ("h_count", Change::CounterInc(1)),
+            ("h.sum", Change::GaugeSet(1.0)),
+            ("h_bucket", Change::Observe(1.0)),
+            ("h", Change::CounterInc(1)),
+            ("c", Change::Observe(1.0)),
+        ] {
+            metrics.apply("p", name, none(), change);
+        }
+        // No suffix of the format, no histogram.
+        metrics.apply("p", "h_total", none(), Change::CounterInc(1));
+        metrics.apply("p", "c", none(), Change::CounterInc(1));
+        assert_eq!(metrics.dropped(), 5);
+        let text = metrics.render();
+        assert_eq!(text.matches("h_count").count(), 1, "{text}");
+        assert!(text.contains("\nh_total{plugin=\"p\"} 1\n"), "{text}");
+    }
+
+    #[test]
+    fn the_daemons_own_names_cannot_be_taken() {
+        let metrics = Metrics::default();
+        metrics.apply(
+            "p",
+            "zlayer.metrics_dropped_total",
+            none(),
+            Change::CounterInc(7),
+        );
+        metrics.apply(
+            "p",
+            "m",
+            [("__name__", "x")].into_iter(),
+            Change::CounterInc(1),
+        );
+        let text = metrics.render();
+        assert!(
+            text.contains("\n_zlayer_metrics_dropped_total{plugin=\"p\"} 7\n"),
+            "{text}"
+        );
+        assert!(text.contains("m{plugin=\"p\",_name__=\"x\"} 1\n"), "{text}");
+        assert!(
+            text.ends_with("\nzlayer_metrics_dropped_total 0\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn more_labels_than_fit_are_dropped_with_their_series() {
+        let metrics = Metrics::default();
+        let many: Vec<_> = (0..=LABELS).map(|n| (format!("l{n}"), "v")).collect();
+        let pairs = many.iter().map(|(key, value)| (key.as_str(), *value));
+        metrics.apply("p", "m", pairs.clone(), Change::CounterInc(1));
+        metrics.apply("p", "m", pairs.skip(1), Change::CounterInc(1));
+        let long = "v".repeat(NAME_BYTES);
+        metrics.apply(
+            "p",
+            "m",
+            [("l", long.as_str())].into_iter(),
+            Change::CounterInc(1),
+        );
+        assert_eq!(metrics.dropped(), 2);
+        assert!(metrics.render().contains(",l9=\"v\"} 1\n"));
     }
 }

@@ -3,6 +3,7 @@
 mod engine;
 mod load;
 mod pool;
+mod status;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,13 +16,15 @@ use zlayer_bundle::VerifiedArtifact;
 
 pub use engine::{Ticker, Working, new_engine};
 pub use pool::Running;
+pub use status::{About, Instances, State};
 
+use crate::capability::{Capabilities, Capability};
 use crate::config::{Limits, Timeouts};
 use crate::error::{Error, Result};
 use crate::failure::{Failure, REASON_BYTES};
 use crate::host::{self, HostState, PluginHost, handler, plugin_metadata};
-use crate::logger::cut;
 use crate::memory::{Budget, Reservation};
+use crate::redact::cut;
 use pool::{Idle, Places};
 
 /// Memory that an instance may take beside its linear memory: its stack (`bundle/src/engine.rs`),
@@ -40,16 +43,11 @@ const GROWTH_SHARE: usize = 512 << 10;
 const SMALL_BODY: usize = 16 << 10;
 /// Handles that an instance may hold at a time.
 const HANDLES: usize = 4096;
-/// Bytes of a plugin's id and name that are shown.
-const SHOWN_BYTES: usize = 128;
+/// Bytes of a plugin's id and name, and of other words of its own, that are shown.
+pub const SHOWN_BYTES: usize = 128;
 /// After a failed `init` no new instance is tried for this long: a broken plugin must not keep
 /// the device busy.
 const INIT_PAUSE: Duration = Duration::from_secs(1);
-
-/// What the deployment grants; there is no flag for outgoing HTTP yet, so `http-client` is denied.
-fn granted() -> plugin_metadata::Capabilities {
-    !plugin_metadata::Capabilities::HTTP_CLIENT
-}
 
 /// One plugin, ready to answer.
 pub struct Plugin {
@@ -68,15 +66,15 @@ pub struct Plugin {
     /// It is set aside, so that uploads, answers and instances cannot lock each other out.
     uploads: Arc<Budget>,
     answers: Arc<Budget>,
-    _bodies_share: Option<Reservation>,
+    bodies_share: Option<Reservation>,
     places: Places,
     budget: Arc<Budget>,
     limits: Limits,
     ticker: Ticker,
     /// Why `init` failed, and when.
     broken: Mutex<Option<(Instant, String)>>,
-    /// Set once `info` was asked for and shown.
-    shown: OnceCell<()>,
+    /// What `init` and `info` said of it, once an instance was made.
+    about: OnceCell<About>,
 }
 
 struct Role<Indices, Instance> {
@@ -175,7 +173,7 @@ impl Plugin {
             }),
             share,
             memory,
-            _bodies_share: budget.reserve(bodies),
+            bodies_share: budget.reserve(bodies),
             uploads: Budget::new(bodies / 2),
             answers: Budget::new(bodies / 2),
             places: Places::new(instances, patience),
@@ -183,7 +181,7 @@ impl Plugin {
             limits: limits.clone(),
             ticker: Ticker::new(engine),
             broken: Mutex::new(None),
-            shown: OnceCell::new(),
+            about: OnceCell::new(),
         })
     }
 
@@ -366,38 +364,25 @@ impl Plugin {
                 ));
             }
         };
-        let denied = wanted & !granted();
-        if denied != plugin_metadata::Capabilities::empty() {
+        let wanted = asked(wanted);
+        let denied = wanted.without(self.host.grants.granted());
+        if denied != Capabilities::NONE {
             return Err(Failure::InitFailed(format!(
-                "capability-unavailable: it asks for {}, which is not granted",
-                capability_names(denied)
+                "capability-unavailable: it asks for {denied}, which is not granted"
             )));
         }
-        let asked = self.shown.get_or_try_init(|| async {
+        let about = self.about.get_or_try_init(|| async {
             let info = guest.call_info(&mut store).await;
             let info = info.map_err(|error| Failure::from_call(error, &store))?;
-            self.show(&info, wanted);
-            Ok(())
+            let about = About::new(&info, wanted);
+            log::info!("plugin {}: {about}", self.name());
+            Ok(about)
         });
-        if let Err(failure) = asked.await {
+        if let Err(failure) = about.await {
             let failure: Failure = failure;
             return Err(Failure::InitFailed(format!("info: {failure}")));
         }
         Ok(TypedInstance { store, guest })
-    }
-
-    fn show(&self, info: &handler::PluginInfo, uses: plugin_metadata::Capabilities) {
-        let handler::PluginInfo {
-            id, name, version, ..
-        } = info;
-        let (major, minor, patch) = (version.major, version.minor, version.patch);
-        log::info!(
-            "plugin {}: {} ({}) {major}.{minor}.{patch}, uses {}",
-            self.name(),
-            cut(id, SHOWN_BYTES),
-            cut(name, SHOWN_BYTES),
-            capability_names(uses)
-        );
     }
 
     /// A new store with all its bounds, and an instance in it.
@@ -425,6 +410,7 @@ impl Plugin {
             reservation,
             self.memory,
             self.budget.limit(),
+            self.share.saturating_sub(INSTANCE_SHARE),
         );
         let mut store = Store::new(self.linked.engine(), state);
         store.limiter(|state| &mut state.limiter);
@@ -484,24 +470,19 @@ fn init_error(error: &handler::InitError) -> String {
     format!("{case}: {}", cut(what, REASON_BYTES))
 }
 
-fn capability_names(set: plugin_metadata::Capabilities) -> String {
-    use plugin_metadata::Capabilities as C;
-    let names = [
-        (C::CONFIG, "config"),
-        (C::KEYVALUE, "keyvalue"),
-        (C::LOGGING, "logging"),
-        (C::SECRETS, "secrets"),
-        (C::METRICS, "metrics"),
-        (C::HTTP_CLIENT, "http-client"),
+/// The contract's flags as a set of ours.
+fn asked(flags: plugin_metadata::Capabilities) -> Capabilities {
+    use plugin_metadata::Capabilities as Flags;
+    let pairs = [
+        (Flags::CONFIG, Capability::Config),
+        (Flags::KEYVALUE, Capability::Keyvalue),
+        (Flags::LOGGING, Capability::Logging),
+        (Flags::SECRETS, Capability::Secrets),
+        (Flags::METRICS, Capability::Metrics),
+        (Flags::HTTP_CLIENT, Capability::HttpClient),
     ];
-    let held: Vec<_> = names
-        .iter()
-        .filter(|(flag, _)| set & *flag == *flag)
-        .map(|(_, name)| *name)
-        .collect();
-    if held.is_empty() {
-        "nothing".to_owned()
-    } else {
-        held.join(", ")
-    }
+    pairs
+        .into_iter()
+        .filter(|(flag, _)| flags & *flag == *flag)
+        .fold(Capabilities::NONE, |set, (_, one)| set.with(one))
 }

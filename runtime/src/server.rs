@@ -21,7 +21,9 @@ use smol::{Async, Executor, Timer};
 use crate::config::{Limits, Timeouts};
 use crate::error::{Error, Result};
 use crate::plugin::Plugin;
+use crate::stats::ServerStats;
 use connection::Connection;
+pub(crate) use response::with_date;
 
 /// Memory that a connection may hold: read and write buffer, a piece of a body each way, its task.
 pub const CONNECTION_SHARE: usize = 64 << 10;
@@ -44,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) executor: &'static Executor<'static>,
+    /// What is counted of connections and requests.
+    pub(crate) stats: Arc<ServerStats>,
     /// Closed when the daemon drains.
     pub(crate) stop: Receiver<()>,
     /// Asks idle connections to make room.
@@ -122,6 +126,7 @@ impl Server {
         plugin: Arc<Plugin>,
         limits: Limits,
         timeouts: Timeouts,
+        stats: Arc<ServerStats>,
         executor: &'static Executor<'static>,
         stop: Receiver<()>,
     ) -> Result<Server> {
@@ -142,6 +147,7 @@ impl Server {
                 limits,
                 timeouts,
                 executor,
+                stats,
                 stop,
                 crowd: Crowd::default(),
                 request_ids: AtomicU64::new(start),
@@ -220,6 +226,7 @@ async fn serve(
     shared: Arc<Shared>,
     open: Sender<()>,
 ) {
+    let _counted = shared.stats.connection();
     // An answer goes out in as few writes as it needs; waiting for more would only delay it.
     if let Err(error) = stream.get_ref().set_nodelay(true) {
         log::debug!("{client}: cannot set TCP_NODELAY: {error}");

@@ -9,10 +9,14 @@
 /// Daemon, client, artifacts, folders: what the tests are written with.
 mod support;
 
+/// The admin interface: sockets, status, health, metrics, `zlayer status`.
+mod admin;
 /// Artifacts: whose code runs, and everything that keeps a file from being served.
 mod artifact;
 /// Bodies in both directions: framing, trailers, streaming, back-pressure, memory.
 mod body;
+/// What a plugin asks for, what it is granted, and calls beyond that.
+mod capabilities;
 /// Command lines of both programs, exit codes, folders that cannot be used.
 mod cli;
 /// What the daemon is built from: no compiler in it.
@@ -33,6 +37,8 @@ mod http_limits;
 mod interfaces;
 /// A plugin's life, what it is told about a request, its instances.
 mod plugin;
+/// Where secrets come from, and that they are never shown.
+mod secrets;
 /// What the key-value store keeps through kills, damage and each durability.
 mod store;
 /// What `--wasm` may name: a file, and of which kind.

@@ -135,7 +135,8 @@ fn capabilities_and_info_are_told_once() {
                 scope.spawn(|| assert_eq!(get(&daemon, "/api/").status, 200));
             }
         });
-        let line = "zlayer-tests:full-plugin (Full plugin) 1.2.3, uses config, keyvalue, logging\n";
+        let line =
+            "zlayer-tests:full-plugin (Full plugin) 1.2.3-test, uses config, keyvalue, logging\n";
         daemon.wait_for_log(line);
         assert_eq!(daemon.log().matches(line).count(), 1, "{}", daemon.log());
     }

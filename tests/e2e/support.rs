@@ -1,5 +1,6 @@
 //! What the tests are written with.
 
+mod admin;
 mod client;
 mod daemon;
 
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+pub(crate) use admin::{ask, ask_raw, ask_tcp};
 pub(crate) use client::{Client, Response, get, request};
 pub(crate) use daemon::{Builder, Daemon};
 

@@ -13,7 +13,8 @@ use crate::failure::Failure;
 use crate::host::common::KeyValue;
 use crate::host::request_types::{HandleResult, HttpMethod, PluginRequest, PluginResponse};
 use crate::memory::Reservation;
-use crate::plugin::Plugin;
+use crate::plugin::{Plugin, SHOWN_BYTES};
+use crate::redact::cut;
 use crate::server::body::IncomingBody;
 
 /// Runs `handle`; `None` means that the plugin passed the request through, with its body still to be read.
@@ -149,7 +150,7 @@ fn response_from(answer: PluginResponse, plugin: &Plugin) -> Result<http::Respon
         .map_err(|error| Failure::BadAnswer(error.to_string()))?;
     for KeyValue { key, value } in answer.headers {
         let name = HeaderName::from_bytes(key.as_bytes())
-            .map_err(|_| Failure::BadAnswer(format!("header name {key:?}")))?;
+            .map_err(|_| Failure::BadAnswer(format!("header name {:?}", cut(&key, SHOWN_BYTES))))?;
         let value = HeaderValue::from_bytes(value.as_bytes())
             .map_err(|_| Failure::BadAnswer(format!("value of header {name}")))?;
         if response.headers_mut().try_append(name, value).is_err() {

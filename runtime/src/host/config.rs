@@ -1,28 +1,46 @@
 //! `zlayer:plugin/config`: typed reads of the plugin's configuration.
+//!
+//! Numbers are what Rust's `parse` takes, and nothing around them: `42`, `-7` and `+5` are integers,
+//! ` 42`, `4_2` and `0x2a` are not, nor is what does not fit 64 bits. A float may also have an
+//! exponent, and be `inf`, `infinity` or `nan` in any case, with a sign.
+//!
+//! Without the capability `config` there is no configuration: every read finds nothing, and
+//! `get-required` fails with code `CAPABILITY_DENIED`.
 
-use super::HostState;
 use super::bindings::zlayer::plugin::common::Error;
 use super::bindings::zlayer::plugin::config::Host;
+use super::{HostState, denied};
+use crate::capability::Capability;
 
 impl Host for HostState {
     fn get(&mut self, key: String) -> Option<String> {
-        self.plugin.config.get(&key).cloned()
+        self.value(&key).map(str::to_owned)
     }
 
     fn get_required(&mut self, key: String) -> Result<String, Error> {
-        self.get(key.clone()).ok_or_else(|| Error {
+        if !self.may(Capability::Config) {
+            return Err(denied());
+        }
+        let value = self.plugin.config.get(&key).cloned();
+        value.ok_or_else(|| Error {
             code: "CONFIG_MISSING".to_owned(),
             message: format!("the configuration has no value for '{key}'"),
         })
     }
 
     fn get_many(&mut self, keys: Vec<String>) -> Vec<(String, String)> {
+        if !self.may(Capability::Config) {
+            return Vec::new();
+        }
         let config = &self.plugin.config;
         let found = |key: String| config.get(&key).cloned().map(|value| (key, value));
         keys.into_iter().filter_map(found).collect()
     }
 
     fn get_prefix(&mut self, prefix: String) -> Vec<(String, String)> {
+        if !self.may(Capability::Config) {
+            return Vec::new();
+        }
         let from = self.plugin.config.range(prefix.clone()..);
         from.take_while(|(key, _)| key.starts_with(&prefix))
             .map(|(key, value)| (key.clone(), value.clone()))
@@ -30,11 +48,11 @@ impl Host for HostState {
     }
 
     fn exists(&mut self, key: String) -> bool {
-        self.plugin.config.contains_key(&key)
+        self.value(&key).is_some()
     }
 
     fn get_bool(&mut self, key: String) -> Option<bool> {
-        let value = self.plugin.config.get(&key)?;
+        let value = self.value(&key)?;
         let is = |word: &str| value.eq_ignore_ascii_case(word);
         if ["true", "1", "yes"].into_iter().any(is) {
             Some(true)
@@ -46,10 +64,20 @@ impl Host for HostState {
     }
 
     fn get_int(&mut self, key: String) -> Option<i64> {
-        self.plugin.config.get(&key)?.parse().ok()
+        self.value(&key)?.parse().ok()
     }
 
     fn get_float(&mut self, key: String) -> Option<f64> {
-        self.plugin.config.get(&key)?.parse().ok()
+        self.value(&key)?.parse().ok()
+    }
+}
+
+impl HostState {
+    /// The value of `key`, none where the configuration is denied.
+    fn value(&self, key: &str) -> Option<&str> {
+        if !self.may(Capability::Config) {
+            return None;
+        }
+        self.plugin.config.get(key).map(String::as_str)
     }
 }

@@ -1,4 +1,6 @@
 //! `zlayer:plugin/logging`: records with plugin, request id and fields, at the plugin's own level.
+//!
+//! Without the capability `logging` records go nowhere and no level is enabled.
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +11,8 @@ use log::LevelFilter;
 use super::HostState;
 use super::bindings::zlayer::plugin::common::KeyValue;
 use super::bindings::zlayer::plugin::logging::{Host, Level};
-use crate::logger::cut;
+use crate::capability::Capability;
+use crate::redact::cut;
 
 /// Records a second that a plugin may write in the long run.
 const RECORDS_PER_SECOND: u32 = 200;
@@ -28,7 +31,9 @@ pub struct PluginLog {
 struct Allowance {
     records: u32,
     since: Instant,
+    /// Records dropped since the start, and those of them that were not told of yet.
     dropped: u64,
+    untold: u64,
     /// When drops were last told of.
     told: Option<Instant>,
 }
@@ -50,9 +55,18 @@ impl PluginLog {
                 records: RECORDS_BURST,
                 since: Instant::now(),
                 dropped: 0,
+                untold: 0,
                 told: None,
             }),
         }
+    }
+
+    /// Records that were dropped since the start, for they were too many.
+    pub fn dropped(&self) -> u64 {
+        self.allowance
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .dropped
     }
 
     /// Whether records of `level` are written.
@@ -76,7 +90,7 @@ impl PluginLog {
         if let Some(id) = request_id {
             let _ = write!(text, "[{id}] ");
         }
-        text.push_str(cut(message, RECORD_BYTES));
+        text.push_str(&cut(message, RECORD_BYTES));
         for (key, value) in fields {
             let room = RECORD_BYTES.saturating_sub(text.len());
             if room == 0 {
@@ -113,14 +127,15 @@ impl PluginLog {
         }
         if allowance.records == 0 {
             allowance.dropped += 1;
+            allowance.untold += 1;
             return false;
         }
         allowance.records -= 1;
-        let dropped = allowance.dropped;
+        let dropped = allowance.untold;
         let long_ago = |told: Instant| now.duration_since(told) >= Duration::from_secs(1);
         let tell = dropped > 0 && allowance.told.is_none_or(long_ago);
         if tell {
-            (allowance.dropped, allowance.told) = (0, Some(now));
+            (allowance.untold, allowance.told) = (0, Some(now));
         }
         drop(allowance);
         if tell {
@@ -167,12 +182,15 @@ impl Host for HostState {
     }
 
     fn is_enabled(&mut self, level: Level) -> bool {
-        self.plugin.log.is_enabled(level.into())
+        self.may(Capability::Logging) && self.plugin.log.is_enabled(level.into())
     }
 }
 
 impl HostState {
     fn write_record(&self, level: Level, message: &str, fields: &[(&str, &str)]) {
+        if !self.may(Capability::Logging) {
+            return;
+        }
         let request = self.request.id();
         self.plugin
             .log
@@ -204,12 +222,7 @@ mod tests {
             (RECORDS_BURST..RECORDS_BURST * 2).contains(&passed),
             "{passed}"
         );
-        let dropped = log
-            .allowance
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .dropped;
-        assert_eq!(u64::from(RECORDS_BURST * 10 - passed), dropped);
+        assert_eq!(u64::from(RECORDS_BURST * 10 - passed), log.dropped());
     }
 
     #[test]

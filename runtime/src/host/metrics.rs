@@ -1,9 +1,13 @@
 //! `zlayer:plugin/metrics`: counters, gauges and histograms in the device's table.
+//!
+//! Without the capability `metrics` calls do nothing.
 
 use super::HostState;
 use super::bindings::zlayer::plugin::common::KeyValue;
 use super::bindings::zlayer::plugin::metrics::Host;
+use crate::capability::Capability;
 use crate::metrics::Change;
+use crate::redact;
 
 impl Host for HostState {
     fn counter_inc(&mut self, name: String, value: u64) {
@@ -50,11 +54,18 @@ impl Host for HostState {
 
 impl HostState {
     fn measure(&self, name: &str, labels: &[KeyValue], change: Change) {
-        let labels = labels
+        if !self.may(Capability::Metrics) {
+            return;
+        }
+        // The plugin's words end here: what the table holds is shown.
+        let name = redact::scrub(name);
+        let labels: Vec<_> = labels
             .iter()
-            .map(|label| (label.key.as_str(), label.value.as_str()));
+            .map(|label| (redact::scrub(&label.key), redact::scrub(&label.value)))
+            .collect();
+        let labels = labels.iter().map(|(key, value)| (&**key, &**value));
         self.plugin
             .metrics
-            .apply(&self.plugin.name, name, labels, change);
+            .apply(&self.plugin.name, &name, labels, change);
     }
 }

@@ -1,16 +1,20 @@
 //! `zlayer:plugin/secrets`: the plugin's own secrets, by name.
+//!
+//! Without the capability `secrets` there are none: lists are empty, nothing exists, and reads fail
+//! with code `CAPABILITY_DENIED`.
 
-use super::HostState;
 use super::bindings::zlayer::plugin::common::Error;
 use super::bindings::zlayer::plugin::secrets::Host;
+use super::{HostState, denied};
+use crate::capability::Capability;
 
 impl Host for HostState {
     fn get(&mut self, name: String) -> Result<Option<String>, Error> {
-        Ok(self
-            .plugin
-            .secrets
-            .get(&name)
-            .map(|secret| secret.0.clone()))
+        if !self.may(Capability::Secrets) {
+            return Err(denied());
+        }
+        let secret = self.plugin.secrets.get(&name);
+        Ok(secret.map(|secret| secret.0.clone()))
     }
 
     fn get_required(&mut self, name: String) -> Result<String, Error> {
@@ -21,10 +25,13 @@ impl Host for HostState {
     }
 
     fn exists(&mut self, name: String) -> bool {
-        self.plugin.secrets.contains_key(&name)
+        self.may(Capability::Secrets) && self.plugin.secrets.contains_key(&name)
     }
 
     fn list_names(&mut self) -> Vec<String> {
+        if !self.may(Capability::Secrets) {
+            return Vec::new();
+        }
         self.plugin.secrets.keys().cloned().collect()
     }
 }

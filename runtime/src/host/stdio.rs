@@ -8,8 +8,9 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
 
 use super::{CurrentRequest, PluginHost};
+use crate::redact;
 
-/// Bytes of a line that are kept while its end has not come.
+/// Bytes of a line that are kept while its end has not come, besides as many as the longest secret has.
 const LINE_BYTES: usize = 1024;
 
 /// Where one of the two streams goes. A Rust plugin's panic message comes this way.
@@ -64,27 +65,39 @@ struct LineWriter {
 }
 
 impl LineWriter {
-    fn end_line(&mut self) {
-        if !self.line.is_empty() {
-            let text = String::from_utf8_lossy(&self.line);
-            let request = self.request.id();
-            self.plugin
-                .log
-                .write(self.level, request.as_deref(), &text, &[]);
-            self.line.clear();
+    /// Writes what is there as a record. Where the line goes `on`, what may be the beginning of a
+    /// secret is kept for the next record.
+    fn write_line(&mut self, on: bool) {
+        if self.line.is_empty() {
+            return;
         }
+        let line = std::mem::take(&mut self.line);
+        let text = String::from_utf8_lossy(&line);
+        let mut text = redact::scrub(&text).into_owned();
+        if on {
+            let kept = text.len() - redact::unfinished(text.as_bytes());
+            self.line.extend_from_slice(&text.as_bytes()[kept..]);
+            text.truncate(text.floor_char_boundary(kept));
+        }
+        let request = self.request.id();
+        self.plugin
+            .log
+            .write(self.level, request.as_deref(), &text, &[]);
     }
 }
 
 impl OutputStream for LineWriter {
     fn write(&mut self, bytes: Bytes) -> Result<(), StreamError> {
+        let longest = LINE_BYTES + redact::longest();
         for &byte in &bytes {
-            if byte == b'\n' || self.line.len() == LINE_BYTES {
-                self.end_line();
+            if byte == b'\n' {
+                self.write_line(false);
+                continue;
             }
-            if byte != b'\n' {
-                self.line.push(byte);
+            if self.line.len() == longest {
+                self.write_line(true);
             }
+            self.line.push(byte);
         }
         Ok(())
     }
@@ -105,6 +118,6 @@ impl Pollable for LineWriter {
 
 impl Drop for LineWriter {
     fn drop(&mut self) {
-        self.end_line();
+        self.write_line(false);
     }
 }

@@ -13,6 +13,7 @@ use crate::failure::Failure;
 
 /// How many instances may work at the same time, and who waits for one.
 pub(super) struct Places {
+    max: usize,
     semaphore: Arc<Semaphore>,
     work: Arc<Work>,
     /// How long a request waits.
@@ -58,10 +59,21 @@ impl Drop for Counted {
 impl Places {
     pub(super) fn new(count: usize, patience: Duration) -> Places {
         Places {
+            max: count,
             semaphore: Arc::new(Semaphore::new(count)),
             work: Arc::default(),
             patience,
         }
+    }
+
+    /// Places in all.
+    pub(super) fn max(&self) -> usize {
+        self.max
+    }
+
+    /// Instances at work.
+    pub(super) fn running(&self) -> usize {
+        self.work.instances.load(Ordering::Relaxed)
     }
 
     /// Takes an idle instance or makes one. When all places are taken, or memory is short while
@@ -140,6 +152,10 @@ impl<I> Idle<I> {
 
     pub(super) fn put(&self, instance: I) {
         self.lock().push(instance);
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.lock().len()
     }
 
     /// Drops all, outside the lock, and tells how many.

@@ -27,6 +27,7 @@ use super::response::{Answered, ResponseWriter, WriteError};
 use crate::failure::Failure;
 use crate::handle::{self, Body, Request, Work};
 use crate::reactor;
+use crate::stats::Outcome;
 
 /// Bytes a second that a client has to bring of a body in the long run: slower ones would hold
 /// instances and memory for next to nothing.
@@ -38,6 +39,8 @@ pub(super) struct Exchange<'a> {
     deadline: &'a Deadline,
     shared: &'a Arc<Shared>,
     id: Arc<str>,
+    /// When its head was complete.
+    received: Instant,
     method: http::Method,
     uri: http::Uri,
     version: Version,
@@ -91,6 +94,7 @@ impl<'a> Exchange<'a> {
             deadline,
             shared,
             id: shared.next_request_id(),
+            received: Instant::now(),
             method: head.parts.method.clone(),
             uri: head.parts.uri.clone(),
             version: head.version,
@@ -119,6 +123,7 @@ impl<'a> Exchange<'a> {
         };
         let failure = match driven {
             Ok(Ok(answered)) => {
+                exchange.count(answered.status, Outcome::Answered);
                 if let Some(work) = work {
                     exchange.finish_detached(work);
                 }
@@ -129,14 +134,17 @@ impl<'a> Exchange<'a> {
                 let failure = exchange.outcome.get().and_then(|ended| ended.clone().err());
                 let failure = failure.unwrap_or_else(Failure::broken_body);
                 exchange.log_failure("cut off", &failure);
+                exchange.count(0, failure.outcome());
                 return Ended::Broken;
             }
             Ok(Err(WriteError::Gone)) => {
+                exchange.count(0, Outcome::Gone);
                 log::debug!("[{}] the client went away", exchange.id);
                 return Ended::Broken;
             }
             Err(TimedOut) if exchange.begun.load(Ordering::Relaxed) => {
                 exchange.log_failure("cut off", &Failure::Stalled);
+                exchange.count(0, Outcome::Deadline);
                 return Ended::Broken;
             }
             Err(TimedOut)
@@ -155,7 +163,10 @@ impl<'a> Exchange<'a> {
             // The rest of the body would have to be read first.
             exchange.in_step.store(false, Ordering::Relaxed);
         }
-        match exchange.tell(&failure, out).await {
+        let told = exchange.tell(&failure, out).await;
+        let status = told.as_ref().map_or(0, |answered| answered.status);
+        exchange.count(status, failure.outcome());
+        match told {
             Some(answered) => Ended::Answered(answered, decoder),
             None => Ended::Broken,
         }
@@ -342,7 +353,19 @@ impl<'a> Exchange<'a> {
         executor.spawn(finish).detach();
     }
 
+    /// Counts the request, which ended with this status, or without a whole answer (0).
+    fn count(&self, status: u16, outcome: Outcome) {
+        self.shared.stats.request(status, self.received.elapsed());
+        self.shared.plugin.host().stats.request(outcome);
+    }
+
     fn log_failure(&self, how: &str, failure: &Failure) {
+        // A trap was counted where it was seen.
+        if failure.outcome() == Outcome::Deadline {
+            let id = Arc::clone(&self.id);
+            let stats = &self.shared.plugin.host().stats;
+            stats.incident(Some(id), Outcome::Deadline, &failure.to_string());
+        }
         let level = if failure.is_clients() {
             log::Level::Debug
         } else {

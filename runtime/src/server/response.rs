@@ -45,6 +45,8 @@ pub(super) struct ResponseWriter<'a> {
 
 /// An answer is out as a whole.
 pub(super) struct Answered {
+    /// Its status.
+    pub(super) status: u16,
     /// Whether the connection may carry another request.
     pub(super) keep_alive: bool,
 }
@@ -211,7 +213,7 @@ impl ResponseWriter<'_> {
             head.encode(self.out).map(|()| head.stays_open())
         });
         let keep_alive = encoded.map_err(|error| bad(error.to_string()))?;
-        Ok(Answered { keep_alive })
+        Ok(Answered { status, keep_alive })
     }
 
     async fn piece(&mut self, framing: &mut Framing, data: Bytes) -> Result<(), WriteError> {
@@ -374,7 +376,7 @@ fn content_length(headers: &http::HeaderMap) -> Result<Option<u64>, WriteError> 
 
 /// Calls `f` with the value of the Date field, which is formatted once a second. None while the
 /// clock was never set (RFC 9110 section 6.6.1).
-fn with_date<R>(f: impl FnOnce(Option<&str>) -> R) -> R {
+pub(crate) fn with_date<R>(f: impl FnOnce(Option<&str>) -> R) -> R {
     /// 2020-01-01: a clock before it runs since power-on.
     const CLOCK_SET: u64 = 1_577_836_800;
     thread_local! {

@@ -1,0 +1,270 @@
+//! The admin interface: metrics, status and health over HTTP/1.1, for this device alone.
+//!
+//! It listens on a Unix socket in the data folder, which only the daemon's own user may use, and on
+//! loopback TCP where that was asked for. It only reads: nothing that is sent to it changes
+//! anything. It goes on while the daemon drains.
+
+mod client;
+mod connection;
+mod json;
+mod process;
+mod series;
+mod status;
+mod store;
+mod view;
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use smol::lock::{Mutex, Semaphore};
+use smol::{Executor, Timer, net};
+
+use crate::error::{Error, Result};
+use connection::{Connection, Stream};
+
+pub use client::{DEFAULT_DATA_DIR, print_status};
+pub use view::View;
+
+/// Memory that the interface may take: [`CONNECTIONS`] of them with their heads, and an answer.
+/// Longer answers are charged to the budget while they last.
+pub const ADMIN_SHARE: usize = 128 << 10;
+/// Connections at the same time; more wait in the kernel's backlog.
+const CONNECTIONS: usize = 4;
+/// The socket's name in the data folder.
+const SOCKET: &str = "admin.sock";
+/// Where it is made, so that nobody can use it before its mode is set. No longer than its name: what
+/// fits there fits here.
+const UNFINISHED: [&str; 2] = [".admin", "s"];
+/// After an accept that failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The sockets, bound: whoever connects early waits in the backlog.
+#[derive(Debug)]
+pub struct Admin {
+    unix: Option<UnixListener>,
+    tcp: Option<TcpListener>,
+    open: Open,
+}
+
+impl Admin {
+    /// Binds a socket in `folder`, which the caller holds the lock of, and `port` on 127.0.0.1 if one
+    /// is given (0 lets the system choose). Without its Unix socket a daemon can do its work: what
+    /// is wrong with that is a warning.
+    ///
+    /// # Errors
+    ///
+    /// The port cannot be bound.
+    pub fn bind(folder: &Path, port: Option<u16>) -> Result<Admin> {
+        let path = folder.join(SOCKET);
+        let unix = match bind_unix(folder, &path) {
+            Ok(listener) => Some(listener),
+            Err(error) => {
+                let hint = match error.kind() {
+                    // What std answers where a path does not fit sockaddr_un (unix(7): 108 bytes).
+                    io::ErrorKind::InvalidInput => {
+                        "; its path is too long for a socket, choose a --data-dir with a shorter one"
+                    }
+                    _ => "",
+                };
+                log::warn!("no admin interface at {}{hint}: {error}", path.display());
+                None
+            }
+        };
+        let open = Open { path };
+        let tcp = port.map(|port| {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            TcpListener::bind(address).map_err(|error| {
+                Error::device(
+                    format!("cannot listen on {address} for the admin interface; choose another --admin-port"),
+                    error,
+                )
+            })
+        });
+        Ok(Admin {
+            unix,
+            tcp: tcp.transpose()?,
+            open,
+        })
+    }
+
+    /// Where it listens on TCP, if it does.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.tcp.as_ref()?.local_addr().ok()
+    }
+
+    /// Answers from `view` in tasks of `executor`, as long as that runs.
+    ///
+    /// # Errors
+    ///
+    /// A socket cannot be used.
+    pub fn serve(self, view: View, executor: &'static Executor<'static>) -> Result<Open> {
+        let unusable = |error| Error::device("cannot use the admin interface's socket", error);
+        let shared = Arc::new(Shared {
+            view,
+            executor,
+            places: Arc::new(Semaphore::new(CONNECTIONS)),
+            answering: Mutex::new(()),
+        });
+        if let Some(listener) = self.unix {
+            let listener = net::unix::UnixListener::try_from(listener).map_err(unusable)?;
+            let shared = Arc::clone(&shared);
+            let accepting = async move {
+                loop {
+                    let place = shared.places.acquire_arc().await;
+                    let accepted = listener.accept().await;
+                    let accepted = accepted.map(|(stream, _)| Box::new(stream) as Box<dyn Stream>);
+                    shared.spawn(accepted, false, place).await;
+                }
+            };
+            executor.spawn(accepting).detach();
+        }
+        if let Some(listener) = self.tcp {
+            let listener = net::TcpListener::try_from(listener).map_err(unusable)?;
+            let accepting = async move {
+                loop {
+                    let place = shared.places.acquire_arc().await;
+                    let accepted = listener.accept().await;
+                    let accepted = accepted.map(|(stream, _)| Box::new(stream) as Box<dyn Stream>);
+                    shared.spawn(accepted, true, place).await;
+                }
+            };
+            executor.spawn(accepting).detach();
+        }
+        Ok(self.open)
+    }
+}
+
+/// The interface while it is open; dropping it takes the socket's name away.
+#[derive(Debug)]
+pub struct Open {
+    path: PathBuf,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        // One that stays is replaced by the next daemon.
+        let _ = remove_socket(&self.path);
+    }
+}
+
+/// What all connections share.
+struct Shared {
+    view: View,
+    executor: &'static Executor<'static>,
+    places: Arc<Semaphore>,
+    /// Held while an answer is in memory: there is one at a time.
+    answering: Mutex<()>,
+}
+
+fn bind_unix(folder: &Path, path: &Path) -> io::Result<UnixListener> {
+    remove_socket(path)?;
+    let private = folder.join(UNFINISHED[0]);
+    let unfinished = private.join(UNFINISHED[1]);
+    // What a killed daemon left.
+    let _ = remove_socket(&unfinished);
+    let _ = fs::remove_dir(&private);
+    DirBuilder::new().mode(0o700).create(&private)?;
+    let bound = (|| {
+        let listener = UnixListener::bind(&unfinished)?;
+        fs::set_permissions(&unfinished, Permissions::from_mode(0o600))?;
+        fs::rename(&unfinished, path)?;
+        Ok(listener)
+    })();
+    let _ = fs::remove_dir(&private);
+    bound
+}
+
+/// Removes a socket, and nothing else.
+fn remove_socket(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => fs::remove_file(path),
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "something that is no socket has that name; move it away",
+        )),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+impl Shared {
+    async fn spawn(
+        self: &Arc<Self>,
+        accepted: io::Result<Box<dyn Stream>>,
+        is_tcp: bool,
+        place: smol::lock::SemaphoreGuardArc,
+    ) {
+        match accepted {
+            Ok(stream) => {
+                let shared = Arc::clone(self);
+                let serving = async move {
+                    Connection::new(stream, is_tcp).serve(&shared).await;
+                    drop(place);
+                };
+                self.executor.spawn(serving).detach();
+            }
+            Err(error) => {
+                log::warn!("admin interface: cannot accept a connection: {error}");
+                Timer::after(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+    use crate::data_dir::temporary_folder;
+
+    #[test]
+    fn the_socket_is_private_and_replaces_a_stale_one() {
+        let folder = temporary_folder().unwrap();
+        for _ in 0..2 {
+            let admin = Admin::bind(&folder, Some(0)).unwrap();
+            assert!(admin.unix.is_some() && admin.address().unwrap().ip().is_loopback());
+            let mode = fs::metadata(&admin.open.path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+            std::os::unix::net::UnixStream::connect(&admin.open.path).unwrap();
+            assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+            // The first stays behind as a killed daemon's does.
+            std::mem::forget(admin);
+        }
+        drop(Open {
+            path: folder.join(SOCKET),
+        });
+        fs::remove_dir(&folder).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_socket_is_left_alone_and_a_long_path_is_no_reason_to_stop() {
+        let folder = temporary_folder().unwrap();
+        fs::write(folder.join(SOCKET), "a file").unwrap();
+        assert!(Admin::bind(&folder, None).unwrap().unix.is_none());
+        assert_eq!(fs::read(folder.join(SOCKET)).unwrap(), b"a file");
+        let long = folder.join("x".repeat(100));
+        fs::create_dir(&long).unwrap();
+        assert!(Admin::bind(&long, None).unwrap().unix.is_none());
+        assert_eq!(fs::read_dir(&long).unwrap().count(), 0);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_an_error_that_names_the_flag() {
+        let folder = temporary_folder().unwrap();
+        let first = Admin::bind(&folder, Some(0)).unwrap();
+        let port = first.address().unwrap().port();
+        let message = Admin::bind(&folder, Some(port)).unwrap_err().to_string();
+        assert!(
+            message.contains("--admin-port") && message.contains("127.0.0.1"),
+            "{message}"
+        );
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,291 @@
+//! One connection to the admin interface: one request, one answer.
+
+use std::io;
+use std::time::Duration;
+
+use futures_lite::future::or;
+use smol::Timer;
+use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use zlayer_http1::{HeaderSlots, Limits, RequestHead, ResponseHead, ResponseLength, Version};
+
+use super::view::View;
+use super::{ADMIN_SHARE, Shared, series, status};
+use crate::metrics;
+use crate::server::with_date;
+
+/// Bytes of a request's head.
+const HEAD_BYTES: usize = 8 << 10;
+/// Bytes of an answer that [`ADMIN_SHARE`] has room for beside the heads.
+const ANSWER_BYTES: usize = ADMIN_SHARE / 2;
+/// How long a head may take to come, and then the answer to go.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a closing connection is read from, and how many bytes, so that the answer is not lost to
+/// a reset.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 64 << 10;
+
+/// Either kind of socket.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+pub(super) struct Connection {
+    stream: Box<dyn Stream>,
+    /// Programs of other users, and web pages in a browser, can reach a TCP socket.
+    is_tcp: bool,
+}
+
+/// What to answer.
+struct Answer {
+    status: u16,
+    content_type: &'static str,
+    body: String,
+    /// Whether the daemon is well, for answers that tell of it.
+    healthy: Option<bool>,
+    is_head: bool,
+}
+
+impl Answer {
+    fn new(status: u16, content_type: &'static str, body: String) -> Answer {
+        Answer {
+            status,
+            content_type,
+            body,
+            healthy: None,
+            is_head: false,
+        }
+    }
+
+    fn text(status: u16, text: &str) -> Answer {
+        Answer::new(status, TEXT, format!("{text}\n"))
+    }
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+impl Connection {
+    pub(super) fn new(stream: Box<dyn Stream>, is_tcp: bool) -> Connection {
+        Connection { stream, is_tcp }
+    }
+
+    /// Answers the request that comes, and closes.
+    pub(super) async fn serve(mut self, shared: &Shared) {
+        // A client that goes away or stays silent needs no answer.
+        if let Some(Ok(request)) = within(PATIENCE, self.read()).await
+            && let Some(request) = request
+        {
+            let answered = within(PATIENCE, self.answer(request, shared)).await;
+            if matches!(answered, Some(Ok(()))) {
+                within(LINGER, self.linger()).await;
+            }
+        }
+    }
+
+    /// Reads a head. None when the client leaves before its end.
+    async fn read(&mut self) -> io::Result<Option<Result<Request, Answer>>> {
+        let limits = Limits {
+            head_bytes: HEAD_BYTES,
+            ..Limits::default()
+        };
+        let mut buffer = Vec::new();
+        loop {
+            let held = buffer.len();
+            buffer.resize(HEAD_BYTES.min(held + 1024), 0);
+            let count = self.stream.read(&mut buffer[held..]).await?;
+            if count == 0 {
+                return Ok(None);
+            }
+            buffer.truncate(held + count);
+            let mut slots = HeaderSlots::new();
+            match RequestHead::parse(&buffer, &mut slots, &limits) {
+                Ok(Some((head, _))) => return Ok(Some(self.check(&head))),
+                Ok(None) => {}
+                Err(error) => {
+                    let answer = Answer::text(error.status(), &error.to_string());
+                    return Ok(Some(Err(answer)));
+                }
+            }
+        }
+    }
+
+    /// Takes out of a head what matters, unless it may not ask.
+    fn check(&self, head: &RequestHead<'_, '_>) -> Result<Request, Answer> {
+        if self.is_tcp {
+            // A web page can have a browser ask here under a name of its own that it lets point to
+            // this device (DNS rebinding), and could read the answer.
+            if head.authority().is_some_and(|host| !is_loopback(host)) {
+                return Err(Answer::text(
+                    421,
+                    "ask for localhost, 127.0.0.1 or [::1]: the admin interface answers to no other name",
+                ));
+            }
+            let foreign = |site: &[u8]| site != b"none" && site != b"same-origin";
+            if head.header("origin").is_some() || head.header("sec-fetch-site").is_some_and(foreign)
+            {
+                return Err(Answer::text(403, "web pages may not ask here"));
+            }
+        }
+        let is_head = head.method == "HEAD";
+        if !is_head && head.method != "GET" {
+            return Err(Answer::text(405, "GET and HEAD are answered here"));
+        }
+        Ok(Request {
+            path: head.path().to_owned(),
+            is_head,
+        })
+    }
+
+    async fn answer(
+        &mut self,
+        request: Result<Request, Answer>,
+        shared: &Shared,
+    ) -> io::Result<()> {
+        let _alone = shared.answering.lock().await;
+        let answer = match request {
+            Ok(request) => request.answer(&shared.view),
+            Err(refused) => refused,
+        };
+        let beyond = answer.body.len().saturating_sub(ANSWER_BYTES);
+        let held = shared.view.budget.reserve(beyond);
+        let answer = match held {
+            Some(_) => answer,
+            None => Answer::text(503, "the memory budget has no room for the answer"),
+        };
+        self.write(&answer).await
+    }
+
+    async fn write(&mut self, answer: &Answer) -> io::Result<()> {
+        let mut headers: Vec<(&str, &[u8])> = vec![
+            ("content-type", answer.content_type.as_bytes()),
+            ("cache-control", b"no-store"),
+            ("x-content-type-options", b"nosniff"),
+        ];
+        match answer.healthy {
+            Some(true) => headers.push(("zlayer-health", b"ok")),
+            Some(false) => headers.push(("zlayer-health", b"not-ok")),
+            None => {}
+        }
+        match answer.status {
+            405 => headers.push(("allow", b"GET, HEAD")),
+            503 => headers.push(("retry-after", b"1")),
+            _ => {}
+        }
+        let length = answer.body.len() as u64;
+        let mut out = Vec::new();
+        let encoded = with_date(|date| {
+            let head = ResponseHead {
+                version: Version::Http11,
+                status: answer.status,
+                headers: &headers,
+                length: match answer.is_head {
+                    true => ResponseLength::HeadOf(Some(length)),
+                    false => ResponseLength::Fixed(length),
+                },
+                keep_alive: false,
+                date,
+            };
+            head.encode(&mut out)
+        });
+        encoded.map_err(io::Error::other)?;
+        self.stream.write_all(&out).await?;
+        if !answer.is_head {
+            self.stream.write_all(answer.body.as_bytes()).await?;
+        }
+        self.stream.flush().await
+    }
+
+    /// Lets the client read the answer before the socket is closed (RFC 9112 section 9.6).
+    async fn linger(&mut self) {
+        if self.stream.close().await.is_err() {
+            return;
+        }
+        let (mut read, mut piece) = (0, [0; 1024]);
+        while read < LINGER_BYTES {
+            match self.stream.read(&mut piece).await {
+                Ok(count) if count > 0 => read += count,
+                _ => return,
+            }
+        }
+    }
+}
+
+/// What is asked for.
+struct Request {
+    path: String,
+    is_head: bool,
+}
+
+impl Request {
+    fn answer(&self, view: &View) -> Answer {
+        let trouble = view.trouble();
+        let healthy = Some(trouble.is_none());
+        let mut answer = match self.path.as_str() {
+            "/metrics" => Answer::new(200, metrics::CONTENT_TYPE, series::render(view)),
+            "/status" => Answer {
+                healthy,
+                ..Answer::new(200, "application/json", status::json(view))
+            },
+            "/status.txt" => Answer {
+                healthy,
+                ..Answer::new(200, TEXT, status::text(view))
+            },
+            "/healthz" => Answer {
+                healthy,
+                ..match trouble {
+                    None => Answer::text(200, "ok"),
+                    Some(trouble) => Answer::text(503, &crate::redact::scrub(&trouble)),
+                }
+            },
+            _ => Answer::text(404, "there are /metrics, /status, /status.txt and /healthz"),
+        };
+        answer.is_head = self.is_head;
+        answer
+    }
+}
+
+/// Whether a Host, with or without a port, names this device from its inside.
+fn is_loopback(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => host.split(':').next().unwrap_or(host),
+    };
+    name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1" || name == "::1"
+}
+
+async fn within<T>(patience: Duration, work: impl Future<Output = T>) -> Option<T> {
+    let late = async {
+        Timer::after(patience).await;
+        None
+    };
+    or(async { Some(work.await) }, late).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_device_are_answered_to() {
+        for host in [
+            "localhost",
+            "LocalHost:9090",
+            "127.0.0.1:1",
+            "[::1]",
+            "[::1]:80",
+        ] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "",
+            "example.org",
+            "localhost.example.org",
+            "127.0.0.1.example.org",
+            "127.0.0.2",
+            "::1",
+            "[::2]",
+            "192.168.1.7:9090",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Writes JSON (RFC 8259), as much of it as the status needs.
+
+use std::fmt::Write as _;
+
+use crate::redact;
+
+/// A document on its way. Members of an object have a name; elements of an array have none (`""`).
+#[derive(Debug)]
+pub(super) struct Json {
+    text: String,
+}
+
+impl Json {
+    /// Begins a document that is an object.
+    pub(super) fn object() -> Json {
+        Json {
+            text: "{".to_owned(),
+        }
+    }
+
+    /// Ends the document.
+    pub(super) fn finish(mut self) -> String {
+        self.text.push_str("}\n");
+        self.text
+    }
+
+    /// Begins an object (`{`) or an array (`[`), writes what is in it, and ends it.
+    pub(super) fn nest(&mut self, name: &str, bracket: char, inside: &mut dyn FnMut(&mut Json)) {
+        self.name(name);
+        self.text.push(bracket);
+        inside(self);
+        self.text.push(if bracket == '{' { '}' } else { ']' });
+    }
+
+    /// A string, with secrets masked: it may hold words of a plugin.
+    pub(super) fn text(&mut self, name: &str, value: &str) {
+        self.name(name);
+        self.quoted(&redact::scrub(value));
+    }
+
+    /// A string, or null.
+    pub(super) fn text_or_null(&mut self, name: &str, value: Option<&str>) {
+        match value {
+            Some(value) => self.text(name, value),
+            None => self.plain(name, "null"),
+        }
+    }
+
+    /// A number.
+    pub(super) fn number(&mut self, name: &str, value: u64) {
+        self.plain(name, &value.to_string());
+    }
+
+    /// True or false.
+    pub(super) fn truth(&mut self, name: &str, value: bool) {
+        self.plain(name, if value { "true" } else { "false" });
+    }
+
+    fn plain(&mut self, name: &str, value: &str) {
+        self.name(name);
+        self.text.push_str(value);
+    }
+
+    fn name(&mut self, name: &str) {
+        if !self.text.ends_with(['{', '[']) {
+            self.text.push(',');
+        }
+        if !name.is_empty() {
+            self.quoted(name);
+            self.text.push(':');
+        }
+    }
+
+    fn quoted(&mut self, value: &str) {
+        self.text.push('"');
+        for c in value.chars() {
+            match c {
+                '"' => self.text.push_str("\\\""),
+                '\\' => self.text.push_str("\\\\"),
+                // DEL and the C1 controls may stand as they are, but terminals obey them.
+                c if c.is_control() => {
+                    // Writing to a String cannot fail. All control characters fit four digits.
+                    let _ = write!(self.text, "\\u{:04x}", u32::from(c));
+                }
+                c => self.text.push(c),
+            }
+        }
+        self.text.push('"');
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parser_reads_back_what_was_written() {
+        let every: String = (0..0x3000).filter_map(char::from_u32).collect();
+        let mut json = Json::object();
+        json.text("every", &every);
+        json.text("na\"me", "[");
+        json.nest("list", '[', &mut |json| {
+            json.text("", "{");
+            json.number("", u64::MAX);
+            json.truth("", true);
+            json.nest("", '{', &mut |json| json.text_or_null("a", None));
+            json.nest("", '[', &mut |_| {});
+        });
+        json.nest("empty", '{', &mut |_| {});
+        json.truth("last", false);
+        let read: serde_json::Value = serde_json::from_str(&json.finish()).unwrap();
+        let wanted = serde_json::json!({
+            "every": every,
+            "na\"me": "[",
+            "list": ["{", u64::MAX, true, {"a": null}, []],
+            "empty": {},
+            "last": false,
+        });
+        assert_eq!(read, wanted);
+    }
+}

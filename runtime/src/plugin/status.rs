@@ -1,0 +1,155 @@
+//! What there is to tell of a plugin at a moment.
+
+use std::fmt;
+use std::sync::PoisonError;
+
+use super::{Plugin, SHOWN_BYTES};
+use crate::capability::Capabilities;
+use crate::host::{PluginHost, handler};
+use crate::memory::Reservation;
+use crate::redact::cut;
+
+/// What a typed plugin says of itself in `info`, cut short and without secrets, and in `init`.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// Its id.
+    pub id: String,
+    /// Its name for people.
+    pub name: String,
+    /// Its version, which need not be that of its manifest.
+    pub version: String,
+    /// What `init` asked for.
+    pub asked: Capabilities,
+}
+
+impl About {
+    pub(super) fn new(info: &handler::PluginInfo, asked: Capabilities) -> About {
+        let shown = |text: &str| cut(text, SHOWN_BYTES).into_owned();
+        let version = &info.version;
+        let mut number = format!("{}.{}.{}", version.major, version.minor, version.patch);
+        if let Some(pre_release) = &version.pre_release {
+            number.push('-');
+            number.push_str(&cut(pre_release, SHOWN_BYTES));
+        }
+        About {
+            id: shown(&info.id),
+            name: shown(&info.name),
+            version: number,
+            asked,
+        }
+    }
+}
+
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let About {
+            id,
+            name,
+            version,
+            asked,
+        } = self;
+        write!(f, "{id} ({name}) {version}, uses {asked}")
+    }
+}
+
+/// How far a plugin has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// No instance of it has been made yet.
+    Starting,
+    /// It takes requests.
+    Ready,
+    /// Its last `init` failed, for this reason; the next request tries again.
+    Failed(String),
+}
+
+impl State {
+    /// Its name in metrics and status.
+    pub fn name(&self) -> &'static str {
+        match self {
+            State::Starting => "starting",
+            State::Ready => "ready",
+            State::Failed(_) => "failed",
+        }
+    }
+
+    /// Which of the contract's `init-error` cases a failure is; none for a trap or a deadline.
+    pub fn init_error(&self) -> Option<&'static str> {
+        let State::Failed(reason) = self else {
+            return None;
+        };
+        let cases = [
+            "config-missing",
+            "config-invalid",
+            "capability-unavailable",
+            "failed",
+        ];
+        let (case, _) = reason.split_once(": ")?;
+        cases.into_iter().find(|known| *known == case)
+    }
+}
+
+/// How many instances there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instances {
+    /// At work on a request.
+    pub running: usize,
+    /// Made, and waiting for one.
+    pub idle: usize,
+    /// How many may be at work at the same time.
+    pub max: usize,
+}
+
+impl Plugin {
+    /// How far it has come.
+    pub fn state(&self) -> State {
+        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*broken {
+            Some((_, reason)) => State::Failed(reason.clone()),
+            None if self.is_typed() && !self.about.is_initialized() => State::Starting,
+            None => State::Ready,
+        }
+    }
+
+    /// What it said of itself; none before its first instance, and of a plugin that is only
+    /// `wasi:http`.
+    pub fn about(&self) -> Option<&About> {
+        self.about.get()
+    }
+
+    /// How many instances there are.
+    pub fn instances(&self) -> Instances {
+        let typed = self.typed.as_ref().map_or(0, |role| role.idle.count());
+        let http = self.http.as_ref().map_or(0, |role| role.idle.count());
+        Instances {
+            running: self.places.running(),
+            idle: typed + http,
+            max: self.places.max(),
+        }
+    }
+
+    /// What it shares with the host.
+    pub fn host(&self) -> &PluginHost {
+        &self.host
+    }
+
+    /// Bytes of the memory budget that are set aside for the bodies of its requests and answers.
+    pub fn bodies_share(&self) -> usize {
+        self.bodies_share.as_ref().map_or(0, Reservation::bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn init_errors_are_known_by_name() {
+        let case = |reason: &str| State::Failed(reason.to_owned()).init_error();
+        assert_eq!(case("config-missing: a key"), Some("config-missing"));
+        assert_eq!(case("failed: config-missing: x"), Some("failed"));
+        assert_eq!(case("trap: unreachable"), None);
+        assert_eq!(case("it did not end in time"), None);
+        assert_eq!(State::Ready.init_error(), None);
+    }
+}

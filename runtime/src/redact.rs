@@ -1,0 +1,189 @@
+//! Keeps the values of secrets out of what the daemon shows.
+//!
+//! A plugin is given its secrets to use them, and may well put one into a log record, an error or a
+//! label. Wherever a plugin's words come in they pass here, before they are cut: a piece of a
+//! value would not be known for one. The logger looks at every record once more, for paths and
+//! other words of clients.
+//!
+//! Known are the values themselves, each line of a value that has several, and both as Rust's
+//! `{:?}` writes them. A value that a plugin encodes (base64, hexadecimal, percent signs) is not.
+
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
+use crate::logger;
+
+/// What stands in a value's place.
+pub const MASK: &str = "***";
+/// Values shorter than this, in bytes, are not looked for: they stand in too many other words, and
+/// masking those would tell what they are.
+pub const SHORTEST: usize = 4;
+
+static SECRETS: OnceLock<Redactor> = OnceLock::new();
+
+/// Tells which values must not be shown. Only the first call in a process counts.
+pub fn install<'a>(values: impl Iterator<Item = &'a str>) {
+    let _ = SECRETS.set(Redactor::new(values));
+}
+
+/// `text` with every secret masked.
+pub fn scrub(text: &str) -> Cow<'_, str> {
+    match SECRETS.get() {
+        Some(secrets) => secrets.scrub(text),
+        None => Cow::Borrowed(text),
+    }
+}
+
+/// The beginning of `text` with every secret masked, at most `bytes` bytes.
+pub fn cut(text: &str, bytes: usize) -> Cow<'_, str> {
+    match SECRETS.get() {
+        Some(secrets) => secrets.cut(text, bytes),
+        None => Cow::Borrowed(logger::cut(text, bytes)),
+    }
+}
+
+/// How many bytes at the end of `bytes` may be the beginning of a secret that goes on in what follows.
+pub fn unfinished(bytes: &[u8]) -> usize {
+    SECRETS.get().map_or(0, |secrets| secrets.unfinished(bytes))
+}
+
+/// Bytes of the longest value that is looked for, 0 without any.
+pub fn longest() -> usize {
+    SECRETS.get().map_or(0, Redactor::longest)
+}
+
+/// The values, longest first: one that holds another is masked as a whole.
+struct Redactor {
+    values: Vec<Box<str>>,
+}
+
+impl Redactor {
+    fn new<'a>(secrets: impl Iterator<Item = &'a str>) -> Redactor {
+        let mut values: Vec<Box<str>> = Vec::new();
+        for secret in secrets {
+            for part in std::iter::once(secret).chain(secret.lines()) {
+                values.push(part.into());
+                let quoted = format!("{part:?}");
+                values.push(quoted[1..quoted.len() - 1].into());
+            }
+        }
+        values.retain(|value| value.len() >= SHORTEST);
+        values.sort_by(|left, right| right.len().cmp(&left.len()).then(left.cmp(right)));
+        values.dedup();
+        Redactor { values }
+    }
+
+    fn longest(&self) -> usize {
+        self.values.first().map_or(0, |value| value.len())
+    }
+
+    fn scrub<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let mut scrubbed = Cow::Borrowed(text);
+        for value in &self.values {
+            if scrubbed.contains(&**value) {
+                scrubbed = Cow::Owned(scrubbed.replace(&**value, MASK));
+            }
+        }
+        scrubbed
+    }
+
+    fn cut<'a>(&self, text: &'a str, bytes: usize) -> Cow<'a, str> {
+        // A value that begins before the cut ends within this piece.
+        let piece = logger::cut(text, bytes.saturating_add(self.longest()));
+        let mut shown = self.scrub(piece);
+        // One that begins behind it may not, and masks before it can bring it forward.
+        if piece.len() < text.len() {
+            let end = shown.len() - self.unfinished(shown.as_bytes());
+            shorten(&mut shown, end);
+        }
+        shorten(&mut shown, bytes);
+        shown
+    }
+
+    fn unfinished(&self, bytes: &[u8]) -> usize {
+        let starts = |value: &str| {
+            let most = bytes.len().min(value.len().saturating_sub(1));
+            (1..=most)
+                .rev()
+                .find(|&count| bytes.ends_with(&value.as_bytes()[..count]))
+                .unwrap_or(0)
+        };
+        self.values
+            .iter()
+            .map(|value| starts(value))
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+/// Keeps at most the first `bytes` bytes, whole characters.
+fn shorten(text: &mut Cow<'_, str>, bytes: usize) {
+    match text {
+        Cow::Borrowed(text) => *text = logger::cut(text, bytes),
+        Cow::Owned(text) => text.truncate(text.floor_char_boundary(bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(values: &[&str]) -> Redactor {
+        Redactor::new(values.iter().copied())
+    }
+
+    #[test]
+    fn values_are_masked_wherever_they_stand() {
+        let secrets = of(&["hunter2", "hunter2-longer", "abc", ""]);
+        assert_eq!(secrets.scrub("no secret, abc"), "no secret, abc");
+        assert_eq!(secrets.scrub("a hunter2 b hunter2"), "a *** b ***");
+        assert_eq!(secrets.scrub("hunter2-longer"), "***");
+        assert_eq!(of(&[]).scrub("any"), "any");
+    }
+
+    #[test]
+    fn lines_and_escaped_forms_are_known() {
+        let secrets = of(&["first line\nsecond \"line\"\n"]);
+        assert_eq!(secrets.scrub("at first line."), "at ***.");
+        assert_eq!(secrets.scrub("first line\nsecond \"line\"\n!"), "***!");
+        let shown = format!("{:?}", "first line\nsecond \"line\"\n");
+        assert_eq!(secrets.scrub(&shown), "\"***\"");
+        assert_eq!(secrets.scrub("second \\\"line\\\""), "***");
+    }
+
+    #[test]
+    fn a_cut_never_leaves_a_piece_of_a_value() {
+        let secrets = of(&["0123456789", "é-secret", "xyxy"]);
+        for text in [
+            "0123456789".repeat(20),
+            "ab 0123456789 é-secret cd ".repeat(9),
+            "xyxy0123456789".repeat(9),
+        ] {
+            for bytes in 0..text.len() + 2 {
+                let shown = secrets.cut(&text, bytes);
+                assert!(shown.len() <= bytes, "{shown}");
+                for piece in ["0", "9", "é", "sec", "x", "y"] {
+                    assert!(!shown.contains(piece), "{piece} in {shown}");
+                }
+            }
+        }
+        assert_eq!(secrets.cut("short 0123456789", 100), "short ***");
+        assert_eq!(secrets.cut("short", 3), "sho");
+    }
+
+    #[test]
+    fn the_beginning_of_a_value_at_the_end_is_found() {
+        let secrets = of(&["abcdef", "cdxyz"]);
+        for (text, count) in [
+            ("", 0),
+            ("xx", 0),
+            ("xabc", 3),
+            ("abcd", 4),
+            ("abcdef", 0),
+            ("xcd", 2),
+        ] {
+            assert_eq!(secrets.unfinished(text.as_bytes()), count, "{text}");
+        }
+        assert_eq!(secrets.longest(), 6);
+    }
+}

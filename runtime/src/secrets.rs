@@ -1,0 +1,324 @@
+//! Where a plugin's secrets come from.
+//!
+//! Four sources are read, and a later one wins over an earlier: the secrets file, systemd's
+//! credentials, the environment, the command line. Whatever is wrong with one of them is told
+//! without a word of what it holds.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::config::{Secret, parse_pair};
+use crate::error::{Error, Result};
+
+/// Largest secrets file, and largest credential, in bytes: 64 KiB.
+pub const SOURCE_BYTES: u64 = 64 << 10;
+/// Where systemd says which folder holds a unit's credentials (systemd.exec, "Credentials").
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+
+/// The sources that the command line names, each in the order given. It holds values, so it has no
+/// `Debug`.
+#[derive(Default)]
+pub struct Sources {
+    /// `--secrets-file FILE`: lines `KEY=VALUE`.
+    pub file: Option<PathBuf>,
+    /// `--secret-credential KEY[=NAME]`.
+    pub credentials: Vec<String>,
+    /// `--secret-env KEY[=VARIABLE]`.
+    pub environment: Vec<String>,
+    /// `--secret KEY=VALUE`.
+    pub literals: Vec<String>,
+}
+
+impl Sources {
+    /// Reads all of them.
+    ///
+    /// # Errors
+    ///
+    /// The first source that is missing, too open, too large, or not what it should be.
+    pub fn read(self) -> Result<BTreeMap<String, Secret>> {
+        let mut secrets = BTreeMap::new();
+        let mut keep = |(key, value): (String, String)| {
+            secrets.insert(key, Secret(value));
+        };
+        if let Some(path) = &self.file {
+            from_file(path)?.into_iter().for_each(&mut keep);
+        }
+        let folder = std::env::var_os(CREDENTIALS_DIRECTORY).map(PathBuf::from);
+        for word in &self.credentials {
+            keep(from_credential(word, folder.as_deref())?);
+        }
+        for word in &self.environment {
+            keep(from_environment(word)?);
+        }
+        for word in &self.literals {
+            keep(parse_pair(word).map_err(|reason| Error::Usage(format!("--secret: {reason}")))?);
+        }
+        Ok(secrets)
+    }
+}
+
+/// `KEY` or `KEY=OTHER`; `OTHER` is `KEY` where it is left out.
+fn key_and_source<'a>(flag: &str, word: &'a str) -> Result<(&'a str, &'a str)> {
+    let (key, source) = word.split_once('=').unwrap_or((word, word));
+    if key.is_empty() || source.is_empty() {
+        return Err(Error::Usage(format!("--{flag}: wants KEY or KEY=NAME")));
+    }
+    Ok((key, source))
+}
+
+fn from_environment(word: &str) -> Result<(String, String)> {
+    let (key, variable) = key_and_source("secret-env", word)?;
+    // Looking for a name that no variable can have would panic in some libraries.
+    let value = match variable.contains('\0') {
+        true => None,
+        false => std::env::var_os(variable),
+    };
+    let value = value.ok_or_else(|| {
+        Error::Usage(format!(
+            "--secret-env: the environment of zlayer has no variable '{variable}'; set it, or leave the flag out"
+        ))
+    })?;
+    let value = value.into_string().map_err(|_| {
+        Error::Usage(format!(
+            "--secret-env: the variable '{variable}' is not UTF-8"
+        ))
+    })?;
+    Ok((key.to_owned(), value))
+}
+
+fn from_credential(word: &str, folder: Option<&Path>) -> Result<(String, String)> {
+    let (key, name) = key_and_source("secret-credential", word)?;
+    let wrong = |what: &str| Error::Usage(format!("--secret-credential: {what}"));
+    if name.contains('/') || name == "." || name == ".." {
+        return Err(wrong(
+            "the name of a credential is a file's name, without slashes",
+        ));
+    }
+    let folder = folder.ok_or_else(|| {
+        wrong(
+            "CREDENTIALS_DIRECTORY is not set; start zlayer from a unit with LoadCredential= or SetCredential=",
+        )
+    })?;
+    let path = folder.join(name);
+    let (file, _) = open(&path)?;
+    let mut value = text(file, &path)?;
+    if value.ends_with('\n') {
+        value.pop();
+    }
+    Ok((key.to_owned(), value))
+}
+
+/// Reads lines `KEY=VALUE`; empty lines and those that begin with `#` are skipped. A value is all
+/// that follows the first `=`, blanks and quotes included; blanks around the key are not part of it.
+fn from_file(path: &Path) -> Result<Vec<(String, String)>> {
+    let shown = path.display();
+    let (file, found) = open(path)?;
+    let us = fs::metadata("/proc/self")
+        .map_err(|error| Error::device("cannot tell who runs zlayer", error))?;
+    if found.uid() != us.uid() && found.uid() != 0 {
+        return Err(Error::Usage(format!(
+            "secrets file {shown}: it belongs to another user, who could change it; give it to the user that runs zlayer, or to root"
+        )));
+    }
+    if found.mode() & 0o077 != 0 {
+        return Err(Error::Usage(format!(
+            "secrets file {shown}: its mode is {:04o}, so that others than its owner may use it; run chmod 600 on it",
+            found.mode() & 0o7777
+        )));
+    }
+    let mut pairs = Vec::new();
+    for (index, line) in text(file, path)?.lines().enumerate() {
+        let line_start = line.trim_start();
+        if line_start.is_empty() || line_start.starts_with('#') {
+            continue;
+        }
+        let pair = line
+            .split_once('=')
+            .map(|(key, value)| (key.trim(), value))
+            .filter(|(key, _)| !key.is_empty());
+        let Some((key, value)) = pair else {
+            return Err(Error::Usage(format!(
+                "secrets file {shown}: line {} is not KEY=VALUE",
+                index + 1
+            )));
+        };
+        pairs.push((key.to_owned(), value.to_owned()));
+    }
+    Ok(pairs)
+}
+
+/// Opens a regular file. What is known of it comes from the descriptor that is read.
+fn open(path: &Path) -> Result<(File, fs::Metadata)> {
+    // Looked at before it is opened, too: opening a named pipe would wait for its other end.
+    let opened = fs::metadata(path).and_then(|found| {
+        let file = File::open(path)?;
+        let opened = file.metadata()?;
+        match found.is_file() && opened.is_file() {
+            true => Ok((file, opened)),
+            false => Err(std::io::Error::other("not a regular file")),
+        }
+    });
+    opened.map_err(|error| {
+        Error::device(
+            format!("cannot read the secrets in {}", path.display()),
+            error,
+        )
+    })
+}
+
+fn text(file: File, path: &Path) -> Result<String> {
+    let shown = path.display();
+    let mut bytes = Vec::new();
+    file.take(SOURCE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::device(format!("cannot read the secrets in {shown}"), error))?;
+    if bytes.len() as u64 > SOURCE_BYTES {
+        return Err(Error::Usage(format!(
+            "{shown}: secrets are read from files of at most {} KiB",
+            SOURCE_BYTES >> 10
+        )));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..valid]
+            .iter()
+            .filter(|&&byte| byte == b'\n')
+            .count()
+            + 1;
+        Error::Usage(format!("{shown}: line {line} is not UTF-8"))
+    })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::data_dir::temporary_folder;
+
+    fn written(content: impl AsRef<[u8]>, mode: u32) -> (PathBuf, PathBuf) {
+        let folder = temporary_folder().unwrap();
+        let path = folder.join("secrets");
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        (folder, path)
+    }
+
+    fn refused(content: impl AsRef<[u8]>, mode: u32) -> String {
+        let (folder, path) = written(content, mode);
+        let message = from_file(&path).unwrap_err().to_string();
+        fs::remove_dir_all(folder).unwrap();
+        assert!(
+            message.contains("secrets") && !message.contains("hunter2"),
+            "{message}"
+        );
+        message
+    }
+
+    #[test]
+    fn a_file_holds_a_pair_a_line() {
+        let text = "# comment\n\n  # another\nkey=hunter2\n spaced key = a = b \nempty=\r\nlast=x";
+        for mode in [0o600, 0o400] {
+            let (folder, path) = written(text, mode);
+            let pairs = from_file(&path).unwrap();
+            fs::remove_dir_all(folder).unwrap();
+            let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+            assert_eq!(
+                pairs,
+                [
+                    pair("key", "hunter2"),
+                    pair("spaced key", " a = b "),
+                    pair("empty", ""),
+                    pair("last", "x")
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_others_may_use_is_refused() {
+        for mode in [0o640, 0o604, 0o620, 0o602, 0o644, 0o666, 0o610] {
+            let message = refused("key=hunter2", mode);
+            assert!(
+                message.contains("chmod 600") && message.contains(&format!("{mode:04o}")),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_line_and_never_by_content() {
+        assert!(refused("a=b\nhunter2\n", 0o600).contains("line 2"));
+        assert!(refused("a=b\n\n =hunter2\n", 0o600).contains("line 3"));
+        assert!(refused(b"a=b\nhunter2\nb=\xff\xfe", 0o600).contains("line 3 is not UTF-8"));
+        assert!(refused(vec![b'#'; 70 << 10], 0o600).contains("64 KiB"));
+        let message = from_file(Path::new("/nowhere/secrets")).unwrap_err();
+        assert!(message.to_string().contains("/nowhere/secrets"));
+        assert!(
+            from_file(Path::new("/dev/zero"))
+                .unwrap_err()
+                .to_string()
+                .contains("regular")
+        );
+    }
+
+    #[test]
+    fn a_credential_is_a_file_in_the_folder_that_systemd_names() {
+        let (folder, _) = written("hunter2\n\n", 0o440);
+        let read = |word: &str| from_credential(word, Some(&folder));
+        assert_eq!(
+            read("key=secrets").unwrap(),
+            ("key".to_owned(), "hunter2\n".to_owned())
+        );
+        assert_eq!(read("secrets").unwrap().0, "secrets");
+        for word in [
+            "key=../secrets",
+            "key=.",
+            "..",
+            "key=",
+            "=secrets",
+            "absent",
+        ] {
+            let message = read(word).unwrap_err().to_string();
+            assert!(!message.contains("hunter2"), "{word}: {message}");
+        }
+        let message = from_credential("key", None).unwrap_err().to_string();
+        assert!(message.contains("CREDENTIALS_DIRECTORY"), "{message}");
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_variable_that_is_not_set_is_named() {
+        let message = from_environment("key=ZLAYER_NOT_SET")
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains("'ZLAYER_NOT_SET'"), "{message}");
+        assert!(from_environment("a\0b").is_err() && from_environment("=X").is_err());
+        // The test runner's own.
+        let (key, value) = from_environment("where=PATH").unwrap();
+        assert_eq!(
+            (key.as_str(), Some(value)),
+            ("where", std::env::var("PATH").ok())
+        );
+    }
+
+    #[test]
+    fn later_sources_win() {
+        let (folder, path) = written("a=file\nb=file\nc=file\n", 0o600);
+        let sources = Sources {
+            file: Some(path),
+            environment: vec!["b=PATH".to_owned(), "c=PATH".to_owned()],
+            literals: vec!["c=flag".to_owned(), "c=last".to_owned()],
+            ..Sources::default()
+        };
+        let secrets = sources.read().unwrap();
+        fs::remove_dir_all(folder).unwrap();
+        let of = |key: &str| secrets.get(key).map(|secret| secret.0.as_str());
+        assert_eq!((of("a"), of("c")), (Some("file"), Some("last")));
+        assert_eq!(of("b").map(str::to_owned), std::env::var("PATH").ok());
+    }
+}

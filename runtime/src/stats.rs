@@ -1,0 +1,287 @@
+//! What the daemon counts of its own work, for the admin interface.
+//!
+//! Counting is a few atomic additions a request; only a trap takes a lock.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::metrics::{BUCKETS, Histogram};
+use crate::redact;
+
+/// Incidents that are remembered of a plugin, the latest.
+pub const INCIDENTS: usize = 8;
+/// Bytes of an incident's reason that are kept.
+const REASON_BYTES: usize = 256;
+
+/// How a request that reached a plugin ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// With the plugin's answer, whatever its status.
+    Answered,
+    /// No plugin wanted it.
+    NotHandled,
+    /// The client's request cannot be handled, or its body did not come.
+    Client,
+    /// The client went away.
+    Gone,
+    /// The plugin trapped.
+    Trap,
+    /// The plugin trapped after it was refused memory.
+    OutOfMemory,
+    /// The plugin did not answer in time, or its answer stood still.
+    Deadline,
+    /// The plugin said that it failed.
+    PluginError,
+    /// The plugin answered what is not HTTP, or nothing.
+    BadAnswer,
+    /// The plugin's `init` has failed.
+    InitFailed,
+    /// Memory or instances were used up.
+    Busy,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Outcome; 11] = [
+        Outcome::Answered,
+        Outcome::NotHandled,
+        Outcome::Client,
+        Outcome::Gone,
+        Outcome::Trap,
+        Outcome::OutOfMemory,
+        Outcome::Deadline,
+        Outcome::PluginError,
+        Outcome::BadAnswer,
+        Outcome::InitFailed,
+        Outcome::Busy,
+    ];
+
+    /// Its name in metrics and status.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Answered => "answered",
+            Outcome::NotHandled => "not_handled",
+            Outcome::Client => "client_error",
+            Outcome::Gone => "client_gone",
+            Outcome::Trap => "trap",
+            Outcome::OutOfMemory => "out_of_memory",
+            Outcome::Deadline => "deadline",
+            Outcome::PluginError => "plugin_error",
+            Outcome::BadAnswer => "bad_answer",
+            Outcome::InitFailed => "init_failed",
+            Outcome::Busy => "busy",
+        }
+    }
+}
+
+/// What the server counts.
+#[derive(Debug)]
+pub struct ServerStats {
+    started: Instant,
+    /// By the first digit of the answer's status; 0 is a request whose answer did not get out whole.
+    codes: [AtomicU64; 6],
+    buckets: [AtomicU64; BUCKETS.len() + 1],
+    /// Time that requests took, together.
+    microseconds: AtomicU64,
+    connections: AtomicUsize,
+}
+
+impl ServerStats {
+    /// Nothing counted yet; the time of serving begins.
+    pub fn new() -> Arc<ServerStats> {
+        Arc::new(ServerStats {
+            started: Instant::now(),
+            codes: Default::default(),
+            buckets: Default::default(),
+            microseconds: AtomicU64::new(0),
+            connections: AtomicUsize::new(0),
+        })
+    }
+
+    /// How long the daemon has been up.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Counts a request that was answered with `status` (0: not to its end) after `took`.
+    pub fn request(&self, status: u16, took: Duration) {
+        let class = usize::from(status / 100).min(self.codes.len() - 1);
+        self.codes[class].fetch_add(1, Ordering::Relaxed);
+        let seconds = took.as_secs_f64();
+        let bucket = BUCKETS.partition_point(|&bound| bound < seconds);
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.microseconds.fetch_add(took, Ordering::Relaxed);
+    }
+
+    /// Requests by the class of their answer.
+    pub fn requests(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let names = [(0, "none"), (2, "2xx"), (3, "3xx"), (4, "4xx"), (5, "5xx")];
+        names
+            .into_iter()
+            .map(|(class, name)| (name, self.codes[class].load(Ordering::Relaxed)))
+    }
+
+    /// How long requests took, in seconds.
+    pub fn seconds(&self) -> Histogram {
+        let mut sum = 0;
+        let counts = self.buckets.each_ref().map(|bucket| {
+            sum += bucket.load(Ordering::Relaxed);
+            sum
+        });
+        let mut buckets = [0; BUCKETS.len()];
+        buckets.copy_from_slice(&counts[..BUCKETS.len()]);
+        Histogram {
+            buckets,
+            count: sum,
+            sum: self.microseconds.load(Ordering::Relaxed) as f64 / 1e6,
+        }
+    }
+
+    /// Counts a connection while the answer lives.
+    pub fn connection(self: &Arc<Self>) -> OpenConnection {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        OpenConnection(Arc::clone(self))
+    }
+
+    /// Connections that are open.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
+/// See [`ServerStats::connection`].
+#[derive(Debug)]
+pub struct OpenConnection(Arc<ServerStats>);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What is counted of one plugin.
+#[derive(Debug, Default)]
+pub struct PluginStats {
+    outcomes: [AtomicU64; Outcome::ALL.len()],
+    traps: AtomicU64,
+    incidents: Mutex<VecDeque<Incident>>,
+}
+
+/// An instance that had to be thrown away.
+#[derive(Debug, Clone)]
+pub struct Incident {
+    /// When.
+    pub at: SystemTime,
+    /// The request that it worked on; none in `init`, `info` and `shutdown`.
+    pub request: Option<Arc<str>>,
+    /// `trap`, `out_of_memory` or `deadline`.
+    pub kind: Outcome,
+    /// What the engine said, cut short and without secrets.
+    pub reason: String,
+}
+
+impl PluginStats {
+    /// Counts a request.
+    pub fn request(&self, outcome: Outcome) {
+        self.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests that ended so.
+    pub fn requests(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome as usize].load(Ordering::Relaxed)
+    }
+
+    /// Remembers an incident, in place of the oldest, and counts it if it is a trap.
+    pub fn incident(&self, request: Option<Arc<str>>, kind: Outcome, reason: &str) {
+        if kind != Outcome::Deadline {
+            self.traps.fetch_add(1, Ordering::Relaxed);
+        }
+        let incident = Incident {
+            at: SystemTime::now(),
+            request,
+            kind,
+            reason: redact::cut(reason, REASON_BYTES).into_owned(),
+        };
+        let mut kept = self
+            .incidents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == INCIDENTS {
+            kept.pop_front();
+        }
+        kept.push_back(incident);
+    }
+
+    /// Traps in all calls, those after the memory ran out included.
+    pub fn traps(&self) -> u64 {
+        self.traps.load(Ordering::Relaxed)
+    }
+
+    /// The latest incidents, oldest first.
+    pub fn incidents(&self) -> Vec<Incident> {
+        let kept = self
+            .incidents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        kept.iter().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_by_class_and_time() {
+        let stats = ServerStats::new();
+        for (status, millis) in [
+            (200, 1),
+            (204, 3),
+            (404, 30_000),
+            (503, 0),
+            (0, 5),
+            (999, 1),
+        ] {
+            stats.request(status, Duration::from_millis(millis));
+        }
+        let counts: Vec<_> = stats.requests().collect();
+        assert_eq!(
+            counts,
+            [("none", 1), ("2xx", 2), ("3xx", 0), ("4xx", 1), ("5xx", 2)]
+        );
+        let seconds = stats.seconds();
+        // A bound belongs to its bucket.
+        assert_eq!(seconds.buckets[..3], [3, 3, 5]);
+        assert_eq!((seconds.buckets[11], seconds.count), (5, 6));
+        assert!((seconds.sum - 30.01).abs() < 1e-9, "{}", seconds.sum);
+    }
+
+    #[test]
+    fn the_latest_incidents_are_kept() {
+        let stats = PluginStats::default();
+        for number in 0..20 {
+            stats.incident(
+                Some("1".into()),
+                Outcome::Trap,
+                &format!("{number} {}", "x".repeat(999)),
+            );
+        }
+        stats.incident(None, Outcome::Deadline, "late");
+        let kept = stats.incidents();
+        assert_eq!((kept.len(), stats.traps()), (INCIDENTS, 20));
+        assert!(kept[0].reason.starts_with("13 ") && kept[0].reason.len() == REASON_BYTES);
+        assert_eq!(kept[7].reason, "late");
+    }
+
+    #[test]
+    fn a_connection_counts_while_it_is_open() {
+        let stats = ServerStats::new();
+        let (first, second) = (stats.connection(), stats.connection());
+        assert_eq!(stats.connections(), 2);
+        drop((first, second));
+        assert_eq!(stats.connections(), 0);
+    }
+}

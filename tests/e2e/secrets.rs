@@ -1,0 +1,259 @@
+//! Where secrets come from, and that they are never shown.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::support::{
+    Builder, Daemon, TempDir, ask, eventually, get, request, zlayer, zlayer_command,
+};
+
+/// A value from each source; nothing else in the suite contains them. The last has what formats
+/// escape.
+const VALUES: [&str; 4] = [
+    "planted-by-file-zqxjk",
+    "planted-by-credential-vwkqz",
+    "planted by \"environment\" \\ jqxzv",
+    "planted-by-flag-kxwvq",
+];
+
+/// Files with the values of the first two.
+struct Sources {
+    folder: TempDir,
+}
+
+impl Sources {
+    fn new() -> Sources {
+        let folder = TempDir::new();
+        let file = folder.path().join("secrets");
+        fs::write(&file, format!("# planted\na_file={}\n", VALUES[0])).unwrap();
+        fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+        fs::write(folder.path().join("credential"), format!("{}\n", VALUES[1])).unwrap();
+        Sources { folder }
+    }
+
+    fn plant(&self, builder: Builder) -> Builder {
+        builder
+            .arg("--secrets-file")
+            .arg(self.folder.path().join("secrets"))
+            .args(["--secret-credential", "b_credential=credential"])
+            .env("CREDENTIALS_DIRECTORY", self.folder.path())
+            .args(["--secret-env", "c_environment=PLANTED"])
+            .env("PLANTED", VALUES[2])
+            .args(["--secret", &format!("d_flag={}", VALUES[3])])
+    }
+}
+
+/// Words of the values that stand in no other text, whole or in part.
+fn traces() -> impl Iterator<Item = &'static str> {
+    VALUES.into_iter().chain([
+        "zqxjk",
+        "vwkqz",
+        "jqxzv",
+        "kxwvq",
+        "planted-by",
+        "planted by",
+    ])
+}
+
+#[test]
+fn no_secret_is_shown_whatever_a_plugin_does_with_it() {
+    let (sources, data) = (Sources::new(), TempDir::new());
+    let mut daemon = sources
+        .plant(Daemon::builder("indiscreet"))
+        .data_dir(data.path())
+        .args(["--config", "LOG_LEVEL=trace"])
+        .env("ZLAYER_LOG", "trace")
+        .start();
+    let mut said = Vec::new();
+    for way in [
+        "log", "fields", "stdout", "long", "metric", "error", "panic", "header",
+    ] {
+        let answer = get(&daemon, &format!("/tell/{way}"));
+        let wanted = match way {
+            "error" | "header" => 502,
+            "panic" => 500,
+            _ => 200,
+        };
+        assert_eq!(answer.status, wanted, "{way}: {answer:?}");
+        said.push(format!("{answer:?}"));
+    }
+    // A client that knows one and has it logged.
+    let path = format!("/{}/{}", VALUES[3], VALUES[0]);
+    said.push(format!("{:?}", request(&daemon, "BREW", &path, &[], b"")));
+    daemon.wait_for_log("failed with ***");
+    for path in ["/metrics", "/status", "/status.txt", "/healthz"] {
+        said.push(ask(&data, path).text());
+    }
+    let shown = zlayer(["status", "--data-dir", data.path().to_str().unwrap()]);
+    assert_eq!(shown.code, 0, "{shown:?}");
+    said.push(shown.stdout);
+    daemon.signal(10);
+    daemon.wait_for_log("zlayer_metrics_dropped_total ");
+    daemon.signal(15);
+    assert_eq!(daemon.wait(), 0);
+    said.push(daemon.log());
+    said.push(daemon.stdout());
+    let said = said.join("\n");
+    // All of it was told, and masked.
+    for told in [
+        "told *** *** *** ***\n",
+        "told=\"*** *** *** ***\"",
+        "told \"*** *** *** ***\"",
+        "panicked at *** *** *** ***",
+        "failed with *** *** *** ***",
+        "told at last *** *** *** ***",
+        "\"title\":\"*** *** *** ***\"",
+        "yyy ***",
+        "told_total{plugin=\"indiscreet\",told=\"*** *** *** ***\"} 1",
+        // Sixteen, for what may not stand in a name.
+        "told________________{",
+    ] {
+        assert!(said.contains(told), "no {told:?} in {said}");
+    }
+    for trace in traces() {
+        assert!(!said.contains(trace), "{trace} in {said}");
+        let holders = files_with(data.path(), trace.as_bytes());
+        assert!(holders.is_empty(), "{trace} in {holders:?}");
+    }
+}
+
+#[test]
+fn no_secret_is_shown_when_init_fails_with_it() {
+    let (sources, data) = (Sources::new(), TempDir::new());
+    let daemon = sources
+        .plant(Daemon::builder("indiscreet"))
+        .data_dir(data.path())
+        .args(["--config", "init=tell"])
+        .start();
+    let answer = get(&daemon, "/");
+    assert_eq!(answer.status, 503);
+    eventually("its init", || {
+        ask(&data, "/status").text().contains("failed: with ***")
+    });
+    let said = [
+        format!("{answer:?}"),
+        ask(&data, "/status").text(),
+        ask(&data, "/status.txt").text(),
+        ask(&data, "/healthz").text(),
+        daemon.log(),
+    ];
+    for trace in traces() {
+        assert!(
+            said.iter().all(|text| !text.contains(trace)),
+            "{trace} in {said:?}"
+        );
+    }
+}
+
+#[test]
+fn each_source_is_read_and_the_later_wins() {
+    let sources = Sources::new();
+    let answer = |builder: Builder| {
+        let daemon = builder.start();
+        let said = get(&daemon, "/calls").text();
+        let names = said
+            .lines()
+            .find_map(|line| line.strip_prefix("secrets.list-names "));
+        names.unwrap().to_owned()
+    };
+    assert_eq!(
+        answer(sources.plant(Daemon::builder("indiscreet"))),
+        r#"["a_file", "b_credential", "c_environment", "d_flag"]"#
+    );
+    // A variable and a credential of the secret's own name.
+    let builder = Daemon::builder("indiscreet")
+        .args([
+            "--secret-env",
+            "PLANTED",
+            "--secret-credential",
+            "credential",
+        ])
+        .env("PLANTED", "x")
+        .env("CREDENTIALS_DIRECTORY", sources.folder.path());
+    assert_eq!(answer(builder), r#"["PLANTED", "credential"]"#);
+}
+
+#[test]
+fn a_source_that_cannot_be_used_is_named_and_not_shown() {
+    let sources = Sources::new();
+    let folder = sources.folder.path();
+    let open = folder.join("open");
+    fs::write(&open, format!("key={}\n", VALUES[0])).unwrap();
+    fs::set_permissions(&open, PermissionsExt::from_mode(0o640)).unwrap();
+    let broken = folder.join("broken");
+    fs::write(&broken, format!("a=b\n\n{}\n", VALUES[1])).unwrap();
+    fs::set_permissions(&broken, PermissionsExt::from_mode(0o600)).unwrap();
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    for (flag, value, words) in [
+        ("--secrets-file", path(&open), vec!["0640", "chmod 600"]),
+        ("--secrets-file", path(&broken), vec!["broken", "line 3"]),
+        ("--secrets-file", path(folder), vec!["regular file"]),
+        (
+            "--secrets-file",
+            path(&folder.join("absent")),
+            vec!["absent"],
+        ),
+        (
+            "--secret-env",
+            "key=ABSENT_VARIABLE".to_owned(),
+            vec!["'ABSENT_VARIABLE'"],
+        ),
+        ("--secret-env", "=x".to_owned(), vec!["KEY=NAME"]),
+        (
+            "--secret-credential",
+            "key".to_owned(),
+            vec!["CREDENTIALS_DIRECTORY"],
+        ),
+        (
+            "--secret",
+            VALUES[3].to_owned(),
+            vec!["--secret", "KEY=VALUE"],
+        ),
+    ] {
+        let failed = zlayer(["run", "--wasm", "x.cwasm", flag, &value]);
+        assert!([1, 2].contains(&failed.code), "{flag} {value}: {failed:?}");
+        for word in words {
+            assert!(failed.stderr.contains(word), "no {word}: {failed:?}");
+        }
+        for trace in traces() {
+            assert!(
+                !failed.stderr.contains(trace) && !failed.stdout.contains(trace),
+                "{failed:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_help_tells_who_can_see_a_secret_on_the_command_line() {
+    let mut command = zlayer_command();
+    command.args(["run", "--help"]);
+    let help = command.output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    for words in [
+        "list of processes",
+        "--secrets-file",
+        "--secret-env",
+        "--secret-credential",
+    ] {
+        assert!(help.contains(words), "no {words:?} in {help}");
+    }
+}
+
+/// The files below `folder` that hold `needle`.
+fn files_with(folder: &Path, needle: &[u8]) -> Vec<PathBuf> {
+    let holds = |file: &PathBuf| {
+        let bytes = fs::read(file).unwrap();
+        bytes.windows(needle.len()).any(|window| window == needle)
+    };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files_with(&path, needle)),
+            false => found.extend(Some(path).filter(holds)),
+        }
+    }
+    found
+}
