@@ -19,6 +19,7 @@ use crate::data_dir::{DataDir, temporary_folder};
 use crate::error::{Error, Result};
 use crate::host::PluginHost;
 use crate::keyvalue::{self, KeyValue};
+use crate::log_ring;
 use crate::logger;
 use crate::memory::{Budget, Reservation};
 use crate::metrics::Metrics;
@@ -27,6 +28,9 @@ use crate::server::{CONNECTION_SHARE, Server};
 
 /// The tool that turns a `.wasm` into what the daemon can run.
 pub const PRECOMPILE: &str = "zlayer-precompile";
+
+/// Where the log's ring lies in the data folder.
+pub const LOG_FOLDER: &str = "log";
 
 static EXECUTOR: Executor<'static> = Executor::new();
 
@@ -37,7 +41,15 @@ pub fn run(config: Config) -> Result<()> {
         .map_err(|error| Error::device("cannot listen to signals", error))?;
     let listener = Server::bind(SocketAddr::new(config.bind, config.port))?;
     let data = DataDir::open(config.data_dir.as_deref())?;
+    if let Some(writing) = logger::choose(config.log, &data.path().join(LOG_FOLDER)) {
+        EXECUTOR.spawn(writing).detach();
+    }
     let served = serve(config, listener, &data, signals);
+    if let Err(error) = &served {
+        // `main` tells people.
+        logger::remember(&error.to_string());
+    }
+    logger::close();
     data.close();
     served
 }
@@ -63,6 +75,7 @@ fn serve(
         config.secrets,
         Arc::clone(&metrics),
         store.clone(),
+        config.limits.log_records,
     );
     let plugin = Arc::new(Plugin::load(
         &engine,
@@ -134,7 +147,8 @@ fn serve(
 
 /// Sets aside what the store and the connections may use, so that a plugin cannot take it from them.
 fn reserve_fixed(budget: &Arc<Budget>, limits: &mut Limits) -> Result<Reservation> {
-    let affordable = budget.limit().saturating_sub(keyvalue::MEMORY_SHARE) / 4 / CONNECTION_SHARE;
+    let share = keyvalue::MEMORY_SHARE + log_ring::MEMORY_SHARE;
+    let affordable = budget.limit().saturating_sub(share) / 4 / CONNECTION_SHARE;
     if limits.connections > affordable {
         log::info!(
             "--memory-max {} KiB leaves room for {affordable} connections",
@@ -142,12 +156,12 @@ fn reserve_fixed(budget: &Arc<Budget>, limits: &mut Limits) -> Result<Reservatio
         );
         limits.connections = affordable;
     }
-    let fixed = keyvalue::MEMORY_SHARE + limits.connections * CONNECTION_SHARE;
+    let fixed = share + limits.connections * CONNECTION_SHARE;
     match budget.reserve(fixed) {
         Some(reservation) if affordable > 0 => Ok(reservation),
         _ => Err(Error::Usage(format!(
-            "--memory-max must be larger than the store's share, {} KiB",
-            keyvalue::MEMORY_SHARE >> 10
+            "--memory-max must be larger than the store's and the log's share, {} KiB",
+            share >> 10
         ))),
     }
 }
@@ -309,7 +323,10 @@ async fn obey(mut signals: Signals, stopping: Sender<()>, metrics: Arc<Metrics>)
     while let Some(signal) = signals.next().await {
         match signal {
             Ok(Signal::Usr1) => logger::complain(&metrics.render()),
-            Ok(_) if stopping.is_closed() => std::process::exit(130),
+            Ok(_) if stopping.is_closed() => {
+                logger::close();
+                std::process::exit(130)
+            }
             Ok(signal) => {
                 log::info!("{signal:?}: no new requests, those running may finish");
                 stopping.close();

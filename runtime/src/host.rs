@@ -57,16 +57,18 @@ pub struct PluginHost {
 }
 
 impl PluginHost {
-    /// The host side of the plugin `name`; its log level is the config value `LOG_LEVEL`, else `RUST_LOG`.
+    /// The host side of the plugin `name`; its log level is the config value `LOG_LEVEL`, else `RUST_LOG`;
+    /// it may write `log_records` records a second.
     pub fn new(
         name: String,
         config: BTreeMap<String, String>,
         secrets: BTreeMap<String, Secret>,
         metrics: Arc<Metrics>,
         store: KeyValue,
+        log_records: u32,
     ) -> PluginHost {
         let level = config.get("LOG_LEVEL").or_else(|| config.get("RUST_LOG"));
-        let log = PluginLog::new(&name, level.map(String::as_str));
+        let log = PluginLog::new(&name, level.map(String::as_str), log_records);
         PluginHost {
             name,
             config,

@@ -31,6 +31,8 @@ mod http;
 mod http_limits;
 /// Configuration, store, logs, secrets and metrics, as plugins use them.
 mod interfaces;
+/// The log on flash: what is written when, what damage costs, how it is read.
+mod logs;
 /// A plugin's life, what it is told about a request, its instances.
 mod plugin;
 /// What `--wasm` may name: a file, and of which kind.
