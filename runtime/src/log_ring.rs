@@ -10,6 +10,7 @@
 //! [`LogRing::flush_in_time`] has that done by a thread for blocking work.
 
 mod files;
+mod state;
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,11 +18,11 @@ use std::time::{Duration, Instant};
 
 use event_listener::Event;
 use futures_lite::future::or;
-use log::Level;
 use smol::Timer;
-use zlayer_binlog::{Encoder, Record};
+use zlayer_binlog::Record;
 
 use files::{Files, Sync};
+use state::State;
 
 /// Memory that a ring takes at most: its buffer, its table of strings, and one record on its way.
 pub const MEMORY_SHARE: usize = 96 << 10;
@@ -69,28 +70,6 @@ pub struct LogRing {
     state: Mutex<State>,
     /// Something has to be done sooner than it seemed.
     sooner: Event,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    limits: RingLimits,
-    closed: bool,
-    encoder: Encoder,
-    /// Frames that are not written yet.
-    buffer: Vec<u8>,
-    files: Option<Files>,
-    /// Records that found no room since the log last told of them.
-    lost: u64,
-    /// When the buffer has to be written.
-    flush_at: Option<Instant>,
-    /// When what was written has to be synced.
-    sync_at: Option<Instant>,
-    warned: Option<Instant>,
-    synced: Option<Instant>,
-    /// Writing has failed; it is tried again then.
-    retry_at: Option<Instant>,
-    /// What went wrong, until it was told.
-    trouble: Option<String>,
 }
 
 impl LogRing {
@@ -184,113 +163,6 @@ impl LogRing {
     }
 }
 
-impl State {
-    /// When there is something to do next.
-    fn due(&self) -> Option<Instant> {
-        // Without a folder there is nothing to write to.
-        self.files.as_ref()?;
-        self.flush_at.into_iter().chain(self.sync_at).min()
-    }
-
-    fn put(&mut self, record: &Record<'_>, now: Instant) {
-        if self.closed {
-            return;
-        }
-        if !self.make_room(Encoder::bound(record), now) {
-            self.lost += 1;
-            return;
-        }
-        self.encoder.record(record, &mut self.buffer);
-        let mut latest = now + self.limits.flush;
-        match record.level {
-            Level::Error => {
-                latest = now;
-                let earliest = self.synced.map_or(now, |synced| synced + self.limits.sync);
-                self.sync_at.get_or_insert(earliest.max(now));
-            }
-            Level::Warn => {
-                latest = self
-                    .warned
-                    .map_or(now, |last| last + self.limits.warn)
-                    .max(now);
-            }
-            Level::Info | Level::Debug | Level::Trace => {}
-        }
-        if latest == now && self.files.is_some() {
-            self.flush(now);
-        } else {
-            let at = self.flush_at.map_or(latest, |at| at.min(latest));
-            self.flush_at = Some(at);
-        }
-    }
-
-    /// Whether a record of as many bytes fits into the buffer and into the segment.
-    fn make_room(&mut self, bytes: usize, now: Instant) -> bool {
-        let fits = |state: &State| state.buffer.len() + bytes <= state.limits.buffer_bytes;
-        let ends = |files: &Files, waiting: usize| !files.has_room(waiting + bytes);
-        let waiting = self.buffer.len();
-        let full = self
-            .files
-            .as_ref()
-            .is_some_and(|files| ends(files, waiting));
-        if full || !fits(self) {
-            self.flush(now);
-        }
-        if let Some(files) = &mut self.files
-            && full
-        {
-            // What waits belongs to the old segment and names strings that are defined there.
-            if !self.buffer.is_empty() {
-                return false;
-            }
-            files.end_segment();
-            self.encoder = Encoder::default();
-        }
-        fits(self)
-    }
-
-    /// Writes what waits, unless that failed a short while ago.
-    fn flush(&mut self, now: Instant) {
-        let Some(files) = &mut self.files else {
-            return;
-        };
-        if self.buffer.is_empty() {
-            self.flush_at = None;
-            return;
-        }
-        if let Some(at) = self.retry_at
-            && now < at
-        {
-            self.flush_at = Some(at);
-            return;
-        }
-        let had_failed = self.retry_at.is_some();
-        let written = files.write(&mut self.encoder, &mut self.buffer);
-        let Err(error) = written else {
-            (self.flush_at, self.retry_at, self.warned) = (None, None, Some(now));
-            self.tell_of_the_lost(now);
-            return;
-        };
-        let retry = now + self.limits.retry;
-        (self.flush_at, self.retry_at) = (Some(retry), Some(retry));
-        if !had_failed {
-            self.trouble = Some(format!(
-                "the log cannot be written to {}: {error}; what does not fit in memory is counted and dropped",
-                files.folder().display()
-            ));
-        }
-    }
-
-    fn tell_of_the_lost(&mut self, now: Instant) {
-        if self.lost > 0 {
-            let lost = std::mem::take(&mut self.lost);
-            let message = format!("{lost} records lost: the log could not be written");
-            let record = Record::new(Record::now(), Level::Warn, module_path!(), &message);
-            self.put(&record, now);
-        }
-    }
-}
-
 /// Waits for the disk, not under the lock: whoever logs must not wait with it. Answers what went
 /// wrong, here or before.
 fn commit(sync: Option<Sync>, before: Option<String>) -> Option<String> {
@@ -303,7 +175,8 @@ fn commit(sync: Option<Sync>, before: Option<String>) -> Option<String> {
 mod tests {
     use super::*;
     use crate::data_dir::temporary_folder;
-    use zlayer_binlog::{Filter, read, segments};
+    use log::Level;
+    use zlayer_binlog::{Encoder, Filter, read, segments};
 
     const SECOND: Duration = Duration::from_secs(1);
 

@@ -265,4 +265,48 @@ mod tests {
         }
         assert!(encoder.strings.len() <= STRINGS - RESERVED + 1);
     }
+
+    /// `cargo test -p zlayer-binlog -- --nocapture figure` prints it.
+    #[test]
+    fn figure_of_bytes_per_record_against_text() {
+        let paths = [
+            "/",
+            "/api/items",
+            "/api/items/17",
+            "/login",
+            "/static/app.js",
+        ];
+        let (mut encoder, mut frames, mut text) = (Encoder::default(), Vec::new(), String::new());
+        let records = 5000;
+        for i in 0..records {
+            let request = format!("{:016x}", 0x5eed_0000_1234_5678_u64 + i / 3);
+            let (path, took) = (
+                paths[i as usize * 7 % 5],
+                format!("{}.{} ms", i % 40, i % 10),
+            );
+            let message = format!("GET {path}");
+            let fields = [("status", "200"), ("path", path), ("took", &took)];
+            let failure =
+                format!("GET {path}: plugin gate: failed: after {i} requests: unreachable");
+            let mut record = match i % 10 {
+                // One that never comes again, one of a few words, one of the daemon; most have fields.
+                0 => record("cache miss", &[("key", &request)]),
+                1 | 2 => record("upstream answered late, tried again", &[]),
+                3 => record(&failure, &[]),
+                _ => record(&message, &fields),
+            };
+            if i % 10 == 3 {
+                record.level = Level::Error;
+                record.target = "zlayer_runtime::server::exchange".into();
+            }
+            record.micros += i * 130_017;
+            record.request = Some(request.as_str().into());
+            encoder.record(&record, &mut frames);
+            text += &record.to_string();
+        }
+        frames.splice(0..0, encoder.start(1));
+        let (binary, text) = (frames.len() as u64 / records, text.len() as u64 / records);
+        println!("{binary} bytes a record against {text} as text");
+        assert!(binary * 3 < text, "{binary} against {text}");
+    }
 }
