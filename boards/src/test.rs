@@ -196,7 +196,7 @@ fn lints() -> Step {
     step(
         "lints",
         Work::Run(vec![
-            clippy("-p zlayer-http1 -p zlayer-bundle -p zlayer-runtime"),
+            clippy("-p zlayer-http1 -p zlayer-binlog -p zlayer-bundle -p zlayer-runtime"),
             clippy("-p zlayer-precompile -p zlayer-boards -p zlayer-tests"),
         ]),
     )
@@ -215,7 +215,7 @@ fn unit_tests() -> Step {
         Work::Run(vec![
             Cmd::new(
                 "cargo",
-                "test -p zlayer-http1 -p zlayer-bundle -p zlayer-runtime",
+                "test -p zlayer-http1 -p zlayer-binlog -p zlayer-bundle -p zlayer-runtime",
             ),
             Cmd::new("cargo", "test -p zlayer-boards"),
             Cmd::new("cargo", "test --release -p zlayer-precompile"),
@@ -299,7 +299,14 @@ mod tests {
     fn every_package_is_linted_and_tested_the_runtime_never_beside_the_compiler() {
         for steps in [all_steps(Target::X86_64), quick_steps(Target::X86_64)] {
             let commands = commands(&steps);
-            for package in ["http1", "bundle", "runtime", "precompile", "boards"] {
+            for package in [
+                "http1",
+                "binlog",
+                "bundle",
+                "runtime",
+                "precompile",
+                "boards",
+            ] {
                 for verb in ["clippy", "test"] {
                     let package = format!("-p zlayer-{package}");
                     let verb = format!("cargo {verb} ");

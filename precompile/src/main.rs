@@ -43,6 +43,7 @@ enum Verb {
     Info(verbs::info::Info),
     Keygen(verbs::keygen::Keygen),
     Sign(verbs::sign::Sign),
+    Logs(verbs::logs::Logs),
 }
 
 fn main() -> ExitCode {
@@ -55,14 +56,15 @@ fn main() -> ExitCode {
     // The engine's compiler and the module wrapper have checks of their own that panic. On
     // strange input that is our fault, not the user's: say so, and in one line.
     std::panic::set_hook(Box::new(|_| {}));
-    let result = std::panic::catch_unwind(|| run(words));
+    let result = std::panic::catch_unwind(|| run(words, json));
     let result = result.unwrap_or_else(|panic| Err(Failure::internal(panic.as_ref())));
     let (code, written) = match result {
         Ok(outcome) => {
-            let text = if json {
-                format!("{}\n", outcome.json)
-            } else {
-                outcome.text
+            let text = match json {
+                // What there was to say was said already.
+                true if outcome.json.is_null() => String::new(),
+                true => format!("{}\n", outcome.json),
+                false => outcome.text,
             };
             (0, std::io::stdout().write_all(text.as_bytes()))
         }
@@ -83,7 +85,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(words: Vec<std::ffi::OsString>) -> Result<Outcome, Failure> {
+fn run(words: Vec<std::ffi::OsString>, json: bool) -> Result<Outcome, Failure> {
     let words = split_assignments(words)?;
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let arguments = match Arguments::from_args(&["zlayer-precompile"], &words) {
@@ -109,8 +111,9 @@ fn run(words: Vec<std::ffi::OsString>) -> Result<Outcome, Failure> {
         Some(Verb::Info(info)) => info.run(),
         Some(Verb::Keygen(keygen)) => keygen.run(),
         Some(Verb::Sign(sign)) => sign.run(),
+        Some(Verb::Logs(logs)) => logs.run(json),
         None => {
-            let what = "a verb is missing: build, validate, info, keygen or sign; see --help";
+            let what = "a verb is missing: build, validate, info, keygen, sign or logs; see --help";
             return Err(Failure::usage(what));
         }
     };

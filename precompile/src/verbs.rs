@@ -3,6 +3,7 @@
 pub(crate) mod build;
 pub(crate) mod info;
 pub(crate) mod keygen;
+pub(crate) mod logs;
 pub(crate) mod sign;
 pub(crate) mod validate;
 

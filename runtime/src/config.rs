@@ -44,6 +44,32 @@ pub struct Config {
     pub limits: Limits,
     /// Durations.
     pub timeouts: Timeouts,
+    /// Where the log goes.
+    pub log: LogOutput,
+}
+
+/// Where the log goes: see [`crate::logger`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogOutput {
+    /// To standard error, as text; the default without a data folder.
+    Text,
+    /// To the ring in the data folder.
+    Binary,
+    /// To both; the default with a data folder.
+    Both,
+}
+
+impl std::str::FromStr for LogOutput {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(LogOutput::Text),
+            "binary" => Ok(LogOutput::Binary),
+            "both" => Ok(LogOutput::Both),
+            _ => Err(format!("'{text}' is not one of text, binary, both")),
+        }
+    }
 }
 
 /// A value that no log, error or dump may show: it has no `Display`, and its `Debug` is masked.
@@ -76,6 +102,9 @@ pub struct Limits {
     pub body: usize,
     /// Bytes of a response's header fields (default 32 KiB).
     pub response_head: usize,
+    /// Log records a second that a plugin may write in the long run, and five times as many at
+    /// once (default 200).
+    pub log_records: u32,
     /// Request heads, chunk lines and trailers.
     pub http: zlayer_http1::Limits,
 }
@@ -89,6 +118,7 @@ impl Default for Limits {
             reuse: 1,
             body: 1 << 20,
             response_head: 32 << 10,
+            log_records: 200,
             http: zlayer_http1::Limits::default(),
         }
     }

@@ -18,8 +18,9 @@ use crate::admin::{ADMIN_SHARE, Admin, View};
 use crate::config::{Config, Limits};
 use crate::data_dir::{DataDir, temporary_folder};
 use crate::error::{Error, Result};
-use crate::host::PluginHost;
+use crate::host::{PluginHost, Service};
 use crate::keyvalue::{self, KeyValue};
+use crate::log_ring;
 use crate::logger;
 use crate::memory::{Budget, Reservation};
 use crate::metrics::Metrics;
@@ -30,6 +31,9 @@ use crate::stats::ServerStats;
 
 /// The tool that turns a `.wasm` into what the daemon can run.
 pub const PRECOMPILE: &str = "zlayer-precompile";
+
+/// Where the log's ring lies in the data folder.
+pub const LOG_FOLDER: &str = "log";
 
 static EXECUTOR: Executor<'static> = Executor::new();
 
@@ -42,8 +46,16 @@ pub fn run(config: Config) -> Result<()> {
         .map_err(|error| Error::device("cannot listen to signals", error))?;
     let listener = Server::bind(SocketAddr::new(config.bind, config.port))?;
     let data = DataDir::open(config.data_dir.as_deref())?;
+    if let Some(writing) = logger::choose(config.log, &data.path().join(LOG_FOLDER)) {
+        EXECUTOR.spawn(writing).detach();
+    }
     let served = Admin::bind(data.path(), config.admin_port)
         .and_then(|admin| serve(config, listener, admin, &data, signals));
+    if let Err(error) = &served {
+        // `main` tells people.
+        logger::remember(&error.to_string());
+    }
+    logger::close();
     data.close();
     served
 }
@@ -63,16 +75,15 @@ fn serve(
     let store = KeyValue::open(&data.store(), &budget, Arc::new(keyvalue::Machine::new()))
         .map_err(|error| Error::device("cannot start the key-value store's thread", error))?;
     let metrics = Arc::new(Metrics::default());
-    let name = artifact.manifest().name.clone();
-    let host = PluginHost::new(
-        name,
-        config.config,
-        config.secrets,
-        config.granted,
-        Arc::clone(&metrics),
-        store.clone(),
-        config.keyvalue,
-    );
+    let service = Service {
+        name: artifact.manifest().name.clone(),
+        config: config.config,
+        secrets: config.secrets,
+        granted: config.granted,
+        keyvalue: config.keyvalue,
+        log_records: config.limits.log_records,
+    };
+    let host = PluginHost::new(service, Arc::clone(&metrics), store.clone());
     let plugin = Arc::new(Plugin::load(
         &engine,
         &artifact,
@@ -156,7 +167,8 @@ fn serve(
 
 /// Sets aside what the store, the connections and the admin interface may use, so that a plugin cannot take it from them.
 fn reserve_fixed(budget: &Arc<Budget>, limits: &mut Limits) -> Result<Reservation> {
-    let own = keyvalue::Sizes::within(budget.limit()).memory() + ADMIN_SHARE;
+    let store = keyvalue::Sizes::within(budget.limit()).memory();
+    let own = store + ADMIN_SHARE + log_ring::MEMORY_SHARE;
     let affordable = budget.limit().saturating_sub(own) / 4 / CONNECTION_SHARE;
     if limits.connections > affordable {
         log::info!(
@@ -169,7 +181,7 @@ fn reserve_fixed(budget: &Arc<Budget>, limits: &mut Limits) -> Result<Reservatio
     match budget.reserve(fixed) {
         Some(reservation) if affordable > 0 => Ok(reservation),
         _ => Err(Error::Usage(format!(
-            "--memory-max must be larger than the store's and the admin interface's share, {} KiB",
+            "--memory-max must be larger than the share of the store, the log and the admin interface, {} KiB",
             own >> 10
         ))),
     }
@@ -332,7 +344,10 @@ async fn obey(mut signals: Signals, stopping: Sender<()>, metrics: Arc<Metrics>)
     while let Some(signal) = signals.next().await {
         match signal {
             Ok(Signal::Usr1) => logger::complain(&metrics.render()),
-            Ok(_) if stopping.is_closed() => std::process::exit(130),
+            Ok(_) if stopping.is_closed() => {
+                logger::close();
+                std::process::exit(130)
+            }
             Ok(signal) => {
                 log::info!("{signal:?}: no new requests, those running may finish");
                 stopping.close();

@@ -47,6 +47,22 @@ const DENIED: &str = "denied: the deployment does not grant this capability";
 /// The code of the same error where the interface has codes.
 const DENIED_CODE: &str = "CAPABILITY_DENIED";
 
+/// What a deployment says of one plugin.
+pub struct Service {
+    /// The plugin's name: its key-value namespace, its label in metrics, its target in logs.
+    pub name: String,
+    /// What `config` answers from.
+    pub config: BTreeMap<String, String>,
+    /// What `secrets` answers from.
+    pub secrets: BTreeMap<String, Secret>,
+    /// What it may call.
+    pub granted: Capabilities,
+    /// How its namespace is kept.
+    pub keyvalue: Settings,
+    /// Log records that it may write a second, in the long run.
+    pub log_records: u32,
+}
+
 /// What all instances of one plugin share with the host.
 pub struct PluginHost {
     /// The plugin's name: its key-value namespace, its label in metrics, its target in logs.
@@ -69,28 +85,21 @@ pub struct PluginHost {
 }
 
 impl PluginHost {
-    /// The host side of the plugin `name`; its log level is the config value `LOG_LEVEL`, else `RUST_LOG`.
-    pub fn new(
-        name: String,
-        config: BTreeMap<String, String>,
-        secrets: BTreeMap<String, Secret>,
-        granted: Capabilities,
-        metrics: Arc<Metrics>,
-        store: KeyValue,
-        settings: Settings,
-    ) -> PluginHost {
+    /// The host side of a plugin; its log level is the config value `LOG_LEVEL`, else `RUST_LOG`.
+    pub fn new(service: Service, metrics: Arc<Metrics>, store: KeyValue) -> PluginHost {
+        let (name, config) = (service.name, service.config);
         let level = config.get("LOG_LEVEL").or_else(|| config.get("RUST_LOG"));
-        let log = PluginLog::new(&name, level.map(String::as_str));
+        let log = PluginLog::new(&name, level.map(String::as_str), service.log_records);
         PluginHost {
             name,
             config,
-            secrets,
+            secrets: service.secrets,
             log,
             metrics,
-            grants: Grants::new(granted),
+            grants: Grants::new(service.granted),
             stats: PluginStats::default(),
             store,
-            settings,
+            settings: service.keyvalue,
             namespace: OnceCell::new(),
         }
     }

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use argh::FromArgs;
+use zlayer_binlog::{Filter, Level};
 use zlayer_runtime::capability::{Capabilities, Capability};
 use zlayer_runtime::config::{
-    Config, Limits, MEMORY_MIN, Timeouts, parse_duration, parse_pair, parse_size,
+    Config, Limits, LogOutput, MEMORY_MIN, Timeouts, parse_duration, parse_pair, parse_size,
 };
 use zlayer_runtime::error::{EXIT_USAGE, Error, Result};
 use zlayer_runtime::keyvalue::{Durability, Quota, Settings, VALUE_BYTES_MAX};
-use zlayer_runtime::{admin, daemon, logger, secrets};
+use zlayer_runtime::{admin, daemon, logger, logs, secrets};
 
 /// Runs WebAssembly plugins that were compiled ahead of time.
 #[derive(FromArgs)]
@@ -25,11 +26,11 @@ struct Cli {
 
 #[derive(FromArgs)]
 #[argh(subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, read once")]
 enum Verb {
     Run(Run),
     Status(Status),
     Wasm(Wasm),
+    Logs(Logs),
 }
 
 /// Serve a plugin over HTTP.
@@ -114,6 +115,13 @@ struct Run {
     /// folder of public keys to trust; may be repeated (default: /etc/zlayer/keys and the user's own)
     #[argh(option)]
     keys: Vec<PathBuf>,
+    /// where the log goes: text (standard error), binary (a ring in the data folder) or both
+    /// (default: both with --data-dir, else text)
+    #[argh(option)]
+    log: Option<LogOutput>,
+    /// log records a second that a plugin may write in the long run (default 200)
+    #[argh(option)]
+    log_rate: Option<u32>,
     /// run plugins that nobody signed: whoever can write the file owns the device
     #[argh(switch)]
     allow_unsigned: bool,
@@ -132,6 +140,30 @@ struct Status {
     /// print JSON
     #[argh(switch)]
     json: bool,
+}
+
+/// Show the log that a data folder keeps, or log files.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "logs")]
+struct Logs {
+    /// the data folder whose log to show
+    #[argh(option)]
+    data_dir: Option<PathBuf>,
+    /// only records that this plugin wrote
+    #[argh(option)]
+    plugin: Option<String>,
+    /// only records of at least this level: error, warn, info, debug or trace
+    #[argh(option)]
+    level: Option<Level>,
+    /// only records of the request with this id
+    #[argh(option)]
+    request: Option<String>,
+    /// wait for more; what is not severe comes up to ten seconds late
+    #[argh(switch)]
+    follow: bool,
+    /// log files, or folders of them
+    #[argh(positional)]
+    files: Vec<PathBuf>,
 }
 
 /// Look at a plugin on a machine that has zlayer-precompile: validate FILE, info FILE.
@@ -176,6 +208,10 @@ fn main() -> ExitCode {
             verb: Some(Verb::Wasm(wasm)),
             ..
         } => wasm.forward(),
+        Cli {
+            verb: Some(Verb::Logs(logs)),
+            ..
+        } => logs.show(),
         Cli { verb: None, .. } => Err(Error::Usage(
             "what shall be done? See zlayer --help".to_owned(),
         )),
@@ -252,6 +288,10 @@ impl Run {
             instances: at_least_one("max-instances", self.max_instances, defaults.instances)?,
             reuse: self.reuse.unwrap_or(defaults.reuse),
             body,
+            log_records: match self.log_rate {
+                Some(0) => return Err(usage("log-rate", "must be at least 1".to_owned())),
+                rate => rate.unwrap_or(defaults.log_records),
+            },
             ..defaults
         };
         let mut quota = Quota::default();
@@ -264,6 +304,16 @@ impl Run {
                 format!("is more than {} MiB", VALUE_BYTES_MAX >> 20),
             ));
         }
+        let log = match (self.log, &self.data_dir) {
+            (None | Some(LogOutput::Text), None) => LogOutput::Text,
+            (Some(_), None) => {
+                return Err(usage(
+                    "log",
+                    "the binary log needs a folder to keep; name one with --data-dir".to_owned(),
+                ));
+            }
+            (chosen, Some(_)) => chosen.unwrap_or(LogOutput::Both),
+        };
         let mut timeouts = Timeouts::default();
         for (phase, text) in &self.timeout {
             let duration = parse_duration(text).map_err(|reason| usage("timeout", reason))?;
@@ -333,7 +383,31 @@ impl Run {
             admin_port: self.admin_port,
             limits,
             timeouts,
+            log,
         })
+    }
+}
+
+impl Logs {
+    fn show(self) -> Result<()> {
+        let mut paths = self.files;
+        paths.extend(self.data_dir.map(|data| data.join(daemon::LOG_FOLDER)));
+        if paths.is_empty() {
+            return Err(Error::Usage(
+                "whose log? Name a --data-dir, or log files".to_owned(),
+            ));
+        }
+        if self.follow && (paths.len() > 1 || paths[0].is_file()) {
+            return Err(Error::Usage(
+                "--follow goes with one folder: --data-dir, or a folder of log files".to_owned(),
+            ));
+        }
+        let filter = Filter {
+            plugin: self.plugin,
+            level: self.level,
+            request: self.request,
+        };
+        logs::show(&paths, &filter, self.follow)
     }
 }
 

@@ -279,12 +279,12 @@ fn a_disk_that_fills_up_fails_writes_and_not_the_daemon() {
 }
 
 /// A file system in memory, gone with its value.
-struct SmallDisk {
-    folder: TempDir,
+pub(crate) struct SmallDisk {
+    pub(crate) folder: TempDir,
 }
 
 impl SmallDisk {
-    fn mount(size: &str) -> Option<SmallDisk> {
+    pub(crate) fn mount(size: &str) -> Option<SmallDisk> {
         let folder = TempDir::new();
         let mut command = Command::new("mount");
         command

@@ -94,11 +94,17 @@ fn the_device_has_nothing_of_the_hosts_tools() {
     };
     assert_eq!(
         ours("zlayer-runtime"),
-        ["zlayer-bundle", "zlayer-http1", "zlayer-runtime"]
+        [
+            "zlayer-binlog",
+            "zlayer-bundle",
+            "zlayer-http1",
+            "zlayer-runtime"
+        ]
     );
     // The codec knows neither WebAssembly nor the network; the format no HTTP.
     assert_eq!(ours("zlayer-http1"), ["zlayer-http1"]);
     assert_eq!(ours("zlayer-bundle"), ["zlayer-bundle"]);
+    assert_eq!(ours("zlayer-binlog"), ["zlayer-binlog"]);
     assert!(!packages("zlayer-http1", BUILT_WITH).contains("wasmtime"));
 }
 

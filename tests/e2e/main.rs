@@ -35,6 +35,8 @@ mod http;
 mod http_limits;
 /// Configuration, store, logs, secrets and metrics, as plugins use them.
 mod interfaces;
+/// The log on flash: what is written when, what damage costs, how it is read.
+mod logs;
 /// A plugin's life, what it is told about a request, its instances.
 mod plugin;
 /// Where secrets come from, and that they are never shown.

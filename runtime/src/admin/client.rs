@@ -84,7 +84,7 @@ fn read(answer: &str) -> io::Result<Answer> {
         }),
         // Such as that its memory is spent.
         (false, _) if status.starts_with("HTTP/1.1 ") => {
-            let body = logger::one_line(body.trim_end());
+            let body = zlayer_binlog::one_line(body.trim_end());
             Err(io::Error::other(format!(
                 "it answers {}: {body}",
                 &status[9..]

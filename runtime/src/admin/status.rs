@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use zlayer_binlog::one_line;
+
 use super::json::Json;
 use super::process;
 use super::view::View;
 use crate::capability::{Capabilities, Capability};
-use crate::logger::one_line;
 use crate::plugin::State;
 use crate::redact;
 use crate::stats::Outcome;

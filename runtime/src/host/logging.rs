@@ -2,45 +2,51 @@
 //!
 //! Without the capability `logging` records go nowhere and no level is enabled.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::LevelFilter;
+use zlayer_binlog::{PLUGIN_TARGET, Record};
 
 use super::HostState;
 use super::bindings::zlayer::plugin::common::KeyValue;
 use super::bindings::zlayer::plugin::logging::{Host, Level};
 use crate::capability::Capability;
+use crate::logger;
 use crate::redact::cut;
 
-/// Records a second that a plugin may write in the long run.
-const RECORDS_PER_SECOND: u32 = 200;
-/// Records that it may write at once.
-const RECORDS_BURST: u32 = 1000;
-/// Bytes of one record; the rest is cut off.
+/// Seconds whose records may come at once.
+const BURST_SECONDS: u32 = 5;
+/// Bytes of one record's message and fields; the rest is cut off.
 const RECORD_BYTES: usize = 4096;
+/// What a field takes beside its text: ` =""`.
+const FIELD_OVERHEAD: usize = 4;
 
 /// A plugin's way into the log: its level, and a bound on how much it writes.
 pub struct PluginLog {
     target: String,
     level: LevelFilter,
+    /// Records a second that the plugin may write in the long run.
+    rate: u32,
     allowance: Mutex<Allowance>,
 }
 
 struct Allowance {
     records: u32,
     since: Instant,
-    /// Records dropped since the start, and those of them that were not told of yet.
+    /// All drops.
     dropped: u64,
+    /// Those that were not told of yet.
     untold: u64,
     /// When drops were last told of.
     told: Option<Instant>,
 }
 
 impl PluginLog {
-    /// The log of plugin `name` at the level that its config names (default info).
-    pub fn new(name: &str, level: Option<&str>) -> PluginLog {
+    /// The log of plugin `name` at the level that its config names (default info), with room for
+    /// `rate` records a second.
+    pub fn new(name: &str, level: Option<&str>, rate: u32) -> PluginLog {
         let known = level.map(str::parse::<LevelFilter>);
         if let (Some(Err(_)), Some(text)) = (&known, level) {
             log::warn!(
@@ -49,10 +55,11 @@ impl PluginLog {
         }
         let level = known.and_then(Result::ok).unwrap_or(LevelFilter::Info);
         PluginLog {
-            target: format!("{}{name}", crate::logger::PLUGIN_TARGET),
+            target: format!("{PLUGIN_TARGET}{name}"),
             level,
+            rate,
             allowance: Mutex::new(Allowance {
-                records: RECORDS_BURST,
+                records: rate.saturating_mul(BURST_SECONDS),
                 since: Instant::now(),
                 dropped: 0,
                 untold: 0,
@@ -85,30 +92,33 @@ impl PluginLog {
         if !self.is_enabled(level) || !self.allowed() {
             return;
         }
-        let mut text = String::with_capacity(message.len().min(RECORD_BYTES) + 32);
-        // Writing to a String cannot fail.
-        if let Some(id) = request_id {
-            let _ = write!(text, "[{id}] ");
-        }
-        text.push_str(&cut(message, RECORD_BYTES));
+        let message = cut(message, RECORD_BYTES);
+        let mut room = RECORD_BYTES - message.len();
+        let mut kept = Vec::new();
         for (key, value) in fields {
-            let room = RECORD_BYTES.saturating_sub(text.len());
-            if room == 0 {
+            let Some(left) = room.checked_sub(FIELD_OVERHEAD) else {
                 break;
-            }
-            let _ = write!(text, " {}={:?}", cut(key, room), cut(value, room));
+            };
+            let key = cut(key, left);
+            let value = cut(value, left - key.len());
+            room = left - key.len() - value.len();
+            kept.push((key, value));
         }
-        self.emit(level, format_args!("{text}"));
+        self.emit(level, request_id, &message, kept);
     }
 
     /// Past the macros of `log`, whose levels are the daemon's.
-    fn emit(&self, level: log::Level, text: std::fmt::Arguments<'_>) {
-        let record = log::Record::builder()
-            .target(&self.target)
-            .level(level)
-            .args(text)
-            .build();
-        log::logger().log(&record);
+    fn emit<'a>(
+        &'a self,
+        level: log::Level,
+        request_id: Option<&'a str>,
+        message: &'a str,
+        fields: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    ) {
+        let mut record = Record::new(Record::now(), level, &self.target, message);
+        record.request = request_id.map(Cow::Borrowed);
+        record.fields = fields;
+        logger::record(&record);
     }
 
     /// A token bucket; drops are counted, and told at most once a second when there is room again.
@@ -118,11 +128,11 @@ impl PluginLog {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let earned =
-            now.duration_since(allowance.since).as_millis() * u128::from(RECORDS_PER_SECOND) / 1000;
+        let burst = self.rate.saturating_mul(BURST_SECONDS);
+        let earned = now.duration_since(allowance.since).as_millis() * u128::from(self.rate) / 1000;
         if earned > 0 {
-            let earned = u32::try_from(earned).unwrap_or(RECORDS_BURST);
-            allowance.records = allowance.records.saturating_add(earned).min(RECORDS_BURST);
+            let earned = u32::try_from(earned).unwrap_or(burst);
+            allowance.records = allowance.records.saturating_add(earned).min(burst);
             allowance.since = now;
         }
         if allowance.records == 0 {
@@ -139,10 +149,11 @@ impl PluginLog {
         }
         drop(allowance);
         if tell {
-            self.emit(
-                log::Level::Warn,
-                format_args!("{dropped} records dropped: more than {RECORDS_PER_SECOND} a second"),
+            let told = format!(
+                "{dropped} records dropped: more than {} a second",
+                self.rate
             );
+            self.emit(log::Level::Warn, None, &told, Vec::new());
         }
         true
     }
@@ -216,21 +227,21 @@ mod tests {
 
     #[test]
     fn a_plugin_that_floods_is_cut_off_and_its_drops_are_counted() {
-        let log = PluginLog::new("p", None);
-        let passed = (0..RECORDS_BURST * 10).filter(|_| log.allowed()).count() as u32;
-        assert!(
-            (RECORDS_BURST..RECORDS_BURST * 2).contains(&passed),
-            "{passed}"
-        );
-        assert_eq!(u64::from(RECORDS_BURST * 10 - passed), log.dropped());
+        for rate in [1, 200] {
+            let log = PluginLog::new("p", None, rate);
+            let burst = rate * BURST_SECONDS;
+            let passed = (0..burst * 10).filter(|_| log.allowed()).count() as u32;
+            assert!((burst..burst * 2).contains(&passed), "{passed} of {burst}");
+            assert_eq!(u64::from(burst * 10 - passed), log.dropped());
+        }
     }
 
     #[test]
     fn the_plugins_own_level_rules() {
-        assert!(PluginLog::new("p", Some("debug")).is_enabled(log::Level::Debug));
-        assert!(!PluginLog::new("p", Some("DEBUG")).is_enabled(log::Level::Trace));
-        assert!(!PluginLog::new("p", Some("off")).is_enabled(log::Level::Error));
-        assert!(PluginLog::new("p", Some("nonsense")).is_enabled(log::Level::Info));
+        assert!(PluginLog::new("p", Some("debug"), 1).is_enabled(log::Level::Debug));
+        assert!(!PluginLog::new("p", Some("DEBUG"), 1).is_enabled(log::Level::Trace));
+        assert!(!PluginLog::new("p", Some("off"), 1).is_enabled(log::Level::Error));
+        assert!(PluginLog::new("p", Some("nonsense"), 1).is_enabled(log::Level::Info));
         assert_eq!(cut("aé", 2), "a");
     }
 }

@@ -1,0 +1,309 @@
+//! From frames, whole or torn, to records.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io;
+
+use log::Level;
+
+use crate::encoder::{STRING_BYTES, STRINGS};
+use crate::frame::{Entry, FORMAT, FRAME_BYTES, Frame, Request, Start, Text, open};
+use crate::record::{FIELD_OVERHEAD, FIELDS_BYTES, Record};
+
+/// Fields of a record: more cannot have been written.
+const FIELDS: usize = FIELDS_BYTES / FIELD_OVERHEAD;
+
+/// What a decoder found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A segment begins; not told again for its repeated start frames.
+    Start(Start),
+    /// A record.
+    Record(Record<'a>),
+    /// Bytes that are no frames.
+    Gap(Gap),
+    /// The bytes are of this version of the format, which this program does not know: none of what
+    /// follows is told.
+    Foreign(u8),
+}
+
+/// A stretch that was skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// Where it begins, in bytes from the start of the input.
+    pub offset: u64,
+    /// How long it is, in bytes.
+    pub bytes: u64,
+}
+
+/// Reads a segment piece by piece, as it grows or as a file gives it.
+///
+/// Its memory is bounded whatever the input: one frame, and as many strings as a segment may define.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    /// The bytes of a frame whose end has not come.
+    pending: Vec<u8>,
+    /// Bytes of it that were too many to keep.
+    dropped: u64,
+    /// Bytes before `pending`.
+    offset: u64,
+    gap: Option<Gap>,
+    state: State,
+}
+
+/// What frames have told that later ones need.
+#[derive(Debug, Default)]
+struct State {
+    start: Option<Start>,
+    requests: Option<u64>,
+    strings: BTreeMap<u16, Box<str>>,
+    foreign: bool,
+}
+
+impl Decoder {
+    /// Reads on. Bytes after the last zero are kept until their frame's end comes.
+    ///
+    /// # Errors
+    ///
+    /// Those of `tell`, which is called with each event in order.
+    pub fn push(
+        &mut self,
+        mut bytes: &[u8],
+        tell: &mut dyn FnMut(Event<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        while let Some(end) = bytes.iter().position(|byte| *byte == 0) {
+            self.keep(&bytes[..end]);
+            bytes = &bytes[end + 1..];
+            self.end_frame(tell)?;
+        }
+        self.keep(bytes);
+        Ok(())
+    }
+
+    /// No more bytes come: what was kept is torn.
+    ///
+    /// # Errors
+    ///
+    /// Those of `tell`.
+    pub fn finish(&mut self, tell: &mut dyn FnMut(Event<'_>) -> io::Result<()>) -> io::Result<()> {
+        let torn = self.pending.len() as u64 + std::mem::take(&mut self.dropped);
+        self.pending.clear();
+        self.skip(torn);
+        match self.gap.take() {
+            Some(gap) => tell(Event::Gap(gap)),
+            None => Ok(()),
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let kept = bytes.len().min(FRAME_BYTES - self.pending.len());
+        self.pending.extend_from_slice(&bytes[..kept]);
+        self.dropped += (bytes.len() - kept) as u64;
+    }
+
+    /// The zero behind `pending` has come.
+    fn end_frame(&mut self, tell: &mut dyn FnMut(Event<'_>) -> io::Result<()>) -> io::Result<()> {
+        let mut frame = std::mem::take(&mut self.pending);
+        let dropped = std::mem::take(&mut self.dropped);
+        let length = frame.len() as u64 + dropped + 1;
+        let payload = (dropped == 0).then(|| open(&mut frame)).flatten();
+        match payload.and_then(|payload| self.state.read(payload)) {
+            None => self.skip(length),
+            Some(event) => {
+                self.offset += length;
+                if let Some(gap) = self.gap.take() {
+                    tell(Event::Gap(gap))?;
+                }
+                if let Some(event) = event {
+                    tell(event)?;
+                }
+            }
+        }
+        // Its memory serves the next frame.
+        frame.clear();
+        self.pending = frame;
+        Ok(())
+    }
+
+    fn skip(&mut self, bytes: u64) {
+        // Of a format that is not known, nothing can be said to be torn.
+        if bytes > 0 && !self.state.foreign {
+            let gap = self.gap.get_or_insert(Gap {
+                offset: self.offset,
+                bytes: 0,
+            });
+            gap.bytes += bytes;
+        }
+        self.offset += bytes;
+    }
+}
+
+impl State {
+    /// What a frame tells, or `None` if it is none.
+    fn read<'a>(&'a mut self, payload: &'a [u8]) -> Option<Option<Event<'a>>> {
+        // A later format may differ in all but this: a start frame is a zero and the version.
+        if let [0, format, ..] = *payload
+            && format != FORMAT
+        {
+            let known = std::mem::replace(&mut self.foreign, true);
+            return Some((!known).then_some(Event::Foreign(format)));
+        }
+        if self.foreign && payload.first() != Some(&0) {
+            return Some(None);
+        }
+        let (frame, rest) = postcard::take_from_bytes::<Frame<'_>>(payload).ok()?;
+        let (level, entry) = match frame {
+            Frame::Error(entry) => (Level::Error, entry),
+            Frame::Warn(entry) => (Level::Warn, entry),
+            Frame::Info(entry) => (Level::Info, entry),
+            Frame::Debug(entry) => (Level::Debug, entry),
+            Frame::Trace(entry) => (Level::Trace, entry),
+            // Nothing may stand behind these.
+            _ if !rest.is_empty() => return None,
+            Frame::Start(start) => return Some(self.start(start)),
+            Frame::Requests(number) => {
+                self.requests = Some(number);
+                return Some(None);
+            }
+            Frame::Define(number, text) => {
+                if usize::from(number) >= STRINGS || text.len() > STRING_BYTES {
+                    return None;
+                }
+                self.strings.insert(number, text.into());
+                return Some(None);
+            }
+        };
+        Some(Some(Event::Record(self.record(level, &entry, rest)?)))
+    }
+
+    fn start<'a>(&mut self, start: Start) -> Option<Event<'a>> {
+        match self.start {
+            Some(known) if known == start => return None,
+            // Several segments in one input: what the one before defined is over.
+            Some(_) => *self = State::default(),
+            // What came before its first start frame was lost is this segment's.
+            None => self.foreign = false,
+        }
+        self.start = Some(start);
+        Some(Event::Start(start))
+    }
+
+    fn record<'a>(
+        &'a self,
+        level: Level,
+        entry: &Entry<'a>,
+        mut rest: &'a [u8],
+    ) -> Option<Record<'a>> {
+        let mut fields = Vec::new();
+        while !rest.is_empty() {
+            let (pair, behind) = postcard::take_from_bytes::<(Text<'_>, Text<'_>)>(rest).ok()?;
+            if fields.len() == FIELDS {
+                return None;
+            }
+            fields.push((self.text(pair.0), self.text(pair.1)));
+            rest = behind;
+        }
+        let request = match entry.request {
+            Request::None => None,
+            Request::Other(id) => Some(Cow::Borrowed(id)),
+            Request::Near(distance) => Some(Cow::Owned(match self.requests {
+                Some(first) => format!("{:016x}", first.wrapping_add(distance as u64)),
+                None => format!("?{distance}"),
+            })),
+        };
+        let base = self.start.map_or(0, |start| start.micros);
+        Some(Record {
+            micros: base.wrapping_add(entry.micros as u64),
+            level,
+            target: self.text(entry.target),
+            request,
+            message: self.text(entry.message),
+            fields,
+        })
+    }
+
+    fn text<'a>(&'a self, text: Text<'a>) -> Cow<'a, str> {
+        match text {
+            Text::Full(text) => Cow::Borrowed(text),
+            Text::Known(number) => match self.strings.get(&number) {
+                Some(text) => Cow::Borrowed(text),
+                // Its definition was lost.
+                None => Cow::Owned(format!("?{number}")),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_format_is_named_and_not_guessed_at() {
+        let (mut frame, mut bytes) = (vec![0, FORMAT + 1, 7, 7, 7], Vec::new());
+        crate::frame::seal(&mut frame, &mut bytes);
+        crate::frame::seal(&mut vec![1, 2, 3], &mut bytes);
+        bytes.extend(b"whatever\0");
+        let mut events = Vec::new();
+        let mut decoder = Decoder::default();
+        let mut tell = |event: Event<'_>| {
+            events.push(format!("{event:?}"));
+            Ok(())
+        };
+        decoder.push(&bytes, &mut tell).unwrap();
+        decoder.finish(&mut tell).unwrap();
+        assert_eq!(events, [format!("Foreign({})", FORMAT + 1)]);
+    }
+
+    #[test]
+    fn whatever_stands_in_a_frame_is_no_trouble() {
+        let mut random = 0x2545_F491_4F6C_DD1D_u64;
+        let mut below = |bound: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            (random % bound as u64) as usize
+        };
+        // Their checksums are right.
+        for _ in 0..20_000 {
+            let mut payload: Vec<u8> = (0..below(40)).map(|_| below(256) as u8).collect();
+            if let Some(first) = payload.first_mut() {
+                *first %= 9;
+            }
+            let mut frame = Vec::new();
+            crate::frame::seal(&mut payload, &mut frame);
+            let mut events = 0;
+            let mut tell = |event: Event<'_>| {
+                events += 1;
+                if let Event::Record(record) = event {
+                    assert!(record.to_string().ends_with('\n'));
+                }
+                Ok(())
+            };
+            let mut decoder = Decoder::default();
+            decoder.push(&frame, &mut tell).unwrap();
+            decoder.finish(&mut tell).unwrap();
+            assert!(events <= 1);
+        }
+    }
+
+    #[test]
+    fn a_frame_without_an_end_is_not_kept() {
+        let mut decoder = Decoder::default();
+        let mut gaps = Vec::new();
+        let mut tell = |event: Event<'_>| {
+            if let Event::Gap(gap) = event {
+                gaps.push(gap);
+            }
+            Ok(())
+        };
+        for _ in 0..1000 {
+            decoder.push(&[1; 4096], &mut tell).unwrap();
+        }
+        assert!(decoder.pending.capacity() <= 2 * FRAME_BYTES);
+        decoder.finish(&mut tell).unwrap();
+        let bytes = 1000 * 4096;
+        assert_eq!(gaps, [Gap { offset: 0, bytes }]);
+    }
+}

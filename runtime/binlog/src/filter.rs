@@ -1,0 +1,55 @@
+//! Which records are shown.
+
+use log::Level;
+
+use crate::record::Record;
+
+/// What a record must have to be shown; what is `None` is not asked.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Written by this plugin.
+    pub plugin: Option<String>,
+    /// At least as severe as this.
+    pub level: Option<Level>,
+    /// Of the request with this id.
+    pub request: Option<String>,
+}
+
+impl Filter {
+    /// Whether the record is shown.
+    pub fn shows(&self, record: &Record<'_>) -> bool {
+        let plugin = self.plugin.as_deref();
+        let request = self.request.as_deref();
+        plugin.is_none_or(|name| record.plugin() == Some(name))
+            && self.level.is_none_or(|level| record.level <= level)
+            && request.is_none_or(|id| record.request.as_deref() == Some(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_wish_must_be_met() {
+        let mut record = Record::new(0, Level::Warn, "plugin a", "m");
+        record.request = Some("7".into());
+        let filter = |plugin: &str, level: Level, request: &str| Filter {
+            plugin: Some(plugin.to_owned()),
+            level: Some(level),
+            request: Some(request.to_owned()),
+        };
+        assert!(Filter::default().shows(&record));
+        assert!(filter("a", Level::Warn, "7").shows(&record));
+        assert!(filter("a", Level::Trace, "7").shows(&record));
+        for other in [
+            filter("b", Level::Warn, "7"),
+            filter("a", Level::Error, "7"),
+            filter("a", Level::Warn, "8"),
+        ] {
+            assert!(!other.shows(&record), "{other:?}");
+        }
+        record.target = "zlayer_runtime".into();
+        assert!(!filter("a", Level::Warn, "7").shows(&record));
+    }
+}

@@ -1,0 +1,59 @@
+//! The device's binary log: small to write, hard to tear.
+//!
+//! The daemon writes [`Record`]s through an [`Encoder`] into the segment files of a ring. Both
+//! `zlayer logs` and `zlayer-precompile logs` read them back with [`read`]. This crate is the
+//! format and its reading; the ring itself (buffers, rotation, when the flash is written) is the
+//! daemon's. It holds no threads and no global state.
+//!
+//! # The format
+//!
+//! A segment is a row of frames. Each is a postcard value with a CRC-16 behind it, COBS-encoded,
+//! and ended by a zero byte, which occurs nowhere else. So a reader that meets damage goes on at the next zero.
+//!
+//! A segment stands alone. It begins with a start frame (format version, segment number, time),
+//! which is repeated every [`REPEAT_BYTES`] in case the first one is lost. Strings that come back (targets,
+//! keys, messages, values) are defined once by a frame of their own and then named by a number.
+//! Times and the numbers of requests count from the segment's first.
+//!
+//! A record whose definitions were lost is shown with `?N` in their place.
+//!
+//! # Example
+//!
+//! ```
+//! use zlayer_binlog::{Decoder, Encoder, Event, Level, Record};
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let record = Record::new(1_700_000_000_000_000, Level::Info, "plugin hello", "started");
+//! let (mut encoder, mut frames) = (Encoder::default(), Vec::new());
+//! encoder.record(&record, &mut frames);
+//! let mut segment = encoder.start(1);
+//! segment.extend(frames);
+//!
+//! let mut lines = String::new();
+//! Decoder::default().push(&segment, &mut |event| {
+//!     if let Event::Record(record) = event {
+//!         lines += &record.to_string();
+//!     }
+//!     Ok(())
+//! })?;
+//! assert_eq!(lines, "Tue, 14 Nov 2023 22:13:20 GMT INFO  plugin hello: started\n");
+//! # Ok(())
+//! # }
+//! ```
+
+mod decoder;
+mod encoder;
+mod filter;
+mod frame;
+mod read;
+mod record;
+mod segment;
+
+pub use decoder::{Decoder, Event, Gap};
+pub use encoder::{Encoder, REPEAT_BYTES, STRING_BYTES, STRINGS};
+pub use filter::Filter;
+pub use frame::{FORMAT, FRAME_BYTES, Start};
+pub use log::Level;
+pub use read::{POLL, ReadError, read};
+pub use record::{FIELDS_BYTES, MESSAGE_BYTES, PLUGIN_TARGET, Record, one_line};
+pub use segment::{Segment, segment_name, segments};

@@ -1,0 +1,276 @@
+//! Reading files and rings, to their end or for as long as they grow.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::decoder::{Decoder, Event};
+use crate::filter::Filter;
+use crate::record::Record;
+use crate::segment::{Segment, segments};
+
+/// How often a followed log is looked at.
+pub const POLL: Duration = Duration::from_millis(250);
+/// Bytes that are read at a time.
+const PIECE: usize = 16 << 10;
+
+/// Why a log could not be read to its end.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// A file or folder cannot be read.
+    Input {
+        /// Its path.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A folder holds no log, or a file nothing that a log has.
+    NoLog(PathBuf),
+    /// A log of a format that this program does not know.
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Its version of the format.
+        format: u8,
+    },
+    /// What was read cannot be written out. A reader that has gone is one of these:
+    /// [`io::ErrorKind::BrokenPipe`].
+    Output(io::Error),
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReadError::Input { path, source } => {
+                write!(f, "cannot read {}: {source}", path.display())
+            }
+            ReadError::NoLog(path) => write!(
+                f,
+                "{}: there is no log here; give a .zlog file, a folder of them, or a data folder",
+                path.display()
+            ),
+            ReadError::Foreign { path, format } => write!(
+                f,
+                "{}: its format is version {format}, and this program knows version {}; use a newer one",
+                path.display(),
+                crate::FORMAT
+            ),
+            ReadError::Output(source) => write!(f, "cannot write what was read: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ReadError::Input { source, .. } | ReadError::Output(source) => Some(source),
+            ReadError::NoLog(_) | ReadError::Foreign { .. } => None,
+        }
+    }
+}
+
+/// Shows the records of these files and folders that `filter` lets through, oldest first in each.
+/// A folder is one of segments, or a data folder that has one named `log`. `complain` is told what is torn or missing,
+/// a line each.
+///
+/// With `follow`, which goes with one folder, it then waits for more until `show` fails or
+/// standard output has no reader left.
+///
+/// # Errors
+///
+/// See [`ReadError`].
+pub fn read(
+    paths: &[PathBuf],
+    filter: &Filter,
+    follow: bool,
+    show: &mut dyn FnMut(&Record<'_>) -> io::Result<()>,
+    complain: &mut dyn FnMut(&str),
+) -> Result<(), ReadError> {
+    let mut reader = Reader {
+        filter,
+        show,
+        complain,
+        piece: vec![0; PIECE],
+    };
+    for path in paths {
+        let inside = path.join("log");
+        match std::fs::metadata(path) {
+            Ok(about) if !about.is_dir() => reader.file(path)?,
+            // With a folder that is still to come, one can wait for it.
+            Err(error) if !(follow && error.kind() == io::ErrorKind::NotFound) => {
+                return Err(input(path, error));
+            }
+            _ if inside.is_dir() => reader.folder(&inside, follow)?,
+            _ => reader.folder(path, follow)?,
+        }
+    }
+    Ok(())
+}
+
+struct Reader<'a> {
+    filter: &'a Filter,
+    show: &'a mut dyn FnMut(&Record<'_>) -> io::Result<()>,
+    complain: &'a mut dyn FnMut(&str),
+    piece: Vec<u8>,
+}
+
+/// One file that is being read.
+struct Open<'a> {
+    path: &'a Path,
+    file: File,
+    decoder: Decoder,
+    /// Whether anything in it was a frame.
+    log: bool,
+    bytes: u64,
+}
+
+impl Reader<'_> {
+    fn file(&mut self, path: &Path) -> Result<(), ReadError> {
+        let mut open = Open::new(path).map_err(|error| input(path, error))?;
+        self.drain(&mut open)?;
+        self.finish(&mut open)?;
+        if open.bytes > 0 && !open.log {
+            return Err(ReadError::NoLog(path.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn folder(&mut self, folder: &Path, follow: bool) -> Result<(), ReadError> {
+        let mut after = None;
+        loop {
+            let Some(segment) = next(folder, after, follow)? else {
+                if follow && wait_for_more() {
+                    continue;
+                }
+                return match after {
+                    None if !follow => Err(ReadError::NoLog(folder.to_owned())),
+                    _ => Ok(()),
+                };
+            };
+            after = Some(segment.number);
+            let mut open = match Open::new(&segment.path) {
+                Ok(open) => open,
+                // The ring went on meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(input(&segment.path, error)),
+            };
+            loop {
+                // In this order: when there is a younger one, this one has got all that it gets.
+                let last = next(folder, after, follow)?.is_none();
+                self.drain(&mut open)?;
+                if !(follow && last) {
+                    break;
+                }
+                if !wait_for_more() {
+                    return Ok(());
+                }
+            }
+            self.finish(&mut open)?;
+        }
+    }
+
+    /// Reads what there is.
+    fn drain(&mut self, open: &mut Open<'_>) -> Result<(), ReadError> {
+        loop {
+            let count = match open.file.read(&mut self.piece) {
+                Ok(0) => return Ok(()),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(input(open.path, error)),
+            };
+            open.bytes += count as u64;
+            let piece = std::mem::take(&mut self.piece);
+            let done = self.decode(open, Some(&piece[..count]));
+            self.piece = piece;
+            done?;
+        }
+    }
+
+    fn finish(&mut self, open: &mut Open<'_>) -> Result<(), ReadError> {
+        self.decode(open, None)
+    }
+
+    fn decode(&mut self, open: &mut Open<'_>, piece: Option<&[u8]>) -> Result<(), ReadError> {
+        let mut foreign = None;
+        let shown = open.path.display();
+        let mut tell = |event: Event<'_>| {
+            open.log |= !matches!(event, Event::Gap(_));
+            match event {
+                Event::Record(record) if self.filter.shows(&record) => return (self.show)(&record),
+                Event::Record(_) | Event::Start(_) => {}
+                Event::Gap(gap) => (self.complain)(&format!(
+                    "{shown}: {} bytes from byte {} are torn; what they held is lost",
+                    gap.bytes, gap.offset
+                )),
+                Event::Foreign(format) => foreign = Some(format),
+            }
+            Ok(())
+        };
+        match piece {
+            Some(piece) => open.decoder.push(piece, &mut tell),
+            None => open.decoder.finish(&mut tell),
+        }
+        .map_err(ReadError::Output)?;
+        match foreign {
+            Some(format) => Err(ReadError::Foreign {
+                path: open.path.to_owned(),
+                format,
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Open<'_> {
+    fn new(path: &Path) -> io::Result<Open<'_>> {
+        Ok(Open {
+            path,
+            file: File::open(path)?,
+            decoder: Decoder::default(),
+            log: false,
+            bytes: 0,
+        })
+    }
+}
+
+/// The oldest segment that is younger than `after`.
+fn next(folder: &Path, after: Option<u32>, follow: bool) -> Result<Option<Segment>, ReadError> {
+    match segments(folder) {
+        Ok(found) => Ok(found
+            .into_iter()
+            .find(|segment| after.is_none_or(|after| segment.number > after))),
+        Err(error) if follow && error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(input(folder, error)),
+    }
+}
+
+/// Waits for [`POLL`]; says `false` at once when standard output has no reader any more.
+fn wait_for_more() -> bool {
+    let stdout = io::stdout();
+    // Asked for nothing, the system still tells of an error, and a pipe without reader is one.
+    let mut wanted = [PollFd::new(&stdout, PollFlags::empty())];
+    let limit = Timespec {
+        tv_sec: 0,
+        tv_nsec: POLL.subsec_nanos().into(),
+    };
+    match poll(&mut wanted, Some(&limit)) {
+        Ok(0) => true,
+        Ok(_) => false,
+        Err(_) => {
+            std::thread::sleep(POLL);
+            true
+        }
+    }
+}
+
+fn input(path: &Path, source: io::Error) -> ReadError {
+    ReadError::Input {
+        path: path.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,134 @@
+//! One record, and the line that people read.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use log::Level;
+
+/// Targets of records that plugins wrote start with this.
+pub const PLUGIN_TARGET: &str = "plugin ";
+/// Bytes of a message; the rest is cut off when it is written.
+pub const MESSAGE_BYTES: usize = 4096;
+/// Bytes of all keys and values of a record, where each pair counts 16 more; what comes after is
+/// cut off.
+pub const FIELDS_BYTES: usize = 4096;
+/// What a pair costs beside its text, so that empty ones are bounded, too.
+pub(crate) const FIELD_OVERHEAD: usize = 16;
+/// The last second that an HTTP date can show, in the year 9999.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// What happened, when, where, and in which request.
+///
+/// Its `Display` is the line that people read, with the line's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Microseconds since the Unix epoch by the device's clock. A board without a clock that
+    /// outlives its power counts from 1970 until it has learned the time: this is the time since it started.
+    pub micros: u64,
+    /// How bad it is.
+    pub level: Level,
+    /// `plugin NAME`, or the module of the daemon that wrote it.
+    pub target: Cow<'a, str>,
+    /// The request that was being worked on.
+    pub request: Option<Cow<'a, str>>,
+    /// What happened.
+    pub message: Cow<'a, str>,
+    /// Keys and values, in the order in which they were given.
+    pub fields: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+}
+
+impl<'a> Record<'a> {
+    /// A record without request and fields.
+    pub fn new(micros: u64, level: Level, target: &'a str, message: &'a str) -> Record<'a> {
+        Record {
+            micros,
+            level,
+            target: target.into(),
+            request: None,
+            message: message.into(),
+            fields: Vec::new(),
+        }
+    }
+
+    /// The time now, as [`Record::micros`] counts it.
+    pub fn now() -> u64 {
+        // A clock before 1970 shows as 1970.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        u64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// The plugin that wrote it, if a plugin did.
+    pub fn plugin(&self) -> Option<&str> {
+        self.target.strip_prefix(PLUGIN_TARGET)
+    }
+}
+
+impl fmt::Display for Record<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let second = Duration::from_secs((self.micros / 1_000_000).min(LAST_SECOND));
+        let time = httpdate::HttpDate::from(UNIX_EPOCH + second);
+        write!(f, "{time} {:<5} ", self.level)?;
+        let mut line = OneLine(f);
+        write!(line, "{}: ", self.target)?;
+        if let Some(request) = &self.request {
+            write!(line, "[{request}] ")?;
+        }
+        line.write_str(&self.message)?;
+        for (key, value) in &self.fields {
+            write!(line, " {key}={value:?}")?;
+        }
+        f.write_str("\n")
+    }
+}
+
+/// `text` as one line that is safe to show on a terminal: control characters are escaped.
+pub fn one_line(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    // Writing to a String cannot fail.
+    let _ = OneLine(&mut shown).write_str(text);
+    shown
+}
+
+/// Escapes control characters, so that what a plugin or a client sent cannot forge a line or steer
+/// a terminal.
+struct OneLine<'w, W>(&'w mut W);
+
+impl<W: fmt::Write> fmt::Write for OneLine<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            if c.is_control() && c != '\t' {
+                write!(self.0, "{}", c.escape_default())?;
+            } else {
+                self.0.write_char(c)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_one_line_whatever_it_holds() {
+        let mut record = Record::new(12_999_999, Level::Warn, "plugin p", "a\nb\r\x1b[31m");
+        record.request = Some("7\n".into());
+        record.fields = vec![("k\n".into(), "two \"words\"\n".into())];
+        assert_eq!(
+            record.to_string(),
+            "Thu, 01 Jan 1970 00:00:12 GMT WARN  plugin p: [7\\n] a\\nb\\r\\u{1b}[31m \
+             k\\n=\"two \\\"words\\\"\\n\"\n"
+        );
+        assert_eq!(record.plugin(), Some("p"));
+    }
+
+    #[test]
+    fn no_time_is_too_late_to_be_shown() {
+        let record = Record::new(u64::MAX, Level::Error, "zlayer_runtime", "late");
+        let line = "Fri, 31 Dec 9999 23:59:59 GMT ERROR zlayer_runtime: late\n";
+        assert_eq!(record.to_string(), line);
+        assert_eq!(record.plugin(), None);
+    }
+}

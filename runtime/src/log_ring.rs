@@ -1,0 +1,339 @@
+//! The binary log's way to flash: a buffer in memory and a ring of segment files.
+//!
+//! Flash wears out, so records gather in memory and are written when the buffer is full, when one
+//! is severe, or when the oldest has waited long enough ([`RingLimits`]). What was written
+//! survives the end of the process, however it comes; errors survive a power cut, too, once they
+//! were synced. A folder that cannot be written disturbs nobody: records wait in the buffer,
+//! then are dropped and counted, and the log says how many when it can be written again.
+//!
+//! [`LogRing::write`] may be called from any thread and never waits for the disk's own commit:
+//! [`LogRing::flush_in_time`] has that done by a thread for blocking work.
+
+mod files;
+mod state;
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use event_listener::Event;
+use futures_lite::future::or;
+use smol::Timer;
+use zlayer_binlog::Record;
+
+use files::{Files, Sync};
+use state::State;
+
+/// Memory that a ring takes at most: its buffer, its table of strings, and one record on its way.
+pub const MEMORY_SHARE: usize = 96 << 10;
+
+/// The ring's sizes and times.
+#[derive(Debug, Clone)]
+pub struct RingLimits {
+    /// Bytes of records that wait in memory (default 16 KiB, which is more than one record takes).
+    pub buffer_bytes: usize,
+    /// Bytes of one segment file (default 256 KiB).
+    pub segment_bytes: usize,
+    /// Bytes of all segment files (default 1 MiB). The oldest make room.
+    pub ring_bytes: u64,
+    /// Segment files (default 32). Each start begins one, so this many restarts can be told apart
+    /// even when little was written.
+    pub segments: usize,
+    /// Longest time that a record waits in memory (default 10 s).
+    pub flush: Duration,
+    /// Least time between two writes for warnings (default 1 s). An error is written at once.
+    pub warn: Duration,
+    /// Least time between two commits to the disk, which errors ask for (default 1 s).
+    pub sync: Duration,
+    /// How long to wait when a write has failed (default 5 s).
+    pub retry: Duration,
+}
+
+impl Default for RingLimits {
+    fn default() -> Self {
+        RingLimits {
+            buffer_bytes: 16 << 10,
+            segment_bytes: 256 << 10,
+            ring_bytes: 1 << 20,
+            segments: 32,
+            flush: Duration::from_secs(10),
+            warn: Duration::from_secs(1),
+            sync: Duration::from_secs(1),
+            retry: Duration::from_secs(5),
+        }
+    }
+}
+
+/// See the module. It takes records before it has a folder: they wait in the buffer.
+#[derive(Debug, Default)]
+pub struct LogRing {
+    state: Mutex<State>,
+    /// Something has to be done sooner than it seemed.
+    sooner: Event,
+}
+
+impl LogRing {
+    /// A ring with limits of its own.
+    pub fn new(limits: RingLimits) -> LogRing {
+        let ring = LogRing::default();
+        ring.lock().limits = limits;
+        ring
+    }
+
+    /// From now on records go to `folder`, which is made when the first one is written.
+    pub fn open(&self, folder: PathBuf) {
+        let mut state = self.lock();
+        let limits = state.limits.clone();
+        state.files = Some(Files::new(folder, limits));
+        drop(state);
+        self.sooner.notify(usize::MAX);
+    }
+
+    /// Takes one record at the time `now`.
+    pub fn write(&self, record: &Record<'_>, now: Instant) {
+        let mut state = self.lock();
+        let before = state.due();
+        state.put(record, now);
+        let after = state.due();
+        drop(state);
+        if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
+            self.sooner.notify(usize::MAX);
+        }
+    }
+
+    /// Does what is due at the time `now`. It waits for the disk. What went wrong is answered, once.
+    pub fn work(&self, now: Instant) -> Option<String> {
+        let mut state = self.lock();
+        if state.flush_at.is_some_and(|at| at <= now) {
+            state.flush(now);
+        }
+        let mut sync = None;
+        if state.sync_at.is_some_and(|at| at <= now) {
+            (state.sync_at, state.synced) = (None, Some(now));
+            sync = state.files.as_mut().and_then(Files::unsynced);
+        }
+        let trouble = state.trouble.take();
+        drop(state);
+        commit(sync, trouble)
+    }
+
+    /// Writes and syncs everything, and takes no more. What went wrong is answered.
+    pub fn close(&self) -> Option<String> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.retry_at = None;
+        state.flush(now);
+        if state.retry_at.is_none() {
+            // Word of lost records, if there were any.
+            state.flush(now);
+        }
+        state.closed = true;
+        state.buffer = Vec::new();
+        let sync = state.files.as_mut().and_then(Files::unsynced);
+        let trouble = state.trouble.take();
+        drop(state);
+        commit(sync, trouble)
+    }
+
+    /// Sees to it that no record waits longer than it may; `tell` is told what goes wrong. Never ends.
+    pub async fn flush_in_time(&'static self, tell: fn(&str)) {
+        loop {
+            let sooner = self.sooner.listen();
+            let due = self.lock().due();
+            match due {
+                None => sooner.await,
+                Some(at) => {
+                    let timer = async {
+                        Timer::at(at).await;
+                    };
+                    or(sooner, timer).await;
+                }
+            }
+            let now = Instant::now();
+            if self.lock().due().is_some_and(|at| at <= now)
+                && let Some(trouble) = smol::unblock(move || self.work(now)).await
+            {
+                tell(&trouble);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for the disk, not under the lock: whoever logs must not wait with it. Answers what went
+/// wrong, here or before.
+fn commit(sync: Option<Sync>, before: Option<String>) -> Option<String> {
+    let failed = sync.and_then(|sync| sync.run().err());
+    before.or(failed.map(|error| format!("the log cannot be committed to the disk: {error}")))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+    use crate::data_dir::temporary_folder;
+    use log::Level;
+    use zlayer_binlog::{Encoder, Filter, read, segments};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn limits() -> RingLimits {
+        RingLimits {
+            segment_bytes: 4096,
+            ring_bytes: 16 << 10,
+            segments: 8,
+            buffer_bytes: 1024,
+            ..RingLimits::default()
+        }
+    }
+
+    fn record(level: Level, message: &str) -> Record<'_> {
+        Record::new(Record::now(), level, "plugin p", message)
+    }
+
+    /// What a reader of the folder sees now, message by message; nothing may be torn.
+    fn read_back(folder: &std::path::Path) -> Vec<String> {
+        let mut messages = Vec::new();
+        let mut show = |record: &Record<'_>| {
+            messages.push(record.message.clone().into_owned());
+            Ok(())
+        };
+        let filter = Filter::default();
+        let mut complain = |text: &str| panic!("{text}");
+        match read(
+            &[folder.to_owned()],
+            &filter,
+            false,
+            &mut show,
+            &mut complain,
+        ) {
+            Ok(()) | Err(zlayer_binlog::ReadError::NoLog(_)) => messages,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn severity_and_time_decide_when_the_flash_is_written() {
+        let folder = temporary_folder().unwrap();
+        let (ring, start) = (LogRing::default(), Instant::now());
+        ring.write(&record(Level::Info, "early"), start);
+        ring.open(folder.clone());
+        ring.write(&record(Level::Info, "info"), start);
+        assert_eq!(ring.work(start + 9 * SECOND), None);
+        assert!(read_back(&folder).is_empty());
+        ring.work(start + 10 * SECOND);
+        assert_eq!(read_back(&folder), ["early", "info"]);
+
+        let start = start + 20 * SECOND;
+        ring.write(&record(Level::Warn, "warn 1"), start);
+        assert_eq!(read_back(&folder).len(), 3);
+        ring.write(&record(Level::Warn, "warn 2"), start);
+        assert_eq!(read_back(&folder).len(), 3);
+        assert_eq!(ring.lock().due(), Some(start + SECOND));
+        ring.work(start + SECOND);
+        assert_eq!(read_back(&folder).len(), 4);
+
+        ring.write(&record(Level::Info, "before"), start + SECOND);
+        ring.write(&record(Level::Error, "error"), start + SECOND);
+        assert_eq!(read_back(&folder)[4..], ["before", "error"]);
+        // It is synced at once, the next one a second later.
+        assert_eq!(ring.lock().due(), Some(start + SECOND));
+        ring.work(start + SECOND);
+        assert_eq!(ring.lock().due(), None);
+        ring.write(&record(Level::Error, "again"), start + SECOND);
+        assert_eq!(ring.lock().due(), Some(start + 2 * SECOND));
+        assert_eq!(read_back(&folder).len(), 7);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn the_ring_is_bounded_and_keeps_the_youngest() {
+        let folder = temporary_folder().unwrap();
+        let ring = LogRing::new(limits());
+        ring.open(folder.clone());
+        let now = Instant::now();
+        for i in 0..5000 {
+            let message = format!("message number {i}");
+            ring.write(&record(Level::Info, &message), now);
+        }
+        assert_eq!(ring.close(), None);
+        let found = segments(&folder).unwrap();
+        let bytes: u64 = found.iter().map(|segment| segment.bytes).sum();
+        assert!((8 << 10..=16 << 10).contains(&bytes), "{bytes}");
+        assert!(found.iter().all(|segment| segment.bytes <= 4096));
+        let messages = read_back(&folder);
+        let first = 5000 - messages.len();
+        let expected: Vec<String> = (first..5000)
+            .map(|i| format!("message number {i}"))
+            .collect();
+        assert_eq!(messages, expected);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn each_start_begins_a_segment_and_old_ones_go_by_number() {
+        let folder = temporary_folder().unwrap();
+        std::fs::write(folder.join("notes.txt"), "not ours").unwrap();
+        for start in 0..12 {
+            let ring = LogRing::new(limits());
+            ring.open(folder.clone());
+            let message = format!("start {start}");
+            ring.write(&record(Level::Info, &message), Instant::now());
+            assert_eq!(ring.close(), None);
+        }
+        let numbers: Vec<u32> = segments(&folder)
+            .unwrap()
+            .iter()
+            .map(|s| s.number)
+            .collect();
+        assert_eq!(numbers, (5..=12).collect::<Vec<_>>());
+        assert_eq!(read_back(&folder)[0], "start 4");
+        assert!(folder.join("notes.txt").exists());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_costs_records_and_these_are_counted() {
+        let folder = temporary_folder().unwrap();
+        let place = folder.join("log");
+        std::fs::write(&place, "in the way").unwrap();
+        let ring = LogRing::new(limits());
+        let start = Instant::now();
+        ring.open(place.clone());
+        for i in 0..1000 {
+            ring.write(&record(Level::Error, &format!("error {i}")), start);
+        }
+        let trouble = ring.work(start + SECOND).unwrap();
+        assert!(trouble.contains(&place.display().to_string()), "{trouble}");
+        // Told once, however often it is tried.
+        assert_eq!(ring.work(start + 5 * SECOND), None);
+        assert!(ring.lock().buffer.len() <= 1024);
+
+        std::fs::remove_file(&place).unwrap();
+        ring.work(start + 20 * SECOND);
+        assert_eq!(ring.close(), None);
+        let messages = read_back(&place);
+        let (last, kept) = messages.split_last().unwrap();
+        assert_eq!(kept[0], "error 0");
+        let lost = 1000 - kept.len();
+        assert!(lost > 0);
+        assert_eq!(
+            *last,
+            format!("{lost} records lost: the log could not be written")
+        );
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn the_longest_record_fits_into_the_buffer() {
+        let long = "x".repeat(100_000);
+        let mut record = record(Level::Info, &long);
+        record.target = long.as_str().into();
+        record.request = Some(long.as_str().into());
+        record.fields = vec![("key".into(), "value".into()); 10_000];
+        assert!(Encoder::bound(&record) <= RingLimits::default().buffer_bytes);
+    }
+}

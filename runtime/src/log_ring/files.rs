@@ -1,0 +1,130 @@
+//! The ring's files on flash: one that is written, older ones that make room.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use zlayer_binlog::{Encoder, segment_name, segments};
+
+use super::RingLimits;
+
+/// The folder of a ring, and its youngest segment.
+#[derive(Debug)]
+pub(super) struct Files {
+    folder: PathBuf,
+    limits: RingLimits,
+    /// The number of the youngest segment that this process began.
+    number: u32,
+    open: Option<Arc<File>>,
+    /// Bytes in the open segment.
+    written: usize,
+    /// Whether the folder knows of the open segment after a power cut.
+    known: bool,
+}
+
+/// What has to reach the disk: see [`Files::unsynced`].
+#[derive(Debug)]
+pub(super) struct Sync {
+    file: Arc<File>,
+    folder: Option<PathBuf>,
+}
+
+impl Files {
+    pub(super) fn new(folder: PathBuf, limits: RingLimits) -> Files {
+        Files {
+            folder,
+            limits,
+            number: 0,
+            open: None,
+            written: 0,
+            known: false,
+        }
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether the open segment has room for as many bytes.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.open.is_none() || self.written + bytes <= self.limits.segment_bytes
+    }
+
+    /// The open segment is complete; the next write begins a new one.
+    pub(super) fn end_segment(&mut self) {
+        self.open = None;
+    }
+
+    /// Writes the buffer, and takes from it what was written, also when an error cuts that short:
+    /// a later call goes on at that very byte, so that a full disk tears nothing.
+    pub(super) fn write(&mut self, encoder: &mut Encoder, buffer: &mut Vec<u8>) -> io::Result<()> {
+        let file = match &self.open {
+            Some(file) => Arc::clone(file),
+            None => self.begin(encoder, buffer)?,
+        };
+        while !buffer.is_empty() {
+            match (&*file).write(buffer) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    buffer.drain(..count);
+                    self.written += count;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes room for a new segment and opens it. One of an earlier run is never written to again: its end
+    /// may be torn.
+    fn begin(&mut self, encoder: &mut Encoder, buffer: &mut Vec<u8>) -> io::Result<Arc<File>> {
+        let mut make = DirBuilder::new();
+        make.recursive(true).mode(0o700).create(&self.folder)?;
+        let found = segments(&self.folder)?;
+        let mut count = found.len() + 1;
+        let mut bytes = self.limits.segment_bytes as u64;
+        bytes += found.iter().map(|segment| segment.bytes).sum::<u64>();
+        for old in &found {
+            if bytes <= self.limits.ring_bytes && count <= self.limits.segments {
+                break;
+            }
+            std::fs::remove_file(&old.path)?;
+            bytes -= old.bytes;
+            count -= 1;
+        }
+        let youngest = found.last().map_or(0, |segment| segment.number);
+        let number = youngest.max(self.number).saturating_add(1);
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.folder.join(segment_name(number)))?;
+        let file = Arc::new(file);
+        buffer.splice(0..0, encoder.start(number));
+        self.open = Some(Arc::clone(&file));
+        (self.number, self.written, self.known) = (number, 0, false);
+        Ok(file)
+    }
+
+    /// What must be synced so that all that was written outlives a power cut.
+    pub(super) fn unsynced(&mut self) -> Option<Sync> {
+        let file = Arc::clone(self.open.as_ref()?);
+        let known = std::mem::replace(&mut self.known, true);
+        let folder = (!known).then(|| self.folder.clone());
+        Some(Sync { file, folder })
+    }
+}
+
+impl Sync {
+    /// Waits for the disk.
+    pub(super) fn run(&self) -> io::Result<()> {
+        self.file.sync_data()?;
+        match &self.folder {
+            Some(folder) => File::open(folder)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+}
