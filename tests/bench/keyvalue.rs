@@ -69,17 +69,15 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match run(&args) {
-        Ok(report) if args.json => println!("{:#}", report.json()),
-        Ok(report) => print!("{}", report.table()),
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("keyvalue: {error:#}");
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
     }
-    ExitCode::SUCCESS
 }
 
-fn run(args: &Args) -> Result<Report> {
+fn run(args: &Args) -> Result<()> {
     ensure!((1..=100).contains(&args.rounds), "--rounds: 1 to 100");
     ensure!((1..=600).contains(&args.seconds), "--seconds: 1 to 600");
     if let Some(part) = &args.part
@@ -87,20 +85,32 @@ fn run(args: &Args) -> Result<Report> {
     {
         bail!("--part: there is no part {part:?}; there are calls, counter, memory, opening");
     }
-    let wanted = |name| args.part.as_deref().is_none_or(|part| part == name);
     let place = Place::new()?;
     let mut report = Report::new(&place, args.rounds, args.seconds);
+    let measured = measure(args, &place, &mut report);
+    // What took minutes is shown even if a later part fails.
+    if args.json {
+        println!("{:#}", report.json());
+    } else {
+        print!("{}", report.table());
+    }
+    measured
+}
+
+/// Measures the parts that are wanted, one after the other.
+fn measure(args: &Args, place: &Place, report: &mut Report) -> Result<()> {
+    let wanted = |name| args.part.as_deref().is_none_or(|part| part == name);
     if wanted("calls") {
-        report.calls = Some(calls::measure(&place, args.rounds)?);
+        report.calls = Some(calls::measure(place, args.rounds)?);
     }
     if wanted("counter") {
-        report.counter = Some(counter::measure(&place, args.seconds)?);
+        report.counter = Some(counter::measure(place, args.seconds)?);
     }
     if wanted("memory") {
-        report.memory = Some(memory::measure(&place, args.rounds)?);
+        report.memory = Some(memory::measure(place, args.rounds)?);
     }
     if wanted("opening") {
-        report.opening = Some(opening::measure(&place, args.rounds)?);
+        report.opening = Some(opening::measure(place, args.rounds)?);
     }
-    Ok(report)
+    Ok(())
 }
