@@ -37,22 +37,25 @@ pub(crate) fn run(operation: &str, query: &str) -> Result<u64, Failure> {
         "set" => time((0..calls).map(|call| name(scattered(call))), |key| {
             keyvalue::set(key, &value)
         }),
-        "get" => time((0..calls).map(|call| name(scattered(call))), |key| {
-            match keyvalue::get(key)? {
+        "get" => time(
+            (0..calls).map(|call| name(scattered(call))),
+            |key| match keyvalue::get(key)? {
                 Some(found) if found.len() == value.len() => Ok(()),
-                _ => Err(KvError::NotFound),
-            }
-        }),
-        "increment" => time((0..calls).map(|_| "hits".to_owned()), |key| {
-            keyvalue::increment(key, 1).map(drop)
-        }),
-        "list" => time(
-            (0..calls).map(|call| prefix(scattered(call))),
-            |key| match keyvalue::list_keys(key)?.len() {
-                100 => Ok(()),
                 _ => Err(KvError::NotFound),
             },
         ),
+        "increment" => time((0..calls).map(|_| "hits".to_owned()), |key| {
+            keyvalue::increment(key, 1).map(drop)
+        }),
+        "list" => {
+            time(
+                (0..calls).map(|call| prefix(scattered(call))),
+                |key| match keyvalue::list_keys(key)?.len() {
+                    100 => Ok(()),
+                    _ => Err(KvError::NotFound),
+                },
+            )
+        }
         _ => Err(Failure::Request("no such operation\n")),
     }
 }
