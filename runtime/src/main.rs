@@ -26,6 +26,7 @@ struct Cli {
 
 #[derive(FromArgs)]
 #[argh(subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, read once")]
 enum Verb {
     Run(Run),
     Status(Status),

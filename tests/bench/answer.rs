@@ -24,11 +24,12 @@ pub(crate) fn parse(received: &[u8]) -> Result<Option<Answer>> {
     let text = std::str::from_utf8(&received[..head]).context("the answer's head is not text")?;
     let mut lines = text.split("\r\n");
     let status = lines.next().unwrap_or_default();
+    let rest = &received[head + 4..];
     ensure!(
         status.starts_with("HTTP/1.1 200"),
-        "the server answers {status:?}, not 200"
+        "the server answers {status:?}, not 200: {:?}",
+        String::from_utf8_lossy(&rest[..rest.len().min(200)])
     );
-    let rest = &received[head + 4..];
     for line in lines {
         let Some((name, value)) = line.split_once(':') else {
             bail!("the answer's head has a line without a colon: {line:?}");

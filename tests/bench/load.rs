@@ -9,13 +9,11 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::event::{Timespec, epoll};
 
 use crate::answer;
+use crate::process::PATIENCE;
 use crate::stats::Latency;
 
 /// What every client sends.
 pub(crate) const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
-
-/// A server that is silent for longer has hung.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What came of a load.
 #[derive(Clone, Copy, Debug)]

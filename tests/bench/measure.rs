@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::load::{self, Load};
+use crate::load::{self, Load, REQUEST};
 use crate::process::{Server, free_port};
 use crate::setup::{BODY, Contender, Setup};
 use crate::wrk;
@@ -19,8 +19,8 @@ const WARM_UP: Duration = Duration::from_millis(300);
 /// Load from one connection. The kernel counts processor time in steps of 10 ms, 1 % of this.
 const ALONE: Duration = Duration::from_secs(1);
 
-/// The thread that the daemon starts once its key-value store is open.
-const STORE_THREAD: &str = "kv-commit";
+/// The thread that the store's database starts as the last step of opening.
+const STORE_THREAD: &str = "fjall:worker";
 
 /// One start of a server.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +51,7 @@ pub(crate) struct Round {
 /// Starts `contender`, has it answer once, and ends it.
 pub(crate) fn start(setup: &Setup, contender: Contender, data: &Path) -> Result<Start> {
     let mut server = launch(setup, contender, data)?;
-    let answer = server.first_answer()?;
+    let answer = server.first_answer(REQUEST)?;
     let peak = server.peak_memory()? as f64;
     let peak_with_store = if has_store(contender) {
         server.wait_for_thread(STORE_THREAD)?;
@@ -78,7 +78,7 @@ pub(crate) fn round(
     seconds: u64,
 ) -> Result<Round> {
     let mut server = launch(setup, contender, data)?;
-    server.first_answer()?;
+    server.first_answer(REQUEST)?;
     if has_store(contender) {
         server.wait_for_thread(STORE_THREAD)?;
     }

@@ -11,7 +11,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::load::{PATIENCE, REQUEST};
+/// A server that is silent for longer has hung.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What an answer that is counted begins with.
+const GOOD: &[u8] = b"HTTP/1.1 200";
 
 /// How long a server gets to end when it is asked to, before it is killed.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -44,9 +48,9 @@ impl Server {
         })
     }
 
-    /// Connects until it listens, asks once, and waits for the first byte of the answer: the
-    /// time since the process was started.
-    pub(crate) fn first_answer(&mut self) -> Result<Duration> {
+    /// Connects until it listens, sends `request`, and waits for the start of the answer, which must be
+    /// a good one: the time since the process was started.
+    pub(crate) fn first_answer(&mut self, request: &[u8]) -> Result<Duration> {
         let mut attempt = 0u32;
         let mut stream = loop {
             // No pause: it would be part of what is measured.
@@ -59,12 +63,16 @@ impl Server {
             }
         };
         stream.set_read_timeout(Some(PATIENCE))?;
-        let mut first = [0];
+        let mut first = [0; GOOD.len()];
         let answered = stream
-            .write_all(REQUEST)
+            .write_all(request)
             .and_then(|()| stream.read_exact(&mut first));
         let took = self.started.elapsed();
         answered.map_err(|error| anyhow!(error).context(self.last_log("it did not answer")))?;
+        if first != GOOD {
+            let first = String::from_utf8_lossy(&first).into_owned();
+            bail!(self.last_log(&format!("it answered {first:?}")));
+        }
         Ok(took)
     }
 
@@ -73,13 +81,19 @@ impl Server {
         self.port
     }
 
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The most memory that it has had so far, in bytes, shared libraries and files included.
     pub(crate) fn peak_memory(&self) -> Result<u64> {
-        let status = self.proc("status")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kibibytes = line.and_then(|rest| rest.trim().strip_suffix("kB"));
-        let kibibytes = kibibytes.and_then(|count| count.trim().parse::<u64>().ok());
-        Ok(kibibytes.context("no VmHWM in the process's status")? << 10)
+        self.status("VmHWM:")
+    }
+
+    /// The memory that it has now, in bytes, shared libraries and files included.
+    pub(crate) fn memory(&self) -> Result<u64> {
+        self.status("VmRSS:")
     }
 
     /// Processor time that it has used so far, in the kernel and outside.
@@ -146,6 +160,15 @@ impl Server {
     fn last_log(&self, what: &str) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         format!("{what}; it wrote:\n{log}")
+    }
+
+    /// A field of the process's status, in bytes.
+    fn status(&self, field: &str) -> Result<u64> {
+        let status = self.proc("status")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let kibibytes = line.and_then(|rest| rest.trim().strip_suffix("kB"));
+        let kibibytes = kibibytes.and_then(|count| count.trim().parse::<u64>().ok());
+        Ok(kibibytes.with_context(|| format!("no {field} in the process's status"))? << 10)
     }
 
     fn proc(&self, file: &str) -> Result<String> {

@@ -10,6 +10,8 @@ mod column;
 mod load;
 mod machine;
 mod measure;
+mod ours;
+#[expect(dead_code, reason = "the other benchmark uses the rest")]
 mod process;
 mod report;
 mod setup;

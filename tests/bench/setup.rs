@@ -4,19 +4,16 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use tempfile::TempDir;
 
+use crate::ours::{COMPILE_LIMIT, Ours, version};
 use crate::process::wait_for_output;
 
 /// Requests that one instance serves where instances are reused: more than a run asks for.
 const REUSE: &str = "1000000";
-
-/// Compiling a guest takes well under a second.
-const COMPILE_LIMIT: Duration = Duration::from_secs(60);
 
 /// The wasmtime that the daemon links, and whose command line is the peer.
 const PEER_VERSION: &str = "48.0.8";
@@ -53,8 +50,7 @@ impl Contender {
 pub(crate) struct Setup {
     /// Goes with this value, and all that is in it.
     folder: TempDir,
-    zlayer: PathBuf,
-    artifact: PathBuf,
+    ours: Ours,
     wasmtime: Option<Peer>,
     nginx: Option<PathBuf>,
     /// The load generator, if it is to be used.
@@ -75,33 +71,21 @@ impl Setup {
     /// Finds the programs and compiles the guest. Without the daemon it fails; each of the others
     /// is left out with a remark.
     pub(crate) fn new(use_wrk: bool) -> Result<Setup> {
-        let binary = format!(
-            "target/{}-unknown-linux-gnu/device/zlayer",
-            std::env::consts::ARCH
-        );
-        let zlayer = ours("ZLAYER_BIN", &binary)?;
-        let precompile = ours("ZLAYER_PRECOMPILE", "target/release/zlayer-precompile")?;
-        let guest = ours("ZLAYER_GUESTS", "target/guests")?.join("hello.wasm");
-        ensure!(
-            guest.is_file(),
-            "{} is missing: run `cargo boards test --quick`, which builds the guests",
-            guest.display()
-        );
         let folder = tempfile::Builder::new()
             .prefix("zlayer-bench-")
             .tempdir()
             .context("cannot make a temporary folder")?;
+        let ours = Ours::new("hello", folder.path())?;
+        let guest = ours.guest.clone();
         let mut setup = Setup {
-            artifact: folder.path().join(format!("hello.{}.cwasm", target()?)),
+            versions: vec![ours.version.clone()],
+            ours,
             folder,
-            zlayer,
             wasmtime: None,
             nginx: None,
             wrk: None,
             remarks: Vec::new(),
-            versions: Vec::new(),
         };
-        setup.compile_ours(&precompile, &guest)?;
         setup.find_wasmtime(&guest)?;
         setup.nginx = on_path("nginx");
         if setup.nginx.is_none() {
@@ -144,13 +128,7 @@ impl Setup {
         let missing = || format!("{} is missing", contender.name());
         Ok(match contender {
             Contender::Zlayer | Contender::ZlayerReuse => {
-                let mut command = Command::new(&self.zlayer);
-                command
-                    .env("XDG_CONFIG_HOME", self.folder.path())
-                    .args(["run", "--port", &port.to_string(), "--wasm"])
-                    .arg(&self.artifact)
-                    .arg("--data-dir")
-                    .arg(data);
+                let mut command = self.ours.serve(port, data);
                 if contender == Contender::ZlayerReuse {
                     command.args(["--reuse", REUSE]);
                 }
@@ -182,27 +160,6 @@ impl Setup {
 
     fn remark(&mut self, text: &str) {
         self.remarks.push(text.to_owned());
-    }
-
-    /// Compiles and signs the guest with a key of this run alone.
-    fn compile_ours(&mut self, precompile: &Path, guest: &Path) -> Result<()> {
-        let mut command = Command::new(precompile);
-        command
-            .env("XDG_CONFIG_HOME", self.folder.path())
-            .arg("build")
-            .arg(guest)
-            .args(["--target", target()?, "-o"])
-            .arg(self.folder.path())
-            .stderr(Stdio::null());
-        wait_for_output(command, COMPILE_LIMIT).context("cannot compile the guest")?;
-        ensure!(
-            self.artifact.is_file(),
-            "{} did not make {}",
-            precompile.display(),
-            self.artifact.display()
-        );
-        self.versions.push(version(&self.zlayer)?);
-        Ok(())
     }
 
     fn find_wasmtime(&mut self, guest: &Path) -> Result<()> {
@@ -252,41 +209,6 @@ impl Setup {
 
 /// What the guest answers to `GET /`, and so what everyone must answer.
 pub(crate) const BODY: &str = r#"{"method":"GET","path":"/"}"#;
-
-/// A file or folder of ours: where the environment says, else where the workspace builds it.
-fn ours(variable: &str, default: &str) -> Result<PathBuf> {
-    if let Some(path) = env::var_os(variable).map(PathBuf::from) {
-        ensure!(path.exists(), "{variable}: {} is missing", path.display());
-        return Ok(path);
-    }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .join(default);
-    path.canonicalize().ok().with_context(|| {
-        format!("{default} is missing: run `cargo boards test`, which builds it, or name another with {variable}")
-    })
-}
-
-fn target() -> Result<&'static str> {
-    match env::consts::ARCH {
-        "x86_64" => Ok("x86_64"),
-        "aarch64" => Ok("aarch64"),
-        "arm" => Ok("armv7"),
-        other => bail!("the daemon does not run on {other} machines"),
-    }
-}
-
-/// The first line of `PROGRAM --version`, and the file's size: it tells a device build from others.
-fn version(program: &Path) -> Result<String> {
-    let mut command = Command::new(program);
-    command.arg("--version");
-    let text = wait_for_output(command, COMPILE_LIMIT)?;
-    let line = text.lines().next().unwrap_or_default();
-    let size = fs::metadata(program)
-        .with_context(|| program.display().to_string())?
-        .len();
-    Ok(format!("{line}, {:.1} MB", size as f64 / 1e6))
-}
 
 /// The program of this name on PATH, or where Debian keeps daemons.
 fn on_path(name: &str) -> Option<PathBuf> {

@@ -8,10 +8,13 @@
 //! - `/cas/KEY?expect=TEXT`: stores the body if KEY holds TEXT, or is absent without `expect`; `true` or `false`
 //! - `/list/PREFIX`: the keys, one a line
 //! - `/instance`: how many requests for this path this instance has had
+//! - `/bench/OP?n=N`: the nanoseconds that N calls take, see [`bench::run`]
 //!
 //! An error of the store is 409 with its case's name in the body.
 
 wit_bindgen::generate!({ world: "zlayer-plugin", path: "../../../wit", generate_all });
+
+mod bench;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -114,6 +117,7 @@ fn answer(request: &PluginRequest) -> Result<Option<Vec<u8>>, Failure> {
                 .map(|key| format!("{key}\n"))
                 .collect(),
         ),
+        "bench" => text(bench::run(key, query)?.to_string()),
         "instance" => text((SEEN.fetch_add(1, Ordering::Relaxed) + 1).to_string()),
         _ => Ok(None),
     }
