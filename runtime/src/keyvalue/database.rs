@@ -83,10 +83,7 @@ impl Database {
         let why = match opened {
             Ok(Ok(database)) => {
                 if !complete.exists() {
-                    let made = File::create(&complete).and_then(|file| file.sync_all());
-                    made.and_then(|()| sync_folder(&path))
-                        .and_then(|()| sync_folder(folder))
-                        .map_err(disk)?;
+                    settle(folder, &path, &complete).map_err(disk)?;
                 }
                 clock.start(database.anchor());
                 return Ok(database);
@@ -221,6 +218,20 @@ fn mend_journals(folder: &Path, database: &Path) -> io::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Sees to it that every name of a new database is on the disk, and marks it complete. fjall syncs what
+/// its folders hold, but not the folder that holds the keyspaces': where a file system promises
+/// no more than POSIX, a keyspace would be gone after a power cut, and its data with it.
+fn settle(folder: &Path, database: &Path, complete: &Path) -> io::Result<()> {
+    sync_folder(&database.join("keyspaces"))?;
+    File::create(complete)?.sync_all()?;
+    sync_folder(database)?;
+    sync_folder(folder)?;
+    match folder.parent() {
+        Some(parent) if parent != Path::new("") => sync_folder(parent),
+        _ => Ok(()),
+    }
 }
 
 /// Moves a database out of the way.

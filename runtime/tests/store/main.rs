@@ -10,5 +10,22 @@
 /// Random numbers, folders, child processes, values that show whether they are whole.
 mod support;
 
+/// What a workload said it did, against what a store holds.
+mod ledger;
+
 /// Killed at random moments, over and over.
 mod kill;
+
+/// A disk that loses power.
+mod disk;
+/// What a child does to its files, as strace saw it.
+mod trace;
+
+/// Power cut at every point of what a child wrote.
+mod power_cut;
+
+/// Random sequences against a plain model.
+mod model;
+
+/// Disks that are full, read-only, failing.
+mod disk_errors;
