@@ -249,7 +249,10 @@ fn put_aside(folder: &Path, database: &Path, why: &str) -> io::Result<()> {
 /// A path in `aside` that is not taken; makes room for it.
 fn new_aside(folder: &Path, name: &str) -> io::Result<PathBuf> {
     let aside = folder.join("aside");
-    fs::create_dir_all(&aside)?;
+    if !aside.exists() {
+        fs::create_dir_all(&aside)?;
+        sync_folder(folder)?;
+    }
     let mut kept = asides(folder)?;
     while kept.len() >= ASIDE_KEPT {
         let oldest = kept.remove(0);

@@ -282,7 +282,7 @@ impl Device {
 
     /// Makes one change; false if the disk refused it.
     fn change(&mut self, step: u64) -> bool {
-        let is_sync = step % 3 != 0;
+        let is_sync = !step.is_multiple_of(3);
         let key = format!("key-{}", step % 13);
         // Large enough to fill memtables, small enough for the disk.
         let mut value = sealed(step);

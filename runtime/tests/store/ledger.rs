@@ -49,6 +49,11 @@ impl Ledger {
         true
     }
 
+    /// What of `name` is acknowledged.
+    pub(crate) fn acknowledged(&self, name: &str) -> u64 {
+        self.0.get(name).map_or(0, |known| known.acknowledged)
+    }
+
     /// Compares what is there with what is known of it; answers what is there.
     pub(crate) async fn verify(&self, sync: &Namespace, interval: &Namespace) -> Found {
         let of = |name: &str| self.0.get(name).copied().unwrap_or_default();
@@ -130,7 +135,7 @@ impl Reports {
 
 /// What a key of the thread that sets and deletes holds after its `n`th change.
 fn is_deleted(n: u64) -> bool {
-    n % 4 == 0
+    n.is_multiple_of(4)
 }
 
 /// One increment.

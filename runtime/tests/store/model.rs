@@ -106,7 +106,7 @@ impl Model {
             })
             .collect();
         let bytes = others.iter().sum::<u64>() + size(key, value, expires);
-        bytes <= quota.bytes && others.len() as u64 + 1 <= quota.keys
+        bytes <= quota.bytes && (others.len() as u64) < quota.keys
     }
 
     fn list(&self, prefix: &str) -> Vec<String> {
