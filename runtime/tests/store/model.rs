@@ -120,9 +120,10 @@ impl Model {
 struct Sequence {
     random: Random,
     settings: Settings,
+    /// Before the folder: it ends before that goes.
+    open: Option<(KeyValue, Namespace)>,
     folder: Folder,
     clock: Arc<Clock>,
-    open: Option<(KeyValue, Namespace)>,
     model: Model,
     step: u64,
 }
