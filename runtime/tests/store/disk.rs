@@ -434,6 +434,7 @@ impl Inode {
                 }
             }
         }
+        // Pages beyond the end were taken, too: they are cut off.
         kept.len = u64::MAX;
         kept.set_len(len);
         kept
