@@ -88,6 +88,8 @@ pub(super) struct StoreClock {
     offset: AtomicI64,
     /// When the last value of the store expires.
     last_expiry: AtomicU64,
+    /// The store's time that was last written down.
+    anchored: AtomicU64,
 }
 
 const NOT_STARTED: i64 = i64::MIN;
@@ -98,6 +100,7 @@ impl StoreClock {
             source,
             offset: AtomicI64::new(NOT_STARTED),
             last_expiry: AtomicU64::new(0),
+            anchored: AtomicU64::new(0),
         }
     }
 
@@ -110,6 +113,7 @@ impl StoreClock {
         let time = anchor.map_or(0, |anchor| anchor.continued(&reading));
         if let Some(anchor) = anchor {
             self.will_expire(anchor.last_expiry);
+            self.written_down(&anchor);
         }
         let offset = i128::from(time) - i128::from(reading.uptime);
         let offset = i64::try_from(offset).unwrap_or(0);
@@ -129,6 +133,17 @@ impl StoreClock {
     /// Whether there may be values that expire yet, for which the time must not be forgotten.
     pub(super) fn is_needed(&self) -> bool {
         self.last_expiry.load(Ordering::Acquire) > self.now()
+    }
+
+    /// Whether a value would come back to life, or live longer, if the time of now were forgotten:
+    /// what expired since it was last written down is expired by a time that the disk does not know.
+    pub(super) fn is_owed(&self) -> bool {
+        self.last_expiry.load(Ordering::Acquire) > self.anchored.load(Ordering::Acquire)
+    }
+
+    /// The anchor is on the disk.
+    pub(super) fn written_down(&self, anchor: &Anchor) {
+        self.anchored.store(anchor.time, Ordering::Release);
     }
 
     /// What to write down now.

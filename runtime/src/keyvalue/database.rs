@@ -83,10 +83,7 @@ impl Database {
         let why = match opened {
             Ok(Ok(database)) => {
                 if !complete.exists() {
-                    let made = File::create(&complete).and_then(|file| file.sync_all());
-                    made.and_then(|()| sync_folder(&path))
-                        .and_then(|()| sync_folder(folder))
-                        .map_err(disk)?;
+                    settle(folder, &path, &complete).map_err(disk)?;
                 }
                 clock.start(database.anchor());
                 return Ok(database);
@@ -222,6 +219,20 @@ fn mend_journals(folder: &Path, database: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Sees to it that every name of a new database is on the disk, and marks it complete. fjall syncs what
+/// its folders hold, but not the folder that holds the keyspaces': where a file system promises
+/// no more than POSIX, a keyspace would be gone after a power cut, and its data with it.
+fn settle(folder: &Path, database: &Path, complete: &Path) -> io::Result<()> {
+    sync_folder(&database.join("keyspaces"))?;
+    File::create(complete)?.sync_all()?;
+    sync_folder(database)?;
+    sync_folder(folder)?;
+    match folder.parent() {
+        Some(parent) if parent != Path::new("") => sync_folder(parent),
+        _ => Ok(()),
+    }
+}
+
 /// Moves a database out of the way.
 fn put_aside(folder: &Path, database: &Path, why: &str) -> io::Result<()> {
     let aside = new_aside(folder, &file_name(database))?;
@@ -237,7 +248,10 @@ fn put_aside(folder: &Path, database: &Path, why: &str) -> io::Result<()> {
 /// A path in `aside` that is not taken; makes room for it.
 fn new_aside(folder: &Path, name: &str) -> io::Result<PathBuf> {
     let aside = folder.join("aside");
-    fs::create_dir_all(&aside)?;
+    if !aside.exists() {
+        fs::create_dir_all(&aside)?;
+        sync_folder(folder)?;
+    }
     let mut kept = asides(folder)?;
     while kept.len() >= ASIDE_KEPT {
         let oldest = kept.remove(0);

@@ -81,7 +81,11 @@ pub(super) fn mend(damage: &Damage, aside: &Path) -> io::Result<()> {
     journal.seek(SeekFrom::Start(damage.whole))?;
     let copied = File::create(aside).and_then(|mut kept| {
         io::copy(&mut (&journal).take(damage.bytes), &mut kept)?;
-        kept.sync_all()
+        kept.sync_all()?;
+        // Its name, too, before the journal loses the bytes.
+        aside
+            .parent()
+            .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     });
     if let Err(error) = copied {
         // It is cut off all the same: a store that opens is worth more than its torn tail.

@@ -137,15 +137,15 @@ impl Keeper {
         let batch = self.store.overlay().begin();
         let clock = &self.store.clock;
         let due = clock.is_needed() && self.anchored.elapsed() >= ANCHOR_INTERVAL;
-        let anchored = clock.is_needed() && batch.is_some() || due;
-        if batch.is_some() || anchored {
+        // A device that is shut down in order loses no time.
+        let last = self.store.is_closing() && clock.is_owed();
+        let anchor = (clock.is_needed() && batch.is_some() || due || last).then(|| clock.anchor());
+        if batch.is_some() || anchor.is_some() {
             let changes = batch.iter().flat_map(|batch| batch.iter());
-            database.commit(
-                changes.map(|(key, change)| (key, &change.stored)),
-                anchored.then(|| clock.anchor()),
-            )?;
-            if anchored {
+            database.commit(changes.map(|(key, change)| (key, &change.stored)), anchor)?;
+            if let Some(anchor) = &anchor {
                 self.anchored = Instant::now();
+                clock.written_down(anchor);
             }
         }
         self.store.committed(batch.is_some());

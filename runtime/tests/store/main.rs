@@ -1,0 +1,31 @@
+//! What the key-value store is worth when things go wrong: killed processes, power cuts, disks that
+//! say no, and long random sequences against a plain model. One binary, which is also the
+//! child process that the tests kill and watch ([`support::Child`]).
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failed test should panic, where it failed"
+)]
+
+/// Random numbers, folders, child processes, values that show whether they are whole.
+mod support;
+
+/// What a workload said it did, against what a store holds.
+mod ledger;
+
+/// Killed at random moments, over and over.
+mod kill;
+
+/// A disk that loses power.
+mod disk;
+/// What a child does to its files, as strace saw it.
+mod trace;
+
+/// Power cut at every point of what a child wrote.
+mod power_cut;
+
+/// Random sequences against a plain model.
+mod model;
+
+/// Disks that are full, read-only, failing.
+mod disk_errors;
