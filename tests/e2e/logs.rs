@@ -14,10 +14,10 @@ use crate::support::{Builder, Daemon, Output, TempDir, eventually, get, precompi
 /// Bytes of all segments of a ring.
 const RING: u64 = 1 << 20;
 
-/// `host-probe`, which logs at every level, with a log on flash.
+/// `logging-probe`, which logs at every level, with a log on flash.
 fn probe(data: &Path) -> Builder {
-    Daemon::builder("host-probe")
-        .args(["--config", "LOG_LEVEL=trace"])
+    Daemon::builder("logging-probe")
+        .args(["--config", "LOG_LEVEL=trace", "--log-rate", "1000000"])
         .data_dir(data)
 }
 
@@ -47,11 +47,18 @@ fn segments(data: &Path) -> Vec<PathBuf> {
     paths
 }
 
+/// Has the plugin write at every level, with fields, and what is no fit text for a terminal.
+fn log_much(daemon: &Daemon) {
+    for path in ["/each?tag=probe", "/fields", "/forge"] {
+        assert_eq!(get(daemon, path).status, 200, "{path}");
+    }
+}
+
 /// Logs for a while and ends in good order; answers what standard error had.
 fn written_log(data: &Path, requests: usize) -> String {
     let mut daemon = probe(data).start();
     for _ in 0..requests {
-        assert_eq!(get(&daemon, "/logging").status, 200);
+        log_much(&daemon);
     }
     daemon.signal(15);
     assert_eq!(daemon.wait(), 0);
@@ -63,8 +70,8 @@ fn both_programs_show_what_standard_error_had() {
     let folder = TempDir::new();
     let text = written_log(folder.path(), 2);
     for part in [
-        "plugin host-probe: [",
-        "] probe: fields user=\"7\" path=\"/a b\"\n",
+        "plugin logging-probe: [",
+        "] Request processed user_id=\"123\" path=\"/api/users\" duration_ms=\"45\"\n",
         "TRACE plugin",
         "INFO  zlayer_runtime::daemon: stopped\n",
     ] {
@@ -92,12 +99,12 @@ fn records_are_objects_for_programs_with_every_part() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     assert_eq!(objects.len(), text.lines().count());
-    let with_fields = objects.iter().find(|o| o["message"] == "probe: fields");
+    let with_fields = objects.iter().find(|o| o["message"] == "Request processed");
     let record = with_fields.unwrap();
     assert_eq!(record["level"], "info");
-    assert_eq!(record["plugin"], "host-probe");
-    assert_eq!(record["fields"]["user"], "7");
-    assert_eq!(record["fields"]["path"], "/a b");
+    assert_eq!(record["plugin"], "logging-probe");
+    assert_eq!(record["fields"]["user_id"], "123");
+    assert_eq!(record["fields"]["path"], "/api/users");
     assert_eq!(record["request"].as_str().unwrap().len(), 16);
     assert!(record["time_us"].as_u64().unwrap() > 0);
     // A field called like a part of the record is a field.
@@ -117,29 +124,38 @@ fn filters_show_what_was_asked_for_and_nothing_else() {
         let lines = text.split_inclusive('\n').filter(|line| wanted(line));
         lines.collect()
     };
-    let second = text.lines().filter(|line| line.ends_with("] probe: info"));
+    let second = text
+        .lines()
+        .filter(|line| line.ends_with("] probe function info"));
     let line = second.collect::<Vec<_>>()[1];
     let id = &line[line.find('[').unwrap() + 1..line.find(']').unwrap()];
     let in_request = format!(" [{id}] ");
-    let error = |line: &str| line.contains(" GMT ERROR ");
-    let warn = |line: &str| error(line) || line.contains(" GMT WARN  ");
+    let error = |line: &str| line[29..].starts_with(" ERROR ");
+    let warn = |line: &str| error(line) || line[29..].starts_with(" WARN  ");
     // Behind time and level; what the daemon tells of a plugin is not the plugin's.
-    let plugin = |line: &str| line[36..].starts_with("plugin host-probe: ");
+    let plugin = |line: &str| line[36..].starts_with("plugin logging-probe: ");
     type Wanted<'a> = &'a dyn Fn(&str) -> bool;
     let cases: [(&[&str], Wanted<'_>); 6] = [
         (&["--level", "error"], &error),
         (&["--level=WARN"], &warn),
-        (&["--plugin", "host-probe"], &plugin),
-        (&["--plugin", "host"], &|_| false),
+        (&["--plugin", "logging-probe"], &plugin),
+        (&["--plugin", "logging"], &|_| false),
         (&["--request", id], &|line| line.contains(&in_request)),
         (
-            &["--request", id, "--level", "warn", "--plugin", "host-probe"],
+            &[
+                "--request",
+                id,
+                "--level",
+                "warn",
+                "--plugin",
+                "logging-probe",
+            ],
             &|line| warn(line) && line.contains(&in_request),
         ),
     ];
     for (words, wanted) in cases {
         let expected = matching(wanted);
-        assert_eq!(expected.is_empty(), words.contains(&"host"), "{words:?}");
+        assert_eq!(expected.is_empty(), words.contains(&"logging"), "{words:?}");
         assert_eq!(logs(folder.path(), words).stdout, expected, "{words:?}");
         assert_eq!(
             host_logs(folder.path(), words).stdout,
@@ -180,7 +196,7 @@ fn a_flood_takes_no_more_flash_than_the_ring() {
 #[test]
 fn a_torn_log_is_read_up_to_the_tear_and_beyond_it() {
     let folder = TempDir::new();
-    let text = written_log(folder.path(), 12);
+    let text = written_log(folder.path(), 60);
     let whole = fs::read(&segments(folder.path())[0]).unwrap();
     assert!(whole.len() > 32 << 10, "{}", whole.len());
     let file = folder.path().join("torn.zlog");
@@ -228,14 +244,14 @@ fn a_torn_log_is_read_up_to_the_tear_and_beyond_it() {
 fn a_killed_daemon_leaves_what_was_written_and_the_next_one_begins_a_segment() {
     let folder = TempDir::new();
     let mut daemon = probe(folder.path()).start();
-    assert_eq!(get(&daemon, "/logging").status, 200);
+    log_much(&daemon);
     daemon.signal(9);
     assert_eq!(daemon.wait(), 128 + 9);
     // Errors are written at once, with all that came before.
     let errors = [
-        "] probe: error\n",
-        "] probe: log error\n",
-        "] probe: log info\n",
+        "] probe function error\n",
+        "] probe log error\n",
+        "] probe log info\n",
     ];
     let shown = logs(folder.path(), &[]);
     for part in errors {
@@ -256,8 +272,8 @@ fn a_folder_that_cannot_be_written_disturbs_nobody() {
     let place = folder.path().join("log");
     fs::write(&place, "in the way").unwrap();
     let mut daemon = probe(folder.path()).start();
-    for _ in 0..20 {
-        assert_eq!(get(&daemon, "/logging").status, 200);
+    for _ in 0..100 {
+        log_much(&daemon);
     }
     daemon.wait_for_log("the log cannot be written to ");
     let text = daemon.log();
@@ -272,7 +288,7 @@ fn a_folder_that_cannot_be_written_disturbs_nobody() {
     let shown = logs(folder.path(), &[]);
     // Those that waited in memory are the first of all.
     assert!(
-        shown.stdout.contains("] probe: error\n"),
+        shown.stdout.contains("] probe function error\n"),
         "{}",
         shown.stdout
     );
@@ -286,11 +302,11 @@ fn a_full_disk_tears_nothing_and_what_it_cost_is_told() {
     };
     let data = disk.folder.path();
     let mut daemon = probe(data).start();
-    assert_eq!(get(&daemon, "/logging").status, 200);
+    log_much(&daemon);
     let ballast = data.join("ballast");
     fs::write(&ballast, vec![0; 8 << 20]).unwrap_err();
-    for _ in 0..20 {
-        assert_eq!(get(&daemon, "/logging").status, 200);
+    for _ in 0..100 {
+        log_much(&daemon);
     }
     daemon.wait_for_log("the log cannot be written to ");
     fs::remove_file(&ballast).unwrap();
@@ -307,18 +323,26 @@ fn a_full_disk_tears_nothing_and_what_it_cost_is_told() {
 fn the_log_goes_where_it_was_sent() {
     let folder = TempDir::new();
     let mut daemon = probe(folder.path()).args(["--log", "text"]).start();
-    assert_eq!(get(&daemon, "/logging").status, 200);
+    log_much(&daemon);
     daemon.signal(15);
     assert_eq!(daemon.wait(), 0);
-    assert!(daemon.log().contains("] probe: error\n"));
+    assert!(daemon.log().contains("] probe function error\n"));
     assert!(!folder.path().join("log").exists());
 
     let mut daemon = probe(folder.path()).args(["--log", "binary"]).start();
-    assert_eq!(get(&daemon, "/logging").status, 200);
+    log_much(&daemon);
     daemon.signal(15);
     assert_eq!(daemon.wait(), 0);
-    assert!(!daemon.log().contains("probe: error"), "{}", daemon.log());
-    assert!(logs(folder.path(), &[]).stdout.contains("] probe: error\n"));
+    assert!(
+        !daemon.log().contains("probe function error"),
+        "{}",
+        daemon.log()
+    );
+    assert!(
+        logs(folder.path(), &[])
+            .stdout
+            .contains("] probe function error\n")
+    );
 }
 
 #[test]

@@ -96,6 +96,7 @@ fn with_fields() -> Result<Answer, String> {
         "odd values",
         &[("empty", ""), ("space", "a b"), ("quote", "\"")],
     );
+    write("a field called like a part", &[("request_id", "forged")]);
     write("the same twice", &[("key", "1"), ("key", "2")]);
     write("grüße", &[("schlüssel", "wert ✓")]);
     write("", &[("only", "fields")]);
