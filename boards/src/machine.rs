@@ -37,6 +37,8 @@ pub(crate) struct Machine {
     pub(crate) cross_gcc: BTreeSet<Target>,
     /// Targets with a user-mode emulator.
     pub(crate) qemu: BTreeSet<Target>,
+    /// `strace` is there: the store's tests record what it writes, and make the disk fail.
+    pub(crate) strace: bool,
     /// `apt-get` is there.
     pub(crate) apt: bool,
     /// This user may install packages: root, or `sudo` is there.
@@ -70,6 +72,7 @@ impl Machine {
             cc: on_path("cc"),
             cross_gcc: only(|target| finds_c_library(target.cross_gcc(), root)),
             qemu: only(|target| on_path(target.qemu())),
+            strace: on_path("strace"),
             apt: on_path("apt-get"),
             may_install: is_root || sudo,
             sudo,

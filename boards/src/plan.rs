@@ -52,6 +52,9 @@ impl Plan {
             {
                 plan.apt.push("qemu-user-static");
             }
+            if !machine.strace {
+                plan.apt.push("strace");
+            }
         }
         plan.possible_on(machine)?;
         Ok(plan)
@@ -137,6 +140,7 @@ mod tests {
         Machine {
             cross_gcc: ARM.into(),
             qemu: ARM.into(),
+            strace: true,
             ..machine
         }
     }
@@ -172,7 +176,8 @@ mod tests {
                 "libc6-dev-arm64-cross",
                 "gcc-arm-linux-gnueabihf",
                 "libc6-dev-armhf-cross",
-                "qemu-user-static"
+                "qemu-user-static",
+                "strace"
             ]
         );
     }
