@@ -20,6 +20,8 @@ wasmtime::component::bindgen!({
     imports: {
         // These wait for the store to open; the rest answers at once.
         "zlayer:plugin/keyvalue@0.1.0": async,
+        // It can be asked for more than any memory holds, and has no error to say so.
+        "zlayer:plugin/config@0.1.0.get-many": trappable,
     },
     exports: { default: async },
 });

@@ -28,13 +28,25 @@ impl Host for HostState {
         })
     }
 
-    fn get_many(&mut self, keys: Vec<String>) -> Vec<(String, String)> {
+    fn get_many(&mut self, keys: Vec<String>) -> wasmtime::Result<Vec<(String, String)>> {
+        let mut found = Vec::new();
         if !self.may(Capability::Config) {
-            return Vec::new();
+            return Ok(found);
         }
-        let config = &self.plugin.config;
-        let found = |key: String| config.get(&key).cloned().map(|value| (key, value));
-        keys.into_iter().filter_map(found).collect()
+        // The same key may stand there many times: the answer is as long as its keys make it. What the
+        // plugin's memory cannot take is a trap anyway, and must not be made in the host first.
+        let mut room = self.limiter.room();
+        for key in keys {
+            let Some(value) = self.plugin.config.get(&key) else {
+                continue;
+            };
+            let bytes = key.len() + value.len() + size_of::<(String, String)>();
+            room = room.checked_sub(bytes).ok_or_else(|| {
+                wasmtime::format_err!("config.get-many: the plugin has no memory for the answer")
+            })?;
+            found.push((key, value.clone()));
+        }
+        Ok(found)
     }
 
     fn get_prefix(&mut self, prefix: String) -> Vec<(String, String)> {

@@ -1,5 +1,5 @@
 use super::{ROLES, holds};
-use crate::support::{Builder, Daemon};
+use crate::support::{Builder, Daemon, get, under_qemu};
 
 /// What `config-probe` wants to be given as it stands.
 const PAIRS: [&str; 8] = [
@@ -99,4 +99,17 @@ fn of_a_key_that_is_given_twice_the_last_value_counts() {
         .args(["--config", "name=probe"])
         .start();
     holds(&daemon, "/", 120);
+}
+
+#[test]
+fn a_plugin_that_asks_for_more_than_memory_holds_costs_nobody_anything() {
+    let daemon = probe().start();
+    for role in ROLES {
+        assert_eq!(get(&daemon, &format!("{role}/greedy?keys=20")).text(), "20");
+        // 200 MB, of 10 KB.
+        let greedy = get(&daemon, &format!("{role}/greedy?keys=20000"));
+        assert_eq!(greedy.status, 500, "{}", greedy.text());
+        assert!(daemon.status_kib("VmHWM") < 200 << 10 || under_qemu());
+        holds(&daemon, &format!("{role}/"), 120);
+    }
 }

@@ -4,6 +4,8 @@
 //! `database.port=5432`, `database.Port=upper`, `databases=other`,
 //! `url=http://h/?a=b&c=d`, `schlüssel=grün`, `long=` with 10,000 letters `x`,
 //! and every word of the lists below as `PREFIX:WORD=WORD`.
+//!
+//! `/greedy?keys=N` asks for `long` N times in one call.
 
 use probe::zlayer::plugin::config;
 use probe::{Answer, Ask, Capabilities, Checks, Probe};
@@ -51,6 +53,10 @@ impl Probe for ConfigProbe {
     const CAPABILITIES: Capabilities = Capabilities::CONFIG;
 
     fn answer(ask: &Ask) -> Result<Answer, String> {
+        if ask.path == "/greedy" {
+            let keys = vec!["long".to_owned(); ask.number("keys", 1) as usize];
+            return Answer::text(config::get_many(&keys).len().to_string());
+        }
         if ask.path != "/" {
             return ask.unknown();
         }
