@@ -33,6 +33,7 @@ mod written;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -138,8 +139,12 @@ impl fmt::Display for KvError {
 
 impl std::error::Error for KvError {}
 
+/// Reads that failed, of all stores of the process.
+static READ_ERRORS: AtomicU64 = AtomicU64::new(0);
+
 impl From<fjall::Error> for KvError {
     fn from(error: fjall::Error) -> Self {
+        READ_ERRORS.fetch_add(1, Ordering::Relaxed);
         // A plugin may ask a failing disk many times a second: the log need not hear all of it.
         static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
         let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
@@ -166,6 +171,8 @@ pub struct Status {
     pub commits: u64,
     /// Batches that could not be written.
     pub failures: u64,
+    /// Reads that failed: the disk did not answer, or not with what was written.
+    pub read_errors: u64,
     /// How often the database was opened anew after a failure.
     pub restarts: u64,
     /// Bytes that the store handed to the kernel to write; none where the kernel does not count.
@@ -227,8 +234,6 @@ impl KeyValue {
     pub async fn namespace(&self, name: &str, settings: &Settings) -> Result<Namespace> {
         let (store, settings) = (Arc::clone(&self.inner.store), settings.clone());
         if settings.durability == Durability::Memory {
-            // Nothing is read from the disk, but the time must go on.
-            store.clock.start(None);
             let reservation = self.inner.budget.reserve(0).ok_or(KvError::QuotaExceeded)?;
             return Ok(Namespace::volatile(store, settings, reservation));
         }

@@ -33,6 +33,7 @@ impl Store {
             json.number("disk_bytes", status.disk_bytes);
             json.number("commits", status.commits);
             json.number("failed_commits", status.failures);
+            json.number("read_errors", status.read_errors);
             json.number("restarts", status.restarts);
             // Left out where the kernel does not count.
             if let Some(bytes) = status.written_bytes {
@@ -70,9 +71,10 @@ impl Store {
         }
         let _ = write!(
             out,
-            ", {} commits, {} failed, {} bytes pending, {} restarts, {} set aside",
+            ", {} commits, {} failed, {} reads failed, {} bytes pending, {} restarts, {} set aside",
             status.commits,
             status.failures,
+            status.read_errors,
             status.pending_bytes,
             status.restarts,
             status.aside.len()
@@ -102,6 +104,11 @@ impl Store {
                 status.failures,
             ),
             (
+                "read_errors",
+                "Reads of the store that failed.",
+                status.read_errors,
+            ),
+            (
                 "restarts",
                 "How often the store was opened anew after a failure.",
                 status.restarts,
@@ -126,6 +133,7 @@ mod tests {
                 disk_bytes: 4 << 10,
                 commits: 2,
                 failures: 9,
+                read_errors: 10,
                 restarts: 5,
                 written_bytes: Some(3 << 10),
                 aside: vec!["aside/000001-0-db".into()],
@@ -137,7 +145,7 @@ mod tests {
         let read: serde_json::Value = serde_json::from_str(&json.finish()).unwrap();
         let wanted = serde_json::json!({"store": {
             "state": "failing", "reason": "the disk is \"full\"", "pending_bytes": 1, "disk_bytes": 4096,
-            "commits": 2, "failed_commits": 9, "restarts": 5, "written_bytes": 3072,
+            "commits": 2, "failed_commits": 9, "read_errors": 10, "restarts": 5, "written_bytes": 3072,
             "set_aside": ["aside/000001-0-db"],
             "namespaces": [{"name": "p", "bytes": 7, "keys": 8}],
         }});

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::HostState;
 use super::bindings::zlayer::plugin::keyvalue::{self, Host};
+use crate::capability::Capability;
 use crate::keyvalue::KvError;
 use crate::memory::Reservation;
 
@@ -64,7 +65,7 @@ impl Host for HostState {
         new_value: Vec<u8>,
     ) -> Result<bool> {
         let expected_bytes = expected.as_ref().map_or(0, Vec::len);
-        let _held = self.hold(expected_bytes + new_value.len())?;
+        let _held = self.hold(expected_bytes + new_value.len(), new_value.len())?;
         let namespace = self.plugin.namespace().await?;
         let swap = namespace.compare_and_swap(&key, expected.as_deref(), &new_value);
         Ok(swap.await?)
@@ -76,16 +77,19 @@ const ALLOCATOR_BYTES: usize = 128 << 10;
 
 impl HostState {
     async fn store(&mut self, key: &str, value: &[u8], ttl: Option<Duration>) -> Result<()> {
-        let _held = self.hold(value.len())?;
+        let _held = self.hold(value.len(), value.len())?;
         let namespace = self.plugin.namespace().await?;
         Ok(namespace.set(key, value, ttl).await?)
     }
 
     /// Charges large values to the memory budget for as long as a call may wait with them.
-    fn hold(&self, bytes: usize) -> Result<Option<Reservation>> {
+    fn hold(&self, bytes: usize, largest: usize) -> Result<Option<Reservation>> {
         let limit = self.plugin.largest_value();
-        // What is refused for its size does not wait.
-        if bytes <= SMALL_VALUE || bytes > 2 * limit {
+        // What is refused anyway does not wait.
+        if bytes <= SMALL_VALUE
+            || largest > limit
+            || !self.plugin.grants.granted().contains(Capability::Keyvalue)
+        {
             return Ok(None);
         }
         match self.limiter.hold(bytes) {

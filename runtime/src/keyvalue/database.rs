@@ -23,8 +23,12 @@ use super::sizes::Sizes;
 const TABLE_BYTES: u64 = 2 << 20;
 /// One worker flushes and compacts: a device has few cores, and better things to do with them.
 const WORKERS: usize = 1;
-/// Things put aside that are kept; beyond these the oldest goes, so that they cannot fill the disk.
-const ASIDE_KEPT: usize = 8;
+/// Torn ends of journals, and databases, that are kept aside; beyond these the oldest of its kind goes, so
+/// that they cannot fill the disk.
+const TAILS_KEPT: usize = 8;
+const DATABASES_KEPT: usize = 2;
+/// What the name of a torn end ends with.
+const TAIL: &str = ".tail";
 
 /// The clock's anchor. No namespace has an empty name, so no key of a plugin starts with a zero byte.
 const ANCHOR_KEY: &[u8] = b"\0clock";
@@ -59,18 +63,26 @@ impl Database {
         let disk = |error: io::Error| OpenError::Disk(error.to_string());
         let path = folder.join("db");
         let complete = path.join("complete");
-        if !complete.exists() && path.exists() {
-            log::warn!("key-value store: its making was cut short; it is made anew");
-            fs::remove_dir_all(&path).map_err(disk)?;
+        // A disk that does not answer is no missing file: everything below would go wrong.
+        let exists = |path: &Path| path.try_exists().map_err(disk);
+        let made = exists(&complete)?;
+        if !made && exists(&path)? {
+            if holds_data(&path).map_err(disk)? {
+                log::error!(
+                    "key-value store: {} is missing, and the database holds data: it is taken as it is",
+                    complete.display()
+                );
+            } else {
+                log::warn!("key-value store: its making was cut short; it is made anew");
+                fs::remove_dir_all(&path).map_err(disk)?;
+            }
         }
         fs::create_dir_all(&path).map_err(disk)?;
-        if complete.exists() {
-            mend_journals(folder, &path).map_err(disk)?;
-        }
+        mend_journals(folder, &path).map_err(disk)?;
         // fjall is not written for damaged files: some make it panic. Where panics end the process,
         // the mark tells the next one.
         let mark = folder.join("panicked");
-        if mark.exists() {
+        if exists(&mark)? {
             put_aside(folder, &path, "fjall panicked on it").map_err(disk)?;
             fs::remove_file(&mark).map_err(disk)?;
             return Err(OpenError::PutAside);
@@ -82,7 +94,7 @@ impl Database {
         OPENING.store(false, Ordering::Release);
         let why = match opened {
             Ok(Ok(database)) => {
-                if !complete.exists() {
+                if !made {
                     settle(folder, &path, &complete).map_err(disk)?;
                 }
                 clock.start(database.anchor());
@@ -144,24 +156,27 @@ impl Database {
         changes: impl Iterator<Item = (&'a Slice, &'a Option<Slice>)>,
         anchor: Option<Anchor>,
     ) -> Result<(), String> {
-        self.make_room().map_err(|error| reason(&error))?;
         let mut batch = self.inner.batch().durability(Some(PersistMode::SyncData));
+        let mut bytes = 0;
         for (key, stored) in changes {
+            bytes += (key.len() + stored.as_ref().map_or(0, |stored| stored.len())) as u64;
             match stored {
                 Some(stored) => batch.insert(&self.keyspace, key.clone(), stored.clone()),
                 None => batch.remove(&self.keyspace, key.clone()),
             }
         }
+        self.make_room(bytes).map_err(|error| reason(&error))?;
         if let Some(anchor) = anchor {
             batch.insert(&self.keyspace, ANCHOR_KEY, &anchor.encode()[..]);
         }
         batch.commit().map_err(|error| reason(&error))
     }
 
-    /// Has a full memtable written as a table, and waits while the one before is still being written:
-    /// what comes in faster than the disk takes it must not gather in memory.
-    fn make_room(&self) -> fjall::Result<()> {
-        if self.keyspace.tree.active_memtable().size() < self.memtable_bytes {
+    /// Has a memtable that is full, or too full for `more`, written as a table, and waits while the one
+    /// before is still being written: what comes in faster than the disk takes it must not gather in memory.
+    fn make_room(&self, more: u64) -> fjall::Result<()> {
+        let size = self.keyspace.tree.active_memtable().size();
+        if size == 0 || size + more <= self.memtable_bytes {
             return Ok(());
         }
         while self.keyspace.sealed_memtable_count() > 0 {
@@ -205,18 +220,49 @@ fn mend_journals(folder: &Path, database: &Path) -> io::Result<()> {
         let Some(damage) = journal::examine(&path)? else {
             continue;
         };
-        let name = format!("{}.tail", file_name(&path));
+        let name = format!("{}{TAIL}", file_name(&path));
         let aside = new_aside(folder, &name)?;
         journal::mend(&damage, &aside)?;
         log::warn!(
-            "key-value store: the last {} bytes of {} are no whole batch: writing them was cut short, and nobody was told \
-             that they are on the disk. They are cut off, and kept in {}",
+            "key-value store: the last {} bytes of {} are no whole batch: they were cut short while they were written, or \
+             damaged since. They are cut off, and kept in {}",
             damage.bytes,
             path.display(),
             aside.display()
         );
     }
     Ok(())
+}
+
+/// Whether anything was ever written to a database: a batch in a journal, or a table.
+fn holds_data(database: &Path) -> io::Result<bool> {
+    for path in journal::journals(database)? {
+        if journal::holds_batch(&path)? {
+            return Ok(true);
+        }
+    }
+    let keyspaces = match fs::read_dir(database.join("keyspaces")) {
+        Ok(keyspaces) => keyspaces,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    for keyspace in keyspaces {
+        let keyspace = keyspace?;
+        // fjall keeps the names of keyspaces in one of its own, which is number 0.
+        if keyspace.file_name() == "0" {
+            continue;
+        }
+        match fs::read_dir(keyspace.path().join("tables")) {
+            Ok(mut tables) => {
+                if tables.next().transpose()?.is_some() {
+                    return Ok(true);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
 }
 
 /// Sees to it that every name of a new database is on the disk, and marks it complete. fjall syncs what
@@ -253,7 +299,17 @@ fn new_aside(folder: &Path, name: &str) -> io::Result<PathBuf> {
         sync_folder(folder)?;
     }
     let mut kept = asides(folder)?;
-    while kept.len() >= ASIDE_KEPT {
+    // Numbers, not times: a board may not know the time.
+    let number = kept.last().and_then(|last| number(last)).unwrap_or(0) + 1;
+    // Each kind by itself: no torn tail makes a database go.
+    let is_tail = |name: &str| name.ends_with(TAIL);
+    kept.retain(|path| is_tail(&file_name(path)) == is_tail(name));
+    let most = if is_tail(name) {
+        TAILS_KEPT
+    } else {
+        DATABASES_KEPT
+    };
+    while kept.len() >= most {
         let oldest = kept.remove(0);
         log::warn!("key-value store: {} makes room for newer", oldest.display());
         if oldest.is_dir() {
@@ -262,8 +318,6 @@ fn new_aside(folder: &Path, name: &str) -> io::Result<PathBuf> {
             fs::remove_file(&oldest)?;
         }
     }
-    // Numbers, not times: a board may not know the time.
-    let number = kept.last().and_then(|last| number(last)).unwrap_or(0) + 1;
     let seconds = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |now| now.as_secs());

@@ -72,6 +72,20 @@ pub(super) fn examine(journal: &Path) -> io::Result<Option<Damage>> {
     }))
 }
 
+/// Whether a journal begins with a whole batch.
+pub(super) fn holds_batch(journal: &Path) -> io::Result<bool> {
+    let file = File::open(journal)?;
+    let mut reader = Batches {
+        left: file.metadata()?.len(),
+        inner: BufReader::with_capacity(BUFFER_BYTES, file),
+    };
+    match reader.batch() {
+        Ok(()) => Ok(true),
+        Err(error) if is_content(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Copies what lies beyond the last whole batch to `aside`, and cuts it off.
 pub(super) fn mend(damage: &Damage, aside: &Path) -> io::Result<()> {
     let mut journal = OpenOptions::new()

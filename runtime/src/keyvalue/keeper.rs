@@ -17,6 +17,8 @@ pub const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the store's time is written down while values are to expire: after a power cut they live
 /// longer by at most this.
 const ANCHOR_INTERVAL: Duration = Duration::from_secs(600);
+/// What calls are told after the end.
+const CLOSING: &str = "the device is shutting down";
 /// First and longest pause before the disk is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// Free space beyond what is to be written that the disk must have before the database is opened anew: fjall
@@ -101,8 +103,9 @@ impl Keeper {
         while done.is_ok() {
             let closing = self.store.is_closing();
             done = self.commit(&database);
-            if closing && done.is_ok() {
-                self.store.shut("the device is shutting down".to_owned());
+            // What came during the commit is written by the next round: what was acknowledged counts.
+            if closing && done.is_ok() && self.store.overlay().refuse_if_empty(CLOSING) {
+                self.store.shut(CLOSING.to_owned());
                 return None;
             }
             if done.is_ok() {
@@ -119,7 +122,7 @@ impl Keeper {
         }
         loop {
             if self.rest(pause).is_none() {
-                self.lose_what_is_left();
+                self.try_a_last_time(database);
                 return None;
             }
             match self.probe() {
@@ -136,10 +139,11 @@ impl Keeper {
     fn commit(&mut self, database: &Database) -> Result<(), String> {
         let batch = self.store.overlay().begin();
         let clock = &self.store.clock;
-        let due = clock.is_needed() && self.anchored.elapsed() >= ANCHOR_INTERVAL;
-        // A device that is shut down in order loses no time.
-        let last = self.store.is_closing() && clock.is_owed();
-        let anchor = (clock.is_needed() && batch.is_some() || due || last).then(|| clock.anchor());
+        // With every batch that is written anyway; else now and then, and when the device is shut down
+        // in order, until the disk knows a time by which all that can expire has expired.
+        let due = self.anchored.elapsed() >= ANCHOR_INTERVAL || self.store.is_closing();
+        let anchored = clock.is_owed() && (batch.is_some() || due);
+        let anchor = anchored.then(|| clock.anchor());
         if batch.is_some() || anchor.is_some() {
             let changes = batch.iter().flat_map(|batch| batch.iter());
             database.commit(changes.map(|(key, change)| (key, &change.stored)), anchor)?;
@@ -168,7 +172,7 @@ impl Keeper {
             }
             let wait = if empty {
                 let due = ANCHOR_INTERVAL.saturating_sub(self.anchored.elapsed());
-                match store.clock.is_needed() {
+                match store.clock.is_owed() {
                     true if due.is_zero() => return,
                     true => due,
                     false => Duration::MAX,
@@ -201,6 +205,7 @@ impl Keeper {
 
     /// Whether the disk takes as much as is to be written.
     fn probe(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.folder)?;
         let path = self.folder.join("probe");
         let written = write_zeros(&path, self.store.overlay().pending_bytes() + PROBE_BYTES);
         match fs::remove_file(&path) {
@@ -209,14 +214,26 @@ impl Keeper {
         }
     }
 
+    /// The device shuts down while the disk takes nothing. It may do so again by now.
+    fn try_a_last_time(&mut self, database: Database) {
+        self.store.reopening();
+        // fjall's lock on the folder goes with the last handle.
+        drop(database);
+        if let Ok(database) = self.open()
+            && self.commit(&database).is_ok()
+        {
+            log::info!("key-value store: writes came through at last");
+            return self.store.shut(CLOSING.to_owned());
+        }
+        self.lose_what_is_left();
+    }
+
     fn lose_what_is_left(&self) {
-        let mut overlay = self.store.overlay();
-        if overlay.begin().is_some() {
+        if !self.store.overlay().is_empty() {
             log::error!("key-value store: the last changes could not be written and are lost");
         }
-        overlay.failed("the device is shutting down");
-        drop(overlay);
-        self.store.shut("the device is shutting down".to_owned());
+        self.store.failed(CLOSING);
+        self.store.shut(CLOSING.to_owned());
     }
 }
 
@@ -231,5 +248,5 @@ fn write_zeros(path: &Path, bytes: usize) -> io::Result<()> {
 
 /// What a plugin is told: the cause, which the log has in full.
 fn client_reason(reason: &str) -> String {
-    format!("the device's store cannot write: {reason}")
+    format!("the device's store: {reason}")
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fjall::Slice;
 
+use super::clock::StoreClock;
 use super::database::Database;
 use super::entry::{Entry, nanos, number};
 use super::overlay::{Change, Outcome};
@@ -18,6 +19,8 @@ use crate::memory::Reservation;
 /// One plugin's keys.
 pub struct Namespace {
     store: Arc<Store>,
+    /// The store's time, or one that began with the namespace where nothing outlives it.
+    clock: Arc<StoreClock>,
     /// The namespace's name and a zero byte, which no key may hold.
     prefix: Vec<u8>,
     settings: Settings,
@@ -50,6 +53,7 @@ impl Namespace {
         settings: Settings,
     ) -> Result<Namespace> {
         let namespace = Namespace {
+            clock: Arc::clone(&store.clock),
             store,
             prefix,
             settings,
@@ -58,7 +62,7 @@ impl Namespace {
         };
         let reading = namespace.store.reading_blocking()?;
         let writing = namespace.store.writing();
-        namespace.count(&reading)?;
+        namespace.count(&reading);
         drop((writing, reading));
         Ok(namespace)
     }
@@ -70,6 +74,7 @@ impl Namespace {
         reservation: Reservation,
     ) -> Namespace {
         Namespace {
+            clock: Arc::new(store.clock.another()),
             store,
             prefix: Vec::new(),
             settings,
@@ -98,7 +103,7 @@ impl Namespace {
     pub async fn set(&self, key: &str, value: &[u8], ttl: Option<Duration>) -> Result<()> {
         self.check_value(value)?;
         self.change(key, |_| {
-            let now = self.store.clock.now();
+            let now = self.clock.now();
             let expires = ttl.map(|ttl| now.saturating_add(nanos(ttl)));
             Ok((Step::Put(value.into(), expires), ()))
         })
@@ -138,7 +143,7 @@ impl Namespace {
             left: most,
         };
         let full = [&self.prefix, prefix.as_bytes()].concat();
-        let now = self.store.clock.now();
+        let now = self.clock.now();
         let mut take = |key: &[u8], stored: &[u8]| {
             let alive = Entry::decode(stored).is_some_and(|entry| !entry.is_expired(now));
             let name = key.get(self.prefix.len()..).unwrap_or_default();
@@ -248,7 +253,7 @@ impl Namespace {
         };
         let damaged = || KvError::Storage("a stored value is damaged".to_owned());
         let entry = Entry::decode(stored).ok_or_else(damaged)?;
-        let live = !entry.is_expired(self.store.clock.now());
+        let live = !entry.is_expired(self.clock.now());
         Ok(live.then(|| Live {
             value: entry.value.to_vec(),
             expires: entry.expires,
@@ -310,7 +315,7 @@ impl Namespace {
                 ),
                 Step::Remove => None,
             };
-            volatile.change(full, new, &self.settings.quota, self.store.clock.now())?;
+            volatile.change(full, new, &self.settings.quota, self.clock.now())?;
             return Ok(answer);
         }
         self.store.room().await?;
@@ -349,15 +354,15 @@ impl Namespace {
             Step::Remove => None,
         };
         if self.usage().failures != self.store.failures() {
-            self.count(database)?;
+            self.count(database);
         }
         let key_bytes = full.len() - self.prefix.len();
-        let now = self.store.clock.now();
+        let now = self.clock.now();
         let after = |new: Option<&[u8]>| self.usage().after(key_bytes, old.as_deref(), new);
         let mut usage = after(new.as_deref());
         if !usage.fits(&self.settings.quota, &self.usage()) && self.usage().may_have_expired(now) {
             // Expired keys count until they are counted out: make room before refusing.
-            self.count(database)?;
+            self.count(database);
             self.usage().counted_again();
             usage = after(new.as_deref());
         }
@@ -376,24 +381,31 @@ impl Namespace {
             undo,
         };
         // Before the change can be written: the clock's anchor goes with it.
-        self.store.clock.will_expire(expires.unwrap_or(0));
+        self.clock.will_expire(expires.unwrap_or(0));
         let outcome = self.store.change(full.into(), change)?;
         *self.usage() = usage;
         Ok(Some(outcome))
     }
 
-    /// Counts the namespace anew; the caller holds the write lock.
-    fn count(&self, database: &Database) -> Result<()> {
+    /// Counts the namespace anew; the caller holds the write lock. Where a block cannot be read the count
+    /// ends there: the quota is then generous, and all other keys stay of use.
+    fn count(&self, database: &Database) {
         let failures = self.store.failures();
-        let mut usage = Usage::at(self.store.clock.now(), failures);
-        self.scan(database, &self.prefix, &mut |key, stored| {
+        let mut usage = Usage::at(self.clock.now(), failures);
+        let scanned = self.scan(database, &self.prefix, &mut |key, stored| {
             usage.count(key.len() - self.prefix.len(), stored);
             Ok(())
-        })?;
+        });
+        if let Err(error) = scanned {
+            log::error!("key-value store: a namespace cannot be counted to its end: {error}");
+        }
         *self.usage() = usage;
-        Ok(())
     }
 }
+
+/// What a key takes in a list beside its bytes: in the plugin's memory eight for its place in the list,
+/// and its allocator's own.
+const LIST_ENTRY_BYTES: usize = 32;
 
 /// A list of keys that may not grow past a bound.
 struct List {
@@ -404,7 +416,7 @@ struct List {
 impl List {
     /// False if the key does not fit any more.
     fn take(&mut self, key: &[u8]) -> bool {
-        let bytes = key.len() + size_of::<String>();
+        let bytes = key.len() + LIST_ENTRY_BYTES;
         let Some(left) = self.left.checked_sub(bytes) else {
             return false;
         };

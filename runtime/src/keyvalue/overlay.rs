@@ -119,6 +119,15 @@ impl Overlay {
         self.refusing.as_deref()
     }
 
+    /// Takes no more changes, if none is on its way.
+    pub(super) fn refuse_if_empty(&mut self, reason: &str) -> bool {
+        let empty = self.is_empty();
+        if empty {
+            self.refusing = Some(reason.to_owned());
+        }
+        empty
+    }
+
     /// Begins a batch with all pending changes; none if there are none.
     pub(super) fn begin(&mut self) -> Option<Arc<Changes>> {
         if self.pending.is_empty() {

@@ -226,6 +226,7 @@ impl Store {
             disk_bytes: super::database::disk_bytes(folder).unwrap_or(0),
             commits: self.commits.load(Ordering::Relaxed),
             failures: self.failures(),
+            read_errors: super::READ_ERRORS.load(Ordering::Relaxed),
             restarts: self.restarts.load(Ordering::Relaxed),
             written_bytes: self.written.bytes(),
             aside: super::database::asides(folder).unwrap_or_default(),

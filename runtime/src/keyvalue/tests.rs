@@ -407,6 +407,94 @@ fn a_damaged_database_is_put_aside_and_an_empty_one_takes_its_place() {
     assert!(aside[0].join("keyspaces/1/current").exists());
 }
 
+/// Copies a store as a kill at this moment would leave it.
+fn copy_as_killed(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_as_killed(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_kill_brings_no_expired_value_back() {
+    let device = Device::new();
+    let (store, kv) = device.open(&with(Durability::Interval));
+    // The device has run for a while before anything expires.
+    device.pass(10 * HOUR);
+    block_on(kv.set("short", b"1", Some(Duration::from_millis(1)))).unwrap();
+    device.pass(Duration::from_millis(2));
+    while store.status().pending_bytes > 0 || store.status().commits == 0 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let killed = Device {
+        folder: temporary_folder().unwrap(),
+        clock: Arc::clone(&device.clock),
+        budget: Budget::new(16 << 20),
+    };
+    copy_as_killed(&device.folder.join("kv"), &killed.folder.join("kv"));
+    let (_store, kv) = killed.open(&with(Durability::Interval));
+    assert!(!block_on(kv.exists("short")));
+}
+
+#[test]
+fn a_lost_mark_costs_no_data() {
+    let device = Device::new();
+    let (store, kv) = device.open(&with(Durability::Sync));
+    block_on(kv.set("k", b"v", None)).unwrap();
+    drop((store, kv));
+    std::fs::remove_file(device.folder.join("kv/db/complete")).unwrap();
+    let (_store, kv) = device.open(&with(Durability::Sync));
+    assert_eq!(block_on(kv.get("k")).unwrap().unwrap(), b"v");
+    assert!(device.folder.join("kv/db/complete").exists());
+}
+
+#[test]
+fn a_block_that_cannot_be_read_leaves_the_others_of_use() {
+    let device = Device::new();
+    let (store, kv) = device.open(&with(Durability::Interval));
+    for key in 0..4000 {
+        block_on(kv.set(&format!("{key:04}"), &[7; 1000], None)).unwrap();
+    }
+    drop((store, kv));
+    let tables = device.folder.join("kv/db/keyspaces/1/tables");
+    let table = std::fs::read_dir(tables).unwrap().next().unwrap().unwrap();
+    let mut bytes = std::fs::read(table.path()).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 64].fill(0xff);
+    std::fs::write(table.path(), bytes).unwrap();
+    let (store, kv) = device.open(&with(Durability::Interval));
+    let readable = (0..4000).filter(|key| block_on(kv.get(&format!("{key:04}"))).is_ok());
+    let readable = readable.count();
+    assert!((3900..4000).contains(&readable), "{readable}");
+    block_on(kv.set("another", b"v", None)).unwrap();
+    assert_eq!(block_on(kv.get("another")).unwrap().unwrap(), b"v");
+    assert!(store.status().read_errors > 0);
+}
+
+#[test]
+fn torn_tails_make_no_database_go_that_was_put_aside() {
+    let device = Device::new();
+    let damage = |file: &str, bytes: &[u8]| {
+        std::fs::write(device.folder.join("kv/db").join(file), bytes).unwrap();
+    };
+    drop(device.open(&with(Durability::Sync)));
+    damage("keyspaces/1/current", b"nonsense");
+    for _ in 0..10 {
+        drop(device.open(&with(Durability::Sync)));
+        damage("0.jnl", b"\x01torn");
+    }
+    let (store, _kv) = device.open(&with(Durability::Sync));
+    let aside = store.status().aside;
+    let databases = aside.iter().filter(|path| path.is_dir()).count();
+    assert_eq!((databases, aside.len()), (1, 9), "{aside:?}");
+}
+
 #[test]
 fn a_making_that_was_cut_short_is_made_anew() {
     let device = Device::new();

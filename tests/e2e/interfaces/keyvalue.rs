@@ -124,16 +124,24 @@ fn what_was_stored_a_second_ago_survives_a_kill() {
     for number in 1..=20 {
         assert_eq!(text(&daemon, "/incr/count"), number.to_string());
     }
-    put(&daemon, "/set/note", "before");
-    thread::sleep(Duration::from_millis(1200));
+    put(&daemon, "/set/note", "before the kill");
+    let on_disk = |value: &str| {
+        let journal = std::fs::read(folder.path().join("kv/db/0.jnl")).unwrap_or_default();
+        journal
+            .windows(value.len())
+            .any(|bytes| bytes == value.as_bytes())
+    };
+    // Later changes are never there without earlier ones.
+    eventually("a commit", || on_disk("before the kill"));
     daemon.signal(9);
     assert_eq!(daemon.wait(), 128 + 9);
 
     // And again, in the middle of writing.
     let mut daemon = start();
-    assert_eq!(text(&daemon, "/get/note"), "before");
+    assert_eq!(text(&daemon, "/get/note"), "before the kill");
     assert_eq!(text(&daemon, "/incr/count"), "21");
-    thread::sleep(Duration::from_millis(1200));
+    put(&daemon, "/set/note", "once more");
+    eventually("a commit", || on_disk("once more"));
     thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let mut client = Client::connect(&daemon);
