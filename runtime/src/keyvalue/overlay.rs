@@ -53,6 +53,7 @@ pub(super) struct Overlay {
     outcome: Arc<Outcome>,
     /// The batch that is being written, and who waits for it.
     committing: Option<(Arc<Changes>, Arc<Outcome>)>,
+    committing_bytes: usize,
     /// Why no change is taken: the disk does not.
     refusing: Option<String>,
 }
@@ -104,6 +105,11 @@ impl Overlay {
         self.pending_bytes
     }
 
+    /// Bytes of memory that all changes take which are not on the disk.
+    pub(super) fn unwritten_bytes(&self) -> usize {
+        self.pending_bytes + self.committing_bytes
+    }
+
     /// Whether nothing waits to be written.
     pub(super) fn is_empty(&self) -> bool {
         self.pending.is_empty() && self.committing.is_none()
@@ -135,7 +141,8 @@ impl Overlay {
         }
         let batch = Arc::new(std::mem::take(&mut self.pending));
         let outcome = std::mem::take(&mut self.outcome);
-        (self.pending_bytes, self.awaited) = (0, false);
+        self.committing_bytes = std::mem::take(&mut self.pending_bytes);
+        self.awaited = false;
         self.committing = Some((Arc::clone(&batch), outcome));
         Some(batch)
     }
@@ -143,6 +150,7 @@ impl Overlay {
     /// The batch is on the disk.
     pub(super) fn committed(&mut self) {
         self.refusing = None;
+        self.committing_bytes = 0;
         if let Some((_, outcome)) = self.committing.take() {
             outcome.is(Ok(()));
         }
@@ -153,6 +161,7 @@ impl Overlay {
     /// caller sees to it that no change is being made meanwhile.
     pub(super) fn failed(&mut self, reason: &str) {
         self.refusing = Some(reason.to_owned());
+        self.committing_bytes = 0;
         let committing = self.committing.take();
         let late = std::mem::take(&mut self.pending);
         let waiting = std::mem::take(&mut self.outcome);

@@ -209,7 +209,7 @@ impl Store {
         let (pending_bytes, refusing) = {
             let overlay = self.overlay();
             (
-                overlay.pending_bytes(),
+                overlay.unwritten_bytes(),
                 overlay.refusing().map(str::to_owned),
             )
         };
