@@ -13,7 +13,7 @@
 //! moves the time on.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What a machine tells about time.
@@ -90,6 +90,8 @@ pub(super) struct StoreClock {
     last_expiry: AtomicU64,
     /// The store's time that was last written down.
     anchored: AtomicU64,
+    /// The machine has been started since.
+    is_new_boot: AtomicBool,
 }
 
 const NOT_STARTED: i64 = i64::MIN;
@@ -101,6 +103,7 @@ impl StoreClock {
             offset: AtomicI64::new(NOT_STARTED),
             last_expiry: AtomicU64::new(0),
             anchored: AtomicU64::new(0),
+            is_new_boot: AtomicBool::new(false),
         }
     }
 
@@ -121,6 +124,8 @@ impl StoreClock {
         if let Some(anchor) = anchor {
             self.will_expire(anchor.last_expiry);
             self.written_down(&anchor);
+            let same_boot = anchor.reading.boot == reading.boot;
+            self.is_new_boot.store(!same_boot, Ordering::Release);
         }
         let offset = i128::from(time) - i128::from(reading.uptime);
         let offset = i64::try_from(offset).unwrap_or(0);
@@ -143,9 +148,17 @@ impl StoreClock {
         self.last_expiry.load(Ordering::Acquire) > self.anchored.load(Ordering::Acquire)
     }
 
+    /// Whether the time is to be written down at once: until it is, the disk knows of no time in this boot.
+    /// A device that is switched off every few minutes would start from the same time for ever, and a
+    /// clock that was set meanwhile would count as time in which it was off.
+    pub(super) fn is_due(&self) -> bool {
+        self.is_owed() && self.is_new_boot.load(Ordering::Acquire)
+    }
+
     /// The anchor is on the disk.
     pub(super) fn written_down(&self, anchor: &Anchor) {
         self.anchored.store(anchor.time, Ordering::Release);
+        self.is_new_boot.store(false, Ordering::Release);
     }
 
     /// What to write down now.

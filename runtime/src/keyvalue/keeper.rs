@@ -87,8 +87,10 @@ impl Keeper {
     /// Commits until the store is closed (none), or the database has to be opened anew.
     fn serve(&mut self, database: Database, pause: &mut Duration) -> Option<()> {
         // What an earlier failure left is written first: until it is, changes are refused.
+        // So is the time, after a reboot.
         let recovering = self.store.overlay().refusing().is_some();
-        let mut done = if recovering {
+        let first = recovering || self.store.clock.is_due();
+        let mut done = if first {
             self.commit(&database)
         } else {
             Ok(())
@@ -117,7 +119,8 @@ impl Keeper {
             "key-value store: cannot write: {reason}; reads go on, writes fail until it can"
         );
         self.store.failed(&client_reason(&reason));
-        if recovering {
+        if first {
+            // Does nothing when it was opened before.
             self.store.opened(database.clone());
         }
         loop {
@@ -141,7 +144,8 @@ impl Keeper {
         let clock = &self.store.clock;
         // With every batch that is written anyway; else now and then, and when the device is shut down
         // in order, until the disk knows a time by which all that can expire has expired.
-        let due = self.anchored.elapsed() >= ANCHOR_INTERVAL || self.store.is_closing();
+        let due =
+            clock.is_due() || self.anchored.elapsed() >= ANCHOR_INTERVAL || self.store.is_closing();
         let anchored = clock.is_owed() && (batch.is_some() || due);
         let anchor = anchored.then(|| clock.anchor());
         if batch.is_some() || anchor.is_some() {
