@@ -181,7 +181,7 @@ mod tests {
     use super::*;
     use crate::data_dir::temporary_folder;
     use log::Level;
-    use zlayer_binlog::{Encoder, Filter, read, segments};
+    use zlayer_binlog::{Encoder, Filter, read, segment_name, segments};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -333,6 +333,11 @@ mod tests {
     fn each_start_begins_a_segment_and_old_ones_go_by_number() {
         let folder = temporary_folder().unwrap();
         std::fs::write(folder.join("notes.txt"), "not ours").unwrap();
+        // Names of segments, and the last one of all.
+        for number in [1, 2] {
+            std::fs::create_dir(folder.join(segment_name(number))).unwrap();
+        }
+        std::fs::write(folder.join(segment_name(u32::MAX)), "not ours").unwrap();
         for start in 0..12 {
             let ring = LogRing::new(limits());
             ring.open(folder.clone());
@@ -345,7 +350,7 @@ mod tests {
             .iter()
             .map(|s| s.number)
             .collect();
-        assert_eq!(numbers, (5..=12).collect::<Vec<_>>());
+        assert_eq!(numbers, (7..=14).collect::<Vec<_>>());
         assert_eq!(read_back(&folder)[0], "start 4");
         assert!(folder.join("notes.txt").exists());
         std::fs::remove_dir_all(&folder).unwrap();
@@ -390,6 +395,6 @@ mod tests {
         record.target = long.as_str().into();
         record.request = Some(long.as_str().into());
         record.fields = vec![("key".into(), "value".into()); 10_000];
-        assert!(Encoder::bound(&record) <= RingLimits::default().buffer_bytes);
+        assert!(Encoder::default().bound(&record) <= RingLimits::default().buffer_bytes);
     }
 }

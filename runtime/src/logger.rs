@@ -41,9 +41,14 @@ struct Logger {
 /// Installs the logger at the level that the environment variable `ZLAYER_LOG` names (error,
 /// warn, info, debug, trace, off; default info).
 pub fn install() {
-    let level = match std::env::var("ZLAYER_LOG") {
-        Ok(name) => name.parse().unwrap_or(LevelFilter::Info),
-        Err(_) => LevelFilter::Info,
+    let named = std::env::var_os("ZLAYER_LOG").map(|name| name.to_string_lossy().into_owned());
+    let known = named
+        .as_deref()
+        .filter(|name| !name.is_empty())
+        .map(str::parse::<LevelFilter>);
+    let level = match known {
+        Some(Ok(level)) => level,
+        _ => LevelFilter::Info,
     };
     let logger = LOGGER.get_or_init(|| Logger {
         level,
@@ -53,6 +58,11 @@ pub fn install() {
     });
     if log::set_logger(logger).is_ok() {
         log::set_max_level(level);
+    }
+    if let (Some(Err(_)), Some(name)) = (known, named) {
+        log::warn!(
+            "ZLAYER_LOG: '{name}' is not a log level; info it is. Known: off, error, warn, info, debug, trace"
+        );
     }
 }
 
@@ -119,12 +129,17 @@ impl Logger {
     }
 
     fn put(&self, record: &Record<'_>) {
-        // Whoever wrote it: a client's path may hold what a secret is.
+        // Whoever wrote it: a client's path may hold what a secret is. Modules' names and the
+        // requests' ids are the daemon's own, and what the log is searched for.
+        let target = match record.plugin() {
+            Some(_) => scrub(&record.target),
+            None => Cow::Borrowed(&*record.target),
+        };
         let record = &Record {
             micros: record.micros,
             level: record.level,
-            target: scrub(&record.target),
-            request: record.request.as_deref().map(scrub),
+            target,
+            request: record.request.as_deref().map(Cow::Borrowed),
             message: scrub(&record.message),
             fields: record
                 .fields

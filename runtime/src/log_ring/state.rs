@@ -52,7 +52,7 @@ impl State {
         if self.closed {
             return;
         }
-        let bound = Encoder::bound(record);
+        let bound = self.encoder.bound(record);
         if !self.may_spend(record.level, bound, now) {
             self.spared += 1;
             // So that it is told of, though nothing else may come.
@@ -198,7 +198,8 @@ impl State {
     /// Puts down a record of its own that must not be lost in its turn.
     fn tell(&mut self, message: &str, now: Instant) {
         let record = Record::new(Record::now(), Level::Warn, module_path!(), message);
-        if self.make_room(Encoder::bound(&record), now) {
+        let bound = self.encoder.bound(&record);
+        if self.make_room(bound, now) {
             let before = self.buffer.len();
             self.encoder.record(&record, &mut self.buffer);
             self.spent += (self.buffer.len() - before) as u64;
