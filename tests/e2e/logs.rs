@@ -193,13 +193,17 @@ fn a_flood_takes_no_more_flash_than_the_ring() {
         .filter_map(|line| number(line, "hostile: line ", " of "))
         .collect();
     assert!(kept.len() > 1000 && kept.is_sorted(), "{}", kept.len());
-    // Those that the flash was spared are counted, none twice.
+    // Those that the flash was spared are counted, none twice; a few are the daemon's own.
     let lost: usize = shown
         .stdout
         .lines()
         .filter_map(|line| number(line, "log_ring::state: ", " records lost: more than "))
         .sum();
-    assert!(lost > 0 && kept.len() + lost <= lines, "{lost}");
+    let all = kept.len() + lost;
+    assert!(
+        lost > 0 && all <= lines + 10,
+        "{all} of {lines}, {lost} lost"
+    );
     assert!(!daemon.log().contains("hostile: line"), "{}", daemon.log());
 }
 
