@@ -46,9 +46,8 @@ pub fn run(config: Config) -> Result<()> {
         .map_err(|error| Error::device("cannot listen to signals", error))?;
     let listener = Server::bind(SocketAddr::new(config.bind, config.port))?;
     let data = DataDir::open(config.data_dir.as_deref())?;
-    if let Some(writing) = logger::choose(config.log, &data.path().join(LOG_FOLDER)) {
-        EXECUTOR.spawn(writing).detach();
-    }
+    let logging = logger::choose(config.log, &data.path().join(LOG_FOLDER));
+    EXECUTOR.spawn(logging).detach();
     let served = Admin::bind(data.path(), config.admin_port)
         .and_then(|admin| serve(config, listener, admin, &data, signals));
     if let Err(error) = &served {
@@ -136,6 +135,10 @@ fn serve(
         );
     }
 
+    let telling = Arc::clone(&plugin);
+    EXECUTOR
+        .spawn(async move { telling.host().log.tell_in_time().await })
+        .detach();
     EXECUTOR.spawn(obey(signals, stopping, metrics)).detach();
     for _ in 1..config.threads {
         // They outlive the stop signal, since running requests need them: the process ends them.
@@ -161,6 +164,7 @@ fn serve(
         or(shutting_down, late).await;
     }));
     store.close();
+    plugin.host().log.tell();
     log::info!("stopped");
     Ok(())
 }

@@ -38,10 +38,12 @@ pub mod logs;
 pub mod memory;
 pub mod metrics;
 pub mod plugin;
+pub mod rate;
 pub mod reactor;
 pub mod redact;
 pub mod secrets;
 pub mod server;
+pub mod standard_error;
 pub mod stats;
 
 pub use config::Config;

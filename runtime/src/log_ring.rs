@@ -36,9 +36,13 @@ pub struct RingLimits {
     pub segment_bytes: usize,
     /// Bytes of all segment files (default 1 MiB). The oldest make room.
     pub ring_bytes: u64,
-    /// Segment files (default 32). Each start begins one, so this many restarts can be told apart
-    /// even when little was written.
+    /// Segment files (default 256). Each start begins one, so this many restarts can be told apart
+    /// even when little was written, and a daemon that fails at each start does not soon erase why.
     pub segments: usize,
+    /// Bytes a minute that are written in the long run (default 1 MiB), for flash wears out. As many
+    /// as the ring holds may come at once; the last quarter of them is for errors. Records beyond
+    /// are counted as lost.
+    pub minute_bytes: u64,
     /// Longest time that a record waits in memory (default 10 s).
     pub flush: Duration,
     /// Least time between two writes for warnings (default 1 s). An error is written at once.
@@ -55,7 +59,8 @@ impl Default for RingLimits {
             buffer_bytes: 16 << 10,
             segment_bytes: 256 << 10,
             ring_bytes: 1 << 20,
-            segments: 32,
+            segments: 256,
+            minute_bytes: 1 << 20,
             flush: Duration::from_secs(10),
             warn: Duration::from_secs(1),
             sync: Duration::from_secs(1),
@@ -121,7 +126,7 @@ impl LogRing {
     pub fn close(&self) -> Option<String> {
         let now = Instant::now();
         let mut state = self.lock();
-        state.retry_at = None;
+        (state.retry_at, state.told_spared) = (None, None);
         state.flush(now);
         if state.retry_at.is_none() {
             // Word of lost records, if there were any.
@@ -176,7 +181,7 @@ mod tests {
     use super::*;
     use crate::data_dir::temporary_folder;
     use log::Level;
-    use zlayer_binlog::{Encoder, Filter, read, segments};
+    use zlayer_binlog::{Encoder, Filter, read, segment_name, segments};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -186,6 +191,7 @@ mod tests {
             ring_bytes: 16 << 10,
             segments: 8,
             buffer_bytes: 1024,
+            minute_bytes: 1 << 30,
             ..RingLimits::default()
         }
     }
@@ -257,6 +263,8 @@ mod tests {
         let now = Instant::now();
         for i in 0..5000 {
             let message = format!("message number {i}");
+            // What the flash is spared is another test's matter.
+            ring.lock().spent = 0;
             ring.write(&record(Level::Info, &message), now);
         }
         assert_eq!(ring.close(), None);
@@ -274,9 +282,62 @@ mod tests {
     }
 
     #[test]
+    fn no_more_is_written_in_a_minute_than_the_flash_is_meant_to_take() {
+        let folder = temporary_folder().unwrap();
+        let ring = LogRing::new(RingLimits {
+            ring_bytes: 64 << 10,
+            segments: 64,
+            minute_bytes: 6000,
+            ..limits()
+        });
+        ring.open(folder.clone());
+        let start = Instant::now();
+        let flood = |level: Level, at: Instant| {
+            let spent = ring.lock().spent;
+            for i in 0..5000 {
+                ring.write(&record(level, &format!("message number {i}")), at);
+            }
+            ring.lock().spent - spent
+        };
+        let (most, margin) = (64 << 10, 200);
+        let infos = flood(Level::Info, start);
+        assert!(
+            (most / 4 * 3 - margin..=most / 4 * 3).contains(&infos),
+            "{infos}"
+        );
+        let errors = flood(Level::Error, start);
+        assert!(
+            (most / 4 - margin..=most / 4 + margin).contains(&errors),
+            "{errors}"
+        );
+        assert!(ring.lock().spent <= most);
+        // Ten seconds earn a sixth of it, and that is for errors.
+        let before = ring.lock().spent;
+        ring.write(&record(Level::Info, "no"), start + 10 * SECOND);
+        assert_eq!(ring.lock().spent, before - 1000);
+        ring.write(&record(Level::Error, "late"), start + 10 * SECOND);
+        assert!(ring.lock().spent > before - 1000);
+        assert_eq!(ring.close(), None);
+        let messages = read_back(&folder);
+        let told = |message: &&String| message.contains(" records lost: ");
+        assert!(messages.iter().any(|message| message == "late"));
+        assert!(
+            messages.iter().rfind(told).is_some(),
+            "{:?}",
+            messages.last()
+        );
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
     fn each_start_begins_a_segment_and_old_ones_go_by_number() {
         let folder = temporary_folder().unwrap();
         std::fs::write(folder.join("notes.txt"), "not ours").unwrap();
+        // Names of segments, and the last one of all.
+        for number in [1, 2] {
+            std::fs::create_dir(folder.join(segment_name(number))).unwrap();
+        }
+        std::fs::write(folder.join(segment_name(u32::MAX)), "not ours").unwrap();
         for start in 0..12 {
             let ring = LogRing::new(limits());
             ring.open(folder.clone());
@@ -289,7 +350,7 @@ mod tests {
             .iter()
             .map(|s| s.number)
             .collect();
-        assert_eq!(numbers, (5..=12).collect::<Vec<_>>());
+        assert_eq!(numbers, (7..=14).collect::<Vec<_>>());
         assert_eq!(read_back(&folder)[0], "start 4");
         assert!(folder.join("notes.txt").exists());
         std::fs::remove_dir_all(&folder).unwrap();
@@ -334,6 +395,6 @@ mod tests {
         record.target = long.as_str().into();
         record.request = Some(long.as_str().into());
         record.fields = vec![("key".into(), "value".into()); 10_000];
-        assert!(Encoder::bound(&record) <= RingLimits::default().buffer_bytes);
+        assert!(Encoder::default().bound(&record) <= RingLimits::default().buffer_bytes);
     }
 }

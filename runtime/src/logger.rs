@@ -11,14 +11,22 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use futures_lite::future::or;
 use log::{LevelFilter, Log, Metadata};
 use zlayer_binlog::Record;
 
 use crate::config::LogOutput;
 use crate::log_ring::LogRing;
+use crate::rate::Rate;
 use crate::redact::scrub;
+pub use crate::standard_error::complain;
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
+
+/// Records a second about single requests, in the long run. The client decides how many there are.
+const REQUEST_RECORDS: u32 = 20;
+/// Such records that may come at once.
+const REQUEST_BURST: u32 = 100;
 
 /// Where records go.
 struct Logger {
@@ -26,43 +34,67 @@ struct Logger {
     text: AtomicBool,
     /// Takes records from the start; those of before the data folder is open wait in it.
     ring: LogRing,
+    /// Bounds the daemon's own records about single requests.
+    requests: Rate,
 }
 
 /// Installs the logger at the level that the environment variable `ZLAYER_LOG` names (error,
 /// warn, info, debug, trace, off; default info).
 pub fn install() {
-    let level = match std::env::var("ZLAYER_LOG") {
-        Ok(name) => name.parse().unwrap_or(LevelFilter::Info),
-        Err(_) => LevelFilter::Info,
+    let named = std::env::var_os("ZLAYER_LOG").map(|name| name.to_string_lossy().into_owned());
+    let known = named
+        .as_deref()
+        .filter(|name| !name.is_empty())
+        .map(str::parse::<LevelFilter>);
+    let level = match known {
+        Some(Ok(level)) => level,
+        _ => LevelFilter::Info,
     };
     let logger = LOGGER.get_or_init(|| Logger {
         level,
         text: AtomicBool::new(true),
         ring: LogRing::default(),
+        requests: Rate::new(REQUEST_RECORDS, REQUEST_BURST),
     });
     if log::set_logger(logger).is_ok() {
         log::set_max_level(level);
+    }
+    if let (Some(Err(_)), Some(name)) = (known, named) {
+        log::warn!(
+            "ZLAYER_LOG: '{name}' is not a log level; info it is. Known: off, error, warn, info, debug, trace"
+        );
     }
 }
 
 /// Chooses the outputs, now that the folder of the ring is known. The future that is answered has to
 /// be polled for records to be written in time.
-pub fn choose(output: LogOutput, folder: &Path) -> Option<impl Future<Output = ()> + use<>> {
-    let logger = LOGGER.get()?;
-    logger
-        .text
-        .store(output != LogOutput::Binary, Ordering::Relaxed);
-    if output == LogOutput::Text {
-        logger.ring.close();
-        return None;
+pub fn choose(output: LogOutput, folder: &Path) -> impl Future<Output = ()> + use<> {
+    let logger = LOGGER.get();
+    if let Some(logger) = logger {
+        let text = output != LogOutput::Binary;
+        logger.text.store(text, Ordering::Relaxed);
+        match output {
+            LogOutput::Text => drop(logger.ring.close()),
+            _ => logger.ring.open(folder.to_owned()),
+        }
     }
-    logger.ring.open(folder.to_owned());
-    Some(logger.ring.flush_in_time(on_standard_error))
+    async move {
+        let Some(logger) = logger else { return };
+        // A closed ring has nothing to do.
+        let writing = logger.ring.flush_in_time(on_standard_error);
+        let telling = logger.requests.watch(|count| logger.tell_of(count));
+        or(writing, telling).await;
+    }
 }
 
 /// Writes what waits to the ring, and to the disk. Later records go to standard error alone.
 pub fn close() {
-    if let Some(trouble) = LOGGER.get().and_then(|logger| logger.ring.close()) {
+    let Some(logger) = LOGGER.get() else { return };
+    match logger.requests.take_untold() {
+        0 => {}
+        count => logger.tell_of(count),
+    }
+    if let Some(trouble) = logger.ring.close() {
         on_standard_error(&trouble);
     }
 }
@@ -84,13 +116,30 @@ pub fn record(record: &Record<'_>) {
 }
 
 impl Logger {
+    fn tell_of(&self, held_back: u64) {
+        let message = format!(
+            "{held_back} more records of requests were not logged: more than {REQUEST_RECORDS} a second"
+        );
+        self.put(&Record::new(
+            Record::now(),
+            log::Level::Warn,
+            module_path!(),
+            &message,
+        ));
+    }
+
     fn put(&self, record: &Record<'_>) {
-        // Whoever wrote it: a client's path may hold what a secret is.
+        // Whoever wrote it: a client's path may hold what a secret is. Modules' names and the
+        // requests' ids are the daemon's own, and what the log is searched for.
+        let target = match record.plugin() {
+            Some(_) => scrub(&record.target),
+            None => Cow::Borrowed(&*record.target),
+        };
         let record = &Record {
             micros: record.micros,
             level: record.level,
-            target: scrub(&record.target),
-            request: record.request.as_deref().map(scrub),
+            target,
+            request: record.request.as_deref().map(Cow::Borrowed),
             message: scrub(&record.message),
             fields: record
                 .fields
@@ -122,6 +171,11 @@ impl Log for Logger {
             None => Cow::Owned(record.args().to_string()),
         };
         let (request, message) = split_request(&text);
+        // Who asks for finer records wants them all.
+        let bounded = request.is_some() && record.level() <= log::Level::Info;
+        if bounded && !self.requests.allows(Instant::now()) {
+            return;
+        }
         let mut parts = Record::new(Record::now(), record.level(), record.target(), message);
         parts.request = request.map(Cow::Borrowed);
         self.put(&parts);
@@ -152,11 +206,6 @@ fn on_standard_error(trouble: &str) {
 /// Writes to standard output; whoever started the program may not want to read it.
 pub fn say(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
-}
-
-/// Writes to standard error, likewise: a closed one must not take the daemon down.
-pub fn complain(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// The longest prefix of `text` with at most `bytes` bytes that ends between characters.

@@ -119,6 +119,30 @@ fn no_secret_is_shown_whatever_a_plugin_does_with_it() {
 }
 
 #[test]
+fn a_line_cut_inside_a_character_shows_no_piece_of_a_secret() {
+    // Of characters of two and three bytes; each prefix has the cut fall elsewhere.
+    let long = "日本語ñ秘密鍵øパスワード認証情報ß合言葉".repeat(4);
+    for ahead in ["", "a", "ab"] {
+        let data = TempDir::new();
+        let mut daemon = Daemon::builder("indiscreet")
+            .args(["--secret", &format!("key={ahead}{long}")])
+            .data_dir(data.path())
+            .start();
+        assert_eq!(get(&daemon, "/tell/long").status, 200);
+        daemon.signal(15);
+        assert_eq!(daemon.wait(), 0);
+        let said = daemon.log();
+        assert!(said.contains("***"), "{said}");
+        for character in long.chars().chain(['\u{fffd}']) {
+            assert!(!said.contains(character), "{character} in {said}");
+        }
+        // Long enough to stand in no file by accident.
+        let holders = files_with(data.path(), "日本語".as_bytes());
+        assert!(holders.is_empty(), "{holders:?}");
+    }
+}
+
+#[test]
 fn no_secret_is_shown_when_init_fails_with_it() {
     let (sources, data) = (Sources::new(), TempDir::new());
     let daemon = sources

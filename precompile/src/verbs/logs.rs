@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use argh::FromArgs;
 use serde_json::{Map, Value, json};
-use zlayer_binlog::{Filter, Level, ReadError, Record, read};
+use zlayer_binlog::{Filter, Level, ReadError, Record, UNKNOWN_TIME, read};
 use zlayer_precompile::{Problem, Refused};
 
 use super::{Outcome, usage};
@@ -93,14 +93,19 @@ impl Logs {
 
 /// A record for programs.
 fn object(record: &Record<'_>) -> Value {
-    let fields: Map<String, Value> = record
-        .fields
-        .iter()
-        .map(|(key, value)| (key.clone().into_owned(), json!(value)))
-        .collect();
+    let mut fields = Map::new();
+    for (key, value) in &record.fields {
+        match fields.get_mut(&**key) {
+            None => drop(fields.insert(key.clone().into_owned(), json!(value))),
+            Some(Value::Array(values)) => values.push(json!(value)),
+            // A plugin may repeat a key, and an object may not.
+            Some(first) => *first = json!([first.take(), value]),
+        }
+    }
+    let micros = (record.micros != UNKNOWN_TIME).then_some(record.micros);
     json!({
-        "time": rfc3339(record.micros),
-        "time_us": record.micros,
+        "time": micros.map(rfc3339),
+        "time_us": micros,
         "level": record.level.as_str().to_lowercase(),
         "plugin": record.plugin(),
         "target": record.target,
@@ -160,6 +165,16 @@ mod tests {
             "target": "plugin p", "request": "7", "message": "two\nlines", "fields": {"k": "v"},
         });
         assert_eq!(object(&record), expected);
+        for more in ["w", "x"] {
+            record.fields.push(("k".into(), more.into()));
+        }
+        record.micros = UNKNOWN_TIME;
+        let shown = object(&record);
+        assert_eq!(shown["fields"], json!({"k": ["v", "w", "x"]}));
+        assert_eq!(
+            (&shown["time"], &shown["time_us"]),
+            (&Value::Null, &Value::Null)
+        );
         let own = Record::new(0, Level::Info, "zlayer_runtime", "started");
         assert_eq!(object(&own)["plugin"], Value::Null);
     }

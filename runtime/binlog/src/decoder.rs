@@ -8,7 +8,7 @@ use log::Level;
 
 use crate::encoder::{STRING_BYTES, STRINGS};
 use crate::frame::{Entry, FORMAT, FRAME_BYTES, Frame, Request, Start, Text, open};
-use crate::record::{FIELD_OVERHEAD, FIELDS_BYTES, Record};
+use crate::record::{FIELD_OVERHEAD, FIELDS_BYTES, Record, UNKNOWN_TIME};
 
 /// Fields of a record: more cannot have been written.
 const FIELDS: usize = FIELDS_BYTES / FIELD_OVERHEAD;
@@ -211,9 +211,12 @@ impl State {
                 None => format!("?{distance}"),
             })),
         };
-        let base = self.start.map_or(0, |start| start.micros);
+        let micros = match self.start {
+            Some(start) => start.micros.wrapping_add(entry.micros as u64),
+            None => UNKNOWN_TIME,
+        };
         Some(Record {
-            micros: base.wrapping_add(entry.micros as u64),
+            micros,
             level,
             target: self.text(entry.target),
             request,

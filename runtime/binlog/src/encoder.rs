@@ -17,6 +17,11 @@ pub const REPEAT_BYTES: usize = 4096;
 /// Places for targets, which plugins' messages cannot take: there are few of them, and each
 /// record has one.
 const RESERVED: usize = 32;
+/// Targets whose definitions are repeated with the start frame: without them, the records behind
+/// a lost one would be nobody's.
+const REPEATED: usize = 16;
+/// What a definition's frame takes beside its text.
+const DEFINE_BYTES: usize = 10;
 /// Fingerprints of strings that came once, by their last byte.
 const SEEN: usize = 256;
 /// Bytes of the longest target, and of the longest request id.
@@ -32,6 +37,8 @@ pub struct Encoder {
     /// The number of the first request.
     requests: Option<u64>,
     strings: BTreeMap<Box<str>, u16>,
+    /// The first targets and their numbers, at most [`REPEATED`].
+    targets: Vec<(u16, Box<str>)>,
     seen: Box<[u32]>,
     /// Bytes since the start frame came last.
     since: usize,
@@ -46,6 +53,7 @@ impl Default for Encoder {
             micros: None,
             requests: None,
             strings: BTreeMap::new(),
+            targets: Vec::new(),
             seen: vec![0; SEEN].into(),
             since: 0,
             payload: Vec::new(),
@@ -73,6 +81,10 @@ impl Encoder {
         let before = out.len();
         if self.since >= REPEAT_BYTES {
             self.preamble(out);
+            for (number, text) in &self.targets {
+                put(&Frame::Define(*number, text), &mut self.payload);
+                seal(&mut self.payload, out);
+            }
         }
         let base = *self.micros.get_or_insert(record.micros);
         let target = self.text(cut(&record.target, NAME_BYTES), true, out);
@@ -105,10 +117,10 @@ impl Encoder {
     }
 
     /// The most bytes that [`Encoder::record`] appends for this record.
-    pub fn bound(record: &Record<'_>) -> usize {
+    pub fn bound(&self, record: &Record<'_>) -> usize {
         // Either its definition's frame and its number, or in full with its length.
         let text = |text: &str| match text.len() {
-            length @ 2..=STRING_BYTES => length + 10,
+            length @ 2..=STRING_BYTES => length + DEFINE_BYTES,
             length => length + 4,
         };
         let request = record
@@ -121,8 +133,16 @@ impl Encoder {
                 .map(|(key, value)| text(key) + text(value))
                 .sum::<usize>()
             + request;
+        let repeated = match self.since >= REPEAT_BYTES {
+            true => self
+                .targets
+                .iter()
+                .map(|(_, text)| text.len() + DEFINE_BYTES)
+                .sum(),
+            false => 0,
+        };
         // Start, first request, the record's own numbers; and one byte for each 254 of COBS.
-        128 + content + content / 128
+        128 + repeated + content + content / 128
     }
 
     /// The start frame, and what else a reader who comes in the middle needs.
@@ -169,6 +189,9 @@ impl Encoder {
         put(&Frame::Define(number, text), &mut self.payload);
         seal(&mut self.payload, out);
         self.strings.insert(text.into(), number);
+        if always && self.targets.len() < REPEATED {
+            self.targets.push((number, text.into()));
+        }
         Text::Known(number)
     }
 
@@ -257,8 +280,8 @@ mod tests {
                 record("many", &many[round * 1000..]),
             ] {
                 let mut out = Vec::new();
+                let bound = encoder.bound(&record);
                 encoder.record(&record, &mut out);
-                let bound = Encoder::bound(&record);
                 assert!(out.len() <= bound, "{} over {bound}", out.len());
                 assert!(out.len() < crate::FRAME_BYTES, "{}", out.len());
             }

@@ -13,6 +13,8 @@ pub const MESSAGE_BYTES: usize = 4096;
 /// Bytes of all keys and values of a record, where each pair counts 16 more; what comes after is
 /// cut off.
 pub const FIELDS_BYTES: usize = 4096;
+/// The [`Record::micros`] of a record whose segment's start was lost.
+pub const UNKNOWN_TIME: u64 = u64::MAX;
 /// What a pair costs beside its text, so that empty ones are bounded, too.
 pub(crate) const FIELD_OVERHEAD: usize = 16;
 /// The last second that an HTTP date can show, in the year 9999.
@@ -25,6 +27,7 @@ const LAST_SECOND: u64 = 253_402_300_799;
 pub struct Record<'a> {
     /// Microseconds since the Unix epoch by the device's clock. A board without a clock that
     /// outlives its power counts from 1970 until it has learned the time: this is the time since it started.
+    /// [`UNKNOWN_TIME`] where a torn log does not tell it.
     pub micros: u64,
     /// How bad it is.
     pub level: Level,
@@ -66,9 +69,14 @@ impl<'a> Record<'a> {
 
 impl fmt::Display for Record<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let second = Duration::from_secs((self.micros / 1_000_000).min(LAST_SECOND));
-        let time = httpdate::HttpDate::from(UNIX_EPOCH + second);
-        write!(f, "{time} {:<5} ", self.level)?;
+        if self.micros == UNKNOWN_TIME {
+            // As wide as a time.
+            write!(f, "{:<29} {:<5} ", "(time unknown)", self.level)?;
+        } else {
+            let second = Duration::from_secs((self.micros / 1_000_000).min(LAST_SECOND));
+            let time = httpdate::HttpDate::from(UNIX_EPOCH + second);
+            write!(f, "{time} {:<5} ", self.level)?;
+        }
         let mut line = OneLine(f);
         write!(line, "{}: ", self.target)?;
         if let Some(request) = &self.request {
@@ -126,9 +134,12 @@ mod tests {
 
     #[test]
     fn no_time_is_too_late_to_be_shown() {
-        let record = Record::new(u64::MAX, Level::Error, "zlayer_runtime", "late");
+        let mut record = Record::new(u64::MAX - 1, Level::Error, "zlayer_runtime", "late");
         let line = "Fri, 31 Dec 9999 23:59:59 GMT ERROR zlayer_runtime: late\n";
         assert_eq!(record.to_string(), line);
         assert_eq!(record.plugin(), None);
+        record.micros = UNKNOWN_TIME;
+        let line = "(time unknown)                ERROR zlayer_runtime: late\n";
+        assert_eq!(record.to_string(), line);
     }
 }

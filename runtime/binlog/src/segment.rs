@@ -36,6 +36,10 @@ pub fn segments(folder: &Path) -> io::Result<Vec<Segment>> {
         let Some(number) = digits.and_then(|digits| digits.parse().ok()) else {
             continue;
         };
+        // No ring gets there: somebody else put it here, and no number would be left behind it.
+        if number == u32::MAX {
+            continue;
+        }
         // It may have gone while we looked.
         let Ok(about) = entry.metadata() else {
             continue;

@@ -119,9 +119,27 @@ fn a_lost_definition_shows_as_its_number_and_a_lost_start_comes_again() {
     // Without the first records, which hold the start, the requests' base and all definitions.
     let (found, _) = decode(&bytes[ends[40]..], 4096);
     assert!(found[0].contains(" ?"), "{}", found[0]);
-    assert!(found[0].starts_with("Thu, 01 Jan 1970"), "{}", found[0]);
+    assert!(found[0].starts_with("(time unknown) "), "{}", found[0]);
     let (last, expected) = (found.last().unwrap(), lines.last().unwrap());
     assert_eq!(last[..29], expected[..29]);
+}
+
+#[test]
+fn without_its_head_a_segment_soon_says_again_whose_records_it_has() {
+    let (mut bytes, ends, lines) = segment(1, 2000);
+    bytes[..512].fill(0);
+    let (found, _) = decode(&bytes, 4096);
+    // Once the start frame was repeated, and a record after which it can come.
+    let repeated = ends.iter().filter(|end| **end > 4096 + 512).count();
+    let behind = &found[found.len() - repeated..];
+    let expected = &lines[lines.len() - repeated..];
+    for (line, expected) in behind.iter().zip(expected) {
+        let (_, target) = expected.split_at(36);
+        let (target, _) = target.split_once(": ").unwrap();
+        assert!(line[36..].starts_with(target), "{line} for {expected}");
+        assert_eq!(line[..29], expected[..29]);
+    }
+    assert!(repeated > 1000 && found[0].starts_with("(time unknown) "));
 }
 
 #[test]

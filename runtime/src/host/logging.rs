@@ -3,8 +3,7 @@
 //! Without the capability `logging` records go nowhere and no level is enabled.
 
 use std::borrow::Cow;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use log::LevelFilter;
 use zlayer_binlog::{PLUGIN_TARGET, Record};
@@ -14,6 +13,7 @@ use super::bindings::zlayer::plugin::common::KeyValue;
 use super::bindings::zlayer::plugin::logging::{Host, Level};
 use crate::capability::Capability;
 use crate::logger;
+use crate::rate::Rate;
 use crate::redact::cut;
 
 /// Seconds whose records may come at once.
@@ -28,19 +28,8 @@ pub struct PluginLog {
     target: String,
     level: LevelFilter,
     /// Records a second that the plugin may write in the long run.
-    rate: u32,
-    allowance: Mutex<Allowance>,
-}
-
-struct Allowance {
-    records: u32,
-    since: Instant,
-    /// All drops.
-    dropped: u64,
-    /// Those that were not told of yet.
-    untold: u64,
-    /// When drops were last told of.
-    told: Option<Instant>,
+    per_second: u32,
+    rate: Rate,
 }
 
 impl PluginLog {
@@ -57,23 +46,14 @@ impl PluginLog {
         PluginLog {
             target: format!("{PLUGIN_TARGET}{name}"),
             level,
-            rate,
-            allowance: Mutex::new(Allowance {
-                records: rate.saturating_mul(BURST_SECONDS),
-                since: Instant::now(),
-                dropped: 0,
-                untold: 0,
-                told: None,
-            }),
+            per_second: rate,
+            rate: Rate::new(rate, rate.saturating_mul(BURST_SECONDS)),
         }
     }
 
     /// Records that were dropped since the start, for they were too many.
     pub fn dropped(&self) -> u64 {
-        self.allowance
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .dropped
+        self.rate.held_back()
     }
 
     /// Whether records of `level` are written.
@@ -89,7 +69,7 @@ impl PluginLog {
         message: &str,
         fields: &[(&str, &str)],
     ) {
-        if !self.is_enabled(level) || !self.allowed() {
+        if !self.is_enabled(level) || !self.rate.allows(Instant::now()) {
             return;
         }
         let message = cut(message, RECORD_BYTES);
@@ -121,41 +101,25 @@ impl PluginLog {
         logger::record(&record);
     }
 
-    /// A token bucket; drops are counted, and told at most once a second when there is room again.
-    fn allowed(&self) -> bool {
-        let mut allowance = self
-            .allowance
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let burst = self.rate.saturating_mul(BURST_SECONDS);
-        let earned = now.duration_since(allowance.since).as_millis() * u128::from(self.rate) / 1000;
-        if earned > 0 {
-            let earned = u32::try_from(earned).unwrap_or(burst);
-            allowance.records = allowance.records.saturating_add(earned).min(burst);
-            allowance.since = now;
+    /// Writes how many records were dropped, a second after the first of them. Never ends.
+    pub async fn tell_in_time(&self) {
+        self.rate.watch(|dropped| self.tell_of(dropped)).await;
+    }
+
+    /// Writes how many records were dropped, if that was not written yet.
+    pub fn tell(&self) {
+        match self.rate.take_untold() {
+            0 => {}
+            dropped => self.tell_of(dropped),
         }
-        if allowance.records == 0 {
-            allowance.dropped += 1;
-            allowance.untold += 1;
-            return false;
-        }
-        allowance.records -= 1;
-        let dropped = allowance.untold;
-        let long_ago = |told: Instant| now.duration_since(told) >= Duration::from_secs(1);
-        let tell = dropped > 0 && allowance.told.is_none_or(long_ago);
-        if tell {
-            (allowance.untold, allowance.told) = (0, Some(now));
-        }
-        drop(allowance);
-        if tell {
-            let told = format!(
-                "{dropped} records dropped: more than {} a second",
-                self.rate
-            );
-            self.emit(log::Level::Warn, None, &told, Vec::new());
-        }
-        true
+    }
+
+    fn tell_of(&self, dropped: u64) {
+        let told = format!(
+            "{dropped} records dropped: more than {} a second",
+            self.per_second
+        );
+        self.emit(log::Level::Warn, None, &told, Vec::new());
     }
 }
 
@@ -229,10 +193,12 @@ mod tests {
     fn a_plugin_that_floods_is_cut_off_and_its_drops_are_counted() {
         for rate in [1, 200] {
             let log = PluginLog::new("p", None, rate);
-            let burst = rate * BURST_SECONDS;
-            let passed = (0..burst * 10).filter(|_| log.allowed()).count() as u32;
-            assert!((burst..burst * 2).contains(&passed), "{passed} of {burst}");
+            let (burst, now) = (rate * BURST_SECONDS, Instant::now());
+            let passed = (0..burst * 10).filter(|_| log.rate.allows(now)).count() as u32;
+            assert_eq!(passed, burst);
             assert_eq!(u64::from(burst * 10 - passed), log.dropped());
+            log.tell();
+            assert_eq!(log.rate.take_untold(), 0);
         }
     }
 

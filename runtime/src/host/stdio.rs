@@ -66,17 +66,21 @@ struct LineWriter {
 
 impl LineWriter {
     /// Writes what is there as a record. Where the line goes `on`, what may be the beginning of a
-    /// secret is kept for the next record.
+    /// secret is kept for the next record, and so is a character that is not complete.
     fn write_line(&mut self, on: bool) {
         if self.line.is_empty() {
             return;
         }
-        let line = std::mem::take(&mut self.line);
+        let mut line = std::mem::take(&mut self.line);
+        // Half a character would be replaced, and a secret that it belongs to not be known.
+        let half = if on { unfinished_character(&line) } else { 0 };
+        let half = line.split_off(line.len() - half);
         let text = String::from_utf8_lossy(&line);
         let mut text = redact::scrub(&text).into_owned();
         if on {
             let kept = text.len() - redact::unfinished(text.as_bytes());
             self.line.extend_from_slice(&text.as_bytes()[kept..]);
+            self.line.extend(half);
             text.truncate(text.floor_char_boundary(kept));
         }
         let request = self.request.id();
@@ -119,5 +123,39 @@ impl Pollable for LineWriter {
 impl Drop for LineWriter {
     fn drop(&mut self) {
         self.write_line(false);
+    }
+}
+
+/// How many bytes at the end of `bytes` are a character whose rest may follow: at most 3.
+fn unfinished_character(bytes: &[u8]) -> usize {
+    bytes
+        .utf8_chunks()
+        .last()
+        .map_or(0, |chunk| chunk.invalid().len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_character_at_the_end_is_found() {
+        let text = "aé日𝄞";
+        for (end, half) in [
+            (0, 0),
+            (1, 0),
+            (2, 1),
+            (3, 0),
+            (4, 1),
+            (5, 2),
+            (6, 0),
+            (7, 1),
+            (8, 2),
+            (9, 3),
+            (10, 0),
+        ] {
+            assert_eq!(unfinished_character(&text.as_bytes()[..end]), half, "{end}");
+        }
+        assert!(unfinished_character(b"a\xff\xff\x80\x80\x80\x80") <= 3);
     }
 }

@@ -10,6 +10,9 @@ use zlayer_binlog::{Encoder, segment_name, segments};
 
 use super::RingLimits;
 
+/// Names that are tried for a new segment when something else has them already.
+const NAMES_TRIED: usize = 16;
+
 /// The folder of a ring, and its youngest segment.
 #[derive(Debug)]
 pub(super) struct Files {
@@ -96,17 +99,30 @@ impl Files {
             count -= 1;
         }
         let youngest = found.last().map_or(0, |segment| segment.number);
-        let number = youngest.max(self.number).saturating_add(1);
-        let file = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(self.folder.join(segment_name(number)))?;
+        let (number, file) = self.create(youngest.max(self.number))?;
         let file = Arc::new(file);
         buffer.splice(0..0, encoder.start(number));
         self.open = Some(Arc::clone(&file));
         (self.number, self.written, self.known) = (number, 0, false);
         Ok(file)
+    }
+
+    /// Makes the first file behind number `after` whose name is not taken by something else.
+    fn create(&self, after: u32) -> io::Result<(u32, File)> {
+        let mut number = after;
+        for _ in 0..NAMES_TRIED {
+            number = number.saturating_add(1);
+            let made = OpenOptions::new()
+                .append(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(self.folder.join(segment_name(number)));
+            match made {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => return Ok((number, made?)),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
     }
 
     /// What must be synced so that all that was written outlives a power cut.

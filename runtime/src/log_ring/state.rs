@@ -19,6 +19,14 @@ pub(super) struct State {
     pub(super) files: Option<Files>,
     /// Records that found no room since the log last told of them.
     lost: u64,
+    /// Records that were too many for the flash, likewise.
+    spared: u64,
+    /// When the log told of those.
+    pub(super) told_spared: Option<Instant>,
+    /// Bytes that were taken and have not been earned since: see [`RingLimits::minute_bytes`].
+    pub(super) spent: u64,
+    /// Up to when they were earned.
+    earned: Option<Instant>,
     /// When the buffer has to be written.
     pub(super) flush_at: Option<Instant>,
     /// When what was written has to be synced.
@@ -44,11 +52,21 @@ impl State {
         if self.closed {
             return;
         }
-        if !self.make_room(Encoder::bound(record), now) {
+        let bound = self.encoder.bound(record);
+        if !self.may_spend(record.level, bound, now) {
+            self.spared += 1;
+            // So that it is told of, though nothing else may come.
+            let at = now + self.limits.flush;
+            self.flush_at.get_or_insert(at);
+            return;
+        }
+        if !self.make_room(bound, now) {
             self.lost += 1;
             return;
         }
+        let before = self.buffer.len();
         self.encoder.record(record, &mut self.buffer);
+        self.spent += (self.buffer.len() - before) as u64;
         let mut latest = now + self.limits.flush;
         match record.level {
             Level::Error => {
@@ -72,6 +90,24 @@ impl State {
         }
     }
 
+    /// Whether the flash is meant to take as many bytes more.
+    fn may_spend(&mut self, level: Level, bytes: usize, now: Instant) -> bool {
+        let since = now.saturating_duration_since(*self.earned.get_or_insert(now));
+        let earned = since.as_millis() * u128::from(self.limits.minute_bytes) / 60_000;
+        // Fractions of a byte are not worth the sum.
+        if earned > 0 {
+            self.spent = self
+                .spent
+                .saturating_sub(u64::try_from(earned).unwrap_or(u64::MAX));
+            self.earned = Some(now);
+        }
+        let most = match level {
+            Level::Error => self.limits.ring_bytes,
+            _ => self.limits.ring_bytes / 4 * 3,
+        };
+        self.spent + bytes as u64 <= most
+    }
+
     /// Whether a record of as many bytes fits into the buffer and into the segment.
     fn make_room(&mut self, bytes: usize, now: Instant) -> bool {
         let fits = |state: &State| state.buffer.len() + bytes <= state.limits.buffer_bytes;
@@ -82,7 +118,7 @@ impl State {
             .as_ref()
             .is_some_and(|files| ends(files, waiting));
         if full || !fits(self) {
-            self.flush(now);
+            self.write_out(now);
         }
         if let Some(files) = &mut self.files
             && full
@@ -97,27 +133,33 @@ impl State {
         fits(self)
     }
 
-    /// Writes what waits, unless that failed a short while ago.
+    /// Writes what waits, unless that failed a short while ago, and puts down what was lost before.
     pub(super) fn flush(&mut self, now: Instant) {
+        if self.files.is_some() && self.write_out(now) {
+            self.tell_of_the_lost(now);
+        }
+    }
+
+    /// Says whether nothing waits any more.
+    fn write_out(&mut self, now: Instant) -> bool {
         let Some(files) = &mut self.files else {
-            return;
+            return false;
         };
         if self.buffer.is_empty() {
             self.flush_at = None;
-            return;
+            return true;
         }
         if let Some(at) = self.retry_at
             && now < at
         {
             self.flush_at = Some(at);
-            return;
+            return false;
         }
         let had_failed = self.retry_at.is_some();
         let written = files.write(&mut self.encoder, &mut self.buffer);
         let Err(error) = written else {
             (self.flush_at, self.retry_at, self.warned) = (None, None, Some(now));
-            self.tell_of_the_lost(now);
-            return;
+            return true;
         };
         let retry = now + self.limits.retry;
         (self.flush_at, self.retry_at) = (Some(retry), Some(retry));
@@ -127,14 +169,42 @@ impl State {
                 files.folder().display()
             ));
         }
+        false
     }
 
     fn tell_of_the_lost(&mut self, now: Instant) {
         if self.lost > 0 {
             let lost = std::mem::take(&mut self.lost);
             let message = format!("{lost} records lost: the log could not be written");
-            let record = Record::new(Record::now(), Level::Warn, module_path!(), &message);
-            self.put(&record, now);
+            self.tell(&message, now);
+        }
+        if self.spared > 0 {
+            // Word of it takes its room, too: not with each flush.
+            let next = self.told_spared.map_or(now, |at| at + self.limits.flush);
+            if now < next {
+                self.flush_at.get_or_insert(next);
+                return;
+            }
+            self.told_spared = Some(now);
+            let spared = std::mem::take(&mut self.spared);
+            let message = format!(
+                "{spared} records lost: more than {} bytes a minute would wear the flash out",
+                self.limits.minute_bytes
+            );
+            self.tell(&message, now);
+        }
+    }
+
+    /// Puts down a record of its own that must not be lost in its turn.
+    fn tell(&mut self, message: &str, now: Instant) {
+        let record = Record::new(Record::now(), Level::Warn, module_path!(), message);
+        let bound = self.encoder.bound(&record);
+        if self.make_room(bound, now) {
+            let before = self.buffer.len();
+            self.encoder.record(&record, &mut self.buffer);
+            self.spent += (self.buffer.len() - before) as u64;
+            let at = now + self.limits.warn;
+            self.flush_at = Some(self.flush_at.map_or(at, |earlier| earlier.min(at)));
         }
     }
 }

@@ -27,11 +27,15 @@ use super::response::{Answered, ResponseWriter, WriteError};
 use crate::failure::Failure;
 use crate::handle::{self, Body, Request, Work};
 use crate::reactor;
+use crate::redact;
 use crate::stats::Outcome;
 
 /// Bytes a second that a client has to bring of a body in the long run: slower ones would hold
 /// instances and memory for next to nothing.
 const UPLOAD_RATE: u64 = 1 << 10;
+
+/// Bytes of a method, and of a path, that the log shows: a client chooses both.
+const LOGGED_BYTES: usize = 128;
 
 /// What an exchange is about, and how far it has come.
 pub(super) struct Exchange<'a> {
@@ -375,8 +379,8 @@ impl<'a> Exchange<'a> {
             level,
             "[{}] {} {}: plugin {}: {how}: {failure}",
             self.id,
-            self.method,
-            self.uri.path(),
+            redact::cut(self.method.as_str(), LOGGED_BYTES),
+            redact::cut(self.uri.path(), LOGGED_BYTES),
             self.shared.plugin.name()
         );
     }

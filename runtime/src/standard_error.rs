@@ -1,0 +1,154 @@
+//! Standard error, which must not hold the daemon up: whoever reads it may have stopped.
+
+use std::io::{StderrLock, Write};
+use std::os::fd::AsFd;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use log::Level;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use zlayer_binlog::Record;
+
+/// Bytes that a pipe which can be written to at all takes without waiting: `PIPE_BUF` of Linux.
+const PIECE: usize = 4096;
+/// How long a reader that has kept up so far is waited for.
+const GRACE: Duration = Duration::from_millis(100);
+
+static OUTLET: Mutex<Outlet> = Mutex::new(Outlet::new());
+
+/// Writes to standard error. A closed one does no harm. What an unread pipe has no room for is
+/// dropped, and how much that was is told when there is room again.
+pub fn complain(text: &str) {
+    let mut outlet = OUTLET.lock().unwrap_or_else(PoisonError::into_inner);
+    outlet.write(&mut std::io::stderr().lock(), text);
+}
+
+/// What is known of the reader.
+#[derive(Debug)]
+struct Outlet {
+    /// Texts that found no room, whole or in part, since that was told last.
+    dropped: u64,
+    /// The last text broke off.
+    torn: bool,
+}
+
+/// Where it goes: standard error, or what a test has in its place.
+trait Target: Write + AsFd {}
+impl Target for StderrLock<'_> {}
+
+impl Outlet {
+    const fn new() -> Outlet {
+        Outlet {
+            dropped: 0,
+            torn: false,
+        }
+    }
+
+    fn write(&mut self, target: &mut dyn Target, text: &str) {
+        // Once somebody was waited for in vain, nobody else has to wait.
+        let grace = if self.dropped == 0 {
+            GRACE
+        } else {
+            Duration::ZERO
+        };
+        if self.dropped > 0 {
+            let mut told = String::new();
+            if self.torn {
+                told.push('\n');
+            }
+            let message = format!(
+                "{} texts dropped: standard error was not read",
+                self.dropped
+            );
+            told += &Record::new(Record::now(), Level::Warn, module_path!(), &message).to_string();
+            if !put(target, told.as_bytes(), grace) {
+                self.dropped += 1;
+                return;
+            }
+            (self.dropped, self.torn) = (0, false);
+        }
+        for (number, piece) in text.as_bytes().chunks(PIECE).enumerate() {
+            if !put(target, piece, grace) {
+                self.dropped += 1;
+                self.torn = number > 0;
+                return;
+            }
+        }
+    }
+}
+
+/// Writes at most [`PIECE`] bytes. Says whether there was room.
+fn put(target: &mut dyn Target, piece: &[u8], grace: Duration) -> bool {
+    let limit = Timespec {
+        tv_sec: 0,
+        tv_nsec: grace.subsec_nanos().into(),
+    };
+    let fd = target.as_fd();
+    let mut wanted = [PollFd::new(&fd, PollFlags::OUT)];
+    // An interrupted wait counts as one in vain; files can always be written to.
+    let room = poll(&mut wanted, Some(&limit)).is_ok_and(|count| count > 0);
+    if room {
+        let _ = target.write_all(piece);
+    }
+    room
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+    use std::io::{PipeWriter, Read, pipe};
+
+    impl Target for PipeWriter {}
+
+    #[test]
+    fn an_unread_pipe_holds_nobody_up_and_its_drops_are_told() {
+        let (mut reader, mut writer) = pipe().unwrap();
+        let mut outlet = Outlet::new();
+        // More than any pipe holds.
+        for number in 0..30_000 {
+            outlet.write(&mut writer, &format!("text {number} {}\n", "x".repeat(99)));
+        }
+        let dropped = outlet.dropped;
+        assert!(dropped > 0);
+        // It is read now, and there is room for more than one text.
+        let mut head = vec![0; PIECE * 4];
+        reader.read_exact(&mut head).unwrap();
+        outlet.write(&mut writer, "after\n");
+        assert_eq!(outlet.dropped, 0);
+        drop(writer);
+        let mut all = String::from_utf8(head).unwrap();
+        reader.read_to_string(&mut all).unwrap();
+        let told = format!("{dropped} texts dropped: standard error was not read\n");
+        let (before, behind) = all.split_once(&told).unwrap();
+        assert_eq!(behind, "after\n");
+        assert!(before.starts_with("text 0 "));
+        let whole = before.lines().filter(|line| line.ends_with('x')).count();
+        assert_eq!(whole as u64, 30_000 - dropped);
+    }
+
+    #[test]
+    fn a_text_that_broke_off_is_a_line_of_its_own() {
+        let (mut reader, mut writer) = pipe().unwrap();
+        let mut outlet = Outlet::new();
+        outlet.write(&mut writer, &"y".repeat(8 << 20));
+        assert!(outlet.torn && outlet.dropped == 1);
+        let mut held = vec![0; PIECE * 4];
+        reader.read_exact(&mut held).unwrap();
+        outlet.write(&mut writer, "next\n");
+        assert_eq!(outlet.dropped, 0);
+        drop(writer);
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).unwrap();
+        let lines: Vec<&str> = rest.lines().collect();
+        assert_eq!((lines.len(), lines[2]), (3, "next"));
+        assert!(lines[1].ends_with(": 1 texts dropped: standard error was not read"));
+    }
+
+    #[test]
+    fn a_pipe_without_reader_does_no_harm() {
+        let (reader, mut writer) = pipe().unwrap();
+        drop(reader);
+        Outlet::new().write(&mut writer, "nobody\n");
+    }
+}
