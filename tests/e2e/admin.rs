@@ -12,6 +12,7 @@ use crate::support::{
 };
 
 mod page;
+mod trouble;
 
 fn serving(guest: &str, folder: &TempDir) -> Builder {
     Daemon::builder(guest).data_dir(folder.path())

@@ -43,12 +43,19 @@ impl View {
             return Some("draining".to_owned());
         }
         match self.plugin.state() {
-            State::Ready => None,
-            State::Starting => Some(format!("plugin {}: starting", self.plugin.name())),
-            State::Failed(reason) => Some(format!(
-                "plugin {}: init failed: {reason}",
-                self.plugin.name()
-            )),
+            State::Ready => {}
+            State::Starting => return Some(format!("plugin {}: starting", self.plugin.name())),
+            State::Failed(reason) => {
+                return Some(format!(
+                    "plugin {}: init failed: {reason}",
+                    self.plugin.name()
+                ));
+            }
+        }
+        // One that is not open yet answers once it is.
+        match self.store.status().state {
+            keyvalue::State::Failing(reason) => Some(format!("store: {reason}")),
+            keyvalue::State::Opening | keyvalue::State::Open => None,
         }
     }
 
