@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::json;
+
 use crate::support::{TempDir, ask, eventually, get, zlayer};
 
 use super::{is_ready, serving, status};
@@ -31,4 +33,21 @@ fn a_store_that_fails_makes_the_daemon_unhealthy_until_it_is_mended() {
     fs::remove_file(&kv).unwrap();
     is_ready(&folder);
     assert_eq!(get(&daemon, "/incr/key").status, 200);
+}
+
+#[test]
+fn a_part_of_the_memory_that_is_not_used_is_not_told_as_used() {
+    let folder = TempDir::new();
+    let daemon = serving("hello", &folder).start();
+    is_ready(&folder);
+    assert_eq!(get(&daemon, "/").status, 200);
+    // A fresh instance a request, which has gone.
+    eventually("no instance", || {
+        status(&folder)["memory"]["parts"]["instances"] == json!(0)
+    });
+    let memory = &status(&folder)["memory"];
+    let parts = memory["parts"].as_object().unwrap();
+    let sum: u64 = parts.values().map(|bytes| bytes.as_u64().unwrap()).sum();
+    assert_eq!(memory["used_bytes"], sum, "{memory}");
+    assert!(parts["log"].as_u64().unwrap() > 0, "{memory}");
 }
