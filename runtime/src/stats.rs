@@ -118,7 +118,14 @@ impl ServerStats {
 
     /// Requests by the class of their answer.
     pub fn requests(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let names = [(0, "none"), (2, "2xx"), (3, "3xx"), (4, "4xx"), (5, "5xx")];
+        let names = [
+            (0, "none"),
+            (1, "1xx"),
+            (2, "2xx"),
+            (3, "3xx"),
+            (4, "4xx"),
+            (5, "5xx"),
+        ];
         names
             .into_iter()
             .map(|(class, name)| (name, self.codes[class].load(Ordering::Relaxed)))

@@ -1,12 +1,14 @@
 //! What goes wrong beside the plugin: the store, the folder, the sockets' clients.
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
 
 use serde_json::json;
 
 use crate::support::{TempDir, ask, eventually, get, zlayer};
 
-use super::{is_ready, serving, status};
+use super::{is_ready, serving, status, tcp_address};
 
 #[test]
 fn a_store_that_fails_makes_the_daemon_unhealthy_until_it_is_mended() {
@@ -50,4 +52,36 @@ fn a_part_of_the_memory_that_is_not_used_is_not_told_as_used() {
     let sum: u64 = parts.values().map(|bytes| bytes.as_u64().unwrap()).sum();
     assert_eq!(memory["used_bytes"], sum, "{memory}");
     assert!(parts["log"].as_u64().unwrap() > 0, "{memory}");
+}
+
+#[test]
+fn slow_clients_over_tcp_keep_nobody_from_the_unix_socket() {
+    let folder = TempDir::new();
+    let daemon = serving("hello", &folder)
+        .args(["--admin-port", "0"])
+        .start();
+    is_ready(&folder);
+    let address = tcp_address(&daemon);
+    let _slow: Vec<_> = (0..40)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(b"GET ").unwrap();
+            stream
+        })
+        .collect();
+    for _ in 0..4 {
+        let shown = zlayer(["status", "--data-dir", folder.path().to_str().unwrap()]);
+        assert_eq!(shown.code, 0, "{shown:?}");
+    }
+}
+
+#[test]
+fn what_lies_in_the_sockets_way_is_named() {
+    let folder = TempDir::new();
+    let private = folder.path().join(".admin");
+    fs::create_dir(&private).unwrap();
+    fs::write(private.join("mine"), "a file").unwrap();
+    let daemon = serving("hello", &folder).start();
+    daemon.wait_for_log(&format!("{} is in the way", private.display()));
+    assert_eq!(get(&daemon, "/").status, 200);
 }
