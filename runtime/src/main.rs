@@ -251,7 +251,7 @@ fn parse() -> std::result::Result<Cli, ExitCode> {
             ExitCode::SUCCESS
         }
         Err(()) => {
-            let what = without_stray_value(exit.output.trim_end());
+            let what = without_stray_value(exit.output.trim_end(), words.first());
             logger::complain(&format!("zlayer: {what}; see --help\n"));
             ExitCode::from(EXIT_USAGE)
         }
@@ -259,11 +259,14 @@ fn parse() -> std::result::Result<Cli, ExitCode> {
 }
 
 /// What argh says of the command line, without a word that belongs to no flag: it may be a secret
-/// (`--secret A=1 B=2`). Values of flags that argh reads are repeated; secrets are not read by it.
-fn without_stray_value(said: &str) -> Cow<'_, str> {
+/// (`--secret A=1 B=2`). A word in the verb's place is none. Values of flags that argh reads are repeated; secrets are not read by it.
+fn without_stray_value<'a>(said: &'a str, verb: Option<&&str>) -> Cow<'a, str> {
     let Some(word) = said.strip_prefix("Unrecognized argument: ") else {
         return Cow::Borrowed(said);
     };
+    if verb == Some(&word) {
+        return Cow::Borrowed(said);
+    }
     // The form with a suggestion quotes it.
     let word = word.trim_start_matches('"');
     if !word.starts_with('-') {
