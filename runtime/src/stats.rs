@@ -257,7 +257,14 @@ mod tests {
         let counts: Vec<_> = stats.requests().collect();
         assert_eq!(
             counts,
-            [("none", 1), ("2xx", 2), ("3xx", 0), ("4xx", 1), ("5xx", 2)]
+            [
+                ("none", 1),
+                ("1xx", 0),
+                ("2xx", 2),
+                ("3xx", 0),
+                ("4xx", 1),
+                ("5xx", 2)
+            ]
         );
         let seconds = stats.seconds();
         // A bound belongs to its bucket.
