@@ -22,19 +22,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use smol::lock::{Mutex, Semaphore};
+use smol::lock::Semaphore;
 use smol::{Executor, Timer, net};
 
 use crate::error::{Error, Result};
+use crate::memory::{Budget, Reservation};
 use connection::{Connection, Stream};
 
 pub use client::{DEFAULT_DATA_DIR, print_status};
 pub use view::View;
 
-/// Memory that the interface may take: [`CONNECTIONS`] of them with their heads, and an answer.
-/// Longer answers are charged to the budget while they last.
+/// Memory that the interface may take: [`CONNECTIONS`] on each of two sockets with a head of 8 KiB
+/// and a short answer of at most 2 KiB, and [`PAGES_BYTES`].
 pub const ADMIN_SHARE: usize = 128 << 10;
-/// Connections at the same time; more wait in the kernel's backlog.
+/// Of these, for all pages of metrics and status that are on their way. What does not fit there is
+/// charged to the budget while it lasts.
+const PAGES_BYTES: usize = 48 << 10;
+/// Connections at the same time on one socket; more wait in the kernel's backlog. Each socket has its
+/// own: nobody who can only reach the TCP port keeps others from the Unix socket.
 const CONNECTIONS: usize = 4;
 /// The socket's name in the data folder.
 const SOCKET: &str = "admin.sock";
@@ -108,15 +113,15 @@ impl Admin {
         let shared = Arc::new(Shared {
             view,
             executor,
-            places: Arc::new(Semaphore::new(CONNECTIONS)),
-            answering: Mutex::new(()),
+            pages: Budget::new(PAGES_BYTES),
         });
+        let new_places = || Arc::new(Semaphore::new(CONNECTIONS));
         if let Some(listener) = self.unix {
             let listener = net::unix::UnixListener::try_from(listener).map_err(unusable)?;
-            let shared = Arc::clone(&shared);
+            let (shared, places) = (Arc::clone(&shared), new_places());
             let accepting = async move {
                 loop {
-                    let place = shared.places.acquire_arc().await;
+                    let place = places.acquire_arc().await;
                     let accepted = listener.accept().await;
                     let accepted = accepted.map(|(stream, _)| Box::new(stream) as Box<dyn Stream>);
                     shared.spawn(accepted, false, place).await;
@@ -126,9 +131,10 @@ impl Admin {
         }
         if let Some(listener) = self.tcp {
             let listener = net::TcpListener::try_from(listener).map_err(unusable)?;
+            let places = new_places();
             let accepting = async move {
                 loop {
-                    let place = shared.places.acquire_arc().await;
+                    let place = places.acquire_arc().await;
                     let accepted = listener.accept().await;
                     let accepted = accepted.map(|(stream, _)| Box::new(stream) as Box<dyn Stream>);
                     shared.spawn(accepted, true, place).await;
@@ -157,9 +163,8 @@ impl Drop for Open {
 struct Shared {
     view: View,
     executor: &'static Executor<'static>,
-    places: Arc<Semaphore>,
-    /// Held while an answer is in memory: there is one at a time.
-    answering: Mutex<()>,
+    /// See [`PAGES_BYTES`].
+    pages: Arc<Budget>,
 }
 
 fn bind_unix(folder: &Path, path: &Path) -> io::Result<UnixListener> {
@@ -169,7 +174,14 @@ fn bind_unix(folder: &Path, path: &Path) -> io::Result<UnixListener> {
     // What a killed daemon left.
     let _ = remove_socket(&unfinished);
     let _ = fs::remove_dir(&private);
-    DirBuilder::new().mode(0o700).create(&private)?;
+    let made = DirBuilder::new().mode(0o700).create(&private);
+    made.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            let what = format!("{} is in the way; move it away", private.display());
+            io::Error::new(io::ErrorKind::AlreadyExists, what)
+        }
+        _ => error,
+    })?;
     let bound = (|| {
         let listener = UnixListener::bind(&unfinished)?;
         fs::set_permissions(&unfinished, Permissions::from_mode(0o600))?;
@@ -194,6 +206,12 @@ fn remove_socket(path: &Path) -> io::Result<()> {
 }
 
 impl Shared {
+    /// Room for a page, in the interface's own share or else in the daemon's budget.
+    fn reserve(&self, bytes: usize) -> Option<Reservation> {
+        let own = self.pages.reserve(bytes);
+        own.or_else(|| self.view.budget.reserve(bytes))
+    }
+
     async fn spawn(
         self: &Arc<Self>,
         accepted: io::Result<Box<dyn Stream>>,
@@ -245,6 +263,18 @@ mod tests {
     #[test]
     fn what_is_no_socket_is_left_alone_and_a_long_path_is_no_reason_to_stop() {
         let folder = temporary_folder().unwrap();
+        // What a killed daemon leaves is taken away, what others put there is named.
+        let private = folder.join(UNFINISHED[0]);
+        fs::create_dir(&private).unwrap();
+        UnixListener::bind(private.join(UNFINISHED[1])).unwrap();
+        assert!(bind_unix(&folder, &folder.join(SOCKET)).is_ok());
+        assert!(!private.exists());
+        fs::create_dir(&private).unwrap();
+        fs::write(private.join("mine"), "a file").unwrap();
+        let refused = bind_unix(&folder, &folder.join(SOCKET)).unwrap_err();
+        assert!(refused.to_string().contains("/.admin "), "{refused}");
+        assert_eq!(fs::read(private.join("mine")).unwrap(), b"a file");
+        fs::remove_dir_all(&private).unwrap();
         fs::write(folder.join(SOCKET), "a file").unwrap();
         assert!(Admin::bind(&folder, None).unwrap().unix.is_none());
         assert_eq!(fs::read(folder.join(SOCKET)).unwrap(), b"a file");

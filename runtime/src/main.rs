@@ -1,5 +1,6 @@
 //! `zlayer`: flags, logger and exit code; all else is in the library.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -147,7 +148,7 @@ struct Status {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "logs")]
 struct Logs {
-    /// the data folder whose log to show
+    /// the data folder whose log to show (default /var/lib/zlayer, unless files are named)
     #[argh(option)]
     data_dir: Option<PathBuf>,
     /// only records that this plugin wrote
@@ -250,10 +251,29 @@ fn parse() -> std::result::Result<Cli, ExitCode> {
             ExitCode::SUCCESS
         }
         Err(()) => {
-            logger::complain(&format!("zlayer: {}\n", exit.output.trim_end()));
+            let what = without_stray_value(exit.output.trim_end(), words.first());
+            logger::complain(&format!("zlayer: {what}; see --help\n"));
             ExitCode::from(EXIT_USAGE)
         }
     })
+}
+
+/// What argh says of the command line, without a word that belongs to no flag: it may be a secret
+/// (`--secret A=1 B=2`). A word in the verb's place is none. Values of flags that argh reads are repeated; secrets are not read by it.
+fn without_stray_value<'a>(said: &'a str, verb: Option<&&str>) -> Cow<'a, str> {
+    let Some(word) = said.strip_prefix("Unrecognized argument: ") else {
+        return Cow::Borrowed(said);
+    };
+    if verb == Some(&word) {
+        return Cow::Borrowed(said);
+    }
+    // The form with a suggestion quotes it.
+    let word = word.trim_start_matches('"');
+    if !word.starts_with('-') {
+        return Cow::Borrowed("there is an argument that no flag takes");
+    }
+    let end = word.find(['=', '"']).unwrap_or(word.len());
+    Cow::Owned(format!("Unrecognized argument: {}", &word[..end]))
 }
 
 impl Run {
@@ -392,12 +412,11 @@ impl Run {
 impl Logs {
     fn show(self) -> Result<()> {
         let mut paths = self.files;
-        paths.extend(self.data_dir.map(|data| data.join(daemon::LOG_FOLDER)));
-        if paths.is_empty() {
-            return Err(Error::Usage(
-                "whose log? Name a --data-dir, or log files".to_owned(),
-            ));
-        }
+        let data_dir = match self.data_dir {
+            None if paths.is_empty() => Some(PathBuf::from(admin::DEFAULT_DATA_DIR)),
+            named => named,
+        };
+        paths.extend(data_dir.map(|data| data.join(daemon::LOG_FOLDER)));
         if self.follow && (paths.len() > 1 || paths[0].is_file()) {
             return Err(Error::Usage(
                 "--follow goes with one folder: --data-dir, or a folder of log files".to_owned(),

@@ -21,6 +21,9 @@ pub const BUCKETS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
 
+/// Bytes of a line on the page beside its name and labels: a suffix, a bucket's bound and a number of at
+/// most 24 letters.
+const LINE_BYTES: usize = 56;
 /// Labels that a series may have beside its plugin.
 const LABELS: usize = 16;
 /// What the text format adds to a histogram's name.
@@ -109,6 +112,20 @@ impl Metrics {
             self.dropped(),
         );
         page.into_text()
+    }
+
+    /// Bytes that the table takes on a page, at most.
+    pub fn page_bytes(&self) -> usize {
+        let table = self.lock();
+        let bytes = |(key, value): (&Key, &Value)| {
+            // A series may begin a family (`# TYPE name histogram`).
+            let lines = match value {
+                Value::Counter(_) | Value::Gauge(_) => 2,
+                Value::Histogram(_) => BUCKETS.len() + 4,
+            };
+            lines * (key.name.len() + key.labels.len() + LINE_BYTES)
+        };
+        table.series.iter().map(bytes).sum()
     }
 
     /// Adds the table to a page, sorted by name.
@@ -224,6 +241,26 @@ mod tests {
 
     fn none() -> std::iter::Empty<(&'static str, &'static str)> {
         std::iter::empty()
+    }
+
+    #[test]
+    fn a_page_is_no_longer_than_was_said() {
+        let metrics = Metrics::default();
+        assert_eq!(metrics.page_bytes(), 0);
+        let overhead = metrics.render().len();
+        for (index, value) in [1e17, -1.234_567_890_123_456_7e-300, f64::NEG_INFINITY, 0.1]
+            .into_iter()
+            .enumerate()
+        {
+            metrics.apply("p", &format!("h{index}"), none(), Change::Observe(value));
+            metrics.apply("p", &format!("g{index}"), none(), Change::GaugeSet(value));
+            let many = Change::CounterInc(u64::MAX);
+            metrics.apply("p", &"c".repeat(200 + index), none(), many);
+        }
+        let gauge = Change::GaugeSet(-1.234_567_890_123_456_7e-9);
+        metrics.apply("p", "g", [("a", "b")].into_iter(), gauge);
+        let (length, said) = (metrics.render().len() - overhead, metrics.page_bytes());
+        assert!(length <= said && said < 3 * length, "{length} of {said}");
     }
 
     #[test]

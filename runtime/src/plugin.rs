@@ -5,7 +5,7 @@ mod load;
 mod pool;
 mod status;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use smol::lock::OnceCell;
@@ -71,10 +71,17 @@ pub struct Plugin {
     budget: Arc<Budget>,
     limits: Limits,
     ticker: Ticker,
-    /// Why `init` failed, and when.
-    broken: Mutex<Option<(Instant, String)>>,
+    broken: Mutex<Option<Broken>>,
     /// What `init` and `info` said of it, once an instance was made.
     about: OnceCell<About>,
+}
+
+/// That the last `init` failed.
+struct Broken {
+    when: Instant,
+    reason: String,
+    /// Another instance has answered well since: the plugin as a whole has not failed.
+    outlived: bool,
 }
 
 struct Role<Indices, Instance> {
@@ -255,6 +262,9 @@ impl Plugin {
     /// Puts an instance back whose call ended well.
     pub fn keep_typed(&self, mut running: Running<TypedInstance>) {
         running.instance.store.data_mut().rest();
+        if let Some(broken) = &mut *self.broken() {
+            broken.outlived = true;
+        }
         if let Some(role) = &self.typed {
             role.idle.put(running.instance);
         }
@@ -324,22 +334,29 @@ impl Plugin {
         &self,
         role: &Role<handler::GuestIndices, TypedInstance>,
     ) -> std::result::Result<TypedInstance, Failure> {
-        if let Some((when, reason)) = &*self.broken.lock().unwrap_or_else(PoisonError::into_inner)
-            && when.elapsed() < INIT_PAUSE
+        if let Some(broken) = &*self.broken()
+            && broken.when.elapsed() < INIT_PAUSE
         {
-            return Err(Failure::InitFailed(reason.clone()));
+            return Err(Failure::InitFailed(broken.reason.clone()));
         }
         // Stands until `init` has ended: if a deadline drops this future, it has not.
         let verdict = Verdict {
             plugin: self,
-            reason: Some("it did not end in time".to_owned()),
+            known: Known::Failed("it did not end in time".to_owned()),
         };
         let made = self.init_typed(role).await;
         verdict.pass(match &made {
-            Err(Failure::InitFailed(reason)) => Some(reason.clone()),
-            _ => None,
+            Ok(_) => Known::Succeeded,
+            Err(Failure::InitFailed(reason)) => Known::Failed(reason.clone()),
+            // It was not called, or had no memory.
+            Err(_) => Known::Nothing,
         });
         made
+    }
+
+    fn broken(&self) -> MutexGuard<'_, Option<Broken>> {
+        // It is replaced whole: it stands wherever a holder died.
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn init_typed(
@@ -433,30 +450,40 @@ impl Plugin {
     }
 }
 
-/// What is known of a plugin's `init` once this is dropped.
+/// Tells the plugin how its `init` ended, when this is dropped.
 struct Verdict<'a> {
     plugin: &'a Plugin,
-    reason: Option<String>,
+    known: Known,
+}
+
+/// What is known of an `init`.
+enum Known {
+    Nothing,
+    Succeeded,
+    Failed(String),
 }
 
 impl Verdict<'_> {
-    fn pass(mut self, reason: Option<String>) {
-        self.reason = reason;
+    fn pass(mut self, known: Known) {
+        self.known = known;
     }
 }
 
 impl Drop for Verdict<'_> {
     fn drop(&mut self) {
-        let reason = self.reason.take();
-        if let Some(reason) = &reason {
-            log::error!("plugin {}: init failed: {reason}", self.plugin.name());
-        }
-        let broken = reason.map(|reason| (Instant::now(), reason));
-        *self
-            .plugin
-            .broken
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = broken;
+        let broken = match std::mem::replace(&mut self.known, Known::Nothing) {
+            Known::Nothing => return,
+            Known::Succeeded => None,
+            Known::Failed(reason) => {
+                log::error!("plugin {}: init failed: {reason}", self.plugin.name());
+                Some(Broken {
+                    when: Instant::now(),
+                    reason,
+                    outlived: false,
+                })
+            }
+        };
+        *self.plugin.broken() = broken;
     }
 }
 

@@ -118,7 +118,14 @@ impl ServerStats {
 
     /// Requests by the class of their answer.
     pub fn requests(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let names = [(0, "none"), (2, "2xx"), (3, "3xx"), (4, "4xx"), (5, "5xx")];
+        let names = [
+            (0, "none"),
+            (1, "1xx"),
+            (2, "2xx"),
+            (3, "3xx"),
+            (4, "4xx"),
+            (5, "5xx"),
+        ];
         names
             .into_iter()
             .map(|(class, name)| (name, self.codes[class].load(Ordering::Relaxed)))
@@ -250,7 +257,14 @@ mod tests {
         let counts: Vec<_> = stats.requests().collect();
         assert_eq!(
             counts,
-            [("none", 1), ("2xx", 2), ("3xx", 0), ("4xx", 1), ("5xx", 2)]
+            [
+                ("none", 1),
+                ("1xx", 0),
+                ("2xx", 2),
+                ("3xx", 0),
+                ("4xx", 1),
+                ("5xx", 2)
+            ]
         );
         let seconds = stats.seconds();
         // A bound belongs to its bucket.

@@ -1,6 +1,7 @@
 //! The admin interface: sockets, status, health, metrics, `zlayer status`.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -12,6 +13,7 @@ use crate::support::{
 };
 
 mod page;
+mod trouble;
 
 fn serving(guest: &str, folder: &TempDir) -> Builder {
     Daemon::builder(guest).data_dir(folder.path())
@@ -22,6 +24,15 @@ fn status(folder: &TempDir) -> Value {
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.header("content-type"), Some("application/json"));
     serde_json::from_str(&answer.text()).unwrap()
+}
+
+/// Where it listens for `--admin-port`.
+fn tcp_address(daemon: &Daemon) -> SocketAddr {
+    let said = daemon.stdout();
+    let line = said
+        .lines()
+        .find_map(|line| line.strip_prefix("zlayer: admin interface on http://"));
+    line.unwrap().parse().unwrap()
 }
 
 fn is_ready(folder: &TempDir) {
@@ -108,7 +119,7 @@ fn the_status_tells_what_became_of_requests_and_instances() {
     assert!(told["pid"].as_u64().unwrap() > 0 && told["uptime_seconds"].is_u64());
     assert_eq!(
         told["requests"],
-        json!({"none": 0, "2xx": 1, "3xx": 0, "4xx": 3, "5xx": 3})
+        json!({"none": 0, "1xx": 0, "2xx": 1, "3xx": 0, "4xx": 3, "5xx": 3})
     );
     let plugin = &told["plugins"][0];
     assert_eq!(plugin["name"], "hostile-plugin");
@@ -293,11 +304,7 @@ fn over_tcp_only_this_device_asks_and_no_web_page() {
         .args(["--admin-port", "0"])
         .start();
     is_ready(&folder);
-    let said = daemon.stdout();
-    let line = said
-        .lines()
-        .find_map(|line| line.strip_prefix("zlayer: admin interface on http://"));
-    let address: std::net::SocketAddr = line.unwrap().parse().unwrap();
+    let address = tcp_address(&daemon);
     assert!(address.ip().is_loopback());
     let port = address.port();
     let own = format!("host: localhost:{port}\r\n");
@@ -316,6 +323,9 @@ fn over_tcp_only_this_device_asks_and_no_web_page() {
         let answer = ask_tcp(address, request.as_bytes());
         assert_eq!(answer.status, wanted, "{fields:?}: {answer:?}");
     }
+    let request = b"HEAD /healthz HTTP/1.1\r\nhost: example.org\r\n\r\n";
+    let answer = ask_tcp(address, request);
+    assert_eq!((answer.status, answer.body.len()), (421, 0), "{answer:?}");
     // An absolute target overrides Host.
     let request = "GET http://example.org/status HTTP/1.1\r\nhost: localhost\r\n\r\n";
     assert_eq!(ask_tcp(address, request.as_bytes()).status, 421);

@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::support::{
-    Builder, Daemon, TempDir, ask, eventually, get, request, zlayer, zlayer_command,
+    Builder, Daemon, TempDir, ask, eventually, get, precompile, request, skipped, under_qemu,
+    zlayer, zlayer_command,
 };
 
 /// A value from each source; nothing else in the suite contains them. The last has what formats
@@ -85,15 +86,30 @@ fn no_secret_is_shown_whatever_a_plugin_does_with_it() {
     for path in ["/metrics", "/status", "/status.txt", "/healthz"] {
         said.push(ask(&data, path).text());
     }
-    let shown = zlayer(["status", "--data-dir", data.path().to_str().unwrap()]);
-    assert_eq!(shown.code, 0, "{shown:?}");
-    said.push(shown.stdout);
+    let folder = data.path().to_str().unwrap();
+    for json in [&[][..], &["--json"]] {
+        let shown = zlayer(["status", "--data-dir", folder].iter().chain(json));
+        assert_eq!(shown.code, 0, "{shown:?}");
+        said.push(shown.stdout + &shown.stderr);
+    }
     daemon.signal(10);
     daemon.wait_for_log("zlayer_metrics_dropped_total ");
     daemon.signal(15);
     assert_eq!(daemon.wait(), 0);
     said.push(daemon.log());
     said.push(daemon.stdout());
+    let ring = data.path().join("log");
+    let ring = ring.to_str().unwrap();
+    for shown in [
+        zlayer(["logs", "--data-dir", folder]),
+        precompile(["logs", ring]),
+        precompile(["logs", "--json", ring]),
+    ] {
+        assert_eq!(shown.code, 0, "{shown:?}");
+        // Records of the plugin are there.
+        assert!(shown.stdout.contains("told"), "{shown:?}");
+        said.push(shown.stdout + &shown.stderr);
+    }
     let said = said.join("\n");
     // All of it was told, and masked.
     for told in [
@@ -168,6 +184,33 @@ fn no_secret_is_shown_when_init_fails_with_it() {
             "{trace} in {said:?}"
         );
     }
+}
+
+#[test]
+fn no_secret_is_in_an_error_of_the_command_line_or_a_dump() {
+    for words in [
+        ["--secret", "a=1", VALUES[3]],
+        ["--secret", "a=1", &format!("b={}", VALUES[3])],
+        ["--secret", "a=1", &format!("-b={}", VALUES[3])],
+        ["--secret", "a=1", &format!("--b={}", VALUES[3])],
+        ["--secret=a", VALUES[3], "b=1"],
+    ] {
+        let failed = zlayer(["run", "--wasm", "x.cwasm"].iter().chain(&words));
+        assert_eq!(failed.code, 2, "{failed:?}");
+        assert!(failed.stderr.contains("argument"), "{failed:?}");
+        let said = failed.stderr + &failed.stdout;
+        for trace in traces() {
+            assert!(!said.contains(trace), "{words:?}: {trace} in {said}");
+        }
+    }
+    if under_qemu() {
+        return skipped("the emulator's own limits are seen from outside");
+    }
+    let daemon = Daemon::builder("hello").start();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core"));
+    let figures: Vec<_> = core.unwrap().split_whitespace().collect();
+    assert_eq!(figures[4..6], ["0", "0"], "{limits}");
 }
 
 #[test]

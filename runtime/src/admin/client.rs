@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use super::SOCKET;
@@ -26,15 +27,18 @@ const ANSWER_BYTES: u64 = 1 << 20;
 pub fn print_status(data_dir: Option<&Path>, socket: Option<PathBuf>, json: bool) -> Result<u8> {
     let data_dir = data_dir.unwrap_or(Path::new(DEFAULT_DATA_DIR));
     let path = socket.unwrap_or_else(|| data_dir.join(SOCKET));
-    let answer = ask(&path, if json { "/status" } else { "/status.txt" }).map_err(|error| {
+    let page = if json { "/status" } else { "/status.txt" };
+    let answer = ask_in_time(&path, page, PATIENCE).map_err(|error| {
         let hint = match error.kind() {
             io::ErrorKind::NotFound => {
                 "; name the daemon's folder with --data-dir, or its socket with --socket"
             }
             io::ErrorKind::ConnectionRefused => "; no zlayer runs there at the moment",
             io::ErrorKind::PermissionDenied => "; run this as the user that runs the daemon",
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                "; it does not answer, its log may say why"
+            io::ErrorKind::TimedOut => "; it does not answer, its log may say why",
+            // What std answers where a path does not fit sockaddr_un (unix(7): 108 bytes).
+            io::ErrorKind::InvalidInput => {
+                "; that path is too long for a socket, so a daemon there has none: it needs a shorter --data-dir"
             }
             _ => "",
         };
@@ -53,10 +57,21 @@ struct Answer {
     healthy: bool,
 }
 
+/// Asks in a thread of its own: connecting to a socket whose backlog is full has no end, and no
+/// time limit.
+fn ask_in_time(socket: &Path, page: &'static str, patience: Duration) -> io::Result<Answer> {
+    let (send, answer) = mpsc::channel();
+    let socket = socket.to_owned();
+    // Nobody waits for one that is late: the process ends.
+    std::thread::Builder::new().spawn(move || send.send(ask(&socket, page)))?;
+    match answer.recv_timeout(patience) {
+        Ok(answer) => answer,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
 fn ask(socket: &Path, path: &str) -> io::Result<Answer> {
     let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes())?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES).read_to_end(&mut answer)?;
@@ -98,6 +113,23 @@ fn read(answer: &str) -> io::Result<Answer> {
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_daemon_that_does_not_answer_is_not_waited_for_for_ever() {
+        let folder = crate::data_dir::temporary_folder().unwrap();
+        let path = folder.join(SOCKET);
+        let _silent = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let asked = ask_in_time(&path, "/status", Duration::from_millis(10));
+        assert_eq!(asked.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_is_said_to_be() {
+        let long = Path::new("/").join("x".repeat(200));
+        let refused = print_status(Some(&long), None, false).unwrap_err();
+        assert!(refused.to_string().contains("too long for a socket"));
+    }
 
     #[test]
     fn an_answer_is_read_only_as_a_whole() {

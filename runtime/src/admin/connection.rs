@@ -9,16 +9,19 @@ use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zlayer_http1::{HeaderSlots, Limits, RequestHead, ResponseHead, ResponseLength, Version};
 
 use super::view::View;
-use super::{ADMIN_SHARE, Shared, series, status};
+use super::{Shared, series, status};
 use crate::metrics;
 use crate::server::with_date;
 
 /// Bytes of a request's head.
 const HEAD_BYTES: usize = 8 << 10;
-/// Bytes of an answer that [`ADMIN_SHARE`] has room for beside the heads.
-const ANSWER_BYTES: usize = ADMIN_SHARE / 2;
+/// Room for a status, and for the daemon's own metrics, while they are written. Longer ones need more
+/// when they are done.
+const STATUS_BYTES: usize = 16 << 10;
 /// How long a head may take to come, and then the answer to go.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a head may take over TCP: whoever asks is on this device.
+const TCP_HEAD_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a closing connection is read from, and how many bytes, so that the answer is not lost to
 /// a reset.
 const LINGER: Duration = Duration::from_secs(1);
@@ -71,7 +74,11 @@ impl Connection {
     /// Answers the request that comes, and closes.
     pub(super) async fn serve(mut self, shared: &Shared) {
         // A client that goes away or stays silent needs no answer.
-        if let Some(Ok(request)) = within(PATIENCE, self.read()).await
+        let patience = match self.is_tcp {
+            true => TCP_HEAD_PATIENCE,
+            false => PATIENCE,
+        };
+        if let Some(Ok(request)) = within(patience, self.read()).await
             && let Some(request) = request
         {
             let answered = within(PATIENCE, self.answer(request, shared)).await;
@@ -98,7 +105,13 @@ impl Connection {
             buffer.truncate(held + count);
             let mut slots = HeaderSlots::new();
             match RequestHead::parse(&buffer, &mut slots, &limits) {
-                Ok(Some((head, _))) => return Ok(Some(self.check(&head))),
+                Ok(Some((head, _))) => {
+                    let is_head = head.method == "HEAD";
+                    let checked = self.check(&head);
+                    return Ok(Some(
+                        checked.map_err(|refused| Answer { is_head, ..refused }),
+                    ));
+                }
                 Ok(None) => {}
                 Err(error) => {
                     let answer = Answer::text(error.status(), &error.to_string());
@@ -140,17 +153,28 @@ impl Connection {
         request: Result<Request, Answer>,
         shared: &Shared,
     ) -> io::Result<()> {
-        let _alone = shared.answering.lock().await;
-        let answer = match request {
-            Ok(request) => request.answer(&shared.view),
-            Err(refused) => refused,
+        let request = match request {
+            Ok(request) => request,
+            Err(refused) => return self.write(&refused).await,
         };
-        let beyond = answer.body.len().saturating_sub(ANSWER_BYTES);
-        let held = shared.view.budget.reserve(beyond);
-        let answer = match held {
-            Some(_) => answer,
-            None => Answer::text(503, "the memory budget has no room for the answer"),
-        };
+        // Memory is there before the answer is, and as long as that is on its way.
+        let wanted = request.room(&shared.view);
+        let mut room = shared.reserve(wanted);
+        let mut answer = None;
+        if let Some(room) = &mut room {
+            let mut written = request.answer(&shared.view, wanted);
+            written.body.shrink_to_fit();
+            let length = written.body.len();
+            // Series can come meanwhile, and a status can have long paths in it.
+            if length <= wanted || room.grow(length - wanted) {
+                room.shrink(wanted.saturating_sub(length));
+                answer = Some(written);
+            }
+        }
+        let answer = answer.unwrap_or_else(|| Answer {
+            is_head: request.is_head,
+            ..Answer::text(503, "the memory budget has no room for the answer")
+        });
         self.write(&answer).await
     }
 
@@ -216,11 +240,21 @@ struct Request {
 }
 
 impl Request {
-    fn answer(&self, view: &View) -> Answer {
+    /// Bytes that the answer may take; short ones have theirs in any case.
+    fn room(&self, view: &View) -> usize {
+        match self.path.as_str() {
+            "/metrics" => STATUS_BYTES + view.metrics.page_bytes(),
+            "/status" | "/status.txt" => STATUS_BYTES,
+            _ => 0,
+        }
+    }
+
+    /// The answer, made with as much room as there was said to be.
+    fn answer(&self, view: &View, room: usize) -> Answer {
         let trouble = view.trouble();
         let healthy = Some(trouble.is_none());
         let mut answer = match self.path.as_str() {
-            "/metrics" => Answer::new(200, metrics::CONTENT_TYPE, series::render(view)),
+            "/metrics" => Answer::new(200, metrics::CONTENT_TYPE, series::render(view, room)),
             "/status" => Answer {
                 healthy,
                 ..Answer::new(200, "application/json", status::json(view))

@@ -7,9 +7,9 @@ use crate::metrics::{Page, labels};
 use crate::plugin::State;
 use crate::stats::Outcome;
 
-/// Everything there is, as one page.
-pub(super) fn render(view: &View) -> String {
-    let mut page = Page::default();
+/// Everything there is, as one page for which there is room for `bytes`.
+pub(super) fn render(view: &View, bytes: usize) -> String {
+    let mut page = Page::with_capacity(bytes);
     server(view, &mut page);
     plugin(view, &mut page);
     device(view, &mut page);

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use zlayer_binlog::one_line;
+
 use super::json::Json;
 use crate::keyvalue::{State, Status};
 use crate::metrics::Page;
@@ -63,7 +65,7 @@ impl Store {
         // Writing to a String cannot fail.
         let _ = write!(out, "store      {state}");
         if let Some(reason) = reason {
-            let _ = write!(out, ": {reason}");
+            let _ = write!(out, ": {}", one_line(reason));
         }
         let _ = write!(out, ", {} KiB on disk", status.disk_bytes >> 10);
         if let Some(bytes) = status.written_bytes {
@@ -81,6 +83,7 @@ impl Store {
         );
         out.push('\n');
         for (name, bytes, keys) in &self.namespaces {
+            let name = one_line(name);
             let _ = writeln!(out, "           {name}: {keys} keys, {bytes} bytes");
         }
     }
@@ -128,7 +131,7 @@ mod tests {
     fn all_that_is_known_is_told() {
         let store = Store {
             status: Status {
-                state: State::Failing("the disk is \"full\"".to_owned()),
+                state: State::Failing("the disk is \"full\"\n".to_owned()),
                 pending_bytes: 1,
                 disk_bytes: 4 << 10,
                 commits: 2,
@@ -144,7 +147,7 @@ mod tests {
         store.json(&mut json);
         let read: serde_json::Value = serde_json::from_str(&json.finish()).unwrap();
         let wanted = serde_json::json!({"store": {
-            "state": "failing", "reason": "the disk is \"full\"", "pending_bytes": 1, "disk_bytes": 4096,
+            "state": "failing", "reason": "the disk is \"full\"\n", "pending_bytes": 1, "disk_bytes": 4096,
             "commits": 2, "failed_commits": 9, "read_errors": 10, "restarts": 5, "written_bytes": 3072,
             "set_aside": ["aside/000001-0-db"],
             "namespaces": [{"name": "p", "bytes": 7, "keys": 8}],
@@ -154,7 +157,7 @@ mod tests {
         store.text(&mut text);
         assert!(
             text.starts_with(
-                "store      failing: the disk is \"full\", 4 KiB on disk, 3 KiB written"
+                "store      failing: the disk is \"full\"\\n, 4 KiB on disk, 3 KiB written"
             ),
             "{text}"
         );

@@ -8,6 +8,7 @@ use smol::channel::Receiver;
 use super::store::Store;
 use crate::admin::ADMIN_SHARE;
 use crate::keyvalue::{self, KeyValue};
+use crate::log_ring::MEMORY_SHARE;
 use crate::memory::Budget;
 use crate::metrics::Metrics;
 use crate::plugin::{Plugin, State};
@@ -43,26 +44,34 @@ impl View {
             return Some("draining".to_owned());
         }
         match self.plugin.state() {
-            State::Ready => None,
-            State::Starting => Some(format!("plugin {}: starting", self.plugin.name())),
-            State::Failed(reason) => Some(format!(
-                "plugin {}: init failed: {reason}",
-                self.plugin.name()
-            )),
+            State::Ready => {}
+            State::Starting => return Some(format!("plugin {}: starting", self.plugin.name())),
+            State::Failed(reason) => {
+                return Some(format!(
+                    "plugin {}: init failed: {reason}",
+                    self.plugin.name()
+                ));
+            }
+        }
+        // One that is not open yet answers once it is.
+        match self.store.status().state {
+            keyvalue::State::Failing(reason) => Some(format!("store: {reason}")),
+            keyvalue::State::Opening | keyvalue::State::Open => None,
         }
     }
 
     /// What takes how much of the memory budget, in bytes. All but instances is set aside, used or not.
-    pub(super) fn memory(&self) -> [(&'static str, usize); 5] {
+    pub(super) fn memory(&self) -> [(&'static str, usize); 6] {
         let connections = self.plugin.limits().connections * CONNECTION_SHARE;
         let bodies = self.plugin.bodies_share();
         let store = keyvalue::Sizes::within(self.budget.limit()).memory();
-        let fixed = store + connections + ADMIN_SHARE + bodies;
+        let fixed = store + connections + ADMIN_SHARE + MEMORY_SHARE + bodies;
         [
             ("store", store),
             ("connections", connections),
             ("bodies", bodies),
             ("admin", ADMIN_SHARE),
+            ("log", MEMORY_SHARE),
             ("instances", self.budget.used().saturating_sub(fixed)),
         ]
     }

@@ -36,6 +36,13 @@ pub struct Page {
 }
 
 impl Page {
+    /// An empty page that need not be moved until it has so many bytes.
+    pub fn with_capacity(bytes: usize) -> Page {
+        Page {
+            text: String::with_capacity(bytes),
+        }
+    }
+
     /// The page.
     pub fn into_text(self) -> String {
         self.text

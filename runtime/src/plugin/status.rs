@@ -1,7 +1,6 @@
 //! What there is to tell of a plugin at a moment.
 
 use std::fmt;
-use std::sync::PoisonError;
 
 use super::{Plugin, SHOWN_BYTES};
 use crate::capability::Capabilities;
@@ -59,7 +58,8 @@ pub enum State {
     Starting,
     /// It takes requests.
     Ready,
-    /// Its last `init` failed, for this reason; the next request tries again.
+    /// Its last `init` failed, for this reason, and no other instance answers; the next request tries
+    /// again.
     Failed(String),
 }
 
@@ -103,9 +103,11 @@ pub struct Instances {
 impl Plugin {
     /// How far it has come.
     pub fn state(&self) -> State {
-        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*broken {
-            Some((_, reason)) => State::Failed(reason.clone()),
+        let idle = self.typed.as_ref().map_or(0, |role| role.idle.count());
+        match &*self.broken() {
+            // One that waits for requests was made before, and answers the next.
+            Some(broken) if !broken.outlived && idle == 0 => State::Failed(broken.reason.clone()),
+            Some(_) => State::Ready,
             None if self.is_typed() && !self.about.is_initialized() => State::Starting,
             None => State::Ready,
         }
