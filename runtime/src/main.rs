@@ -251,7 +251,7 @@ fn parse() -> std::result::Result<Cli, ExitCode> {
             ExitCode::SUCCESS
         }
         Err(()) => {
-            let what = without_stray_value(exit.output.trim_end(), words.first());
+            let what = without_stray_value(exit.output.trim_end(), &words);
             logger::complain(&format!("zlayer: {what}; see --help\n"));
             ExitCode::from(EXIT_USAGE)
         }
@@ -260,17 +260,25 @@ fn parse() -> std::result::Result<Cli, ExitCode> {
 
 /// What argh says of the command line, without a word that belongs to no flag: it may be a secret
 /// (`--secret A=1 B=2`). A word in the verb's place is none. Values of flags that argh reads are repeated; secrets are not read by it.
-fn without_stray_value<'a>(said: &'a str, verb: Option<&&str>) -> Cow<'a, str> {
+fn without_stray_value<'a>(said: &'a str, words: &[&str]) -> Cow<'a, str> {
     let Some(word) = said.strip_prefix("Unrecognized argument: ") else {
         return Cow::Borrowed(said);
     };
-    if verb == Some(&word) {
+    if words.first() == Some(&word) {
         return Cow::Borrowed(said);
     }
     // The form with a suggestion quotes it.
     let word = word.trim_start_matches('"');
     if !word.starts_with('-') {
-        return Cow::Borrowed("there is an argument that no flag takes");
+        // Its place tells which one is meant, and nothing of what it says.
+        let place = words.iter().position(|given| *given == word);
+        return Cow::Owned(match place {
+            Some(place) => format!(
+                "no flag takes word {} of the command line (--flag=value counts as two)",
+                place + 1
+            ),
+            None => "the command line holds a word that no flag takes".to_owned(),
+        });
     }
     let end = word.find(['=', '"']).unwrap_or(word.len());
     Cow::Owned(format!("Unrecognized argument: {}", &word[..end]))

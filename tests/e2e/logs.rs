@@ -367,8 +367,7 @@ fn what_cannot_be_logged_or_shown_is_refused_by_name() {
     fs::write(&file, "these are notes, no log").unwrap();
     let file = file.to_str().unwrap();
     for (words, code, part) in [
-        (&["logs"] as &[&str], 2, "--data-dir"),
-        (&["logs", "--level", "loud", file], 2, "loud"),
+        (&["logs", "--level", "loud", file] as &[&str], 2, "loud"),
         (&["logs", "--follow", file], 2, "--follow"),
         (&["logs", file], 1, "there is no log here"),
         (&["logs", "/nowhere/at/all"], 1, "/nowhere/at/all"),
