@@ -5,7 +5,8 @@
 //! - `pass`, `error TEXT`, `trap`, `spin`
 //!
 //! Else it answers with what it was given (see [`crate::describe`]), then with
-//! the line `instance ID` and the line `calls FUNCTION=N…`.
+//! the lines `instance ID`, `calls FUNCTION=N…` and `secrets NAME…`. Either way
+//! it counts `stages_handled_total`.
 //!
 //! `x-test-answer` holds steps (see [`crate::steps`]) for the fields of the
 //! answer. The fields that ask something of the stages on the way back are
@@ -21,7 +22,7 @@ use crate::stage::{Stage, asked, calls, instance, misbehave, name, pair, trace};
 use crate::steps::change;
 use crate::zlayer::plugin::common::KeyValue;
 use crate::zlayer::plugin::request_types::{HandleResult, PluginRequest, PluginResponse};
-use crate::zlayer::plugin::{keyvalue, logging};
+use crate::zlayer::plugin::{keyvalue, logging, metrics, secrets};
 
 /// What fields begin with that stages look for in an answer.
 const BACK: [&str; 3] = [
@@ -58,6 +59,7 @@ impl Guest for Stage {
             return respond(200, Vec::new(), kept(id));
         }
         trace("handle", &request.headers);
+        metrics::counter_inc("stages_handled_total", 1);
         let asked = asked(&request.headers, "handle");
         let (verb, rest) = word(&asked);
         misbehave(verb);
@@ -72,7 +74,12 @@ impl Guest for Stage {
             "bytes" => (200, vec![b'b'; number(rest, 0).0 as usize]),
             _ => {
                 let seen = describe::request(&request);
-                let own = format!("instance {}\ncalls {}\n", instance(), calls());
+                let own = format!(
+                    "instance {}\ncalls {}\nsecrets {}\n",
+                    instance(),
+                    calls(),
+                    secrets::list_names().join(" ")
+                );
                 (200, (seen + &own).into_bytes())
             }
         };
