@@ -7,6 +7,7 @@ wit_bindgen::generate!({
 
         /// One role, with what it needs to find out what to do and to leave a trace.
         world stage-auth {
+            import wasi:clocks/monotonic-clock@0.2.12;
             import wasi:random/random@0.2.12;
             import zlayer:plugin/config@0.1.0;
             import zlayer:plugin/keyvalue@0.1.0;

@@ -4,7 +4,7 @@
 //! - `denied TEXT`, `challenge TEXT`, `skip` (or nothing)
 //! - `seen`: authenticated, with what it was given as the claim `seen`
 //! - `many N`: with N claims, `big N`: with one of N bytes, `odd`: with claims whose names are no names
-//! - `trap`, `spin`
+//! - `trap`, `spin`, `wait MS` and then any of these
 //!
 //! `validate-token` takes the same words as its token. What is not
 //! `authenticated`, `many` or `big` is no good token.
@@ -13,7 +13,7 @@ use support::{number, unescape, word};
 
 use crate::describe;
 use crate::exports::zlayer::plugin::authenticator::{AuthResult, Guest};
-use crate::stage::{Stage, asked, misbehave, pair, trace};
+use crate::stage::{Stage, asked, begin, pair, trace};
 use crate::zlayer::plugin::common::{Error, KeyValue};
 use crate::zlayer::plugin::request_types::PluginRequest;
 
@@ -22,7 +22,6 @@ impl Guest for Stage {
         trace("authenticate", &request.headers);
         let asked = asked(&request.headers, "auth");
         let (verb, rest) = word(&asked);
-        misbehave(verb);
         match verb {
             "denied" => AuthResult::Denied(unescape(rest)),
             "challenge" => AuthResult::Challenge(unescape(rest)),
@@ -33,8 +32,7 @@ impl Guest for Stage {
 
     fn validate_token(token: String) -> Result<Vec<KeyValue>, Error> {
         trace("validate-token", &[]);
-        misbehave(&token);
-        claims(&token).ok_or_else(|| Error {
+        claims(begin(&token)).ok_or_else(|| Error {
             code: "INVALID_TOKEN".to_owned(),
             message: format!("{token:?} names no claims"),
         })

@@ -3,15 +3,15 @@
 //! - `for MS`: kept this long
 //! - `entry MS tag=TAG… vary=NAME… swr=MS`: with tags, with request fields that tell entries apart, stale for a while
 //! - `tags N MS`: with N tags
-//! - `no` (or nothing), `trap`, `spin`
+//! - `no` (or nothing), `trap`, `spin`, `wait MS` and then any of these
 //!
 //! `x-test-cache-key` in a request says what its key is: `key TEXT`, `bytes N`,
-//! `empty`, `trap`, `spin`; else method and path.
+//! `empty`, `trap`, `spin`, `wait MS`; else method and path.
 
 use support::{number, unescape, word};
 
 use crate::exports::zlayer::plugin::caching::{CacheDecision, CacheEntry, Guest};
-use crate::stage::{Stage, asked, misbehave, trace};
+use crate::stage::{Stage, asked, trace};
 use crate::zlayer::plugin::common::KeyValue;
 
 const MILLISECOND: u64 = 1_000_000;
@@ -27,7 +27,6 @@ impl Guest for Stage {
         trace("cache-policy", &headers);
         let asked = asked(&headers, "cache");
         let (verb, rest) = word(&asked);
-        misbehave(verb);
         match verb {
             "for" => CacheDecision::CacheFor(time(number(rest, DEFAULT_TTL_MS).0)),
             "entry" => CacheDecision::CacheWithTags(entry(rest)),
@@ -45,7 +44,6 @@ impl Guest for Stage {
         trace("cache-key", &headers);
         let asked = asked(&headers, "cache-key");
         let (verb, rest) = word(&asked);
-        misbehave(verb);
         match verb {
             "key" => unescape(rest),
             "bytes" => "k".repeat(number(rest, 1).0 as usize),

@@ -2,7 +2,7 @@
 //!
 //! - `respond STATUS TEXT`, whatever the status
 //! - `echo`: the request's body, `bytes N`: a body of N bytes
-//! - `pass`, `error TEXT`, `trap`, `spin`
+//! - `pass`, `error TEXT`, `trap`, `spin`, `wait MS` and then any of these
 //!
 //! Else it answers with what it was given (see [`crate::describe`]), then with
 //! the lines `instance ID`, `calls FUNCTION=N…` and `secrets NAME…`. Either way
@@ -18,7 +18,7 @@ use crate::describe;
 use crate::exports::zlayer::plugin::handler::{
     Capabilities, Guest, InitError, PluginInfo, Version,
 };
-use crate::stage::{Stage, asked, calls, instance, misbehave, name, pair, trace};
+use crate::stage::{Stage, asked, calls, instance, name, pair, trace};
 use crate::steps::change;
 use crate::zlayer::plugin::common::KeyValue;
 use crate::zlayer::plugin::request_types::{HandleResult, PluginRequest, PluginResponse};
@@ -62,7 +62,6 @@ impl Guest for Stage {
         metrics::counter_inc("stages_handled_total", 1);
         let asked = asked(&request.headers, "handle");
         let (verb, rest) = word(&asked);
-        misbehave(verb);
         let (status, body) = match verb {
             "pass" => return HandleResult::PassThrough,
             "error" => return HandleResult::Error(unescape(rest)),

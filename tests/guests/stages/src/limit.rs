@@ -2,7 +2,7 @@
 //!
 //! - `allow REMAINING LIMIT RESET_MS`, `deny REMAINING LIMIT RESET_MS RETRY_MS`; without RETRY_MS there is none
 //! - `expect KEY=VALUE`: allowed if the context says so, else denied
-//! - `trap`, `spin`
+//! - `trap`, `spin`, `wait MS` and then any of these
 //!
 //! What is left out is 99 of 100 for a minute. Nothing is allowed.
 //!
@@ -11,7 +11,7 @@
 use support::{number, word};
 
 use crate::exports::zlayer::plugin::rate_limiter::{Guest, RateLimitInfo, RateLimitResult};
-use crate::stage::{Stage, asked, misbehave, trace, value};
+use crate::stage::{Stage, asked, begin, trace, value};
 use crate::zlayer::plugin::request_types::PluginRequest;
 
 const MILLISECOND: u64 = 1_000_000;
@@ -21,7 +21,6 @@ impl Guest for Stage {
         trace("check", &request.headers);
         let asked = asked(&request.headers, "limit");
         let (verb, rest) = word(&asked);
-        misbehave(verb);
         match verb {
             "deny" => RateLimitResult::Denied(info(rest)),
             "expect" => {
@@ -38,8 +37,7 @@ impl Guest for Stage {
 
     fn status(key: String) -> Option<RateLimitInfo> {
         trace("status", &[]);
-        misbehave(&key);
-        key.starts_with("known").then(|| info(""))
+        begin(&key).starts_with("known").then(|| info(""))
     }
 }
 

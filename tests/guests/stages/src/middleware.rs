@@ -1,17 +1,17 @@
 //! The middleware: `x-test-middleware` in a request, and `x-test-on-response`
-//! in an answer, which `on-response` takes away, are one of
+//! in an answer, are one of
 //!
 //! - `abort STATUS TEXT`, whatever the status
 //! - steps, see [`crate::steps`]
 //! - `seen`: adds `x-seen-method`, `x-seen-path` and `x-seen-client`, or `x-seen-status`
-//! - `trap`, `spin`
+//! - `trap`, `spin`, `wait MS` and then any of these
 //!
 //! Either way a field `x-trace: NAME FUNCTION` is added at the end.
 
 use support::{number, unescape, word};
 
 use crate::exports::zlayer::plugin::middleware::{Guest, MiddlewareAction};
-use crate::stage::{Stage, asked, misbehave, name, pair, trace};
+use crate::stage::{Stage, asked, pair, trace};
 use crate::steps::change;
 use crate::zlayer::plugin::common::KeyValue;
 use crate::zlayer::plugin::http_types::RequestMetadata;
@@ -46,8 +46,6 @@ impl Guest for Stage {
     fn on_response(status: u16, mut headers: Vec<KeyValue>) -> MiddlewareAction {
         let entry = trace("on-response", &headers);
         let asked = asked(&headers, "on-response");
-        let own = format!("x-test-on-response-{}", name());
-        headers.retain(|field| field.key != own);
         if asked == "seen" {
             headers.push(pair("x-seen-status", status.to_string()));
         }
@@ -57,7 +55,6 @@ impl Guest for Stage {
 
 fn act(mut headers: Vec<KeyValue>, asked: &str, entry: String) -> MiddlewareAction {
     let (verb, rest) = word(asked);
-    misbehave(verb);
     if verb == "abort" {
         let (status, text) = number(rest, 418);
         return MiddlewareAction::Abort((status as u16, unescape(text)));

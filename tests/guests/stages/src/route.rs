@@ -4,13 +4,13 @@
 //! - `redirect STATUS LOCATION`, whatever the status; `redirect-preserve` the same with `preserve-body`
 //! - `immediate STATUS TEXT`, whatever the status; `immediate-with STEPS` with fields, see [`crate::steps`]
 //! - `seen`: answers with what it was given
-//! - `continue` (or nothing), `trap`, `spin`
+//! - `continue` (or nothing), `trap`, `spin`, `wait MS` and then any of these
 
 use support::{number, unescape, word};
 
 use crate::describe;
 use crate::exports::zlayer::plugin::router::Guest;
-use crate::stage::{Stage, asked, misbehave, trace};
+use crate::stage::{Stage, asked, trace};
 use crate::steps::change;
 use crate::zlayer::plugin::common::KeyValue;
 use crate::zlayer::plugin::http_types::{
@@ -25,7 +25,6 @@ impl Guest for Stage {
         trace("route", &request.headers);
         let asked = asked(&request.headers, "route");
         let (verb, rest) = word(&asked);
-        misbehave(verb);
         let (status, text) = number(rest, 200);
         let status = status as u16;
         match verb {

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use support::{number, word};
+
+use crate::wasi::clocks::monotonic_clock;
 use crate::wasi::random::random::get_random_u64;
 use crate::zlayer::plugin::common::KeyValue;
 use crate::zlayer::plugin::{config, keyvalue, logging};
@@ -23,13 +26,36 @@ pub fn name() -> String {
 
 /// What `role` is asked to do: the header field `x-test-ROLE-NAME` for the copy
 /// called NAME alone, else `x-test-ROLE`, else the configuration's `test.ROLE`,
-/// else nothing.
+/// else nothing. The first word may already have been obeyed, see [`begin`].
 pub fn asked(headers: &[KeyValue], role: &str) -> String {
     let general = format!("x-test-{role}");
     let found = value(headers, &format!("{general}-{}", name())).or(value(headers, &general));
     let found = found.map(str::to_owned);
     let found = found.or_else(|| config::get(&format!("test.{role}")));
-    found.unwrap_or_default()
+    begin(&found.unwrap_or_default()).to_owned()
+}
+
+/// Obeys a first word that any role knows and answers what is left to do:
+/// `trap` and `spin` do not come back, `wait MS` does after that time.
+pub fn begin(asked: &str) -> &str {
+    let (verb, rest) = word(asked);
+    match verb {
+        // The instruction `unreachable` on every target for WebAssembly.
+        "trap" => std::process::abort(),
+        "spin" => {
+            let mut turns = 0u64;
+            loop {
+                turns = black_box(turns.wrapping_add(1));
+            }
+        }
+        "wait" => {
+            let (milliseconds, rest) = number(rest, 0);
+            let time = milliseconds.saturating_mul(1_000_000);
+            monotonic_clock::subscribe_duration(time).block();
+            rest
+        }
+        _ => asked,
+    }
 }
 
 /// Leaves a trace of a call and answers it, `NAME FUNCTION`.
@@ -65,21 +91,6 @@ pub fn calls() -> String {
     let calls = CALLS.lock().unwrap_or_else(PoisonError::into_inner);
     let calls: Vec<_> = calls.iter().map(|(f, n)| format!("{f}={n}")).collect();
     calls.join(" ")
-}
-
-/// Does not come back when it is asked to `trap` or to `spin`.
-pub fn misbehave(asked: &str) {
-    match asked {
-        // The instruction `unreachable` on every target for WebAssembly.
-        "trap" => std::process::abort(),
-        "spin" => {
-            let mut turns = 0u64;
-            loop {
-                turns = black_box(turns.wrapping_add(1));
-            }
-        }
-        _ => {}
-    }
 }
 
 /// The first value of a field.

@@ -1,18 +1,18 @@
 //! The transformer. `x-test-transform` in a request, and
 //! `x-test-transform-response` in an answer, are steps (see [`crate::steps`]),
-//! `trap` or `spin`; a field `x-trace: NAME FUNCTION` is added at the end.
+//! `trap`, `spin` or `wait MS`; a field `x-trace: NAME FUNCTION` is added at the end.
 //!
 //! The body hooks see no fields. The configuration's `test.request-body` and
 //! `test.response-body` say what they do, or the body itself does, if it begins
 //! with a line `!WORDS`, which is then taken away. The words are one of
 //!
 //! - `upper`, `reverse`, `empty`, `grow N` (by N bytes), `shrink N` (to N bytes)
-//! - `trap`, `spin`
+//! - `trap`, `spin`, `wait MS` and then any of these
 
 use support::{number, word};
 
 use crate::exports::zlayer::plugin::transformer::Guest;
-use crate::stage::{Stage, asked, misbehave, pair, trace};
+use crate::stage::{Stage, asked, begin, pair, trace};
 use crate::steps::change;
 use crate::zlayer::plugin::common::KeyValue;
 use crate::zlayer::plugin::config;
@@ -40,7 +40,6 @@ impl Guest for Stage {
 fn change_headers(function: &'static str, role: &str, mut headers: Vec<KeyValue>) -> Vec<KeyValue> {
     let entry = trace(function, &headers);
     let asked = asked(&headers, role);
-    misbehave(&asked);
     change(&mut headers, &asked);
     headers.push(pair("x-trace", entry));
     headers
@@ -54,8 +53,7 @@ fn change_body(setting: &str, mut body: Vec<u8>) -> Vec<u8> {
         }
         None => config::get(setting).unwrap_or_default(),
     };
-    let (verb, rest) = word(&asked);
-    misbehave(verb);
+    let (verb, rest) = word(begin(&asked));
     let size = number(rest, 0).0 as usize;
     match verb {
         "upper" => body.make_ascii_uppercase(),

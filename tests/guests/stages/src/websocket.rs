@@ -3,13 +3,13 @@
 //! - `accept` (or nothing), `accept-with STEPS` with fields, see [`crate::steps`]
 //! - `protocol`: with the first subprotocol offered
 //! - `reject STATUS TEXT`, whatever the status
-//! - `trap`, `spin`
+//! - `trap`, `spin`, `wait MS` and then any of these
 //!
 //! Messages go back or on as they came, but for: a ping is answered with a pong,
 //! a pong with nothing. A text of the client that begins with `!`, and one of
 //! the upstream that begins with `^`, is an order:
 //!
-//! - `!drop`, `!trap`, `!spin`, `!instance` (tells the instance and its calls)
+//! - `!drop`, `!trap`, `!spin`, `!wait MS ORDER`, `!instance` (tells the instance and its calls)
 //! - `!text TEXT`, `!big N` (a text of N bytes), `!binary N`
 //! - `!bad-text`: a text that is no UTF-8
 //! - `!ping TEXT`, `!pong TEXT`, `!long-ping` (126 bytes, which no control frame can hold)
@@ -18,7 +18,7 @@
 use support::{number, unescape, word};
 
 use crate::exports::zlayer::plugin::websocket::{Guest, Message, MessageType, UpgradeDecision};
-use crate::stage::{Stage, asked, calls, instance, misbehave, pair, trace, value};
+use crate::stage::{Stage, asked, begin, calls, instance, pair, trace, value};
 use crate::steps::change;
 use crate::zlayer::plugin::common::KeyValue;
 
@@ -29,7 +29,6 @@ impl Guest for Stage {
         trace("on-upgrade", &headers);
         let asked = asked(&headers, "upgrade");
         let (verb, rest) = word(&asked);
-        misbehave(verb);
         match verb {
             "accept-with" => {
                 let mut fields = Vec::new();
@@ -77,8 +76,7 @@ fn answer(message: Message, order: char) -> Option<Message> {
 }
 
 fn obey(words: &str) -> Option<Message> {
-    let (verb, rest) = word(words);
-    misbehave(verb);
+    let (verb, rest) = word(begin(words));
     let count = number(rest, 0).0 as usize;
     let message = match verb {
         "drop" => return None,
