@@ -1,6 +1,6 @@
 //! A plain `wasi:http` handler that tells what request it saw, as text:
 //!
-//! - `METHOD TARGET`, then `NAME: VALUE` for each field, sorted
+//! - `METHOD TARGET`, `authority AUTHORITY`, then `NAME: VALUE` for each field, sorted
 //! - `body LENGTH HASH` (64-bit FNV-1a); the body is read as a stream, never whole
 //! - `call N`: how many requests there were before this one and with it, as the store counts them
 //!
@@ -66,7 +66,7 @@ impl Guest for EchoHeaders {
     }
 }
 
-/// The request's line and its fields.
+/// The request's line, whom it was for, and its fields.
 fn describe(request: &IncomingRequest, target: &str) -> String {
     let method = match request.method() {
         Method::Other(name) => name,
@@ -78,7 +78,11 @@ fn describe(request: &IncomingRequest, target: &str) -> String {
         .map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value)))
         .collect();
     lines.sort();
-    format!("{method} {target}\n{}", lines.concat())
+    let authority = request.authority().unwrap_or_default();
+    format!(
+        "{method} {target}\nauthority {authority}\n{}",
+        lines.concat()
+    )
 }
 
 /// Reads the whole body and answers its length and hash.
