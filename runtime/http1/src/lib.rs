@@ -4,8 +4,9 @@
 //! responses (RFC 9110, RFC 9112). Splitting a head into its parts is done by [`httparse`]; this
 //! crate adds the rules that httparse leaves to its user, and the limits.
 //!
-//! What it is not: it does no I/O, starts no timer, keeps no connection, compresses nothing and
-//! decodes no percent signs. It knows nothing of WebAssembly. It is no client.
+//! What it is not: it does no I/O, starts no timer, keeps no connection, decodes no percent signs,
+//! and compresses nothing but WebSocket messages, if the feature `deflate` is on. It knows nothing of WebAssembly. It is no client, but of WebSocket:
+//! [`websocket`] has both sides of RFC 6455.
 //!
 //! # How data flows
 //!
@@ -16,8 +17,8 @@
 //! [`ResponseHead::encode`], [`encode_chunk`] and [`encode_last_chunk`] append to a buffer that the
 //! caller writes out.
 //!
-//! Nothing is allocated by what a client sends, but for trailer fields, and those are bounded by
-//! [`Limits`]. The length of a body is not: the caller compares [`BodyLength::Fixed`], and counts
+//! Nothing is allocated by what a client sends, but for trailer fields and WebSocket messages.
+//! Trailers are bounded by [`Limits`], messages by the limit that their decoder is made with. The length of a body is not: the caller compares [`BodyLength::Fixed`], and counts
 //! chunked data, against a limit of its own.
 //!
 //! # Strict
@@ -80,6 +81,7 @@ mod response;
 mod status;
 mod target;
 mod trailers;
+pub mod websocket;
 
 pub use body::{BodyDecoder, Decoded};
 pub use chunks::{encode_chunk, encode_last_chunk};
