@@ -34,14 +34,15 @@ mod tests;
 mod writer;
 
 use std::future::Future;
+use std::net::TcpStream;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_lite::future::{or, zip};
-use smol::Timer;
 use smol::channel::{Receiver, bounded};
 use smol::io::{AsyncRead, AsyncWrite};
+use smol::{Async, Timer};
 #[cfg(feature = "deflate")]
 use zlayer_http1::websocket::{Deflate, INFLATER_BYTES};
 pub use zlayer_http1::websocket::{Kind, Message};
@@ -71,10 +72,21 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
 /// A connection on which the opening handshake is done.
 pub struct Endpoint {
-    /// The connection.
+    /// The connection. Closing it has to end the stream to the other side.
     pub socket: Box<dyn Socket>,
     /// What was read behind the handshake.
     pub received: Vec<u8>,
+}
+
+impl Endpoint {
+    /// A bare connection, and what was read behind the handshake.
+    pub fn tcp(stream: Async<TcpStream>, received: Vec<u8>) -> Endpoint {
+        Endpoint {
+            // `Async` itself only flushes when it is closed; this one ends the stream.
+            socket: Box::new(smol::net::TcpStream::from(stream)),
+            received,
+        }
+    }
 }
 
 /// What a plugin answers to a message, in time.

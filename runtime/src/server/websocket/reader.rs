@@ -15,6 +15,8 @@ use crate::memory::{Budget, Reservation};
 use crate::server::buffer::ReadBuffer;
 use crate::server::deadline::{Deadline, TimedOut};
 
+/// Bytes that are read over while a side's close is waited for.
+const CLOSING_BYTES: usize = 1 << 20;
 /// How long a side that was closed may take to end its stream, and how much it may still send.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 64 << 10;
@@ -161,14 +163,15 @@ impl Reader {
 
     /// Reads on, to no purpose, until this side's close has come, unless it never will.
     pub(super) async fn await_close(&mut self) {
-        while !self.decoder.is_closed() {
+        let mut read = 0;
+        while !self.decoder.is_closed() && read < CLOSING_BYTES {
             match self.decode() {
                 Ok(Some(_)) => continue,
                 Ok(None) => {}
                 Err(_) => return,
             }
             match self.buffer.fill(&mut self.socket, 0).await {
-                Ok(count) if count > 0 => {}
+                Ok(count) if count > 0 => read += count,
                 _ => return,
             }
         }

@@ -40,7 +40,9 @@ impl Relay<'_> {
         let payload = kind.is_control().then(|| message.data.clone());
         let (answer, _held) = self.ask(side, message, held).await?;
         match (kind, answer, payload) {
-            (Kind::Ping, Some(answer), _) if answer.kind == Kind::Pong => back.send(answer).await,
+            (Kind::Ping, Some(answer), _) if answer.kind == Kind::Pong => {
+                back.pong(answer.data).await
+            }
             (Kind::Ping, Some(answer), _) if answer.kind == Kind::Ping && self.has_upstream => {
                 onward.send(answer).await
             }
