@@ -146,7 +146,7 @@ impl ResponseHead<'_> {
 
 /// Fields that frame the message or rule the connection: this module writes them, or nobody
 /// (RFC 9110, 7.6.1).
-fn is_own_field(name: &str) -> bool {
+pub(crate) fn is_own_field(name: &str) -> bool {
     const OWN: [&str; 7] = [
         "connection",
         "content-length",

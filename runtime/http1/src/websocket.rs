@@ -71,12 +71,14 @@ mod utf8;
 pub use close::{CloseReason, is_valid_close_code};
 pub use decoder::{MAX_EMPTY_FRAMES, MessageDecoder};
 #[cfg(feature = "deflate")]
-pub use deflate::{COMPRESSOR_BYTES, Compressor, INFLATER_BYTES};
+pub use deflate::{COMPRESSOR_BYTES, Compressor, INFLATER_BYTES, store};
 pub use error::{AnswerError, ProtocolError, UpgradeError};
 #[cfg(feature = "deflate")]
 pub use extension::Deflate;
 pub use frame::{FrameHead, MAX_CONTROL_BYTES, MAX_HEAD_BYTES, Opcode, apply_mask, encode_message};
-pub use handshake::{VERSION, check_answer, client_key, offered_protocols, read_upgrade};
+pub use handshake::{
+    VERSION, check_answer, client_key, encode_answer, offered_protocols, read_upgrade,
+};
 
 /// Which side of a connection reads: what a client sends is masked, what a server sends is not
 /// (RFC 6455, 5.1).

@@ -165,6 +165,20 @@ impl Compressor {
     }
 }
 
+/// Appends a whole message in the compressed form without compressing it: six bytes more than
+/// `data`, for messages that are too short to be worth a [`Compressor`] (RFC 7692, 7.2.3.3).
+pub fn store(data: &[u8], out: &mut Vec<u8>) {
+    // A block holds 16 bits of length; an empty one ends the message.
+    for block in data.chunks(usize::from(u16::MAX)) {
+        let length = block.len() as u16;
+        out.push(0);
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(&(!length).to_le_bytes());
+        out.extend_from_slice(block);
+    }
+    out.push(0);
+}
+
 impl fmt::Debug for Compressor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Compressor").finish_non_exhaustive()
@@ -246,6 +260,20 @@ mod tests {
                     assert!(wire.len() < length * 2 / 3, "{bits} bits: {}", wire.len());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_is_stored_inflates_to_itself() {
+        let mut wire = Vec::new();
+        store(b"Hello", &mut wire);
+        assert_eq!(wire, b"\x00\x05\x00\xfa\xffHello\x00");
+        for length in [0, 1, 63, 65_535, 65_536, 200_000] {
+            let data: Vec<u8> = (0..length).map(|index| (index % 251) as u8).collect();
+            let mut wire = Vec::new();
+            store(&data, &mut wire);
+            let mut inflater = Inflater::new(false);
+            assert!(inflate(&mut inflater, &wire).unwrap() == data, "{length}");
         }
     }
 

@@ -16,6 +16,8 @@ pub enum UpgradeError {
     InvalidKey,
     /// Sec-WebSocket-Version is not 13 (RFC 6455, 4.4).
     UnsupportedVersion,
+    /// A body is announced: where the frames would begin is then open to doubt.
+    HasBody,
 }
 
 impl UpgradeError {
@@ -38,6 +40,7 @@ impl fmt::Display for UpgradeError {
             Self::MissingHost => "a WebSocket wants a Host header",
             Self::InvalidKey => "Sec-WebSocket-Key is not 16 bytes in base64, sent once",
             Self::UnsupportedVersion => "the only WebSocket version supported is 13",
+            Self::HasBody => "a request for a WebSocket has no body",
         })
     }
 }

@@ -3,8 +3,9 @@
 use sha1::{Digest, Sha1};
 
 use super::{AnswerError, UpgradeError, base64};
-use crate::Version;
-use crate::headers::list_elements;
+use crate::headers::{list_elements, write_field};
+use crate::response::is_own_field;
+use crate::{HeaderError, Version};
 
 /// The version of the protocol, as the field Sec-WebSocket-Version has it.
 pub const VERSION: &str = "13";
@@ -43,10 +44,42 @@ pub fn read_upgrade(
     if only(headers, "sec-websocket-version") != Some(VERSION.as_bytes()) {
         return Err(UpgradeError::UnsupportedVersion);
     }
+    let empty = |length: &[u8]| length.iter().all(|digit| *digit == b'0');
+    if all(headers, "transfer-encoding").next().is_some()
+        || !all(headers, "content-length").all(empty)
+    {
+        return Err(UpgradeError::HasBody);
+    }
     match only(headers, "sec-websocket-key") {
         Some(key) if base64::is_sixteen_bytes(key) => Ok(Some(accept_for(key))),
         _ => Err(UpgradeError::InvalidKey),
     }
+}
+
+/// Appends the whole answer to a request to upgrade: `accept` as [`read_upgrade`] gave it, and
+/// `headers` but for those that are not theirs to say (`upgrade`, `connection` and what else
+/// [`ResponseHead`](crate::ResponseHead) leaves out, `sec-websocket-accept`).
+///
+/// # Errors
+///
+/// A header name or value that HTTP does not allow. `out` is then as it was.
+pub fn encode_answer(
+    out: &mut Vec<u8>,
+    accept: &str,
+    headers: Fields<'_>,
+) -> Result<(), HeaderError> {
+    let mut head = b"HTTP/1.1 101 Switching Protocols\r\n\
+        upgrade: websocket\r\nconnection: upgrade\r\n"
+        .to_vec();
+    write_field(&mut head, "sec-websocket-accept", accept.as_bytes())?;
+    for (name, value) in headers {
+        if !is_own_field(name) && !name.eq_ignore_ascii_case("sec-websocket-accept") {
+            write_field(&mut head, name, value)?;
+        }
+    }
+    head.extend_from_slice(b"\r\n");
+    out.append(&mut head);
+    Ok(())
 }
 
 /// The subprotocols that a request offers, the ones it would rather have first (RFC 6455, 11.3.4).
@@ -204,6 +237,8 @@ mod tests {
                 UnsupportedVersion,
                 426,
             ),
+            (with("content-length", &["5"]), HasBody, 400),
+            (with("transfer-encoding", &["chunked"]), HasBody, 400),
             (with("sec-websocket-key", &[]), InvalidKey, 400),
             (with("sec-websocket-key", &["short"]), InvalidKey, 400),
             (
@@ -218,6 +253,28 @@ mod tests {
             assert_eq!(read(&headers), Err(error), "{headers:?}");
             assert_eq!(error.status(), status);
         }
+    }
+
+    #[test]
+    fn the_answer_is_what_a_client_accepts() {
+        let mut out = Vec::new();
+        let headers: [(&str, &[u8]); 6] = [
+            ("X-More", b"1"),
+            ("Upgrade", b"h2c"),
+            ("connection", b"close"),
+            ("Sec-WebSocket-Accept", b"forged"),
+            ("content-length", b"5"),
+            ("sec-websocket-protocol", b"chat"),
+        ];
+        assert_eq!(encode_answer(&mut out, ACCEPT, &headers), Ok(()));
+        let expected = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+             sec-websocket-accept: {ACCEPT}\r\nX-More: 1\r\nsec-websocket-protocol: chat\r\n\r\n"
+        );
+        assert_eq!(out, expected.as_bytes());
+        let wrong = encode_answer(&mut out, ACCEPT, &[("x", b"a\r\nb")]);
+        assert!(wrong.is_err());
+        assert_eq!(out, expected.as_bytes(), "out must not change");
     }
 
     #[test]

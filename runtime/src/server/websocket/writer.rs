@@ -9,7 +9,7 @@ use futures_lite::future::yield_now;
 use smol::io::{AsyncWriteExt, WriteHalf};
 use smol::lock::Mutex;
 #[cfg(feature = "deflate")]
-use zlayer_http1::websocket::{COMPRESSOR_BYTES, Compressor, Deflate};
+use zlayer_http1::websocket::{COMPRESSOR_BYTES, Compressor, Deflate, store};
 use zlayer_http1::websocket::{FrameHead, Kind, MAX_HEAD_BYTES, Message, apply_mask};
 
 use super::end::End;
@@ -19,7 +19,7 @@ use crate::server::deadline::Deadline;
 
 /// Bytes that are sent together with a frame's head, and at once; what is longer follows in pieces.
 const PIECE: usize = 16 << 10;
-/// Messages below this are not worth a compressor.
+/// Messages below this are not worth a compressor; they are stored.
 #[cfg(feature = "deflate")]
 const COMPRESS_FROM: usize = 64;
 /// How the session's own pings begin; a number follows.
@@ -198,23 +198,28 @@ impl Writer {
         Ok(())
     }
 
-    /// Compresses a message if that was agreed, there is memory for it, and it gets shorter.
+    /// Compresses a message if that was agreed and there is memory for it. One that gets no
+    /// shorter is sent so all the same: some clients do not take both kinds on one connection.
     #[cfg(feature = "deflate")]
     async fn compress(&self, half: &Half, message: Message) -> (Message, bool) {
         let Some(agreed) = half.deflate else {
             return (message, false);
         };
         let Message { kind, data } = &message;
-        if kind.is_control() || data.len() < COMPRESS_FROM {
+        if kind.is_control() {
             return (message, false);
         }
-        // What gets longer than this is sent as it is.
+        let kind = *kind;
+        let mut out = Vec::new();
+        if data.len() < COMPRESS_FROM {
+            store(data, &mut out);
+            return (Message { kind, data: out }, true);
+        }
         let most = data.len() + data.len() / 8 + PIECE;
         let Some(_held) = self.budget.reserve(COMPRESSOR_BYTES + most) else {
             return (message, false);
         };
         let mut compressor = Compressor::new(&agreed);
-        let mut out = Vec::new();
         let mut pieces = data.chunks(PIECE).peekable();
         while let Some(piece) = pieces.next() {
             if !compressor.push(piece, pieces.peek().is_none(), &mut out) || out.len() > most {
@@ -222,10 +227,6 @@ impl Writer {
             }
             yield_now().await;
         }
-        if out.len() >= data.len() {
-            return (message, false);
-        }
-        let kind = *kind;
         (Message { kind, data: out }, true)
     }
 }
