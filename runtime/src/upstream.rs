@@ -26,9 +26,15 @@ mod exchange;
 mod forward;
 mod hop;
 mod pool;
-mod tls;
 mod upgrade;
 mod upload;
+
+#[cfg(not(feature = "tls"))]
+mod no_tls;
+#[cfg(not(feature = "tls"))]
+use no_tls as tls;
+#[cfg(feature = "tls")]
+mod tls;
 
 #[cfg(test)]
 mod tests;
