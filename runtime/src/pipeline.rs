@@ -43,6 +43,7 @@ use crate::host::common::{Error as Refused, KeyValue};
 use crate::memory::Budget;
 use crate::plugin::Plugin;
 use crate::stats::Outcome;
+use crate::upstream::{self, Upstreams};
 use bodies::WholeBodies;
 
 pub use own::Told;
@@ -79,6 +80,7 @@ pub struct Pipeline {
     /// By step, and in the declared order within one.
     stages: Vec<Stage>,
     bodies: WholeBodies,
+    upstreams: Upstreams,
     timeouts: Timeouts,
 }
 
@@ -102,6 +104,7 @@ impl Pipeline {
         limits: &Limits,
         timeouts: &Timeouts,
         budget: &Arc<Budget>,
+        upstreams: Upstreams,
     ) -> Result<Pipeline> {
         let mut stages = Vec::new();
         for step in Step::ORDER {
@@ -130,6 +133,7 @@ impl Pipeline {
             plugins,
             stages,
             bodies,
+            upstreams,
             timeouts: timeouts.clone(),
         })
     }
@@ -310,7 +314,8 @@ impl Pipeline {
         send: Answer,
     ) -> std::result::Result<(), Failure> {
         if let Some(upstream) = request.upstream.take() {
-            let response = route::forward(request, &upstream).await?;
+            let to = route::target(&upstream);
+            let response = upstream::forward(&self.upstreams, request, &to).await?;
             return answer(send, response);
         }
         for (_, stage) in self.at(Step::Handle) {
