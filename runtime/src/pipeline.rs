@@ -1,7 +1,7 @@
 //! The way of a request through the plugins: the order of the stages is written here, once.
 //!
 //! Request: **authenticate** → **rate-limit** → **middleware** (declared order) → **route** →
-//! **transform** → **handle**.
+//! [a request for a WebSocket leaves here: **websocket**] → **transform** → **handle**.
 //! Answer: **transform** → **middleware** (reverse order).
 //!
 //! Who a client is comes before how often it may ask, so that limits can be per identity; both come
@@ -24,6 +24,7 @@ mod request;
 mod route;
 mod stage;
 mod transform;
+mod websocket;
 
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -43,6 +44,7 @@ use crate::host::common::{Error as Refused, KeyValue};
 use crate::memory::Budget;
 use crate::plugin::Plugin;
 use crate::stats::Outcome;
+use crate::upstream::{self, Upstreams};
 use bodies::WholeBodies;
 
 pub use own::Told;
@@ -50,6 +52,7 @@ pub use passage::Passage;
 pub use rate_limit::RateLimit;
 pub use request::Request;
 pub use stage::{Stage, Step};
+pub use websocket::{Upgrade, Upgrading, upgrade_token};
 
 /// The body of an answer.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
@@ -79,7 +82,9 @@ pub struct Pipeline {
     /// By step, and in the declared order within one.
     stages: Vec<Stage>,
     bodies: WholeBodies,
+    upstreams: Upstreams,
     timeouts: Timeouts,
+    budget: Arc<Budget>,
 }
 
 /// What a request leaves behind on its way in, for its answer on the way out.
@@ -102,6 +107,7 @@ impl Pipeline {
         limits: &Limits,
         timeouts: &Timeouts,
         budget: &Arc<Budget>,
+        upstreams: Upstreams,
     ) -> Result<Pipeline> {
         let mut stages = Vec::new();
         for step in Step::ORDER {
@@ -130,7 +136,9 @@ impl Pipeline {
             plugins,
             stages,
             bodies,
+            upstreams,
             timeouts: timeouts.clone(),
+            budget: Arc::clone(budget),
         })
     }
 
@@ -276,7 +284,7 @@ impl Pipeline {
         send: Answer,
     ) -> std::result::Result<(), Failure> {
         let mut trail = Trail::default();
-        for step in [Step::Route, Step::Transform] {
+        for step in [Step::Route, Step::WebSocket, Step::Transform] {
             let flow = self.each(step, request, passage, &mut trail).await?;
             if let ControlFlow::Break(response) = flow {
                 return answer(send, response);
@@ -309,8 +317,15 @@ impl Pipeline {
         passage: &Arc<Passage>,
         send: Answer,
     ) -> std::result::Result<(), Failure> {
+        if request.upstream.is_some()
+            && let ControlFlow::Break(response) =
+                websocket::tunnel(request, &self.beyond()).await?
+        {
+            return answer(send, response);
+        }
         if let Some(upstream) = request.upstream.take() {
-            let response = route::forward(request, &upstream).await?;
+            let to = route::target(&upstream);
+            let response = upstream::forward(&self.upstreams, request, &to).await?;
             return answer(send, response);
         }
         for (_, stage) in self.at(Step::Handle) {
@@ -353,6 +368,7 @@ impl Pipeline {
                     Step::RateLimit => rate_limit::run(stage, request, limit).await,
                     Step::Middleware => middleware::run(stage, request).await,
                     Step::Route => route::run(stage, request, &self.bodies).await,
+                    Step::WebSocket => websocket::run(stage, request, &self.beyond()).await,
                     Step::Transform => transform::run(stage, request, &self.bodies).await,
                     // It ends the way in.
                     Step::Handle => Ok(ControlFlow::Continue(())),
@@ -395,6 +411,14 @@ impl Pipeline {
             limit.tell(response.headers_mut());
         }
         response
+    }
+
+    fn beyond(&self) -> websocket::Beyond<'_> {
+        websocket::Beyond {
+            upstreams: &self.upstreams,
+            budget: &self.budget,
+            time: self.timeouts.request,
+        }
     }
 
     /// The stages of a step, with their indices.

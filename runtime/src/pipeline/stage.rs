@@ -27,6 +27,8 @@ pub enum Step {
     Middleware,
     /// Where the request goes.
     Route,
+    /// Whether a WebSocket may begin.
+    WebSocket,
     /// What the handler gets to see.
     Transform,
     /// The answer.
@@ -35,11 +37,12 @@ pub enum Step {
 
 impl Step {
     /// The order of a request. Middlewares and transformers see the answer too, in reverse.
-    pub const ORDER: [Step; 6] = [
+    pub const ORDER: [Step; 7] = [
         Step::Authenticate,
         Step::RateLimit,
         Step::Middleware,
         Step::Route,
+        Step::WebSocket,
         Step::Transform,
         Step::Handle,
     ];
@@ -51,6 +54,7 @@ impl Step {
             Step::RateLimit => "rate-limit",
             Step::Middleware => "middleware",
             Step::Route => "route",
+            Step::WebSocket => "websocket",
             Step::Transform => "transform",
             Step::Handle => "handle",
         }
@@ -63,6 +67,7 @@ impl Step {
             Step::RateLimit => &[Role::RateLimiter],
             Step::Middleware => &[Role::Middleware],
             Step::Route => &[Role::Router],
+            Step::WebSocket => &[Role::WebSocket],
             Step::Transform => &[Role::Transformer],
             Step::Handle => &[Role::Handler, Role::HttpHandler],
         }
@@ -104,7 +109,7 @@ impl Stage {
             }
             Step::Transform => settings.bodies.request || settings.bodies.response,
             Step::Handle => self.plugin.plays(Role::Handler),
-            Step::Middleware => false,
+            Step::Middleware | Step::WebSocket => false,
         }
     }
 

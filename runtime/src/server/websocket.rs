@@ -41,7 +41,6 @@ use std::time::Duration;
 
 use futures_lite::future::{or, zip};
 use smol::channel::{Receiver, bounded};
-use smol::io::{AsyncRead, AsyncWrite};
 use smol::{Async, Timer};
 #[cfg(feature = "deflate")]
 use zlayer_http1::websocket::{Deflate, INFLATER_BYTES};
@@ -51,6 +50,7 @@ use super::stopped;
 use crate::config::{Limits, Timeouts};
 use crate::failure::Failure;
 use crate::memory::Budget;
+use crate::upstream::Socket;
 use end::End;
 use reader::Reader;
 use relay::Relay;
@@ -64,11 +64,6 @@ const CLOSING: Duration = Duration::from_secs(5);
 
 /// Memory that the socket to an upstream takes beside messages: a read and a write buffer.
 const UPSTREAM_BYTES: usize = 32 << 10;
-
-/// A stream of bytes both ways.
-pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
 /// A connection on which the opening handshake is done.
 pub struct Endpoint {

@@ -9,11 +9,12 @@ use zlayer_http1::websocket::{Kind, Message, MessageDecoder, ProtocolError, Role
 
 use super::end::End;
 use super::writer::Writer;
-use super::{Leave, Side, Socket, UPLOAD_RATE};
+use super::{Leave, Side, UPLOAD_RATE};
 use crate::config::Timeouts;
 use crate::memory::{Budget, Reservation};
 use crate::server::buffer::ReadBuffer;
 use crate::server::deadline::{Deadline, TimedOut};
+use crate::upstream::Socket;
 
 /// Bytes that are read over while a side's close is waited for.
 const CLOSING_BYTES: usize = 1 << 20;

@@ -13,9 +13,10 @@ use zlayer_http1::websocket::{COMPRESSOR_BYTES, Compressor, Deflate, store};
 use zlayer_http1::websocket::{FrameHead, Kind, MAX_HEAD_BYTES, Message, apply_mask};
 
 use super::end::End;
-use super::{Side, Socket};
+use super::Side;
 use crate::memory::Budget;
 use crate::server::deadline::Deadline;
+use crate::upstream::Socket;
 
 /// Bytes that are sent together with a frame's head, and at once; what is longer follows in pieces.
 const PIECE: usize = 16 << 10;
