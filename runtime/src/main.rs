@@ -114,11 +114,14 @@ struct Run {
     /// largest body that a typed plugin takes, such as 1Mi (the default)
     #[argh(option, from_str_fn(parse_size))]
     max_body: Option<usize>,
+    /// largest WebSocket message, such as 1Mi (the default)
+    #[argh(option, from_str_fn(parse_size))]
+    max_message: Option<usize>,
     /// requests that one instance of a wasi:http plugin serves (default 1: a fresh one each)
     #[argh(option)]
     reuse: Option<u32>,
     /// a phase's time PHASE=DURATION; may be repeated; phases and their defaults: idle=60s, head=10s,
-    /// request=30s, stall=30s, drain=10s
+    /// request=30s, stall=30s, websocket-ping=30s, drain=10s
     #[argh(option, from_str_fn(parse_pair))]
     timeout: Vec<(String, String)>,
     /// engine settings of this device: compact (default) or wide
@@ -317,6 +320,10 @@ impl Run {
         if body > memory {
             return Err(usage("max-body", "is more than --memory-max".to_owned()));
         }
+        let message = self.max_message.unwrap_or(defaults.websocket_message);
+        if message > memory {
+            return Err(usage("max-message", "is more than --memory-max".to_owned()));
+        }
         let limits = Limits {
             memory,
             connections: at_least_one(
@@ -327,6 +334,7 @@ impl Run {
             instances: at_least_one("max-instances", self.max_instances, defaults.instances)?,
             reuse: self.reuse.unwrap_or(defaults.reuse),
             body,
+            websocket_message: message,
             log_records: match self.log_rate {
                 Some(0) => return Err(usage("log-rate", "must be at least 1".to_owned())),
                 rate => rate.unwrap_or(defaults.log_records),
@@ -361,12 +369,13 @@ impl Run {
                 "head" => timeouts.head = duration,
                 "request" => timeouts.request = duration,
                 "stall" => timeouts.stall = duration,
+                "websocket-ping" => timeouts.websocket_ping = duration,
                 "drain" => timeouts.drain = duration,
                 _ => {
                     return Err(usage(
                         "timeout",
                         format!(
-                            "there is no phase '{phase}'; there are idle, head, request, stall, drain"
+                            "there is no phase '{phase}'; there are idle, head, request, stall, websocket-ping, drain"
                         ),
                     ));
                 }

@@ -318,8 +318,7 @@ impl Pipeline {
         send: Answer,
     ) -> std::result::Result<(), Failure> {
         if request.upstream.is_some()
-            && let ControlFlow::Break(response) =
-                websocket::tunnel(request, &self.beyond()).await?
+            && let ControlFlow::Break(response) = websocket::tunnel(request, &self.beyond()).await?
         {
             return answer(send, response);
         }

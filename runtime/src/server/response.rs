@@ -15,7 +15,7 @@ use smol::Async;
 use smol::io::AsyncWriteExt;
 use zlayer_http1::{
     ResponseHead, ResponseLength, Version, encode_chunk, encode_last_chunk, forbids_body,
-    reason_phrase,
+    reason_phrase, websocket,
 };
 
 use super::deadline::Deadline;
@@ -133,6 +133,27 @@ impl ResponseWriter<'_> {
         Ok(answered)
     }
 
+    /// Writes the head with which a connection turns into a WebSocket.
+    pub(super) async fn switch(
+        mut self,
+        accept: &str,
+        headers: &http::HeaderMap,
+    ) -> Result<Answered, WriteError> {
+        let headers: Vec<(&str, &[u8])> = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .collect();
+        self.check_size(&headers)?;
+        self.out.clear();
+        websocket::encode_answer(self.out, accept, &headers)
+            .map_err(|error| WriteError::Failed(Failure::BadAnswer(error.to_string())))?;
+        self.write_out().await?;
+        Ok(Answered {
+            status: 101,
+            keep_alive: false,
+        })
+    }
+
     /// Writes an answer of the daemon's own.
     pub(super) async fn own(
         mut self,
@@ -190,17 +211,7 @@ impl ResponseWriter<'_> {
         length: ResponseLength,
     ) -> Result<Answered, WriteError> {
         self.out.clear();
-        let bad = |reason: String| WriteError::Failed(Failure::BadAnswer(reason));
-        let bytes: usize = headers
-            .iter()
-            .map(|(name, value)| name.len() + value.len() + 4)
-            .sum();
-        if bytes > self.head_limit {
-            return Err(bad(format!(
-                "headers of {bytes} bytes; at most {}",
-                self.head_limit
-            )));
-        }
+        self.check_size(headers)?;
         let encoded = with_date(|date| {
             let head = ResponseHead {
                 version: self.version,
@@ -212,8 +223,23 @@ impl ResponseWriter<'_> {
             };
             head.encode(self.out).map(|()| head.stays_open())
         });
-        let keep_alive = encoded.map_err(|error| bad(error.to_string()))?;
+        let keep_alive =
+            encoded.map_err(|error| WriteError::Failed(Failure::BadAnswer(error.to_string())))?;
         Ok(Answered { status, keep_alive })
+    }
+
+    fn check_size(&self, headers: &[(&str, &[u8])]) -> Result<(), WriteError> {
+        let bytes: usize = headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 4)
+            .sum();
+        if bytes > self.head_limit {
+            return Err(WriteError::Failed(Failure::BadAnswer(format!(
+                "headers of {bytes} bytes; at most {}",
+                self.head_limit
+            ))));
+        }
+        Ok(())
     }
 
     async fn piece(&mut self, framing: &mut Framing, data: Bytes) -> Result<(), WriteError> {

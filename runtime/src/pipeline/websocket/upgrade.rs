@@ -22,8 +22,7 @@ use crate::upstream::{self, Upstreams};
 
 /// A conversation that begins when the client has its 101.
 pub struct Upgrade {
-    /// The value of Sec-WebSocket-Accept.
-    pub accept: String,
+    accept: String,
     label: String,
     upstream: Option<Endpoint>,
     handler: Option<Box<dyn MessageHandler>>,
@@ -68,6 +67,12 @@ impl fmt::Debug for Upgrade {
 pub struct Upgrading(Arc<Mutex<Option<Upgrade>>>);
 
 impl Upgrading {
+    /// The value of Sec-WebSocket-Accept, until the upgrade is taken.
+    pub fn accept(&self) -> Option<String> {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.as_ref().map(|upgrade| upgrade.accept.clone())
+    }
+
     /// The upgrade, for the first who asks.
     pub fn take(&self) -> Option<Upgrade> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -140,23 +145,25 @@ async fn reach(
         (HeaderName::from_static("sec-websocket-key"), &key),
     ];
     for (name, value) in fixed {
-        let value = HeaderValue::from_str(value)
-            .map_err(|error| Failure::BadAnswer(error.to_string()))?;
+        let value =
+            HeaderValue::from_str(value).map_err(|error| Failure::BadAnswer(error.to_string()))?;
         head.headers.insert(name, value);
     }
-    let sent = pairs_of(&head.headers);
+    let sent = offers(&head.headers);
     let client = request.client.ip();
-    let upgraded = match upstream::forward_upgrade(upstreams, head, client, to, &request.id).await? {
+    let upgraded = match upstream::forward_upgrade(upstreams, head, client, to, &request.id).await?
+    {
         upstream::Upgrade::Refused(response) => return Ok(ControlFlow::Break(response)),
         upstream::Upgrade::Done(upgraded) => upgraded,
     };
     // Those two were looked at and taken out.
-    let mut answer: Vec<(&str, &[u8])> = vec![("upgrade", b"websocket"), ("connection", b"upgrade")];
+    let mut answer: Vec<(&str, &[u8])> =
+        vec![("upgrade", b"websocket"), ("connection", b"upgrade")];
     answer.extend(pairs(&upgraded.head.headers));
     let status = upgraded.head.status.as_u16();
     let offered: Vec<(&str, &[u8])> = sent
         .iter()
-        .map(|value| (PROTOCOL.as_str(), &value[..]))
+        .map(|value| ("sec-websocket-protocol", &value[..]))
         .collect();
     check_answer(&key, &offered, status, &answer)
         .map_err(|error| Failure::BadAnswer(format!("upstream: {error}")))?;
@@ -170,7 +177,7 @@ async fn reach(
 }
 
 /// The subprotocols that are offered.
-fn pairs_of(headers: &HeaderMap) -> Vec<Vec<u8>> {
+fn offers(headers: &HeaderMap) -> Vec<Vec<u8>> {
     let fields = headers.get_all(PROTOCOL).iter();
     fields.map(|value| value.as_bytes().to_vec()).collect()
 }

@@ -12,8 +12,8 @@ use smol::lock::Mutex;
 use zlayer_http1::websocket::{COMPRESSOR_BYTES, Compressor, Deflate, store};
 use zlayer_http1::websocket::{FrameHead, Kind, MAX_HEAD_BYTES, Message, apply_mask};
 
-use super::end::End;
 use super::Side;
+use super::end::End;
 use crate::memory::Budget;
 use crate::server::deadline::Deadline;
 use crate::upstream::Socket;
