@@ -40,7 +40,7 @@ use crate::memory::{Budget, Reservation};
 use state::{Fetching, State};
 use vary::Varied;
 
-pub use ask::{Ask, CREDENTIALS, Purpose, is_authenticated, key};
+pub use ask::{Ask, CREDENTIALS, Purpose, key};
 pub use conditional::not_modified;
 pub use directives::Directives;
 pub use entry::Entry;

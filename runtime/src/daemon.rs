@@ -133,6 +133,7 @@ fn serve(
         metrics: Arc::clone(&metrics),
         budget: Arc::clone(&budget),
         store: store.clone(),
+        cache: None,
         address: server.address(),
         stop,
     };

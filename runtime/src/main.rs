@@ -31,6 +31,7 @@ struct Cli {
 enum Verb {
     Run(Run),
     Status(Status),
+    Purge(Purge),
     Wasm(Wasm),
     Logs(Logs),
 }
@@ -144,6 +145,24 @@ struct Status {
     json: bool,
 }
 
+/// Have a running daemon forget responses that its caching plugin had it store.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "purge")]
+struct Purge {
+    /// the daemon's data folder (default /var/lib/zlayer)
+    #[argh(option)]
+    data_dir: Option<PathBuf>,
+    /// the daemon's admin socket, instead of the one in its data folder
+    #[argh(option)]
+    socket: Option<PathBuf>,
+    /// all responses
+    #[argh(switch)]
+    all: bool,
+    /// tags of responses
+    #[argh(positional)]
+    tags: Vec<String>,
+}
+
 /// Show the log that a data folder keeps, or log files.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "logs")]
@@ -205,6 +224,13 @@ fn main() -> ExitCode {
         } => match admin::print_status(status.data_dir.as_deref(), status.socket, status.json) {
             Ok(code) => return ExitCode::from(code),
             Err(error) => Err(error),
+        },
+        Cli {
+            verb: Some(Verb::Purge(purge)),
+            ..
+        } => match purge.all == purge.tags.is_empty() {
+            true => admin::purge(purge.data_dir.as_deref(), purge.socket, &purge.tags),
+            false => Err(Error::Usage("purge wants either tags or --all".to_owned())),
         },
         Cli {
             verb: Some(Verb::Wasm(wasm)),

@@ -7,6 +7,7 @@ use smol::channel::Receiver;
 
 use super::store::Store;
 use crate::admin::ADMIN_SHARE;
+use crate::cache::Cache;
 use crate::keyvalue::{self, KeyValue};
 use crate::log_ring::MEMORY_SHARE;
 use crate::memory::Budget;
@@ -31,6 +32,8 @@ pub struct View {
     pub budget: Arc<Budget>,
     /// The store.
     pub store: KeyValue,
+    /// The response cache, where a plugin has that role.
+    pub cache: Option<Arc<Cache>>,
     /// Where clients are listened to.
     pub address: SocketAddr,
     /// Closed when the daemon drains.
@@ -38,6 +41,10 @@ pub struct View {
 }
 
 impl View {
+    pub(super) fn cache(&self) -> Option<&Arc<Cache>> {
+        self.cache.as_ref()
+    }
+
     /// Nothing, or why no good answer is to be expected from this daemon at the moment.
     pub(super) fn trouble(&self) -> Option<String> {
         if self.stop.is_closed() {

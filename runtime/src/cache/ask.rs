@@ -70,31 +70,30 @@ pub struct Ask<'a> {
 }
 
 impl<'a> Ask<'a> {
-    /// `claims` are what the authenticate stage found out. `is_telling` says whether the key
-    /// is another one without the [`CREDENTIALS`]; it matters for authenticated requests alone.
-    pub fn new(
-        key: Arc<str>,
-        claims: &[(&str, &str)],
-        is_telling: bool,
-        headers: &'a HeaderMap,
-    ) -> Ask<'a> {
-        let authenticated = is_authenticated(claims, headers) && !is_telling;
-        let identity = match authenticated {
-            true => identity(claims).into(),
-            false => Arc::from(""),
-        };
+    /// A request of an unknown client, or whose key tells who it is from.
+    pub fn new(key: Arc<str>, headers: &'a HeaderMap) -> Ask<'a> {
         Ask {
             key,
-            identity,
-            authenticated,
+            identity: Arc::from(""),
+            authenticated: false,
             headers,
         }
     }
-}
 
-/// Whether a request is an authenticated one: it says so, or the authenticate stage does.
-pub fn is_authenticated(claims: &[(&str, &str)], headers: &HeaderMap) -> bool {
-    !claims.is_empty() || headers.contains_key(AUTHORIZATION)
+    /// An authenticated request, with what is known of the client, where the key is the same
+    /// without the [`CREDENTIALS`].
+    pub fn by(
+        key: Arc<str>,
+        claims: &mut dyn Iterator<Item = (&str, &str)>,
+        headers: &'a HeaderMap,
+    ) -> Ask<'a> {
+        Ask {
+            key,
+            identity: identity(claims).into(),
+            authenticated: true,
+            headers,
+        }
+    }
 }
 
 /// A key within its bounds: the plugin that chose it, the host and the query that were asked for
@@ -111,7 +110,7 @@ pub fn key(plugin: &str, authority: &str, query: Option<&str>, chosen: &str) -> 
 }
 
 /// All claims as one text.
-fn identity(claims: &[(&str, &str)]) -> String {
+fn identity(claims: &mut dyn Iterator<Item = (&str, &str)>) -> String {
     let mut identity = String::new();
     for (name, value) in claims {
         add(&mut identity, name);
@@ -184,25 +183,22 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_matters_unless_the_key_tells() {
-        let (plain, token) = (headers(&[]), headers(&[("authorization", "Bearer x")]));
-        let key: Arc<str> = "k".into();
-        let ask = |claims: &[(&str, &str)], telling, headers| {
-            let ask = Ask::new(Arc::clone(&key), claims, telling, headers);
-            (ask.authenticated, ask.identity.to_string())
+    fn every_set_of_claims_is_an_identity_of_its_own() {
+        let none = HeaderMap::new();
+        let by = |claims: &[(&str, &str)]| {
+            let ask = Ask::by(Arc::from("k"), &mut claims.iter().copied(), &none);
+            assert!(ask.authenticated);
+            ask.identity
         };
-        assert_eq!(ask(&[], false, &plain), (false, String::new()));
-        assert_eq!(ask(&[], false, &token), (true, String::new()));
-        assert_eq!(ask(&[], true, &token), (false, String::new()));
-        assert_eq!(ask(&[("sub", "a")], true, &plain), (false, String::new()));
-        let (authenticated, one) = ask(&[("sub", "a"), ("x", "")], false, &plain);
-        assert!(authenticated);
+        let one = by(&[("sub", "a"), ("x", "")]);
+        assert_eq!(one, by(&[("sub", "a"), ("x", "")]));
         for other in [
-            &[("sub", "a")][..],
-            &[("sub", "a0:"), ("x", "")],
+            &[][..],
+            &[("sub", "a")],
+            &[("sub", "a1:x0:")],
             &[("sub", "b"), ("x", "")],
         ] {
-            assert_ne!(ask(other, false, &plain).1, one);
+            assert_ne!(by(other), one);
         }
     }
 }

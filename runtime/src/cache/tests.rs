@@ -45,7 +45,14 @@ fn headers(fields: Fields<'_>) -> HeaderMap {
 }
 
 fn ask<'a>(key: &str, headers: &'a HeaderMap) -> Ask<'a> {
-    Ask::new(key.into(), &[], false, headers)
+    match headers.contains_key("authorization") {
+        true => Ask::by(key.into(), &mut std::iter::empty(), headers),
+        false => Ask::new(key.into(), headers),
+    }
+}
+
+fn ask_of<'a>(user: &str, headers: &'a HeaderMap) -> Ask<'a> {
+    Ask::by("k".into(), &mut std::iter::once(("sub", user)), headers)
 }
 
 /// Ten seconds fresh.

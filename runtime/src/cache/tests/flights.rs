@@ -125,7 +125,7 @@ fn requests_that_cannot_share_an_answer_do_not_wait_for_each_other() {
     let cache = cache(1 << 20);
     let (plain, token) = (HeaderMap::new(), headers(&[("authorization", "x")]));
     let (anonymous, user) = (ask("k", &plain), ask("k", &token));
-    let claims = Ask::new("k".into(), &[("sub", "a")], false, &plain);
+    let claims = ask_of("a", &plain);
     let held = [&anonymous, &user, &claims].map(|ask| miss(&cache, ask));
     drop(held);
     // What the last response varied by is known of the next.
