@@ -78,6 +78,10 @@ const ROUNDS: usize = 2;
 /// Names the caches that a response went through (RFC 9211).
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
+/// Marks an answer whose `Date` is from when it was made, and stays.
+#[derive(Debug, Clone, Copy)]
+pub struct KeepDate;
+
 /// Where the cache takes its times from.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
@@ -292,6 +296,7 @@ impl Cache {
         }
         let number = state.number();
         let flight = self.flight(state, ask);
+        let is_awaited = waiters.is_some() || refreshes.is_some();
         state.fetches.push(Fetching {
             number,
             key: Arc::clone(&ask.key),
@@ -302,7 +307,7 @@ impl Cache {
             _charge: charge,
         });
         let cache = Arc::clone(self);
-        Some(Fetch::new(cache, number, ask, self.now()))
+        Some(Fetch::new(cache, number, ask, is_awaited))
     }
 
     /// Tells requests apart that cannot have the same answer, as far as is known: what the newest response

@@ -40,17 +40,26 @@ pub struct Fetch {
     key: Arc<str>,
     identity: Arc<str>,
     began: Duration,
+    is_awaited: bool,
 }
 
 impl Fetch {
-    pub(super) fn new(cache: Arc<Cache>, number: u64, ask: &Ask<'_>, began: Duration) -> Fetch {
+    pub(super) fn new(cache: Arc<Cache>, number: u64, ask: &Ask<'_>, is_awaited: bool) -> Fetch {
+        let began = cache.now();
         Fetch {
             cache,
+            is_awaited,
             number,
             key: Arc::clone(&ask.key),
             identity: Arc::clone(&ask.identity),
             began,
         }
+    }
+
+    /// Whether others want the response too, now or later: it should be a whole one. Else it is known as
+    /// one that could not be stored.
+    pub fn is_awaited(&self) -> bool {
+        self.is_awaited
     }
 
     /// Begins to collect the response that `ask` got, `policy` being the plugin's word on it.
@@ -72,7 +81,7 @@ impl Fetch {
         match begun {
             Ok((entry, bounds)) => Ok(Fill::new(self, entry, bounds)),
             Err(reason) => {
-                self.refuse(response.status.is_server_error());
+                self.end(response.status.is_server_error());
                 Err(reason)
             }
         }
@@ -197,8 +206,14 @@ impl Fetch {
         stored
     }
 
-    /// Ends for a response that is not stored. Nobody waits for its like for a while.
-    pub(super) fn refuse(self, keep_old: bool) {
+    /// Ends for a response that nothing is known of but that it is not stored. Nobody waits for its like for
+    /// a while.
+    pub fn refuse(self) {
+        self.end(true);
+    }
+
+    /// The same; what it was to replace is kept or not.
+    pub(super) fn end(self, keep_old: bool) {
         let now = self.cache.now();
         let mut state = self.cache.state();
         let Some(ended) = state.end(self.number) else {

@@ -162,7 +162,7 @@ impl<B> Tee<B> {
             && let Some(fill) = collecting.fill.take()
         {
             // The next one is likely to be as long.
-            fill.fetch.refuse(false);
+            fill.fetch.end(false);
         }
     }
 
