@@ -1,5 +1,7 @@
 //! What the daemon runs with: checked once, read everywhere.
 
+mod plugins;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -10,11 +12,15 @@ use zlayer_bundle::Profile;
 use crate::capability::Capabilities;
 use crate::keyvalue;
 
+pub use plugins::{Bodies, OnFailure, Override, PathPattern, PluginSettings, RequestBody};
+
 /// Everything that `zlayer run` was told.
 #[derive(Debug)]
 pub struct Config {
-    /// The artifact to serve.
-    pub artifact: PathBuf,
+    /// The artifacts to serve, in the order in which their plugins take part. At least one.
+    pub artifacts: Vec<PathBuf>,
+    /// What is said of single plugins.
+    pub overrides: Vec<Override>,
     /// Address to listen on.
     pub bind: IpAddr,
     /// Port to listen on; 0 lets the system choose.
@@ -30,13 +36,13 @@ pub struct Config {
     pub allow_unsigned: bool,
     /// The engine settings of this device; an artifact of another profile is refused.
     pub profile: Profile,
-    /// The plugin's configuration.
+    /// The configuration that all plugins see.
     pub config: BTreeMap<String, String>,
-    /// The plugin's secrets.
+    /// The plugins' secrets.
     pub secrets: BTreeMap<String, Secret>,
-    /// How the plugin's namespace in the store is kept.
+    /// How the plugins' namespaces in the store are kept.
     pub keyvalue: keyvalue::Settings,
-    /// What the plugin may call.
+    /// What plugins may call.
     pub granted: Capabilities,
     /// Port of the admin interface on 127.0.0.1, beside its Unix socket; 0 lets the system choose.
     pub admin_port: Option<u16>,
@@ -102,6 +108,9 @@ pub struct Limits {
     pub body: usize,
     /// Bytes of a response's header fields (default 32 KiB).
     pub response_head: usize,
+    /// Bytes of the response cache, where a plugin has that role (default: a sixteenth of `memory`, at
+    /// least 256 KiB).
+    pub cache: Option<usize>,
     /// Log records a second that a plugin may write in the long run, and five times as many at
     /// once (default 200).
     pub log_records: u32,
@@ -118,6 +127,7 @@ impl Default for Limits {
             reuse: 1,
             body: 1 << 20,
             response_head: 32 << 10,
+            cache: None,
             log_records: 200,
             http: zlayer_http1::Limits::default(),
         }

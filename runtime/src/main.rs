@@ -9,11 +9,12 @@ use argh::FromArgs;
 use zlayer_binlog::{Filter, Level};
 use zlayer_runtime::capability::{Capabilities, Capability};
 use zlayer_runtime::config::{
-    Config, Limits, LogOutput, MEMORY_MIN, Timeouts, parse_duration, parse_pair, parse_size,
+    Config, Limits, LogOutput, MEMORY_MIN, Override, Timeouts, parse_duration, parse_pair,
+    parse_size,
 };
 use zlayer_runtime::error::{EXIT_USAGE, Error, Result};
 use zlayer_runtime::keyvalue::{Durability, Quota, Settings, VALUE_BYTES_MAX};
-use zlayer_runtime::{admin, daemon, logger, logs, secrets};
+use zlayer_runtime::{admin, cache, daemon, logger, logs, secrets};
 
 /// Runs WebAssembly plugins that were compiled ahead of time.
 #[derive(FromArgs)]
@@ -36,13 +37,22 @@ enum Verb {
     Logs(Logs),
 }
 
-/// Serve a plugin over HTTP.
+/// Serve plugins over HTTP.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "run")]
 struct Run {
-    /// the plugin: a .cwasm for this device, or a .wasm where zlayer-precompile is at hand
+    /// a plugin: a .cwasm for this device, or a .wasm where zlayer-precompile is at hand. May be repeated:
+    /// plugins take part in the order in which they are named, each in the stages that its exports are for
     #[argh(option)]
-    wasm: PathBuf,
+    wasm: Vec<PathBuf>,
+    /// what is different for one plugin, NAME:SETTING=VALUE; may be repeated. Settings: config.KEY; secrets=NAMES
+    /// that it alone may see; deny=CAPABILITIES; kv-namespace=NAME; max-instances=N; reuse=N;
+    /// paths=/a,/b/* and services=HANDLERS that it takes part for; on-failure=open|closed;
+    /// bodies=both|request|response|none for a transformer; request-body=auto|whole|none for
+    /// authenticators, rate limiters and routers
+    // Read by hand, as secrets are: argh repeats a value that it cannot read.
+    #[argh(option)]
+    plugin: Vec<String>,
     /// port to listen on (default 8080; 0 lets the system choose)
     #[argh(option, default = "8080")]
     port: u16,
@@ -105,6 +115,10 @@ struct Run {
     /// largest body that a typed plugin takes, such as 1Mi (the default)
     #[argh(option, from_str_fn(parse_size))]
     max_body: Option<usize>,
+    /// bytes of the response cache, where a plugin has that role, at least 256Ki (default: a
+    /// sixteenth of --memory-max)
+    #[argh(option, from_str_fn(parse_size))]
+    cache_max: Option<usize>,
     /// requests that one instance of a wasi:http plugin serves (default 1: a fresh one each)
     #[argh(option)]
     reuse: Option<u32>,
@@ -333,8 +347,13 @@ impl Run {
         if body > memory {
             return Err(usage("max-body", "is more than --memory-max".to_owned()));
         }
+        if self.cache_max.is_some_and(|bytes| bytes < cache::BYTES_MIN) {
+            let least = cache::BYTES_MIN >> 10;
+            return Err(usage("cache-max", format!("must be at least {least}Ki")));
+        }
         let limits = Limits {
             memory,
+            cache: self.cache_max,
             connections: at_least_one(
                 "max-connections",
                 self.max_connections,
@@ -404,7 +423,20 @@ impl Run {
             key_dirs.extend(zlayer_bundle::user_key_dir());
         }
         Ok(Config {
-            artifact: self.wasm,
+            artifacts: match self.wasm {
+                none if none.is_empty() => {
+                    return Err(Error::Usage(
+                        "what shall be served? Name a plugin with --wasm; see zlayer run --help"
+                            .to_owned(),
+                    ));
+                }
+                files => files,
+            },
+            overrides: {
+                let read = self.plugin.iter().map(|text| text.parse::<Override>());
+                read.collect::<std::result::Result<_, _>>()
+                    .map_err(|reason| usage("plugin", reason))?
+            },
             bind: self.bind,
             port: self.port,
             threads: at_least_one("threads", self.threads, threads)?,

@@ -24,7 +24,7 @@ pub(super) fn run(view: &View, request: &Request) -> Answer {
 }
 
 fn purge(view: &View, query: &str) -> Answer {
-    let Some(cache) = view.cache() else {
+    let Some(cache) = view.pipeline.cache() else {
         return Answer::text(404, "no plugin has the caching role");
     };
     let (mut tags, mut all) = (Vec::new(), false);

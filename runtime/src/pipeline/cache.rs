@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_lite::future::zip;
+use futures_lite::future::{yield_now, zip};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http_body_util::BodyExt;
@@ -27,6 +27,7 @@ use crate::cache::{
 };
 use crate::failure::Failure;
 use crate::host::caching::{CacheDecision, CacheEntry};
+use crate::stats::Outcome;
 
 /// What the plugin is asked with, before other stages change it.
 struct Asked {
@@ -92,12 +93,26 @@ impl Pipeline {
             }
             Found::Stale(entry, Some(fetch)) => {
                 answer(send, from_cache(&entry, &asked, cache))?;
-                // The client has its answer; the server lets the work go on for as long as a
-                // request may take.
+                // The client has its answer. The server lets the work go on for as long as a request
+                // may take.
+                yield_now().await;
                 let anew = Arc::new(Passage::new(self.timeouts.request));
                 anew.serve(passage.service().map(Arc::from));
-                self.fetching(stage, fetch, &ask, &asked, request, &anew, None)
-                    .await
+                let refreshed = self
+                    .fetching(stage, fetch, &ask, &asked, request, &anew, None)
+                    .await;
+                let outcome = match refreshed {
+                    Ok(()) => Outcome::Answered,
+                    Err(failure) => {
+                        log::error!("[{}] refresh failed: {failure}", asked.id);
+                        failure.outcome()
+                    }
+                };
+                if let Some(plugin) = anew.plugin() {
+                    plugin.host().stats.request(outcome);
+                }
+                // It is not this request that failed.
+                Ok(())
             }
             Found::Miss(fetch) => {
                 self.fetching(stage, fetch, &ask, &asked, request, passage, Some(send))
@@ -166,7 +181,7 @@ impl Pipeline {
         passage: &Arc<Passage>,
         send: Answer,
     ) -> Result<(), Failure> {
-        let (inner_send, inner_answer) = oneshot::channel();
+        let (inner_send, inner_answer) = oneshot::channel::<Response>();
         let telling = async {
             if let Ok(response) = inner_answer.await {
                 let status = response.status();
