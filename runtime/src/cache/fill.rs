@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use zlayer_http1::forbids_body;
 
 use super::entry::Entry;
 use super::fetch::Fetch;
@@ -65,8 +66,8 @@ impl Fill {
     /// Collects what goes through `body`, and stores it once that has come to its end and the work behind it
     /// is approved.
     pub fn tee<B: Body<Data = Bytes>>(self, body: B) -> (Tee<B>, Approval) {
-        // Nobody asks for the rest of a body that is known to have none.
-        let ended = body.is_end_stream();
+        // Nobody asks for a body that is known to be empty.
+        let ended = body.is_end_stream() || forbids_body(self.entry.status.as_u16());
         let mut collecting = Collecting {
             fill: Some(self),
             ended,

@@ -72,6 +72,17 @@ fn only_a_whole_body_of_approved_work_is_stored() {
 }
 
 #[test]
+fn an_answer_that_has_no_body_is_stored_without_anybody_reading_it() {
+    let (cache, plain) = (cache(1 << 20), HeaderMap::new());
+    let ask = ask("k", &plain);
+    let begun = miss(&cache, &ask).store(&ask, &parts(204, &[]), Some(policy()));
+    let (tee, approval) = begun.unwrap().tee(Pieces(Vec::new()));
+    drop(tee);
+    approval.approve();
+    assert_eq!(cache.peek(&ask).unwrap().status, 204);
+}
+
+#[test]
 fn a_client_that_goes_away_leaves_nothing_behind() {
     let (cache, plain) = (cache(1 << 20), HeaderMap::new());
     let ask = ask("k", &plain);
