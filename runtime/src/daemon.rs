@@ -27,6 +27,7 @@ use crate::plugin::{Common, Plugin, Ticker, new_engine};
 use crate::redact;
 use crate::server::{CONNECTION_SHARE, Server};
 use crate::stats::ServerStats;
+use crate::upstream::{self, Upstreams};
 
 pub use artifacts::{PRECOMPILE, exit_code, precompile_command, without_compiler};
 
@@ -97,7 +98,18 @@ fn serve(
         .into_iter()
         .map(|member| member.load(&config, &common, &metrics, &store));
     let plugins: Vec<Arc<Plugin>> = loaded.collect::<Result<_>>()?;
-    let pipeline = Pipeline::new(plugins.clone(), &config.limits, &config.timeouts, &budget)?;
+    let upstreams = Upstreams::new(
+        upstream::Settings::default(),
+        Arc::clone(&budget),
+        &EXECUTOR,
+    );
+    let pipeline = Pipeline::new(
+        plugins.clone(),
+        &config.limits,
+        &config.timeouts,
+        &budget,
+        upstreams,
+    )?;
     let pipeline = Arc::new(pipeline);
     let (stopping, stop) = bounded(1);
     let (drain, request_timeout) = (config.timeouts.drain, config.timeouts.request);

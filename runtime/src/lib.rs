@@ -47,6 +47,7 @@ pub mod secrets;
 pub mod server;
 pub mod standard_error;
 pub mod stats;
+pub mod upstream;
 
 pub use config::Config;
 pub use error::{Error, Result};

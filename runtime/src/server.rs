@@ -1,9 +1,9 @@
 //! The listener: accepts connections within bounds, and drains them when told to stop.
 
 pub mod body;
-mod buffer;
+pub(crate) mod buffer;
 mod connection;
-mod deadline;
+pub(crate) mod deadline;
 mod exchange;
 mod head;
 mod response;

@@ -4,7 +4,7 @@
 
 mod properties;
 
-use properties::{LIMITS, check_body, check_head};
+use properties::{LIMITS, check_body, check_head, check_outgoing, check_response};
 use zlayer_http1::{BodyLength, Limits};
 
 /// Together with [`BODY_ROUNDS`], a few seconds without optimisation.
@@ -22,6 +22,18 @@ const HEADS: [&[u8]; 10] = [
     b"OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n",
     b"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: h\r\na:\r\nb:\r\nc:\r\nd:\r\ne:\r\nf:\r\ng:\r\nh:\r\ni:\r\nj:\r\n\r\n",
+];
+
+const RESPONSES: [&[u8]; 9] = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"HTTP/1.0 404 Not Found\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200\r\nContent-Length: 1\r\n\r\nx",
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    b"HTTP/1.1 304 Not Modified\r\nContent-Length: 10\r\nConnection: close, x\r\n\r\n",
+    b"HTTP/1.1 500 \xe9\r\na:\r\n\r\nuntil the end",
+    b"HTTP/1.1 200 OK\r\na:\r\nb:\r\nc:\r\nd:\r\ne:\r\nf:\r\ng:\r\nh:\r\ni:\r\n\r\n",
 ];
 
 const BODIES: [&[u8]; 7] = [
@@ -134,6 +146,61 @@ fn mutated_heads_keep_the_rules() {
     assert!(
         (10..90).contains(&share),
         "{share}% of the heads were accepted"
+    );
+}
+
+#[test]
+fn mutated_responses_keep_the_rules() {
+    let mut random = Random(0x5eed_0003);
+    let mut accepted = 0;
+    for round in 0..HEAD_ROUNDS {
+        let input = mutate(&mut random, &RESPONSES);
+        let limits = if round % 2 == 0 {
+            Limits::default()
+        } else {
+            LIMITS
+        };
+        let method = ["GET", "HEAD", "POST", "head"][random.below(4)];
+        accepted += u32::from(check_response(&input, method, &limits));
+    }
+    let share = accepted * 100 / HEAD_ROUNDS;
+    assert!(
+        (10..90).contains(&share),
+        "{share}% of the responses were accepted"
+    );
+}
+
+#[test]
+fn whatever_a_request_is_made_of_it_is_read_as_it_was_meant() {
+    const METHODS: [&[u8]; 4] = [b"GET", b"OPTIONS", b"POST", b"x-y"];
+    const TARGETS: [&[u8]; 5] = [b"/", b"/a/b?c=d", b"*", b"http://h:80/p", b"/?x[]=\"|"];
+    const NAMES: [&[u8]; 6] = [
+        b"accept",
+        b"x-a",
+        b"host",
+        b"TE",
+        b"content-length",
+        b"upgrade",
+    ];
+    const VALUES: [&[u8]; 4] = [b"", b"a b", b"\xff\t", b"x: y"];
+    let mut random = Random(0x5eed_0004);
+    let mut encoded = 0;
+    for _ in 0..HEAD_ROUNDS {
+        let mut texts = [&METHODS[..], &TARGETS, &NAMES].map(|corpus| {
+            let bytes = match random.below(3) {
+                0 => mutate(&mut random, corpus),
+                _ => random.pick(corpus).to_vec(),
+            };
+            String::from_utf8_lossy(&bytes).into_owned()
+        });
+        let value = mutate(&mut random, &VALUES);
+        let [method, target, name] = &mut texts;
+        encoded += u32::from(check_outgoing(method, target, name, &value));
+    }
+    let share = encoded * 100 / HEAD_ROUNDS;
+    assert!(
+        (10..90).contains(&share),
+        "{share}% of the requests were encoded"
     );
 }
 
