@@ -38,9 +38,9 @@ fn one_request_does_the_work_for_fifty_clients() {
 fn a_failure_while_others_wait_is_made_good_by_one_of_them() {
     let folder = TempDir::new();
     let daemon = serving("stages", &folder).start();
+    let fails = [("x-test-handle", "wait 1000 error no")];
     std::thread::scope(|scope| {
-        let fails = ("x-test-handle", "wait 1000 error no");
-        let first = scope.spawn(|| get_with(&daemon, "/", &[fails]).status);
+        let first = scope.spawn(|| get_with(&daemon, "/", &fails).status);
         eventually("the first at work", || handled(&folder) == 1);
         let others: Vec<_> = (0..5)
             .map(|_| scope.spawn(|| kept(&daemon, "/", &[])))
