@@ -1,26 +1,105 @@
-//! What changes something: over the Unix socket alone, which only the daemon's own user may use.
+//! What changes something or has plugins do something: over the Unix socket alone, which only the
+//! daemon's own user may use.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::connection::{Answer, Request};
 use super::json::Json;
 use super::view::View;
+use crate::failure::Failure;
+use crate::reactor;
+use crate::redact;
+
+/// What log records of plugins carry in the place of a request's id.
+const ID: &str = "admin";
 
 /// The methods that a path is there for.
 pub(super) fn methods(path: &str) -> &'static str {
     match path {
-        "/cache/purge" => "POST",
+        "/cache/purge" | "/validate-token" => "POST",
+        "/rate-limit" => "GET",
         _ => "GET, HEAD",
     }
 }
 
-/// Does what is asked for with POST.
-pub(super) fn run(view: &View, request: &Request) -> Answer {
+/// Whether a path is one of these.
+pub(super) fn has(path: &str) -> bool {
+    matches!(path, "/cache/purge" | "/validate-token" | "/rate-limit")
+}
+
+/// Does what is asked for.
+pub(super) async fn run(view: &View, request: &Request) -> Answer {
     let query = request.query.as_deref().unwrap_or_default();
     match request.path.as_str() {
         "/cache/purge" => purge(view, query),
-        _ => Answer::text(404, "there is /cache/purge"),
+        "/validate-token" => reactor::enter(validate(view, &request.body)).await,
+        _ => reactor::enter(rate_limit(view, query)).await,
     }
+}
+
+/// Asks the authenticators about the token that the request's body is.
+async fn validate(view: &View, body: &[u8]) -> Answer {
+    let token = match std::str::from_utf8(body) {
+        Ok(token) if !token.trim().is_empty() => token.trim(),
+        _ => return Answer::text(400, "the body has to be a token, as text"),
+    };
+    match view.pipeline.validate_token(&Arc::from(ID), token).await {
+        Err(failure) => failed(&failure),
+        Ok(None) => Answer::text(404, "no plugin has the authenticator role"),
+        Ok(Some(known)) => {
+            let mut json = Json::object();
+            json.truth("valid", known.is_ok());
+            match known {
+                // A list: nobody has looked at their names.
+                Ok(claims) => json.nest("claims", '[', &mut |json| {
+                    for claim in &claims {
+                        json.nest("", '{', &mut |json| {
+                            json.text("name", &claim.key);
+                            json.text("value", &claim.value);
+                        });
+                    }
+                }),
+                Err(refused) => {
+                    json.text("code", &refused.code);
+                    json.text("message", &refused.message);
+                }
+            }
+            Answer::json(json)
+        }
+    }
+}
+
+/// Asks the limiters how a client stands.
+async fn rate_limit(view: &View, query: &str) -> Answer {
+    let mut pairs = pairs(query);
+    let (Some((name, key)), None) = (pairs.next(), pairs.next()) else {
+        return Answer::text(400, "say whose limits by key=KEY");
+    };
+    if name != "key" {
+        return Answer::text(400, "say whose limits by key=KEY");
+    }
+    match view.pipeline.rate_limits(&Arc::from(ID), &key).await {
+        Err(failure) => failed(&failure),
+        Ok(limits) => {
+            let mut json = Json::object();
+            json.nest("limits", '[', &mut |json| {
+                for (plugin, limit) in &limits {
+                    json.nest("", '{', &mut |json| {
+                        json.text("plugin", plugin);
+                        json.number("limit", limit.limit);
+                        json.number("remaining", limit.remaining);
+                        json.number("reset_seconds", limit.reset);
+                    });
+                }
+            });
+            Answer::json(json)
+        }
+    }
+}
+
+fn failed(failure: &Failure) -> Answer {
+    Answer::text(failure.status(), &redact::scrub(&failure.to_string()))
 }
 
 fn purge(view: &View, query: &str) -> Answer {

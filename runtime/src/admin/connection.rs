@@ -177,7 +177,7 @@ impl Connection {
     fn check(&self, head: &RequestHead<'_, '_>) -> Result<Request, Answer> {
         let is_post = head.method == "POST";
         if self.is_tcp {
-            if is_post {
+            if is_post || commands::has(head.path()) {
                 return Err(Answer::text(
                     403,
                     "every user of this device can ask here: use the socket in the data folder",
@@ -229,7 +229,7 @@ impl Connection {
         let mut room = shared.reserve(wanted);
         let mut answer = None;
         if let Some(room) = &mut room {
-            let mut written = request.answer(&shared.view, wanted);
+            let mut written = request.answer(&shared.view, wanted).await;
             written.body.shrink_to_fit();
             let length = written.body.len();
             // Series can come meanwhile, and a status can have long paths in it.
@@ -323,9 +323,9 @@ impl Request {
     }
 
     /// The answer, made with as much room as there was said to be.
-    fn answer(&self, view: &View, room: usize) -> Answer {
-        if self.is_post {
-            return commands::run(view, self);
+    async fn answer(&self, view: &View, room: usize) -> Answer {
+        if commands::has(&self.path) {
+            return commands::run(view, self).await;
         }
         let trouble = view.trouble();
         let healthy = Some(trouble.is_none());
@@ -346,7 +346,11 @@ impl Request {
                     Some(trouble) => Answer::text(503, &crate::redact::scrub(&trouble)),
                 }
             },
-            _ => Answer::text(404, "there are /metrics, /status, /status.txt and /healthz"),
+            _ => Answer::text(
+                404,
+                "there are /metrics, /status, /status.txt and /healthz, and over the Unix socket \
+                 /cache/purge, /validate-token and /rate-limit",
+            ),
         };
         answer.is_head = self.is_head;
         answer

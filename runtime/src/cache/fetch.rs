@@ -196,10 +196,12 @@ impl Fetch {
         if stored {
             state.pass(ended.flight, None);
             state.insert(entry, now);
-            if let Some(old) = &ended.refreshes {
-                // It may have been for another variant than the new one.
-                state.forget(old);
-            }
+        }
+        match &ended.refreshes {
+            // It may have been for another variant than the new one.
+            Some(old) if stored => state.forget(old),
+            Some(old) => old.end_refresh(now + REFRESH_PAUSE),
+            None => {}
         }
         drop(state);
         wake(&ended.waiters);

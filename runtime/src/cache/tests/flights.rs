@@ -219,6 +219,22 @@ fn a_purge_during_a_refresh_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_purge_of_something_else_during_a_refresh_has_it_done_again() {
+    let (cache, plain) = (cache(1 << 20), HeaderMap::new());
+    let ask = ask("k", &plain);
+    store(&cache, &ask, stale_policy(), &[], "old");
+    pass(SECOND * 10);
+    let duty = duties(&cache, &ask, 1).remove(0);
+    cache.purge_tags(&["other"]);
+    let begun = duty.store(&ask, &parts(200, &[]), Some(policy()));
+    fill(begun.unwrap(), "who knows");
+    assert_eq!(body(&cache, &ask).unwrap(), "old");
+    assert_eq!(duties(&cache, &ask, 3).len(), 0);
+    pass(REFRESH_PAUSE);
+    assert_eq!(duties(&cache, &ask, 3).len(), 1);
+}
+
+#[test]
 fn what_forbids_to_be_served_stale_is_not() {
     let (cache, plain) = (cache(1 << 20), HeaderMap::new());
     for control in ["must-revalidate", "proxy-revalidate", "s-maxage=60"] {
