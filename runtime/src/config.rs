@@ -110,6 +110,9 @@ pub struct Limits {
     pub websocket_message: usize,
     /// Bytes of a response's header fields (default 32 KiB).
     pub response_head: usize,
+    /// Bytes of the response cache, where a plugin has that role (default: a sixteenth of `memory`, at
+    /// least 256 KiB).
+    pub cache: Option<usize>,
     /// Log records a second that a plugin may write in the long run, and five times as many at
     /// once (default 200).
     pub log_records: u32,
@@ -127,6 +130,7 @@ impl Default for Limits {
             body: 1 << 20,
             websocket_message: 1 << 20,
             response_head: 32 << 10,
+            cache: None,
             log_records: 200,
             http: zlayer_http1::Limits::default(),
         }

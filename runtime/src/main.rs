@@ -14,7 +14,7 @@ use zlayer_runtime::config::{
 };
 use zlayer_runtime::error::{EXIT_USAGE, Error, Result};
 use zlayer_runtime::keyvalue::{Durability, Quota, Settings, VALUE_BYTES_MAX};
-use zlayer_runtime::{admin, daemon, logger, logs, secrets};
+use zlayer_runtime::{admin, cache, daemon, logger, logs, secrets};
 
 /// Runs WebAssembly plugins that were compiled ahead of time.
 #[derive(FromArgs)]
@@ -32,6 +32,7 @@ struct Cli {
 enum Verb {
     Run(Run),
     Status(Status),
+    Purge(Purge),
     Wasm(Wasm),
     Logs(Logs),
 }
@@ -117,6 +118,10 @@ struct Run {
     /// largest WebSocket message, such as 1Mi (the default)
     #[argh(option, from_str_fn(parse_size))]
     max_message: Option<usize>,
+    /// bytes of the response cache, where a plugin has that role, at least 256Ki (default: a
+    /// sixteenth of --memory-max)
+    #[argh(option, from_str_fn(parse_size))]
+    cache_max: Option<usize>,
     /// requests that one instance of a wasi:http plugin serves (default 1: a fresh one each)
     #[argh(option)]
     reuse: Option<u32>,
@@ -155,6 +160,24 @@ struct Status {
     /// print JSON
     #[argh(switch)]
     json: bool,
+}
+
+/// Have a running daemon forget responses that its caching plugin had it store.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "purge")]
+struct Purge {
+    /// the daemon's data folder (default /var/lib/zlayer)
+    #[argh(option)]
+    data_dir: Option<PathBuf>,
+    /// the daemon's admin socket, instead of the one in its data folder
+    #[argh(option)]
+    socket: Option<PathBuf>,
+    /// all responses
+    #[argh(switch)]
+    all: bool,
+    /// tags of responses
+    #[argh(positional)]
+    tags: Vec<String>,
 }
 
 /// Show the log that a data folder keeps, or log files.
@@ -218,6 +241,13 @@ fn main() -> ExitCode {
         } => match admin::print_status(status.data_dir.as_deref(), status.socket, status.json) {
             Ok(code) => return ExitCode::from(code),
             Err(error) => Err(error),
+        },
+        Cli {
+            verb: Some(Verb::Purge(purge)),
+            ..
+        } => match purge.all == purge.tags.is_empty() {
+            true => admin::purge(purge.data_dir.as_deref(), purge.socket, &purge.tags),
+            false => Err(Error::Usage("purge wants either tags or --all".to_owned())),
         },
         Cli {
             verb: Some(Verb::Wasm(wasm)),
@@ -324,8 +354,13 @@ impl Run {
         if message > memory {
             return Err(usage("max-message", "is more than --memory-max".to_owned()));
         }
+        if self.cache_max.is_some_and(|bytes| bytes < cache::BYTES_MIN) {
+            let least = cache::BYTES_MIN >> 10;
+            return Err(usage("cache-max", format!("must be at least {least}Ki")));
+        }
         let limits = Limits {
             memory,
+            cache: self.cache_max,
             connections: at_least_one(
                 "max-connections",
                 self.max_connections,

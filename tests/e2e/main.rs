@@ -15,6 +15,8 @@ mod admin;
 mod artifact;
 /// Bodies in both directions: framing, trailers, streaming, back-pressure, memory.
 mod body;
+/// The response cache: what is stored, for whom, for how long, and how it is purged.
+mod cache;
 /// What a plugin asks for, what it is granted, and calls beyond that.
 mod capabilities;
 /// Command lines of both programs, exit codes, folders that cannot be used.

@@ -25,6 +25,8 @@ pub enum Step {
     RateLimit,
     /// Whatever looks at heads.
     Middleware,
+    /// What was answered before.
+    Cache,
     /// Where the request goes.
     Route,
     /// Whether a WebSocket may begin.
@@ -37,10 +39,11 @@ pub enum Step {
 
 impl Step {
     /// The order of a request. Middlewares and transformers see the answer too, in reverse.
-    pub const ORDER: [Step; 7] = [
+    pub const ORDER: [Step; 8] = [
         Step::Authenticate,
         Step::RateLimit,
         Step::Middleware,
+        Step::Cache,
         Step::Route,
         Step::WebSocket,
         Step::Transform,
@@ -53,6 +56,7 @@ impl Step {
             Step::Authenticate => "authenticate",
             Step::RateLimit => "rate-limit",
             Step::Middleware => "middleware",
+            Step::Cache => "cache",
             Step::Route => "route",
             Step::WebSocket => "websocket",
             Step::Transform => "transform",
@@ -66,6 +70,7 @@ impl Step {
             Step::Authenticate => &[Role::Authenticator],
             Step::RateLimit => &[Role::RateLimiter],
             Step::Middleware => &[Role::Middleware],
+            Step::Cache => &[Role::Cache],
             Step::Route => &[Role::Router],
             Step::WebSocket => &[Role::WebSocket],
             Step::Transform => &[Role::Transformer],
@@ -73,11 +78,11 @@ impl Step {
         }
     }
 
-    /// What a failure does to the request unless the deployment says otherwise: a limiter that is broken
-    /// should not take the service down, but nobody passes an authenticator that is.
+    /// What a failure does to the request unless the deployment says otherwise: a limiter or a cache that is
+    /// broken should not take the service down, but nobody passes an authenticator that is.
     fn on_failure(self) -> OnFailure {
         match self {
-            Step::RateLimit => OnFailure::Open,
+            Step::RateLimit | Step::Cache => OnFailure::Open,
             _ => OnFailure::Closed,
         }
     }
@@ -109,7 +114,7 @@ impl Stage {
             }
             Step::Transform => settings.bodies.request || settings.bodies.response,
             Step::Handle => self.plugin.plays(Role::Handler),
-            Step::Middleware | Step::WebSocket => false,
+            Step::Middleware | Step::Cache | Step::WebSocket => false,
         }
     }
 

@@ -241,6 +241,7 @@ impl Connection {
             is_head: false,
             keep_alive: false,
             begun: &AtomicBool::new(false),
+            keep_date: false,
         };
         self.deadline.set(LINGER);
         // Whether the client still wanted to know does not matter any more.

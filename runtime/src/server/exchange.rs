@@ -360,6 +360,7 @@ impl<'a> Exchange<'a> {
                 && self.in_step.load(Ordering::Relaxed)
                 && !self.shared.stop.is_closed(),
             begun: &self.begun,
+            keep_date: false,
         }
     }
 

@@ -19,6 +19,7 @@ use zlayer_http1::{
 };
 
 use super::deadline::Deadline;
+use crate::cache::KeepDate;
 use crate::failure::Failure;
 use crate::pipeline::Body;
 
@@ -41,6 +42,8 @@ pub(super) struct ResponseWriter<'a> {
     pub(super) keep_alive: bool,
     /// Set before the first byte goes out.
     pub(super) begun: &'a AtomicBool,
+    /// The answer was made earlier, and has its own Date.
+    pub(super) keep_date: bool,
 }
 
 /// An answer is out as a whole.
@@ -77,6 +80,8 @@ impl ResponseWriter<'_> {
         outcome: &OnceLock<Result<(), Failure>>,
     ) -> Result<Answered, WriteError> {
         let (parts, mut body) = response.into_parts();
+        self.keep_date = parts.extensions.get::<KeepDate>().is_some()
+            && parts.headers.contains_key(http::header::DATE);
         let status = parts.status.as_u16();
         if !(200..600).contains(&status) {
             return Err(WriteError::Failed(Failure::BadAnswer(format!(
@@ -219,7 +224,7 @@ impl ResponseWriter<'_> {
                 headers,
                 length,
                 keep_alive: self.keep_alive,
-                date,
+                date: date.filter(|_| !self.keep_date),
             };
             head.encode(self.out).map(|()| head.stays_open())
         });
