@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use zlayer_bundle::Profile;
 
+use crate::allowed_hosts::AllowedHosts;
 use crate::capability::Capabilities;
 use crate::keyvalue;
 
@@ -38,6 +39,8 @@ pub struct Config {
     pub keyvalue: keyvalue::Settings,
     /// What the plugin may call.
     pub granted: Capabilities,
+    /// Where its outgoing requests may go.
+    pub allowed_hosts: AllowedHosts,
     /// Port of the admin interface on 127.0.0.1, beside its Unix socket; 0 lets the system choose.
     pub admin_port: Option<u16>,
     /// Sizes and counts.

@@ -28,6 +28,7 @@ use crate::plugin::{Plugin, new_engine};
 use crate::redact;
 use crate::server::{CONNECTION_SHARE, Server};
 use crate::stats::ServerStats;
+use crate::upstream::{self, Upstreams};
 
 /// The tool that turns a `.wasm` into what the daemon can run.
 pub const PRECOMPILE: &str = "zlayer-precompile";
@@ -88,10 +89,16 @@ fn serve(
         config: config.config,
         secrets: config.secrets,
         granted: config.granted,
+        allowed_hosts: config.allowed_hosts,
         keyvalue: config.keyvalue,
         log_records: config.limits.log_records,
     };
-    let host = PluginHost::new(service, Arc::clone(&metrics), store.clone());
+    let upstreams = Upstreams::new(
+        upstream::Settings::default(),
+        Arc::clone(&budget),
+        &EXECUTOR,
+    );
+    let host = PluginHost::new(service, Arc::clone(&metrics), store.clone(), upstreams);
     let plugin = Arc::new(Plugin::load(
         &engine,
         &artifact,

@@ -23,6 +23,7 @@
 //! there first.
 
 pub mod admin;
+pub mod allowed_hosts;
 pub mod capability;
 pub mod config;
 pub mod daemon;

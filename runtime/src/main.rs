@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use argh::FromArgs;
 use zlayer_binlog::{Filter, Level};
+use zlayer_runtime::allowed_hosts::AllowedHost;
 use zlayer_runtime::capability::{Capabilities, Capability};
 use zlayer_runtime::config::{
     Config, Limits, LogOutput, MEMORY_MIN, Timeouts, parse_duration, parse_pair, parse_size,
@@ -66,9 +67,12 @@ struct Run {
     #[argh(option)]
     secrets_file: Option<PathBuf>,
     /// what the plugin may not use: config, keyvalue, logging, secrets, metrics or http-client (which
-    /// is always denied); may be repeated
+    /// is denied without --allow-host); may be repeated
     #[argh(option)]
     deny: Vec<Capability>,
+    /// a host that the plugin may send requests to: HOST[:PORT], *.DOMAIN[:PORT] or *; may be repeated
+    #[argh(option)]
+    allow_host: Vec<AllowedHost>,
     /// port on 127.0.0.1 for metrics, status and health (0 lets the system choose), which every
     /// user of this device can ask; without it they are at DATA-DIR/admin.sock alone
     #[argh(option)]
@@ -323,6 +327,10 @@ impl Run {
             },
             ..defaults
         };
+        let granted = match self.allow_host.is_empty() {
+            true => Capabilities::DEFAULT,
+            false => Capabilities::DEFAULT.with(Capability::HttpClient),
+        };
         let mut quota = Quota::default();
         quota.bytes = self.kv_quota.map_or(quota.bytes, |bytes| bytes as u64);
         quota.keys = self.kv_max_keys.unwrap_or(quota.keys);
@@ -399,12 +407,10 @@ impl Run {
                 literals: self.secret,
             }
             .read()?,
-            granted: self
-                .deny
-                .into_iter()
-                .fold(Capabilities::DEFAULT, |granted, one| {
-                    granted.without(Capabilities::NONE.with(one))
-                }),
+            granted: self.deny.into_iter().fold(granted, |granted, one| {
+                granted.without(Capabilities::NONE.with(one))
+            }),
+            allowed_hosts: self.allow_host.into_iter().collect(),
             keyvalue: Settings {
                 quota,
                 durability: self.kv_durability,

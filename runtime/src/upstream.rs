@@ -7,10 +7,10 @@
 //! # How an exchange runs
 //!
 //! [`Upstreams::send`] takes an idle connection or opens one, writes the request's head, then
-//! moves the request's body and reads the response's head side by side. With the head it returns. What is
-//! left of both bodies is moved by whoever reads the response's body: an upload goes on while the
-//! response is read, waits while nobody reads, and nothing runs behind anybody's back. A body
-//! that was read to its end gives its connection back to the pool; one that is dropped before closes it.
+//! moves the request's body and reads the response's head side by side. With the head it returns:
+//! whoever reads the response's body moves it from the socket, and what is left of the request's body is sent
+//! by a task of its own, which ends with the response. A body that was read to its end gives its
+//! connection back to the pool; one that is dropped before closes it.
 //!
 //! # Retries
 //!
