@@ -1,5 +1,7 @@
 //! What the daemon runs with: checked once, read everywhere.
 
+mod plugins;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -11,11 +13,15 @@ use crate::allowed_hosts::AllowedHosts;
 use crate::capability::Capabilities;
 use crate::keyvalue;
 
+pub use plugins::{Bodies, OnFailure, Override, PathPattern, PluginSettings, RequestBody};
+
 /// Everything that `zlayer run` was told.
 #[derive(Debug)]
 pub struct Config {
-    /// The artifact to serve.
-    pub artifact: PathBuf,
+    /// The artifacts to serve, in the order in which their plugins take part. At least one.
+    pub artifacts: Vec<PathBuf>,
+    /// What is said of single plugins.
+    pub overrides: Vec<Override>,
     /// Address to listen on.
     pub bind: IpAddr,
     /// Port to listen on; 0 lets the system choose.
@@ -31,15 +37,15 @@ pub struct Config {
     pub allow_unsigned: bool,
     /// The engine settings of this device; an artifact of another profile is refused.
     pub profile: Profile,
-    /// The plugin's configuration.
+    /// The configuration that all plugins see.
     pub config: BTreeMap<String, String>,
-    /// The plugin's secrets.
+    /// The plugins' secrets.
     pub secrets: BTreeMap<String, Secret>,
-    /// How the plugin's namespace in the store is kept.
+    /// How the plugins' namespaces in the store are kept.
     pub keyvalue: keyvalue::Settings,
-    /// What the plugin may call.
+    /// What plugins may call.
     pub granted: Capabilities,
-    /// Where its outgoing requests may go.
+    /// Where plugins' outgoing requests may go, if one has no list of its own. Without a list it may send none.
     pub allowed_hosts: AllowedHosts,
     /// Port of the admin interface on 127.0.0.1, beside its Unix socket; 0 lets the system choose.
     pub admin_port: Option<u16>,

@@ -99,21 +99,22 @@ impl DataDir {
         &self.path
     }
 
-    /// The copy of an earlier run, if it is this user's alone and holds the very bytes of `source`.
-    pub fn kept(&self, source: &mut File) -> Option<File> {
+    /// The copy of an earlier run of the plugin at this place, if it is this user's alone and holds
+    /// the very bytes of `source`.
+    pub fn kept(&self, place: usize, source: &mut File) -> Option<File> {
         // A copy that cannot be read or trusted is as good as none: it is made anew.
-        let mut copy = self.open_copy().ok()?;
+        let mut copy = self.open_copy(place).ok()?;
         same_bytes(source, &mut copy).ok()?.then_some(copy)
     }
 
     /// Opens the copy. Whoever else may write to the folder, a file that belongs to this user and
     /// that nobody may write to is one that only this user could have made, and can change.
-    fn open_copy(&self) -> io::Result<File> {
+    fn open_copy(&self, place: usize) -> io::Result<File> {
         // Opening a named pipe would wait for its other end.
-        if !fs::symlink_metadata(self.copy())?.is_file() {
+        if !fs::symlink_metadata(self.copy(place))?.is_file() {
             return Err(io::Error::other("something else is in its place"));
         }
-        let copy = File::open(self.copy())?;
+        let copy = File::open(self.copy(place))?;
         let found = copy.metadata()?;
         let ours = found.uid() == fs::metadata("/proc/self")?.uid();
         if found.is_file() && ours && found.mode() & 0o7777 == COPY_MODE {
@@ -127,7 +128,7 @@ impl DataDir {
 
     /// Copies `source` into the folder, in place of an earlier copy, and opens it. What was copied
     /// is not trusted yet: the copy's descriptor is what must be verified and mapped.
-    pub fn keep(&self, source: &mut File) -> Result<File> {
+    pub fn keep(&self, place: usize, source: &mut File) -> Result<File> {
         let unfinished = self.path.join("artifact.incoming");
         let copied = (|| {
             match fs::remove_file(&unfinished) {
@@ -149,8 +150,8 @@ impl DataDir {
             if !self.temporary {
                 target.sync_all()?;
             }
-            fs::rename(&unfinished, self.copy())?;
-            self.open_copy()
+            fs::rename(&unfinished, self.copy(place))?;
+            self.open_copy(place)
         })();
         copied.map_err(|error| {
             // What is half written only takes room.
@@ -163,8 +164,23 @@ impl DataDir {
         })
     }
 
-    fn copy(&self) -> PathBuf {
-        self.path.join("artifact.cwasm")
+    /// Removes what earlier runs with more plugins than `count` have left.
+    pub fn forget_from(&self, count: usize) {
+        // They were made in order.
+        let left = (count..).map(|place| self.copy(place));
+        for path in left.take_while(|path| path.exists()) {
+            if let Err(error) = fs::remove_file(&path) {
+                log::warn!("cannot remove {}: {error}", path.display());
+                return;
+            }
+        }
+    }
+
+    fn copy(&self, place: usize) -> PathBuf {
+        match place {
+            0 => self.path.join("artifact.cwasm"),
+            _ => self.path.join(format!("artifact-{}.cwasm", place + 1)),
+        }
     }
 
     /// Removes a temporary folder; does nothing to a named one.
@@ -241,9 +257,9 @@ mod tests {
         for content in ["first", "other", "longer than before"] {
             fs::write(&path, content).unwrap();
             let mut source = File::open(&path).unwrap();
-            assert!(dir.kept(&mut source).is_none());
-            let copy = dir.keep(&mut source).unwrap();
-            let again = dir.kept(&mut source).unwrap();
+            assert!(dir.kept(0, &mut source).is_none());
+            let copy = dir.keep(0, &mut source).unwrap();
+            let again = dir.kept(0, &mut source).unwrap();
             fs::write(&path, "overwritten").unwrap();
             assert_eq!((read(copy), read(again)), (content.into(), content.into()));
         }
@@ -256,11 +272,11 @@ mod tests {
         let dir = DataDir::open(Some(&folder.join("data"))).unwrap();
         fs::write(folder.join("plugin"), "code").unwrap();
         let mut source = File::open(folder.join("plugin")).unwrap();
-        dir.keep(&mut source).unwrap();
-        fs::set_permissions(dir.copy(), PermissionsExt::from_mode(0o606)).unwrap();
-        assert!(dir.kept(&mut source).is_none());
-        dir.keep(&mut source).unwrap();
-        assert!(dir.kept(&mut source).is_some());
+        dir.keep(0, &mut source).unwrap();
+        fs::set_permissions(dir.copy(0), PermissionsExt::from_mode(0o606)).unwrap();
+        assert!(dir.kept(0, &mut source).is_none());
+        dir.keep(0, &mut source).unwrap();
+        assert!(dir.kept(0, &mut source).is_some());
         fs::remove_dir_all(&folder).unwrap();
     }
 

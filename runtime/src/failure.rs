@@ -6,6 +6,7 @@ use wasmtime::{Store, Trap};
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
 use crate::host::HostState;
+use crate::pipeline::Step;
 use crate::redact;
 use crate::stats::Outcome;
 
@@ -44,6 +45,15 @@ pub enum Failure {
     SlowBody,
     /// The contract has no case for this method.
     Method(String),
+    /// A stage before or after the handler failed, and the request could not go on without it.
+    Stage {
+        /// Which.
+        step: Step,
+        /// The plugin's name.
+        plugin: String,
+        /// How it failed.
+        cause: Box<Failure>,
+    },
     /// An upstream cannot be reached, or its answer is not HTTP or broke off.
     BadGateway(String),
     /// There are no connections or no memory left for upstreams.
@@ -116,6 +126,11 @@ impl Failure {
             Failure::BadBody(_) => 400,
             Failure::SlowBody => 408,
             Failure::Method(_) => 501,
+            // What is not HTTP is the plugin's own failure; any other closes the stage.
+            Failure::Stage { cause, .. } => match &**cause {
+                Failure::BadAnswer(_) => 502,
+                _ => 503,
+            },
         }
     }
 
@@ -137,12 +152,21 @@ impl Failure {
             | Failure::BadBody(_)
             | Failure::SlowBody
             | Failure::Method(_) => Outcome::Client,
+            Failure::Stage { cause, .. } => cause.outcome(),
         }
     }
 
     /// Whether the client, not the plugin or the device, is at fault.
     pub fn is_clients(&self) -> bool {
         (400..500).contains(&self.status()) || matches!(self, Failure::Method(_))
+    }
+
+    /// What the client is told: the request's id, and the reason only where it can mend that.
+    pub fn public_text(&self, id: &str) -> String {
+        match self.is_clients() {
+            true => format!("{self}\nrequest {id}"),
+            false => format!("request {id}"),
+        }
     }
 
     /// Seconds after which the client may try again, if that may help.
@@ -175,6 +199,11 @@ impl fmt::Display for Failure {
             Failure::Method(method) => {
                 write!(f, "the method {method} is not known to typed plugins")
             }
+            Failure::Stage {
+                step,
+                plugin,
+                cause,
+            } => write!(f, "{} by plugin {plugin}: {cause}", step.name()),
         }
     }
 }

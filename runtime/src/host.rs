@@ -20,8 +20,10 @@ use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-pub use bindings::exports::zlayer::plugin::handler;
-pub use bindings::zlayer::plugin::{common, plugin_metadata, request_types};
+pub use bindings::exports::zlayer::plugin::{
+    authenticator, caching, handler, middleware, rate_limiter, router, transformer, websocket,
+};
+pub use bindings::zlayer::plugin::{common, http_types, plugin_metadata, request_types};
 pub use logging::PluginLog;
 
 use crate::allowed_hosts::AllowedHosts;
@@ -52,8 +54,10 @@ const DENIED_CODE: &str = "CAPABILITY_DENIED";
 
 /// What a deployment says of one plugin.
 pub struct Service {
-    /// The plugin's name: its key-value namespace, its label in metrics, its target in logs.
+    /// The plugin's name: its label in metrics, its target in logs.
     pub name: String,
+    /// Its key-value namespace: its name, or one that it shares with others.
+    pub namespace: String,
     /// What `config` answers from.
     pub config: BTreeMap<String, String>,
     /// What `secrets` answers from.
@@ -70,8 +74,10 @@ pub struct Service {
 
 /// What all instances of one plugin share with the host.
 pub struct PluginHost {
-    /// The plugin's name: its key-value namespace, its label in metrics, its target in logs.
+    /// The plugin's name: its label in metrics, its target in logs.
     pub name: String,
+    /// The name of its key-value namespace.
+    pub namespace_name: String,
     /// What `config` answers from.
     pub config: BTreeMap<String, String>,
     /// What `secrets` answers from.
@@ -105,6 +111,7 @@ impl PluginHost {
         let log = PluginLog::new(&name, level.map(String::as_str), service.log_records);
         PluginHost {
             name,
+            namespace_name: service.namespace,
             config,
             secrets: service.secrets,
             log,
@@ -136,7 +143,7 @@ impl PluginHost {
             return Err(KvError::Storage(DENIED.to_owned()));
         }
         self.namespace
-            .get_or_try_init(|| self.store.namespace(&self.name, &self.settings))
+            .get_or_try_init(|| self.store.namespace(&self.namespace_name, &self.settings))
             .await
     }
 }

@@ -7,8 +7,9 @@
 //! # The way of a request
 //!
 //! A socket's bytes land in one buffer ([`server`]); `zlayer_http1` borrows a request head from it;
-//! [`handle`] takes an instance from a [`plugin`]'s idle ones or makes a fresh one, whose
-//! `Store<HostState>` reaches the device through [`host`]; the answer goes back over the same connection.
+//! the [`pipeline`] takes the request from stage to stage; each takes an instance from its [`plugin`]'s idle
+//! ones or makes a fresh one, whose `Store<HostState>` reaches the device through [`host`]; the
+//! answer goes back over the same connection.
 //!
 //! # Threads
 //!
@@ -30,7 +31,6 @@ pub mod daemon;
 pub mod data_dir;
 pub mod error;
 pub mod failure;
-pub mod handle;
 pub mod host;
 pub mod keyvalue;
 pub mod log_ring;
@@ -38,6 +38,7 @@ pub mod logger;
 pub mod logs;
 pub mod memory;
 pub mod metrics;
+pub mod pipeline;
 pub mod plugin;
 pub mod rate;
 pub mod reactor;

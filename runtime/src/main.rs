@@ -10,7 +10,8 @@ use zlayer_binlog::{Filter, Level};
 use zlayer_runtime::allowed_hosts::AllowedHost;
 use zlayer_runtime::capability::{Capabilities, Capability};
 use zlayer_runtime::config::{
-    Config, Limits, LogOutput, MEMORY_MIN, Timeouts, parse_duration, parse_pair, parse_size,
+    Config, Limits, LogOutput, MEMORY_MIN, Override, Timeouts, parse_duration, parse_pair,
+    parse_size,
 };
 use zlayer_runtime::error::{EXIT_USAGE, Error, Result};
 use zlayer_runtime::keyvalue::{Durability, Quota, Settings, VALUE_BYTES_MAX};
@@ -36,13 +37,22 @@ enum Verb {
     Logs(Logs),
 }
 
-/// Serve a plugin over HTTP.
+/// Serve plugins over HTTP.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "run")]
 struct Run {
-    /// the plugin: a .cwasm for this device, or a .wasm where zlayer-precompile is at hand
+    /// a plugin: a .cwasm for this device, or a .wasm where zlayer-precompile is at hand. May be repeated:
+    /// plugins take part in the order in which they are named, each in the stages that its exports are for
     #[argh(option)]
-    wasm: PathBuf,
+    wasm: Vec<PathBuf>,
+    /// what is different for one plugin, NAME:SETTING=VALUE; may be repeated. Settings: config.KEY; secrets=NAMES
+    /// that it alone may see; deny=CAPABILITIES; allow-hosts=HOSTS; kv-namespace=NAME; max-instances=N; reuse=N;
+    /// paths=/a,/b/* and services=HANDLERS that it takes part for; on-failure=open|closed;
+    /// bodies=both|request|response|none for a transformer; request-body=auto|whole|none for
+    /// authenticators, rate limiters and routers
+    // Read by hand, as secrets are: argh repeats a value that it cannot read.
+    #[argh(option)]
+    plugin: Vec<String>,
     /// port to listen on (default 8080; 0 lets the system choose)
     #[argh(option, default = "8080")]
     port: u16,
@@ -70,7 +80,7 @@ struct Run {
     /// is denied without --allow-host); may be repeated
     #[argh(option)]
     deny: Vec<Capability>,
-    /// a host that the plugin may send requests to: HOST[:PORT], *.DOMAIN[:PORT] or *; may be repeated
+    /// a host that plugins may send requests to: HOST[:PORT], *.DOMAIN[:PORT] or *; may be repeated
     #[argh(option)]
     allow_host: Vec<AllowedHost>,
     /// port on 127.0.0.1 for metrics, status and health (0 lets the system choose), which every
@@ -327,10 +337,8 @@ impl Run {
             },
             ..defaults
         };
-        let granted = match self.allow_host.is_empty() {
-            true => Capabilities::DEFAULT,
-            false => Capabilities::DEFAULT.with(Capability::HttpClient),
-        };
+        // Without hosts to go to it is nobody's.
+        let granted = Capabilities::DEFAULT.with(Capability::HttpClient);
         let mut quota = Quota::default();
         quota.bytes = self.kv_quota.map_or(quota.bytes, |bytes| bytes as u64);
         quota.keys = self.kv_max_keys.unwrap_or(quota.keys);
@@ -386,7 +394,20 @@ impl Run {
             key_dirs.extend(zlayer_bundle::user_key_dir());
         }
         Ok(Config {
-            artifact: self.wasm,
+            artifacts: match self.wasm {
+                none if none.is_empty() => {
+                    return Err(Error::Usage(
+                        "what shall be served? Name a plugin with --wasm; see zlayer run --help"
+                            .to_owned(),
+                    ));
+                }
+                files => files,
+            },
+            overrides: {
+                let read = self.plugin.iter().map(|text| text.parse::<Override>());
+                read.collect::<std::result::Result<_, _>>()
+                    .map_err(|reason| usage("plugin", reason))?
+            },
             bind: self.bind,
             port: self.port,
             threads: at_least_one("threads", self.threads, threads)?,

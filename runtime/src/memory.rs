@@ -1,7 +1,7 @@
 //! One ceiling for the memory that plugins and clients can make the process use.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The ceiling. Linear memories, instance overhead, whole bodies, connection buffers and the
 /// store's share are reserved here before they are allocated, so that the sum stays below the
@@ -37,6 +37,7 @@ impl Budget {
         let mut reservation = Reservation {
             budget: Arc::clone(self),
             bytes: 0,
+            home: None,
         };
         reservation.grow(bytes).then_some(reservation)
     }
@@ -55,6 +56,8 @@ impl Budget {
 pub struct Reservation {
     budget: Arc<Budget>,
     bytes: usize,
+    /// Where it goes instead.
+    home: Option<Arc<Standing>>,
 }
 
 impl Reservation {
@@ -92,7 +95,53 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.shrink(self.bytes);
+        match self.home.take() {
+            Some(home) => {
+                self.shrink(self.bytes.saturating_sub(home.bytes));
+                let kept = Reservation {
+                    budget: Arc::clone(&self.budget),
+                    bytes: self.bytes,
+                    home: None,
+                };
+                *home.lock() = Some(kept);
+            }
+            None => self.shrink(self.bytes),
+        }
+    }
+}
+
+/// A reservation that is never given up: it is lent, and comes back. Its owner gets that much
+/// whatever others take.
+#[derive(Debug)]
+pub struct Standing {
+    bytes: usize,
+    held: Mutex<Option<Reservation>>,
+}
+
+impl Standing {
+    /// Makes a reservation stand.
+    pub fn new(reservation: Reservation) -> Arc<Standing> {
+        Arc::new(Standing {
+            bytes: reservation.bytes,
+            held: Mutex::new(Some(reservation)),
+        })
+    }
+
+    /// Bytes that stand.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Lends it, if it is at home. Dropping it brings it back, whatever it has grown to.
+    pub fn lend(self: &Arc<Self>) -> Option<Reservation> {
+        let mut lent = self.lock().take()?;
+        lent.home = Some(Arc::clone(self));
+        Some(lent)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Reservation>> {
+        // It is replaced whole.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -112,6 +161,23 @@ mod tests {
         first.shrink(30);
         assert_eq!(budget.used(), 70);
         drop(first);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_standing_reservation_comes_back_as_large_as_it_was() {
+        let budget = Budget::new(100);
+        let standing = Standing::new(budget.reserve(60).unwrap());
+        let mut lent = standing.lend().unwrap();
+        assert!(standing.lend().is_none());
+        assert!(lent.grow(40));
+        drop(lent);
+        assert_eq!(budget.used(), 60);
+        let mut lent = standing.lend().unwrap();
+        lent.shrink(10);
+        drop(lent);
+        assert_eq!(budget.used(), 50);
+        drop(standing);
         assert_eq!(budget.used(), 0);
     }
 

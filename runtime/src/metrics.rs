@@ -1,4 +1,4 @@
-//! The table of a plugin's metrics, bounded in series and in bytes.
+//! The table of the plugins' metrics, bounded in series and in bytes.
 
 mod text;
 
@@ -10,9 +10,10 @@ use heapless::index_map::FnvIndexMap;
 pub use text::{CONTENT_TYPE, Histogram, Page, labels};
 use text::{Escaped, label_name, metric_name};
 
-/// Series that a plugin may have; a full table drops new ones and counts the drops. The daemon
-/// serves one plugin, so the table is as large as that. A power of two, as heapless wants it.
+/// Series that a plugin may have; more are dropped and counted.
 pub const SERIES: usize = 256;
+/// Series of all plugins together; a full table drops new ones. A power of two, as heapless wants it.
+const TABLE: usize = 1024;
 /// Longest series name with its labels, in bytes.
 pub const NAME_BYTES: usize = 256;
 
@@ -36,7 +37,7 @@ pub struct Metrics {
 
 struct Table {
     /// On the heap and of fixed size: it is allocated once, when the process starts.
-    series: Box<FnvIndexMap<Key, Value, SERIES>>,
+    series: Box<FnvIndexMap<Key, Value, TABLE>>,
     dropped: u64,
 }
 
@@ -45,6 +46,15 @@ struct Key {
     name: Box<str>,
     /// `{a="b",c="d"}`, without the braces.
     labels: Box<str>,
+}
+
+impl Key {
+    /// The first label: whose series it is.
+    fn plugin(&self) -> &str {
+        // Quotes in a value are escaped, so this one ends it.
+        let end = self.labels.find("\",").unwrap_or(self.labels.len() - 1);
+        &self.labels[..end]
+    }
 }
 
 enum Value {
@@ -168,7 +178,9 @@ impl Table {
                     || takes(&key.name, &fresh, &other.name)
             };
             let clash = self.series.iter().any(names_clash);
-            if clash || self.series.insert(key.clone(), fresh).is_err() {
+            let own = |other: &&Key| other.plugin() == key.plugin();
+            let is_full = self.series.keys().filter(own).count() >= SERIES;
+            if clash || is_full || self.series.insert(key.clone(), fresh).is_err() {
                 return false;
             }
         }

@@ -3,6 +3,7 @@
 mod engine;
 mod load;
 mod pool;
+mod roles;
 mod status;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,21 +12,22 @@ use std::time::{Duration, Instant};
 use smol::lock::OnceCell;
 use wasmtime::component::{InstancePre, Linker};
 use wasmtime::{Engine, Store};
-use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyIndices};
-use zlayer_bundle::VerifiedArtifact;
+use zlayer_bundle::{Role, VerifiedArtifact};
 
 pub use engine::{Ticker, Working, new_engine};
-pub use pool::Running;
+pub use pool::{Running, Spare};
+pub use roles::Guests;
 pub use status::{About, Instances, State};
 
 use crate::capability::{Capabilities, Capability};
-use crate::config::{Limits, Timeouts};
+use crate::config::{Limits, PluginSettings, Timeouts};
 use crate::error::{Error, Result};
 use crate::failure::{Failure, REASON_BYTES};
 use crate::host::{self, HostState, PluginHost, handler, plugin_metadata};
-use crate::memory::{Budget, Reservation};
+use crate::memory::{Budget, Standing};
 use crate::redact::cut;
 use pool::{Idle, Places};
+use roles::Roles;
 
 /// Memory that an instance may take beside its linear memory: its stack (`bundle/src/engine.rs`),
 /// tables, handles and buffers.
@@ -39,8 +41,6 @@ const CALL_BYTES: usize = 4 << 20;
 /// Growth of its linear memory that every instance is sure of: allocators take it in small steps,
 /// and one refused step is a trap.
 const GROWTH_SHARE: usize = 512 << 10;
-/// Bytes of a body that its connection's share covers: small bodies pass whatever large ones take.
-const SMALL_BODY: usize = 16 << 10;
 /// Handles that an instance may hold at a time.
 const HANDLES: usize = 4096;
 /// Bytes of a plugin's id and name, and of other words of its own, that are shown.
@@ -49,31 +49,46 @@ pub const SHOWN_BYTES: usize = 128;
 /// the device busy.
 const INIT_PAUSE: Duration = Duration::from_secs(1);
 
-/// One plugin, ready to answer.
+/// One plugin, ready to take part.
 pub struct Plugin {
     host: Arc<PluginHost>,
+    version: String,
     linked: InstancePre<HostState>,
-    /// The `handler` role, if the component exports it.
-    typed: Option<Role<handler::GuestIndices, TypedInstance>>,
-    /// The `wasi:http/incoming-handler` role, if the component exports it.
-    http: Option<Role<ProxyIndices, HttpInstance>>,
-    /// Memory that an instance takes beside its linear memory, in bytes. A typed call also
+    roles: Roles,
+    idle: Arc<Idle>,
+    /// Memory that an instance takes beside its linear memory, in bytes. A call also
     /// leaves its answer in the host.
     share: usize,
     /// Memory that each instance is sure of, in bytes: what it starts with, and room to grow.
     memory: usize,
-    /// What the bodies of requests to typed plugins may take together, and those of their answers.
-    /// It is set aside, so that uploads, answers and instances cannot lock each other out.
-    uploads: Arc<Budget>,
-    answers: Arc<Budget>,
-    bodies_share: Option<Reservation>,
+    /// The memory of one instance, set aside: whatever other plugins take, this one can go on, so
+    /// that a request which needs several of them cannot be stuck between two.
+    standing: Arc<Standing>,
     places: Places,
     budget: Arc<Budget>,
+    spare: Arc<Spare>,
+    settings: PluginSettings,
     limits: Limits,
     ticker: Ticker,
     broken: Mutex<Option<Broken>>,
     /// What `init` and `info` said of it, once an instance was made.
     about: OnceCell<About>,
+}
+
+/// What a daemon's plugins share.
+pub struct Common<'a> {
+    /// The engine that they run in.
+    pub engine: &'a Engine,
+    /// What interrupts them.
+    pub ticker: &'a Ticker,
+    /// Where idle instances are found when memory is short.
+    pub spare: &'a Arc<Spare>,
+    /// The one memory budget.
+    pub budget: &'a Arc<Budget>,
+    /// Sizes and counts.
+    pub limits: &'a Limits,
+    /// Durations.
+    pub timeouts: &'a Timeouts,
 }
 
 /// That the last `init` failed.
@@ -84,127 +99,110 @@ struct Broken {
     outlived: bool,
 }
 
-struct Role<Indices, Instance> {
-    indices: Indices,
-    idle: Idle<Instance>,
-}
-
-/// An instance of the `handler` role; `init` has succeeded.
-pub struct TypedInstance {
-    /// The instance's world.
-    pub store: Store<HostState>,
-    /// The role's functions.
-    pub guest: handler::Guest,
-}
-
-/// An instance of the `wasi:http` role.
-pub struct HttpInstance {
-    /// The instance's world.
-    pub store: Store<HostState>,
-    /// The role's functions.
-    pub proxy: Proxy,
+/// One instance, in all its roles; where it is a `handler`, `init` has succeeded.
+pub struct Instance {
+    store: Store<HostState>,
+    guests: Guests,
     /// Requests that it has begun.
-    pub served: u32,
+    served: u32,
 }
 
 impl Plugin {
     /// Maps and links a verified artifact.
     pub fn load(
-        engine: &Engine,
         artifact: &VerifiedArtifact,
         host: PluginHost,
-        limits: &Limits,
-        timeouts: &Timeouts,
-        budget: &Arc<Budget>,
+        settings: PluginSettings,
+        common: &Common<'_>,
     ) -> Result<Plugin> {
         let name = host.name.clone();
-        let patience = timeouts.request / 2;
-        Plugin::link(engine, artifact, host, limits, patience, budget).map_err(|error| {
-            Error::Plugin {
-                name,
-                reason: format!("{error:#}"),
-            }
+        Plugin::link(artifact, host, settings, common).map_err(|error| Error::Plugin {
+            name,
+            reason: format!("{error:#}"),
         })
     }
 
     fn link(
-        engine: &Engine,
         artifact: &VerifiedArtifact,
         host: PluginHost,
-        limits: &Limits,
-        patience: Duration,
-        budget: &Arc<Budget>,
+        settings: PluginSettings,
+        common: &Common<'_>,
     ) -> wasmtime::Result<Plugin> {
-        let component = load::load(engine, artifact)?;
-        let mut linker = Linker::new(engine);
+        let Common { budget, limits, .. } = *common;
+        let component = load::load(common.engine, artifact)?;
+        let mut linker = Linker::new(common.engine);
         host::add_to_linker(&mut linker)?;
         let linked = linker.instantiate_pre(&component)?;
-        let typed = handler::GuestIndices::new(&linked).ok();
-        let http = ProxyIndices::new(&linked).ok();
+        let roles = Roles::of(&linked);
         wasmtime::ensure!(
-            typed.is_some() || http.is_some(),
-            "it exports neither zlayer:plugin/handler@0.1.0 nor wasi:http/incoming-handler@0.2, and this version serves no other role"
+            roles.any(),
+            "it exports no interface of zlayer:plugin@0.1.0 and no wasi:http/incoming-handler@0.2: there is nothing that it could do"
         );
         let memory = usize::try_from(artifact.manifest().memory_initial).unwrap_or(usize::MAX);
         let memory = memory.saturating_add(GROWTH_SHARE);
-        let share = if typed.is_some() {
-            (INSTANCE_SHARE + CALL_SHARE).saturating_add(limits.body)
-        } else {
-            INSTANCE_SHARE
+        let share = match roles.is_stateful() {
+            true if roles.answers_bodies() => {
+                (INSTANCE_SHARE + CALL_SHARE).saturating_add(limits.body)
+            }
+            true => INSTANCE_SHARE + CALL_SHARE,
+            false => INSTANCE_SHARE,
         };
         let each = memory.saturating_add(share);
-        let free = budget.limit().saturating_sub(budget.used());
-        let bodies = match typed {
-            Some(_) => (free / 4).max(limits.body.saturating_mul(2)),
-            None => 0,
+        let Some(standing) = budget.reserve(each) else {
+            wasmtime::bail!(
+                "one instance needs {} KiB, and --memory-max {} KiB leaves {} KiB for it",
+                each >> 10,
+                budget.limit() >> 10,
+                budget.limit().saturating_sub(budget.used()) >> 10
+            );
         };
-        let fitting = free.saturating_sub(bodies) / each;
-        wasmtime::ensure!(
-            fitting > 0,
-            "one instance and its bodies need {} KiB, and --memory-max {} KiB leaves {} KiB for them",
-            each.saturating_add(bodies) >> 10,
-            budget.limit() >> 10,
-            free >> 10
-        );
-        let instances = limits.instances.min(fitting);
+        let fitting = 1 + budget.limit().saturating_sub(budget.used()) / each;
+        let instances = settings.instances.unwrap_or(limits.instances).min(fitting);
+        let idle = Arc::new(Idle::default());
+        common.spare.add(&idle);
         Ok(Plugin {
             host: Arc::new(host),
+            version: artifact.manifest().version.clone(),
             linked,
-            typed: typed.map(|indices| Role {
-                indices,
-                idle: Idle::default(),
-            }),
-            http: http.map(|indices| Role {
-                indices,
-                idle: Idle::default(),
-            }),
+            roles,
+            idle,
             share,
             memory,
-            bodies_share: budget.reserve(bodies),
-            uploads: Budget::new(bodies / 2),
-            answers: Budget::new(bodies / 2),
-            places: Places::new(instances, patience),
+            standing: Standing::new(standing),
+            places: Places::new(instances, common.timeouts.request / 2),
             budget: Arc::clone(budget),
+            spare: Arc::clone(common.spare),
+            settings,
             limits: limits.clone(),
-            ticker: Ticker::new(engine),
+            ticker: common.ticker.clone(),
             broken: Mutex::new(None),
             about: OnceCell::new(),
         })
     }
 
-    /// The plugin's name, from its manifest.
+    /// The plugin's name, from its manifest; the second of the same name has `-2` behind it.
     pub fn name(&self) -> &str {
         &self.host.name
     }
 
-    /// Whether it plays the `handler` role.
-    pub fn is_typed(&self) -> bool {
-        self.typed.is_some()
+    /// Its version, from its manifest.
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
-    /// Whether it plays the `wasi:http/incoming-handler` role.
-    pub fn is_http(&self) -> bool {
-        self.http.is_some()
+    /// Whether it plays `role`.
+    pub fn plays(&self, role: Role) -> bool {
+        self.roles.has(role)
+    }
+
+    /// What it can do, in the contract's order.
+    pub fn roles(&self) -> impl Iterator<Item = Role> {
+        Role::ALL.into_iter().filter(|role| self.plays(*role))
+    }
+
+    /// What is said of it alone.
+    pub fn settings(&self) -> &PluginSettings {
+        &self.settings
     }
 
     /// The sizes that bound it.
@@ -212,86 +210,54 @@ impl Plugin {
         &self.limits
     }
 
-    /// Keeps the engine's clock ticking while the answer is dropped.
+    /// Keeps the engine's clock ticking while the answer lives.
     pub fn working(&self) -> Working {
         self.ticker.work()
     }
 
-    /// Charges a request's body that grows from `old` to `new` bytes to what is set aside for them.
-    pub fn reserve_for_upload(
-        &self,
-        held: &mut Option<Reservation>,
-        old: usize,
-        new: usize,
-    ) -> std::result::Result<(), Failure> {
-        let more = new.saturating_sub(SMALL_BODY.max(old));
-        if held.is_none() {
-            *held = self.uploads.reserve(0);
-        }
-        match held.as_mut().map(|held| held.grow(more)) {
-            Some(true) => Ok(()),
-            _ => Err(Failure::no_memory_for_body()),
-        }
-    }
-
-    /// Charges an answer's body to what is set aside for them.
-    pub fn reserve_for_answer(&self, bytes: usize) -> std::result::Result<Reservation, Failure> {
-        self.answers
-            .reserve(bytes.saturating_sub(SMALL_BODY))
-            .ok_or_else(Failure::no_memory_for_body)
-    }
-
-    /// An instance of the `handler` role: an idle one, else a new one. Waits for a free place.
-    pub async fn typed_instance(&self) -> std::result::Result<Running<TypedInstance>, Failure> {
-        let Some(role) = &self.typed else {
-            return Err(Failure::PassThrough);
-        };
-        self.places.run(&role.idle, || self.new_typed(role)).await
-    }
-
-    /// An instance of the `wasi:http` role with requests left to serve. Waits for a free place.
-    pub async fn http_instance(&self) -> std::result::Result<Running<HttpInstance>, Failure> {
-        let Some(role) = &self.http else {
-            return Err(Failure::PassThrough);
-        };
-        let mut running = self.places.run(&role.idle, || self.new_http(role)).await?;
+    /// An instance to work on the request with this id: an idle one, else a new one. Waits for a
+    /// free place.
+    pub async fn instance(&self, request: &Arc<str>) -> std::result::Result<Running, Failure> {
+        let mut running = self.places.run(self).await?;
         running.instance.served += 1;
+        running.instance.store.data_mut().work_on(request);
         Ok(running)
     }
 
-    /// Puts an instance back whose call ended well.
-    pub fn keep_typed(&self, mut running: Running<TypedInstance>) {
-        running.instance.store.data_mut().rest();
+    /// Ends the work of an instance: one whose call ended well is kept for the next request, any
+    /// other is dropped.
+    pub fn finish<T>(
+        &self,
+        running: Running,
+        called: wasmtime::Result<T>,
+    ) -> std::result::Result<T, Failure> {
+        match called {
+            Ok(answer) => {
+                self.keep(running.instance);
+                Ok(answer)
+            }
+            Err(error) => Err(Failure::from_call(error, &running.instance.store)),
+        }
+    }
+
+    fn keep(&self, mut instance: Instance) {
         if let Some(broken) = &mut *self.broken() {
             broken.outlived = true;
         }
-        if let Some(role) = &self.typed {
-            role.idle.put(running.instance);
+        // What only answers wasi:http gets a fresh instance for each request, or for each so many.
+        let reuse = self.settings.reuse.unwrap_or(self.limits.reuse);
+        if self.roles.is_stateful() || instance.served < reuse {
+            instance.store.data_mut().rest();
+            self.idle.put(instance);
         }
     }
 
-    /// Puts an instance back whose call ended well, unless it has served its share.
-    pub fn keep_http(&self, mut running: Running<HttpInstance>) {
-        if let Some(role) = &self.http
-            && running.instance.served < self.limits.reuse
-        {
-            running.instance.store.data_mut().rest();
-            role.idle.put(running.instance);
-        }
-    }
-
-    /// Drops every idle instance and tells how many there were: they go first when memory is short.
-    pub fn evict_idle(&self) -> usize {
-        self.typed.as_ref().map_or(0, |role| role.idle.clear())
-            + self.http.as_ref().map_or(0, |role| role.idle.clear())
-    }
-
-    /// Makes the first instance of a typed plugin.
+    /// Makes the first instance of a plugin that has an `init`.
     pub async fn warm_up(&self) {
-        if self.is_typed() {
+        if self.plays(Role::Handler) {
             let _working = self.working();
-            match self.typed_instance().await {
-                Ok(running) => self.keep_typed(running),
+            match self.places.run(self).await {
+                Ok(running) => self.keep(running.instance),
                 // `init` logged its own reason.
                 Err(Failure::InitFailed(_)) => {}
                 Err(failure) => log::error!("plugin {}: no first instance: {failure}", self.name()),
@@ -299,41 +265,40 @@ impl Plugin {
         }
     }
 
-    /// Calls `shutdown` on every idle instance of a typed plugin.
+    /// Calls `shutdown` on every idle instance of a plugin that has one.
     pub async fn shut_down(&self) {
-        let Some(role) = &self.typed else { return };
         let _working = self.working();
-        while let Some(mut instance) = role.idle.take() {
-            if let Err(error) = instance.guest.call_shutdown(&mut instance.store).await {
+        while let Some(mut instance) = self.idle.take() {
+            let Instance { store, guests, .. } = &mut instance;
+            let Some(guest) = &guests.handler else { return };
+            if let Err(error) = guest.call_shutdown(&mut *store).await {
                 log::warn!(
                     "plugin {}: shutdown failed: {}",
                     self.name(),
-                    Failure::from_call(error, &instance.store)
+                    Failure::from_call(error, store)
                 );
             }
         }
     }
 
-    async fn new_http(
-        &self,
-        role: &Role<ProxyIndices, HttpInstance>,
-    ) -> std::result::Result<HttpInstance, Failure> {
+    /// Makes an instance; where it is a `handler`, it is initialised.
+    async fn new_instance(&self) -> std::result::Result<Instance, Failure> {
+        if self.plays(Role::Handler) {
+            return self.new_handler().await;
+        }
         let (mut store, instance) = self.instantiate().await?;
-        let proxy = role
-            .indices
+        let guests = self
+            .roles
             .load(&mut store, &instance)
             .map_err(Failure::trap)?;
-        Ok(HttpInstance {
+        Ok(Instance {
             store,
-            proxy,
+            guests,
             served: 0,
         })
     }
 
-    async fn new_typed(
-        &self,
-        role: &Role<handler::GuestIndices, TypedInstance>,
-    ) -> std::result::Result<TypedInstance, Failure> {
+    async fn new_handler(&self) -> std::result::Result<Instance, Failure> {
         if let Some(broken) = &*self.broken()
             && broken.when.elapsed() < INIT_PAUSE
         {
@@ -344,7 +309,7 @@ impl Plugin {
             plugin: self,
             known: Known::Failed("it did not end in time".to_owned()),
         };
-        let made = self.init_typed(role).await;
+        let made = self.init_handler().await;
         verdict.pass(match &made {
             Ok(_) => Known::Succeeded,
             Err(Failure::InitFailed(reason)) => Known::Failed(reason.clone()),
@@ -359,15 +324,15 @@ impl Plugin {
         self.broken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn init_typed(
-        &self,
-        role: &Role<handler::GuestIndices, TypedInstance>,
-    ) -> std::result::Result<TypedInstance, Failure> {
+    async fn init_handler(&self) -> std::result::Result<Instance, Failure> {
         let (mut store, instance) = self.instantiate().await?;
-        let guest = role
-            .indices
+        let guests = self
+            .roles
             .load(&mut store, &instance)
             .map_err(Failure::trap)?;
+        let Some(guest) = &guests.handler else {
+            return Err(Failure::PassThrough);
+        };
         let wanted = match guest.call_init(&mut store).await {
             Ok(Ok(wanted)) => wanted,
             Ok(Err(error)) => return Err(Failure::InitFailed(init_error(&error))),
@@ -399,7 +364,11 @@ impl Plugin {
             let failure: Failure = failure;
             return Err(Failure::InitFailed(format!("info: {failure}")));
         }
-        Ok(TypedInstance { store, guest })
+        Ok(Instance {
+            store,
+            guests,
+            served: 0,
+        })
     }
 
     /// A new store with all its bounds, and an instance in it.
@@ -409,7 +378,7 @@ impl Plugin {
         let made = self.try_instantiate().await;
         match made {
             // Room that idle instances hold is given to those who have work.
-            Err(Failure::OutOfMemory(_) | Failure::Busy(_)) if self.evict_idle() > 0 => {
+            Err(Failure::OutOfMemory(_) | Failure::Busy(_)) if self.spare.evict() > 0 => {
                 self.try_instantiate().await
             }
             made => made,
@@ -419,7 +388,9 @@ impl Plugin {
     async fn try_instantiate(
         &self,
     ) -> std::result::Result<(Store<HostState>, wasmtime::component::Instance), Failure> {
-        let Some(reservation) = self.budget.reserve(self.share + self.memory) else {
+        let standing = self.standing.lend();
+        let Some(reservation) = standing.or_else(|| self.budget.reserve(self.share + self.memory))
+        else {
             return Err(Failure::Busy("the memory budget is spent".to_owned()));
         };
         let state = HostState::new(

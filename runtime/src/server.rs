@@ -20,7 +20,7 @@ use smol::{Async, Executor, Timer};
 
 use crate::config::{Limits, Timeouts};
 use crate::error::{Error, Result};
-use crate::plugin::Plugin;
+use crate::pipeline::Pipeline;
 use crate::stats::ServerStats;
 use connection::Connection;
 pub(crate) use response::with_date;
@@ -42,7 +42,7 @@ pub struct Server {
 
 /// What every connection needs.
 pub(crate) struct Shared {
-    pub(crate) plugin: Arc<Plugin>,
+    pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) executor: &'static Executor<'static>,
@@ -120,10 +120,10 @@ impl Server {
         })
     }
 
-    /// Serves `plugin` on `listener` once [`Server::run`] is polled.
+    /// Serves `pipeline` on `listener` once [`Server::run`] is polled.
     pub fn new(
         listener: TcpListener,
-        plugin: Arc<Plugin>,
+        pipeline: Arc<Pipeline>,
         limits: Limits,
         timeouts: Timeouts,
         stats: Arc<ServerStats>,
@@ -143,7 +143,7 @@ impl Server {
             listener,
             address,
             shared: Arc::new(Shared {
-                plugin,
+                pipeline,
                 limits,
                 timeouts,
                 executor,

@@ -51,7 +51,7 @@ pub use forward::{forward, proxy_fields};
 pub use pool::{Settings, Upstreams};
 pub use upgrade::{Socket, Upgrade, Upgraded};
 
-use crate::handle::Body;
+use crate::pipeline::Body;
 use connection::Connection;
 use exchange::Exchange;
 

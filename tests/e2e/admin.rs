@@ -165,7 +165,7 @@ fn the_status_tells_what_became_of_requests_and_instances() {
     let parts = memory["parts"].as_object().unwrap();
     let sum: u64 = parts.values().map(|bytes| bytes.as_u64().unwrap()).sum();
     assert_eq!(memory["used_bytes"], sum, "{memory}");
-    assert!(parts["instances"].as_u64().unwrap() > 1 << 20, "{memory}");
+    assert!(parts["plugins"].as_u64().unwrap() > 1 << 20, "{memory}");
     assert!(told["store"]["state"].is_string(), "{told}");
 }
 

@@ -96,7 +96,11 @@ fn a_command_line_that_makes_no_sense_is_refused_by_name() {
         (&["frobnicate"], "frobnicate"),
         (&["run"], "--wasm"),
         (&["run", "--wasm", "x", "--frobnicate"], "--frobnicate"),
-        (&["run", "--wasm", "x", "--wasm", "y"], "--wasm"),
+        (&["run", "--wasm", "x", "--plugin", "nonsense"], "--plugin"),
+        (
+            &["run", "--wasm", "x", "--plugin", "x:colour=red"],
+            "--plugin",
+        ),
         (&["run", "--wasm", "x", "--port", "nonsense"], "--port"),
         (&["run", "--wasm", "x", "--port", "65536"], "--port"),
         (&["run", "--wasm", "x", "--port=nonsense"], "--port"),

@@ -15,9 +15,11 @@ use crate::server::with_date;
 
 /// Bytes of a request's head.
 const HEAD_BYTES: usize = 8 << 10;
-/// Room for a status, and for the daemon's own metrics, while they are written. Longer ones need more
-/// when they are done.
+/// Room for a status, and for the daemon's own metrics, while they are written: with one plugin. Longer ones
+/// need more when they are done.
 const STATUS_BYTES: usize = 16 << 10;
+/// What each further plugin adds.
+const PLUGIN_BYTES: usize = 6 << 10;
 /// How long a head may take to come, and then the answer to go.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a head may take over TCP: whoever asks is on this device.
@@ -242,9 +244,10 @@ struct Request {
 impl Request {
     /// Bytes that the answer may take; short ones have theirs in any case.
     fn room(&self, view: &View) -> usize {
+        let more = view.plugins().len().saturating_sub(1) * PLUGIN_BYTES;
         match self.path.as_str() {
-            "/metrics" => STATUS_BYTES + view.metrics.page_bytes(),
-            "/status" | "/status.txt" => STATUS_BYTES,
+            "/metrics" => STATUS_BYTES + more + view.metrics.page_bytes(),
+            "/status" | "/status.txt" => STATUS_BYTES + more,
             _ => 0,
         }
     }

@@ -1,17 +1,17 @@
-//! The page of metrics: the daemon's own, then the plugin's.
+//! The page of metrics: the daemon's own, then the plugins'.
 
 use super::process;
 use super::view::View;
 use crate::capability::Capability;
 use crate::metrics::{Page, labels};
-use crate::plugin::State;
+use crate::plugin::{Plugin, State};
 use crate::stats::Outcome;
 
 /// Everything there is, as one page for which there is room for `bytes`.
 pub(super) fn render(view: &View, bytes: usize) -> String {
     let mut page = Page::with_capacity(bytes);
     server(view, &mut page);
-    plugin(view, &mut page);
+    plugins(view, &mut page);
     device(view, &mut page);
     page.single(
         "zlayer_metrics_dropped_total",
@@ -53,56 +53,72 @@ fn server(view: &View, page: &mut Page) {
     );
 }
 
-fn plugin(view: &View, page: &mut Page) {
-    let (plugin, host) = (&view.plugin, view.plugin.host());
-    let name = ("plugin", plugin.name());
-    let only = labels(&[name]);
-    let count = |page: &mut Page, family: &str, kind: &str, help: &str, value: u64| {
-        page.family(family, kind, help);
-        page.whole(family, &only, value);
-    };
+fn plugins(view: &View, page: &mut Page) {
+    let plugins = view.plugins();
+    // One sample a plugin.
+    let each =
+        |page: &mut Page, family: &str, kind: &str, help: &str, value: &dyn Fn(&Plugin) -> u64| {
+            page.family(family, kind, help);
+            for plugin in plugins {
+                page.whole(family, &labels(&[("plugin", plugin.name())]), value(plugin));
+            }
+        };
     page.family(
         "zlayer_plugin_requests_total",
         "counter",
-        "Requests that reached the plugin, by how they ended.",
+        "Requests that reached the plugin, by how they ended; of one that takes part in several stages, its calls.",
     );
-    for outcome in Outcome::ALL {
-        let labels = labels(&[name, ("outcome", outcome.name())]);
-        let count = host.stats.requests(outcome);
-        page.whole("zlayer_plugin_requests_total", &labels, count);
+    for plugin in plugins {
+        for outcome in Outcome::ALL {
+            let labels = labels(&[("plugin", plugin.name()), ("outcome", outcome.name())]);
+            let count = plugin.host().stats.requests(outcome);
+            page.whole("zlayer_plugin_requests_total", &labels, count);
+        }
     }
-    let ready = u64::from(plugin.state() == State::Ready);
     let help = "Whether the plugin takes requests: 0 while it starts and after its init failed.";
-    count(page, "zlayer_plugin_ready", "gauge", help, ready);
-    let instances = plugin.instances();
+    each(page, "zlayer_plugin_ready", "gauge", help, &|plugin| {
+        u64::from(plugin.state() == State::Ready)
+    });
     page.family(
         "zlayer_instances",
         "gauge",
         "Instances that are at work, and that wait for it.",
     );
-    for (state, count) in [("running", instances.running), ("idle", instances.idle)] {
-        let labels = labels(&[name, ("state", state)]);
-        page.whole("zlayer_instances", &labels, count as u64);
+    for plugin in plugins {
+        let instances = plugin.instances();
+        for (state, count) in [("running", instances.running), ("idle", instances.idle)] {
+            let labels = labels(&[("plugin", plugin.name()), ("state", state)]);
+            page.whole("zlayer_instances", &labels, count as u64);
+        }
     }
     let help = "Instances that may be at work at the same time.";
-    let most = instances.max as u64;
-    count(page, "zlayer_instances_limit", "gauge", help, most);
+    each(page, "zlayer_instances_limit", "gauge", help, &|plugin| {
+        plugin.instances().max as u64
+    });
     let help = "Calls of the plugin that trapped.";
-    let traps = host.stats.traps();
-    count(page, "zlayer_traps_total", "counter", help, traps);
+    each(page, "zlayer_traps_total", "counter", help, &|plugin| {
+        plugin.host().stats.traps()
+    });
     page.family(
         "zlayer_denied_calls_total",
         "counter",
         "Calls of interfaces that the plugin is not granted.",
     );
-    for capability in Capability::ALL {
-        let labels = labels(&[name, ("interface", capability.name())]);
-        let count = host.grants.denied_calls(capability);
-        page.whole("zlayer_denied_calls_total", &labels, count);
+    for plugin in plugins {
+        for capability in Capability::ALL {
+            let labels = labels(&[("plugin", plugin.name()), ("interface", capability.name())]);
+            let count = plugin.host().grants.denied_calls(capability);
+            page.whole("zlayer_denied_calls_total", &labels, count);
+        }
     }
     let help = "Log records of the plugin that were dropped, for they were too many.";
-    let dropped = host.log.dropped();
-    count(page, "zlayer_log_dropped_total", "counter", help, dropped);
+    each(
+        page,
+        "zlayer_log_dropped_total",
+        "counter",
+        help,
+        &|plugin| plugin.host().log.dropped(),
+    );
 }
 
 fn device(view: &View, page: &mut Page) {

@@ -9,7 +9,7 @@ use super::json::Json;
 use super::process;
 use super::view::View;
 use crate::capability::{Capabilities, Capability};
-use crate::plugin::State;
+use crate::plugin::{Plugin, State};
 use crate::redact;
 use crate::stats::Outcome;
 
@@ -32,7 +32,19 @@ pub(super) fn json(view: &View) -> String {
         }
     });
     json.nest("plugins", '[', &mut |json| {
-        json.nest("", '{', &mut |json| plugin(view, json));
+        for one in view.plugins() {
+            json.nest("", '{', &mut |json| plugin(one, json));
+        }
+    });
+    json.nest("pipeline", '[', &mut |json| {
+        for (stage, plugins) in view.pipeline.order() {
+            json.nest("", '{', &mut |json| {
+                json.text("stage", stage);
+                json.nest("plugins", '[', &mut |json| {
+                    plugins.iter().for_each(|name| json.text("", name));
+                });
+            });
+        }
     });
     json.nest("memory", '{', &mut |json| {
         json.number("limit_bytes", view.budget.limit() as u64);
@@ -51,16 +63,16 @@ pub(super) fn json(view: &View) -> String {
     json.finish()
 }
 
-fn plugin(view: &View, json: &mut Json) {
-    let (plugin, host) = (&view.plugin, view.plugin.host());
+fn plugin(plugin: &Plugin, json: &mut Json) {
+    let host = plugin.host();
     let about = plugin.about();
     json.text("name", plugin.name());
-    json.text("version", &view.version);
+    json.text("version", plugin.version());
     json.text_or_null("id", about.map(|about| about.id.as_str()));
     json.text_or_null("title", about.map(|about| about.name.as_str()));
     json.text_or_null("info_version", about.map(|about| about.version.as_str()));
     json.nest("roles", '[', &mut |json| {
-        view.roles.iter().for_each(|role| json.text("", role));
+        plugin.roles().for_each(|role| json.text("", role.name()));
     });
     let names = |json: &mut Json, name: &str, set: Capabilities| {
         json.nest(name, '[', &mut |json| {
@@ -117,7 +129,6 @@ fn plugin(view: &View, json: &mut Json) {
 
 /// The status as a few aligned lines.
 pub(super) fn text(view: &View) -> String {
-    let (plugin, host) = (&view.plugin, view.plugin.host());
     let mut out = String::new();
     let mut line = |name: &str, value: std::fmt::Arguments<'_>| {
         // Writing to a String cannot fail.
@@ -145,13 +156,55 @@ pub(super) fn text(view: &View) -> String {
             view.server.connections()
         ),
     );
+    // A single plugin is its own order.
+    if view.plugins().len() > 1 {
+        for (index, (stage, plugins)) in view.pipeline.order().into_iter().enumerate() {
+            let name = if index == 0 { "pipeline" } else { "" };
+            line(name, format_args!("{stage}: {}", plugins.join(", ")));
+        }
+    }
+    for plugin in view.plugins() {
+        describe(plugin, &mut line);
+    }
+    let resident = process::resident_bytes().unwrap_or_default();
+    line(
+        "memory",
+        format_args!(
+            "{} of {} KiB taken, {} KiB resident",
+            view.budget.used() >> 10,
+            view.budget.limit() >> 10,
+            resident >> 10
+        ),
+    );
+    for (part, bytes) in view.memory() {
+        line("", format_args!("{:>8} KiB {part}", bytes >> 10));
+    }
+    line(
+        "dropped",
+        format_args!(
+            "{} log records, {} metrics",
+            view.plugins()
+                .iter()
+                .map(|plugin| plugin.host().log.dropped())
+                .sum::<u64>(),
+            view.metrics.dropped()
+        ),
+    );
+    view.store().text(&mut out);
+    redact::scrub(&out).into_owned()
+}
+
+/// The lines of one plugin.
+fn describe(plugin: &Plugin, line: &mut dyn FnMut(&str, std::fmt::Arguments<'_>)) {
+    let host = plugin.host();
+    let roles: Vec<_> = plugin.roles().map(|role| role.name()).collect();
     line(
         "plugin",
         format_args!(
             "{} {} ({}): {}",
             plugin.name(),
-            view.version,
-            view.roles.join(", "),
+            plugin.version(),
+            roles.join(", "),
             plugin.state().name()
         ),
     );
@@ -192,29 +245,6 @@ pub(super) fn text(view: &View) -> String {
             format_args!("{at} request {request}: {}", incident.reason),
         );
     }
-    let resident = process::resident_bytes().unwrap_or_default();
-    line(
-        "memory",
-        format_args!(
-            "{} of {} KiB taken, {} KiB resident",
-            view.budget.used() >> 10,
-            view.budget.limit() >> 10,
-            resident >> 10
-        ),
-    );
-    for (part, bytes) in view.memory() {
-        line("", format_args!("{:>8} KiB {part}", bytes >> 10));
-    }
-    line(
-        "dropped",
-        format_args!(
-            "{} log records, {} metrics",
-            host.log.dropped(),
-            view.metrics.dropped()
-        ),
-    );
-    view.store().text(&mut out);
-    redact::scrub(&out).into_owned()
 }
 
 fn unix_seconds(at: SystemTime) -> u64 {

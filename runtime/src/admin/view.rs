@@ -11,21 +11,18 @@ use crate::keyvalue::{self, KeyValue};
 use crate::log_ring::MEMORY_SHARE;
 use crate::memory::Budget;
 use crate::metrics::Metrics;
+use crate::pipeline::Pipeline;
 use crate::plugin::{Plugin, State};
 use crate::server::CONNECTION_SHARE;
 use crate::stats::ServerStats;
 
 /// The parts of a daemon that there is something to tell of.
 pub struct View {
-    /// The plugin that is served.
-    pub plugin: Arc<Plugin>,
-    /// Its version, from its manifest.
-    pub version: String,
-    /// Its roles, from its manifest.
-    pub roles: Vec<&'static str>,
+    /// The plugins, and the stages that they take part in.
+    pub pipeline: Arc<Pipeline>,
     /// What the server counts.
     pub server: Arc<ServerStats>,
-    /// The plugin's own metrics.
+    /// The plugins' own metrics.
     pub metrics: Arc<Metrics>,
     /// The one memory budget.
     pub budget: Arc<Budget>,
@@ -38,19 +35,23 @@ pub struct View {
 }
 
 impl View {
+    /// The plugins, in the declared order.
+    pub(super) fn plugins(&self) -> &[Arc<Plugin>] {
+        self.pipeline.plugins()
+    }
+
     /// Nothing, or why no good answer is to be expected from this daemon at the moment.
     pub(super) fn trouble(&self) -> Option<String> {
         if self.stop.is_closed() {
             return Some("draining".to_owned());
         }
-        match self.plugin.state() {
-            State::Ready => {}
-            State::Starting => return Some(format!("plugin {}: starting", self.plugin.name())),
-            State::Failed(reason) => {
-                return Some(format!(
-                    "plugin {}: init failed: {reason}",
-                    self.plugin.name()
-                ));
+        for plugin in self.plugins() {
+            match plugin.state() {
+                State::Ready => {}
+                State::Starting => return Some(format!("plugin {}: starting", plugin.name())),
+                State::Failed(reason) => {
+                    return Some(format!("plugin {}: init failed: {reason}", plugin.name()));
+                }
             }
         }
         // One that is not open yet answers once it is.
@@ -60,30 +61,40 @@ impl View {
         }
     }
 
-    /// What takes how much of the memory budget, in bytes. All but instances is set aside, used or not.
-    pub(super) fn memory(&self) -> [(&'static str, usize); 6] {
-        let connections = self.plugin.limits().connections * CONNECTION_SHARE;
-        let bodies = self.plugin.bodies_share();
+    /// What takes how much of the memory budget, in bytes. All is set aside, used or not, but for
+    /// `instances`: those beyond the one that each plugin is sure of.
+    pub(super) fn memory(&self) -> [(&'static str, usize); 7] {
+        let limits = self.plugins().first().map(|plugin| plugin.limits());
+        let connections = limits.map_or(0, |limits| limits.connections) * CONNECTION_SHARE;
+        let bodies = self.pipeline.bodies_share();
         let store = keyvalue::Sizes::within(self.budget.limit()).memory();
-        let fixed = store + connections + ADMIN_SHARE + MEMORY_SHARE + bodies;
+        let plugins = self.plugins().iter().map(|plugin| plugin.set_aside()).sum();
+        let fixed = store + connections + ADMIN_SHARE + MEMORY_SHARE + bodies + plugins;
         [
             ("store", store),
             ("connections", connections),
             ("bodies", bodies),
             ("admin", ADMIN_SHARE),
             ("log", MEMORY_SHARE),
+            ("plugins", plugins),
             ("instances", self.budget.used().saturating_sub(fixed)),
         ]
     }
 
     pub(super) fn store(&self) -> Store {
-        let host = self.plugin.host();
-        let held = host
-            .held()
-            .map(|(bytes, keys)| (host.name.clone(), bytes, keys));
+        let hosts = self.plugins().iter().map(|plugin| plugin.host());
+        let mut namespaces: Vec<_> = hosts
+            .filter_map(|host| {
+                let (bytes, keys) = host.held()?;
+                Some((host.namespace_name.clone(), bytes, keys))
+            })
+            .collect();
+        // Plugins that share one see the same figures.
+        namespaces.sort();
+        namespaces.dedup_by(|next, kept| next.0 == kept.0);
         Store {
             status: self.store.status(),
-            namespaces: held.into_iter().collect(),
+            namespaces,
         }
     }
 }

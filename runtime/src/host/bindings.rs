@@ -15,6 +15,13 @@ wasmtime::component::bindgen!({
             import zlayer:plugin/secrets@0.1.0;
             import zlayer:plugin/metrics@0.1.0;
             export zlayer:plugin/handler@0.1.0;
+            export zlayer:plugin/transformer@0.1.0;
+            export zlayer:plugin/authenticator@0.1.0;
+            export zlayer:plugin/rate-limiter@0.1.0;
+            export zlayer:plugin/router@0.1.0;
+            export zlayer:plugin/middleware@0.1.0;
+            export zlayer:plugin/websocket@0.1.0;
+            export zlayer:plugin/caching@0.1.0;
         }
     ",
     imports: {

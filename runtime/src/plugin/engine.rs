@@ -16,14 +16,19 @@ const TICK: Duration = Duration::from_millis(10);
 /// Ticks without any guest at work after which the ticker sleeps until there is one.
 const IDLE_TICKS: u32 = 100;
 
-/// Builds the engine for this device.
-pub fn new_engine(target: Target, profile: Profile, limits: &Limits) -> Result<Engine> {
+/// Builds the engine for this device, with room for the instances of so many plugins.
+pub fn new_engine(
+    target: Target,
+    profile: Profile,
+    limits: &Limits,
+    plugins: usize,
+) -> Result<Engine> {
     let built = zlayer_bundle::engine_config(target, profile)
         .map_err(|error| error.to_string())
         .and_then(|mut config| {
             if cfg!(target_pointer_width = "64") {
                 config.allocation_strategy(wasmtime::InstanceAllocationStrategy::Pooling(pool(
-                    target, profile, limits,
+                    target, profile, limits, plugins,
                 )));
             }
             Engine::new(&config).map_err(|error| format!("{error:#}"))
@@ -33,7 +38,12 @@ pub fn new_engine(target: Target, profile: Profile, limits: &Limits) -> Result<E
 
 /// Slots for as many instances as may run. They are address space, not memory: pages come with use
 /// and go with the instance. On 32 bits there is none to spare, so instances are allocated one by one there.
-fn pool(target: Target, profile: Profile, limits: &Limits) -> wasmtime::PoolingAllocationConfig {
+fn pool(
+    target: Target,
+    profile: Profile,
+    limits: &Limits,
+    plugins: usize,
+) -> wasmtime::PoolingAllocationConfig {
     /// Modules in a component: one with a memory and a few small ones around it, or dozens where an
     /// interpreter and its libraries are linked together.
     const MODULES: u32 = 128;
@@ -41,12 +51,21 @@ fn pool(target: Target, profile: Profile, limits: &Limits) -> wasmtime::PoolingA
     const TABLES: u32 = 16;
     /// Room for 2,000 functions that are called indirectly.
     const TABLE_BYTES: usize = 16 << 10;
-    let instances = u32::try_from(limits.instances)
-        .unwrap_or(u32::MAX / MODULES)
-        .min(u32::MAX / MODULES);
+    /// Address space for linear memories: boards have 512 GiB of it (39 bits), some less free.
+    const ADDRESSES: u64 = 128 << 30;
     let memory = limits
         .memory
         .min(usize::try_from(profile.memory_limit(target)).unwrap_or(usize::MAX));
+    // With several plugins there are fewer slots than their limits together where memory is large.
+    let affordable = ADDRESSES / u64::from(MEMORIES) / memory.max(1) as u64;
+    let affordable = usize::try_from(affordable).unwrap_or(usize::MAX);
+    let instances = limits
+        .instances
+        .saturating_mul(plugins)
+        .min(affordable.max(limits.instances));
+    let instances = u32::try_from(instances)
+        .unwrap_or(u32::MAX / MODULES)
+        .min(u32::MAX / MODULES);
     let mut pool = wasmtime::PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(MODULES))

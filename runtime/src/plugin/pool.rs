@@ -1,15 +1,18 @@
 //! Instances at rest, and the places for those at work.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use event_listener::Event;
 use futures_lite::future::or;
 use smol::Timer;
 use smol::lock::{Semaphore, SemaphoreGuardArc};
+use wasmtime::Store;
 
+use super::{Guests, Instance, Plugin};
 use crate::failure::Failure;
+use crate::host::HostState;
 
 /// How many instances may work at the same time, and who waits for one.
 pub(super) struct Places {
@@ -29,13 +32,19 @@ struct Work {
 }
 
 /// An instance at work. Dropping it ends the instance, as must happen after a trap or a deadline
-/// (a store whose call did not end is never used again); [`super::Plugin::keep_typed`] and
-/// [`super::Plugin::keep_http`] put it back.
-pub struct Running<I> {
+/// (a store whose call did not end is never used again); [`Plugin::finish`] puts it back.
+pub struct Running {
     /// The instance. It stands first: its memory is free before the next one is let in.
-    pub instance: I,
+    pub(super) instance: Instance,
     _slot: SemaphoreGuardArc,
     _counted: Counted,
+}
+
+impl Running {
+    /// Its store, and its functions.
+    pub fn parts(&mut self) -> (&mut Store<HostState>, &Guests) {
+        (&mut self.instance.store, &self.instance.guests)
+    }
 }
 
 /// One instance at work.
@@ -78,22 +87,15 @@ impl Places {
 
     /// Takes an idle instance or makes one. When all places are taken, or memory is short while
     /// other instances work, it waits for one of them, until patience ends.
-    pub(super) async fn run<I, F>(
-        &self,
-        idle: &Idle<I>,
-        make: impl Fn() -> F,
-    ) -> Result<Running<I>, Failure>
-    where
-        F: Future<Output = Result<I, Failure>>,
-    {
+    pub(super) async fn run(&self, plugin: &Plugin) -> Result<Running, Failure> {
         let until = Instant::now() + self.patience;
         let slot = self.slot(until).await?;
         loop {
             // Listening before looking: what is freed meanwhile is not missed.
             let freed = self.work.freed.listen();
-            let made = match idle.take() {
+            let made = match plugin.idle.take() {
                 Some(instance) => Ok(instance),
-                None => make().await,
+                None => plugin.new_instance().await,
             };
             match made {
                 Ok(instance) => {
@@ -132,8 +134,8 @@ impl Places {
 
 /// A stack of idle instances: the one used last is taken first, for its pages are warm.
 ///
-/// It is bounded by the plugin's slots: an instance is only made when none is idle.
-pub(super) struct Idle<I> {
+/// It is bounded by the plugin's places: an instance is only made when none is idle.
+pub(super) struct Idle<I = Instance> {
     instances: Mutex<Vec<I>>,
 }
 
@@ -158,10 +160,14 @@ impl<I> Idle<I> {
         self.lock().len()
     }
 
-    /// Drops all, outside the lock, and tells how many.
-    pub(super) fn clear(&self) -> usize {
-        let all = std::mem::take(&mut *self.lock());
-        all.len()
+    /// Drops all but the warmest one, outside the lock, and tells how many. A plugin has the memory
+    /// for one instance to itself: nobody else could use it.
+    fn thin_out(&self) -> usize {
+        let mut instances = self.lock();
+        let cold = instances.len().saturating_sub(1);
+        let dropped: Vec<I> = instances.drain(..cold).collect();
+        drop(instances);
+        dropped.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<I>> {
@@ -172,16 +178,41 @@ impl<I> Idle<I> {
     }
 }
 
+/// The idle instances of all plugins of a daemon: they go first when memory is short.
+#[derive(Default)]
+pub struct Spare {
+    plugins: Mutex<Vec<Weak<Idle>>>,
+}
+
+impl Spare {
+    pub(super) fn add(&self, idle: &Arc<Idle>) {
+        self.lock().push(Arc::downgrade(idle));
+    }
+
+    /// Drops idle instances and tells how many.
+    pub(super) fn evict(&self) -> usize {
+        let plugins = self.lock().clone();
+        let idle = plugins.iter().filter_map(Weak::upgrade);
+        idle.map(|idle| idle.thin_out()).sum()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Idle>>> {
+        self.plugins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_warmest_instance_is_taken_first() {
+    fn the_warmest_instance_is_taken_first_and_stays_when_memory_is_short() {
         let idle = Idle::default();
         idle.put(1);
         idle.put(2);
         assert_eq!(idle.take(), Some(2));
-        assert_eq!((idle.clear(), idle.take()), (1, None));
+        idle.put(3);
+        assert_eq!((idle.thin_out(), idle.thin_out()), (1, 0));
+        assert_eq!((idle.take(), idle.take()), (Some(3), None));
     }
 }

@@ -5,7 +5,6 @@ use std::fmt;
 use super::{Plugin, SHOWN_BYTES};
 use crate::capability::Capabilities;
 use crate::host::{PluginHost, handler};
-use crate::memory::Reservation;
 use crate::redact::cut;
 
 /// What a typed plugin says of itself in `info`, cut short and without secrets, and in `init`.
@@ -103,41 +102,38 @@ pub struct Instances {
 impl Plugin {
     /// How far it has come.
     pub fn state(&self) -> State {
-        let idle = self.typed.as_ref().map_or(0, |role| role.idle.count());
+        let idle = self.idle.count();
         match &*self.broken() {
             // One that waits for requests was made before, and answers the next.
             Some(broken) if !broken.outlived && idle == 0 => State::Failed(broken.reason.clone()),
             Some(_) => State::Ready,
-            None if self.is_typed() && !self.about.is_initialized() => State::Starting,
+            None if self.roles.handler.is_some() && !self.about.is_initialized() => State::Starting,
             None => State::Ready,
         }
     }
 
-    /// What it said of itself; none before its first instance, and of a plugin that is only
-    /// `wasi:http`.
+    /// What it said of itself; none before its first instance, and of a plugin that is no `handler`.
     pub fn about(&self) -> Option<&About> {
         self.about.get()
     }
 
     /// How many instances there are.
     pub fn instances(&self) -> Instances {
-        let typed = self.typed.as_ref().map_or(0, |role| role.idle.count());
-        let http = self.http.as_ref().map_or(0, |role| role.idle.count());
         Instances {
             running: self.places.running(),
-            idle: typed + http,
+            idle: self.idle.count(),
             max: self.places.max(),
         }
+    }
+
+    /// Bytes of the memory budget that are set aside for one instance.
+    pub fn set_aside(&self) -> usize {
+        self.standing.bytes()
     }
 
     /// What it shares with the host.
     pub fn host(&self) -> &PluginHost {
         &self.host
-    }
-
-    /// Bytes of the memory budget that are set aside for the bodies of its requests and answers.
-    pub fn bodies_share(&self) -> usize {
-        self.bodies_share.as_ref().map_or(0, Reservation::bytes)
     }
 }
 

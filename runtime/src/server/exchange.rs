@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_lite::future::or;
@@ -25,7 +25,7 @@ use super::deadline::{Deadline, TimedOut};
 use super::head::Head;
 use super::response::{Answered, ResponseWriter, WriteError};
 use crate::failure::Failure;
-use crate::handle::{self, Body, Request, Work};
+use crate::pipeline::{Body, Passage, Request, Started, Told, Work};
 use crate::reactor;
 use crate::redact;
 use crate::stats::Outcome;
@@ -58,8 +58,12 @@ pub(super) struct Exchange<'a> {
     demand: Option<Arc<Demand>>,
     /// Kept until the exchange and what follows from it have ended: the drain waits for it.
     open: &'a Sender<()>,
-    /// How the plugin's work ended, once it has.
+    /// How the plugins' work ended, once it has.
     outcome: OnceLock<Result<(), Failure>>,
+    /// Which plugin is at work.
+    passage: Arc<Passage>,
+    /// The failure that the answer tells of, if it does.
+    told: OnceLock<Failure>,
 }
 
 /// How an exchange left the connection.
@@ -93,14 +97,22 @@ impl<'a> Exchange<'a> {
             BodyLength::Chunked => IncomingBody::stream(None),
         };
         let expects = head.expect_continue && sender.is_some();
+        let id = shared.next_request_id();
+        let (method, uri) = (head.parts.method.clone(), head.parts.uri.clone());
+        let request = Request::new(head.parts, body, client, Arc::clone(&id));
+        let Started {
+            work,
+            answer,
+            passage,
+        } = shared.pipeline.start(request);
         let exchange = Exchange {
             stream,
             deadline,
             shared,
-            id: shared.next_request_id(),
+            id,
             received: Instant::now(),
-            method: head.parts.method.clone(),
-            uri: head.parts.uri.clone(),
+            method,
+            uri,
             version: head.version,
             keep_alive: head.keep_alive,
             begun: AtomicBool::new(false),
@@ -108,26 +120,26 @@ impl<'a> Exchange<'a> {
             demand: sender.as_ref().map(BodySender::demand),
             open,
             outcome: OnceLock::new(),
+            passage,
+            told: OnceLock::new(),
         };
-        let request = Request {
-            head: head.parts,
-            body,
-            client,
-            id: Arc::clone(&exchange.id),
-            received_at: SystemTime::now(),
-        };
-        let started = handle::start(Arc::clone(&shared.plugin), request);
-        let mut work = Some(started.work);
+        let mut work = Some(work);
         deadline.set(shared.timeouts.request);
         let driven = {
             let out = Mutex::new(&mut *out);
             let upload = exchange.upload(sender, buffer, &mut decoder, &out);
-            let respond = exchange.respond(started.answer, &out);
+            let respond = exchange.respond(answer, &out);
             exchange.drive(&mut work, upload, respond).await
         };
         let failure = match driven {
             Ok(Ok(answered)) => {
-                exchange.count(answered.status, Outcome::Answered);
+                match exchange.told.get() {
+                    None => exchange.count(answered.status, Outcome::Answered),
+                    Some(failure) => {
+                        exchange.log_failure("failed", failure);
+                        exchange.count(answered.status, failure.outcome());
+                    }
+                }
                 if let Some(work) = work {
                     exchange.finish_detached(work);
                 }
@@ -285,7 +297,11 @@ impl<'a> Exchange<'a> {
         out: &Mutex<&mut Vec<u8>>,
     ) -> Result<Answered, WriteError> {
         match answer.await {
-            Ok(response) => {
+            Ok(mut response) => {
+                if let Some(Told(failure)) = response.extensions_mut().remove() {
+                    // Set once: there is one answer.
+                    let _ = self.told.set(failure);
+                }
                 let mut out = out.lock().await;
                 self.writer(&mut out).answer(response, &self.outcome).await
             }
@@ -303,10 +319,7 @@ impl<'a> Exchange<'a> {
     /// the client can mend it.
     async fn tell(&self, failure: &Failure, out: &mut Vec<u8>) -> Option<Answered> {
         self.log_failure("failed", failure);
-        let text = match failure.is_clients() {
-            true => format!("{failure}\nrequest {}", self.id),
-            false => format!("request {}", self.id),
-        };
+        let text = failure.public_text(&self.id);
         let mut extra = vec![("x-request-id", self.id.as_bytes())];
         if let Some(seconds) = failure.retry_after() {
             extra.push(("retry-after", seconds.as_bytes()));
@@ -335,14 +348,15 @@ impl<'a> Exchange<'a> {
     /// Lets a plugin go on that has answered, for as long as a request may take.
     fn finish_detached(&self, work: Work) {
         let (id, shared) = (Arc::clone(&self.id), Arc::clone(self.shared));
-        let open = self.open.clone();
+        let (open, passage) = (self.open.clone(), Arc::clone(&self.passage));
         let executor = shared.executor;
         let finish = async move {
             let ended = or(async { Some(reactor::enter(work).await) }, async {
                 Timer::after(shared.timeouts.request).await;
                 None
             });
-            let plugin = shared.plugin.name();
+            let plugin = passage.plugin();
+            let plugin = plugin.as_ref().map_or("-", |plugin| plugin.name());
             match ended.await {
                 Some(Ok(())) => {}
                 Some(Err(failure)) => {
@@ -357,17 +371,23 @@ impl<'a> Exchange<'a> {
         executor.spawn(finish).detach();
     }
 
-    /// Counts the request, which ended with this status, or without a whole answer (0).
+    /// Counts the request, which ended with this status, or without a whole answer (0). Stages were
+    /// counted when they ended.
     fn count(&self, status: u16, outcome: Outcome) {
         self.shared.stats.request(status, self.received.elapsed());
-        self.shared.plugin.host().stats.request(outcome);
+        if let Some(plugin) = self.passage.plugin() {
+            plugin.host().stats.request(outcome);
+        }
     }
 
     fn log_failure(&self, how: &str, failure: &Failure) {
+        let plugin = self.passage.plugin();
         // A trap was counted where it was seen.
-        if failure.outcome() == Outcome::Deadline {
+        if failure.outcome() == Outcome::Deadline
+            && let Some(plugin) = &plugin
+        {
             let id = Arc::clone(&self.id);
-            let stats = &self.shared.plugin.host().stats;
+            let stats = &plugin.host().stats;
             stats.incident(Some(id), Outcome::Deadline, &failure.to_string());
         }
         let level = if failure.is_clients() {
@@ -375,13 +395,15 @@ impl<'a> Exchange<'a> {
         } else {
             log::Level::Error
         };
+        let plugin = plugin.map_or(String::new(), |plugin| {
+            format!("plugin {}: ", plugin.name())
+        });
         log::log!(
             level,
-            "[{}] {} {}: plugin {}: {how}: {failure}",
+            "[{}] {} {}: {plugin}{how}: {failure}",
             self.id,
             redact::cut(self.method.as_str(), LOGGED_BYTES),
             redact::cut(self.uri.path(), LOGGED_BYTES),
-            self.shared.plugin.name()
         );
     }
 }

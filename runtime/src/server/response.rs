@@ -20,7 +20,7 @@ use zlayer_http1::{
 
 use super::deadline::Deadline;
 use crate::failure::Failure;
-use crate::handle::Body;
+use crate::pipeline::Body;
 
 /// Bytes of an answer that are gathered to be sent in one write, with its length known, if the
 /// plugin has them ready.

@@ -20,7 +20,7 @@ use super::{
     REQUEST_TIMEOUT, REQUEST_TIMEOUT_MAX, STALL_TIMEOUT, STALL_TIMEOUT_MAX, Target, UpstreamError,
     Upstreams, hop, within,
 };
-use crate::handle::Body;
+use crate::pipeline::Body;
 
 /// See the module's words.
 pub(super) struct Exchange<'a> {

@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 
 use super::{Target, UpstreamError, Upstreams, hop};
 use crate::failure::Failure;
-use crate::handle::{Body, Request};
+use crate::pipeline::{Body, Request};
 
 /// What the proxy calls itself in `Via` (RFC 9110 section 7.6.3).
 const OWN_NAME: &str = "zlayer";
@@ -32,21 +32,15 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 /// 502, 503 and 504 as [`UpstreamError`] has it; 400 where the client's body is at fault.
 pub async fn forward(
     upstreams: &Upstreams,
-    request: Request,
+    request: &mut Request,
     to: &Target,
 ) -> Result<http::Response<Body>, Failure> {
-    let Request {
-        head: mut parts,
-        body,
-        client,
-        id,
-        ..
-    } = request;
-    let sent = match proxy_fields(&mut parts, client.ip()) {
+    let mut parts = request.head.clone();
+    let sent = match proxy_fields(&mut parts, request.client.ip()) {
         Err(error) => Err(error),
         Ok(()) => {
-            let request = http::Request::from_parts(parts, body.boxed_unsync());
-            upstreams.send(request, to, &id).await
+            let outgoing = http::Request::from_parts(parts, request.stream().boxed_unsync());
+            upstreams.send(outgoing, to, &request.id).await
         }
     };
     sent.map_err(|error| error.failure(&to.key()))

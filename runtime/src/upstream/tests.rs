@@ -29,8 +29,8 @@ use smol::channel::Receiver;
 use wasmtime_wasi_http::Error;
 
 use super::{Settings, Target, Upstreams};
-use crate::handle::Body;
 use crate::memory::Budget;
+use crate::pipeline::Body;
 
 static EXECUTOR: Executor<'static> = Executor::new();
 

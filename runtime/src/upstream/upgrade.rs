@@ -14,7 +14,7 @@ use super::connection::{Connection, SharedIo};
 use super::exchange::Exchange;
 use super::pool::Place;
 use super::{Target, UpstreamError, Upstreams, encode, hop};
-use crate::handle::Body;
+use crate::pipeline::Body;
 
 /// A socket that belongs to nobody's HTTP any more.
 pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}

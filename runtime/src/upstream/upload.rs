@@ -14,7 +14,7 @@ use wasmtime_wasi_http::Error;
 use zlayer_http1::{RequestLength, encode_chunk, encode_last_chunk};
 
 use super::connection::{Io, SharedIo};
-use crate::handle::Body;
+use crate::pipeline::Body;
 use crate::server::deadline::Deadline;
 
 /// Bytes of a body that go out in one write.

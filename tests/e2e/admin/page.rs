@@ -86,14 +86,7 @@ fn a_parser_finds_the_daemons_own_series() {
     assert_eq!(of("zlayer_denied_calls_total", &labels), 1.0);
     assert_eq!(of("zlayer_connections", &[]).fract(), 0.0);
     assert_eq!(of("zlayer_memory_limit_bytes", &[]), f64::from(64 << 20));
-    for part in [
-        "store",
-        "connections",
-        "bodies",
-        "admin",
-        "log",
-        "instances",
-    ] {
+    for part in ["store", "connections", "bodies", "admin", "log", "plugins"] {
         assert!(of("zlayer_memory_bytes", &[("part", part)]) > 0.0, "{part}");
     }
     assert!(of("zlayer_process_resident_bytes", &[]) > 1e6);

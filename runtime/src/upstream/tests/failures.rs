@@ -1,11 +1,10 @@
 //! Upstreams that cannot be reached, and what clients and plugins are told.
 
 use std::net::SocketAddr;
-use std::time::SystemTime;
 
 use super::*;
 use crate::failure::Failure;
-use crate::handle::Request;
+use crate::pipeline::Request;
 use crate::server::body::IncomingBody;
 use crate::upstream::{UpstreamError, forward};
 
@@ -76,13 +75,12 @@ fn a_build_without_tls_says_so_and_sends_nothing() {
 
 fn request_of(client: &str) -> Request {
     let (head, ()) = get().map(drop).into_parts();
-    Request {
+    Request::new(
         head,
-        body: IncomingBody::default(),
-        client: SocketAddr::new(client.parse().unwrap(), 1),
-        id: "id".into(),
-        received_at: SystemTime::UNIX_EPOCH,
-    }
+        IncomingBody::default(),
+        SocketAddr::new(client.parse().unwrap(), 1),
+        "id".into(),
+    )
 }
 
 #[test]
@@ -90,7 +88,7 @@ fn a_forwarded_request_says_who_asked() {
     let (to, served) = upstream(|listener| Peer::accept(&listener).answer(OK));
     let (client, _) = client(Settings::default());
     let answer = smol::block_on(async {
-        let answer = forward(&client, request_of("192.0.2.7"), &to)
+        let answer = forward(&client, &mut request_of("192.0.2.7"), &to)
             .await
             .unwrap();
         text(answer).await
@@ -111,13 +109,17 @@ fn failures_are_told_apart_for_the_client() {
         connections: 0,
         ..Settings::default()
     });
-    let full = smol::block_on(forward(&client, request_of("::1"), &at("127.0.0.1", 1)));
+    let full = smol::block_on(forward(
+        &client,
+        &mut request_of("::1"),
+        &at("127.0.0.1", 1),
+    ));
     let full = full.map(drop).unwrap_err();
     assert_eq!((full.status(), full.retry_after()), (503, Some("1")));
 
     let (client, _) = super::client(Settings::default());
     let mut to = at("127.0.0.1", free_port());
-    let refused = smol::block_on(forward(&client, request_of("::1"), &to));
+    let refused = smol::block_on(forward(&client, &mut request_of("::1"), &to));
     let refused = refused.map(drop).unwrap_err();
     assert_eq!(refused.status(), 502);
     let named = format!("upstream 127.0.0.1:{}: it refused the connection", to.port);
@@ -126,7 +128,7 @@ fn failures_are_told_apart_for_the_client() {
     let (silent, _served) = upstream(|listener| listener);
     to = silent;
     to.request_timeout = BRIEF;
-    let late = smol::block_on(forward(&client, request_of("::1"), &to));
+    let late = smol::block_on(forward(&client, &mut request_of("::1"), &to));
     let late = late.map(drop).unwrap_err();
     assert!(matches!(late, Failure::GatewayTimeout(_)) && late.status() == 504);
 }

@@ -12,8 +12,11 @@
 use probe::zlayer::plugin::logging::{self, Level};
 use probe::{Answer, Ask, Capabilities, Checks, Probe, field, fields};
 
+/// A level, its name, and the function that logs at it.
+type Named = (Level, &'static str, fn(&str));
+
 /// From least to most.
-const LEVELS: [(Level, &str, fn(&str)); 5] = [
+const LEVELS: [Named; 5] = [
     (Level::Trace, "trace", logging::trace),
     (Level::Debug, "debug", logging::debug),
     (Level::Info, "info", logging::info),

@@ -3,25 +3,26 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::oneshot;
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
-use super::{Body, Request};
 use crate::failure::Failure;
+use crate::pipeline::{Answer, Request};
 use crate::plugin::Plugin;
 
 /// Runs the plugin until it returns; its answer goes through `send` as soon as it is set.
-pub(super) async fn handle(
+pub(in crate::pipeline) async fn handle(
     plugin: &Plugin,
-    request: Request,
-    send: oneshot::Sender<http::Response<Body>>,
+    request: &mut Request,
+    send: Answer,
 ) -> Result<(), Failure> {
-    let mut running = plugin.http_instance().await?;
-    let instance = &mut running.instance;
-    let store = &mut instance.store;
-    store.data_mut().work_on(&request.id);
-    let incoming = http::Request::from_parts(request.head, request.body);
+    let mut running = plugin.instance(&request.id).await?;
+    let (store, guests) = running.parts();
+    let Some(guest) = &guests.http else {
+        return Err(Failure::PassThrough);
+    };
+    let guest = guest.wasi_http_incoming_handler();
+    let incoming = http::Request::from_parts(request.head.clone(), request.stream());
     let outcome = Arc::new(Outcome::default());
     let told = Arc::clone(&outcome);
     let called = async {
@@ -40,25 +41,19 @@ pub(super) async fn handle(
                     .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(failure);
             }
         })?;
-        let guest = instance.proxy.wasi_http_incoming_handler();
         guest.call_handle(&mut *store, incoming, outparam).await
     };
-    match called.await {
-        Err(error) => Err(Failure::from_call(error, &running.instance.store)),
-        Ok(()) if outcome.answered.load(Ordering::Relaxed) => {
-            plugin.keep_http(running);
-            Ok(())
-        }
+    let called = called.await;
+    if called.is_ok() && !outcome.answered.load(Ordering::Relaxed) {
         // The instance is not kept: the handle for its answer may still be in its table.
-        Ok(()) => {
-            let refused = outcome
-                .refused
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .take();
-            Err(refused.unwrap_or(Failure::NoAnswer))
-        }
+        let refused = outcome
+            .refused
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
+        return Err(refused.unwrap_or(Failure::NoAnswer));
     }
+    plugin.finish(running, called)
 }
 
 /// What the plugin did with its one chance to answer.

@@ -1,0 +1,160 @@
+//! Files that plugins come in: taken in, checked, compiled where that is possible.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use zlayer_bundle::{ArtifactError, Profile, Target, TrustStore, VerifiedArtifact};
+
+use crate::config::Config;
+use crate::data_dir::{DataDir, temporary_folder};
+use crate::error::{Error, Result};
+
+/// The tool that turns a `.wasm` into what the daemon can run.
+pub const PRECOMPILE: &str = "zlayer-precompile";
+
+/// The public keys whose signatures count.
+fn trusted(config: &Config) -> Result<TrustStore> {
+    let mut trust = TrustStore::empty();
+    for folder in &config.key_dirs {
+        trust
+            .load_dir(folder)
+            .map_err(|error| Error::Usage(error.to_string()))?;
+    }
+    trust.allow_unsigned(config.allow_unsigned);
+    Ok(trust)
+}
+
+/// Takes the artifact at this place in and checks it: the daemon's own copy is opened once, verified and later mapped
+/// through that one descriptor.
+pub(super) fn verify(place: usize, config: &Config, data: &DataDir) -> Result<VerifiedArtifact> {
+    let path = config.artifacts[place].as_path();
+    let refused = |source: ArtifactError| Error::Artifact {
+        path: path.to_owned(),
+        source,
+    };
+    let Some(target) = Target::host() else {
+        return Err(Error::Usage(
+            "this build of zlayer is for a processor that no artifact is made for".to_owned(),
+        ));
+    };
+    let mut source = open(path)?;
+    let unreadable = |error| Error::device(format!("cannot read {}", path.display()), error);
+    if is_wasm(&source).map_err(unreadable)? {
+        source = compile(path, target, config.profile)?;
+    }
+    let copy = match data.kept(place, &mut source) {
+        Some(copy) => copy,
+        None => {
+            // Only what looks like an artifact is worth the flash it is written to.
+            zlayer_bundle::read_manifest(&source).map_err(refused)?;
+            data.keep(place, &mut source)?
+        }
+    };
+    // Now, since compiling may have made the user's development key.
+    let trust = trusted(config)?;
+    let artifact =
+        VerifiedArtifact::verify(copy, &trust, target, config.profile).map_err(refused)?;
+    match artifact.signer() {
+        Some(key) => log::debug!("{}: signed by {}", path.display(), key.id()),
+        None => log::warn!(
+            "{}: NOBODY SIGNED THIS PLUGIN; it runs native code because of --allow-unsigned",
+            path.display()
+        ),
+    }
+    Ok(artifact)
+}
+
+fn open(path: &Path) -> Result<File> {
+    // Looked at before it is opened: opening a named pipe would wait for its other end.
+    let opened = std::fs::metadata(path).and_then(|found| {
+        if found.is_file() {
+            File::open(path)
+        } else if found.is_dir() {
+            Err(std::io::ErrorKind::IsADirectory.into())
+        } else {
+            Err(std::io::Error::other("not a regular file"))
+        }
+    });
+    opened.map_err(|error| Error::device(format!("cannot open {}", path.display()), error))
+}
+
+fn is_wasm(file: &File) -> std::io::Result<bool> {
+    let mut magic = [0; 4];
+    let count = std::os::unix::fs::FileExt::read_at(file, &mut magic, 0)?;
+    Ok(&magic[..count] == b"\0asm")
+}
+
+/// Has a `.wasm` compiled by the host tool, if this machine has it, and opens the result.
+fn compile(path: &Path, target: Target, profile: Profile) -> Result<File> {
+    let folder = temporary_folder()
+        .map_err(|error| Error::device("cannot make a folder for the compiled plugin", error))?;
+    let compiled = || {
+        let mut command = precompile_command();
+        command
+            .arg("build")
+            .arg(path)
+            .args(["--target", target.name(), "--profile", profile.name(), "-o"])
+            .arg(&folder);
+        // Standard output is for what this daemon has to say.
+        command.stdout(std::io::stderr());
+        let status = command
+            .status()
+            .map_err(|error| without_compiler(path, error))?;
+        if !status.success() {
+            return Err(Error::Forwarded(exit_code(status)));
+        }
+        let made = std::fs::read_dir(&folder).and_then(|mut entries| entries.next().transpose());
+        match made {
+            Ok(Some(entry)) => open(&entry.path()),
+            Ok(None) => Err(Error::device(
+                format!("{PRECOMPILE} made nothing of {}", path.display()),
+                std::io::ErrorKind::NotFound.into(),
+            )),
+            Err(error) => Err(Error::device(
+                format!("cannot read {}", folder.display()),
+                error,
+            )),
+        }
+    };
+    let result = compiled();
+    if let Err(error) = std::fs::remove_dir_all(&folder) {
+        log::warn!("cannot remove {}: {error}", folder.display());
+    }
+    result
+}
+
+/// The host tool: beside this program, else wherever PATH has it.
+pub fn precompile_command() -> Command {
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|program| Some(program.parent()?.join(PRECOMPILE)));
+    let found: PathBuf = beside
+        .filter(|path| path.is_file())
+        .unwrap_or_else(|| PRECOMPILE.into());
+    Command::new(found)
+}
+
+/// What to tell someone whose machine has no compiler.
+pub fn without_compiler(path: &Path, error: std::io::Error) -> Error {
+    let target = Target::host().map_or("TARGET", Target::name);
+    Error::device(
+        format!(
+            "{} is WebAssembly, which a device cannot compile, and {PRECOMPILE} is neither beside this program nor on PATH; \
+             on the build host run: {PRECOMPILE} build {} --target {target}",
+            path.display(),
+            path.display()
+        ),
+        error,
+    )
+}
+
+/// A child's exit code, or 128 and the signal that ended it.
+pub fn exit_code(status: std::process::ExitStatus) -> u8 {
+    use std::os::unix::process::ExitStatusExt;
+    let code = status
+        .code()
+        .or_else(|| Some(128 + status.signal()?))
+        .unwrap_or(1);
+    u8::try_from(code).unwrap_or(1)
+}

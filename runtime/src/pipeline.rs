@@ -1,0 +1,424 @@
+//! The way of a request through the plugins: the order of the stages is written here, once.
+//!
+//! Request: **authenticate** → **rate-limit** → **middleware** (declared order) → **route** →
+//! **transform** → **handle**.
+//! Answer: **transform** → **middleware** (reverse order).
+//!
+//! Who a client is comes before how often it may ask, so that limits can be per identity; both come
+//! before middlewares, so that these see no request that was refused. Routes are chosen before
+//! bodies are transformed, since a transformer cannot change the path.
+//!
+//! Every stage is a file of the same shape: `run` takes the stage and the request and says
+//! whether it goes on ([`ControlFlow::Continue`]) or is answered ([`ControlFlow::Break`]).
+
+mod authenticate;
+pub mod bodies;
+pub mod fields;
+mod handle;
+mod middleware;
+mod narrowing;
+mod own;
+mod passage;
+mod rate_limit;
+mod request;
+mod route;
+mod stage;
+mod transform;
+
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_lite::future::try_zip;
+use http_body_util::combinators::UnsyncBoxBody;
+use tokio::sync::oneshot;
+use wasmtime_wasi_http::Error as BodyError;
+use zlayer_bundle::Role;
+
+use crate::config::{Limits, Timeouts};
+use crate::error::{Error, Result};
+use crate::failure::Failure;
+use crate::host::common::{Error as Refused, KeyValue};
+use crate::memory::Budget;
+use crate::plugin::Plugin;
+use crate::stats::Outcome;
+use crate::upstream::{self, Upstreams};
+use bodies::WholeBodies;
+
+pub use own::Told;
+pub use passage::Passage;
+pub use rate_limit::RateLimit;
+pub use request::Request;
+pub use stage::{Stage, Step};
+
+/// The body of an answer.
+pub type Body = UnsyncBoxBody<Bytes, BodyError>;
+
+/// An answer on its way out.
+pub type Response = http::Response<Body>;
+
+/// Who waits for an answer.
+pub type Answer = oneshot::Sender<Response>;
+
+/// The work on one request.
+pub type Work = Pin<Box<dyn Future<Output = std::result::Result<(), Failure>> + Send>>;
+
+/// A request on its way through the plugins.
+pub struct Started {
+    /// It may go on after the answer has come, and ends with how it went.
+    pub work: Work,
+    /// The answer; closed without one, `work` ends with the reason.
+    pub answer: oneshot::Receiver<Response>,
+    /// Which plugin is at work.
+    pub passage: Arc<Passage>,
+}
+
+/// The plugins of a daemon, in the order in which they take part.
+pub struct Pipeline {
+    plugins: Vec<Arc<Plugin>>,
+    /// By step, and in the declared order within one.
+    stages: Vec<Stage>,
+    bodies: WholeBodies,
+    upstreams: Upstreams,
+    timeouts: Timeouts,
+}
+
+/// What a request leaves behind on its way in, for its answer on the way out.
+#[derive(Default)]
+struct Trail {
+    /// The middlewares or transformers that have seen the request, as indices of stages.
+    seen: Vec<usize>,
+    /// What limiters said of the client.
+    limit: Option<RateLimit>,
+}
+
+impl Pipeline {
+    /// Sorts the plugins' roles into stages.
+    ///
+    /// # Errors
+    ///
+    /// The budget has no room for the bodies that they take.
+    pub fn new(
+        plugins: Vec<Arc<Plugin>>,
+        limits: &Limits,
+        timeouts: &Timeouts,
+        budget: &Arc<Budget>,
+        upstreams: Upstreams,
+    ) -> Result<Pipeline> {
+        let mut stages = Vec::new();
+        for step in Step::ORDER {
+            for plugin in &plugins {
+                if step.roles().iter().any(|role| plugin.plays(*role)) {
+                    stages.push(Stage::new(step, Arc::clone(plugin)));
+                }
+            }
+        }
+        // A quarter of what is left, and at least one body each way.
+        let takes_bodies = stages.iter().any(Stage::takes_bodies);
+        let free = budget.limit().saturating_sub(budget.used());
+        let share = match takes_bodies {
+            true => (free / 4).max(limits.body.saturating_mul(2)),
+            false => 0,
+        };
+        let bodies = WholeBodies::new(budget, share, limits.body).ok_or_else(|| {
+            Error::Usage(format!(
+                "bodies need {} KiB, and --memory-max {} KiB leaves {} KiB for them; raise it, or lower --max-body",
+                share >> 10,
+                budget.limit() >> 10,
+                free >> 10
+            ))
+        })?;
+        Ok(Pipeline {
+            plugins,
+            stages,
+            bodies,
+            upstreams,
+            timeouts: timeouts.clone(),
+        })
+    }
+
+    /// The plugins, in the declared order.
+    pub fn plugins(&self) -> &[Arc<Plugin>] {
+        &self.plugins
+    }
+
+    /// Each step that plugins take part in, with their names, in the order of a request.
+    pub fn order(&self) -> Vec<(&'static str, Vec<&str>)> {
+        let steps = Step::ORDER.into_iter().map(|step| {
+            let names = self.at(step).map(|(_, stage)| stage.plugin.name());
+            (step.name(), names.collect::<Vec<_>>())
+        });
+        steps.filter(|(_, names)| !names.is_empty()).collect()
+    }
+
+    /// Bytes of the memory budget that are set aside for whole bodies.
+    pub fn bodies_share(&self) -> usize {
+        self.bodies.share()
+    }
+
+    /// Begins to answer `request`; nothing happens until `work` is polled.
+    pub fn start(self: &Arc<Self>, request: Request) -> Started {
+        let (send, answer) = oneshot::channel();
+        let passage = Arc::new(Passage::new(self.timeouts.request));
+        let (pipeline, at) = (Arc::clone(self), Arc::clone(&passage));
+        Started {
+            work: Box::pin(async move { pipeline.run(request, &at, send).await }),
+            answer,
+            passage,
+        }
+    }
+
+    /// Asks the authenticators about a bare token: the claims of the first that knows it, or what
+    /// the last one had against it. `None` if there is no authenticator.
+    ///
+    /// # Errors
+    ///
+    /// An authenticator failed.
+    pub async fn validate_token(
+        &self,
+        id: &Arc<str>,
+        token: &str,
+    ) -> std::result::Result<Option<std::result::Result<Vec<KeyValue>, Refused>>, Failure> {
+        let passage = Passage::new(self.timeouts.request);
+        let _working = self.plugins.first().map(|plugin| plugin.working());
+        let mut last = None;
+        for (_, stage) in self.at(Step::Authenticate) {
+            let running = authenticate::validate(stage, id, token);
+            match stage.guard(id, &passage, running).await? {
+                Some(Ok(claims)) => return Ok(Some(Ok(claims))),
+                Some(refused) => last = Some(refused),
+                None => {}
+            }
+        }
+        Ok(last)
+    }
+
+    /// Asks each rate limiter how the client with this key stands: its name, and its answer.
+    ///
+    /// # Errors
+    ///
+    /// A limiter failed.
+    pub async fn rate_limits(
+        &self,
+        id: &Arc<str>,
+        key: &str,
+    ) -> std::result::Result<Vec<(&str, RateLimit)>, Failure> {
+        let passage = Passage::new(self.timeouts.request);
+        let _working = self.plugins.first().map(|plugin| plugin.working());
+        let mut told = Vec::new();
+        for (_, stage) in self.at(Step::RateLimit) {
+            let running = rate_limit::standing(stage, id, key);
+            if let Some(Some(limit)) = stage.guard(id, &passage, running).await? {
+                told.push((stage.plugin.name(), limit));
+            }
+        }
+        Ok(told)
+    }
+
+    async fn run(
+        &self,
+        mut request: Request,
+        passage: &Arc<Passage>,
+        send: Answer,
+    ) -> std::result::Result<(), Failure> {
+        // All plugins of a daemon share the engine and its clock.
+        let _working = self.plugins.first().map(|plugin| plugin.working());
+        let request = &mut request;
+        passage.serve(self.service(request));
+        let mut trail = Trail::default();
+        for step in [Step::Authenticate, Step::RateLimit] {
+            let flow = self.each(step, request, passage, &mut trail).await?;
+            if let ControlFlow::Break(response) = flow {
+                return answer(send, response);
+            }
+        }
+        let entered = self
+            .each(Step::Middleware, request, passage, &mut trail)
+            .await;
+        // Most daemons have neither: then nothing stands between the plugin and the client.
+        if trail.seen.is_empty() && trail.limit.is_none() {
+            return match entered? {
+                ControlFlow::Break(response) => answer(send, response),
+                ControlFlow::Continue(()) => self.inner(request, passage, send).await,
+            };
+        }
+        let id = Arc::clone(&request.id);
+        let response = match entered {
+            Ok(ControlFlow::Break(response)) => response,
+            Ok(ControlFlow::Continue(())) => {
+                let (inner_send, inner_answer) = oneshot::channel();
+                let mut send = Some(send);
+                let leaving = async {
+                    // Without an answer `inner` ends with the reason.
+                    if let Ok(response) = inner_answer.await {
+                        let response = self.leave(&id, passage, &trail, response).await;
+                        send.take().map(|send| answer(send, response));
+                    }
+                    Ok(())
+                };
+                let inner = self.inner(request, passage, inner_send);
+                let ended = try_zip(inner, leaving).await.map(|((), ())| ());
+                return match (ended, send) {
+                    (Err(failure), Some(send)) => {
+                        let response = own::failed(failure, &id);
+                        answer(send, self.leave(&id, passage, &trail, response).await)
+                    }
+                    (ended, _) => ended,
+                };
+            }
+            Err(failure) => own::failed(failure, &id),
+        };
+        answer(send, self.leave(&id, passage, &trail, response).await)
+    }
+
+    /// What lies within the middlewares.
+    async fn inner(
+        &self,
+        request: &mut Request,
+        passage: &Arc<Passage>,
+        send: Answer,
+    ) -> std::result::Result<(), Failure> {
+        let mut trail = Trail::default();
+        for step in [Step::Route, Step::Transform] {
+            let flow = self.each(step, request, passage, &mut trail).await?;
+            if let ControlFlow::Break(response) = flow {
+                return answer(send, response);
+            }
+        }
+        if trail.seen.is_empty() {
+            return self.handle(request, passage, send).await;
+        }
+        let (id, method) = (Arc::clone(&request.id), request.head.method.clone());
+        let (inner_send, inner_answer) = oneshot::channel();
+        let leaving = async {
+            let Ok(mut response) = inner_answer.await else {
+                return Ok(());
+            };
+            for &index in trail.seen.iter().rev() {
+                let stage = &self.stages[index];
+                let running = transform::response(stage, &id, &self.bodies, &method, &mut response);
+                stage.guard(&id, passage, running).await?;
+            }
+            answer(send, response)
+        };
+        let handling = self.handle(request, passage, inner_send);
+        try_zip(handling, leaving).await.map(|((), ())| ())
+    }
+
+    /// The upstream, or the plugins that answer, until one does.
+    async fn handle(
+        &self,
+        request: &mut Request,
+        passage: &Arc<Passage>,
+        send: Answer,
+    ) -> std::result::Result<(), Failure> {
+        if let Some(upstream) = request.upstream.take() {
+            let to = route::target(&upstream);
+            let response = upstream::forward(&self.upstreams, request, &to).await?;
+            return answer(send, response);
+        }
+        for (_, stage) in self.at(Step::Handle) {
+            if !stage.applies(request, passage) {
+                continue;
+            }
+            passage.enter(Some(&stage.plugin));
+            if stage.plugin.plays(Role::Handler)
+                && let Some(response) = handle::typed(&stage.plugin, request, &self.bodies).await?
+            {
+                return answer(send, response);
+            }
+            if stage.plugin.plays(Role::HttpHandler) {
+                return handle::wasi_http(&stage.plugin, request, send).await;
+            }
+            stage.plugin.host().stats.request(Outcome::NotHandled);
+            passage.enter(None);
+        }
+        Err(Failure::PassThrough)
+    }
+
+    /// Has every stage of a step look at the request, until one answers it.
+    async fn each(
+        &self,
+        step: Step,
+        request: &mut Request,
+        passage: &Arc<Passage>,
+        trail: &mut Trail,
+    ) -> std::result::Result<ControlFlow<Response>, Failure> {
+        for (index, stage) in self.at(step) {
+            if !stage.applies(request, passage) {
+                continue;
+            }
+            stage.prepare(request, &self.bodies).await?;
+            let id = Arc::clone(&request.id);
+            let limit = &mut trail.limit;
+            let running = async {
+                match step {
+                    Step::Authenticate => authenticate::run(stage, request).await,
+                    Step::RateLimit => rate_limit::run(stage, request, limit).await,
+                    Step::Middleware => middleware::run(stage, request).await,
+                    Step::Route => route::run(stage, request, &self.bodies).await,
+                    Step::Transform => transform::run(stage, request, &self.bodies).await,
+                    // It ends the way in.
+                    Step::Handle => Ok(ControlFlow::Continue(())),
+                }
+            };
+            match stage.guard(&id, passage, running).await? {
+                Some(ControlFlow::Break(response)) => return Ok(ControlFlow::Break(response)),
+                Some(ControlFlow::Continue(())) => {
+                    if matches!(step, Step::Middleware | Step::Transform) {
+                        trail.seen.push(index);
+                    }
+                }
+                // It failed open: it has not been there.
+                None => {}
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Takes an answer past the middlewares that have seen its request.
+    async fn leave(
+        &self,
+        id: &Arc<str>,
+        passage: &Arc<Passage>,
+        trail: &Trail,
+        mut response: Response,
+    ) -> Response {
+        for &index in trail.seen.iter().rev() {
+            let stage = &self.stages[index];
+            let (status, headers) = (response.status().as_u16(), response.headers());
+            let running = middleware::answer(stage, id, status, headers);
+            match stage.guard(id, passage, running).await {
+                Ok(Some(ControlFlow::Continue(headers))) => *response.headers_mut() = headers,
+                Ok(Some(ControlFlow::Break(other))) => response = other,
+                Ok(None) => {}
+                Err(failure) => response = own::failed(failure, id),
+            }
+        }
+        if let Some(limit) = &trail.limit {
+            limit.tell(response.headers_mut());
+        }
+        response
+    }
+
+    /// The stages of a step, with their indices.
+    fn at(&self, step: Step) -> impl Iterator<Item = (usize, &Stage)> {
+        let stages = self.stages.iter().enumerate();
+        stages.filter(move |(_, stage)| stage.step == step)
+    }
+
+    /// The handler that the request is for: the first whose paths cover it.
+    fn service(&self, request: &Request) -> Option<Arc<str>> {
+        let path = narrowing::normalised(request.head.uri.path());
+        let mut handlers = self.at(Step::Handle);
+        let (_, stage) = handlers.find(|(_, stage)| stage.covers(&path))?;
+        Some(stage.plugin.name().into())
+    }
+}
+
+/// Hands an answer over; a client that went away has no use for it.
+fn answer(send: Answer, response: Response) -> std::result::Result<(), Failure> {
+    let _ = send.send(response);
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! `authenticate`: who is asking.
+//!
+//! Runs first, for every request; once an authenticator knows the client, those behind it are not asked.
+//! It may answer 401 or 403. What it claims of the client reaches later stages as `claim.NAME` in
+//! the context, where no header of the client's can get.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+
+use super::Response;
+use super::own;
+use super::request::Request;
+use super::stage::Stage;
+use crate::failure::{Failure, REASON_BYTES};
+use crate::host::authenticator::AuthResult;
+use crate::host::common::{Error as Refused, KeyValue};
+use crate::plugin::SHOWN_BYTES;
+use crate::redact::cut;
+
+/// Bytes of names and values of claims that a request carries on.
+const CLAIM_BYTES: usize = 16 << 10;
+/// Claims that a request carries on.
+const CLAIMS: usize = 128;
+/// Where clients put what they identify themselves with.
+const CREDENTIALS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
+
+pub(super) async fn run(
+    stage: &Stage,
+    request: &mut Request,
+) -> Result<ControlFlow<Response>, Failure> {
+    if request.is_authenticated {
+        return Ok(ControlFlow::Continue(()));
+    }
+    let mut running = stage.plugin.instance(&request.id).await?;
+    let (store, guests) = running.parts();
+    let Some(guest) = &guests.authenticator else {
+        return Ok(ControlFlow::Continue(()));
+    };
+    let called = guest.call_authenticate(store, request.record()?).await;
+    Ok(match stage.plugin.finish(running, called)? {
+        AuthResult::Authenticated(claims) => {
+            accept(claims, request)?;
+            ControlFlow::Continue(())
+        }
+        AuthResult::Skip => ControlFlow::Continue(()),
+        AuthResult::Denied(reason) => ControlFlow::Break(denied(&reason, request)),
+        AuthResult::Challenge(challenge) => ControlFlow::Break(challenged(&challenge)?),
+    })
+}
+
+/// Has it look at a bare token.
+pub(super) async fn validate(
+    stage: &Stage,
+    id: &Arc<str>,
+    token: &str,
+) -> Result<Result<Vec<KeyValue>, Refused>, Failure> {
+    let mut running = stage.plugin.instance(id).await?;
+    let (store, guests) = running.parts();
+    let Some(guest) = &guests.authenticator else {
+        return Err(Failure::PassThrough);
+    };
+    let called = guest.call_validate_token(store, token).await;
+    stage.plugin.finish(running, called)
+}
+
+/// Takes claims over into the context.
+fn accept(claims: Vec<KeyValue>, request: &mut Request) -> Result<(), Failure> {
+    let bytes: usize = claims
+        .iter()
+        .map(|claim| claim.key.len() + claim.value.len())
+        .sum();
+    if claims.len() > CLAIMS || bytes > CLAIM_BYTES {
+        return Err(Failure::BadAnswer(format!(
+            "{} claims of {bytes} bytes; at most {CLAIMS} and {CLAIM_BYTES}",
+            claims.len()
+        )));
+    }
+    for KeyValue { key, value } in claims {
+        request.tell(&format!("claim.{key}"), &value);
+    }
+    request.is_authenticated = true;
+    Ok(())
+}
+
+/// Without any credentials it is 401, as the client may try again with some (RFC 9110 section 15.5.2).
+fn denied(reason: &str, request: &Request) -> Response {
+    let headers = &request.head.headers;
+    let reason = cut(reason, REASON_BYTES);
+    if CREDENTIALS.iter().any(|name| headers.contains_key(name)) {
+        return own::text(403, &reason);
+    }
+    let mut response = own::text(401, &reason);
+    let challenge = HeaderValue::from_static("Bearer");
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    response
+}
+
+fn challenged(challenge: &str) -> Result<Response, Failure> {
+    let value = HeaderValue::from_str(challenge)
+        .map_err(|_| Failure::BadAnswer(format!("challenge {:?}", cut(challenge, SHOWN_BYTES))))?;
+    let mut response = own::text(401, "this needs credentials");
+    response.headers_mut().insert(WWW_AUTHENTICATE, value);
+    Ok(response)
+}

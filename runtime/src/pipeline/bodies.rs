@@ -1,0 +1,213 @@
+//! Bodies that are held whole, for those roles that take them so.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body::Body as HttpBody;
+use http_body_util::{BodyExt, Full};
+use wasmtime_wasi_http::Error as BodyError;
+
+use super::Body;
+use crate::failure::Failure;
+use crate::memory::{Budget, Reservation};
+
+/// Bytes of a body that its connection's share covers: small bodies pass whatever large ones take.
+const SMALL_BODY: usize = 16 << 10;
+
+/// What whole bodies may take: each, and together. The memory is set aside, so that uploads, answers and
+/// instances cannot lock each other out.
+pub struct WholeBodies {
+    limit: usize,
+    requests: Arc<Budget>,
+    answers: Arc<Budget>,
+    share: Reservation,
+}
+
+impl WholeBodies {
+    /// Sets `share` bytes of the budget aside for bodies of at most `limit` bytes; `None` if it has
+    /// less.
+    pub fn new(budget: &Arc<Budget>, share: usize, limit: usize) -> Option<WholeBodies> {
+        Some(WholeBodies {
+            limit,
+            requests: Budget::new(share / 2),
+            answers: Budget::new(share / 2),
+            share: budget.reserve(share)?,
+        })
+    }
+
+    /// The longest body in bytes.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Bytes of the memory budget that are set aside.
+    pub fn share(&self) -> usize {
+        self.share.bytes()
+    }
+
+    /// Reads a request's body to its end.
+    ///
+    /// # Errors
+    ///
+    /// The client sent too much or broke off, or the memory for bodies is spent.
+    pub async fn read_request(
+        &self,
+        body: &mut (dyn HttpBody<Data = Bytes, Error = BodyError> + Send + Unpin),
+    ) -> Result<(Vec<u8>, Option<Reservation>), Failure> {
+        let read = read(body, self.limit, &self.requests).await;
+        read.map_err(|unread| match unread {
+            Unread::TooLong => Failure::BodyTooLarge(self.limit),
+            Unread::NoMemory => Failure::no_memory_for_body(),
+            Unread::Broken(error) => Failure::bad_body(error),
+        })
+    }
+
+    /// Reads an answer's body to its end.
+    ///
+    /// # Errors
+    ///
+    /// It is too long, or breaks off, or the memory for bodies is spent.
+    pub async fn read_answer(
+        &self,
+        body: &mut (dyn HttpBody<Data = Bytes, Error = BodyError> + Send + Unpin),
+    ) -> Result<(Vec<u8>, Option<Reservation>), Failure> {
+        let read = read(body, self.limit, &self.answers).await;
+        read.map_err(|unread| match unread {
+            Unread::TooLong => self.too_long(),
+            Unread::NoMemory => Failure::no_memory_for_body(),
+            Unread::Broken(_) => Failure::broken_body(),
+        })
+    }
+
+    /// Charges a request's body that a plugin has made.
+    ///
+    /// # Errors
+    ///
+    /// It is too long, or the memory for bodies is spent.
+    pub fn hold_request(&self, bytes: usize) -> Result<Reservation, Failure> {
+        if bytes > self.limit {
+            return Err(self.too_long());
+        }
+        let held = self.requests.reserve(bytes.saturating_sub(SMALL_BODY));
+        held.ok_or_else(Failure::no_memory_for_body)
+    }
+
+    /// Makes a body of what a plugin answered, charged until it is written.
+    ///
+    /// # Errors
+    ///
+    /// It is too long, or the memory for bodies is spent.
+    pub fn answer(&self, data: Vec<u8>) -> Result<Body, Failure> {
+        if data.len() > self.limit {
+            return Err(self.too_long());
+        }
+        let held = self
+            .answers
+            .reserve(data.len().saturating_sub(SMALL_BODY))
+            .ok_or_else(Failure::no_memory_for_body)?;
+        Ok(whole(data, Some(held)))
+    }
+
+    fn too_long(&self) -> Failure {
+        Failure::BadAnswer(format!("a body of more than {} bytes", self.limit))
+    }
+}
+
+/// A body that is here already.
+pub fn whole(data: impl Into<Bytes>, held: Option<Reservation>) -> Body {
+    Full::new(data.into())
+        .map_err(move |never| {
+            // Held as long as the body is.
+            let _ = &held;
+            match never {}
+        })
+        .boxed_unsync()
+}
+
+/// Why a body could not be read to its end.
+enum Unread {
+    TooLong,
+    NoMemory,
+    Broken(BodyError),
+}
+
+async fn read(
+    body: &mut (dyn HttpBody<Data = Bytes, Error = BodyError> + Send + Unpin),
+    limit: usize,
+    budget: &Arc<Budget>,
+) -> Result<(Vec<u8>, Option<Reservation>), Unread> {
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Unread::TooLong);
+    }
+    let mut held = budget.reserve(0);
+    let mut data = Vec::new();
+    while let Some(frame) = body.frame().await {
+        // Trailers have no place in the contract.
+        let Ok(piece) = frame.map_err(Unread::Broken)?.into_data() else {
+            continue;
+        };
+        let length = data.len() + piece.len();
+        if length > limit {
+            return Err(Unread::TooLong);
+        }
+        if length > data.capacity() {
+            // What is announced costs nothing until it comes.
+            let capacity = length.max(2 * data.capacity()).min(limit);
+            let more = capacity.saturating_sub(SMALL_BODY.max(data.capacity()));
+            if !held.as_mut().is_some_and(|held| held.grow(more)) {
+                return Err(Unread::NoMemory);
+            }
+            data.reserve_exact(capacity - data.len());
+        }
+        data.extend_from_slice(&piece);
+    }
+    Ok((data, held))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+
+    fn bodies() -> WholeBodies {
+        WholeBodies::new(&Budget::new(1 << 20), 256 << 10, 100 << 10).unwrap()
+    }
+
+    #[test]
+    fn bodies_are_bounded_each_and_together() {
+        let bodies = bodies();
+        smol::block_on(async {
+            let mut long = whole(vec![0; (100 << 10) + 1], None);
+            let read = bodies.read_request(&mut long).await;
+            assert!(matches!(read, Err(Failure::BodyTooLarge(_))));
+            let mut first = whole(vec![1; 100 << 10], None);
+            let first = bodies.read_request(&mut first).await;
+            assert!(first.is_ok());
+            let mut second = whole(vec![1; 100 << 10], None);
+            assert!(matches!(
+                bodies.read_request(&mut second).await,
+                Err(Failure::Busy(_))
+            ));
+            let mut small = whole(vec![1; SMALL_BODY], None);
+            assert!(bodies.read_request(&mut small).await.is_ok());
+            // Answers have a share of their own.
+            assert!(bodies.answer(vec![0; 100 << 10]).is_ok());
+            drop(first);
+            let mut third = whole(vec![1; 100 << 10], None);
+            assert!(bodies.read_request(&mut third).await.is_ok());
+        });
+    }
+
+    #[test]
+    fn an_answer_is_charged_as_long_as_its_body_lives() {
+        let bodies = bodies();
+        let first = bodies.answer(vec![0; 100 << 10]);
+        assert!(first.is_ok() && bodies.answer(vec![0; 100 << 10]).is_err());
+        drop(first);
+        assert!(bodies.answer(vec![0; 100 << 10]).is_ok());
+        assert!(matches!(
+            bodies.answer(vec![0; 101 << 10]),
+            Err(Failure::BadAnswer(_))
+        ));
+    }
+}

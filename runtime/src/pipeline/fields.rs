@@ -1,0 +1,139 @@
+//! Header fields, as HTTP has them and as the contract has them.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
+};
+
+use crate::failure::Failure;
+use crate::host::common::KeyValue;
+use crate::plugin::SHOWN_BYTES;
+use crate::redact::cut;
+
+/// Fields that frame a message or belong to one connection: the server's to write, whatever a plugin
+/// puts there (RFC 9110 section 7.6.1, RFC 9112 section 6).
+const OURS: [HeaderName; 8] = [
+    CONNECTION,
+    CONTENT_LENGTH,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// The contract's strings are Unicode; bytes of a value that are not become U+FFFD.
+pub fn to_list(map: &HeaderMap) -> Vec<KeyValue> {
+    let pairs = map.iter().map(|(name, value)| KeyValue {
+        key: name.as_str().to_owned(),
+        value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
+    });
+    pairs.collect()
+}
+
+/// Reads a plugin's list.
+///
+/// # Errors
+///
+/// A name or value is not valid HTTP, or there are too many: nothing of the list is used.
+pub fn from_list(list: Vec<KeyValue>) -> Result<HeaderMap, Failure> {
+    let mut map = HeaderMap::with_capacity(list.len().min(64));
+    for KeyValue { key, value } in list {
+        let name = HeaderName::from_bytes(key.as_bytes())
+            .map_err(|_| Failure::BadAnswer(format!("header name {:?}", cut(&key, SHOWN_BYTES))))?;
+        let value = HeaderValue::from_bytes(value.as_bytes())
+            .map_err(|_| Failure::BadAnswer(format!("value of header {name}")))?;
+        if map.try_append(name, value).is_err() {
+            return Err(Failure::BadAnswer("too many headers".to_owned()));
+        }
+    }
+    Ok(map)
+}
+
+/// Reads the list that a plugin wants in the place of `old`. Fields that frame the message stay as
+/// they were, and values that the plugin did not change keep bytes that are not Unicode.
+///
+/// # Errors
+///
+/// Those of [`from_list`].
+pub fn replace(old: &HeaderMap, list: Vec<KeyValue>) -> Result<HeaderMap, Failure> {
+    let mut new = from_list(list)?;
+    for name in &OURS {
+        new.remove(name);
+    }
+    for (name, value) in &mut new {
+        let same = |known: &&HeaderValue| {
+            known.to_str().is_err()
+                && String::from_utf8_lossy(known.as_bytes()).as_bytes() == value.as_bytes()
+        };
+        if let Some(known) = old.get_all(name).iter().find(same) {
+            *value = known.clone();
+        }
+    }
+    for name in &OURS {
+        for value in old.get_all(name) {
+            new.append(name.clone(), value.clone());
+        }
+    }
+    Ok(new)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+
+    fn pair(key: &str, value: &str) -> KeyValue {
+        KeyValue {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_is_not_http_is_refused_as_a_whole() {
+        for (key, value) in [
+            ("", "x"),
+            ("a b", "x"),
+            ("a:", "x"),
+            ("a\r\nb", "x"),
+            ("a", "x\r\ny: z"),
+            ("a", "x\0"),
+            ("a", "x\n"),
+        ] {
+            let list = vec![pair("fine", "fine"), pair(key, value)];
+            assert!(
+                matches!(from_list(list), Err(Failure::BadAnswer(_))),
+                "{key:?} {value:?}"
+            );
+        }
+        let many = (0..100_000).map(|n| pair(&format!("x-{n}"), "")).collect();
+        assert!(from_list(many).is_err());
+    }
+
+    #[test]
+    fn framing_stays_and_the_rest_is_replaced() {
+        let mut old = HeaderMap::new();
+        old.insert("content-length", "5".parse().unwrap());
+        old.insert("x-old", "1".parse().unwrap());
+        let bytes = HeaderValue::from_bytes(b"caf\xe9").unwrap();
+        old.insert("x-latin", bytes.clone());
+        let mut list = to_list(&old);
+        list.retain(|pair| pair.key != "x-old");
+        list.extend([
+            pair("Content-Length", "99"),
+            pair("transfer-encoding", "chunked"),
+            pair("Connection", "x-latin"),
+            pair("X-New", "2"),
+            pair("x-new", "3"),
+        ]);
+        let new = replace(&old, list).unwrap();
+        assert_eq!(new.get_all("content-length").iter().count(), 1);
+        assert_eq!(new["content-length"], "5");
+        assert_eq!(new["x-latin"], bytes);
+        assert_eq!(new.get_all("x-new").iter().count(), 2);
+        assert!(!new.contains_key("x-old") && !new.contains_key("transfer-encoding"));
+        assert!(!new.contains_key("connection"));
+    }
+}

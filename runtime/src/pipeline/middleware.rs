@@ -1,0 +1,72 @@
+//! `middleware`: looks at the heads of requests, and of their answers on the way back.
+//!
+//! Runs in the declared order for requests that were let in, and in reverse for their answers, those that tell
+//! of a failure included. It may put another list of headers in the place of the one that there was,
+//! or answer itself.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use super::Response;
+use super::request::Request;
+use super::stage::Stage;
+use super::{fields, own};
+use crate::failure::{Failure, REASON_BYTES};
+use crate::host::middleware::MiddlewareAction;
+use crate::redact::cut;
+
+pub(super) async fn run(
+    stage: &Stage,
+    request: &mut Request,
+) -> Result<ControlFlow<Response>, Failure> {
+    let mut running = stage.plugin.instance(&request.id).await?;
+    let (store, guests) = running.parts();
+    let Some(guest) = &guests.middleware else {
+        return Ok(ControlFlow::Continue(()));
+    };
+    let head = &request.head;
+    let headers = fields::to_list(&head.headers);
+    let (method, path) = (head.method.as_str(), head.uri.path());
+    let called = guest
+        .call_on_request(store, method, path, &headers, &request.metadata())
+        .await;
+    match stage.plugin.finish(running, called)? {
+        MiddlewareAction::ContinueWith(list) => {
+            let headers = fields::replace(&request.head.headers, list)?;
+            request.set_headers(headers);
+            Ok(ControlFlow::Continue(()))
+        }
+        MiddlewareAction::Abort((status, text)) => aborted(status, &text).map(ControlFlow::Break),
+    }
+}
+
+/// Shows it an answer: it goes on with other headers, or another answer takes its place.
+pub(super) async fn answer(
+    stage: &Stage,
+    id: &Arc<str>,
+    status: u16,
+    headers: &HeaderMap,
+) -> Result<ControlFlow<Response, HeaderMap>, Failure> {
+    let mut running = stage.plugin.instance(id).await?;
+    let (store, guests) = running.parts();
+    let Some(guest) = &guests.middleware else {
+        return Ok(ControlFlow::Continue(headers.clone()));
+    };
+    let list = fields::to_list(headers);
+    let called = guest.call_on_response(store, status, &list).await;
+    match stage.plugin.finish(running, called)? {
+        MiddlewareAction::ContinueWith(list) => {
+            fields::replace(headers, list).map(ControlFlow::Continue)
+        }
+        MiddlewareAction::Abort((status, text)) => aborted(status, &text).map(ControlFlow::Break),
+    }
+}
+
+fn aborted(status: u16, text: &str) -> Result<Response, Failure> {
+    match status {
+        200..=599 => Ok(own::text(status, &cut(text, REASON_BYTES))),
+        _ => Err(Failure::BadAnswer(format!("status {status}"))),
+    }
+}

@@ -1,0 +1,93 @@
+//! Paths as they are compared with patterns.
+
+use std::borrow::Cow;
+
+/// A request's path in the one spelling that patterns are compared with: percent signs decoded, `.`
+/// and `..` resolved, slashes not doubled (RFC 3986 section 6.2.2).
+///
+/// It is for the comparison alone; plugins see the path as it came. Otherwise a stage that guards
+/// `/admin/*` could be passed as `/%61dmin/` or `/x/../admin/` by a handler that resolves these.
+pub(super) fn normalised(path: &str) -> Cow<'_, str> {
+    if !path.contains(['%', '.', '\\']) && !path.contains("//") {
+        return Cow::Borrowed(path);
+    }
+    let decoded = decoded(path);
+    let mut segments: Vec<&str> = Vec::new();
+    let mut is_folder = false;
+    for segment in decoded.split(['/', '\\']) {
+        is_folder = matches!(segment, "" | "." | "..");
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            _ => segments.push(segment),
+        }
+    }
+    let mut normal = String::with_capacity(decoded.len() + 1);
+    for segment in &segments {
+        normal.push('/');
+        normal.push_str(segment);
+    }
+    if is_folder || segments.is_empty() {
+        normal.push('/');
+    }
+    Cow::Owned(normal)
+}
+
+/// Decodes percent signs once. What is not Unicode then becomes U+FFFD, and a sign without two digits
+/// stays.
+fn decoded(path: &str) -> String {
+    let bytes = path.as_bytes();
+    let digit = |at: usize| {
+        bytes
+            .get(at)
+            .and_then(|&byte| char::from(byte).to_digit(16))
+    };
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        match (bytes[at], digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                // Two hexadecimal digits are a byte.
+                out.push((high << 4 | low) as u8);
+                at += 3;
+            }
+            (byte, ..) => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_a_path_is_compared_as_one() {
+        for (path, normal) in [
+            ("/", "/"),
+            ("/admin", "/admin"),
+            ("/admin/", "/admin/"),
+            ("/%61dmin", "/admin"),
+            ("/x/../admin", "/admin"),
+            ("/x/%2e%2E/admin", "/admin"),
+            ("//admin", "/admin"),
+            ("/./admin/.", "/admin/"),
+            ("/..", "/"),
+            ("/a/b/..", "/a/"),
+            ("/a%2Fb", "/a/b"),
+            ("/a\\b", "/a/b"),
+            ("/100%", "/100%"),
+            ("/%zz", "/%zz"),
+            ("/%2561", "/%61"),
+            ("/%ff", "/\u{fffd}"),
+            ("*", "*"),
+        ] {
+            assert_eq!(normalised(path), normal, "{path}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Answers of the daemon's own.
+
+use std::sync::Arc;
+
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use zlayer_http1::reason_phrase;
+
+use super::Response;
+use super::bodies::whole;
+use crate::failure::Failure;
+
+/// Marks an answer that tells of a failure: it is logged and counted as that.
+#[derive(Debug, Clone)]
+pub struct Told(pub Failure);
+
+/// A short text for people.
+pub(super) fn text(status: u16, text: &str) -> Response {
+    let mut response = http::Response::new(whole(
+        format!("{status} {}\n{text}\n", reason_phrase(status)),
+        None,
+    ));
+    // Callers pass statuses that exist or were checked; any other is the plugin's failure.
+    *response.status_mut() =
+        http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::BAD_GATEWAY);
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
+}
+
+/// What the client is told of a failure: a status and the request's id, and the reason only where
+/// the client can mend it.
+pub(super) fn failed(failure: Failure, id: &Arc<str>) -> Response {
+    let mut response = text(failure.status(), &failure.public_text(id));
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+    if let Some(seconds) = failure.retry_after() {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
+    }
+    response.extensions_mut().insert(Told(failure));
+    response
+}

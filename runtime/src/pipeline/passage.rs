@@ -1,0 +1,83 @@
+//! Where a request is at the moment.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use crate::plugin::Plugin;
+
+/// Shared by a request's work and by the connection that waits for it: when time is up, it is known
+/// which plugin was at work.
+pub struct Passage {
+    /// The handler that the request is for.
+    service: OnceLock<Arc<str>>,
+    at_work: Mutex<Option<Arc<Plugin>>>,
+    /// The whole time for a request.
+    time: Duration,
+    /// Microseconds that stages have used up.
+    spent: AtomicU64,
+}
+
+impl Passage {
+    pub(super) fn new(time: Duration) -> Passage {
+        Passage {
+            service: OnceLock::new(),
+            at_work: Mutex::new(None),
+            time,
+            spent: AtomicU64::new(0),
+        }
+    }
+
+    /// The plugin that is at work, or was when the work ended.
+    pub fn plugin(&self) -> Option<Arc<Plugin>> {
+        self.lock().clone()
+    }
+
+    /// Says who is at work now, and answers who was.
+    pub(super) fn enter(&self, plugin: Option<&Arc<Plugin>>) -> Option<Arc<Plugin>> {
+        std::mem::replace(&mut *self.lock(), plugin.cloned())
+    }
+
+    /// Says which handler the request is for.
+    pub(super) fn serve(&self, service: Option<Arc<str>>) {
+        if let Some(service) = service {
+            // Said once.
+            let _ = self.service.set(service);
+        }
+    }
+
+    pub(super) fn service(&self) -> Option<&str> {
+        self.service.get().map(|name| &**name)
+    }
+
+    /// How long the next stage may take: half of what the stages before it have left, so that
+    /// one that hangs leaves time for those behind it.
+    pub(super) fn allowance(&self) -> Duration {
+        let spent = Duration::from_micros(self.spent.load(Ordering::Relaxed));
+        self.time.saturating_sub(spent) / 2
+    }
+
+    pub(super) fn spend(&self, time: Duration) {
+        let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.spent.fetch_add(time, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Plugin>>> {
+        self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_stage_leaves_time_for_the_next() {
+        let passage = Passage::new(Duration::from_secs(8));
+        assert_eq!(passage.allowance(), Duration::from_secs(4));
+        passage.spend(Duration::from_secs(4));
+        assert_eq!(passage.allowance(), Duration::from_secs(2));
+        passage.spend(Duration::from_secs(40));
+        assert_eq!(passage.allowance(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,119 @@
+//! `rate-limit`: whether the client asks too often.
+//!
+//! Runs once the client is known, so that limits can be per identity. It may answer 429. What
+//! it says of the client's standing is told with every answer, in `RateLimit-*` fields; of several limiters
+//! the one that leaves the client least.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::{HeaderName, RETRY_AFTER};
+
+use super::Response;
+use super::own;
+use super::request::Request;
+use super::stage::Stage;
+use crate::failure::Failure;
+use crate::host::rate_limiter::{RateLimitInfo, RateLimitResult};
+
+/// How a client stands, in the units of the header fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Requests that a window holds.
+    pub limit: u64,
+    /// Requests that are left in this one.
+    pub remaining: u64,
+    /// Seconds until it begins anew, rounded up.
+    pub reset: u64,
+}
+
+impl RateLimit {
+    /// Writes `RateLimit-Limit`, `-Remaining` and `-Reset` (draft-ietf-httpapi-ratelimit-headers-06,
+    /// the last form with one figure a field).
+    pub fn tell(&self, headers: &mut HeaderMap) {
+        for (name, figure) in [
+            ("ratelimit-limit", self.limit),
+            ("ratelimit-remaining", self.remaining),
+            ("ratelimit-reset", self.reset),
+        ] {
+            headers.insert(HeaderName::from_static(name), figure.into());
+        }
+    }
+}
+
+impl From<&RateLimitInfo> for RateLimit {
+    fn from(info: &RateLimitInfo) -> RateLimit {
+        RateLimit {
+            limit: info.limit,
+            remaining: info.remaining,
+            reset: seconds(info.reset_after),
+        }
+    }
+}
+
+pub(super) async fn run(
+    stage: &Stage,
+    request: &mut Request,
+    standing: &mut Option<RateLimit>,
+) -> Result<ControlFlow<Response>, Failure> {
+    let mut running = stage.plugin.instance(&request.id).await?;
+    let (store, guests) = running.parts();
+    let Some(guest) = &guests.rate_limiter else {
+        return Ok(ControlFlow::Continue(()));
+    };
+    let called = guest.call_check(store, request.record()?).await;
+    Ok(match stage.plugin.finish(running, called)? {
+        RateLimitResult::Allowed(info) => {
+            let told = RateLimit::from(&info);
+            if standing.is_none_or(|known| told.remaining < known.remaining) {
+                *standing = Some(told);
+            }
+            ControlFlow::Continue(())
+        }
+        RateLimitResult::Denied(info) => {
+            let mut response = own::text(429, "too many requests");
+            let headers = response.headers_mut();
+            RateLimit::from(&info).tell(headers);
+            // A client that is told to come back at once would.
+            let wait = seconds(info.retry_after.unwrap_or(info.reset_after)).max(1);
+            headers.insert(RETRY_AFTER, wait.into());
+            ControlFlow::Break(response)
+        }
+    })
+}
+
+/// Asks it how a client stands, without counting anything.
+pub(super) async fn standing(
+    stage: &Stage,
+    id: &Arc<str>,
+    key: &str,
+) -> Result<Option<RateLimit>, Failure> {
+    let mut running = stage.plugin.instance(id).await?;
+    let (store, guests) = running.parts();
+    let Some(guest) = &guests.rate_limiter else {
+        return Ok(None);
+    };
+    let called = guest.call_status(store, key).await;
+    let info = stage.plugin.finish(running, called)?;
+    Ok(info.as_ref().map(RateLimit::from))
+}
+
+/// Nanoseconds as whole seconds, rounded up.
+fn seconds(nanoseconds: u64) -> u64 {
+    nanoseconds.div_ceil(1_000_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_rounded_up() {
+        assert_eq!(seconds(0), 0);
+        assert_eq!(seconds(1), 1);
+        assert_eq!(seconds(30_000_000_000), 30);
+        assert_eq!(seconds(30_000_000_001), 31);
+        assert_eq!(seconds(u64::MAX), 18_446_744_074);
+    }
+}

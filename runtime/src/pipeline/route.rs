@@ -1,0 +1,90 @@
+//! `route`: where a request goes.
+//!
+//! Runs after the middlewares. The first router that decides is followed: to an upstream, to another
+//! address, to an answer of its own; if none does, the request goes to the handlers.
+
+use std::ops::ControlFlow;
+
+use http::header::{HeaderValue, LOCATION};
+
+use super::Response;
+use super::bodies::WholeBodies;
+use super::request::Request;
+use super::stage::Stage;
+use super::{fields, own};
+use crate::failure::Failure;
+use crate::host::http_types::{ImmediateResponse, RedirectInfo, RoutingDecision, Upstream};
+use crate::plugin::SHOWN_BYTES;
+use crate::redact::cut;
+use crate::upstream::Target;
+
+pub(super) async fn run(
+    stage: &Stage,
+    request: &mut Request,
+    bodies: &WholeBodies,
+) -> Result<ControlFlow<Response>, Failure> {
+    if request.upstream.is_some() {
+        return Ok(ControlFlow::Continue(()));
+    }
+    let metadata = request.metadata();
+    let mut running = stage.plugin.instance(&request.id).await?;
+    let (store, guests) = running.parts();
+    let Some(guest) = &guests.router else {
+        return Ok(ControlFlow::Continue(()));
+    };
+    let called = guest.call_route(store, request.record()?, &metadata).await;
+    match stage.plugin.finish(running, called)? {
+        RoutingDecision::ContinueProcessing => Ok(ControlFlow::Continue(())),
+        RoutingDecision::Forward(upstream) => {
+            request.upstream = Some(upstream);
+            Ok(ControlFlow::Continue(()))
+        }
+        RoutingDecision::Redirect(to) => redirected(&to).map(ControlFlow::Break),
+        RoutingDecision::RespondImmediate(answer) => {
+            answered(answer, bodies).map(ControlFlow::Break)
+        }
+    }
+}
+
+/// `preserve-body` says in other words what the status says: 307 and 308 keep method and body (RFC 9110
+/// section 15.4). The status counts.
+fn redirected(to: &RedirectInfo) -> Result<Response, Failure> {
+    if !matches!(to.status, 301 | 302 | 303 | 307 | 308) {
+        return Err(Failure::BadAnswer(format!(
+            "redirect with status {}",
+            to.status
+        )));
+    }
+    let location = HeaderValue::from_str(&to.location)
+        .ok()
+        .filter(|location| !location.is_empty());
+    let location = location.ok_or_else(|| {
+        Failure::BadAnswer(format!("location {:?}", cut(&to.location, SHOWN_BYTES)))
+    })?;
+    let mut response = own::text(to.status, &to.location);
+    response.headers_mut().insert(LOCATION, location);
+    Ok(response)
+}
+
+fn answered(answer: ImmediateResponse, bodies: &WholeBodies) -> Result<Response, Failure> {
+    let status = match answer.status {
+        200..=599 => http::StatusCode::from_u16(answer.status),
+        other => return Err(Failure::BadAnswer(format!("status {other}"))),
+    };
+    let mut response = http::Response::new(bodies.answer(answer.body)?);
+    *response.status_mut() = status.map_err(|error| Failure::BadAnswer(error.to_string()))?;
+    *response.headers_mut() = fields::from_list(answer.headers)?;
+    Ok(response)
+}
+
+/// Where `upstream` is.
+pub(super) fn target(upstream: &Upstream) -> Target {
+    let (connect, request) = (upstream.connect_timeout, upstream.request_timeout);
+    Target::new(
+        &upstream.host,
+        upstream.port,
+        upstream.tls,
+        connect,
+        request,
+    )
+}

@@ -1,0 +1,203 @@
+//! A plugin in one of its roles, at its place in the order.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_lite::future::or;
+use smol::Timer;
+use zlayer_bundle::Role;
+
+use super::bodies::WholeBodies;
+use super::narrowing;
+use super::passage::Passage;
+use super::request::Request;
+use crate::config::{OnFailure, PluginSettings, RequestBody};
+use crate::failure::Failure;
+use crate::plugin::Plugin;
+use crate::stats::Outcome;
+
+/// A place in the way of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Who is asking.
+    Authenticate,
+    /// Whether that client asks too often.
+    RateLimit,
+    /// Whatever looks at heads.
+    Middleware,
+    /// Where the request goes.
+    Route,
+    /// What the handler gets to see.
+    Transform,
+    /// The answer.
+    Handle,
+}
+
+impl Step {
+    /// The order of a request. Middlewares and transformers see the answer too, in reverse.
+    pub const ORDER: [Step; 6] = [
+        Step::Authenticate,
+        Step::RateLimit,
+        Step::Middleware,
+        Step::Route,
+        Step::Transform,
+        Step::Handle,
+    ];
+
+    /// Its name in the status and in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Step::Authenticate => "authenticate",
+            Step::RateLimit => "rate-limit",
+            Step::Middleware => "middleware",
+            Step::Route => "route",
+            Step::Transform => "transform",
+            Step::Handle => "handle",
+        }
+    }
+
+    /// The roles that take part in it.
+    pub(super) fn roles(self) -> &'static [Role] {
+        match self {
+            Step::Authenticate => &[Role::Authenticator],
+            Step::RateLimit => &[Role::RateLimiter],
+            Step::Middleware => &[Role::Middleware],
+            Step::Route => &[Role::Router],
+            Step::Transform => &[Role::Transformer],
+            Step::Handle => &[Role::Handler, Role::HttpHandler],
+        }
+    }
+
+    /// What a failure does to the request unless the deployment says otherwise: a limiter that is broken
+    /// should not take the service down, but nobody passes an authenticator that is.
+    fn on_failure(self) -> OnFailure {
+        match self {
+            Step::RateLimit => OnFailure::Open,
+            _ => OnFailure::Closed,
+        }
+    }
+}
+
+/// A plugin at its place in the order.
+pub struct Stage {
+    pub(super) step: Step,
+    pub(super) plugin: Arc<Plugin>,
+    on_failure: OnFailure,
+}
+
+impl Stage {
+    pub(super) fn new(step: Step, plugin: Arc<Plugin>) -> Stage {
+        let on_failure = plugin.settings().on_failure;
+        Stage {
+            step,
+            on_failure: on_failure.unwrap_or(step.on_failure()),
+            plugin,
+        }
+    }
+
+    /// Whether it may hold whole bodies.
+    pub(super) fn takes_bodies(&self) -> bool {
+        let settings = self.plugin.settings();
+        match self.step {
+            Step::Authenticate | Step::RateLimit | Step::Route => {
+                settings.request_body != RequestBody::None
+            }
+            Step::Transform => settings.bodies.request || settings.bodies.response,
+            Step::Handle => self.plugin.plays(Role::Handler),
+            Step::Middleware => false,
+        }
+    }
+
+    /// Whether it takes part in this request.
+    pub(super) fn applies(&self, request: &Request, passage: &Passage) -> bool {
+        let PluginSettings {
+            paths, services, ..
+        } = self.plugin.settings();
+        // A stage may be for some handlers alone; a handler is not asked for itself.
+        let serves = |names: &Vec<String>| {
+            passage
+                .service()
+                .is_some_and(|service| names.iter().any(|name| name == service))
+        };
+        (self.step == Step::Handle || services.as_ref().is_none_or(serves))
+            && (paths.is_none() || self.covers(&narrowing::normalised(request.head.uri.path())))
+    }
+
+    /// Whether its paths cover a normalised path.
+    pub(super) fn covers(&self, path: &str) -> bool {
+        let paths = &self.plugin.settings().paths;
+        let any = |paths: &Vec<_>| {
+            paths
+                .iter()
+                .any(|pattern: &crate::config::PathPattern| pattern.covers(path))
+        };
+        paths.as_ref().is_none_or(any)
+    }
+
+    /// Reads the body of the request, if this stage is to see it. The client's time for it is not the
+    /// stage's.
+    pub(super) async fn prepare(
+        &self,
+        request: &mut Request,
+        bodies: &WholeBodies,
+    ) -> Result<(), Failure> {
+        let settings = self.plugin.settings();
+        match self.step {
+            Step::Authenticate | Step::RateLimit | Step::Route => {
+                request.prepare(bodies, settings.request_body).await
+            }
+            Step::Transform if settings.bodies.request => request.read_whole(bodies).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for `running` as long as this stage may take. `None`: it failed, and the request goes
+    /// on without it.
+    pub(super) async fn guard<T>(
+        &self,
+        id: &Arc<str>,
+        passage: &Passage,
+        running: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<Option<T>, Failure> {
+        let before = passage.enter(Some(&self.plugin));
+        let started = Instant::now();
+        // Looked at only when the plugin has to wait for something.
+        let late = async {
+            Timer::after(passage.allowance()).await;
+            Err(Failure::Deadline)
+        };
+        let ran = or(running, late).await;
+        passage.spend(started.elapsed());
+        passage.enter(before.as_ref());
+        let stats = &self.plugin.host().stats;
+        let failure = match ran {
+            Ok(answer) => {
+                stats.request(Outcome::Answered);
+                return Ok(Some(answer));
+            }
+            // The request cannot be put to any plugin: that is nobody's failure but the client's.
+            Err(failure) if failure.is_clients() => return Err(failure),
+            Err(failure) => failure,
+        };
+        stats.request(failure.outcome());
+        if failure.outcome() == Outcome::Deadline {
+            stats.incident(
+                Some(Arc::clone(id)),
+                Outcome::Deadline,
+                &failure.to_string(),
+            );
+        }
+        let failure = Failure::Stage {
+            step: self.step,
+            plugin: self.plugin.name().to_owned(),
+            cause: Box::new(failure),
+        };
+        match self.on_failure {
+            OnFailure::Closed => Err(failure),
+            OnFailure::Open => {
+                log::warn!("[{id}] goes on without its stage: {failure}");
+                Ok(None)
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! `transform`: changes what the handler gets to see, and what comes back from it.
+//!
+//! Runs after the route is chosen, since it cannot change the path. Bodies that it is called for are
+//! held whole and bounded; it can be switched off for them (`bodies=`), since nobody knows beforehand
+//! whether a transformer leaves them alone.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use http::Method;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http_body::Body as _;
+use zlayer_http1::forbids_body;
+
+use super::Response;
+use super::bodies::{WholeBodies, whole};
+use super::fields;
+use super::request::Request;
+use super::stage::Stage;
+use crate::failure::Failure;
+
+pub(super) async fn run(
+    stage: &Stage,
+    request: &mut Request,
+    bodies: &WholeBodies,
+) -> Result<ControlFlow<Response>, Failure> {
+    let mut running = stage.plugin.instance(&request.id).await?;
+    let (store, guests) = running.parts();
+    let Some(guest) = &guests.transformer else {
+        return Ok(ControlFlow::Continue(()));
+    };
+    let headers = fields::to_list(&request.head.headers);
+    // A request without a body has none to be transformed.
+    let wanted = stage.plugin.settings().bodies.request;
+    let body = request
+        .whole_body()
+        .filter(|body| wanted && !body.is_empty());
+    let called = async {
+        let headers = guest
+            .call_transform_request_headers(&mut *store, &headers)
+            .await?;
+        let body = match body {
+            Some(body) => Some(guest.call_transform_request_body(&mut *store, body).await?),
+            None => None,
+        };
+        Ok((headers, body))
+    };
+    let called = called.await;
+    let (headers, body) = stage.plugin.finish(running, called)?;
+    let headers = fields::replace(&request.head.headers, headers)?;
+    if let Some(body) = body {
+        let held = bodies.hold_request(body.len())?;
+        request.set_body(body, Some(held));
+    }
+    request.set_headers(headers);
+    request.mend_length();
+    Ok(ControlFlow::Continue(()))
+}
+
+/// Changes an answer: its headers, then its body.
+pub(super) async fn response(
+    stage: &Stage,
+    id: &Arc<str>,
+    bodies: &WholeBodies,
+    method: &Method,
+    response: &mut Response,
+) -> Result<(), Failure> {
+    let has_body = *method != Method::HEAD
+        && !forbids_body(response.status().as_u16())
+        && !response.body().is_end_stream();
+    let takes_body = stage.plugin.settings().bodies.response;
+    let mut body = None;
+    if takes_body && has_body {
+        // Read before an instance is taken: the handler may need the time.
+        body = Some(bodies.read_answer(response.body_mut()).await?);
+    }
+    let mut running = stage.plugin.instance(id).await?;
+    let (store, guests) = running.parts();
+    let Some(guest) = &guests.transformer else {
+        return Ok(());
+    };
+    let headers = fields::to_list(response.headers());
+    let called = async {
+        let headers = guest
+            .call_transform_response_headers(&mut *store, &headers)
+            .await?;
+        let body = match &body {
+            Some((body, _)) => Some(
+                guest
+                    .call_transform_response_body(&mut *store, body)
+                    .await?,
+            ),
+            None => None,
+        };
+        Ok((headers, body))
+    };
+    let called = called.await;
+    let (headers, new_body) = stage.plugin.finish(running, called)?;
+    *response.headers_mut() = fields::replace(response.headers(), headers)?;
+    drop(body);
+    if let Some(body) = new_body {
+        let length = body.len();
+        *response.body_mut() = bodies.answer(body)?;
+        let headers = response.headers_mut();
+        headers.remove(TRANSFER_ENCODING);
+        headers.insert(CONTENT_LENGTH, length.into());
+    } else if takes_body && *method == Method::HEAD {
+        // How long the transformed body would be is not known.
+        response.headers_mut().remove(CONTENT_LENGTH);
+        *response.body_mut() = whole("", None);
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! What a component exports, and with it the parts that it can play.
+
+use wasmtime::Store;
+use wasmtime::component::{Instance, InstancePre};
+use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyIndices};
+use zlayer_bundle::Role;
+
+use crate::host::{
+    HostState, authenticator, caching, handler, middleware, rate_limiter, router, transformer,
+    websocket,
+};
+
+/// Where a component's exports are, looked up once: an interface that it lacks, or has with other
+/// types than the contract's, is no role of it.
+pub(super) struct Roles {
+    pub(super) handler: Option<handler::GuestIndices>,
+    pub(super) http: Option<ProxyIndices>,
+    pub(super) transformer: Option<transformer::GuestIndices>,
+    pub(super) authenticator: Option<authenticator::GuestIndices>,
+    pub(super) rate_limiter: Option<rate_limiter::GuestIndices>,
+    pub(super) router: Option<router::GuestIndices>,
+    pub(super) middleware: Option<middleware::GuestIndices>,
+    pub(super) websocket: Option<websocket::GuestIndices>,
+    pub(super) caching: Option<caching::GuestIndices>,
+}
+
+/// The functions of one instance, by role.
+pub struct Guests {
+    /// `zlayer:plugin/handler`; its `init` has succeeded.
+    pub handler: Option<handler::Guest>,
+    /// `wasi:http/incoming-handler`.
+    pub http: Option<Proxy>,
+    /// `zlayer:plugin/transformer`.
+    pub transformer: Option<transformer::Guest>,
+    /// `zlayer:plugin/authenticator`.
+    pub authenticator: Option<authenticator::Guest>,
+    /// `zlayer:plugin/rate-limiter`.
+    pub rate_limiter: Option<rate_limiter::Guest>,
+    /// `zlayer:plugin/router`.
+    pub router: Option<router::Guest>,
+    /// `zlayer:plugin/middleware`.
+    pub middleware: Option<middleware::Guest>,
+    /// `zlayer:plugin/websocket`.
+    pub websocket: Option<websocket::Guest>,
+    /// `zlayer:plugin/caching`.
+    pub caching: Option<caching::Guest>,
+}
+
+impl Roles {
+    pub(super) fn of(linked: &InstancePre<HostState>) -> Roles {
+        Roles {
+            handler: handler::GuestIndices::new(linked).ok(),
+            http: ProxyIndices::new(linked).ok(),
+            transformer: transformer::GuestIndices::new(linked).ok(),
+            authenticator: authenticator::GuestIndices::new(linked).ok(),
+            rate_limiter: rate_limiter::GuestIndices::new(linked).ok(),
+            router: router::GuestIndices::new(linked).ok(),
+            middleware: middleware::GuestIndices::new(linked).ok(),
+            websocket: websocket::GuestIndices::new(linked).ok(),
+            caching: caching::GuestIndices::new(linked).ok(),
+        }
+    }
+
+    /// Whether `role` is among them.
+    pub(super) fn has(&self, role: Role) -> bool {
+        match role {
+            Role::Handler => self.handler.is_some(),
+            Role::HttpHandler => self.http.is_some(),
+            Role::Transformer => self.transformer.is_some(),
+            Role::Authenticator => self.authenticator.is_some(),
+            Role::RateLimiter => self.rate_limiter.is_some(),
+            Role::Middleware => self.middleware.is_some(),
+            Role::Router => self.router.is_some(),
+            Role::Cache => self.caching.is_some(),
+            Role::WebSocket => self.websocket.is_some(),
+        }
+    }
+
+    /// Whether one of the contract's own roles is among them: such an instance may hold state, so it is
+    /// kept.
+    pub(super) fn is_stateful(&self) -> bool {
+        let own = |role: &Role| *role != Role::HttpHandler && self.has(*role);
+        Role::ALL.iter().any(own)
+    }
+
+    /// Whether there is any.
+    pub(super) fn any(&self) -> bool {
+        Role::ALL.iter().any(|role| self.has(*role))
+    }
+
+    /// Whether a call may leave a whole body in the host.
+    pub(super) fn answers_bodies(&self) -> bool {
+        self.handler.is_some() || self.transformer.is_some() || self.websocket.is_some()
+    }
+
+    pub(super) fn load(
+        &self,
+        store: &mut Store<HostState>,
+        instance: &Instance,
+    ) -> wasmtime::Result<Guests> {
+        // Written out: each line is another generated type.
+        let mut guests = Guests {
+            handler: None,
+            http: None,
+            transformer: None,
+            authenticator: None,
+            rate_limiter: None,
+            router: None,
+            middleware: None,
+            websocket: None,
+            caching: None,
+        };
+        if let Some(role) = &self.handler {
+            guests.handler = Some(role.load(&mut *store, instance)?);
+        }
+        if let Some(role) = &self.http {
+            guests.http = Some(role.load(&mut *store, instance)?);
+        }
+        if let Some(role) = &self.transformer {
+            guests.transformer = Some(role.load(&mut *store, instance)?);
+        }
+        if let Some(role) = &self.authenticator {
+            guests.authenticator = Some(role.load(&mut *store, instance)?);
+        }
+        if let Some(role) = &self.rate_limiter {
+            guests.rate_limiter = Some(role.load(&mut *store, instance)?);
+        }
+        if let Some(role) = &self.router {
+            guests.router = Some(role.load(&mut *store, instance)?);
+        }
+        if let Some(role) = &self.middleware {
+            guests.middleware = Some(role.load(&mut *store, instance)?);
+        }
+        if let Some(role) = &self.websocket {
+            guests.websocket = Some(role.load(&mut *store, instance)?);
+        }
+        if let Some(role) = &self.caching {
+            guests.caching = Some(role.load(&mut *store, instance)?);
+        }
+        Ok(guests)
+    }
+}
