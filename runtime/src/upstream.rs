@@ -223,6 +223,15 @@ fn encode(
         .uri
         .path_and_query()
         .map_or("/", |target| target.as_str());
+    // RFC 9110 section 4.2.3: an empty path is `/`, also where a query follows.
+    let with_path = match target.starts_with('?') {
+        true => format!("/{target}"),
+        false => String::new(),
+    };
+    let target = match with_path.as_str() {
+        "" => target,
+        target => target,
+    };
     let mut headers: Vec<(&str, &[u8])> = Vec::with_capacity(parts.headers.len() + 1);
     let own_host = key.to_string();
     if !parts.headers.contains_key(http::header::HOST) {
