@@ -5,6 +5,7 @@
 //! the context, where no header of the client's can get.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 
@@ -14,7 +15,7 @@ use super::request::Request;
 use super::stage::Stage;
 use crate::failure::{Failure, REASON_BYTES};
 use crate::host::authenticator::AuthResult;
-use crate::host::common::KeyValue;
+use crate::host::common::{Error as Refused, KeyValue};
 use crate::plugin::SHOWN_BYTES;
 use crate::redact::cut;
 
@@ -47,6 +48,21 @@ pub(super) async fn run(
         AuthResult::Denied(reason) => ControlFlow::Break(denied(&reason, request)),
         AuthResult::Challenge(challenge) => ControlFlow::Break(challenged(&challenge)?),
     })
+}
+
+/// Has it look at a bare token.
+pub(super) async fn validate(
+    stage: &Stage,
+    id: &Arc<str>,
+    token: &str,
+) -> Result<Result<Vec<KeyValue>, Refused>, Failure> {
+    let mut running = stage.plugin.instance(id).await?;
+    let (store, guests) = running.parts();
+    let Some(guest) = &guests.authenticator else {
+        return Err(Failure::PassThrough);
+    };
+    let called = guest.call_validate_token(store, token).await;
+    stage.plugin.finish(running, called)
 }
 
 /// Takes claims over into the context.

@@ -133,6 +133,22 @@ impl Request {
         self.is_whole = true;
     }
 
+    /// Whether there is a body.
+    pub fn has_body(&self) -> bool {
+        match self.whole_body() {
+            Some(body) => !body.is_empty(),
+            None => !self.body.is_end_stream(),
+        }
+    }
+
+    /// What the authenticate stage found out of the client.
+    pub fn claims(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.context.iter().filter_map(|pair| {
+            let name = pair.key.strip_prefix("claim.")?;
+            Some((name, pair.value.as_str()))
+        })
+    }
+
     /// The body for whoever reads it piece by piece.
     pub fn stream(&mut self) -> IncomingBody {
         if !self.is_whole {
