@@ -327,7 +327,9 @@ impl Pipeline {
             };
             for &index in trail.seen.iter().rev() {
                 let stage = &self.stages[index];
-                let running = transform::response(stage, &id, &self.bodies, &method, &mut response);
+                let bodies = &self.bodies;
+                let body = transform::prepare(stage, bodies, &method, &mut response).await?;
+                let running = transform::response(stage, &id, bodies, &method, &mut response, body);
                 stage.guard(&id, passage, running).await?;
             }
             answer(send, response)

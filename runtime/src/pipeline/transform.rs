@@ -7,6 +7,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::Method;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http_body::Body as _;
@@ -57,23 +58,35 @@ pub(super) async fn run(
     Ok(ControlFlow::Continue(()))
 }
 
-/// Changes an answer: its headers, then its body.
+/// Reads an answer's body for a stage that is to see it; it stays with the answer, for the stage may fail
+/// open. The handler's time for it is not the stage's.
+pub(super) async fn prepare(
+    stage: &Stage,
+    bodies: &WholeBodies,
+    method: &Method,
+    response: &mut Response,
+) -> Result<Option<Bytes>, Failure> {
+    let has_body = *method != Method::HEAD
+        && !forbids_body(response.status().as_u16())
+        && !response.body().is_end_stream();
+    if !has_body || !stage.plugin.settings().bodies.response {
+        return Ok(None);
+    }
+    let (data, held) = bodies.read_answer(response.body_mut()).await?;
+    let data = Bytes::from(data);
+    *response.body_mut() = whole(data.clone(), held);
+    Ok(Some(data))
+}
+
+/// Changes an answer: its headers, then the body that was read.
 pub(super) async fn response(
     stage: &Stage,
     id: &Arc<str>,
     bodies: &WholeBodies,
     method: &Method,
     response: &mut Response,
+    body: Option<Bytes>,
 ) -> Result<(), Failure> {
-    let has_body = *method != Method::HEAD
-        && !forbids_body(response.status().as_u16())
-        && !response.body().is_end_stream();
-    let takes_body = stage.plugin.settings().bodies.response;
-    let mut body = None;
-    if takes_body && has_body {
-        // Read before an instance is taken: the handler may need the time.
-        body = Some(bodies.read_answer(response.body_mut()).await?);
-    }
     let mut running = stage.plugin.instance(id).await?;
     let (store, guests) = running.parts();
     let Some(guest) = &guests.transformer else {
@@ -85,7 +98,7 @@ pub(super) async fn response(
             .call_transform_response_headers(&mut *store, &headers)
             .await?;
         let body = match &body {
-            Some((body, _)) => Some(
+            Some(body) => Some(
                 guest
                     .call_transform_response_body(&mut *store, body)
                     .await?,
@@ -97,14 +110,13 @@ pub(super) async fn response(
     let called = called.await;
     let (headers, new_body) = stage.plugin.finish(running, called)?;
     *response.headers_mut() = fields::replace(response.headers(), headers)?;
-    drop(body);
     if let Some(body) = new_body {
         let length = body.len();
         *response.body_mut() = bodies.answer(body)?;
         let headers = response.headers_mut();
         headers.remove(TRANSFER_ENCODING);
         headers.insert(CONTENT_LENGTH, length.into());
-    } else if takes_body && *method == Method::HEAD {
+    } else if stage.plugin.settings().bodies.response && *method == Method::HEAD {
         // How long the transformed body would be is not known.
         response.headers_mut().remove(CONTENT_LENGTH);
         *response.body_mut() = whole("", None);
