@@ -39,6 +39,8 @@ mod http_limits;
 mod interfaces;
 /// The log on flash: what is written when, what damage costs, how it is read.
 mod logs;
+/// Several plugins on the way of a request: each stage, their order, what narrows them.
+mod pipeline;
 /// Requests that plugins send: allowed hosts, streaming, failures.
 mod outgoing;
 /// A plugin's life, what it is told about a request, its instances.
