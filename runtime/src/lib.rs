@@ -25,6 +25,7 @@
 
 pub mod admin;
 pub mod allowed_hosts;
+pub mod cache;
 pub mod capability;
 pub mod config;
 pub mod daemon;

@@ -15,7 +15,7 @@ use zlayer_runtime::config::{
 };
 use zlayer_runtime::error::{EXIT_USAGE, Error, Result};
 use zlayer_runtime::keyvalue::{Durability, Quota, Settings, VALUE_BYTES_MAX};
-use zlayer_runtime::{admin, daemon, logger, logs, secrets};
+use zlayer_runtime::{admin, cache, daemon, logger, logs, secrets};
 
 /// Runs WebAssembly plugins that were compiled ahead of time.
 #[derive(FromArgs)]
@@ -33,6 +33,7 @@ struct Cli {
 enum Verb {
     Run(Run),
     Status(Status),
+    Purge(Purge),
     Wasm(Wasm),
     Logs(Logs),
 }
@@ -118,11 +119,18 @@ struct Run {
     /// largest body that a typed plugin takes, such as 1Mi (the default)
     #[argh(option, from_str_fn(parse_size))]
     max_body: Option<usize>,
+    /// largest WebSocket message, such as 1Mi (the default)
+    #[argh(option, from_str_fn(parse_size))]
+    max_message: Option<usize>,
+    /// bytes of the response cache, where a plugin has that role, at least 256Ki (default: a
+    /// sixteenth of --memory-max)
+    #[argh(option, from_str_fn(parse_size))]
+    cache_max: Option<usize>,
     /// requests that one instance of a wasi:http plugin serves (default 1: a fresh one each)
     #[argh(option)]
     reuse: Option<u32>,
     /// a phase's time PHASE=DURATION; may be repeated; phases and their defaults: idle=60s, head=10s,
-    /// request=30s, stall=30s, drain=10s
+    /// request=30s, stall=30s, websocket-ping=30s, drain=10s
     #[argh(option, from_str_fn(parse_pair))]
     timeout: Vec<(String, String)>,
     /// engine settings of this device: compact (default) or wide
@@ -156,6 +164,24 @@ struct Status {
     /// print JSON
     #[argh(switch)]
     json: bool,
+}
+
+/// Have a running daemon forget responses that its caching plugin had it store.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "purge")]
+struct Purge {
+    /// the daemon's data folder (default /var/lib/zlayer)
+    #[argh(option)]
+    data_dir: Option<PathBuf>,
+    /// the daemon's admin socket, instead of the one in its data folder
+    #[argh(option)]
+    socket: Option<PathBuf>,
+    /// all responses
+    #[argh(switch)]
+    all: bool,
+    /// tags of responses
+    #[argh(positional)]
+    tags: Vec<String>,
 }
 
 /// Show the log that a data folder keeps, or log files.
@@ -219,6 +245,13 @@ fn main() -> ExitCode {
         } => match admin::print_status(status.data_dir.as_deref(), status.socket, status.json) {
             Ok(code) => return ExitCode::from(code),
             Err(error) => Err(error),
+        },
+        Cli {
+            verb: Some(Verb::Purge(purge)),
+            ..
+        } => match purge.all == purge.tags.is_empty() {
+            true => admin::purge(purge.data_dir.as_deref(), purge.socket, &purge.tags),
+            false => Err(Error::Usage("purge wants either tags or --all".to_owned())),
         },
         Cli {
             verb: Some(Verb::Wasm(wasm)),
@@ -321,8 +354,17 @@ impl Run {
         if body > memory {
             return Err(usage("max-body", "is more than --memory-max".to_owned()));
         }
+        let message = self.max_message.unwrap_or(defaults.websocket_message);
+        if message > memory {
+            return Err(usage("max-message", "is more than --memory-max".to_owned()));
+        }
+        if self.cache_max.is_some_and(|bytes| bytes < cache::BYTES_MIN) {
+            let least = cache::BYTES_MIN >> 10;
+            return Err(usage("cache-max", format!("must be at least {least}Ki")));
+        }
         let limits = Limits {
             memory,
+            cache: self.cache_max,
             connections: at_least_one(
                 "max-connections",
                 self.max_connections,
@@ -331,6 +373,7 @@ impl Run {
             instances: at_least_one("max-instances", self.max_instances, defaults.instances)?,
             reuse: self.reuse.unwrap_or(defaults.reuse),
             body,
+            websocket_message: message,
             log_records: match self.log_rate {
                 Some(0) => return Err(usage("log-rate", "must be at least 1".to_owned())),
                 rate => rate.unwrap_or(defaults.log_records),
@@ -367,12 +410,13 @@ impl Run {
                 "head" => timeouts.head = duration,
                 "request" => timeouts.request = duration,
                 "stall" => timeouts.stall = duration,
+                "websocket-ping" => timeouts.websocket_ping = duration,
                 "drain" => timeouts.drain = duration,
                 _ => {
                     return Err(usage(
                         "timeout",
                         format!(
-                            "there is no phase '{phase}'; there are idle, head, request, stall, drain"
+                            "there is no phase '{phase}'; there are idle, head, request, stall, websocket-ping, drain"
                         ),
                     ));
                 }

@@ -7,6 +7,7 @@ pub(crate) mod deadline;
 mod exchange;
 mod head;
 mod response;
+pub mod websocket;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;

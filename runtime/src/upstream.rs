@@ -47,7 +47,7 @@ use http_body::Body as _;
 use zlayer_http1::{ConnectionUse, OutgoingRequest, RequestLength};
 
 pub use error::UpstreamError;
-pub use forward::{forward, proxy_fields};
+pub use forward::{forward, forward_upgrade, proxy_fields};
 pub use pool::{Settings, Upstreams};
 pub use upgrade::{Socket, Upgrade, Upgraded};
 

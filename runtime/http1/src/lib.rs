@@ -6,8 +6,11 @@
 //! parts is done by [`httparse`]; this crate adds the rules that httparse leaves to its user, and
 //! the limits.
 //!
-//! What it is not: it does no I/O, starts no timer, keeps no connection, compresses nothing and
-//! decodes no percent signs. It knows nothing of WebAssembly.
+//! For WebSocket, [`websocket`] has both sides of RFC 6455.
+//!
+//! What it is not: it does no I/O, starts no timer, keeps no connection, decodes no percent signs,
+//! and compresses nothing but WebSocket messages, with the feature `deflate`. It knows nothing of
+//! WebAssembly.
 //!
 //! # How data flows
 //!
@@ -22,8 +25,9 @@
 //! is written, [`IncomingResponse::parse`] on what comes back, and [`ResponseBody::decoder`] for the
 //! body behind it.
 //!
-//! Nothing is allocated by what a peer sends, but for trailer fields, and those are bounded by
-//! [`Limits`]. The length of a body is not: the caller compares [`BodyLength::Fixed`], and counts
+//! Nothing is allocated by what a peer sends, but for trailer fields and WebSocket messages. Trailers
+//! are bounded by [`Limits`], messages by the limit that their decoder is made with. The length of a
+//! body is not bounded: the caller compares [`BodyLength::Fixed`], and counts
 //! chunked data, against a limit of its own.
 //!
 //! # Strict
@@ -89,6 +93,7 @@ mod response_framing;
 mod status;
 mod target;
 mod trailers;
+pub mod websocket;
 
 pub use body::{BodyDecoder, Decoded};
 pub use chunks::{encode_chunk, encode_last_chunk};

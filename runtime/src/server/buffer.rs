@@ -21,10 +21,25 @@ pub(crate) struct ReadBuffer {
     end: usize,
 }
 
+impl From<Vec<u8>> for ReadBuffer {
+    fn from(data: Vec<u8>) -> Self {
+        ReadBuffer {
+            start: 0,
+            end: data.len(),
+            data,
+        }
+    }
+}
+
 impl ReadBuffer {
     /// The bytes at hand.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.data[self.start..self.end]
+    }
+
+    /// The bytes at hand, to be unmasked in place.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.data[self.start..self.end]
     }
 
     /// Drops the first `count` of them.

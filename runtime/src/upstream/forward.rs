@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use http::header::{FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, VIA};
 use http_body_util::BodyExt;
 
-use super::{Target, UpstreamError, Upstreams, hop};
+use super::{Target, Upgrade, UpstreamError, Upstreams, hop};
 use crate::failure::Failure;
 use crate::pipeline::{Body, Request};
 
@@ -42,6 +42,26 @@ pub async fn forward(
             let outgoing = http::Request::from_parts(parts, request.stream().boxed_unsync());
             upstreams.send(outgoing, to, &request.id).await
         }
+    };
+    sent.map_err(|error| error.failure(&to.key()))
+}
+
+/// Asks the upstream to switch to what the `Upgrade` field of `head` names, for a client at `client`: as
+/// [`forward`] but for that.
+///
+/// # Errors
+///
+/// As of [`forward`].
+pub async fn forward_upgrade(
+    upstreams: &Upstreams,
+    mut head: http::request::Parts,
+    client: IpAddr,
+    to: &Target,
+    id: &str,
+) -> Result<Upgrade, Failure> {
+    let sent = match proxy_fields(&mut head, client) {
+        Err(error) => Err(error),
+        Ok(()) => upstreams.upgrade(head, to, id).await,
     };
     sent.map_err(|error| error.failure(&to.key()))
 }

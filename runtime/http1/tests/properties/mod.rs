@@ -4,6 +4,8 @@
     reason = "the fuzz targets reach them from another crate"
 )]
 
+pub mod websocket;
+
 use zlayer_http1::*;
 
 /// Limits small enough that short inputs reach them.
