@@ -1,10 +1,13 @@
 //! The admin interface: metrics, status and health over HTTP/1.1, for this device alone.
 //!
 //! It listens on a Unix socket in the data folder, which only the daemon's own user may use, and on
-//! loopback TCP where that was asked for. It only reads: nothing that is sent to it changes
-//! anything. It goes on while the daemon drains.
+//! loopback TCP where that was asked for. Over TCP, which every user of the device can reach, it only
+//! reads: what changes something goes over the Unix socket alone ([`commands`]). It goes on
+//! while the daemon drains.
 
+mod cache;
 mod client;
+mod commands;
 mod connection;
 mod json;
 mod process;
@@ -29,7 +32,7 @@ use crate::error::{Error, Result};
 use crate::memory::{Budget, Reservation};
 use connection::{Connection, Stream};
 
-pub use client::{DEFAULT_DATA_DIR, print_status};
+pub use client::{DEFAULT_DATA_DIR, print_status, purge};
 pub use view::View;
 
 /// Memory that the interface may take: [`CONNECTIONS`] on each of two sockets with a head of 8 KiB

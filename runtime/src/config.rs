@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use zlayer_bundle::Profile;
 
+use crate::allowed_hosts::AllowedHosts;
 use crate::capability::Capabilities;
 use crate::keyvalue;
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub keyvalue: keyvalue::Settings,
     /// What plugins may call.
     pub granted: Capabilities,
+    /// Where plugins' outgoing requests may go, if one has no list of its own. Without a list it may send none.
+    pub allowed_hosts: AllowedHosts,
     /// Port of the admin interface on 127.0.0.1, beside its Unix socket; 0 lets the system choose.
     pub admin_port: Option<u16>,
     /// Sizes and counts.
@@ -106,8 +109,13 @@ pub struct Limits {
     /// Bytes of a request or response body that a typed plugin takes whole (default 1 MiB).
     /// A `wasi:http` handler streams and has no such bound.
     pub body: usize,
+    /// Bytes of a WebSocket message, from whichever side, no longer compressed (default 1 MiB).
+    pub websocket_message: usize,
     /// Bytes of a response's header fields (default 32 KiB).
     pub response_head: usize,
+    /// Bytes of the response cache, where a plugin has that role (default: a sixteenth of `memory`, at
+    /// least 256 KiB).
+    pub cache: Option<usize>,
     /// Log records a second that a plugin may write in the long run, and five times as many at
     /// once (default 200).
     pub log_records: u32,
@@ -123,7 +131,9 @@ impl Default for Limits {
             instances: 32,
             reuse: 1,
             body: 1 << 20,
+            websocket_message: 1 << 20,
             response_head: 32 << 10,
+            cache: None,
             log_records: 200,
             http: zlayer_http1::Limits::default(),
         }
@@ -148,6 +158,9 @@ pub struct Timeouts {
     /// Since an answer moved on, or beyond what a client's body has earned by its bytes at 1 KiB a
     /// second (default 30 s).
     pub stall: Duration,
+    /// A WebSocket's peer may stay silent this long before it is sent a ping, and as long again
+    /// before it is taken for gone (default 30 s).
+    pub websocket_ping: Duration,
     /// How long running requests get when the daemon was told to stop (default 10 s), and
     /// then each plugin's `shutdown`, together.
     pub drain: Duration,
@@ -160,6 +173,7 @@ impl Default for Timeouts {
             head: Duration::from_secs(10),
             request: Duration::from_secs(30),
             stall: Duration::from_secs(30),
+            websocket_ping: Duration::from_secs(30),
             drain: Duration::from_secs(10),
         }
     }

@@ -27,6 +27,7 @@ use crate::plugin::{Common, Plugin, Ticker, new_engine};
 use crate::redact;
 use crate::server::{CONNECTION_SHARE, Server};
 use crate::stats::ServerStats;
+use crate::upstream::{self, Upstreams};
 
 pub use artifacts::{PRECOMPILE, exit_code, precompile_command, without_compiler};
 
@@ -85,6 +86,11 @@ fn serve(
     let store = KeyValue::open(&data.store(), &budget, Arc::new(keyvalue::Machine::new()))
         .map_err(|error| Error::device("cannot start the key-value store's thread", error))?;
     let metrics = Arc::new(Metrics::default());
+    let upstreams = Upstreams::new(
+        upstream::Settings::default(),
+        Arc::clone(&budget),
+        &EXECUTOR,
+    );
     let common = Common {
         engine: &engine,
         ticker: &Ticker::new(&engine),
@@ -95,9 +101,15 @@ fn serve(
     };
     let loaded = members
         .into_iter()
-        .map(|member| member.load(&config, &common, &metrics, &store));
+        .map(|member| member.load(&config, &common, &metrics, &store, &upstreams));
     let plugins: Vec<Arc<Plugin>> = loaded.collect::<Result<_>>()?;
-    let pipeline = Pipeline::new(plugins.clone(), &config.limits, &config.timeouts, &budget)?;
+    let pipeline = Pipeline::new(
+        plugins.clone(),
+        &config.limits,
+        &config.timeouts,
+        &budget,
+        upstreams,
+    )?;
     let pipeline = Arc::new(pipeline);
     let (stopping, stop) = bounded(1);
     let (drain, request_timeout) = (config.timeouts.drain, config.timeouts.request);

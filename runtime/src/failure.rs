@@ -54,6 +54,12 @@ pub enum Failure {
         /// How it failed.
         cause: Box<Failure>,
     },
+    /// An upstream cannot be reached, or its answer is not HTTP or broke off.
+    BadGateway(String),
+    /// There are no connections or no memory left for upstreams.
+    UpstreamBusy(String),
+    /// An upstream did not take the connection or did not answer in time.
+    GatewayTimeout(String),
 }
 
 impl Failure {
@@ -112,10 +118,10 @@ impl Failure {
     pub fn status(&self) -> u16 {
         match self {
             Failure::Trap(_) | Failure::OutOfMemory(_) | Failure::NoAnswer => 500,
-            Failure::Deadline | Failure::Stalled => 504,
-            Failure::PluginError(_) | Failure::BadAnswer(_) => 502,
+            Failure::Deadline | Failure::Stalled | Failure::GatewayTimeout(_) => 504,
+            Failure::PluginError(_) | Failure::BadAnswer(_) | Failure::BadGateway(_) => 502,
             Failure::PassThrough => 404,
-            Failure::InitFailed(_) | Failure::Busy(_) => 503,
+            Failure::InitFailed(_) | Failure::Busy(_) | Failure::UpstreamBusy(_) => 503,
             Failure::BodyTooLarge(_) => 413,
             Failure::BadBody(_) => 400,
             Failure::SlowBody => 408,
@@ -139,6 +145,9 @@ impl Failure {
             Failure::PassThrough => Outcome::NotHandled,
             Failure::InitFailed(_) => Outcome::InitFailed,
             Failure::Busy(_) => Outcome::Busy,
+            Failure::BadGateway(_) | Failure::UpstreamBusy(_) | Failure::GatewayTimeout(_) => {
+                Outcome::Upstream
+            }
             Failure::BodyTooLarge(_)
             | Failure::BadBody(_)
             | Failure::SlowBody
@@ -182,6 +191,9 @@ impl fmt::Display for Failure {
             Failure::PassThrough => f.write_str("no plugin handles this request"),
             Failure::InitFailed(reason) => write!(f, "init failed: {reason}"),
             Failure::Busy(reason) => write!(f, "busy: {reason}"),
+            Failure::BadGateway(reason)
+            | Failure::UpstreamBusy(reason)
+            | Failure::GatewayTimeout(reason) => f.write_str(reason),
             Failure::BodyTooLarge(limit) => write!(f, "the body is longer than {limit} bytes"),
             Failure::BadBody(reason) => write!(f, "the body cannot be read: {reason}"),
             Failure::Method(method) => {

@@ -24,6 +24,8 @@
 //! there first.
 
 pub mod admin;
+pub mod allowed_hosts;
+pub mod cache;
 pub mod capability;
 pub mod config;
 pub mod daemon;
@@ -46,6 +48,7 @@ pub mod secrets;
 pub mod server;
 pub mod standard_error;
 pub mod stats;
+pub mod upstream;
 
 pub use config::Config;
 pub use error::{Error, Result};

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use argh::FromArgs;
 use zlayer_binlog::{Filter, Level};
+use zlayer_runtime::allowed_hosts::AllowedHost;
 use zlayer_runtime::capability::{Capabilities, Capability};
 use zlayer_runtime::config::{
     Config, Limits, LogOutput, MEMORY_MIN, Override, Timeouts, parse_duration, parse_pair,
@@ -14,7 +15,7 @@ use zlayer_runtime::config::{
 };
 use zlayer_runtime::error::{EXIT_USAGE, Error, Result};
 use zlayer_runtime::keyvalue::{Durability, Quota, Settings, VALUE_BYTES_MAX};
-use zlayer_runtime::{admin, daemon, logger, logs, secrets};
+use zlayer_runtime::{admin, cache, daemon, logger, logs, secrets};
 
 /// Runs WebAssembly plugins that were compiled ahead of time.
 #[derive(FromArgs)]
@@ -32,6 +33,7 @@ struct Cli {
 enum Verb {
     Run(Run),
     Status(Status),
+    Purge(Purge),
     Wasm(Wasm),
     Logs(Logs),
 }
@@ -45,7 +47,7 @@ struct Run {
     #[argh(option)]
     wasm: Vec<PathBuf>,
     /// what is different for one plugin, NAME:SETTING=VALUE; may be repeated. Settings: config.KEY; secrets=NAMES
-    /// that it alone may see; deny=CAPABILITIES; kv-namespace=NAME; max-instances=N; reuse=N;
+    /// that it alone may see; deny=CAPABILITIES; allow-hosts=HOSTS; kv-namespace=NAME; max-instances=N; reuse=N;
     /// paths=/a,/b/* and services=HANDLERS that it takes part for; on-failure=open|closed;
     /// bodies=both|request|response|none for a transformer; request-body=auto|whole|none for
     /// authenticators, rate limiters and routers
@@ -76,9 +78,12 @@ struct Run {
     #[argh(option)]
     secrets_file: Option<PathBuf>,
     /// what the plugin may not use: config, keyvalue, logging, secrets, metrics or http-client (which
-    /// is always denied); may be repeated
+    /// is denied without --allow-host); may be repeated
     #[argh(option)]
     deny: Vec<Capability>,
+    /// a host that plugins may send requests to: HOST[:PORT], *.DOMAIN[:PORT] or *; may be repeated
+    #[argh(option)]
+    allow_host: Vec<AllowedHost>,
     /// port on 127.0.0.1 for metrics, status and health (0 lets the system choose), which every
     /// user of this device can ask; without it they are at DATA-DIR/admin.sock alone
     #[argh(option)]
@@ -114,11 +119,18 @@ struct Run {
     /// largest body that a typed plugin takes, such as 1Mi (the default)
     #[argh(option, from_str_fn(parse_size))]
     max_body: Option<usize>,
+    /// largest WebSocket message, such as 1Mi (the default)
+    #[argh(option, from_str_fn(parse_size))]
+    max_message: Option<usize>,
+    /// bytes of the response cache, where a plugin has that role, at least 256Ki (default: a
+    /// sixteenth of --memory-max)
+    #[argh(option, from_str_fn(parse_size))]
+    cache_max: Option<usize>,
     /// requests that one instance of a wasi:http plugin serves (default 1: a fresh one each)
     #[argh(option)]
     reuse: Option<u32>,
     /// a phase's time PHASE=DURATION; may be repeated; phases and their defaults: idle=60s, head=10s,
-    /// request=30s, stall=30s, drain=10s
+    /// request=30s, stall=30s, websocket-ping=30s, drain=10s
     #[argh(option, from_str_fn(parse_pair))]
     timeout: Vec<(String, String)>,
     /// engine settings of this device: compact (default) or wide
@@ -152,6 +164,24 @@ struct Status {
     /// print JSON
     #[argh(switch)]
     json: bool,
+}
+
+/// Have a running daemon forget responses that its caching plugin had it store.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "purge")]
+struct Purge {
+    /// the daemon's data folder (default /var/lib/zlayer)
+    #[argh(option)]
+    data_dir: Option<PathBuf>,
+    /// the daemon's admin socket, instead of the one in its data folder
+    #[argh(option)]
+    socket: Option<PathBuf>,
+    /// all responses
+    #[argh(switch)]
+    all: bool,
+    /// tags of responses
+    #[argh(positional)]
+    tags: Vec<String>,
 }
 
 /// Show the log that a data folder keeps, or log files.
@@ -215,6 +245,13 @@ fn main() -> ExitCode {
         } => match admin::print_status(status.data_dir.as_deref(), status.socket, status.json) {
             Ok(code) => return ExitCode::from(code),
             Err(error) => Err(error),
+        },
+        Cli {
+            verb: Some(Verb::Purge(purge)),
+            ..
+        } => match purge.all == purge.tags.is_empty() {
+            true => admin::purge(purge.data_dir.as_deref(), purge.socket, &purge.tags),
+            false => Err(Error::Usage("purge wants either tags or --all".to_owned())),
         },
         Cli {
             verb: Some(Verb::Wasm(wasm)),
@@ -317,8 +354,17 @@ impl Run {
         if body > memory {
             return Err(usage("max-body", "is more than --memory-max".to_owned()));
         }
+        let message = self.max_message.unwrap_or(defaults.websocket_message);
+        if message > memory {
+            return Err(usage("max-message", "is more than --memory-max".to_owned()));
+        }
+        if self.cache_max.is_some_and(|bytes| bytes < cache::BYTES_MIN) {
+            let least = cache::BYTES_MIN >> 10;
+            return Err(usage("cache-max", format!("must be at least {least}Ki")));
+        }
         let limits = Limits {
             memory,
+            cache: self.cache_max,
             connections: at_least_one(
                 "max-connections",
                 self.max_connections,
@@ -327,12 +373,15 @@ impl Run {
             instances: at_least_one("max-instances", self.max_instances, defaults.instances)?,
             reuse: self.reuse.unwrap_or(defaults.reuse),
             body,
+            websocket_message: message,
             log_records: match self.log_rate {
                 Some(0) => return Err(usage("log-rate", "must be at least 1".to_owned())),
                 rate => rate.unwrap_or(defaults.log_records),
             },
             ..defaults
         };
+        // Without hosts to go to it is nobody's.
+        let granted = Capabilities::DEFAULT.with(Capability::HttpClient);
         let mut quota = Quota::default();
         quota.bytes = self.kv_quota.map_or(quota.bytes, |bytes| bytes as u64);
         quota.keys = self.kv_max_keys.unwrap_or(quota.keys);
@@ -361,12 +410,13 @@ impl Run {
                 "head" => timeouts.head = duration,
                 "request" => timeouts.request = duration,
                 "stall" => timeouts.stall = duration,
+                "websocket-ping" => timeouts.websocket_ping = duration,
                 "drain" => timeouts.drain = duration,
                 _ => {
                     return Err(usage(
                         "timeout",
                         format!(
-                            "there is no phase '{phase}'; there are idle, head, request, stall, drain"
+                            "there is no phase '{phase}'; there are idle, head, request, stall, websocket-ping, drain"
                         ),
                     ));
                 }
@@ -422,12 +472,10 @@ impl Run {
                 literals: self.secret,
             }
             .read()?,
-            granted: self
-                .deny
-                .into_iter()
-                .fold(Capabilities::DEFAULT, |granted, one| {
-                    granted.without(Capabilities::NONE.with(one))
-                }),
+            granted: self.deny.into_iter().fold(granted, |granted, one| {
+                granted.without(Capabilities::NONE.with(one))
+            }),
+            allowed_hosts: self.allow_host.into_iter().collect(),
             keyvalue: Settings {
                 quota,
                 durability: self.kv_durability,

@@ -1,11 +1,12 @@
 //! The way of a request through the plugins: the order of the stages is written here, once.
 //!
-//! Request: **authenticate** → **rate-limit** → **middleware** (declared order) → **route** →
-//! **transform** → **handle**.
-//! Answer: **transform** → **middleware** (reverse order).
+//! Request: **authenticate** → **rate-limit** → **middleware** (declared order) → **cache** →
+//! **route** → [a request for a WebSocket leaves here: **websocket**] → **transform** → **handle**.
+//! Answer: **transform** → **cache** → **middleware** (reverse order).
 //!
 //! Who a client is comes before how often it may ask, so that limits can be per identity; both come
-//! before middlewares, so that these see no request that was refused. Routes are chosen before
+//! before middlewares, so that these see no request that was refused, and before the cache, so that they
+//! hold for what is stored too. What the cache answers goes past all that follows. Routes are chosen before
 //! bodies are transformed, since a transformer cannot change the path.
 //!
 //! Every stage is a file of the same shape: `run` takes the stage and the request and says
@@ -13,6 +14,7 @@
 
 mod authenticate;
 pub mod bodies;
+mod cache;
 pub mod fields;
 mod handle;
 mod middleware;
@@ -24,6 +26,7 @@ mod request;
 mod route;
 mod stage;
 mod transform;
+mod websocket;
 
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -36,12 +39,15 @@ use tokio::sync::oneshot;
 use wasmtime_wasi_http::Error as BodyError;
 use zlayer_bundle::Role;
 
+use crate::cache::{Cache, Clock};
 use crate::config::{Limits, Timeouts};
 use crate::error::{Error, Result};
 use crate::failure::Failure;
+use crate::host::common::{Error as Refused, KeyValue};
 use crate::memory::Budget;
 use crate::plugin::Plugin;
 use crate::stats::Outcome;
+use crate::upstream::{self, Upstreams};
 use bodies::WholeBodies;
 
 pub use own::Told;
@@ -49,6 +55,7 @@ pub use passage::Passage;
 pub use rate_limit::RateLimit;
 pub use request::Request;
 pub use stage::{Stage, Step};
+pub use websocket::{Upgrade, Upgrading, upgrade_token};
 
 /// The body of an answer.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
@@ -77,8 +84,12 @@ pub struct Pipeline {
     plugins: Vec<Arc<Plugin>>,
     /// By step, and in the declared order within one.
     stages: Vec<Stage>,
+    /// Where a plugin has that role.
+    cache: Option<Arc<Cache>>,
     bodies: WholeBodies,
+    upstreams: Upstreams,
     timeouts: Timeouts,
+    budget: Arc<Budget>,
 }
 
 /// What a request leaves behind on its way in, for its answer on the way out.
@@ -95,12 +106,13 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// The budget has no room for the bodies that they take.
+    /// The budget has no room for the bodies that they take, or for the cache.
     pub fn new(
         plugins: Vec<Arc<Plugin>>,
         limits: &Limits,
         timeouts: &Timeouts,
         budget: &Arc<Budget>,
+        upstreams: Upstreams,
     ) -> Result<Pipeline> {
         let mut stages = Vec::new();
         for step in Step::ORDER {
@@ -110,6 +122,11 @@ impl Pipeline {
                 }
             }
         }
+        let caches = stages.iter().any(|stage| stage.step == Step::Cache);
+        let cache = match caches {
+            true => Some(new_cache(limits, budget)?),
+            false => None,
+        };
         // A quarter of what is left, and at least one body each way.
         let takes_bodies = stages.iter().any(Stage::takes_bodies);
         let free = budget.limit().saturating_sub(budget.used());
@@ -128,8 +145,11 @@ impl Pipeline {
         Ok(Pipeline {
             plugins,
             stages,
+            cache,
             bodies,
+            upstreams,
             timeouts: timeouts.clone(),
+            budget: Arc::clone(budget),
         })
     }
 
@@ -147,6 +167,11 @@ impl Pipeline {
         steps.filter(|(_, names)| !names.is_empty()).collect()
     }
 
+    /// The response cache, where a plugin has that role.
+    pub fn cache(&self) -> Option<&Arc<Cache>> {
+        self.cache.as_ref()
+    }
+
     /// Bytes of the memory budget that are set aside for whole bodies.
     pub fn bodies_share(&self) -> usize {
         self.bodies.share()
@@ -162,6 +187,53 @@ impl Pipeline {
             answer,
             passage,
         }
+    }
+
+    /// Asks the authenticators about a bare token: the claims of the first that knows it, or what
+    /// the last one had against it. `None` if there is no authenticator.
+    ///
+    /// # Errors
+    ///
+    /// An authenticator failed.
+    pub async fn validate_token(
+        &self,
+        id: &Arc<str>,
+        token: &str,
+    ) -> std::result::Result<Option<std::result::Result<Vec<KeyValue>, Refused>>, Failure> {
+        let passage = Passage::new(self.timeouts.request);
+        let _working = self.plugins.first().map(|plugin| plugin.working());
+        let mut last = None;
+        for (_, stage) in self.at(Step::Authenticate) {
+            let running = authenticate::validate(stage, id, token);
+            match stage.guard(id, &passage, running).await? {
+                Some(Ok(claims)) => return Ok(Some(Ok(claims))),
+                Some(refused) => last = Some(refused),
+                None => {}
+            }
+        }
+        Ok(last)
+    }
+
+    /// Asks each rate limiter how the client with this key stands: its name, and its answer.
+    ///
+    /// # Errors
+    ///
+    /// A limiter failed.
+    pub async fn rate_limits(
+        &self,
+        id: &Arc<str>,
+        key: &str,
+    ) -> std::result::Result<Vec<(&str, RateLimit)>, Failure> {
+        let passage = Passage::new(self.timeouts.request);
+        let _working = self.plugins.first().map(|plugin| plugin.working());
+        let mut told = Vec::new();
+        for (_, stage) in self.at(Step::RateLimit) {
+            let running = rate_limit::standing(stage, id, key);
+            if let Some(Some(limit)) = stage.guard(id, &passage, running).await? {
+                told.push((stage.plugin.name(), limit));
+            }
+        }
+        Ok(told)
     }
 
     async fn run(
@@ -188,7 +260,7 @@ impl Pipeline {
         if trail.seen.is_empty() && trail.limit.is_none() {
             return match entered? {
                 ControlFlow::Break(response) => answer(send, response),
-                ControlFlow::Continue(()) => self.inner(request, passage, send).await,
+                ControlFlow::Continue(()) => self.cached(request, passage, send).await,
             };
         }
         let id = Arc::clone(&request.id);
@@ -205,7 +277,7 @@ impl Pipeline {
                     }
                     Ok(())
                 };
-                let inner = self.inner(request, passage, inner_send);
+                let inner = self.cached(request, passage, inner_send);
                 let ended = try_zip(inner, leaving).await.map(|((), ())| ());
                 return match (ended, send) {
                     (Err(failure), Some(send)) => {
@@ -220,7 +292,7 @@ impl Pipeline {
         answer(send, self.leave(&id, passage, &trail, response).await)
     }
 
-    /// What lies within the middlewares.
+    /// What lies behind the cache.
     async fn inner(
         &self,
         request: &mut Request,
@@ -228,11 +300,21 @@ impl Pipeline {
         send: Answer,
     ) -> std::result::Result<(), Failure> {
         let mut trail = Trail::default();
-        for step in [Step::Route, Step::Transform] {
+        for step in [Step::Route, Step::WebSocket] {
             let flow = self.each(step, request, passage, &mut trail).await?;
             if let ControlFlow::Break(response) = flow {
                 return answer(send, response);
             }
+        }
+        if request.upstream.is_some() {
+            let flow = websocket::tunnel(request, &self.beyond()).await?;
+            if let ControlFlow::Break(response) = flow {
+                return answer(send, response);
+            }
+        }
+        let flow = self.each(Step::Transform, request, passage, &mut trail);
+        if let ControlFlow::Break(response) = flow.await? {
+            return answer(send, response);
         }
         if trail.seen.is_empty() {
             return self.handle(request, passage, send).await;
@@ -262,7 +344,8 @@ impl Pipeline {
         send: Answer,
     ) -> std::result::Result<(), Failure> {
         if let Some(upstream) = request.upstream.take() {
-            let response = route::forward(request, &upstream).await?;
+            let to = route::target(&upstream);
+            let response = upstream::forward(&self.upstreams, request, &to).await?;
             return answer(send, response);
         }
         for (_, stage) in self.at(Step::Handle) {
@@ -305,9 +388,10 @@ impl Pipeline {
                     Step::RateLimit => rate_limit::run(stage, request, limit).await,
                     Step::Middleware => middleware::run(stage, request).await,
                     Step::Route => route::run(stage, request, &self.bodies).await,
+                    Step::WebSocket => websocket::run(stage, request, &self.beyond()).await,
                     Step::Transform => transform::run(stage, request, &self.bodies).await,
-                    // It ends the way in.
-                    Step::Handle => Ok(ControlFlow::Continue(())),
+                    // These do more than to look at it on its way in.
+                    Step::Cache | Step::Handle => Ok(ControlFlow::Continue(())),
                 }
             };
             match stage.guard(&id, passage, running).await? {
@@ -349,6 +433,14 @@ impl Pipeline {
         response
     }
 
+    fn beyond(&self) -> websocket::Beyond<'_> {
+        websocket::Beyond {
+            upstreams: &self.upstreams,
+            budget: &self.budget,
+            time: self.timeouts.request,
+        }
+    }
+
     /// The stages of a step, with their indices.
     fn at(&self, step: Step) -> impl Iterator<Item = (usize, &Stage)> {
         let stages = self.stages.iter().enumerate();
@@ -362,6 +454,20 @@ impl Pipeline {
         let (_, stage) = handlers.find(|(_, stage)| stage.covers(&path))?;
         Some(stage.plugin.name().into())
     }
+}
+
+fn new_cache(limits: &Limits, budget: &Arc<Budget>) -> Result<Arc<Cache>> {
+    let bytes = limits
+        .cache
+        .unwrap_or_else(|| Cache::share_of(budget.limit()));
+    let share = budget.reserve(bytes).ok_or_else(|| {
+        Error::Usage(format!(
+            "the cache needs {} KiB, and --memory-max {} KiB leaves less; raise it, or lower --cache-max",
+            bytes >> 10,
+            budget.limit() >> 10
+        ))
+    })?;
+    Ok(Cache::new(share, Clock::default()))
 }
 
 /// Hands an answer over; a client that went away has no use for it.

@@ -140,10 +140,12 @@ impl Plugin {
         );
         let memory = usize::try_from(artifact.manifest().memory_initial).unwrap_or(usize::MAX);
         let memory = memory.saturating_add(GROWTH_SHARE);
+        let answer = match roles.has(Role::WebSocket) {
+            true => limits.body.max(limits.websocket_message),
+            false => limits.body,
+        };
         let share = match roles.is_stateful() {
-            true if roles.answers_bodies() => {
-                (INSTANCE_SHARE + CALL_SHARE).saturating_add(limits.body)
-            }
+            true if roles.answers_bodies() => (INSTANCE_SHARE + CALL_SHARE).saturating_add(answer),
             true => INSTANCE_SHARE + CALL_SHARE,
             false => INSTANCE_SHARE,
         };
@@ -406,6 +408,7 @@ impl Plugin {
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
         let call = self.limits.body.saturating_add(CALL_SHARE);
+        let call = call.max(self.share.saturating_sub(INSTANCE_SHARE));
         store.set_hostcall_fuel(call.max(CALL_BYTES));
         store.set_max_component_handles(HANDLES);
         match self.linked.instantiate_async(&mut store).await {

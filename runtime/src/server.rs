@@ -1,12 +1,13 @@
 //! The listener: accepts connections within bounds, and drains them when told to stop.
 
 pub mod body;
-mod buffer;
+pub(crate) mod buffer;
 mod connection;
-mod deadline;
+pub(crate) mod deadline;
 mod exchange;
 mod head;
 mod response;
+pub mod websocket;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;

@@ -40,11 +40,13 @@ pub enum Outcome {
     InitFailed,
     /// Memory or instances were used up.
     Busy,
+    /// The upstream that it was forwarded to could not be reached, or did not answer as it should.
+    Upstream,
 }
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Outcome; 11] = [
+    pub const ALL: [Outcome; 12] = [
         Outcome::Answered,
         Outcome::NotHandled,
         Outcome::Client,
@@ -56,6 +58,7 @@ impl Outcome {
         Outcome::BadAnswer,
         Outcome::InitFailed,
         Outcome::Busy,
+        Outcome::Upstream,
     ];
 
     /// Its name in metrics and status.
@@ -72,6 +75,7 @@ impl Outcome {
             Outcome::BadAnswer => "bad_answer",
             Outcome::InitFailed => "init_failed",
             Outcome::Busy => "busy",
+            Outcome::Upstream => "upstream",
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::support::{
 };
 
 mod page;
+mod questions;
 mod trouble;
 
 fn serving(guest: &str, folder: &TempDir) -> Builder {

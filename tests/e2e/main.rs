@@ -15,6 +15,8 @@ mod admin;
 mod artifact;
 /// Bodies in both directions: framing, trailers, streaming, back-pressure, memory.
 mod body;
+/// The response cache: what is stored, for whom, for how long, and how it is purged.
+mod cache;
 /// What a plugin asks for, what it is granted, and calls beyond that.
 mod capabilities;
 /// Command lines of both programs, exit codes, folders that cannot be used.
@@ -37,6 +39,10 @@ mod http_limits;
 mod interfaces;
 /// The log on flash: what is written when, what damage costs, how it is read.
 mod logs;
+/// Several plugins on the way of a request: each stage, their order, what narrows them.
+mod pipeline;
+/// Requests that plugins send: allowed hosts, streaming, failures.
+mod outgoing;
 /// A plugin's life, what it is told about a request, its instances.
 mod plugin;
 /// Where secrets come from, and that they are never shown.

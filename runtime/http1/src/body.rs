@@ -1,10 +1,10 @@
-//! Request bodies: a decoder that is fed bytes as they come.
+//! Message bodies: a decoder that is fed bytes as they come.
 
 use crate::headers::is_field_byte;
 use crate::trailers::TrailerSection;
 use crate::{BodyError, BodyLength, Limits};
 
-/// Takes a request body out of the bytes that follow its head (RFC 9112, 6 and 7).
+/// Takes a body out of the bytes that follow its head (RFC 9112, 6 and 7).
 ///
 /// It holds no body data: what it finds is handed on as slices of the input. How large a body may
 /// be is for the caller to count. After an error it answers every call with that error.
@@ -34,7 +34,7 @@ pub enum Decoded<'i> {
         /// Never empty. It is the tail of the consumed bytes.
         data: &'i [u8],
     },
-    /// The body is over. What follows the consumed bytes is the next request.
+    /// The body is over. What follows the consumed bytes is the next message.
     End {
         /// Bytes to drop from the front.
         consumed: usize,

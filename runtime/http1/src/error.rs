@@ -195,6 +195,14 @@ pub enum HeaderError {
         /// The header's name.
         name: String,
     },
+    /// A method that is not a token, or longer than
+    /// [`MAX_METHOD_BYTES`](crate::MAX_METHOD_BYTES) (RFC 9110, 9.1).
+    InvalidMethod,
+    /// A request target that has none of the four forms, or not the one for its method
+    /// (RFC 9112, 3.2).
+    InvalidTarget,
+    /// No Host field in a request, more than one, or one that is no `host[:port]` (RFC 9112, 3.2).
+    InvalidHost,
     /// A status code outside 100 to 999 (RFC 9110, 15).
     InvalidStatus {
         /// The code.
@@ -236,6 +244,13 @@ impl fmt::Display for HeaderError {
                     f,
                     "the value of header {name:?} holds control characters: remove them"
                 )
+            }
+            Self::InvalidMethod => f.write_str("the method is not a token: use GET, POST, ..."),
+            Self::InvalidTarget => {
+                f.write_str("the request target is not valid for its method: use a path")
+            }
+            Self::InvalidHost => {
+                f.write_str("the request needs one Host header, a host with an optional port")
             }
             Self::InvalidStatus { status } => {
                 write!(

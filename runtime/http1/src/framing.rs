@@ -77,7 +77,7 @@ impl<'b> Framing<'b> {
 }
 
 /// RFC 9110, 8.6: `1*DIGIT`. No sign, no blank, no list, nothing that u64 cannot hold.
-fn parse_content_length(value: &[u8]) -> Result<u64, RequestError> {
+pub(crate) fn parse_content_length(value: &[u8]) -> Result<u64, RequestError> {
     let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     let number = std::str::from_utf8(value)
         .ok()
@@ -99,16 +99,16 @@ fn parse_expectation(value: &[u8]) -> Result<bool, RequestError> {
     Ok(asked)
 }
 
-/// The Transfer-Encoding fields of one request, read as one list (RFC 9110, 5.3).
+/// The Transfer-Encoding fields of one message, read as one list (RFC 9110, 5.3).
 #[derive(Default)]
-struct TransferCodings {
-    present: bool,
+pub(crate) struct TransferCodings {
+    pub(crate) present: bool,
     chunked: bool,
     unknown: bool,
 }
 
 impl TransferCodings {
-    fn add(&mut self, value: &[u8]) -> Result<(), RequestError> {
+    pub(crate) fn add(&mut self, value: &[u8]) -> Result<(), RequestError> {
         self.present = true;
         for element in list_elements(value) {
             let name_end = element
@@ -141,7 +141,7 @@ impl TransferCodings {
         Ok(())
     }
 
-    fn body(&self) -> Result<BodyLength, RequestError> {
+    pub(crate) fn body(&self) -> Result<BodyLength, RequestError> {
         match (self.chunked, self.unknown) {
             (true, false) => Ok(BodyLength::Chunked),
             // RFC 9112, 6.1: 501 for a coding that the server does not understand.
@@ -153,15 +153,15 @@ impl TransferCodings {
     }
 }
 
-/// The Connection fields of one request, read as one list. Other options are not ours to act on.
+/// The Connection fields of one message, read as one list. Other options are not ours to act on.
 #[derive(Default)]
-struct ConnectionOptions {
+pub(crate) struct ConnectionOptions {
     close: bool,
     keep_alive: bool,
 }
 
 impl ConnectionOptions {
-    fn add(&mut self, value: &[u8]) {
+    pub(crate) fn add(&mut self, value: &[u8]) {
         for option in list_elements(value) {
             self.close |= option.eq_ignore_ascii_case(b"close");
             self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
@@ -169,7 +169,7 @@ impl ConnectionOptions {
     }
 
     /// RFC 9112, 9.3: close wins; then 1.1 persists by itself and 1.0 only when asked.
-    fn keep_alive(&self, version: Version) -> bool {
+    pub(crate) fn keep_alive(&self, version: Version) -> bool {
         !self.close && (version == Version::Http11 || self.keep_alive)
     }
 }
@@ -192,13 +192,13 @@ mod tests {
         Framing::read(version, &headers)
     }
 
-    fn body(fields: &[(&str, &str)]) -> Result<BodyLength, RequestError> {
+    pub(crate) fn body(fields: &[(&str, &str)]) -> Result<BodyLength, RequestError> {
         let mut all = vec![("Host", "h")];
         all.extend_from_slice(fields);
         read(Version::Http11, &all).map(|framing| framing.body)
     }
 
-    fn keep_alive(version: Version, values: &[&str]) -> bool {
+    pub(crate) fn keep_alive(version: Version, values: &[&str]) -> bool {
         let mut fields = vec![("Host", "h")];
         fields.extend(values.iter().map(|value| ("connection", *value)));
         read(version, &fields).is_ok_and(|framing| framing.keep_alive)

@@ -1,11 +1,16 @@
-//! The server's side of HTTP/1.1, as pure functions over bytes.
+//! Both sides of HTTP/1.1, as pure functions over bytes.
 //!
-//! What it is: a strict parser for request heads, a decoder for request bodies, and an encoder for
-//! responses (RFC 9110, RFC 9112). Splitting a head into its parts is done by [`httparse`]; this
-//! crate adds the rules that httparse leaves to its user, and the limits.
+//! What it is: for a server, a strict parser for request heads, a decoder for bodies, and an
+//! encoder for responses; for a client, an encoder for request heads and a parser for response
+//! heads that is as strict, with the same decoder (RFC 9110, RFC 9112). Splitting a head into its
+//! parts is done by [`httparse`]; this crate adds the rules that httparse leaves to its user, and
+//! the limits.
 //!
-//! What it is not: it does no I/O, starts no timer, keeps no connection, compresses nothing and
-//! decodes no percent signs. It knows nothing of WebAssembly. It is no client.
+//! For WebSocket, [`websocket`] has both sides of RFC 6455.
+//!
+//! What it is not: it does no I/O, starts no timer, keeps no connection, decodes no percent signs,
+//! and compresses nothing but WebSocket messages, with the feature `deflate`. It knows nothing of
+//! WebAssembly.
 //!
 //! # How data flows
 //!
@@ -16,16 +21,21 @@
 //! [`ResponseHead::encode`], [`encode_chunk`] and [`encode_last_chunk`] append to a buffer that the
 //! caller writes out.
 //!
-//! Nothing is allocated by what a client sends, but for trailer fields, and those are bounded by
-//! [`Limits`]. The length of a body is not: the caller compares [`BodyLength::Fixed`], and counts
+//! A client goes the other way: [`OutgoingRequest::encode`] and the same chunks into the buffer that
+//! is written, [`IncomingResponse::parse`] on what comes back, and [`ResponseBody::decoder`] for the
+//! body behind it.
+//!
+//! Nothing is allocated by what a peer sends, but for trailer fields and WebSocket messages. Trailers
+//! are bounded by [`Limits`], messages by the limit that their decoder is made with. The length of a
+//! body is not bounded: the caller compares [`BodyLength::Fixed`], and counts
 //! chunked data, against a limit of its own.
 //!
 //! # Strict
 //!
 //! Where the RFCs let a server choose between repairing a request and refusing it, this one
 //! refuses. Two readers who repair a message differently are what request smuggling lives on. The
-//! section behind each check stands beside it. After a [`RequestError`] or a [`BodyError`] nobody
-//! knows where the next request starts: answer, and close.
+//! section behind each check stands beside it. After a [`RequestError`], a [`ResponseError`] or a
+//! [`BodyError`] nobody knows where the next message starts: answer, and close.
 //!
 //! # Example
 //!
@@ -74,12 +84,16 @@ mod chunks;
 mod error;
 mod framing;
 mod headers;
+mod incoming_response;
 mod limits;
+mod outgoing_request;
 mod request;
 mod response;
+mod response_framing;
 mod status;
 mod target;
 mod trailers;
+pub mod websocket;
 
 pub use body::{BodyDecoder, Decoded};
 pub use chunks::{encode_chunk, encode_last_chunk};
@@ -87,7 +101,9 @@ pub use error::{BodyError, HeaderError, RequestError};
 pub use headers::{is_valid_header_name, is_valid_header_value};
 /// One header field, as [`RequestHead::headers`] holds it.
 pub use httparse::Header;
+pub use incoming_response::{IncomingResponse, ResponseBody, ResponseError};
 pub use limits::{Limits, MAX_EMPTY_LINES, MAX_HEADERS, MAX_METHOD_BYTES};
+pub use outgoing_request::{ConnectionUse, OutgoingRequest, RequestLength};
 pub use request::{BodyLength, HeaderSlots, RequestHead, Version};
 pub use response::{CONTINUE, ResponseHead, ResponseLength};
 pub use status::{forbids_body, reason_phrase};

@@ -145,7 +145,7 @@ impl<'h, 'b> RequestHead<'h, 'b> {
 }
 
 /// Room for the header fields of one head. Making one costs nothing.
-pub struct HeaderSlots<'b>([MaybeUninit<Header<'b>>; MAX_HEADERS]);
+pub struct HeaderSlots<'b>(pub(crate) [MaybeUninit<Header<'b>>; MAX_HEADERS]);
 
 impl HeaderSlots<'_> {
     /// Empty slots.
@@ -229,7 +229,7 @@ fn check_request_line(head: &[u8], limits: &Limits) -> Result<(), RequestError> 
 ///
 /// Returns the head alone where it is complete, else all there is. A CR at the very end may still
 /// get its LF.
-fn check_line_ends(head: &[u8]) -> Result<&[u8], RequestError> {
+pub(crate) fn check_line_ends(head: &[u8]) -> Result<&[u8], RequestError> {
     let mut line_start = 0;
     while let Some(length) = head[line_start..]
         .iter()
@@ -305,7 +305,7 @@ fn explain_version(request_line: &[u8]) -> RequestError {
 }
 
 /// What is wrong with the first line among `lines` that is no field line.
-fn explain_name<'a>(lines: impl Iterator<Item = &'a [u8]>) -> RequestError {
+pub(crate) fn explain_name<'a>(lines: impl Iterator<Item = &'a [u8]>) -> RequestError {
     for line in lines {
         let colon = line
             .iter()

@@ -146,7 +146,7 @@ impl ResponseHead<'_> {
 
 /// Fields that frame the message or rule the connection: this module writes them, or nobody
 /// (RFC 9110, 7.6.1).
-fn is_own_field(name: &str) -> bool {
+pub(crate) fn is_own_field(name: &str) -> bool {
     const OWN: [&str; 7] = [
         "connection",
         "content-length",
@@ -159,7 +159,7 @@ fn is_own_field(name: &str) -> bool {
     OWN.iter().any(|own| own.eq_ignore_ascii_case(name))
 }
 
-fn write_decimal(out: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn write_decimal(out: &mut Vec<u8>, mut number: u64) {
     // u64::MAX has 20 digits.
     let mut digits = [0; 20];
     let mut start = digits.len();

@@ -4,12 +4,15 @@
 
 mod properties;
 
-use properties::{LIMITS, check_body, check_head};
+use properties::websocket::check_frames;
+use properties::{LIMITS, check_body, check_head, check_outgoing, check_response};
+use zlayer_http1::websocket::Role;
 use zlayer_http1::{BodyLength, Limits};
 
 /// Together with [`BODY_ROUNDS`], a few seconds without optimisation.
 const HEAD_ROUNDS: u32 = 100_000;
 const BODY_ROUNDS: u32 = 100_000;
+const FRAME_ROUNDS: u32 = 100_000;
 
 const HEADS: [&[u8]; 10] = [
     b"GET / HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -24,6 +27,18 @@ const HEADS: [&[u8]; 10] = [
     b"GET / HTTP/1.1\r\nHost: h\r\na:\r\nb:\r\nc:\r\nd:\r\ne:\r\nf:\r\ng:\r\nh:\r\ni:\r\nj:\r\n\r\n",
 ];
 
+const RESPONSES: [&[u8]; 9] = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"HTTP/1.0 404 Not Found\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200\r\nContent-Length: 1\r\n\r\nx",
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    b"HTTP/1.1 304 Not Modified\r\nContent-Length: 10\r\nConnection: close, x\r\n\r\n",
+    b"HTTP/1.1 500 \xe9\r\na:\r\n\r\nuntil the end",
+    b"HTTP/1.1 200 OK\r\na:\r\nb:\r\nc:\r\nd:\r\ne:\r\nf:\r\ng:\r\nh:\r\ni:\r\n\r\n",
+];
+
 const BODIES: [&[u8]; 7] = [
     b"0\r\n\r\n",
     b"3\r\nabc\r\n0\r\n\r\n",
@@ -32,6 +47,38 @@ const BODIES: [&[u8]; 7] = [
     b"2 ;x\r\n\r\n\r\n1;y\r\nz\r\n0;z\r\n\r\n",
     b"00000000000000000001\r\nx\r\n000\r\n\r\n",
     b"ffffffffffffffff\r\nabc",
+];
+
+/// Unmasked, as a client reads them.
+const FRAMES: [&[u8]; 8] = [
+    b"\x81\x05Hello\x82\x02\x00\xff",
+    b"\x01\x03Hel\x89\x01?\x80\x02lo\x8a\x00",
+    b"\x01\x01\xc3\x00\x00\x80\x03\x9f\xe2\x82\x81\x01a",
+    b"\x82\x7e\x00\x20abcdefghijklmnopqrstuvwxyz012345",
+    b"\x88\x05\x03\xe8bye\x81\x01a",
+    b"\x88\x00",
+    b"\x02\x00\x00\x00\x00\x00\x80\x00",
+    b"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00abc",
+];
+
+/// What malformed frames are made of.
+const FRAME_TOKENS: [&[u8]; 16] = [
+    b"\x81\x00",
+    b"\x01\x01a",
+    b"\x00\x00",
+    b"\x00\x01b",
+    b"\x80\x01c",
+    b"\x80\x00",
+    b"\x89\x01d",
+    b"\x8a\x7e",
+    b"\x88\x02\x03\xe8",
+    b"\x7e\x00\x7e",
+    b"\x7f",
+    b"\xf0\x9f\x98",
+    b"\x80",
+    b"\xff",
+    b"\xc1\x01a",
+    b"\x82\x28",
 ];
 
 /// What malformed messages are made of.
@@ -83,15 +130,15 @@ impl Random {
 }
 
 /// One to four small changes to a member of the corpus.
-fn mutate(random: &mut Random, corpus: &[&[u8]]) -> Vec<u8> {
+fn mutate(random: &mut Random, corpus: &[&[u8]], tokens: &[&[u8]]) -> Vec<u8> {
     let mut bytes = random.pick(corpus).to_vec();
     for _ in 0..=random.below(4) {
         let at = random.below(bytes.len() + 1);
         let end = (at + random.below(8)).min(bytes.len());
         match random.below(7) {
             0 => drop(bytes.drain(at..end)),
-            1 => drop(bytes.splice(at..at, random.pick(&TOKENS).iter().copied())),
-            2 => drop(bytes.splice(at..end, random.pick(&TOKENS).iter().copied())),
+            1 => drop(bytes.splice(at..at, random.pick(tokens).iter().copied())),
+            2 => drop(bytes.splice(at..end, random.pick(tokens).iter().copied())),
             3 => bytes
                 .iter_mut()
                 .skip(at)
@@ -121,7 +168,7 @@ fn mutated_heads_keep_the_rules() {
     let mut random = Random(0x5eed_0001);
     let mut accepted = 0;
     for round in 0..HEAD_ROUNDS {
-        let input = mutate(&mut random, &HEADS);
+        let input = mutate(&mut random, &HEADS, &TOKENS);
         let limits = if round % 2 == 0 {
             Limits::default()
         } else {
@@ -138,11 +185,66 @@ fn mutated_heads_keep_the_rules() {
 }
 
 #[test]
+fn mutated_responses_keep_the_rules() {
+    let mut random = Random(0x5eed_0003);
+    let mut accepted = 0;
+    for round in 0..HEAD_ROUNDS {
+        let input = mutate(&mut random, &RESPONSES, &TOKENS);
+        let limits = if round % 2 == 0 {
+            Limits::default()
+        } else {
+            LIMITS
+        };
+        let method = ["GET", "HEAD", "POST", "head"][random.below(4)];
+        accepted += u32::from(check_response(&input, method, &limits));
+    }
+    let share = accepted * 100 / HEAD_ROUNDS;
+    assert!(
+        (10..90).contains(&share),
+        "{share}% of the responses were accepted"
+    );
+}
+
+#[test]
+fn whatever_a_request_is_made_of_it_is_read_as_it_was_meant() {
+    const METHODS: [&[u8]; 4] = [b"GET", b"OPTIONS", b"POST", b"x-y"];
+    const TARGETS: [&[u8]; 5] = [b"/", b"/a/b?c=d", b"*", b"http://h:80/p", b"/?x[]=\"|"];
+    const NAMES: [&[u8]; 6] = [
+        b"accept",
+        b"x-a",
+        b"host",
+        b"TE",
+        b"content-length",
+        b"upgrade",
+    ];
+    const VALUES: [&[u8]; 4] = [b"", b"a b", b"\xff\t", b"x: y"];
+    let mut random = Random(0x5eed_0004);
+    let mut encoded = 0;
+    for _ in 0..HEAD_ROUNDS {
+        let mut texts = [&METHODS[..], &TARGETS, &NAMES].map(|corpus| {
+            let bytes = match random.below(3) {
+                0 => mutate(&mut random, corpus, &TOKENS),
+                _ => random.pick(corpus).to_vec(),
+            };
+            String::from_utf8_lossy(&bytes).into_owned()
+        });
+        let value = mutate(&mut random, &VALUES, &TOKENS);
+        let [method, target, name] = &mut texts;
+        encoded += u32::from(check_outgoing(method, target, name, &value));
+    }
+    let share = encoded * 100 / HEAD_ROUNDS;
+    assert!(
+        (10..90).contains(&share),
+        "{share}% of the requests were encoded"
+    );
+}
+
+#[test]
 fn mutated_bodies_keep_the_rules() {
     let mut random = Random(0x5eed_0002);
     let mut ended = 0;
     for round in 0..BODY_ROUNDS {
-        let input = mutate(&mut random, &BODIES);
+        let input = mutate(&mut random, &BODIES, &TOKENS);
         let length = match round % 16 {
             0 => BodyLength::Empty,
             1 => BodyLength::Fixed(random.next() % 40),
@@ -159,5 +261,32 @@ fn mutated_bodies_keep_the_rules() {
     assert!(
         (10..90).contains(&share),
         "{share}% of the bodies ended well"
+    );
+}
+
+#[test]
+fn mutated_frames_keep_the_rules() {
+    let mut random = Random(0x5eed_0003);
+    let mut accepted = 0;
+    for round in 0..FRAME_ROUNDS {
+        let mut input = mutate(&mut random, &FRAMES, &FRAME_TOKENS);
+        let role = match round % 4 {
+            0 => {
+                // With the mask bit, and four of the bytes behind it as the mask.
+                input
+                    .iter_mut()
+                    .skip(1)
+                    .take(1)
+                    .for_each(|byte| *byte |= 0x80);
+                Role::Server
+            }
+            _ => Role::Client,
+        };
+        accepted += u32::from(check_frames(&input, role, random.below(9)));
+    }
+    let share = accepted * 100 / FRAME_ROUNDS;
+    assert!(
+        (10..90).contains(&share),
+        "{share}% of the streams were accepted"
     );
 }

@@ -1,4 +1,4 @@
-//! `zlayer status`: asks a daemon how it is.
+//! `zlayer status` and `zlayer purge`: ask a daemon how it is, and have it forget responses.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::SOCKET;
+use super::commands::encoded;
 use crate::error::{EXIT_UNHEALTHY, Error, Result};
 use crate::logger;
 
@@ -25,10 +26,41 @@ const ANSWER_BYTES: u64 = 1 << 20;
 ///
 /// No daemon answers there.
 pub fn print_status(data_dir: Option<&Path>, socket: Option<PathBuf>, json: bool) -> Result<u8> {
+    let page = if json { "/status" } else { "/status.txt" };
+    let answer = ask_daemon(data_dir, socket, format!("GET {page}"))?;
+    logger::say(&answer.body);
+    Ok(match answer.healthy {
+        Some(true) => 0,
+        _ => EXIT_UNHEALTHY,
+    })
+}
+
+/// Has the daemon behind `socket`, or else behind the one in `data_dir` (default [`DEFAULT_DATA_DIR`]), drop the
+/// responses in its cache that have one of these tags, or (without tags) all, and prints how many
+/// went.
+///
+/// # Errors
+///
+/// No daemon answers there, or it has no cache.
+pub fn purge(data_dir: Option<&Path>, socket: Option<PathBuf>, tags: &[String]) -> Result<()> {
+    let tagged: Vec<_> = tags
+        .iter()
+        .map(|tag| format!("tag={}", encoded(tag)))
+        .collect();
+    let query = match tags {
+        [] => "all=true".to_owned(),
+        _ => tagged.join("&"),
+    };
+    let answer = ask_daemon(data_dir, socket, format!("POST /cache/purge?{query}"))?;
+    let count = answer.body.trim_matches(|c: char| !c.is_ascii_digit());
+    logger::say(&format!("{count} responses purged\n"));
+    Ok(())
+}
+
+fn ask_daemon(data_dir: Option<&Path>, socket: Option<PathBuf>, line: String) -> Result<Answer> {
     let data_dir = data_dir.unwrap_or(Path::new(DEFAULT_DATA_DIR));
     let path = socket.unwrap_or_else(|| data_dir.join(SOCKET));
-    let page = if json { "/status" } else { "/status.txt" };
-    let answer = ask_in_time(&path, page, PATIENCE).map_err(|error| {
+    ask_in_time(&path, line, PATIENCE).map_err(|error| {
         let hint = match error.kind() {
             io::ErrorKind::NotFound => {
                 "; name the daemon's folder with --data-dir, or its socket with --socket"
@@ -46,33 +78,33 @@ pub fn print_status(data_dir: Option<&Path>, socket: Option<PathBuf>, json: bool
             format!("cannot ask the daemon at {}{hint}", path.display()),
             error,
         )
-    })?;
-    logger::say(&answer.body);
-    Ok(if answer.healthy { 0 } else { EXIT_UNHEALTHY })
+    })
 }
 
 #[derive(Debug, PartialEq, Eq)]
 struct Answer {
     body: String,
-    healthy: bool,
+    /// Where it tells of that.
+    healthy: Option<bool>,
 }
 
 /// Asks in a thread of its own: connecting to a socket whose backlog is full has no end, and no
 /// time limit.
-fn ask_in_time(socket: &Path, page: &'static str, patience: Duration) -> io::Result<Answer> {
+fn ask_in_time(socket: &Path, line: String, patience: Duration) -> io::Result<Answer> {
     let (send, answer) = mpsc::channel();
     let socket = socket.to_owned();
     // Nobody waits for one that is late: the process ends.
-    std::thread::Builder::new().spawn(move || send.send(ask(&socket, page)))?;
+    std::thread::Builder::new().spawn(move || send.send(ask(&socket, &line)))?;
     match answer.recv_timeout(patience) {
         Ok(answer) => answer,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 
-fn ask(socket: &Path, path: &str) -> io::Result<Answer> {
+/// `line` is a method and a target.
+fn ask(socket: &Path, line: &str) -> io::Result<Answer> {
     let mut stream = UnixStream::connect(socket)?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes())?;
+    stream.write_all(format!("{line} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes())?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES).read_to_end(&mut answer)?;
     read(&String::from_utf8_lossy(&answer))
@@ -92,13 +124,13 @@ fn read(answer: &str) -> io::Result<Answer> {
             _ => {}
         }
     }
-    match (status.starts_with("HTTP/1.1 200 "), health) {
-        (true, Some(healthy)) if length == Some(body.len()) => Ok(Answer {
+    match status.starts_with("HTTP/1.1 200 ") {
+        true if length == Some(body.len()) => Ok(Answer {
             body: body.to_owned(),
-            healthy,
+            healthy: health,
         }),
         // Such as that its memory is spent.
-        (false, _) if status.starts_with("HTTP/1.1 ") => {
+        false if status.starts_with("HTTP/1.1 ") => {
             let body = zlayer_binlog::one_line(body.trim_end());
             Err(io::Error::other(format!(
                 "it answers {}: {body}",
@@ -119,7 +151,7 @@ mod tests {
         let folder = crate::data_dir::temporary_folder().unwrap();
         let path = folder.join(SOCKET);
         let _silent = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        let asked = ask_in_time(&path, "/status", Duration::from_millis(10));
+        let asked = ask_in_time(&path, "GET /status".to_owned(), Duration::from_millis(10));
         assert_eq!(asked.unwrap_err().kind(), io::ErrorKind::TimedOut);
         std::fs::remove_dir_all(&folder).unwrap();
     }
@@ -135,9 +167,9 @@ mod tests {
     fn an_answer_is_read_only_as_a_whole() {
         let head = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\nzlayer-health: ok\r\n\r\n";
         let answer = read(&format!("{head}ok\n")).unwrap();
-        assert_eq!((answer.body.as_str(), answer.healthy), ("ok\n", true));
+        assert_eq!((answer.body.as_str(), answer.healthy), ("ok\n", Some(true)));
         let answer = read(&format!("{head}ok\n").replace(": ok", ": not-ok")).unwrap();
-        assert!(!answer.healthy);
+        assert_eq!(answer.healthy, Some(false));
         for broken in [
             "",
             "HTTP/1.1 200 OK\r\n",

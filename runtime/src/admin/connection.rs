@@ -6,14 +6,17 @@ use std::time::Duration;
 use futures_lite::future::or;
 use smol::Timer;
 use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use zlayer_http1::{HeaderSlots, Limits, RequestHead, ResponseHead, ResponseLength, Version};
+use zlayer_http1::{
+    BodyLength, HeaderSlots, Limits, RequestHead, ResponseHead, ResponseLength, Version,
+};
 
+use super::json::Json;
 use super::view::View;
-use super::{Shared, series, status};
+use super::{Shared, commands, series, status};
 use crate::metrics;
 use crate::server::with_date;
 
-/// Bytes of a request's head.
+/// Bytes of a request: its head, and what follows that.
 const HEAD_BYTES: usize = 8 << 10;
 /// Room for a status, and for the daemon's own metrics, while they are written: with one plugin. Longer ones
 /// need more when they are done.
@@ -41,13 +44,15 @@ pub(super) struct Connection {
 }
 
 /// What to answer.
-struct Answer {
+pub(super) struct Answer {
     status: u16,
     content_type: &'static str,
     body: String,
     /// Whether the daemon is well, for answers that tell of it.
     healthy: Option<bool>,
     is_head: bool,
+    /// The methods that there are, for answers that refuse one.
+    allow: Option<&'static str>,
 }
 
 impl Answer {
@@ -58,15 +63,21 @@ impl Answer {
             body,
             healthy: None,
             is_head: false,
+            allow: None,
         }
     }
 
-    fn text(status: u16, text: &str) -> Answer {
+    pub(super) fn text(status: u16, text: &str) -> Answer {
         Answer::new(status, TEXT, format!("{text}\n"))
+    }
+
+    pub(super) fn json(json: Json) -> Answer {
+        Answer::new(200, JSON, json.finish())
     }
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
 
 impl Connection {
     pub(super) fn new(stream: Box<dyn Stream>, is_tcp: bool) -> Connection {
@@ -90,7 +101,7 @@ impl Connection {
         }
     }
 
-    /// Reads a head. None when the client leaves before its end.
+    /// Reads a request. None when the client leaves before its end.
     async fn read(&mut self) -> io::Result<Option<Result<Request, Answer>>> {
         let limits = Limits {
             head_bytes: HEAD_BYTES,
@@ -107,12 +118,16 @@ impl Connection {
             buffer.truncate(held + count);
             let mut slots = HeaderSlots::new();
             match RequestHead::parse(&buffer, &mut slots, &limits) {
-                Ok(Some((head, _))) => {
-                    let is_head = head.method == "HEAD";
-                    let checked = self.check(&head);
-                    return Ok(Some(
-                        checked.map_err(|refused| Answer { is_head, ..refused }),
-                    ));
+                Ok(Some((head, length))) => {
+                    let (is_head, body) = (head.method == "HEAD", head.body);
+                    return match self.check(&head) {
+                        // What a GET brings is of no use.
+                        Ok(request) if request.is_post => {
+                            self.read_body(request, body, buffer, length).await
+                        }
+                        Ok(request) => Ok(Some(Ok(request))),
+                        Err(refused) => Ok(Some(Err(Answer { is_head, ..refused }))),
+                    };
                 }
                 Ok(None) => {}
                 Err(error) => {
@@ -123,9 +138,51 @@ impl Connection {
         }
     }
 
+    /// Reads what follows a head of `head` bytes at the front of `buffer`.
+    async fn read_body(
+        &mut self,
+        mut request: Request,
+        body: BodyLength,
+        mut buffer: Vec<u8>,
+        head: usize,
+    ) -> io::Result<Option<Result<Request, Answer>>> {
+        let length = match body {
+            BodyLength::Empty => 0,
+            BodyLength::Fixed(length) => usize::try_from(length).unwrap_or(usize::MAX),
+            BodyLength::Chunked => {
+                let refused = Answer::text(411, "say how long it is, with content-length");
+                return Ok(Some(Err(refused)));
+            }
+        };
+        let end = head.saturating_add(length);
+        if end > HEAD_BYTES {
+            let refused = format!("head and body may have {HEAD_BYTES} bytes together");
+            return Ok(Some(Err(Answer::text(413, &refused))));
+        }
+        while buffer.len() < end {
+            let held = buffer.len();
+            buffer.resize(end, 0);
+            let count = self.stream.read(&mut buffer[held..]).await?;
+            if count == 0 {
+                return Ok(None);
+            }
+            buffer.truncate(held + count);
+        }
+        buffer.truncate(end);
+        request.body = buffer.split_off(head);
+        Ok(Some(Ok(request)))
+    }
+
     /// Takes out of a head what matters, unless it may not ask.
     fn check(&self, head: &RequestHead<'_, '_>) -> Result<Request, Answer> {
+        let is_post = head.method == "POST";
         if self.is_tcp {
+            if is_post || commands::has(head.path()) {
+                return Err(Answer::text(
+                    403,
+                    "every user of this device can ask here: use the socket in the data folder",
+                ));
+            }
             // A web page can have a browser ask here under a name of its own that it lets point to
             // this device (DNS rebinding), and could read the answer.
             if head.authority().is_some_and(|host| !is_loopback(host)) {
@@ -134,19 +191,27 @@ impl Connection {
                     "ask for localhost, 127.0.0.1 or [::1]: the admin interface answers to no other name",
                 ));
             }
-            let foreign = |site: &[u8]| site != b"none" && site != b"same-origin";
-            if head.header("origin").is_some() || head.header("sec-fetch-site").is_some_and(foreign)
-            {
-                return Err(Answer::text(403, "web pages may not ask here"));
-            }
         }
-        let is_head = head.method == "HEAD";
-        if !is_head && head.method != "GET" {
-            return Err(Answer::text(405, "GET and HEAD are answered here"));
+        // Where somebody has put a proxy before the Unix socket, pages may not change anything.
+        let foreign = |site: &[u8]| site != b"none" && site != b"same-origin";
+        let from_page =
+            head.header("origin").is_some() || head.header("sec-fetch-site").is_some_and(foreign);
+        if from_page && (self.is_tcp || is_post) {
+            return Err(Answer::text(403, "web pages may not ask here"));
+        }
+        let methods = commands::methods(head.path());
+        if !methods.split(", ").any(|method| method == head.method) {
+            return Err(Answer {
+                allow: Some(methods),
+                ..Answer::text(405, &format!("the methods here are {methods}"))
+            });
         }
         Ok(Request {
             path: head.path().to_owned(),
-            is_head,
+            query: head.query().map(str::to_owned),
+            body: Vec::new(),
+            is_post,
+            is_head: head.method == "HEAD",
         })
     }
 
@@ -164,7 +229,7 @@ impl Connection {
         let mut room = shared.reserve(wanted);
         let mut answer = None;
         if let Some(room) = &mut room {
-            let mut written = request.answer(&shared.view, wanted);
+            let mut written = request.answer(&shared.view, wanted).await;
             written.body.shrink_to_fit();
             let length = written.body.len();
             // Series can come meanwhile, and a status can have long paths in it.
@@ -191,10 +256,11 @@ impl Connection {
             Some(false) => headers.push(("zlayer-health", b"not-ok")),
             None => {}
         }
-        match answer.status {
-            405 => headers.push(("allow", b"GET, HEAD")),
-            503 => headers.push(("retry-after", b"1")),
-            _ => {}
+        if let Some(methods) = answer.allow {
+            headers.push(("allow", methods.as_bytes()));
+        }
+        if answer.status == 503 {
+            headers.push(("retry-after", b"1"));
         }
         let length = answer.body.len() as u64;
         let mut out = Vec::new();
@@ -236,8 +302,12 @@ impl Connection {
 }
 
 /// What is asked for.
-struct Request {
-    path: String,
+pub(super) struct Request {
+    pub(super) path: String,
+    pub(super) query: Option<String>,
+    /// What came with a POST.
+    pub(super) body: Vec<u8>,
+    is_post: bool,
     is_head: bool,
 }
 
@@ -253,14 +323,17 @@ impl Request {
     }
 
     /// The answer, made with as much room as there was said to be.
-    fn answer(&self, view: &View, room: usize) -> Answer {
+    async fn answer(&self, view: &View, room: usize) -> Answer {
+        if commands::has(&self.path) {
+            return commands::run(view, self).await;
+        }
         let trouble = view.trouble();
         let healthy = Some(trouble.is_none());
         let mut answer = match self.path.as_str() {
             "/metrics" => Answer::new(200, metrics::CONTENT_TYPE, series::render(view, room)),
             "/status" => Answer {
                 healthy,
-                ..Answer::new(200, "application/json", status::json(view))
+                ..Answer::new(200, JSON, status::json(view))
             },
             "/status.txt" => Answer {
                 healthy,
@@ -273,7 +346,11 @@ impl Request {
                     Some(trouble) => Answer::text(503, &crate::redact::scrub(&trouble)),
                 }
             },
-            _ => Answer::text(404, "there are /metrics, /status, /status.txt and /healthz"),
+            _ => Answer::text(
+                404,
+                "there are /metrics, /status, /status.txt and /healthz, and over the Unix socket \
+                 /cache/purge, /validate-token and /rate-limit",
+            ),
         };
         answer.is_head = self.is_head;
         answer

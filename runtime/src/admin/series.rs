@@ -138,6 +138,9 @@ fn device(view: &View, page: &mut Page) {
         view.budget.limit() as u64,
     );
     view.store().series(page);
+    if let Some(cache) = view.pipeline.cache() {
+        cache.figures().series(page);
+    }
     if let Some(bytes) = process::write_bytes() {
         page.single(
             "zlayer_process_write_bytes_total",

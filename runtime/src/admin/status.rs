@@ -59,6 +59,9 @@ pub(super) fn json(view: &View) -> String {
         });
     });
     view.store().json(&mut json);
+    if let Some(cache) = view.pipeline.cache() {
+        cache.figures().json(&mut json);
+    }
     json.number("metrics_dropped", view.metrics.dropped());
     json.finish()
 }
@@ -191,6 +194,9 @@ pub(super) fn text(view: &View) -> String {
         ),
     );
     view.store().text(&mut out);
+    if let Some(cache) = view.pipeline.cache() {
+        cache.figures().text(&mut out);
+    }
     redact::scrub(&out).into_owned()
 }
 

@@ -63,17 +63,22 @@ impl View {
 
     /// What takes how much of the memory budget, in bytes. All is set aside, used or not, but for
     /// `instances`: those beyond the one that each plugin is sure of.
-    pub(super) fn memory(&self) -> [(&'static str, usize); 7] {
+    pub(super) fn memory(&self) -> [(&'static str, usize); 8] {
         let limits = self.plugins().first().map(|plugin| plugin.limits());
         let connections = limits.map_or(0, |limits| limits.connections) * CONNECTION_SHARE;
         let bodies = self.pipeline.bodies_share();
         let store = keyvalue::Sizes::within(self.budget.limit()).memory();
+        let cache = self
+            .pipeline
+            .cache()
+            .map_or(0, |cache| cache.figures().limit);
         let plugins = self.plugins().iter().map(|plugin| plugin.set_aside()).sum();
-        let fixed = store + connections + ADMIN_SHARE + MEMORY_SHARE + bodies + plugins;
+        let fixed = store + connections + ADMIN_SHARE + MEMORY_SHARE + bodies + cache + plugins;
         [
             ("store", store),
             ("connections", connections),
             ("bodies", bodies),
+            ("cache", cache),
             ("admin", ADMIN_SHARE),
             ("log", MEMORY_SHARE),
             ("plugins", plugins),

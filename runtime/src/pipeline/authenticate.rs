@@ -5,6 +5,7 @@
 //! the context, where no header of the client's can get.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 
@@ -14,7 +15,7 @@ use super::request::Request;
 use super::stage::Stage;
 use crate::failure::{Failure, REASON_BYTES};
 use crate::host::authenticator::AuthResult;
-use crate::host::common::KeyValue;
+use crate::host::common::{Error as Refused, KeyValue};
 use crate::plugin::SHOWN_BYTES;
 use crate::redact::cut;
 
@@ -47,6 +48,21 @@ pub(super) async fn run(
         AuthResult::Denied(reason) => ControlFlow::Break(denied(&reason, request)),
         AuthResult::Challenge(challenge) => ControlFlow::Break(challenged(&challenge)?),
     })
+}
+
+/// Has it look at a bare token.
+pub(super) async fn validate(
+    stage: &Stage,
+    id: &Arc<str>,
+    token: &str,
+) -> Result<Result<Vec<KeyValue>, Refused>, Failure> {
+    let mut running = stage.plugin.instance(id).await?;
+    let (store, guests) = running.parts();
+    let Some(guest) = &guests.authenticator else {
+        return Err(Failure::PassThrough);
+    };
+    let called = guest.call_validate_token(store, token).await;
+    stage.plugin.finish(running, called)
 }
 
 /// Takes claims over into the context.
@@ -82,8 +98,13 @@ fn denied(reason: &str, request: &Request) -> Response {
 }
 
 fn challenged(challenge: &str) -> Result<Response, Failure> {
+    // The field holds at least one challenge (RFC 9110 section 11.6.1).
     let value = HeaderValue::from_str(challenge)
-        .map_err(|_| Failure::BadAnswer(format!("challenge {:?}", cut(challenge, SHOWN_BYTES))))?;
+        .ok()
+        .filter(|_| !challenge.trim().is_empty())
+        .ok_or_else(|| {
+            Failure::BadAnswer(format!("challenge {:?}", cut(challenge, SHOWN_BYTES)))
+        })?;
     let mut response = own::text(401, "this needs credentials");
     response.headers_mut().insert(WWW_AUTHENTICATE, value);
     Ok(response)

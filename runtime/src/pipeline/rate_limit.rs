@@ -5,6 +5,7 @@
 //! the one that leaves the client least.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use http::HeaderMap;
 use http::header::{HeaderName, RETRY_AFTER};
@@ -80,6 +81,22 @@ pub(super) async fn run(
             ControlFlow::Break(response)
         }
     })
+}
+
+/// Asks it how a client stands, without counting anything.
+pub(super) async fn standing(
+    stage: &Stage,
+    id: &Arc<str>,
+    key: &str,
+) -> Result<Option<RateLimit>, Failure> {
+    let mut running = stage.plugin.instance(id).await?;
+    let (store, guests) = running.parts();
+    let Some(guest) = &guests.rate_limiter else {
+        return Ok(None);
+    };
+    let called = guest.call_status(store, key).await;
+    let info = stage.plugin.finish(running, called)?;
+    Ok(info.as_ref().map(RateLimit::from))
 }
 
 /// Nanoseconds as whole seconds, rounded up.

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, HOST};
 use http_body::Body as _;
 
 use super::bodies::WholeBodies;
@@ -133,6 +133,22 @@ impl Request {
         self.is_whole = true;
     }
 
+    /// Whether there is a body.
+    pub fn has_body(&self) -> bool {
+        match self.whole_body() {
+            Some(body) => !body.is_empty(),
+            None => !self.body.is_end_stream(),
+        }
+    }
+
+    /// What the authenticate stage found out of the client.
+    pub fn claims(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.context.iter().filter_map(|pair| {
+            let name = pair.key.strip_prefix("claim.")?;
+            Some((name, pair.value.as_str()))
+        })
+    }
+
     /// The body for whoever reads it piece by piece.
     pub fn stream(&mut self) -> IncomingBody {
         if !self.is_whole {
@@ -172,7 +188,7 @@ impl Request {
 
     /// What the contract tells routers and middlewares of the connection.
     pub fn metadata(&self) -> RequestMetadata {
-        let host = self.head.headers.get(http::header::HOST);
+        let host = self.head.headers.get(HOST);
         RequestMetadata {
             client_ip: self.client.ip().to_canonical().to_string(),
             client_port: self.client.port(),
@@ -204,8 +220,12 @@ impl Request {
         self.is_stale = true;
     }
 
-    /// Puts another list of headers in the place of the one that there was.
-    pub fn set_headers(&mut self, headers: HeaderMap) {
+    /// Puts another list of headers in the place of the one that there was. Host stays if the list has
+    /// none: a request has to have one (RFC 9112 section 3.2).
+    pub fn set_headers(&mut self, mut headers: HeaderMap) {
+        if let Some(host) = self.head.headers.remove(HOST) {
+            headers.entry(HOST).or_insert(host);
+        }
         self.head.headers = headers;
         self.is_stale = true;
     }

@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::host::http_types::{ImmediateResponse, RedirectInfo, RoutingDecision, Upstream};
 use crate::plugin::SHOWN_BYTES;
 use crate::redact::cut;
+use crate::upstream::Target;
 
 pub(super) async fn run(
     stage: &Stage,
@@ -76,13 +77,14 @@ fn answered(answer: ImmediateResponse, bodies: &WholeBodies) -> Result<Response,
     Ok(response)
 }
 
-/// Has the upstream answer.
-pub(super) async fn forward(
-    _request: &mut Request,
-    upstream: &Upstream,
-) -> Result<Response, Failure> {
-    Err(Failure::BadAnswer(format!(
-        "no client for {}",
-        upstream.host
-    )))
+/// Where `upstream` is.
+pub(super) fn target(upstream: &Upstream) -> Target {
+    let (connect, request) = (upstream.connect_timeout, upstream.request_timeout);
+    Target::new(
+        &upstream.host,
+        upstream.port,
+        upstream.tls,
+        connect,
+        request,
+    )
 }

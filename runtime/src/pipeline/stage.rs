@@ -25,8 +25,12 @@ pub enum Step {
     RateLimit,
     /// Whatever looks at heads.
     Middleware,
+    /// What was answered before.
+    Cache,
     /// Where the request goes.
     Route,
+    /// Whether a WebSocket may begin.
+    WebSocket,
     /// What the handler gets to see.
     Transform,
     /// The answer.
@@ -35,11 +39,13 @@ pub enum Step {
 
 impl Step {
     /// The order of a request. Middlewares and transformers see the answer too, in reverse.
-    pub const ORDER: [Step; 6] = [
+    pub const ORDER: [Step; 8] = [
         Step::Authenticate,
         Step::RateLimit,
         Step::Middleware,
+        Step::Cache,
         Step::Route,
+        Step::WebSocket,
         Step::Transform,
         Step::Handle,
     ];
@@ -50,7 +56,9 @@ impl Step {
             Step::Authenticate => "authenticate",
             Step::RateLimit => "rate-limit",
             Step::Middleware => "middleware",
+            Step::Cache => "cache",
             Step::Route => "route",
+            Step::WebSocket => "websocket",
             Step::Transform => "transform",
             Step::Handle => "handle",
         }
@@ -62,17 +70,19 @@ impl Step {
             Step::Authenticate => &[Role::Authenticator],
             Step::RateLimit => &[Role::RateLimiter],
             Step::Middleware => &[Role::Middleware],
+            Step::Cache => &[Role::Cache],
             Step::Route => &[Role::Router],
+            Step::WebSocket => &[Role::WebSocket],
             Step::Transform => &[Role::Transformer],
             Step::Handle => &[Role::Handler, Role::HttpHandler],
         }
     }
 
-    /// What a failure does to the request unless the deployment says otherwise: a limiter that is broken
-    /// should not take the service down, but nobody passes an authenticator that is.
+    /// What a failure does to the request unless the deployment says otherwise: a limiter or a cache that is
+    /// broken should not take the service down, but nobody passes an authenticator that is.
     fn on_failure(self) -> OnFailure {
         match self {
-            Step::RateLimit => OnFailure::Open,
+            Step::RateLimit | Step::Cache => OnFailure::Open,
             _ => OnFailure::Closed,
         }
     }
@@ -104,7 +114,7 @@ impl Stage {
             }
             Step::Transform => settings.bodies.request || settings.bodies.response,
             Step::Handle => self.plugin.plays(Role::Handler),
-            Step::Middleware => false,
+            Step::Middleware | Step::Cache | Step::WebSocket => false,
         }
     }
 

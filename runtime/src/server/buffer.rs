@@ -1,8 +1,11 @@
 //! A connection's read buffer.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use smol::io::{AsyncRead, AsyncReadExt};
+use smol::io::AsyncRead;
 
 /// Capacity at first; most heads fit.
 const FIRST: usize = 4 << 10;
@@ -11,21 +14,36 @@ const READ: usize = 16 << 10;
 
 /// Bytes that were read and not used yet.
 #[derive(Default)]
-pub(super) struct ReadBuffer {
+pub(crate) struct ReadBuffer {
     data: Vec<u8>,
     /// `data[start..end]` is unused.
     start: usize,
     end: usize,
 }
 
+impl From<Vec<u8>> for ReadBuffer {
+    fn from(data: Vec<u8>) -> Self {
+        ReadBuffer {
+            start: 0,
+            end: data.len(),
+            data,
+        }
+    }
+}
+
 impl ReadBuffer {
     /// The bytes at hand.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.data[self.start..self.end]
     }
 
+    /// The bytes at hand, to be unmasked in place.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.data[self.start..self.end]
+    }
+
     /// Drops the first `count` of them.
-    pub(super) fn consume(&mut self, count: usize) {
+    pub(crate) fn consume(&mut self, count: usize) {
         self.start = (self.start + count).min(self.end);
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
@@ -33,11 +51,21 @@ impl ReadBuffer {
     }
 
     /// Reads once, making room for at most `limit` unused bytes. 0 is the end of the stream.
-    pub(super) async fn fill(
+    pub(crate) async fn fill(
         &mut self,
         mut from: impl AsyncRead + Unpin,
         limit: usize,
     ) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_fill(cx, Pin::new(&mut from), limit)).await
+    }
+
+    /// What [`ReadBuffer::fill`] waits for.
+    pub(crate) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: Pin<&mut (impl AsyncRead + ?Sized)>,
+        limit: usize,
+    ) -> Poll<io::Result<usize>> {
         if self.start > 0 {
             self.data.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
@@ -47,13 +75,15 @@ impl ReadBuffer {
             self.data.resize(capacity, 0);
         }
         let room = self.data.len().min(self.end + READ);
-        let count = from.read(&mut self.data[self.end..room]).await?;
-        self.end += count;
-        Ok(count)
+        let read = from.poll_read(cx, &mut self.data[self.end..room]);
+        read.map_ok(|count| {
+            self.end += count;
+            count
+        })
     }
 
     /// Gives the memory back when nothing is held: an idle connection should cost little.
-    pub(super) fn release_if_empty(&mut self) {
+    pub(crate) fn release_if_empty(&mut self) {
         if self.start == self.end && self.data.len() > FIRST {
             *self = ReadBuffer::default();
         }

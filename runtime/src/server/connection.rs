@@ -16,6 +16,7 @@ use super::exchange::{Ended, Exchange};
 use super::head::{Head, Refusal};
 use super::response::ResponseWriter;
 use super::{Shared, stopped};
+use crate::pipeline::Upgrade;
 
 /// Bytes of a body that nobody read which are skipped to keep a connection; past that it is closed.
 const SKIP_BYTES: usize = 64 << 10;
@@ -45,6 +46,8 @@ enum Next {
     Close,
     /// The client may still be sending: close so that it can read the answer.
     Linger,
+    /// It is a WebSocket now.
+    Converse(Box<Upgrade>),
 }
 
 impl Connection {
@@ -86,6 +89,7 @@ impl Connection {
                 Next::Keep => {}
                 Next::Close => return,
                 Next::Linger => return self.linger().await,
+                Next::Converse(upgrade) => return Box::pin(self.converse(*upgrade)).await,
             }
         }
     }
@@ -168,6 +172,7 @@ impl Connection {
         } = self;
         match Exchange::run(head, *client, stream, buffer, out, deadline, shared, open).await {
             Ended::Broken => Next::Close,
+            Ended::Upgraded(upgrade) => Next::Converse(upgrade),
             Ended::Answered(answered, decoder) => match (answered.keep_alive, decoder.is_done()) {
                 (true, true) => Next::Keep,
                 (true, false) => self.skip_body(decoder).await,
@@ -175,6 +180,23 @@ impl Connection {
                 (false, _) => Next::Linger,
             },
         }
+    }
+
+    /// Hands the socket over to the conversation that was agreed on.
+    async fn converse(self, upgrade: Upgrade) {
+        let Connection {
+            stream,
+            shared,
+            buffer,
+            // Kept until its end: the drain waits for it.
+            open: _open,
+            ..
+        } = self;
+        let (received, stop) = (buffer.bytes().to_vec(), shared.stop.clone());
+        drop(buffer);
+        upgrade
+            .converse(stream, received, &shared.limits, &shared.timeouts, stop)
+            .await;
     }
 
     /// Reads over what is left of a body that the plugin did not want.
@@ -219,6 +241,7 @@ impl Connection {
             is_head: false,
             keep_alive: false,
             begun: &AtomicBool::new(false),
+            keep_date: false,
         };
         self.deadline.set(LINGER);
         // Whether the client still wanted to know does not matter any more.

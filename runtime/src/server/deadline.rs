@@ -14,7 +14,7 @@ use smol::Timer;
 /// Arming a timer wakes the reactor, which costs more than a small request. So moving the deadline
 /// later only writes a number; the timer that is armed already fires too early then, sees that,
 /// and arms itself anew. A busy connection arms a timer once in ten seconds or so.
-pub(super) struct Deadline {
+pub(crate) struct Deadline {
     start: Instant,
     /// Milliseconds after `start`.
     at: AtomicU64,
@@ -28,10 +28,10 @@ struct Armed {
 
 /// The phase's time was up.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TimedOut;
+pub(crate) struct TimedOut;
 
 impl Deadline {
-    pub(super) fn new() -> Deadline {
+    pub(crate) fn new() -> Deadline {
         Deadline {
             start: Instant::now(),
             at: AtomicU64::new(0),
@@ -40,12 +40,12 @@ impl Deadline {
     }
 
     /// Starts a phase that ends `after` from now.
-    pub(super) fn set(&self, after: Duration) {
+    pub(crate) fn set(&self, after: Duration) {
         self.at.store(self.after_now(after), Ordering::Relaxed);
     }
 
     /// Tells of progress: the phase lasts at least `after` from now.
-    pub(super) fn extend(&self, after: Duration) {
+    pub(crate) fn extend(&self, after: Duration) {
         self.at.fetch_max(self.after_now(after), Ordering::Relaxed);
     }
 
@@ -55,7 +55,7 @@ impl Deadline {
     }
 
     /// Ready when the deadline has passed.
-    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<TimedOut> {
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<TimedOut> {
         let mut armed = self.armed.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let at = self.at.load(Ordering::Relaxed);
@@ -78,7 +78,7 @@ impl Deadline {
     }
 
     /// Runs `future` until the deadline, which may move while it runs.
-    pub(super) async fn within<F: Future>(&self, future: F) -> Result<F::Output, TimedOut> {
+    pub(crate) async fn within<F: Future>(&self, future: F) -> Result<F::Output, TimedOut> {
         let mut future = pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Ok(output)),

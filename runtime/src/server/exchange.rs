@@ -25,7 +25,7 @@ use super::deadline::{Deadline, TimedOut};
 use super::head::Head;
 use super::response::{Answered, ResponseWriter, WriteError};
 use crate::failure::Failure;
-use crate::pipeline::{Body, Passage, Request, Started, Told, Work};
+use crate::pipeline::{Body, Passage, Request, Started, Told, Upgrade, Upgrading, Work};
 use crate::reactor;
 use crate::redact;
 use crate::stats::Outcome;
@@ -64,12 +64,16 @@ pub(super) struct Exchange<'a> {
     passage: Arc<Passage>,
     /// The failure that the answer tells of, if it does.
     told: OnceLock<Failure>,
+    /// What the connection turns into, if it does.
+    upgrading: OnceLock<Upgrading>,
 }
 
 /// How an exchange left the connection.
 pub(super) enum Ended {
     /// The answer is out. The decoder knows what is left of the request's body.
     Answered(Answered, BodyDecoder),
+    /// The connection is a WebSocket from here on.
+    Upgraded(Box<Upgrade>),
     /// The answer broke off.
     Broken,
 }
@@ -122,6 +126,7 @@ impl<'a> Exchange<'a> {
             outcome: OnceLock::new(),
             passage,
             told: OnceLock::new(),
+            upgrading: OnceLock::new(),
         };
         let mut work = Some(work);
         deadline.set(shared.timeouts.request);
@@ -143,7 +148,10 @@ impl<'a> Exchange<'a> {
                 if let Some(work) = work {
                     exchange.finish_detached(work);
                 }
-                return Ended::Answered(answered, decoder);
+                return match exchange.upgrading.get().and_then(Upgrading::take) {
+                    Some(upgrade) => Ended::Upgraded(Box::new(upgrade)),
+                    None => Ended::Answered(answered, decoder),
+                };
             }
             Ok(Err(WriteError::Failed(failure))) => failure,
             Ok(Err(WriteError::Broken)) => {
@@ -303,6 +311,16 @@ impl<'a> Exchange<'a> {
                     let _ = self.told.set(failure);
                 }
                 let mut out = out.lock().await;
+                let switching = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
+                if let Some(upgrading) = response.extensions_mut().remove::<Upgrading>()
+                    && switching
+                    && let Some(accept) = upgrading.accept()
+                {
+                    // Set once, as above.
+                    let _ = self.upgrading.set(upgrading);
+                    let writer = self.writer(&mut out);
+                    return writer.switch(&accept, response.headers()).await;
+                }
                 self.writer(&mut out).answer(response, &self.outcome).await
             }
             Err(_) => {
@@ -342,6 +360,7 @@ impl<'a> Exchange<'a> {
                 && self.in_step.load(Ordering::Relaxed)
                 && !self.shared.stop.is_closed(),
             begun: &self.begun,
+            keep_date: false,
         }
     }
 

@@ -15,10 +15,11 @@ use smol::Async;
 use smol::io::AsyncWriteExt;
 use zlayer_http1::{
     ResponseHead, ResponseLength, Version, encode_chunk, encode_last_chunk, forbids_body,
-    reason_phrase,
+    reason_phrase, websocket,
 };
 
 use super::deadline::Deadline;
+use crate::cache::KeepDate;
 use crate::failure::Failure;
 use crate::pipeline::Body;
 
@@ -41,6 +42,8 @@ pub(super) struct ResponseWriter<'a> {
     pub(super) keep_alive: bool,
     /// Set before the first byte goes out.
     pub(super) begun: &'a AtomicBool,
+    /// The answer was made earlier, and has its own Date.
+    pub(super) keep_date: bool,
 }
 
 /// An answer is out as a whole.
@@ -77,6 +80,8 @@ impl ResponseWriter<'_> {
         outcome: &OnceLock<Result<(), Failure>>,
     ) -> Result<Answered, WriteError> {
         let (parts, mut body) = response.into_parts();
+        self.keep_date = parts.extensions.get::<KeepDate>().is_some()
+            && parts.headers.contains_key(http::header::DATE);
         let status = parts.status.as_u16();
         if !(200..600).contains(&status) {
             return Err(WriteError::Failed(Failure::BadAnswer(format!(
@@ -131,6 +136,27 @@ impl ResponseWriter<'_> {
         framing.end(self.out, trailers.as_ref())?;
         self.write_out().await?;
         Ok(answered)
+    }
+
+    /// Writes the head with which a connection turns into a WebSocket.
+    pub(super) async fn switch(
+        mut self,
+        accept: &str,
+        headers: &http::HeaderMap,
+    ) -> Result<Answered, WriteError> {
+        let headers: Vec<(&str, &[u8])> = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .collect();
+        self.check_size(&headers)?;
+        self.out.clear();
+        websocket::encode_answer(self.out, accept, &headers)
+            .map_err(|error| WriteError::Failed(Failure::BadAnswer(error.to_string())))?;
+        self.write_out().await?;
+        Ok(Answered {
+            status: 101,
+            keep_alive: false,
+        })
     }
 
     /// Writes an answer of the daemon's own.
@@ -190,17 +216,7 @@ impl ResponseWriter<'_> {
         length: ResponseLength,
     ) -> Result<Answered, WriteError> {
         self.out.clear();
-        let bad = |reason: String| WriteError::Failed(Failure::BadAnswer(reason));
-        let bytes: usize = headers
-            .iter()
-            .map(|(name, value)| name.len() + value.len() + 4)
-            .sum();
-        if bytes > self.head_limit {
-            return Err(bad(format!(
-                "headers of {bytes} bytes; at most {}",
-                self.head_limit
-            )));
-        }
+        self.check_size(headers)?;
         let encoded = with_date(|date| {
             let head = ResponseHead {
                 version: self.version,
@@ -208,12 +224,27 @@ impl ResponseWriter<'_> {
                 headers,
                 length,
                 keep_alive: self.keep_alive,
-                date,
+                date: date.filter(|_| !self.keep_date),
             };
             head.encode(self.out).map(|()| head.stays_open())
         });
-        let keep_alive = encoded.map_err(|error| bad(error.to_string()))?;
+        let keep_alive =
+            encoded.map_err(|error| WriteError::Failed(Failure::BadAnswer(error.to_string())))?;
         Ok(Answered { status, keep_alive })
+    }
+
+    fn check_size(&self, headers: &[(&str, &[u8])]) -> Result<(), WriteError> {
+        let bytes: usize = headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 4)
+            .sum();
+        if bytes > self.head_limit {
+            return Err(WriteError::Failed(Failure::BadAnswer(format!(
+                "headers of {bytes} bytes; at most {}",
+                self.head_limit
+            ))));
+        }
+        Ok(())
     }
 
     async fn piece(&mut self, framing: &mut Framing, data: Bytes) -> Result<(), WriteError> {

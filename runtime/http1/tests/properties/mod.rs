@@ -4,6 +4,8 @@
     reason = "the fuzz targets reach them from another crate"
 )]
 
+pub mod websocket;
+
 use zlayer_http1::*;
 
 /// Limits small enough that short inputs reach them.
@@ -122,6 +124,121 @@ fn check_accepted(head: &RequestHead<'_, '_>, raw: &[u8], limits: &Limits) {
         .connection_options()
         .any(|option| option.eq_ignore_ascii_case(b"close"));
     assert!(!(closes && head.keep_alive));
+}
+
+/// Checks one response head, whole and in parts. True if it was accepted.
+///
+/// # Panics
+///
+/// If a rule is broken.
+pub fn check_response(input: &[u8], method: &str, limits: &Limits) -> bool {
+    let mut slots = HeaderSlots::new();
+    let whole = IncomingResponse::parse(input, &mut slots, method, limits);
+    for end in cuts(input.len()) {
+        let mut slots = HeaderSlots::new();
+        let part = IncomingResponse::parse(&input[..end], &mut slots, method, limits);
+        match (part, &whole) {
+            (Ok(None), _) => assert!(end < limits.head_bytes, "over the limit and no error"),
+            (Ok(Some((_, length))), Ok(Some((_, whole)))) => assert_eq!(length, *whole),
+            (Err(_), Err(_)) => {}
+            (part, whole) => panic!("{end} bytes: {part:?}; all: {whole:?}"),
+        }
+    }
+    let Ok(Some((head, length))) = whole else {
+        return false;
+    };
+    let raw = &input[..length];
+    assert!(raw.len() <= limits.head_bytes && raw.ends_with(b"\r\n\r\n"));
+    assert!(head.status == 101 || (200..=999).contains(&head.status));
+    assert!(head.headers.len() <= limits.headers.min(MAX_HEADERS));
+    let all = |name: &str| -> Vec<&[u8]> {
+        let found = head
+            .headers
+            .iter()
+            .filter(|header| header.name.eq_ignore_ascii_case(name));
+        found.map(|header| header.value).collect()
+    };
+    for header in head.headers {
+        assert!(is_valid_header_name(header.name.as_bytes()));
+        assert!(is_valid_header_value(header.value));
+    }
+    let (lengths, codings) = (all("content-length"), all("transfer-encoding"));
+    assert!(lengths.len() <= 1 && (lengths.is_empty() || codings.is_empty()));
+    assert!(codings.is_empty() || head.version == Version::Http11);
+    let none = method == "HEAD" || forbids_body(head.status);
+    match head.body {
+        ResponseBody::None => assert!(none),
+        ResponseBody::Fixed(length) => {
+            let digits = std::str::from_utf8(lengths[0]).unwrap_or_default();
+            assert!(!none && digits.bytes().all(|byte| byte.is_ascii_digit()));
+            assert_eq!(digits.parse(), Ok(length));
+        }
+        ResponseBody::Chunked => assert!(!none && codings.len() == 1),
+        ResponseBody::UntilClose => {
+            assert!(!none && !head.keep_alive && lengths.is_empty() && codings.is_empty());
+        }
+    }
+    let closes = all("connection")
+        .iter()
+        .flat_map(|value| value.split(|byte| *byte == b','))
+        .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"));
+    assert!(!(closes && head.keep_alive));
+    true
+}
+
+/// Checks that what a request is made of arrives as it was, or is refused. True if it was encoded.
+///
+/// # Panics
+///
+/// If the server's side reads something else than what was written.
+pub fn check_outgoing(method: &str, target: &str, name: &str, value: &[u8]) -> bool {
+    let headers = [("host", &b"h"[..]), (name, value)];
+    let request = OutgoingRequest {
+        method,
+        target,
+        headers: &headers,
+        length: RequestLength::Fixed(3),
+        accepts_trailers: true,
+        connection: ConnectionUse::Keep,
+    };
+    let mut wire = Vec::new();
+    if request.encode(&mut wire).is_err() {
+        assert!(wire.is_empty());
+        return false;
+    }
+    let limits = Limits {
+        head_bytes: usize::MAX,
+        target_bytes: usize::MAX,
+        ..Limits::default()
+    };
+    let mut slots = HeaderSlots::new();
+    let parsed = match RequestHead::parse(&wire, &mut slots, &limits) {
+        // The encoder leaves it to the server what it expects.
+        Err(RequestError::UnknownExpectation) => return true,
+        parsed => parsed,
+    };
+    let Ok(Some((head, length))) = parsed else {
+        panic!("{}: {parsed:?}", wire.escape_ascii());
+    };
+    assert_eq!(
+        (length, head.method, head.target),
+        (wire.len(), method, target)
+    );
+    assert_eq!((head.body, head.keep_alive), (BodyLength::Fixed(3), true));
+    assert_eq!(
+        all_but(&head, name),
+        ["host", "content-length", "te", "connection"]
+    );
+    true
+}
+
+/// The names of a head's fields, without the second one if that is `name`.
+fn all_but<'b>(head: &RequestHead<'_, 'b>, name: &str) -> Vec<&'b str> {
+    let mut names: Vec<_> = head.headers.iter().map(|header| header.name).collect();
+    if names.len() > 4 {
+        assert_eq!(names.remove(1), name);
+    }
+    names
 }
 
 /// How a body ended: its data and trailers, and the bytes it took; or that it did not end.

@@ -1,0 +1,339 @@
+//! The compression of messages (RFC 7692, 7.2), over `miniz_oxide`.
+
+use std::fmt;
+
+use miniz_oxide::deflate::core::{
+    CompressorOxide, TDEFLFlush, TDEFLStatus, compress_to_output, create_comp_flags_from_zip_params,
+};
+use miniz_oxide::inflate::TINFLStatus;
+use miniz_oxide::inflate::core::inflate_flags::{
+    TINFL_FLAG_HAS_MORE_INPUT, TINFL_FLAG_IGNORE_ADLER32,
+};
+use miniz_oxide::inflate::core::{DecompressorOxide, TINFL_LZ_DICT_SIZE, decompress};
+
+use super::{Deflate, ProtocolError};
+
+/// Bytes that a decoder holds which inflates, for as long as its connection: the window of 32 KiB
+/// and the tables of codes.
+pub const INFLATER_BYTES: usize = 48 << 10;
+
+/// Bytes that a [`Compressor`] holds: window, hash chains, codes and output. It lives for one
+/// message, since nothing is taken over from one to the next.
+pub const COMPRESSOR_BYTES: usize = 336 << 10;
+
+/// zlib's scale from 1 to 9. The first step is quick, and the ones after it gain little on short
+/// messages.
+const LEVEL: i32 = 2;
+
+/// What a flushed stream ends with, and a message leaves out (RFC 7692, 7.2.1).
+const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+
+type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), ProtocolError>;
+
+/// Inflates messages.
+pub(super) struct Inflater {
+    state: Box<DecompressorOxide>,
+    /// The last 32 KiB of output, as a ring.
+    window: Box<[u8]>,
+    at: usize,
+    takes_over: bool,
+}
+
+impl Inflater {
+    /// `takes_over` tells whether a message may refer to those before it.
+    pub(super) fn new(takes_over: bool) -> Self {
+        Self {
+            state: Box::default(),
+            window: vec![0; TINFL_LZ_DICT_SIZE].into_boxed_slice(),
+            at: 0,
+            takes_over,
+        }
+    }
+
+    /// Inflates the next piece of a message into `sink`, a part of the window at a time: `sink`
+    /// stops it when there is too much.
+    pub(super) fn push(&mut self, mut piece: &[u8], sink: Sink<'_>) -> Result<(), ProtocolError> {
+        let flags = TINFL_FLAG_HAS_MORE_INPUT | TINFL_FLAG_IGNORE_ADLER32;
+        if piece.is_empty() {
+            return Ok(());
+        }
+        loop {
+            let (status, read, written) =
+                decompress(&mut self.state, piece, &mut self.window, self.at, flags);
+            piece = &piece[read..];
+            sink(&self.window[self.at..self.at + written])?;
+            self.at = (self.at + written) % self.window.len();
+            match status {
+                TINFLStatus::HasMoreOutput => {}
+                TINFLStatus::NeedsMoreInput if piece.is_empty() => return Ok(()),
+                // A final block ends a stream; another may follow in the same message and refer to
+                // what came before (RFC 7692, 7.2.3.4).
+                TINFLStatus::Done => {
+                    self.state.init();
+                    if piece.is_empty() {
+                        return Ok(());
+                    }
+                }
+                _ => return Err(ProtocolError::InvalidCompression),
+            }
+        }
+    }
+
+    /// The message has ended.
+    pub(super) fn end(&mut self, sink: Sink<'_>) -> Result<(), ProtocolError> {
+        self.push(&TAIL, sink)?;
+        if !self.takes_over {
+            self.state.init();
+            // A reference to what was before would reach bytes that are no longer there.
+            self.window.fill(0);
+            self.at = 0;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Inflater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inflater").finish_non_exhaustive()
+    }
+}
+
+/// Compresses one message.
+pub struct Compressor {
+    state: Box<CompressorOxide>,
+    /// Bytes after which everything before is forgotten, so that no reference reaches back further
+    /// than the client's window.
+    span: usize,
+    /// Bytes since that happened.
+    used: usize,
+}
+
+impl Compressor {
+    /// For one message of a connection on which `agreed` holds.
+    #[must_use]
+    pub fn new(agreed: &Deflate) -> Self {
+        // A negative number asks for a bare stream; the engine knows no other window than 2^15.
+        let flags = create_comp_flags_from_zip_params(LEVEL, -15, 0);
+        Self {
+            state: Box::new(CompressorOxide::new(flags)),
+            span: match agreed.server_window_bits() {
+                15 => usize::MAX,
+                bits => 1 << bits,
+            },
+            used: 0,
+        }
+    }
+
+    /// Compresses the next piece of the message, the last one if `last`, and appends to `out`.
+    /// `out` grows by little more than `piece` at most; false, with `out` spoilt, when the engine
+    /// gives up, which it has no reason to: send the message as it is then.
+    #[must_use]
+    pub fn push(&mut self, mut piece: &[u8], last: bool, out: &mut Vec<u8>) -> bool {
+        loop {
+            let (now, rest) = piece.split_at(piece.len().min(self.span - self.used));
+            self.used += now.len();
+            piece = rest;
+            let flush = if self.used == self.span {
+                self.used = 0;
+                TDEFLFlush::Full
+            } else if last && piece.is_empty() {
+                TDEFLFlush::Sync
+            } else {
+                TDEFLFlush::None
+            };
+            let (status, _) = compress_to_output(&mut self.state, now, flush, |bytes| {
+                out.extend_from_slice(bytes);
+                true
+            });
+            if status != TDEFLStatus::Okay {
+                return false;
+            }
+            if piece.is_empty() {
+                break;
+            }
+        }
+        if last {
+            let Some(length) = out.len().checked_sub(TAIL.len()) else {
+                return false;
+            };
+            if out[length..] != TAIL {
+                return false;
+            }
+            out.truncate(length);
+        }
+        true
+    }
+}
+
+/// Appends a whole message in the compressed form without compressing it: six bytes more than
+/// `data`, for messages that are too short to be worth a [`Compressor`] (RFC 7692, 7.2.3.3).
+pub fn store(data: &[u8], out: &mut Vec<u8>) {
+    // A block holds 16 bits of length; an empty one ends the message.
+    for block in data.chunks(usize::from(u16::MAX)) {
+        let length = block.len() as u16;
+        out.push(0);
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(&(!length).to_le_bytes());
+        out.extend_from_slice(block);
+    }
+    out.push(0);
+}
+
+impl fmt::Debug for Compressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compressor").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+    use crate::websocket::{FrameHead, Kind, MessageDecoder, Opcode, Role};
+
+    fn agreed(parameters: &str) -> Deflate {
+        let offer = format!("permessage-deflate{parameters}");
+        Deflate::negotiate(&[("sec-websocket-extensions", offer.as_bytes())]).unwrap()
+    }
+
+    fn inflate(inflater: &mut Inflater, message: &[u8]) -> Result<Vec<u8>, ProtocolError> {
+        let mut out = Vec::new();
+        let mut sink = |data: &[u8]| {
+            out.extend_from_slice(data);
+            Ok(())
+        };
+        for piece in message.chunks(7) {
+            inflater.push(piece, &mut sink)?;
+        }
+        inflater.end(&mut sink)?;
+        Ok(out)
+    }
+
+    #[test]
+    fn the_examples_of_rfc_7692() {
+        let mut inflater = Inflater::new(true);
+        // 7.2.3.1, and 7.2.3.2 which refers to it.
+        let hello = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
+        assert_eq!(inflate(&mut inflater, hello).unwrap(), b"Hello");
+        assert_eq!(
+            inflate(&mut inflater, b"\xf2\x00\x11\x00\x00").unwrap(),
+            b"Hello"
+        );
+        // 7.2.3.3: no compression; 7.2.3.4: a final block; 7.2.3.5: two blocks.
+        for message in [
+            &b"\x00\x05\x00\xfa\xffHello\x00"[..],
+            b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00",
+            b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00",
+            // 7.2.3.6: an empty message lies in this one before the next.
+            hello,
+        ] {
+            assert_eq!(inflate(&mut inflater, message).unwrap(), b"Hello");
+        }
+        assert_eq!(inflate(&mut inflater, b"\x00").unwrap(), b"");
+    }
+
+    #[test]
+    fn what_is_compressed_inflates_to_itself_with_any_window() {
+        let mut random = 1u32;
+        let body: Vec<u8> = (0..100_000u32)
+            .map(|index| {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                match index % 3000 {
+                    0..2000 => (index % 97) as u8,
+                    _ => (random >> 24) as u8,
+                }
+            })
+            .collect();
+        for bits in 8..=15 {
+            let agreed = agreed(&format!("; server_max_window_bits={bits}"));
+            for length in [0, 1, 255, 256, 257, 512, 5000, 32_768, 100_000] {
+                let mut compressor = Compressor::new(&agreed);
+                let mut wire = Vec::new();
+                for piece in body[..length].chunks(10_000) {
+                    assert!(compressor.push(piece, false, &mut wire));
+                }
+                assert!(compressor.push(&[], true, &mut wire));
+                let mut inflater = Inflater::new(false);
+                let data = inflate(&mut inflater, &wire).unwrap();
+                assert!(data == body[..length], "{bits} bits, {length} bytes");
+                if length == 100_000 {
+                    assert!(wire.len() < length * 2 / 3, "{bits} bits: {}", wire.len());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_stored_inflates_to_itself() {
+        let mut wire = Vec::new();
+        store(b"Hello", &mut wire);
+        assert_eq!(wire, b"\x00\x05\x00\xfa\xffHello\x00");
+        for length in [0, 1, 63, 65_535, 65_536, 200_000] {
+            let data: Vec<u8> = (0..length).map(|index| (index % 251) as u8).collect();
+            let mut wire = Vec::new();
+            store(&data, &mut wire);
+            let mut inflater = Inflater::new(false);
+            assert!(inflate(&mut inflater, &wire).unwrap() == data, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_over_cannot_reach_what_was_before() {
+        let mut inflater = Inflater::new(false);
+        assert_eq!(
+            inflate(&mut inflater, b"\xf2\x48\xcd\xc9\xc9\x07\x00").unwrap(),
+            b"Hello"
+        );
+        let again = inflate(&mut inflater, b"\xf2\x00\x11\x00\x00");
+        assert!(again.is_err() || again.is_ok_and(|data| data != b"Hello"));
+    }
+
+    #[test]
+    fn damaged_data_is_refused() {
+        for wire in [
+            &b"\xff\xff\xff\xff"[..],
+            b"\x00\x05\x00\x00\x00Hello",
+            b"\x06\x06\x06",
+        ] {
+            let refused = inflate(&mut Inflater::new(true), wire);
+            assert_eq!(refused, Err(ProtocolError::InvalidCompression), "{wire:x?}");
+        }
+    }
+
+    #[test]
+    fn a_bomb_ends_at_the_limit() {
+        let agreed = agreed("");
+        let mut compressor = Compressor::new(&agreed);
+        let mut bomb = Vec::new();
+        for _ in 0..64 {
+            assert!(compressor.push(&[0; 64 << 10], false, &mut bomb));
+        }
+        assert!(compressor.push(&[], true, &mut bomb));
+        assert!(bomb.len() < 64 << 10, "4 MiB in {} bytes", bomb.len());
+        let mut wire = Vec::new();
+        let head = FrameHead {
+            fin: true,
+            compressed: true,
+            opcode: Opcode::Binary,
+            mask: None,
+            length: bomb.len() as u64,
+        };
+        head.encode(&mut wire);
+        wire.extend_from_slice(&bomb);
+        let mut most = 0;
+        let mut decoder = MessageDecoder::new(Role::Client, 100_000);
+        decoder.inflate(&agreed);
+        let decoded = decoder.decode(&mut wire.clone(), &mut |capacity| {
+            most = most.max(capacity);
+            true
+        });
+        assert_eq!(decoded, Err(ProtocolError::MessageTooLong));
+        assert!(most <= 100_000);
+        let mut decoder = MessageDecoder::new(Role::Client, 4 << 20);
+        decoder.inflate(&agreed);
+        let (consumed, message) = decoder.decode(&mut wire, &mut |_| true).unwrap();
+        assert_eq!(consumed, wire.len());
+        let message = message.unwrap();
+        assert_eq!((message.kind, message.data.len()), (Kind::Binary, 4 << 20));
+    }
+}

@@ -1,0 +1,199 @@
+//! What changes something or has plugins do something: over the Unix socket alone, which only the
+//! daemon's own user may use.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::connection::{Answer, Request};
+use super::json::Json;
+use super::view::View;
+use crate::failure::Failure;
+use crate::reactor;
+use crate::redact;
+
+/// What log records of plugins carry in the place of a request's id.
+const ID: &str = "admin";
+
+/// The methods that a path is there for.
+pub(super) fn methods(path: &str) -> &'static str {
+    match path {
+        "/cache/purge" | "/validate-token" => "POST",
+        "/rate-limit" => "GET",
+        _ => "GET, HEAD",
+    }
+}
+
+/// Whether a path is one of these.
+pub(super) fn has(path: &str) -> bool {
+    matches!(path, "/cache/purge" | "/validate-token" | "/rate-limit")
+}
+
+/// Does what is asked for.
+pub(super) async fn run(view: &View, request: &Request) -> Answer {
+    let query = request.query.as_deref().unwrap_or_default();
+    match request.path.as_str() {
+        "/cache/purge" => purge(view, query),
+        "/validate-token" => reactor::enter(validate(view, &request.body)).await,
+        _ => reactor::enter(rate_limit(view, query)).await,
+    }
+}
+
+/// Asks the authenticators about the token that the request's body is.
+async fn validate(view: &View, body: &[u8]) -> Answer {
+    let token = match std::str::from_utf8(body) {
+        Ok(token) if !token.trim().is_empty() => token.trim(),
+        _ => return Answer::text(400, "the body has to be a token, as text"),
+    };
+    match view.pipeline.validate_token(&Arc::from(ID), token).await {
+        Err(failure) => failed(&failure),
+        Ok(None) => Answer::text(404, "no plugin has the authenticator role"),
+        Ok(Some(known)) => {
+            let mut json = Json::object();
+            json.truth("valid", known.is_ok());
+            match known {
+                // A list: nobody has looked at their names.
+                Ok(claims) => json.nest("claims", '[', &mut |json| {
+                    for claim in &claims {
+                        json.nest("", '{', &mut |json| {
+                            json.text("name", &claim.key);
+                            json.text("value", &claim.value);
+                        });
+                    }
+                }),
+                Err(refused) => {
+                    json.text("code", &refused.code);
+                    json.text("message", &refused.message);
+                }
+            }
+            Answer::json(json)
+        }
+    }
+}
+
+/// Asks the limiters how a client stands.
+async fn rate_limit(view: &View, query: &str) -> Answer {
+    let mut pairs = pairs(query);
+    let (Some((name, key)), None) = (pairs.next(), pairs.next()) else {
+        return Answer::text(400, "say whose limits by key=KEY");
+    };
+    if name != "key" {
+        return Answer::text(400, "say whose limits by key=KEY");
+    }
+    match view.pipeline.rate_limits(&Arc::from(ID), &key).await {
+        Err(failure) => failed(&failure),
+        Ok(limits) => {
+            let mut json = Json::object();
+            json.nest("limits", '[', &mut |json| {
+                for (plugin, limit) in &limits {
+                    json.nest("", '{', &mut |json| {
+                        json.text("plugin", plugin);
+                        json.number("limit", limit.limit);
+                        json.number("remaining", limit.remaining);
+                        json.number("reset_seconds", limit.reset);
+                    });
+                }
+            });
+            Answer::json(json)
+        }
+    }
+}
+
+fn failed(failure: &Failure) -> Answer {
+    Answer::text(failure.status(), &redact::scrub(&failure.to_string()))
+}
+
+fn purge(view: &View, query: &str) -> Answer {
+    let Some(cache) = view.pipeline.cache() else {
+        return Answer::text(404, "no plugin has the caching role");
+    };
+    let (mut tags, mut all) = (Vec::new(), false);
+    for (name, value) in pairs(query) {
+        match (&*name, &*value) {
+            ("tag", tag) if !tag.is_empty() => tags.push(tag.to_owned()),
+            ("all", "true") => all = true,
+            _ => return Answer::text(400, "what to purge is said by tag=TAG or by all=true"),
+        }
+    }
+    let purged = match (all, tags.is_empty()) {
+        (true, true) => cache.purge_all(),
+        (false, false) => {
+            let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+            cache.purge_tags(&tags)
+        }
+        _ => {
+            return Answer::text(
+                400,
+                "say either tag=TAG, which may be repeated, or all=true",
+            );
+        }
+    };
+    log::info!("admin interface: {purged} responses were purged");
+    let mut json = Json::object();
+    json.number("purged", purged as u64);
+    Answer::json(json)
+}
+
+/// The parameters of a query, decoded.
+fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    let parts = query.split('&').filter(|part| !part.is_empty());
+    parts.map(|part| {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        (decoded(name), decoded(value))
+    })
+}
+
+/// Decodes percent signs. What is not Unicode then becomes U+FFFD, and a sign without two digits stays.
+fn decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let digits = text.get(at + 1..at + 3);
+        let byte = digits
+            .filter(|digits| bytes[at] == b'%' && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        out.push(byte.unwrap_or(bytes[at]));
+        at += if byte.is_some() { 3 } else { 1 };
+    }
+    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
+}
+
+/// Encodes what may not stand in a query as it is.
+pub(super) fn encoded(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(byte));
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_encoded_is_decoded() {
+        for text in ["api:users/1", "a&b=c%20 é\u{1f980}", "", "100%", "%zz"] {
+            assert_eq!(decoded(&encoded(text)), text);
+        }
+        assert_eq!(decoded("%"), "%");
+        assert_eq!(decoded("%4"), "%4");
+        assert_eq!(decoded("%+1é%é"), "%+1é%é");
+        assert_eq!(decoded("%ff"), "\u{fffd}");
+        let read: Vec<_> = pairs("tag=a%26b&&all&x=1=2").collect();
+        let wanted = [("tag", "a&b"), ("all", ""), ("x", "1=2")];
+        assert!(
+            read.iter()
+                .map(|(name, value)| (&**name, &**value))
+                .eq(wanted)
+        );
+    }
+}

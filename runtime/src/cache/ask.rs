@@ -1,0 +1,204 @@
+//! What a request asks of the cache.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use http::header::{
+    AUTHORIZATION, COOKIE, HeaderName, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE, UPGRADE,
+};
+use http::{HeaderMap, Method};
+
+use super::directives::Directives;
+
+/// Headers that tell who asks. A plugin that is to show that its key depends on them is asked for
+/// it a second time, without them.
+pub const CREDENTIALS: [HeaderName; 3] =
+    [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
+
+/// What the cache can do for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Answer it, or store its answer.
+    Get,
+    /// Answer it from what a GET stored.
+    Head,
+    /// Forget what is stored of its target, once it has gone well (RFC 9111 section 4.4).
+    Unsafe,
+    /// Nothing.
+    None,
+}
+
+impl Purpose {
+    /// The purpose of a request.
+    ///
+    /// Requests for ranges and for other protocols, such with preconditions that only the origin
+    /// can judge (RFC 9111 section 4.3.2), GETs with a body, and `no-store` go past the cache.
+    /// Other directives of the request are a client's wishes, which a cache need not follow (section
+    /// 5.2.1), and no client shall be able to have the work done anew by asking for that.
+    pub fn of(method: &Method, headers: &HeaderMap, has_body: bool) -> Purpose {
+        let purpose = match *method {
+            Method::GET => Purpose::Get,
+            Method::HEAD => Purpose::Head,
+            // Safe methods (RFC 9110 section 9.2.1), and one that has no target here.
+            Method::OPTIONS | Method::TRACE | Method::CONNECT => return Purpose::None,
+            _ => return Purpose::Unsafe,
+        };
+        let past = [RANGE, IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE];
+        if has_body
+            || past.iter().any(|name| headers.contains_key(name))
+            || Directives::of(headers).no_store
+        {
+            return Purpose::None;
+        }
+        purpose
+    }
+}
+
+/// What chooses an entry.
+#[derive(Debug, Clone)]
+pub struct Ask<'a> {
+    /// Made by [`key`].
+    pub key: Arc<str>,
+    /// Whose request it is, by [`identity`], where the key does not depend on that. Entries of one
+    /// identity are for it alone.
+    pub identity: Arc<str>,
+    /// The request is an authenticated one, and the key is the same for all: what answers it is
+    /// stored only if it varies by the client's credentials.
+    pub authenticated: bool,
+    /// The request's headers, as the plugin was asked with.
+    pub headers: &'a HeaderMap,
+}
+
+impl<'a> Ask<'a> {
+    /// A request of an unknown client, or whose key tells who it is from.
+    pub fn new(key: Arc<str>, headers: &'a HeaderMap) -> Ask<'a> {
+        Ask {
+            key,
+            identity: Arc::from(""),
+            authenticated: false,
+            headers,
+        }
+    }
+
+    /// An authenticated request, with what is known of the client, where the key is the same
+    /// without the [`CREDENTIALS`].
+    pub fn by(
+        key: Arc<str>,
+        claims: &mut dyn Iterator<Item = (&str, &str)>,
+        headers: &'a HeaderMap,
+    ) -> Ask<'a> {
+        Ask {
+            key,
+            identity: identity(claims).into(),
+            authenticated: true,
+            headers,
+        }
+    }
+}
+
+/// A key within its bounds: the plugin that chose it, the host and the query that were asked for
+/// belong to it. The contract's `cache-key` knows neither, so that no plugin can mix them up.
+pub fn key(plugin: &str, authority: &str, query: Option<&str>, chosen: &str) -> Arc<str> {
+    let mut key = String::new();
+    let authority = authority.to_ascii_lowercase();
+    let query = query.map_or(String::new(), |query| format!("?{query}"));
+    for part in [plugin, &authority, &query] {
+        add(&mut key, part);
+    }
+    key.push_str(chosen);
+    key.into()
+}
+
+/// All claims as one text.
+fn identity(claims: &mut dyn Iterator<Item = (&str, &str)>) -> String {
+    let mut identity = String::new();
+    for (name, value) in claims {
+        add(&mut identity, name);
+        add(&mut identity, value);
+    }
+    identity
+}
+
+/// With its length in front: no part can pretend to be two.
+fn add(text: &mut String, part: &str) {
+    // Writing to a String cannot fail.
+    let _ = write!(text, "{}:{part}", part.len());
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(*name, value.parse().unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn only_whole_and_plain_requests_are_for_the_cache() {
+        let of = |method: Method, fields: &[(&'static str, &str)]| {
+            Purpose::of(&method, &headers(fields), false)
+        };
+        assert_eq!(of(Method::GET, &[]), Purpose::Get);
+        assert_eq!(of(Method::HEAD, &[]), Purpose::Head);
+        let reload = ("cache-control", "no-cache, max-age=0");
+        assert_eq!(of(Method::GET, &[reload]), Purpose::Get);
+        for field in [
+            ("range", "bytes=0-1"),
+            ("if-match", "\"a\""),
+            ("if-unmodified-since", "x"),
+            ("upgrade", "websocket"),
+            ("cache-control", "no-store"),
+        ] {
+            assert_eq!(of(Method::GET, &[field]), Purpose::None, "{field:?}");
+            assert_eq!(of(Method::HEAD, &[field]), Purpose::None, "{field:?}");
+            assert_eq!(of(Method::POST, &[field]), Purpose::Unsafe, "{field:?}");
+        }
+        assert_eq!(of(Method::OPTIONS, &[]), Purpose::None);
+        let report = Method::from_bytes(b"REPORT").unwrap();
+        assert_eq!(of(report, &[]), Purpose::Unsafe);
+        let get = Purpose::of(&Method::GET, &HeaderMap::new(), true);
+        assert_eq!(get, Purpose::None);
+    }
+
+    #[test]
+    fn no_key_of_one_scope_is_a_key_of_another() {
+        let one = key("p", "A.example:80", Some("q=1"), "GET:/");
+        assert_eq!(one, key("p", "a.example:80", Some("q=1"), "GET:/"));
+        for other in [
+            key("q", "a.example:80", Some("q=1"), "GET:/"),
+            key("p", "a.example:81", Some("q=1"), "GET:/"),
+            key("p", "a.example:80", Some("q=2"), "GET:/"),
+            key("p", "a.example:80", None, "GET:/"),
+            key("p", "a.example:80", None, "4:?q=1GET:/"),
+            key("p", "", None, "12:a.example:804:?q=1GET:/"),
+        ] {
+            assert_ne!(one, other);
+        }
+        assert_ne!(key("p", "h", None, "k"), key("p", "h", Some(""), "k"));
+    }
+
+    #[test]
+    fn every_set_of_claims_is_an_identity_of_its_own() {
+        let none = HeaderMap::new();
+        let by = |claims: &[(&str, &str)]| {
+            let ask = Ask::by(Arc::from("k"), &mut claims.iter().copied(), &none);
+            assert!(ask.authenticated);
+            ask.identity
+        };
+        let one = by(&[("sub", "a"), ("x", "")]);
+        assert_eq!(one, by(&[("sub", "a"), ("x", "")]));
+        for other in [
+            &[][..],
+            &[("sub", "a")],
+            &[("sub", "a1:x0:")],
+            &[("sub", "b"), ("x", "")],
+        ] {
+            assert_ne!(by(other), one);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! A stored response, and the answers that are made of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AGE, HeaderName, HeaderValue};
+use http::{HeaderMap, Response, StatusCode};
+
+use super::CACHE_STATUS;
+use super::ask::Ask;
+use super::conditional::{NOT_MODIFIED_FIELDS, not_modified};
+use super::vary::Varied;
+use crate::memory::Reservation;
+
+/// A refresh is on its way.
+const REFRESHING: u64 = u64::MAX;
+
+/// A stored response.
+#[derive(Debug)]
+pub struct Entry {
+    pub(super) key: Arc<str>,
+    pub(super) identity: Arc<str>,
+    pub(super) vary: Vec<Varied>,
+    pub(super) tags: Vec<Box<str>>,
+    pub(super) status: StatusCode,
+    /// Lines of `name:value`. A map of headers would take several times the memory.
+    pub(super) fields: Box<[u8]>,
+    pub(super) body: Vec<u8>,
+    /// When it came, and how old it was then. Times are the cache's clock's.
+    pub(super) came: Duration,
+    pub(super) initial_age: Duration,
+    /// Fresh before this.
+    pub(super) fresh: Duration,
+    /// Of use before this.
+    pub(super) lasts: Duration,
+    /// Asked for since the hand of the queue came by.
+    pub(super) visited: AtomicBool,
+    /// When it may be refreshed, in milliseconds; or [`REFRESHING`].
+    pub(super) refresh: AtomicU64,
+    /// Its memory, until the last answer that is made of it has gone.
+    pub(super) charge: Reservation,
+}
+
+impl Entry {
+    /// Whether it answers `ask`, be it fresh or not.
+    pub(super) fn answers(&self, ask: &Ask<'_>) -> bool {
+        self.identity == ask.identity && self.vary.iter().all(|one| one.matches(ask.headers))
+    }
+
+    /// Whether it would answer what `other` answers.
+    pub(super) fn replaces(&self, other: &Entry) -> bool {
+        self.identity == other.identity && self.vary == other.vary
+    }
+
+    /// Takes the duty to refresh it, if it is time for that and nobody has it.
+    pub(super) fn begin_refresh(&self, now: Duration) -> bool {
+        let due = self.refresh.load(Ordering::Relaxed) <= millis(now);
+        due && self.refresh.swap(REFRESHING, Ordering::Relaxed) != REFRESHING
+    }
+
+    /// Gives the duty back; nobody takes it before `again`.
+    pub(super) fn end_refresh(&self, again: Duration) {
+        self.refresh.store(millis(again), Ordering::Relaxed);
+    }
+
+    /// The answer to a GET or HEAD at `now`: the response with its `Age`, or 304 to a client whose own
+    /// copy is as good. The bytes keep the entry's memory charged.
+    pub fn answer(self: &Arc<Entry>, request: &HeaderMap, now: Duration) -> Response<Bytes> {
+        let mut headers = HeaderMap::new();
+        for line in self.fields.split(|&byte| byte == b'\n') {
+            // No field of a stored response has a line break, nor a name a colon.
+            let at = line.iter().position(|&byte| byte == b':').unwrap_or(0);
+            let (name, value) = line.split_at(at);
+            let value = value.get(1..).unwrap_or_default();
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+            {
+                headers.append(name, value);
+            }
+        }
+        let resident = now.saturating_sub(self.came);
+        let age = self.initial_age.saturating_add(resident);
+        headers.insert(AGE, HeaderValue::from(age.as_secs()));
+        let ttl = match self.fresh.checked_sub(now) {
+            Some(left) => left.as_secs().to_string(),
+            None => format!("-{}", now.saturating_sub(self.fresh).as_secs()),
+        };
+        tell(&mut headers, &format!("hit; ttl={ttl}"));
+        let mut answer = Response::new(Bytes::from_owner(Whole(Arc::clone(self))));
+        *answer.status_mut() = self.status;
+        // Preconditions are for what would be a success (RFC 9110 section 13.2.1).
+        if self.status == StatusCode::OK && not_modified(request, &headers) {
+            *answer.status_mut() = StatusCode::NOT_MODIFIED;
+            *answer.body_mut() = Bytes::new();
+            headers = only_validators(&headers);
+        }
+        *answer.headers_mut() = headers;
+        answer
+    }
+}
+
+/// The fields that a 304 keeps.
+pub(super) fn only_validators(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for (name, value) in headers {
+        if NOT_MODIFIED_FIELDS.contains(name) || *name == AGE || *name == CACHE_STATUS {
+            kept.append(name, value.clone());
+        }
+    }
+    kept
+}
+
+/// Adds what the cache did to `Cache-Status` (RFC 9211), behind what caches further off did.
+pub(super) fn tell(headers: &mut HeaderMap, what: &str) {
+    if let Ok(value) = HeaderValue::try_from(format!("zlayer; {what}")) {
+        headers.append(CACHE_STATUS, value);
+    }
+}
+
+/// An entry's body, which it is freed with.
+struct Whole(Arc<Entry>);
+
+impl AsRef<[u8]> for Whole {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.body
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(REFRESHING - 1)
+}

@@ -1,0 +1,261 @@
+//! A response that is being fetched: what may become of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, DATE};
+use http::response::Parts;
+
+use super::age::{initial_age, lifetime};
+use super::ask::Ask;
+use super::directives::Directives;
+use super::entry::Entry;
+use super::fill::{Bounds, Fill};
+use super::storable::{check, is_stored};
+use super::vary::{Varied, names};
+use super::{CACHE_STATUS, Cache, ENTRY_SHARE, OVERHEAD, PASS_FOR, REFRESH_PAUSE, TAG_BYTES, TAGS};
+use crate::server::with_date;
+
+/// What a plugin decided for a response.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// How long it is fresh, from when it came.
+    pub ttl: Duration,
+    /// What it can be purged by.
+    pub tags: Vec<String>,
+    /// Names of request headers that it depends on.
+    pub vary: Vec<String>,
+    /// How long it is of use when it is no longer fresh, while it is refreshed.
+    pub stale: Duration,
+}
+
+/// The right to store the response that is fetched, and the duty to let those know who wait for it:
+/// they do when this is dropped.
+#[derive(Debug)]
+pub struct Fetch {
+    pub(super) cache: Arc<Cache>,
+    number: u64,
+    key: Arc<str>,
+    identity: Arc<str>,
+    began: Duration,
+    is_awaited: bool,
+}
+
+impl Fetch {
+    pub(super) fn new(cache: Arc<Cache>, number: u64, ask: &Ask<'_>, is_awaited: bool) -> Fetch {
+        let began = cache.now();
+        Fetch {
+            cache,
+            is_awaited,
+            number,
+            key: Arc::clone(&ask.key),
+            identity: Arc::clone(&ask.identity),
+            began,
+        }
+    }
+
+    /// Whether others want the response too, now or later: it should be a whole one. Else it is known as
+    /// one that could not be stored.
+    pub fn is_awaited(&self) -> bool {
+        self.is_awaited
+    }
+
+    /// Begins to collect the response that `ask` got, `policy` being the plugin's word on it.
+    ///
+    /// # Errors
+    ///
+    /// It is not stored; the reason is for a log. Those who wait have been told, and what it
+    /// was to replace is dropped, unless the response was a server's failure.
+    pub fn store(
+        self,
+        ask: &Ask<'_>,
+        response: &Parts,
+        policy: Option<Policy>,
+    ) -> Result<Fill, &'static str> {
+        let begun = match policy {
+            Some(policy) => self.draft(ask, response, policy),
+            None => Err("the plugin decided so"),
+        };
+        match begun {
+            Ok((entry, bounds)) => Ok(Fill::new(self, entry, bounds)),
+            Err(reason) => {
+                self.end(response.status.is_server_error());
+                Err(reason)
+            }
+        }
+    }
+
+    /// An entry without its body, and the bounds of that.
+    fn draft(
+        &self,
+        ask: &Ask<'_>,
+        response: &Parts,
+        policy: Policy,
+    ) -> Result<(Entry, Bounds), &'static str> {
+        let Parts {
+            status, headers, ..
+        } = response;
+        let directives = Directives::of(headers);
+        let names = names(headers, &policy.vary)?;
+        check(ask, status.as_u16(), headers, &directives, &names)?;
+        let now = self.cache.now();
+        let wall = (self.cache.clock.wall)();
+        let initial_age = initial_age(headers, now.saturating_sub(self.began), wall);
+        let own = lifetime(headers, &directives, wall);
+        let ttl = match own {
+            Some(own) => policy.ttl.min(own.saturating_sub(initial_age)),
+            None => policy.ttl,
+        };
+        if ttl.is_zero() {
+            return Err("it is stale at once");
+        }
+        let stale = match directives.never_stale {
+            true => Duration::ZERO,
+            false => policy.stale,
+        };
+        if policy.tags.len() > TAGS || policy.tags.iter().any(|tag| tag.len() > TAG_BYTES) {
+            return Err("it has too many tags, or one that is too long");
+        }
+        let mut fields = Vec::new();
+        let mut add = |name: &str, value: &[u8]| {
+            if !fields.is_empty() {
+                fields.push(b'\n');
+            }
+            for part in [name.as_bytes(), b":", value] {
+                fields.extend_from_slice(part);
+            }
+        };
+        for (name, value) in headers {
+            // Our own word on how it came to be is not for later requests.
+            if is_stored(name, headers) && *name != CACHE_STATUS {
+                add(name.as_str(), value.as_bytes());
+            }
+        }
+        if !headers.contains_key(DATE) {
+            // RFC 9110 section 6.6.1: what came without one gets that of its arrival.
+            with_date(|date| date.map(|date| add("date", date.as_bytes())));
+        }
+        let vary: Vec<_> = names
+            .iter()
+            .map(|name| Varied::of(name.as_str(), ask.headers))
+            .collect();
+        let varied: usize = vary.iter().map(Varied::bytes).sum();
+        let tags: Vec<Box<str>> = policy.tags.into_iter().map(String::into).collect();
+        let tagged: usize = tags
+            .iter()
+            .map(|tag| tag.len() + size_of::<Box<str>>())
+            .sum();
+        let bytes =
+            self.key.len() + self.identity.len() + fields.len() + varied + tagged + OVERHEAD;
+        let limit = (self.cache.budget.limit() / ENTRY_SHARE)
+            .checked_sub(bytes)
+            .ok_or("its headers and tags are too large")?;
+        let announced = announced(headers)?;
+        if announced.is_some_and(|announced| announced > limit) {
+            return Err("it is too long");
+        }
+        let charge = self.cache.budget.reserve(0);
+        let mut charge = charge.ok_or("the cache is full")?;
+        if !self
+            .cache
+            .make_room(&mut self.cache.state(), &mut charge, bytes)
+        {
+            return Err("the cache is full");
+        }
+        let fresh = now.saturating_add(ttl);
+        let entry = Entry {
+            key: Arc::clone(&self.key),
+            identity: Arc::clone(&self.identity),
+            vary,
+            tags,
+            status: *status,
+            fields: fields.into(),
+            body: Vec::new(),
+            came: now,
+            initial_age,
+            fresh,
+            lasts: fresh.saturating_add(stale),
+            visited: AtomicBool::new(false),
+            refresh: AtomicU64::new(0),
+            charge,
+        };
+        Ok((entry, Bounds { limit, announced }))
+    }
+
+    /// Ends with an entry. False when it is not stored after all.
+    pub(super) fn succeed(self, entry: Entry) -> bool {
+        let cache = Arc::clone(&self.cache);
+        let now = cache.now();
+        let mut state = cache.state();
+        let Some(ended) = state.end(self.number) else {
+            return false;
+        };
+        let stored = !ended.spoiled && entry.lasts > now;
+        if stored {
+            state.pass(ended.flight, None);
+            state.insert(entry, now);
+        }
+        match &ended.refreshes {
+            // It may have been for another variant than the new one.
+            Some(old) if stored => state.forget(old),
+            Some(old) => old.end_refresh(now + REFRESH_PAUSE),
+            None => {}
+        }
+        drop(state);
+        wake(&ended.waiters);
+        stored
+    }
+
+    /// Ends for a response that nothing is known of but that it is not stored. Nobody waits for its like for
+    /// a while.
+    pub fn refuse(self) {
+        self.end(true);
+    }
+
+    /// The same; what it was to replace is kept or not.
+    pub(super) fn end(self, keep_old: bool) {
+        let now = self.cache.now();
+        let mut state = self.cache.state();
+        let Some(ended) = state.end(self.number) else {
+            return;
+        };
+        match ended.refreshes {
+            Some(old) if keep_old => old.end_refresh(now + REFRESH_PAUSE),
+            Some(old) => state.forget(&old),
+            None => state.pass(ended.flight, Some(now + PASS_FOR)),
+        }
+        drop(state);
+        wake(&ended.waiters);
+    }
+}
+
+/// Ends without a response.
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        let now = self.cache.now();
+        // Taken out by `succeed` and `refuse`.
+        let Some(ended) = self.cache.state().end(self.number) else {
+            return;
+        };
+        if let Some(old) = ended.refreshes {
+            old.end_refresh(now + REFRESH_PAUSE);
+        }
+        wake(&ended.waiters);
+    }
+}
+
+fn announced(headers: &HeaderMap) -> Result<Option<usize>, &'static str> {
+    let Some(value) = headers.get(CONTENT_LENGTH) else {
+        return Ok(None);
+    };
+    let length = value.to_str().ok().and_then(|text| text.parse().ok());
+    length.map(Some).ok_or("its content-length is none")
+}
+
+fn wake(waiters: &Option<Arc<event_listener::Event>>) {
+    if let Some(waiters) = waiters {
+        waiters.notify(usize::MAX);
+    }
+}

@@ -1,0 +1,168 @@
+//! Whether a shared cache may store a response (RFC 9111 section 3).
+
+use http::HeaderMap;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, COOKIE, HeaderName, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+
+use super::ask::{Ask, CREDENTIALS};
+use super::directives::Directives;
+
+/// Statuses that are stored, if the plugin says so: those that may be stored without an explicit word
+/// (RFC 9110 section 15.1) but for 206, and temporary redirects. What else fails is not kept alive.
+const STATUSES: [u16; 13] = [
+    200, 203, 204, 300, 301, 302, 307, 308, 404, 405, 410, 414, 501,
+];
+
+/// Fields that are for one connection (RFC 9110 section 7.6.1), or for the cache to make anew.
+const NOT_STORED: [HeaderName; 10] = [
+    CONNECTION,
+    CONTENT_LENGTH,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Whether the answer to `ask`, which varies by the headers `names`, may be stored.
+///
+/// - Not with `no-store`, `private` or `no-cache`: this cache asks no origin whether an entry still stands.
+/// - The answer to an authenticated request, only if it varies by a header that brought credentials.
+/// - With `Set-Cookie`, only if it varies by `Cookie` and the request had one: then it goes back to
+///   nobody but who got it before.
+///
+/// # Errors
+///
+/// It may not; the reason is for a log.
+pub(super) fn check(
+    ask: &Ask<'_>,
+    status: u16,
+    headers: &HeaderMap,
+    directives: &Directives,
+    names: &[HeaderName],
+) -> Result<(), &'static str> {
+    let varies_by = |name: &HeaderName| names.contains(name) && ask.headers.contains_key(name);
+    if !STATUSES.contains(&status) || headers.contains_key(CONTENT_RANGE) {
+        return Err("its status is not stored");
+    }
+    if directives.no_store || directives.private || directives.no_cache {
+        return Err("its cache-control forbids it");
+    }
+    if ask.authenticated && !CREDENTIALS.iter().any(varies_by) {
+        return Err("it answers an authenticated request, and neither key nor vary say so");
+    }
+    if headers.contains_key(SET_COOKIE) && !varies_by(&COOKIE) {
+        return Err("it sets a cookie");
+    }
+    Ok(())
+}
+
+/// Whether a field is stored (RFC 9111 section 3.1).
+pub(super) fn is_stored(name: &HeaderName, headers: &HeaderMap) -> bool {
+    let named = |line: &http::HeaderValue| {
+        line.as_bytes().split(|&byte| byte == b',').any(|option| {
+            option
+                .trim_ascii()
+                .eq_ignore_ascii_case(name.as_str().as_bytes())
+        })
+    };
+    !NOT_STORED.contains(name) && !headers.get_all(CONNECTION).iter().any(named)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    type Fields<'a> = &'a [(&'static str, &'a str)];
+
+    fn headers(fields: Fields<'_>) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(*name, value.parse().unwrap());
+        }
+        map
+    }
+
+    fn stored(
+        request: Fields<'_>,
+        status: u16,
+        response: Fields<'_>,
+        names: &[HeaderName],
+    ) -> bool {
+        let (request, response) = (headers(request), headers(response));
+        let ask = match request.contains_key("authorization") {
+            true => Ask::by(Arc::from("k"), &mut std::iter::empty(), &request),
+            false => Ask::new(Arc::from("k"), &request),
+        };
+        let directives = Directives::of(&response);
+        check(&ask, status, &response, &directives, names).is_ok()
+    }
+
+    #[test]
+    fn statuses_and_directives_rule() {
+        for status in [200, 204, 301, 302, 404, 410] {
+            assert!(stored(&[], status, &[], &[]), "{status}");
+        }
+        for status in [101, 201, 206, 303, 304, 400, 401, 403, 429, 500, 502, 503] {
+            assert!(!stored(&[], status, &[], &[]), "{status}");
+        }
+        for forbidden in ["no-store", "private", "no-cache", "max-age=60, private"] {
+            assert!(!stored(&[], 200, &[("cache-control", forbidden)], &[]));
+        }
+        assert!(stored(&[], 200, &[("cache-control", "max-age=60")], &[]));
+        assert!(!stored(&[], 200, &[("content-range", "bytes 0-1/2")], &[]));
+    }
+
+    #[test]
+    fn what_is_for_one_user_is_stored_only_where_it_varies_by_what_names_that_user() {
+        let token: Fields<'_> = &[("authorization", "Bearer x")];
+        let authorization = HeaderName::from_static("authorization");
+        assert!(!stored(token, 200, &[], &[]));
+        assert!(!stored(token, 200, &[], &[COOKIE]));
+        assert!(stored(token, 200, &[], &[authorization]));
+        let sets: Fields<'_> = &[("set-cookie", "a=b")];
+        assert!(!stored(&[], 200, sets, &[]));
+        // All new visitors have no cookie.
+        assert!(!stored(&[], 200, sets, &[COOKIE]));
+        assert!(!stored(&[("cookie", "c=d")], 200, sets, &[]));
+        assert!(stored(&[("cookie", "c=d")], 200, sets, &[COOKIE]));
+    }
+
+    #[test]
+    fn only_a_header_that_was_there_tells_who_asks() {
+        let (plain, cookie) = (headers(&[]), headers(&[("cookie", "session=1")]));
+        let by = |request, names: &[HeaderName]| {
+            let ask = Ask::by(Arc::from("k"), &mut std::iter::once(("sub", "a")), request);
+            check(&ask, 200, &plain, &Directives::default(), names).is_ok()
+        };
+        assert!(!by(&plain, &[CREDENTIALS[0].clone(), COOKIE]));
+        assert!(!by(&cookie, &CREDENTIALS[..1]));
+        assert!(by(&cookie, &[COOKIE]));
+    }
+
+    #[test]
+    fn fields_of_one_connection_stay_with_it() {
+        let response = headers(&[
+            ("connection", "close, X-Hop"),
+            ("x-hop", "1"),
+            ("keep-alive", "5"),
+            ("content-length", "3"),
+            ("etag", "\"a\""),
+            ("set-cookie", "a=b"),
+        ]);
+        let kept: Vec<_> = response
+            .keys()
+            .filter(|name| is_stored(name, &response))
+            .map(HeaderName::as_str)
+            .collect();
+        assert_eq!(kept, ["etag", "set-cookie"]);
+    }
+}

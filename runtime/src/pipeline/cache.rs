@@ -1,0 +1,320 @@
+//! `cache`: answers from what was answered before.
+//!
+//! Runs after the middlewares, so that quotas and authentication hold for what is stored too, and
+//! before routes and transformers, which an answer from the cache goes past. What comes back from
+//! them is shown to the plugin's `cache-policy` and stored as that says. The first caching plugin that applies
+//! to a request has it.
+//!
+//! `cache-key` and `cache-policy` see GET where a client asks with HEAD, since a GET's answer serves both. The
+//! first is asked twice for an authenticated request: the second time without the headers that
+//! carry credentials, which shows whether the key depends on them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_lite::future::{yield_now, zip};
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http_body_util::BodyExt;
+use tokio::sync::oneshot;
+
+use super::passage::Passage;
+use super::request::Request;
+use super::stage::{Stage, Step};
+use super::{Answer, Pipeline, Response, answer, bodies, fields, own};
+use crate::cache::{
+    self, Approval, Ask, CREDENTIALS, Cache, Entry, Fetch, Found, KeepDate, Policy, Purpose,
+};
+use crate::failure::Failure;
+use crate::host::caching::{CacheDecision, CacheEntry};
+use crate::stats::Outcome;
+
+/// What the plugin is asked with, before other stages change it.
+struct Asked {
+    path: String,
+    headers: HeaderMap,
+    id: Arc<str>,
+}
+
+impl Pipeline {
+    /// Answers from the cache, or has what lies behind it answer and stores that.
+    pub(super) async fn cached(
+        &self,
+        request: &mut Request,
+        passage: &Arc<Passage>,
+        send: Answer,
+    ) -> Result<(), Failure> {
+        let mut stages = self.at(Step::Cache).map(|(_, stage)| stage);
+        let stage = stages.find(|stage| stage.applies(request, passage));
+        let (Some(stage), Some(cache)) = (stage, &self.cache) else {
+            return self.inner(request, passage, send).await;
+        };
+        let head = &request.head;
+        let purpose = Purpose::of(&head.method, &head.headers, request.has_body());
+        if purpose == Purpose::None {
+            return self.inner(request, passage, send).await;
+        }
+        let asked = Asked {
+            path: head.uri.path().to_owned(),
+            headers: head.headers.clone(),
+            id: Arc::clone(&request.id),
+        };
+        let keys = keys(stage, &asked, request);
+        let Some((key, is_telling)) = stage.guard(&asked.id, passage, keys).await? else {
+            return self.inner(request, passage, send).await;
+        };
+        if purpose == Purpose::Unsafe {
+            return self.invalidating(cache, &key, request, passage, send).await;
+        }
+        let ask = match is_authenticated(request) && !is_telling {
+            true => Ask::by(key, &mut request.claims(), &asked.headers),
+            false => Ask::new(key, &asked.headers),
+        };
+        if cache::Directives::of(&asked.headers).only_if_cached {
+            return answer(
+                send,
+                match cache.peek(&ask) {
+                    Some(entry) => from_cache(&entry, &asked, cache),
+                    // RFC 9111 section 5.2.1.7.
+                    None => own::text(504, "it is not in the cache"),
+                },
+            );
+        }
+        if purpose == Purpose::Head {
+            return match cache.peek(&ask) {
+                Some(entry) => answer(send, from_cache(&entry, &asked, cache)),
+                None => self.inner(request, passage, send).await,
+            };
+        }
+        // The rest of a request's time is for the work.
+        match cache.find(&ask, self.timeouts.request / 3).await {
+            Found::Fresh(entry) | Found::Stale(entry, None) => {
+                answer(send, from_cache(&entry, &asked, cache))
+            }
+            Found::Stale(entry, Some(fetch)) => {
+                answer(send, from_cache(&entry, &asked, cache))?;
+                // The client has its answer. The server lets the work go on for as long as a request
+                // may take.
+                yield_now().await;
+                let anew = Arc::new(Passage::new(self.timeouts.request));
+                anew.serve(passage.service().map(Arc::from));
+                let refreshed = self
+                    .fetching(stage, fetch, &ask, &asked, request, &anew, None)
+                    .await;
+                let outcome = match refreshed {
+                    Ok(()) => Outcome::Answered,
+                    Err(failure) => {
+                        log::error!("[{}] refresh failed: {failure}", asked.id);
+                        failure.outcome()
+                    }
+                };
+                if let Some(plugin) = anew.plugin() {
+                    plugin.host().stats.request(outcome);
+                }
+                // It is not this request that failed.
+                Ok(())
+            }
+            Found::Miss(fetch) => {
+                self.fetching(stage, fetch, &ask, &asked, request, passage, Some(send))
+                    .await
+            }
+            Found::Full => self.inner(request, passage, send).await,
+        }
+    }
+
+    /// Has the request answered, and the answer stored if it may be. Without a client the answer is for
+    /// the cache alone.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a request and the two sides that it is between"
+    )]
+    async fn fetching(
+        &self,
+        stage: &Stage,
+        fetch: Fetch,
+        ask: &Ask<'_>,
+        asked: &Asked,
+        request: &mut Request,
+        passage: &Arc<Passage>,
+        send: Option<Answer>,
+    ) -> Result<(), Failure> {
+        if fetch.is_awaited() {
+            // A whole answer is wanted, which others can be answered from.
+            let mut headers = request.head.headers.clone();
+            headers.remove(IF_NONE_MATCH);
+            headers.remove(IF_MODIFIED_SINCE);
+            request.set_headers(headers);
+        }
+        let (inner_send, inner_answer) = oneshot::channel();
+        let storing = async {
+            // Without an answer `inner` ends with the reason.
+            let Ok(response) = inner_answer.await else {
+                return Ok(None);
+            };
+            let (mut response, approval) =
+                store(stage, fetch, ask, asked, passage, response).await?;
+            match send {
+                Some(send) => answer(send, response)?,
+                None => {
+                    let body = response.body_mut();
+                    // One that breaks off is not stored.
+                    while let Some(Ok(_)) = body.frame().await {}
+                }
+            }
+            Ok(approval)
+        };
+        let (ended, stored) = zip(self.inner(request, passage, inner_send), storing).await;
+        ended?;
+        if let Some(approval) = stored? {
+            approval.approve();
+        }
+        Ok(())
+    }
+
+    /// Has an unsafe request answered. If it went well, what is stored of its target goes before the
+    /// client knows (RFC 9111 section 4.4).
+    async fn invalidating(
+        &self,
+        cache: &Arc<Cache>,
+        key: &str,
+        request: &mut Request,
+        passage: &Arc<Passage>,
+        send: Answer,
+    ) -> Result<(), Failure> {
+        let (inner_send, inner_answer) = oneshot::channel::<Response>();
+        let telling = async {
+            if let Ok(response) = inner_answer.await {
+                let status = response.status();
+                if status.is_success() || status.is_redirection() {
+                    cache.invalidate(key);
+                }
+                let _ = send.send(response);
+            }
+        };
+        zip(self.inner(request, passage, inner_send), telling)
+            .await
+            .0
+    }
+}
+
+/// Asks the plugin for the key of a GET of the same target, and whether it is another one without
+/// credentials.
+async fn keys(
+    stage: &Stage,
+    asked: &Asked,
+    request: &Request,
+) -> Result<(Arc<str>, bool), Failure> {
+    let uri = &request.head.uri;
+    let host = asked.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let authority = uri.authority().map(http::uri::Authority::as_str).or(host);
+    let mut running = stage.plugin.instance(&asked.id).await?;
+    let (store, guests) = running.parts();
+    let Some(guest) = &guests.caching else {
+        return Err(Failure::PassThrough);
+    };
+    let headers = fields::to_list(&asked.headers);
+    let called = async {
+        let key = guest
+            .call_cache_key(&mut *store, "GET", &asked.path, &headers)
+            .await?;
+        if !is_authenticated(request) {
+            return Ok((key, false));
+        }
+        let mut bare = headers;
+        bare.retain(|field| !CREDENTIALS.iter().any(|name| *name == field.key.as_str()));
+        let other = guest
+            .call_cache_key(&mut *store, "GET", &asked.path, &bare)
+            .await?;
+        let is_telling = other != key;
+        Ok((key, is_telling))
+    };
+    let called = called.await;
+    let (chosen, is_telling) = stage.plugin.finish(running, called)?;
+    let authority = authority.unwrap_or_default();
+    let key = cache::key(stage.plugin.name(), authority, uri.query(), &chosen);
+    Ok((key, is_telling))
+}
+
+/// Shows an answer to the plugin, and begins to store it if it may be.
+async fn store(
+    stage: &Stage,
+    fetch: Fetch,
+    ask: &Ask<'_>,
+    asked: &Asked,
+    passage: &Passage,
+    response: Response,
+) -> Result<(Response, Option<Approval>), Failure> {
+    let (mut head, body) = response.into_parts();
+    let deciding = policy(stage, asked, &head);
+    let policy = match stage.guard(&asked.id, passage, deciding).await {
+        Ok(policy) => policy.flatten(),
+        Err(failure) => {
+            fetch.refuse();
+            return Err(failure);
+        }
+    };
+    match fetch.store(ask, &head, policy) {
+        Ok(fill) => {
+            cache::tell(&mut head.headers, "fwd=miss; stored");
+            let (tee, approval) = fill.tee(body);
+            Ok((
+                http::Response::from_parts(head, tee.boxed_unsync()),
+                Some(approval),
+            ))
+        }
+        Err(reason) => {
+            log::debug!("[{}] not stored: {reason}", asked.id);
+            cache::tell(&mut head.headers, "fwd=miss");
+            Ok((http::Response::from_parts(head, body), None))
+        }
+    }
+}
+
+/// The plugin's word on an answer; none if it is not to be stored.
+async fn policy(
+    stage: &Stage,
+    asked: &Asked,
+    head: &http::response::Parts,
+) -> Result<Option<Policy>, Failure> {
+    let mut running = stage.plugin.instance(&asked.id).await?;
+    let (store, guests) = running.parts();
+    let Some(guest) = &guests.caching else {
+        return Ok(None);
+    };
+    let headers = fields::to_list(&head.headers);
+    let status = head.status.as_u16();
+    let called = guest
+        .call_cache_policy(store, "GET", &asked.path, status, &headers)
+        .await;
+    Ok(match stage.plugin.finish(running, called)? {
+        CacheDecision::NoCache => None,
+        CacheDecision::CacheFor(ttl) => Some(Policy {
+            ttl: Duration::from_nanos(ttl),
+            ..Policy::default()
+        }),
+        CacheDecision::CacheWithTags(CacheEntry {
+            ttl,
+            tags,
+            vary,
+            stale_while_revalidate,
+        }) => Some(Policy {
+            ttl: Duration::from_nanos(ttl),
+            tags,
+            vary,
+            stale: Duration::from_nanos(stale_while_revalidate.unwrap_or(0)),
+        }),
+    })
+}
+
+fn from_cache(entry: &Arc<Entry>, asked: &Asked, cache: &Cache) -> Response {
+    let mut response = entry
+        .answer(&asked.headers, cache.now())
+        .map(|data| bodies::whole(data, None));
+    response.extensions_mut().insert(KeepDate);
+    response
+}
+
+/// Whether an answer may be for one client alone: an authenticator knows who it is, or a handler may.
+fn is_authenticated(request: &Request) -> bool {
+    request.is_authenticated || request.head.headers.contains_key(AUTHORIZATION)
+}

@@ -1,0 +1,247 @@
+//! `websocket`: whether a conversation may begin.
+//!
+//! Runs behind the routers, for requests that ask for a WebSocket (RFC 6455). The first plugin that plays
+//! the role is asked with the path and the headers; if it accepts, the answer is 101 and every message that
+//! follows is offered to it: see [`crate::server::websocket`]. If a router has named an
+//! upstream, that has to accept too. Without such a plugin an upstream alone decides, and messages
+//! pass between it and the client; without either the request is one like any other.
+
+mod handler;
+mod token;
+mod upgrade;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use zlayer_http1::Version;
+#[cfg(feature = "deflate")]
+use zlayer_http1::websocket::Deflate;
+use zlayer_http1::websocket::{UpgradeError, VERSION, offered_protocols, read_upgrade};
+
+use super::Response;
+use super::request::Request;
+use super::stage::Stage;
+use super::{fields, own};
+use crate::failure::{Failure, REASON_BYTES};
+use crate::host::common::KeyValue;
+use crate::host::websocket::UpgradeDecision;
+use crate::memory::Budget;
+use crate::plugin::SHOWN_BYTES;
+use crate::redact::cut;
+use crate::upstream::Upstreams;
+
+use handler::PluginHandler;
+pub use token::upgrade_token;
+pub use upgrade::{Upgrade, Upgrading};
+
+const PROTOCOL: HeaderName = HeaderName::from_static("sec-websocket-protocol");
+const EXTENSIONS: HeaderName = HeaderName::from_static("sec-websocket-extensions");
+/// Fields of the handshake that a plugin has no say in; those that frame a message are left out by
+/// whoever writes the answer.
+const OURS: [HeaderName; 4] = [
+    HeaderName::from_static("sec-websocket-accept"),
+    EXTENSIONS,
+    HeaderName::from_static("sec-websocket-key"),
+    HeaderName::from_static("sec-websocket-version"),
+];
+
+pub(super) async fn run(
+    stage: &Stage,
+    request: &mut Request,
+    beyond: &Beyond<'_>,
+) -> Result<ControlFlow<Response>, Failure> {
+    let asked = match read(&request.head) {
+        Ok(Some(asked)) => asked,
+        Ok(None) => return Ok(ControlFlow::Continue(())),
+        Err(error) => return Ok(ControlFlow::Break(refused(error))),
+    };
+    let mut running = stage.plugin.instance(&request.id).await?;
+    let (store, guests) = running.parts();
+    let Some(guest) = &guests.websocket else {
+        return Ok(ControlFlow::Continue(()));
+    };
+    let headers = fields::to_list(&request.head.headers);
+    let path = request.head.uri.path();
+    let called = guest.call_on_upgrade(store, path, &headers).await;
+    let headers = match stage.plugin.finish(running, called)? {
+        UpgradeDecision::Accept => HeaderMap::new(),
+        UpgradeDecision::AcceptWithHeaders(list) => accepted(list, request)?,
+        UpgradeDecision::Reject((status, text)) => {
+            return rejected(status, &text).map(ControlFlow::Break);
+        }
+    };
+    let handler = PluginHandler::new(stage, &request.id, beyond.time);
+    upgrade::begin(request, asked, headers, Some(Box::new(handler)), beyond).await
+}
+
+/// What lies beyond the plugins.
+pub(super) struct Beyond<'a> {
+    pub(super) upstreams: &'a Upstreams,
+    /// What messages are charged to.
+    pub(super) budget: &'a Arc<Budget>,
+    /// How long a plugin may take for one message.
+    pub(super) time: Duration,
+}
+
+/// What a request asks for that begins a WebSocket.
+struct Asked {
+    /// The value of Sec-WebSocket-Accept.
+    accept: String,
+    #[cfg(feature = "deflate")]
+    deflate: Option<Deflate>,
+}
+
+/// Carries a request for a WebSocket on to the upstream that a router has named, with nobody between.
+/// Any other request goes on.
+pub(super) async fn tunnel(
+    request: &mut Request,
+    beyond: &Beyond<'_>,
+) -> Result<ControlFlow<Response>, Failure> {
+    match read(&request.head) {
+        Ok(Some(asked)) => upgrade::begin(request, asked, HeaderMap::new(), None, beyond).await,
+        Ok(None) => Ok(ControlFlow::Continue(())),
+        Err(error) => Ok(ControlFlow::Break(refused(error))),
+    }
+}
+
+fn read(head: &http::request::Parts) -> Result<Option<Asked>, UpgradeError> {
+    if !head.headers.contains_key(http::header::UPGRADE) {
+        return Ok(None);
+    }
+    let headers = pairs(&head.headers);
+    let version = match head.version {
+        http::Version::HTTP_10 => Version::Http10,
+        _ => Version::Http11,
+    };
+    let asked = read_upgrade(head.method.as_str(), version, &headers)?;
+    Ok(asked.map(|accept| Asked {
+        accept,
+        #[cfg(feature = "deflate")]
+        deflate: Deflate::negotiate(&headers),
+    }))
+}
+
+/// Headers as the codec has them.
+fn pairs(headers: &HeaderMap) -> Vec<(&str, &[u8])> {
+    let all = headers.iter();
+    all.map(|(name, value)| (name.as_str(), value.as_bytes()))
+        .collect()
+}
+
+fn refused(error: UpgradeError) -> Response {
+    let mut response = own::text(error.status(), &error.to_string());
+    if error.status() == 426 {
+        let headers = response.headers_mut();
+        // RFC 6455 section 4.4, RFC 9110 section 15.5.22.
+        headers.insert(&OURS[3], HeaderValue::from_static(VERSION));
+    }
+    response
+}
+
+/// Checks the headers that a plugin accepts with.
+fn accepted(list: Vec<KeyValue>, request: &Request) -> Result<HeaderMap, Failure> {
+    let mut headers = fields::from_list(list)?;
+    for name in &OURS {
+        headers.remove(name);
+    }
+    let mut chosen = headers.get_all(PROTOCOL).iter();
+    if let Some(protocol) = chosen.next() {
+        let offers = pairs(&request.head.headers);
+        let mut offers = offered_protocols(&offers);
+        // RFC 6455 section 4.2.2: one of those that the client offered.
+        if chosen.next().is_some() || !offers.any(|offered| offered == protocol.as_bytes()) {
+            let shown = String::from_utf8_lossy(protocol.as_bytes());
+            return Err(Failure::BadAnswer(format!(
+                "subprotocol {:?}, which the client did not offer",
+                cut(&shown, SHOWN_BYTES)
+            )));
+        }
+    }
+    Ok(headers)
+}
+
+fn rejected(status: u16, text: &str) -> Result<Response, Failure> {
+    match status {
+        200..=599 => Ok(own::text(status, &cut(text, REASON_BYTES))),
+        _ => Err(Failure::BadAnswer(format!("status {status}"))),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+    use crate::server::body::IncomingBody;
+
+    fn request(fields: &[(&str, &str)]) -> Request {
+        let mut builder = http::Request::builder().uri("/ws/a?b");
+        let always = [
+            ("host", "device.local"),
+            ("upgrade", "websocket"),
+            ("connection", "upgrade"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        for (name, value) in always.iter().chain(fields) {
+            builder = builder.header(*name, *value);
+        }
+        let (head, ()) = builder.body(()).unwrap().into_parts();
+        let client = "192.0.2.7:4000".parse().unwrap();
+        Request::new(head, IncomingBody::default(), client, "1".into())
+    }
+
+    fn pair(key: &str, value: &str) -> KeyValue {
+        KeyValue {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_request_for_a_websocket_is_told_from_others() {
+        let asked = read(&request(&[("sec-websocket-version", "13")]).head).unwrap();
+        assert_eq!(asked.unwrap().accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        let mut other = request(&[]);
+        other.head.headers.remove("upgrade");
+        assert!(read(&other.head).unwrap().is_none());
+        let old = read(&request(&[("sec-websocket-version", "8")]).head).err();
+        let response = refused(old.unwrap());
+        assert_eq!(response.status(), 426);
+        assert_eq!(response.headers()["sec-websocket-version"], "13");
+    }
+
+    #[test]
+    fn only_an_offered_subprotocol_can_be_chosen() {
+        let request = request(&[("sec-websocket-protocol", "chat, auth-t")]);
+        let chosen = |list| accepted(list, &request);
+        let headers = chosen(vec![
+            pair("Sec-WebSocket-Protocol", "auth-t"),
+            pair("Sec-WebSocket-Accept", "forged"),
+            pair("sec-websocket-extensions", "permessage-deflate"),
+            pair("x-more", "1"),
+        ]);
+        let headers = headers.unwrap();
+        assert_eq!(headers.len(), 2);
+        assert_eq!(headers["sec-websocket-protocol"], "auth-t");
+        for list in [
+            vec![pair("sec-websocket-protocol", "other")],
+            vec![pair("sec-websocket-protocol", "")],
+            vec![
+                pair("sec-websocket-protocol", "chat"),
+                pair("sec-websocket-protocol", "auth-t"),
+            ],
+            vec![pair("x", "a\r\nb: c")],
+        ] {
+            assert!(matches!(chosen(list), Err(Failure::BadAnswer(_))));
+        }
+    }
+
+    #[test]
+    fn a_rejection_is_an_answer() {
+        assert_eq!(rejected(403, "no").unwrap().status(), 403);
+        for status in [0, 101, 199, 600, 1000] {
+            assert!(rejected(status, "no").is_err(), "{status}");
+        }
+    }
+}

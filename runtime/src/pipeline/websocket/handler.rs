@@ -1,0 +1,103 @@
+//! A plugin, asked about each message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_lite::future::or;
+use smol::Timer;
+
+use super::super::stage::Stage;
+use crate::failure::Failure;
+use crate::host::websocket;
+use crate::plugin::Plugin;
+use crate::reactor;
+use crate::server::websocket::{Answer, Kind, Message, MessageHandler};
+use crate::stats::Outcome;
+
+/// Calls a plugin's `on-client-message` and `on-upstream-message`, on any of its instances.
+pub(super) struct PluginHandler {
+    plugin: Arc<Plugin>,
+    /// The id of the request that began the conversation.
+    id: Arc<str>,
+    /// How long one call may take.
+    time: Duration,
+}
+
+impl PluginHandler {
+    pub(super) fn new(stage: &Stage, id: &Arc<str>, time: Duration) -> PluginHandler {
+        PluginHandler {
+            plugin: Arc::clone(&stage.plugin),
+            id: Arc::clone(id),
+            time,
+        }
+    }
+
+    async fn call(&self, message: Message, is_clients: bool) -> Result<Option<Message>, Failure> {
+        let plugin = &self.plugin;
+        let _working = plugin.working();
+        let calling = async {
+            let mut running = plugin.instance(&self.id).await?;
+            let (store, guests) = running.parts();
+            let Some(guest) = &guests.websocket else {
+                return Err(Failure::PassThrough);
+            };
+            let message = to_guest(message);
+            let called = match is_clients {
+                true => guest.call_on_client_message(store, &message).await,
+                false => guest.call_on_upstream_message(store, &message).await,
+            };
+            plugin.finish(running, called)
+        };
+        let late = async {
+            Timer::after(self.time).await;
+            Err(Failure::Deadline)
+        };
+        let ended = or(calling, late).await;
+        let stats = &plugin.host().stats;
+        let outcome = ended.as_ref().err().map(Failure::outcome);
+        stats.request(outcome.unwrap_or(Outcome::Answered));
+        if let Err(failure @ Failure::Deadline) = &ended {
+            let id = Some(Arc::clone(&self.id));
+            stats.incident(id, Outcome::Deadline, &failure.to_string());
+        }
+        Ok(ended?.map(from_guest))
+    }
+}
+
+impl MessageHandler for PluginHandler {
+    fn client_message(&self, message: Message) -> Answer<'_> {
+        Box::pin(reactor::enter(self.call(message, true)))
+    }
+
+    fn upstream_message(&self, message: Message) -> Answer<'_> {
+        Box::pin(reactor::enter(self.call(message, false)))
+    }
+}
+
+fn to_guest(message: Message) -> websocket::Message {
+    use websocket::MessageType;
+    websocket::Message {
+        msg_type: match message.kind {
+            Kind::Text => MessageType::Text,
+            Kind::Binary => MessageType::Binary,
+            Kind::Ping => MessageType::Ping,
+            Kind::Pong => MessageType::Pong,
+            Kind::Close => MessageType::Close,
+        },
+        data: message.data,
+    }
+}
+
+fn from_guest(message: websocket::Message) -> Message {
+    use websocket::MessageType;
+    Message {
+        kind: match message.msg_type {
+            MessageType::Text => Kind::Text,
+            MessageType::Binary => Kind::Binary,
+            MessageType::Ping => Kind::Ping,
+            MessageType::Pong => Kind::Pong,
+            MessageType::Close => Kind::Close,
+        },
+        data: message.data,
+    }
+}

@@ -1,0 +1,194 @@
+//! What a request for a WebSocket turns into once everybody has accepted.
+
+use std::fmt;
+use std::net::TcpStream;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, UPGRADE};
+use smol::Async;
+use smol::channel::Receiver;
+use zlayer_http1::websocket::{check_answer, client_key};
+
+use super::{Asked, Beyond, OURS, PROTOCOL, pairs};
+use crate::config::{Limits, Timeouts};
+use crate::failure::Failure;
+use crate::memory::Budget;
+use crate::pipeline::bodies::whole;
+use crate::pipeline::request::Request;
+use crate::pipeline::{Response, route};
+use crate::server::websocket::{Endpoint, MessageHandler, WebSocketSession};
+use crate::upstream::{self, Upstreams};
+
+/// A conversation that begins when the client has its 101.
+pub struct Upgrade {
+    accept: String,
+    label: String,
+    upstream: Option<Endpoint>,
+    handler: Option<Box<dyn MessageHandler>>,
+    budget: Arc<Budget>,
+    #[cfg(feature = "deflate")]
+    deflate: Option<zlayer_http1::websocket::Deflate>,
+}
+
+impl Upgrade {
+    /// Carries messages until the conversation has ended. `received` is what the client sent behind
+    /// its request.
+    pub async fn converse(
+        self,
+        stream: Async<TcpStream>,
+        received: Vec<u8>,
+        limits: &Limits,
+        timeouts: &Timeouts,
+        stop: Receiver<()>,
+    ) {
+        let session = WebSocketSession {
+            label: self.label,
+            client: Endpoint::tcp(stream, received),
+            upstream: self.upstream,
+            handler: self.handler,
+            #[cfg(feature = "deflate")]
+            deflate: self.deflate,
+            budget: self.budget,
+            stop,
+        };
+        session.run(limits, timeouts).await;
+    }
+}
+
+impl fmt::Debug for Upgrade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upgrade").finish_non_exhaustive()
+    }
+}
+
+/// An [`Upgrade`] on its way in the extensions of a 101.
+#[derive(Debug, Clone)]
+pub struct Upgrading(Arc<Mutex<Option<Upgrade>>>);
+
+impl Upgrading {
+    /// The value of Sec-WebSocket-Accept, until the upgrade is taken.
+    pub fn accept(&self) -> Option<String> {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.as_ref().map(|upgrade| upgrade.accept.clone())
+    }
+
+    /// The upgrade, for the first who asks.
+    pub fn take(&self) -> Option<Upgrade> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.take()
+    }
+}
+
+/// Has the upstream accept too, if there is one, and answers 101.
+pub(super) async fn begin(
+    request: &mut Request,
+    asked: Asked,
+    mut headers: HeaderMap,
+    handler: Option<Box<dyn MessageHandler>>,
+    beyond: &Beyond<'_>,
+) -> Result<ControlFlow<Response>, Failure> {
+    let upstream = match request.upstream.take() {
+        None => None,
+        Some(upstream) => {
+            let to = route::target(&upstream);
+            match reach(request, &mut headers, beyond.upstreams, &to).await? {
+                ControlFlow::Break(response) => return Ok(ControlFlow::Break(response)),
+                ControlFlow::Continue(endpoint) => Some(endpoint),
+            }
+        }
+    };
+    #[cfg(feature = "deflate")]
+    if let Some(deflate) = &asked.deflate
+        && let Ok(value) = HeaderValue::from_str(&deflate.answer())
+    {
+        headers.insert(super::EXTENSIONS, value);
+    }
+    let mut response = http::Response::new(whole(String::new(), None));
+    *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = headers;
+    let upgrade = Upgrade {
+        accept: asked.accept,
+        label: format!("[{}]", request.id),
+        upstream,
+        handler,
+        budget: Arc::clone(beyond.budget),
+        #[cfg(feature = "deflate")]
+        deflate: asked.deflate,
+    };
+    let upgrading = Upgrading(Arc::new(Mutex::new(Some(upgrade))));
+    response.extensions_mut().insert(upgrading);
+    Ok(ControlFlow::Break(response))
+}
+
+/// Asks the upstream for a WebSocket of its own, with the subprotocol that is chosen already, or
+/// those that the client offers. What it chooses goes into `headers`; its answer if it does not want to
+/// goes back to the client.
+async fn reach(
+    request: &Request,
+    headers: &mut HeaderMap,
+    upstreams: &Upstreams,
+    to: &upstream::Target,
+) -> Result<ControlFlow<Response, Endpoint>, Failure> {
+    let mut head = request.head.clone();
+    for name in &OURS {
+        head.headers.remove(name);
+    }
+    if let Some(chosen) = headers.get(PROTOCOL) {
+        head.headers.insert(PROTOCOL, chosen.clone());
+    }
+    let key = client_key(nonce());
+    let fixed = [
+        (UPGRADE, "websocket"),
+        (CONNECTION, "upgrade"),
+        (HeaderName::from_static("sec-websocket-version"), "13"),
+        (HeaderName::from_static("sec-websocket-key"), &key),
+    ];
+    for (name, value) in fixed {
+        let value =
+            HeaderValue::from_str(value).map_err(|error| Failure::BadAnswer(error.to_string()))?;
+        head.headers.insert(name, value);
+    }
+    let sent = offers(&head.headers);
+    let client = request.client.ip();
+    let upgraded = match upstream::forward_upgrade(upstreams, head, client, to, &request.id).await?
+    {
+        upstream::Upgrade::Refused(response) => return Ok(ControlFlow::Break(response)),
+        upstream::Upgrade::Done(upgraded) => upgraded,
+    };
+    // Those two were looked at and taken out.
+    let mut answer: Vec<(&str, &[u8])> =
+        vec![("upgrade", b"websocket"), ("connection", b"upgrade")];
+    answer.extend(pairs(&upgraded.head.headers));
+    let status = upgraded.head.status.as_u16();
+    let offered: Vec<(&str, &[u8])> = sent
+        .iter()
+        .map(|value| ("sec-websocket-protocol", &value[..]))
+        .collect();
+    check_answer(&key, &offered, status, &answer)
+        .map_err(|error| Failure::BadAnswer(format!("upstream: {error}")))?;
+    if let Some(chosen) = upgraded.head.headers.get(PROTOCOL) {
+        headers.insert(PROTOCOL, chosen.clone());
+    }
+    Ok(ControlFlow::Continue(Endpoint {
+        socket: upgraded.socket,
+        received: upgraded.left_over,
+    }))
+}
+
+/// The subprotocols that are offered.
+fn offers(headers: &HeaderMap) -> Vec<Vec<u8>> {
+    let fields = headers.get_all(PROTOCOL).iter();
+    fields.map(|value| value.as_bytes().to_vec()).collect()
+}
+
+/// Sixteen bytes that are new for each connection (RFC 6455 section 4.1). They guard against caches that
+/// mistake one answer for another, and are no secret.
+fn nonce() -> [u8; 16] {
+    use std::hash::{BuildHasher, RandomState};
+    let mut bytes = [0; 16];
+    for half in bytes.as_chunks_mut::<8>().0 {
+        *half = RandomState::new().hash_one(0).to_ne_bytes();
+    }
+    bytes
+}

@@ -1,0 +1,260 @@
+//! An upgraded connection: messages to and from a plugin, a client and maybe an upstream.
+//!
+//! # What becomes of a message
+//!
+//! Every message of either side is offered to the plugin, of whatever kind, one at a time in the
+//! order in which they came. What the plugin answers goes on to the other side; without an upstream
+//! that is the client itself. Nothing is read from a side while its last message is with the plugin
+//! or on its way out, so that a slow reader slows the writer down, and memory holds one message each
+//! way.
+//!
+//! - **Ping.** A pong as the plugin's answer goes back to who asked. A ping goes on to the other
+//!   side if there is an upstream, whose pong will then come back. Whatever else it answers, and if
+//!   it drops the ping, the session itself sends the pong (RFC 6455, 5.5.2).
+//! - **Pong.** Offered like any message, but for answers to pings of the session's own.
+//! - **Close.** The plugin sees it with its payload as on the wire. A close as its answer goes out
+//!   in place of the one that came; anything else goes out before it. A plugin cannot keep a
+//!   conversation open. With an upstream both sides are closed.
+//! - **Close from the plugin**, in answer to any message, ends the conversation on both sides.
+//!
+//! What the plugin answers has to be valid: text UTF-8, control messages short, close codes ones
+//! that may be sent. Otherwise, and when it traps or takes too long, the close is 1011.
+//!
+//! # What strangers cost
+//!
+//! A message's buffer grows with what has come and is reserved in the [`Budget`] first. A message
+//! that has begun has to bring [`UPLOAD_RATE`] bytes a second in the long run. A side that is silent
+//! gets a ping, and is given up when nothing comes after it. Writes that stand still end the session.
+
+mod end;
+mod reader;
+mod relay;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::future::Future;
+use std::net::TcpStream;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_lite::future::{or, zip};
+use smol::channel::{Receiver, bounded};
+use smol::{Async, Timer};
+#[cfg(feature = "deflate")]
+use zlayer_http1::websocket::{Deflate, INFLATER_BYTES};
+pub use zlayer_http1::websocket::{Kind, Message};
+
+use super::stopped;
+use crate::config::{Limits, Timeouts};
+use crate::failure::Failure;
+use crate::memory::Budget;
+use crate::upstream::Socket;
+use end::End;
+use reader::Reader;
+use relay::Relay;
+use writer::Writer;
+
+/// Bytes a second that a message has to bring in the long run, once it has begun.
+pub const UPLOAD_RATE: u64 = 1 << 10;
+
+/// How long the other direction gets to end its message, and then the closing handshake.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// Memory that the socket to an upstream takes beside messages: a read and a write buffer.
+const UPSTREAM_BYTES: usize = 32 << 10;
+
+/// A connection on which the opening handshake is done.
+pub struct Endpoint {
+    /// The connection. Closing it has to end the stream to the other side.
+    pub socket: Box<dyn Socket>,
+    /// What was read behind the handshake.
+    pub received: Vec<u8>,
+}
+
+impl Endpoint {
+    /// A bare connection, and what was read behind the handshake.
+    pub fn tcp(stream: Async<TcpStream>, received: Vec<u8>) -> Endpoint {
+        Endpoint {
+            // `Async` itself only flushes when it is closed; this one ends the stream.
+            socket: Box::new(smol::net::TcpStream::from(stream)),
+            received,
+        }
+    }
+}
+
+/// What a plugin answers to a message, in time.
+pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Option<Message>, Failure>> + Send + 'a>>;
+
+/// A plugin, as a session sees it. Each call is bounded in time by whoever makes it; at most one of
+/// each kind runs at the same time.
+pub trait MessageHandler: Send + Sync {
+    /// Takes a message from the client; answers what goes on.
+    fn client_message(&self, message: Message) -> Answer<'_>;
+
+    /// Takes a message from the upstream; answers what goes on to the client.
+    fn upstream_message(&self, message: Message) -> Answer<'_>;
+}
+
+/// A conversation, from the end of the opening handshake to that of the closing one.
+pub struct WebSocketSession {
+    /// What the log calls it: request, path, plugin.
+    pub label: String,
+    /// Who asked for it.
+    pub client: Endpoint,
+    /// Who it is carried on to, if anybody.
+    pub upstream: Option<Endpoint>,
+    /// Who is asked about each message; without one they go on as they came.
+    pub handler: Option<Box<dyn MessageHandler>>,
+    /// Compression as agreed with the client. There is none with an upstream.
+    #[cfg(feature = "deflate")]
+    pub deflate: Option<Deflate>,
+    /// What messages are charged to.
+    pub budget: Arc<Budget>,
+    /// Closed when the daemon drains.
+    pub stop: Receiver<()>,
+}
+
+/// The two sides of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Client,
+    Upstream,
+}
+
+/// When to stop between two messages.
+struct Leave {
+    /// The daemon drains.
+    stop: Receiver<()>,
+    /// The other direction has ended.
+    ended: Receiver<()>,
+}
+
+impl Leave {
+    async fn asked(&self) -> End {
+        let stop = async {
+            stopped(&self.stop).await;
+            End::Stopped
+        };
+        let told = async {
+            stopped(&self.ended).await;
+            End::Told
+        };
+        or(stop, told).await
+    }
+}
+
+impl WebSocketSession {
+    /// Carries messages until one side, the plugin or the daemon ends it, and closes both sides.
+    pub async fn run(self, limits: &Limits, timeouts: &Timeouts) {
+        let WebSocketSession {
+            label,
+            client,
+            upstream,
+            handler,
+            #[cfg(feature = "deflate")]
+            deflate,
+            budget,
+            stop,
+        } = self;
+        let message = limits.websocket_message;
+        let (mut reader, writer) = parts(Side::Client, client, message, &budget, timeouts);
+        let mut other =
+            upstream.map(|upstream| parts(Side::Upstream, upstream, message, &budget, timeouts));
+        let bytes = other.as_ref().map_or(0, |_| UPSTREAM_BYTES);
+        #[cfg(feature = "deflate")]
+        let bytes = match deflate {
+            None => bytes,
+            Some(agreed) => {
+                reader.inflate(&agreed);
+                writer.deflate(agreed);
+                bytes + INFLATER_BYTES
+            }
+        };
+        let Some(_held) = budget.reserve(bytes) else {
+            log::warn!("{label}: WebSocket closed: {}", End::NoMemory);
+            return close(&mut reader, &writer, &End::NoMemory).await;
+        };
+
+        let (end_told, ended) = bounded::<()>(1);
+        let leave = Leave { stop, ended };
+        let first = OnceLock::new();
+        let relay = Relay {
+            handler: handler.as_deref(),
+            leave: &leave,
+            budget: &budget,
+            limit: message,
+            has_upstream: other.is_some(),
+        };
+        // The one that ends first tells the other, which ends with the message that it is at: what
+        // is half written stays whole.
+        let conclude = |end: End| {
+            if !matches!(end, End::Told) {
+                let _ = first.set(end);
+            }
+            end_told.close();
+        };
+        let both = async {
+            match &mut other {
+                None => conclude(relay.run(&mut reader, &writer, &writer).await),
+                Some((upstream_reader, upstream_writer)) => {
+                    let out = async {
+                        conclude(relay.run(&mut reader, &writer, upstream_writer).await);
+                    };
+                    let back = async {
+                        conclude(relay.run(upstream_reader, upstream_writer, &writer).await);
+                    };
+                    zip(out, back).await;
+                }
+            }
+        };
+        let too_long = async {
+            stopped(&leave.ended).await;
+            Timer::after(CLOSING).await;
+        };
+        or(both, too_long).await;
+        let end = first.into_inner().unwrap_or(End::Stopped);
+        log::log!(end.level(), "{label}: WebSocket closed: {end}");
+        match &mut other {
+            None => close(&mut reader, &writer, &end).await,
+            Some((upstream_reader, upstream_writer)) => {
+                zip(
+                    close(&mut reader, &writer, &end),
+                    close(upstream_reader, upstream_writer, &end),
+                )
+                .await;
+            }
+        }
+    }
+}
+
+fn parts(
+    side: Side,
+    endpoint: Endpoint,
+    message: usize,
+    budget: &Arc<Budget>,
+    timeouts: &Timeouts,
+) -> (Reader, Writer) {
+    let (read, write) = smol::io::split(endpoint.socket);
+    let reader = Reader::new(side, read, endpoint.received, message, budget, timeouts);
+    let writer = Writer::new(side, write, timeouts.stall, budget);
+    (reader, writer)
+}
+
+/// Closes one side: our close, the other's, then the stream (RFC 6455, 7).
+async fn close(reader: &mut Reader, writer: &Writer, end: &End) {
+    let closing = async {
+        if writer.close(end.payload(reader.side())).await {
+            reader.await_close().await;
+        }
+    };
+    let late = async {
+        Timer::after(CLOSING).await;
+    };
+    or(closing, late).await;
+    // A reset must not overtake what we sent: end our half, and read until the other ends its own.
+    if writer.shut().await {
+        reader.linger().await;
+    }
+}

@@ -1,0 +1,198 @@
+//! Messages from one side.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_lite::future::{or, yield_now};
+use smol::io::ReadHalf;
+use zlayer_http1::websocket::{Kind, Message, MessageDecoder, ProtocolError, Role};
+
+use super::end::End;
+use super::writer::Writer;
+use super::{Leave, Side, UPLOAD_RATE};
+use crate::config::Timeouts;
+use crate::memory::{Budget, Reservation};
+use crate::server::buffer::ReadBuffer;
+use crate::server::deadline::{Deadline, TimedOut};
+use crate::upstream::Socket;
+
+/// Bytes that are read over while a side's close is waited for.
+const CLOSING_BYTES: usize = 1 << 20;
+/// How long a side that was closed may take to end its stream, and how much it may still send.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 64 << 10;
+
+/// Reads one side.
+pub(super) struct Reader {
+    side: Side,
+    socket: ReadHalf<Box<dyn Socket>>,
+    buffer: ReadBuffer,
+    decoder: MessageDecoder,
+    budget: Arc<Budget>,
+    /// What the message that is coming is charged to.
+    held: Option<Reservation>,
+    deadline: Deadline,
+    ping: Duration,
+    stall: Duration,
+    /// Of the message that is coming: bytes, and how long they were waited for.
+    brought: u64,
+    waited: Duration,
+}
+
+/// A message that came, and the memory that it is charged to.
+pub(super) struct Incoming {
+    pub(super) message: Message,
+    pub(super) held: Option<Reservation>,
+}
+
+impl Reader {
+    pub(super) fn new(
+        side: Side,
+        socket: ReadHalf<Box<dyn Socket>>,
+        received: Vec<u8>,
+        limit: usize,
+        budget: &Arc<Budget>,
+        timeouts: &Timeouts,
+    ) -> Reader {
+        let role = match side {
+            Side::Client => Role::Server,
+            Side::Upstream => Role::Client,
+        };
+        Reader {
+            side,
+            socket,
+            buffer: ReadBuffer::from(received),
+            decoder: MessageDecoder::new(role, limit),
+            budget: Arc::clone(budget),
+            held: None,
+            deadline: Deadline::new(),
+            ping: timeouts.websocket_ping,
+            stall: timeouts.stall,
+            brought: 0,
+            waited: Duration::ZERO,
+        }
+    }
+
+    #[cfg(feature = "deflate")]
+    pub(super) fn inflate(&mut self, agreed: &zlayer_http1::websocket::Deflate) {
+        self.decoder.inflate(agreed);
+    }
+
+    pub(super) fn side(&self) -> Side {
+        self.side
+    }
+
+    /// The next message. While there is none, `writer` asks this side whether it is there.
+    pub(super) async fn next(&mut self, writer: &Writer, leave: &Leave) -> Result<Incoming, End> {
+        let mut pinged = false;
+        loop {
+            while let Some(incoming) = self.decode()? {
+                let message = &incoming.message;
+                if message.kind != Kind::Pong || !writer.is_own_ping(&message.data) {
+                    return Ok(incoming);
+                }
+            }
+            let within = self.decoder.is_within_message();
+            if !within {
+                (self.brought, self.waited) = (0, Duration::ZERO);
+            }
+            let earned = self.stall + Duration::from_secs(self.brought / UPLOAD_RATE);
+            let left = earned.saturating_sub(self.waited);
+            let last = within && left <= self.ping;
+            self.deadline.set(if last { left } else { self.ping });
+            let asked = async { Err(leave.asked().await) };
+            let filling = async { Ok(self.buffer.fill(&mut self.socket, 0).await) };
+            let began = Instant::now();
+            let filled = self.deadline.within(or(asked, filling)).await;
+            if within {
+                self.waited += began.elapsed();
+            }
+            match filled {
+                Ok(Ok(Ok(count))) if count > 0 => {
+                    self.brought += count as u64;
+                    pinged = false;
+                    // A side that always has more must not keep others from their turn.
+                    yield_now().await;
+                }
+                Ok(Ok(_)) => return Err(End::Gone(self.side)),
+                Ok(Err(end)) => return Err(end),
+                Err(TimedOut) if last => return Err(End::Slow(self.side)),
+                Err(TimedOut) if pinged => return Err(End::Silent(self.side)),
+                Err(TimedOut) => {
+                    writer.ping().await?;
+                    pinged = true;
+                }
+            }
+        }
+    }
+
+    /// A message out of what was read.
+    fn decode(&mut self) -> Result<Option<Incoming>, End> {
+        let Reader {
+            budget,
+            held,
+            buffer,
+            ..
+        } = self;
+        let mut room = |capacity: usize| match held {
+            Some(held) => held.grow(capacity.saturating_sub(held.bytes())),
+            None => {
+                *held = budget.reserve(capacity);
+                held.is_some()
+            }
+        };
+        let decoded = self.decoder.decode(buffer.bytes_mut(), &mut room);
+        let (consumed, message) = match decoded {
+            Ok(decoded) => decoded,
+            Err(ProtocolError::NoRoom) => return Err(End::NoMemory),
+            Err(error) => return Err(End::Wrong(self.side, error)),
+        };
+        buffer.consume(consumed);
+        let Some(message) = message else {
+            return Ok(None);
+        };
+        // A ping between fragments takes no more than it is: the rest belongs to its message.
+        let held = match message.kind.is_control() {
+            true => None,
+            false => {
+                (self.brought, self.waited) = (0, Duration::ZERO);
+                held.take()
+            }
+        };
+        Ok(Some(Incoming { message, held }))
+    }
+
+    /// Reads on, to no purpose, until this side's close has come, unless it never will.
+    pub(super) async fn await_close(&mut self) {
+        let mut read = 0;
+        while !self.decoder.is_closed() && read < CLOSING_BYTES {
+            match self.decode() {
+                Ok(Some(_)) => continue,
+                Ok(None) => {}
+                Err(_) => return,
+            }
+            match self.buffer.fill(&mut self.socket, 0).await {
+                Ok(count) if count > 0 => read += count,
+                _ => return,
+            }
+        }
+    }
+
+    /// Reads until the stream ends, for a moment.
+    pub(super) async fn linger(&mut self) {
+        self.deadline.set(LINGER);
+        let (buffer, socket) = (&mut self.buffer, &mut self.socket);
+        let draining = async {
+            let mut read = 0;
+            while read < LINGER_BYTES {
+                let waiting = buffer.bytes().len();
+                buffer.consume(waiting);
+                match buffer.fill(&mut *socket, 0).await {
+                    Ok(count) if count > 0 => read += count,
+                    _ => return,
+                }
+            }
+        };
+        let _ = self.deadline.within(draining).await;
+    }
+}

@@ -1,0 +1,115 @@
+//! One direction of a conversation.
+
+use std::sync::Arc;
+
+use zlayer_http1::websocket::{Kind, Message};
+
+use super::end::End;
+use super::reader::{Incoming, Reader};
+use super::writer::Writer;
+use super::{Leave, MessageHandler, Side};
+use crate::failure::Failure;
+use crate::memory::{Budget, Reservation};
+
+/// Takes messages from a side, through the plugin, to where they go.
+pub(super) struct Relay<'a> {
+    pub(super) handler: Option<&'a dyn MessageHandler>,
+    pub(super) leave: &'a Leave,
+    pub(super) budget: &'a Arc<Budget>,
+    /// Bytes of an answer at most.
+    pub(super) limit: usize,
+    pub(super) has_upstream: bool,
+}
+
+impl Relay<'_> {
+    /// Carries messages from `reader` to `onward` until the conversation ends; `back` writes to the
+    /// side that is read.
+    pub(super) async fn run(&self, reader: &mut Reader, back: &Writer, onward: &Writer) -> End {
+        loop {
+            match self.step(reader, back, onward).await {
+                Ok(()) => {}
+                Err(end) => return end,
+            }
+        }
+    }
+
+    async fn step(&self, reader: &mut Reader, back: &Writer, onward: &Writer) -> Result<(), End> {
+        let Incoming { message, held } = reader.next(back, self.leave).await?;
+        let (kind, side) = (message.kind, reader.side());
+        // Small enough to be kept until it is known who answers.
+        let payload = kind.is_control().then(|| message.data.clone());
+        let (answer, _held) = self.ask(side, message, held).await?;
+        match (kind, answer, payload) {
+            (Kind::Ping, Some(answer), _) if answer.kind == Kind::Pong => {
+                back.pong(answer.data).await
+            }
+            (Kind::Ping, Some(answer), _) if answer.kind == Kind::Ping && self.has_upstream => {
+                onward.send(answer).await
+            }
+            (Kind::Ping, answer, Some(payload)) => {
+                back.pong(payload).await?;
+                self.pass(answer, onward).await
+            }
+            (Kind::Close, Some(answer), _) if answer.kind == Kind::Close => {
+                Err(End::Closed(side, answer.data))
+            }
+            (Kind::Close, answer, Some(payload)) => {
+                // What cannot be said any more does not change how it ends.
+                let _ = self.pass(answer, onward).await;
+                Err(End::Closed(side, payload))
+            }
+            (_, answer, _) => self.pass(answer, onward).await,
+        }
+    }
+
+    /// Sends the plugin's answer on.
+    async fn pass(&self, answer: Option<Message>, onward: &Writer) -> Result<(), End> {
+        match answer {
+            Some(answer) if answer.kind == Kind::Close => Err(End::ClosedByPlugin(answer.data)),
+            Some(answer) => onward.send(answer).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Asks the plugin, and checks what it answers.
+    async fn ask(
+        &self,
+        side: Side,
+        message: Message,
+        held: Option<Reservation>,
+    ) -> Result<(Option<Message>, Option<Reservation>), End> {
+        let Some(handler) = self.handler else {
+            return Ok((Some(message), held));
+        };
+        let asked = match side {
+            Side::Client => handler.client_message(message),
+            Side::Upstream => handler.upstream_message(message),
+        };
+        let Some(answer) = asked.await.map_err(End::Failed)? else {
+            return Ok((None, None));
+        };
+        let bytes = answer.data.len();
+        let invalid = |what: String| End::Failed(Failure::BadAnswer(what));
+        if bytes > self.limit {
+            let limit = self.limit;
+            let what = format!("a WebSocket message of {bytes} bytes; at most {limit}");
+            return Err(invalid(what));
+        }
+        if let Err(error) = answer.check() {
+            return Err(invalid(format!("a WebSocket message: {error}")));
+        }
+        // It takes the place of the message that came; only what it is longer by is new.
+        let mut held = held;
+        let room = match &mut held {
+            Some(held) => held.grow(bytes.saturating_sub(held.bytes())),
+            None => {
+                held = self.budget.reserve(bytes);
+                held.is_some()
+            }
+        };
+        match room {
+            true => Ok((Some(answer), held)),
+            false => Err(End::NoMemory),
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Messages to one side.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
+
+#[cfg(feature = "deflate")]
+use futures_lite::future::yield_now;
+use smol::io::{AsyncWriteExt, WriteHalf};
+use smol::lock::Mutex;
+#[cfg(feature = "deflate")]
+use zlayer_http1::websocket::{COMPRESSOR_BYTES, Compressor, Deflate, store};
+use zlayer_http1::websocket::{FrameHead, Kind, MAX_HEAD_BYTES, Message, apply_mask};
+
+use super::Side;
+use super::end::End;
+use crate::memory::Budget;
+use crate::server::deadline::Deadline;
+use crate::upstream::Socket;
+
+/// Bytes that are sent together with a frame's head, and at once; what is longer follows in pieces.
+const PIECE: usize = 16 << 10;
+/// Messages below this are not worth a compressor; they are stored.
+#[cfg(feature = "deflate")]
+const COMPRESS_FROM: usize = 64;
+/// How the session's own pings begin; a number follows.
+const PING: &[u8; 6] = b"zlayer";
+
+/// Writes to one side. Both directions may: answers to pings go against the stream.
+pub(super) struct Writer {
+    side: Side,
+    half: Mutex<Half>,
+    /// The payload of a pong that has to go out: a later one takes its place (RFC 6455, 5.5.3).
+    pong: StdMutex<Option<Vec<u8>>>,
+    stall: Duration,
+    #[cfg_attr(
+        not(feature = "deflate"),
+        expect(dead_code, reason = "only compressors are charged here")
+    )]
+    budget: Arc<Budget>,
+}
+
+/// What one writer at a time has.
+struct Half {
+    socket: WriteHalf<Box<dyn Socket>>,
+    /// The frame that goes out, or its beginning.
+    out: Vec<u8>,
+    deadline: Deadline,
+    /// A frame is out in part, or a close as a whole: no other may follow.
+    ended: bool,
+    /// The secret that masks are drawn from, and how many were (RFC 6455, 10.3).
+    masks: Option<(RandomState, u64)>,
+    pings: u32,
+    #[cfg(feature = "deflate")]
+    deflate: Option<Deflate>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        side: Side,
+        socket: WriteHalf<Box<dyn Socket>>,
+        stall: Duration,
+        budget: &Arc<Budget>,
+    ) -> Writer {
+        Writer {
+            side,
+            half: Mutex::new(Half {
+                socket,
+                out: Vec::new(),
+                deadline: Deadline::new(),
+                ended: false,
+                // To an upstream the session is a client, whose frames are masked.
+                masks: (side == Side::Upstream).then(|| (RandomState::new(), 0)),
+                pings: 0,
+                #[cfg(feature = "deflate")]
+                deflate: None,
+            }),
+            pong: StdMutex::new(None),
+            stall,
+            budget: Arc::clone(budget),
+        }
+    }
+
+    #[cfg(feature = "deflate")]
+    pub(super) fn deflate(&self, agreed: Deflate) {
+        // Nobody else knows of it yet.
+        if let Some(mut half) = self.half.try_lock() {
+            half.deflate = Some(agreed);
+        }
+    }
+
+    /// Sends a message, which is valid.
+    pub(super) async fn send(&self, message: Message) -> Result<(), End> {
+        let mut half = self.half.lock().await;
+        self.send_pong(&mut half).await?;
+        #[cfg(feature = "deflate")]
+        let (message, compressed) = self.compress(&half, message).await;
+        #[cfg(not(feature = "deflate"))]
+        let compressed = false;
+        self.frame(&mut half, message, compressed).await?;
+        // One that was asked for meanwhile. Both directions run in one task: between this and the
+        // end of the lock nobody asks for another.
+        self.send_pong(&mut half).await
+    }
+
+    /// Answers a ping of this side. If a message is on its way to it, whoever sends that does.
+    pub(super) async fn pong(&self, payload: Vec<u8>) -> Result<(), End> {
+        *self.waiting() = Some(payload);
+        match self.half.try_lock() {
+            Some(mut half) => self.send_pong(&mut half).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Asks this side whether it is there.
+    pub(super) async fn ping(&self) -> Result<(), End> {
+        let mut half = self.half.lock().await;
+        half.pings = half.pings.wrapping_add(1);
+        let mut data = PING.to_vec();
+        data.extend_from_slice(&half.pings.to_be_bytes());
+        let kind = Kind::Ping;
+        self.frame(&mut half, Message { kind, data }, false).await
+    }
+
+    /// Whether a pong's payload is that of a ping of the session's own.
+    pub(super) fn is_own_ping(&self, payload: &[u8]) -> bool {
+        payload.len() == PING.len() + 4 && payload.starts_with(PING)
+    }
+
+    /// Sends a close. False if that cannot be.
+    pub(super) async fn close(&self, payload: Vec<u8>) -> bool {
+        let mut half = self.half.lock().await;
+        let kind = Kind::Close;
+        let data = payload;
+        let sent = self.frame(&mut half, Message { kind, data }, false).await;
+        half.ended = true;
+        sent.is_ok()
+    }
+
+    /// Ends the stream to this side.
+    pub(super) async fn shut(&self) -> bool {
+        let mut half = self.half.lock().await;
+        let half = &mut *half;
+        half.deadline.set(self.stall);
+        let shutting = half.deadline.within(half.socket.close());
+        matches!(shutting.await, Ok(Ok(())))
+    }
+
+    async fn send_pong(&self, half: &mut Half) -> Result<(), End> {
+        loop {
+            let Some(data) = self.waiting().take() else {
+                return Ok(());
+            };
+            let kind = Kind::Pong;
+            self.frame(half, Message { kind, data }, false).await?;
+        }
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Option<Vec<u8>>> {
+        self.pong.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes one frame to its end.
+    async fn frame(&self, half: &mut Half, message: Message, compressed: bool) -> Result<(), End> {
+        if half.ended {
+            return Err(End::Gone(self.side));
+        }
+        let Message { kind, mut data } = message;
+        let mask = half.masks.as_mut().map(|(secret, count)| {
+            *count += 1;
+            (secret.hash_one(*count) as u32).to_ne_bytes()
+        });
+        let head = FrameHead {
+            fin: true,
+            compressed,
+            opcode: kind.into(),
+            mask,
+            length: data.len() as u64,
+        };
+        if let Some(mask) = mask {
+            apply_mask(&mut data, mask, 0);
+        }
+        half.out.clear();
+        head.encode(&mut half.out);
+        let (first, rest) = data.split_at(data.len().min(PIECE - MAX_HEAD_BYTES));
+        half.out.extend_from_slice(first);
+        // Until all is out, also when this future is dropped.
+        half.ended = true;
+        for piece in std::iter::once(&half.out[..]).chain(rest.chunks(PIECE)) {
+            half.deadline.set(self.stall);
+            let writing = half.deadline.within(half.socket.write_all(piece));
+            match writing.await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(End::Gone(self.side)),
+                Err(_) => return Err(End::Stuck(self.side)),
+            }
+        }
+        half.ended = false;
+        Ok(())
+    }
+
+    /// Compresses a message if that was agreed and there is memory for it. One that gets no
+    /// shorter is sent so all the same: some clients do not take both kinds on one connection.
+    #[cfg(feature = "deflate")]
+    async fn compress(&self, half: &Half, message: Message) -> (Message, bool) {
+        let Some(agreed) = half.deflate else {
+            return (message, false);
+        };
+        let Message { kind, data } = &message;
+        if kind.is_control() {
+            return (message, false);
+        }
+        let kind = *kind;
+        let mut out = Vec::new();
+        if data.len() < COMPRESS_FROM {
+            store(data, &mut out);
+            return (Message { kind, data: out }, true);
+        }
+        let most = data.len() + data.len() / 8 + PIECE;
+        let Some(_held) = self.budget.reserve(COMPRESSOR_BYTES + most) else {
+            return (message, false);
+        };
+        let mut compressor = Compressor::new(&agreed);
+        let mut pieces = data.chunks(PIECE).peekable();
+        while let Some(piece) = pieces.next() {
+            if !compressor.push(piece, pieces.peek().is_none(), &mut out) || out.len() > most {
+                return (message, false);
+            }
+            yield_now().await;
+        }
+        (Message { kind, data: out }, true)
+    }
+}

@@ -1,0 +1,254 @@
+//! The proxying client: sends requests to upstreams and brings their answers back.
+//!
+//! What it is: HTTP/1.1 over TCP (and TLS with the feature `tls`), for the router's `forward` and for
+//! plugins' outgoing requests. Connections are pooled; bodies stream both ways and are never
+//! whole in memory. What it is not: a cache, a load balancer, a follower of redirects.
+//!
+//! # How an exchange runs
+//!
+//! [`Upstreams::send`] takes an idle connection or opens one, writes the request's head, then
+//! moves the request's body and reads the response's head side by side. With the head it returns:
+//! whoever reads the response's body moves it from the socket, and what is left of the request's body is sent
+//! by a task of its own, which ends with the response. A body that was read to its end gives its
+//! connection back to the pool; one that is dropped before closes it.
+//!
+//! # Retries
+//!
+//! An idle connection may have been closed by the upstream a moment ago. A request that was lost that
+//! way is sent once more, over a fresh connection, if nothing of it was written, or if its
+//! method is idempotent and its body was not begun (RFC 9110 section 9.2.2). Nothing else is sent twice.
+
+mod body;
+mod connect;
+mod connection;
+mod error;
+mod exchange;
+mod forward;
+mod hop;
+mod pool;
+mod upgrade;
+mod upload;
+
+#[cfg(not(feature = "tls"))]
+mod no_tls;
+#[cfg(not(feature = "tls"))]
+use no_tls as tls;
+#[cfg(feature = "tls")]
+mod tls;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body::Body as _;
+use zlayer_http1::{ConnectionUse, OutgoingRequest, RequestLength};
+
+pub use error::UpstreamError;
+pub use forward::{forward, forward_upgrade, proxy_fields};
+pub use pool::{Settings, Upstreams};
+pub use upgrade::{Socket, Upgrade, Upgraded};
+
+use crate::pipeline::Body;
+use connection::Connection;
+use exchange::Exchange;
+
+/// Time to find the name, connect and shake hands, where none is given.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest such time: what asks for more gets this.
+pub const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// Time to the response's head, where none is given.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest such time.
+pub const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(600);
+/// Time that a response's body may stand still, where none is given.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest such time.
+pub const STALL_TIMEOUT_MAX: Duration = Duration::from_secs(600);
+
+/// Where a request goes, and how long each phase may take. A time of zero is the default, one
+/// beyond the longest is that one.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// A name or an IP address; brackets around an IPv6 address are no part of it.
+    pub host: String,
+    /// The port; 0 is none.
+    pub port: u16,
+    /// Whether to speak TLS.
+    pub tls: bool,
+    /// Finding the name, connecting, shaking hands: together.
+    pub connect_timeout: Duration,
+    /// From the last of the request that was written to the response's head. Time that the request's body
+    /// takes to come from elsewhere does not count.
+    pub request_timeout: Duration,
+    /// Between two pieces of the response's body.
+    pub stall_timeout: Duration,
+}
+
+impl Target {
+    /// A target as a router names it: its two times in nanoseconds.
+    pub fn new(host: &str, port: u16, tls: bool, connect: u64, request: u64) -> Target {
+        Target {
+            host: host.to_owned(),
+            port,
+            tls,
+            connect_timeout: Duration::from_nanos(connect),
+            request_timeout: Duration::from_nanos(request),
+            stall_timeout: Duration::ZERO,
+        }
+    }
+
+    fn key(&self) -> Key {
+        let host = self.host.as_str();
+        let literal = host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        Key {
+            host: literal.unwrap_or(host).to_ascii_lowercase(),
+            port: self.port,
+            tls: self.tls,
+        }
+    }
+}
+
+/// What connections are pooled by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Key {
+    host: String,
+    port: u16,
+    tls: bool,
+}
+
+/// `host:port`, as an authority has it.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// `asked`, the default if it is zero, at most `longest`.
+fn within(asked: Duration, default: Duration, longest: Duration) -> Duration {
+    match asked.is_zero() {
+        true => default,
+        false => asked.min(longest),
+    }
+}
+
+impl Upstreams {
+    /// Sends `request` and answers the response once its head is there. `id` is for the log.
+    ///
+    /// Fields that are meant for one connection alone are taken out of both heads, `Expect` out of the
+    /// request (who sent it was told to go on when its body was asked for). A request without
+    /// `Host` gets the target's. How long the body is says its own exact size, else `Content-Length`,
+    /// else it is sent in chunks. A response body that breaks off ends with an error, never as if it were whole.
+    ///
+    /// # Errors
+    ///
+    /// Everything that goes wrong before the response's head.
+    pub async fn send(
+        &self,
+        request: http::Request<Body>,
+        to: &Target,
+        id: &str,
+    ) -> Result<http::Response<Body>, UpstreamError> {
+        let (mut parts, mut body) = request.into_parts();
+        let key = Arc::new(to.key());
+        let accepts_trailers = hop::accepts_trailers(&parts.headers);
+        hop::strip(&mut parts.headers);
+        let length = match (body.is_end_stream(), body.size_hint().exact()) {
+            (true, _) => RequestLength::None,
+            (false, Some(length)) => RequestLength::Fixed(length),
+            (false, None) => match parts.headers.get(http::header::CONTENT_LENGTH) {
+                Some(value) => RequestLength::Fixed(
+                    value
+                        .to_str()
+                        .ok()
+                        .and_then(|digits| digits.parse().ok())
+                        .ok_or_else(|| UpstreamError::Request("content-length".to_owned()))?,
+                ),
+                None => RequestLength::Chunked,
+            },
+        };
+        let connection_use = ConnectionUse::Keep;
+        let head = encode(&parts, &key, length, accepts_trailers, connection_use)?;
+        let mut fresh = false;
+        loop {
+            let reused = match fresh {
+                true => None,
+                false => self.reuse(&key).await,
+            };
+            let may_retry = reused.is_some();
+            let connection = match reused {
+                Some(connection) => connection,
+                None => self.open(&key, to).await?,
+            };
+            let exchange = Exchange::new(connection, head.clone(), length, body, &parts.method);
+            match exchange.run(self, to, id).await {
+                Ok(response) => return Ok(response),
+                Err(failed) => match failed.retry {
+                    Some(unused) if may_retry => {
+                        log::debug!("[{id}] upstream {key}: {}; sent once more", failed.error);
+                        body = unused;
+                        fresh = true;
+                    }
+                    _ => return Err(failed.error),
+                },
+            }
+        }
+    }
+
+    /// A new connection, within the target's connect timeout.
+    async fn open(&self, key: &Arc<Key>, to: &Target) -> Result<Connection, UpstreamError> {
+        let place = self.place(key)?;
+        let time = within(to.connect_timeout, CONNECT_TIMEOUT, CONNECT_TIMEOUT_MAX);
+        let io = connect::connect(self, key, time).await?;
+        Ok(Connection::new(io, place))
+    }
+}
+
+/// The bytes of a request's head.
+fn encode(
+    parts: &http::request::Parts,
+    key: &Key,
+    length: RequestLength,
+    accepts_trailers: bool,
+    connection: ConnectionUse<'_>,
+) -> Result<Vec<u8>, UpstreamError> {
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
+    // RFC 9110 section 4.2.3: an empty path is `/`, also where a query follows.
+    let with_path = match target.starts_with('?') {
+        true => format!("/{target}"),
+        false => String::new(),
+    };
+    let target = match with_path.as_str() {
+        "" => target,
+        target => target,
+    };
+    let mut headers: Vec<(&str, &[u8])> = Vec::with_capacity(parts.headers.len() + 1);
+    let own_host = key.to_string();
+    if !parts.headers.contains_key(http::header::HOST) {
+        headers.push(("host", own_host.as_bytes()));
+    }
+    let fields = parts.headers.iter();
+    headers.extend(fields.map(|(name, value)| (name.as_str(), value.as_bytes())));
+    let mut head = Vec::with_capacity(512);
+    OutgoingRequest {
+        method: parts.method.as_str(),
+        target,
+        headers: &headers,
+        length,
+        accepts_trailers,
+        connection,
+    }
+    .encode(&mut head)
+    .map_err(|error| UpstreamError::Request(error.to_string()))?;
+    Ok(head)
+}

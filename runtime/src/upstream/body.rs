@@ -1,0 +1,242 @@
+//! A response's body on its way from an upstream.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{HeaderName, HeaderValue};
+use http_body::{Body, Frame, SizeHint};
+use smol::Task;
+use wasmtime_wasi_http::Error;
+use zlayer_http1::{BodyDecoder, Decoded, ResponseBody};
+
+use super::Upstreams;
+use super::connection::Connection;
+use super::upload::UploadError;
+
+/// The rest of an exchange.
+pub(super) struct UpstreamBody {
+    /// `None` once the body has ended, well or not.
+    rest: Option<Rest>,
+    /// From Content-Length, less what was read.
+    left: Option<u64>,
+    upstreams: Upstreams,
+    id: Box<str>,
+}
+
+struct Rest {
+    connection: Connection,
+    upload: RestOfUpload,
+    /// `None`: whatever comes is the body, until the connection ends.
+    decoder: Option<BodyDecoder>,
+    /// Whether the connection is good for another exchange.
+    keep: bool,
+    stall: Duration,
+    /// Somebody waits for the next piece, and the deadline is set.
+    waiting: bool,
+}
+
+/// What the upstream has not got of the request yet.
+pub(super) struct RestOfUpload {
+    /// Sends it, beside whoever reads the response. It stops when this is dropped.
+    pub(super) upload: Option<Task<Result<(), UploadError>>>,
+    /// Its body has to come on before anything can be sent.
+    pub(super) waits: Arc<AtomicBool>,
+}
+
+/// What came out of the connection.
+enum Piece {
+    Data(Bytes),
+    End(HeaderMap),
+}
+
+impl UpstreamBody {
+    pub(super) fn new(
+        upstreams: Upstreams,
+        connection: Connection,
+        upload: RestOfUpload,
+        body: ResponseBody,
+        keep: bool,
+        stall: Duration,
+        id: &str,
+    ) -> UpstreamBody {
+        let decoder = body.decoder(&upstreams.settings().http);
+        UpstreamBody {
+            rest: Some(Rest {
+                connection,
+                upload,
+                decoder,
+                keep,
+                stall,
+                waiting: false,
+            }),
+            left: match body {
+                ResponseBody::Fixed(length) => Some(length),
+                _ => None,
+            },
+            upstreams,
+            id: id.into(),
+        }
+    }
+
+    /// The body is read: its connection may be used again, if the request is out as well.
+    fn finish(&mut self) {
+        if let Some(rest) = self.rest.take()
+            && rest.keep
+            && rest.upload.upload.is_none()
+            && rest.connection.buffer.bytes().is_empty()
+        {
+            self.upstreams.keep(rest.connection);
+        }
+    }
+
+    /// The body cannot be brought to its end. The log says why; who reads it sees that it is cut short.
+    fn fail(&mut self, error: Error, reason: &str) -> Error {
+        if let Some(rest) = self.rest.take() {
+            let key = &rest.connection.place.key;
+            log::warn!(
+                "[{}] upstream {key}: its answer is cut off: {reason}",
+                self.id
+            );
+        }
+        error
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = &mut *self;
+        let Some(rest) = &mut this.rest else {
+            return Poll::Ready(None);
+        };
+        let frame = match ready!(rest.poll_piece(cx)) {
+            Err((error, reason)) => Err(this.fail(error, &reason)),
+            Ok(Piece::Data(data)) => {
+                let whole = rest.decoder.as_ref().is_some_and(BodyDecoder::is_done);
+                if let Some(left) = &mut this.left {
+                    *left = left.saturating_sub(data.len() as u64);
+                }
+                if whole {
+                    // Known with the last byte, and nobody need ask again.
+                    this.finish();
+                }
+                Ok(Frame::data(data))
+            }
+            Ok(Piece::End(trailers)) => {
+                this.finish();
+                if trailers.is_empty() {
+                    return Poll::Ready(None);
+                }
+                Ok(Frame::trailers(trailers))
+            }
+        };
+        Poll::Ready(Some(frame))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.left {
+            Some(left) => SizeHint::with_exact(left),
+            None if self.rest.is_none() => SizeHint::with_exact(0),
+            None => SizeHint::default(),
+        }
+    }
+}
+
+impl Rest {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, (Error, String)>> {
+        if !self.waiting {
+            // The time that the reader took for the last piece is not the upstream's.
+            self.connection.deadline.set(self.stall);
+            self.waiting = true;
+        }
+        loop {
+            if let Some(upload) = &mut self.upload.upload
+                && let Poll::Ready(ended) = Pin::new(upload).poll(cx)
+            {
+                self.upload.upload = None;
+                match ended {
+                    Ok(()) => {}
+                    // It has answered, and need not hear the rest.
+                    Err(UploadError::Upstream(_)) => self.keep = false,
+                    Err(UploadError::Body(error)) => {
+                        let reason = format!("the request's body: {error}");
+                        return Poll::Ready(Err((error, reason)));
+                    }
+                }
+            }
+            if let Some(piece) = self.decode()? {
+                self.waiting = false;
+                return Poll::Ready(Ok(piece));
+            }
+            match self.connection.poll_fill(cx, 0) {
+                Poll::Ready(Ok(count)) if count > 0 => continue,
+                Poll::Ready(Ok(_)) if self.decoder.is_none() => {
+                    return Poll::Ready(Ok(Piece::End(HeaderMap::new())));
+                }
+                Poll::Ready(Ok(_)) => {
+                    let reason = "the connection was closed".to_owned();
+                    return Poll::Ready(Err((Error::HttpResponseIncomplete, reason)));
+                }
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err((Error::ConnectionTerminated, error.to_string())));
+                }
+                Poll::Pending => {}
+            }
+            ready!(self.connection.deadline.poll(cx));
+            if self.upload.upload.is_some() && self.upload.waits.load(Ordering::Relaxed) {
+                // The upstream may well wait for the rest of the request.
+                self.connection.deadline.set(self.stall);
+                continue;
+            }
+            let reason = "it stood still for too long".to_owned();
+            return Poll::Ready(Err((Error::ConnectionReadTimeout, reason)));
+        }
+    }
+
+    /// What there is in the buffer.
+    fn decode(&mut self) -> Result<Option<Piece>, (Error, String)> {
+        let buffer = &mut self.connection.buffer;
+        let Some(decoder) = &mut self.decoder else {
+            let data = Bytes::copy_from_slice(buffer.bytes());
+            buffer.consume(data.len());
+            return Ok((!data.is_empty()).then_some(Piece::Data(data)));
+        };
+        let (consumed, piece) = match decoder.decode(buffer.bytes()) {
+            Ok(Decoded::NeedMore { consumed }) => (consumed, None),
+            Ok(Decoded::Data { consumed, data }) => {
+                (consumed, Some(Piece::Data(Bytes::copy_from_slice(data))))
+            }
+            Ok(Decoded::End { consumed, trailers }) => {
+                (consumed, Some(Piece::End(trailer_map(trailers))))
+            }
+            Err(error) => return Err((Error::HttpProtocolError, error.to_string())),
+        };
+        buffer.consume(consumed);
+        Ok(piece)
+    }
+}
+
+fn trailer_map(trailers: Vec<(String, Vec<u8>)>) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in trailers {
+        // The codec has checked both, and bounded their number.
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            map.append(name, value);
+        }
+    }
+    map
+}

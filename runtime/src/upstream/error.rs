@@ -1,0 +1,130 @@
+//! Why an upstream gave no answer.
+
+use std::fmt;
+
+use wasmtime_wasi_http::Error;
+use zlayer_http1::ResponseError;
+
+use super::Key;
+use crate::failure::Failure;
+
+/// What went wrong before a response's head was there.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum UpstreamError {
+    /// The target's host or port cannot be connected to.
+    Target(String),
+    /// Its name is not known, or nobody can be asked.
+    Name(String),
+    /// Nobody listens there.
+    Refused(String),
+    /// It cannot be reached for another reason.
+    Unreachable(String),
+    /// The TLS handshake failed.
+    Tls(String),
+    /// The certificate is not for this host, or not valid, or not trusted.
+    Certificate(String),
+    /// This build has no TLS.
+    NoTls,
+    /// What is to be sent is not valid HTTP.
+    Request(String),
+    /// The request's body broke off, is malformed, or has another length than announced.
+    RequestBody(Error),
+    /// The response's head is not valid HTTP.
+    Malformed(ResponseError),
+    /// It answered 101 to a request for something else.
+    Switched,
+    /// The connection ended before the response's head did.
+    BrokeOff(String),
+    /// The request went through this proxy too often.
+    Loop,
+    /// No connection is left, for this upstream or for all.
+    Full(usize),
+    /// The memory that a connection takes is not left.
+    NoMemory,
+    /// Finding the name took too long.
+    NameTimeout,
+    /// Connecting or shaking hands took too long.
+    ConnectTimeout,
+    /// The response's head did not come in time.
+    ResponseTimeout,
+}
+
+impl UpstreamError {
+    /// What the client is told, and what the log says of `key`.
+    pub(super) fn failure(self, key: &Key) -> Failure {
+        let reason = format!("upstream {key}: {self}");
+        match self {
+            UpstreamError::RequestBody(error) => Failure::bad_body(error),
+            UpstreamError::Full(_) | UpstreamError::NoMemory => Failure::UpstreamBusy(reason),
+            UpstreamError::NameTimeout
+            | UpstreamError::ConnectTimeout
+            | UpstreamError::ResponseTimeout => Failure::GatewayTimeout(reason),
+            _ => Failure::BadGateway(reason),
+        }
+    }
+}
+
+impl fmt::Display for UpstreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            UpstreamError::Target(reason) => write!(f, "nothing can be sent there: {reason}"),
+            UpstreamError::Name(reason) => write!(f, "its name is not found: {reason}"),
+            UpstreamError::Refused(reason) => write!(f, "it refused the connection: {reason}"),
+            UpstreamError::Unreachable(reason) => write!(f, "it cannot be reached: {reason}"),
+            UpstreamError::Tls(reason) => write!(f, "TLS: {reason}"),
+            UpstreamError::Certificate(reason) => write!(f, "its certificate: {reason}"),
+            UpstreamError::NoTls => f.write_str(
+                "this zlayer was built without TLS; one built with the cargo feature 'tls' speaks it",
+            ),
+            UpstreamError::Request(reason) => write!(f, "the request cannot be sent: {reason}"),
+            UpstreamError::RequestBody(error) => write!(f, "the request's body: {error}"),
+            UpstreamError::Malformed(error) => write!(f, "its answer is not valid HTTP: {error}"),
+            UpstreamError::Switched => {
+                f.write_str("it switched to a protocol that it was not asked for")
+            }
+            UpstreamError::BrokeOff(reason) => {
+                write!(f, "the connection ended before an answer: {reason}")
+            }
+            UpstreamError::Loop => {
+                f.write_str("the request came through this proxy too often; does it lead to itself?")
+            }
+            UpstreamError::Full(most) => write!(f, "all {most} connections are in use"),
+            UpstreamError::NoMemory => f.write_str("there is no memory for another connection"),
+            UpstreamError::NameTimeout => f.write_str("its name was not found in time"),
+            UpstreamError::ConnectTimeout => f.write_str("it did not take the connection in time"),
+            UpstreamError::ResponseTimeout => f.write_str("it did not answer in time"),
+        }
+    }
+}
+
+impl std::error::Error for UpstreamError {}
+
+/// What a plugin is told.
+impl From<UpstreamError> for Error {
+    fn from(error: UpstreamError) -> Error {
+        match error {
+            UpstreamError::Target(_) => Error::HttpRequestUriInvalid,
+            UpstreamError::Name(reason) => Error::DnsError {
+                rcode: Some(reason),
+                info_code: None,
+            },
+            UpstreamError::Refused(_) => Error::ConnectionRefused,
+            UpstreamError::Unreachable(_) => Error::DestinationUnavailable,
+            UpstreamError::Tls(_) | UpstreamError::NoTls => Error::TlsProtocolError,
+            UpstreamError::Certificate(_) => Error::TlsCertificateError,
+            UpstreamError::Request(_) => Error::HttpRequestUriInvalid,
+            UpstreamError::RequestBody(error) => error,
+            UpstreamError::Malformed(
+                ResponseError::HeadTooLong | ResponseError::TooManyHeaders,
+            ) => Error::HttpResponseHeaderSectionSize(None),
+            UpstreamError::Malformed(_) | UpstreamError::Switched => Error::HttpProtocolError,
+            UpstreamError::BrokeOff(_) => Error::ConnectionTerminated,
+            UpstreamError::Loop => Error::LoopDetected,
+            UpstreamError::Full(_) | UpstreamError::NoMemory => Error::ConnectionLimitReached,
+            UpstreamError::NameTimeout => Error::DnsTimeout,
+            UpstreamError::ConnectTimeout => Error::ConnectionTimeout,
+            UpstreamError::ResponseTimeout => Error::HttpResponseTimeout,
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! One request on one connection, until its response's head is there.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::header::{HeaderName, HeaderValue};
+use http_body_util::{BodyExt, Empty};
+use zlayer_http1::{
+    HeaderSlots, IncomingResponse, Limits, RequestError, RequestLength, ResponseBody, ResponseError,
+};
+
+use super::body::{RestOfUpload, UpstreamBody};
+use super::connection::Connection;
+use super::upload::{Upload, UploadError};
+use super::{
+    REQUEST_TIMEOUT, REQUEST_TIMEOUT_MAX, STALL_TIMEOUT, STALL_TIMEOUT_MAX, Target, UpstreamError,
+    Upstreams, hop, within,
+};
+use crate::pipeline::Body;
+
+/// See the module's words.
+pub(super) struct Exchange<'a> {
+    pub(super) connection: Connection,
+    upload: Upload,
+    /// The upstream takes no more of the request.
+    lost: Option<io::Error>,
+    method: &'a http::Method,
+}
+
+/// A response's head.
+pub(super) struct Head {
+    pub(super) parts: http::response::Parts,
+    body: ResponseBody,
+    keep_alive: bool,
+}
+
+/// An exchange without a response.
+pub(super) struct Failed {
+    pub(super) error: UpstreamError,
+    /// The request's body, if it is safe to send the request again.
+    pub(super) retry: Option<Body>,
+}
+
+impl<'a> Exchange<'a> {
+    /// `head` has `length` in it; `method` is the one in it.
+    pub(super) fn new(
+        connection: Connection,
+        head: Vec<u8>,
+        length: RequestLength,
+        body: Body,
+        method: &'a http::Method,
+    ) -> Exchange<'a> {
+        Exchange {
+            connection,
+            upload: Upload::new(head, length, body),
+            lost: None,
+            method,
+        }
+    }
+
+    /// Sends the request and reads the response's head. What is left of both bodies goes on in the body
+    /// of the answer.
+    pub(super) async fn run(
+        mut self,
+        upstreams: &Upstreams,
+        to: &Target,
+        id: &str,
+    ) -> Result<http::Response<Body>, Failed> {
+        let head = match self.head(upstreams, to).await {
+            Ok(head) => head,
+            Err(error) => return Err(self.failed(error)),
+        };
+        if head.parts.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            return Err(self.failed(UpstreamError::Switched));
+        }
+        Ok(self.answer(head, upstreams, to, id))
+    }
+
+    /// The answer that begins with `head`, its body connected to what is left of the exchange.
+    pub(super) fn answer(
+        self,
+        head: Head,
+        upstreams: &Upstreams,
+        to: &Target,
+        id: &str,
+    ) -> http::Response<Body> {
+        let Head {
+            mut parts,
+            body,
+            keep_alive,
+        } = head;
+        hop::strip(&mut parts.headers);
+        let keep = keep_alive && self.lost.is_none();
+        if matches!(body, ResponseBody::None | ResponseBody::Fixed(0)) {
+            if keep && self.upload.is_done() && self.connection.buffer.bytes().is_empty() {
+                upstreams.keep(self.connection);
+            }
+            let none = Empty::new().map_err(|never| match never {}).boxed_unsync();
+            return http::Response::from_parts(parts, none);
+        }
+        let stall = within(to.stall_timeout, STALL_TIMEOUT, STALL_TIMEOUT_MAX);
+        let waits = Arc::new(AtomicBool::new(false));
+        let upload = (!self.upload.is_done() && self.lost.is_none()).then(|| {
+            let (io, deadline) = (self.connection.io.clone(), &self.connection.deadline);
+            let rest = self.upload;
+            let finish = rest.finish(io, Arc::clone(deadline), stall, Arc::clone(&waits));
+            upstreams.executor().spawn(finish)
+        });
+        let body = UpstreamBody::new(
+            upstreams.clone(),
+            self.connection,
+            RestOfUpload { upload, waits },
+            body,
+            keep,
+            stall,
+            id,
+        );
+        http::Response::from_parts(parts, body.boxed_unsync())
+    }
+
+    /// Sends the request, as far as the upstream takes it before it answers, and reads the response's head.
+    pub(super) async fn head(
+        &mut self,
+        upstreams: &Upstreams,
+        to: &Target,
+    ) -> Result<Head, UpstreamError> {
+        let time = within(to.request_timeout, REQUEST_TIMEOUT, REQUEST_TIMEOUT_MAX);
+        self.connection.deadline.set(time);
+        poll_fn(|cx| self.poll_head(cx, time, &upstreams.settings().http)).await
+    }
+
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        time: Duration,
+        limits: &Limits,
+    ) -> Poll<Result<Head, UpstreamError>> {
+        loop {
+            if self.lost.is_none() && !self.upload.is_done() {
+                let upload = &mut self.upload;
+                let polled = self.connection.io.with(|io| upload.poll(cx, io));
+                if std::mem::take(&mut self.upload.moved) {
+                    self.connection.deadline.set(time);
+                }
+                match polled {
+                    Poll::Ready(Err(UploadError::Body(error))) => {
+                        return Poll::Ready(Err(UpstreamError::RequestBody(error)));
+                    }
+                    // It may have answered before it closed.
+                    Poll::Ready(Err(UploadError::Upstream(error))) => self.lost = Some(error),
+                    Poll::Ready(Ok(())) | Poll::Pending => {}
+                }
+            }
+            match self.connection.poll_fill(cx, limits.head_bytes) {
+                Poll::Ready(Ok(count)) if count > 0 => match self.parse(limits) {
+                    Ok(None) => continue,
+                    Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                    Err(error) => return Poll::Ready(Err(UpstreamError::Malformed(error))),
+                },
+                Poll::Ready(ended) => {
+                    let error = ended.err().or(self.lost.take());
+                    let reason =
+                        error.map_or("it was closed".to_owned(), |error| error.to_string());
+                    return Poll::Ready(Err(UpstreamError::BrokeOff(reason)));
+                }
+                Poll::Pending => {}
+            }
+            match self.connection.deadline.poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                // Who sends the request is slow, not the upstream.
+                Poll::Ready(_) if self.upload.waits => self.connection.deadline.set(time),
+                Poll::Ready(_) => return Poll::Ready(Err(UpstreamError::ResponseTimeout)),
+            }
+        }
+    }
+
+    /// Takes the head out of what was read, once it is complete.
+    fn parse(&mut self, limits: &Limits) -> Result<Option<Head>, ResponseError> {
+        let mut slots = HeaderSlots::new();
+        let bytes = self.connection.buffer.bytes();
+        let method = self.method.as_str();
+        let Some((head, length)) = IncomingResponse::parse(bytes, &mut slots, method, limits)?
+        else {
+            return Ok(None);
+        };
+        let (mut parts, ()) = http::Response::new(()).into_parts();
+        parts.status = http::StatusCode::from_u16(head.status)
+            .map_err(|_| ResponseError::InvalidStatusLine)?;
+        parts.headers.reserve(head.headers.len());
+        for header in head.headers {
+            // The codec has checked both.
+            let name = HeaderName::from_bytes(header.name.as_bytes())
+                .map_err(|_| ResponseError::Rule(RequestError::InvalidHeaderName))?;
+            let value = HeaderValue::from_bytes(header.value)
+                .map_err(|_| ResponseError::Rule(RequestError::InvalidHeaderValue))?;
+            parts.headers.append(name, value);
+        }
+        let (body, keep_alive) = (head.body, head.keep_alive);
+        self.connection.buffer.consume(length);
+        Ok(Some(Head {
+            parts,
+            body,
+            keep_alive,
+        }))
+    }
+
+    /// Whether the request may be sent again is known here alone.
+    fn failed(self, error: UpstreamError) -> Failed {
+        let unanswered = matches!(error, UpstreamError::BrokeOff(_))
+            && self.connection.buffer.bytes().is_empty();
+        // RFC 9110 section 9.2.2.
+        let repeatable = self.method.is_idempotent() && !self.upload.begun;
+        let safe = unanswered && (!self.upload.wrote || repeatable);
+        Failed {
+            error,
+            retry: safe.then(|| self.upload.into_body()),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The router's `forward`: a client's request goes to an upstream as a reverse proxy sends it.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use http::header::{FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, VIA};
+use http_body_util::BodyExt;
+
+use super::{Target, Upgrade, UpstreamError, Upstreams, hop};
+use crate::failure::Failure;
+use crate::pipeline::{Body, Request};
+
+/// What the proxy calls itself in `Via` (RFC 9110 section 7.6.3).
+const OWN_NAME: &str = "zlayer";
+/// Times that a request may come through a proxy of this name before it is taken for a loop.
+const PASSES: usize = 8;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Sends `request` to the upstream and answers what that says. Bodies stream both ways.
+///
+/// The upstream sees the client's own `Host`, as it would without a proxy in between: links and redirects that
+/// it makes of it lead back here, and it can tell sites apart. TLS still asks for the name of the
+/// target. The fields of a reverse proxy are set: `X-Forwarded-For` and `Forwarded` have the
+/// client appended to what came, `X-Forwarded-Proto` and `X-Forwarded-Host` say what the client
+/// used here whatever it claimed, `Via` has this proxy appended.
+///
+/// # Errors
+///
+/// 502, 503 and 504 as [`UpstreamError`] has it; 400 where the client's body is at fault.
+pub async fn forward(
+    upstreams: &Upstreams,
+    request: &mut Request,
+    to: &Target,
+) -> Result<http::Response<Body>, Failure> {
+    let mut parts = request.head.clone();
+    let sent = match proxy_fields(&mut parts, request.client.ip()) {
+        Err(error) => Err(error),
+        Ok(()) => {
+            let outgoing = http::Request::from_parts(parts, request.stream().boxed_unsync());
+            upstreams.send(outgoing, to, &request.id).await
+        }
+    };
+    sent.map_err(|error| error.failure(&to.key()))
+}
+
+/// Asks the upstream to switch to what the `Upgrade` field of `head` names, for a client at `client`: as
+/// [`forward`] but for that.
+///
+/// # Errors
+///
+/// As of [`forward`].
+pub async fn forward_upgrade(
+    upstreams: &Upstreams,
+    mut head: http::request::Parts,
+    client: IpAddr,
+    to: &Target,
+    id: &str,
+) -> Result<Upgrade, Failure> {
+    let sent = match proxy_fields(&mut head, client) {
+        Err(error) => Err(error),
+        Ok(()) => upstreams.upgrade(head, to, id).await,
+    };
+    sent.map_err(|error| error.failure(&to.key()))
+}
+
+/// Sets what tells the upstream of the client and of this proxy. For requests that are passed on by other
+/// ways too, such as a WebSocket's upgrade.
+///
+/// # Errors
+///
+/// [`UpstreamError::Loop`] for a request that came through here too often.
+pub fn proxy_fields(parts: &mut http::request::Parts, client: IpAddr) -> Result<(), UpstreamError> {
+    let headers = &mut parts.headers;
+    let passes = hop::elements(headers, &VIA)
+        .filter(|via| via.split(' ').nth(1) == Some(OWN_NAME))
+        .count();
+    if passes >= PASSES {
+        return Err(UpstreamError::Loop);
+    }
+    // A client of IPv4 at a socket of both versions is one of IPv4.
+    let client = client.to_canonical();
+    let host = headers.get(HOST).cloned();
+    let mut forwarded = match client {
+        IpAddr::V4(address) => format!("for={address}"),
+        // RFC 7239 section 6: in brackets, and so in quotes.
+        IpAddr::V6(address) => format!("for=\"[{address}]\""),
+    };
+    if let Some(host) = host.as_ref().and_then(|host| host.to_str().ok()) {
+        // A host has neither quotes nor backslashes; a port's colon wants the quotes.
+        let _ = write!(forwarded, ";host=\"{host}\"");
+    }
+    forwarded.push_str(";proto=http");
+    let version = match parts.version {
+        http::Version::HTTP_10 => "1.0",
+        _ => "1.1",
+    };
+    append(headers, X_FORWARDED_FOR, &client.to_string());
+    append(headers, FORWARDED, &forwarded);
+    append(headers, VIA, &format!("{version} {OWN_NAME}"));
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    match host {
+        Some(host) => drop(headers.insert(X_FORWARDED_HOST, host)),
+        None => drop(headers.remove(X_FORWARDED_HOST)),
+    }
+    Ok(())
+}
+
+/// Puts `value` behind what the list `name` holds, in one field.
+fn append(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    let mut list = Vec::new();
+    for field in headers.get_all(&name) {
+        list.extend_from_slice(field.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(value.as_bytes());
+    if let Ok(value) = HeaderValue::from_bytes(&list) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+
+    fn sent(fields: &[(&'static str, &str)], client: &str) -> http::HeaderMap {
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        for (name, value) in fields {
+            parts.headers.append(*name, value.parse().unwrap());
+        }
+        proxy_fields(&mut parts, client.parse().unwrap()).unwrap();
+        parts.headers
+    }
+
+    #[test]
+    fn a_request_says_where_it_came_from() {
+        let headers = sent(&[("host", "example.com:8080")], "192.0.2.7");
+        for (name, value) in [
+            ("host", "example.com:8080"),
+            ("x-forwarded-for", "192.0.2.7"),
+            ("x-forwarded-host", "example.com:8080"),
+            ("x-forwarded-proto", "http"),
+            (
+                "forwarded",
+                "for=192.0.2.7;host=\"example.com:8080\";proto=http",
+            ),
+            ("via", "1.1 zlayer"),
+        ] {
+            assert_eq!(headers[name], value, "{name}");
+        }
+        assert_eq!(headers.len(), 6);
+    }
+
+    #[test]
+    fn what_a_client_claims_is_added_to_or_replaced() {
+        let fields = [
+            ("host", "h"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-for", "10.0.0.2, 10.0.0.3"),
+            ("x-forwarded-host", "forged"),
+            ("x-forwarded-proto", "https"),
+            ("forwarded", "for=10.0.0.1"),
+            ("via", "1.0 other"),
+        ];
+        let headers = sent(&fields, "2001:db8::1");
+        for (name, value) in [
+            (
+                "x-forwarded-for",
+                "10.0.0.1, 10.0.0.2, 10.0.0.3, 2001:db8::1",
+            ),
+            ("x-forwarded-host", "h"),
+            ("x-forwarded-proto", "http"),
+            (
+                "forwarded",
+                "for=10.0.0.1, for=\"[2001:db8::1]\";host=\"h\";proto=http",
+            ),
+            ("via", "1.0 other, 1.1 zlayer"),
+        ] {
+            assert_eq!(headers[name], value, "{name}");
+            assert_eq!(headers.get_all(name).iter().count(), 1, "{name}");
+        }
+        let mapped = sent(&[("x-forwarded-host", "forged")], "::ffff:192.0.2.7");
+        assert_eq!(mapped["x-forwarded-for"], "192.0.2.7");
+        assert!(!mapped.contains_key("x-forwarded-host"));
+    }
+
+    #[test]
+    fn a_request_that_comes_round_and_round_is_stopped() {
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        let client = IpAddr::from([127, 0, 0, 1]);
+        for _ in 0..PASSES {
+            proxy_fields(&mut parts, client).unwrap();
+        }
+        let again = proxy_fields(&mut parts, client);
+        assert!(matches!(again, Err(UpstreamError::Loop)));
+    }
+}

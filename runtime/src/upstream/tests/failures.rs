@@ -1,0 +1,134 @@
+//! Upstreams that cannot be reached, and what clients and plugins are told.
+
+use std::net::SocketAddr;
+
+use super::*;
+use crate::failure::Failure;
+use crate::pipeline::Request;
+use crate::server::body::IncomingBody;
+use crate::upstream::{UpstreamError, forward};
+
+/// A port that nobody listens at.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn error(to: &Target) -> UpstreamError {
+    let (client, budget) = client(Settings::default());
+    let ended = smol::block_on(client.send(get(), to, "id"));
+    assert_eq!((client.counts(), budget.used()), ((0, 0), 0));
+    ended.unwrap_err()
+}
+
+#[test]
+fn what_keeps_a_connection_from_being_made_has_a_name() {
+    let refused = error(&at("127.0.0.1", free_port()));
+    assert!(matches!(refused, UpstreamError::Refused(_)), "{refused:?}");
+    for (host, port) in [
+        ("127.0.0.1", 0),
+        ("", 80),
+        ("a b", 80),
+        ("a\0b", 80),
+        (&*"a".repeat(300), 80),
+    ] {
+        let target = error(&at(host, port));
+        assert!(
+            matches!(target, UpstreamError::Target(_)),
+            "{host:?}: {target:?}"
+        );
+    }
+    let mut unknown = at("no-such-host.invalid", 80);
+    // A machine without a network may ask for long.
+    unknown.connect_timeout = Duration::from_secs(2);
+    let name = error(&unknown);
+    assert!(
+        matches!(name, UpstreamError::Name(_) | UpstreamError::NameTimeout),
+        "{name:?}"
+    );
+}
+
+#[test]
+fn names_are_found_and_their_addresses_tried_in_turn() {
+    // Where localhost has two addresses, nobody listens at one of them.
+    let (to, served) = upstream(|listener| Peer::accept(&listener).answer(OK));
+    let to = at("localhost", to.port);
+    let (client, _) = client(Settings::default());
+    assert_eq!(
+        smol::block_on(fetch(&client, get(), &to)),
+        (200, "ok".to_owned())
+    );
+    served.join().unwrap();
+}
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn a_build_without_tls_says_so_and_sends_nothing() {
+    let (to, served) = upstream(|listener| listener);
+    let no_tls = error(&Target { tls: true, ..to });
+    assert!(matches!(no_tls, UpstreamError::NoTls));
+    assert!(no_tls.to_string().contains("feature 'tls'"));
+    let listener = served.join().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err());
+}
+
+fn request_of(client: &str) -> Request {
+    let (head, ()) = get().map(drop).into_parts();
+    Request::new(
+        head,
+        IncomingBody::default(),
+        SocketAddr::new(client.parse().unwrap(), 1),
+        "id".into(),
+    )
+}
+
+#[test]
+fn a_forwarded_request_says_who_asked() {
+    let (to, served) = upstream(|listener| Peer::accept(&listener).answer(OK));
+    let (client, _) = client(Settings::default());
+    let answer = smol::block_on(async {
+        let answer = forward(&client, &mut request_of("192.0.2.7"), &to)
+            .await
+            .unwrap();
+        text(answer).await
+    });
+    assert_eq!(answer, "ok");
+    let head = served.join().unwrap();
+    for line in ["host: h", "x-forwarded-for: 192.0.2.7", "via: 1.1 zlayer"] {
+        assert!(
+            head.contains(&format!("\r\n{line}\r\n")),
+            "{line} is not in {head}"
+        );
+    }
+}
+
+#[test]
+fn failures_are_told_apart_for_the_client() {
+    let (client, _) = client(Settings {
+        connections: 0,
+        ..Settings::default()
+    });
+    let full = smol::block_on(forward(
+        &client,
+        &mut request_of("::1"),
+        &at("127.0.0.1", 1),
+    ));
+    let full = full.map(drop).unwrap_err();
+    assert_eq!((full.status(), full.retry_after()), (503, Some("1")));
+
+    let (client, _) = super::client(Settings::default());
+    let mut to = at("127.0.0.1", free_port());
+    let refused = smol::block_on(forward(&client, &mut request_of("::1"), &to));
+    let refused = refused.map(drop).unwrap_err();
+    assert_eq!(refused.status(), 502);
+    let named = format!("upstream 127.0.0.1:{}: it refused the connection", to.port);
+    assert!(refused.to_string().starts_with(&named), "{refused}");
+
+    let (silent, _served) = upstream(|listener| listener);
+    to = silent;
+    to.request_timeout = BRIEF;
+    let late = smol::block_on(forward(&client, &mut request_of("::1"), &to));
+    let late = late.map(drop).unwrap_err();
+    assert!(matches!(late, Failure::GatewayTimeout(_)) && late.status() == 504);
+}

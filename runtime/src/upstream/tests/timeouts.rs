@@ -1,0 +1,94 @@
+//! Which time ran out.
+
+use std::sync::mpsc;
+
+use super::*;
+use crate::upstream::UpstreamError;
+
+#[test]
+fn a_connection_that_is_not_taken_is_told_from_an_answer_that_does_not_come() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut to = at("127.0.0.1", address.port());
+    to.connect_timeout = BRIEF;
+    to.request_timeout = BRIEF;
+    let (client, budget) = client(Settings::default());
+    // The kernel takes the connection, nobody answers.
+    let ended = smol::block_on(client.send(get(), &to, "id"));
+    assert!(
+        matches!(ended, Err(UpstreamError::ResponseTimeout)),
+        "{ended:?}"
+    );
+    // Its queue is cut to one, and filled: the kernel takes no more.
+    rustix::net::listen(&listener, 0).unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, BRIEF) {
+        waiting.push(stream);
+    }
+    let ended = smol::block_on(client.send(get(), &to, "id"));
+    assert!(
+        matches!(ended, Err(UpstreamError::ConnectTimeout)),
+        "{ended:?}"
+    );
+    assert_eq!((client.counts(), budget.used()), ((0, 0), 0));
+}
+
+#[test]
+fn a_body_that_stands_still_is_cut_off() {
+    let (stop, stopped) = mpsc::channel::<()>();
+    let (mut to, served) = upstream(move |listener| {
+        let mut peer = Peer::accept(&listener);
+        peer.answer("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf");
+        let _ = stopped.recv();
+    });
+    to.stall_timeout = BRIEF;
+    let (client, budget) = client(Settings::default());
+    smol::block_on(async {
+        let mut body = client.send(get(), &to, "id").await.unwrap().into_body();
+        let first = body.frame().await.unwrap().unwrap();
+        assert_eq!(first.into_data().unwrap(), "half");
+        // The time between two reads is the reader's own.
+        smol::Timer::after(BRIEF * 2).await;
+        let error = body.frame().await.unwrap().unwrap_err();
+        assert!(matches!(error, Error::ConnectionReadTimeout), "{error:?}");
+        assert_eq!((client.counts(), budget.used()), ((0, 0), 0));
+    });
+    drop(stop);
+    served.join().unwrap();
+}
+
+#[test]
+fn a_request_that_is_slow_to_come_is_not_the_upstreams_fault() {
+    let (to, served) = upstream(|listener| {
+        let mut peer = Peer::accept(&listener);
+        peer.read_until("0\r\n\r\n");
+        peer.send(OK);
+    });
+    let to = Target {
+        request_timeout: Duration::from_secs(1),
+        ..to
+    };
+    let (client, _) = client(Settings::default());
+    smol::block_on(async {
+        let (send, receive) = smol::channel::unbounded();
+        let sent = request("POST", &[("host", "h")], channel(receive));
+        let slow = async {
+            smol::Timer::after(Duration::from_millis(2500)).await;
+            send.try_send(Frame::data(Bytes::from_static(b"late")))
+                .unwrap();
+            drop(send);
+        };
+        let (answer, ()) = futures_lite::future::zip(fetch(&client, sent, &to), slow).await;
+        assert_eq!(answer, (200, "ok".to_owned()));
+    });
+    served.join().unwrap();
+}
+
+#[test]
+fn no_time_is_the_default_and_too_much_the_longest() {
+    use crate::upstream::within;
+    let seconds = Duration::from_secs;
+    assert_eq!(within(Duration::ZERO, seconds(5), seconds(60)), seconds(5));
+    assert_eq!(within(seconds(7), seconds(5), seconds(60)), seconds(7));
+    assert_eq!(within(Duration::MAX, seconds(5), seconds(60)), seconds(60));
+}

@@ -1,0 +1,127 @@
+//! Connections that turn to another protocol, such as WebSocket.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::{CONNECTION, UPGRADE};
+use http_body_util::{BodyExt, Empty};
+use smol::io::{AsyncRead, AsyncWrite};
+use zlayer_http1::{ConnectionUse, RequestLength};
+
+use super::connection::{Connection, SharedIo};
+use super::exchange::Exchange;
+use super::pool::Place;
+use super::{Target, UpstreamError, Upstreams, encode, hop};
+use crate::pipeline::Body;
+
+/// A socket that belongs to nobody's HTTP any more.
+pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
+
+/// What came of a wish to upgrade.
+pub enum Upgrade {
+    /// The upstream has switched.
+    Done(Upgraded),
+    /// It answered as to any other request; the body streams.
+    Refused(http::Response<Body>),
+}
+
+/// A connection that was HTTP.
+pub struct Upgraded {
+    /// The head of the 101, without the fields that were for the connection. What else the new protocol
+    /// wants of it (`Sec-WebSocket-Accept`) is for the caller to check.
+    pub head: http::response::Parts,
+    /// Both directions. It keeps its place in the pool's count and its memory until it is dropped.
+    pub socket: Box<dyn Socket>,
+    /// What was read behind the head: the first bytes of the new protocol.
+    pub left_over: Vec<u8>,
+}
+
+impl Upstreams {
+    /// Asks an upstream to switch to what the `Upgrade` field of `head` names. The connection is always a
+    /// new one, the request has no body.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Upstreams::send`]; a 101 that names another protocol is [`UpstreamError::Switched`].
+    pub async fn upgrade(
+        &self,
+        mut head: http::request::Parts,
+        to: &Target,
+        id: &str,
+    ) -> Result<Upgrade, UpstreamError> {
+        let protocol = head
+            .headers
+            .get(UPGRADE)
+            .and_then(|value| value.to_str().ok());
+        let Some(protocol) = protocol.map(str::to_owned) else {
+            return Err(UpstreamError::Request("it has no Upgrade field".to_owned()));
+        };
+        let key = Arc::new(to.key());
+        hop::strip(&mut head.headers);
+        let connection_use = ConnectionUse::Upgrade(&protocol);
+        let encoded = encode(&head, &key, RequestLength::None, false, connection_use)?;
+        let connection = self.open(&key, to).await?;
+        let none = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        let mut exchange =
+            Exchange::new(connection, encoded, RequestLength::None, none, &head.method);
+        let answer = exchange.head(self, to).await?;
+        if answer.parts.status != http::StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(Upgrade::Refused(exchange.answer(answer, self, to, id)));
+        }
+        let mut parts = answer.parts;
+        // RFC 9110 section 7.8, RFC 6455 section 4.1.
+        let switched = hop::elements(&parts.headers, &UPGRADE)
+            .any(|name| name.eq_ignore_ascii_case(&protocol))
+            && hop::elements(&parts.headers, &CONNECTION)
+                .any(|option| option.eq_ignore_ascii_case("upgrade"));
+        if !switched {
+            return Err(UpstreamError::Switched);
+        }
+        hop::strip(&mut parts.headers);
+        let Connection {
+            io, buffer, place, ..
+        } = exchange.connection;
+        Ok(Upgrade::Done(Upgraded {
+            head: parts,
+            left_over: buffer.bytes().to_vec(),
+            socket: Box::new(Switched { io, _place: place }),
+        }))
+    }
+}
+
+struct Switched {
+    io: SharedIo,
+    _place: Place,
+}
+
+impl AsyncRead for Switched {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.io.with(|io| Pin::new(io).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Switched {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.io.with(|io| Pin::new(io).poll_write(cx, buf))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.with(|io| Pin::new(io).poll_flush(cx))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.with(|io| Pin::new(io).poll_close(cx))
+    }
+}

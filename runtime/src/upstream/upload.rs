@@ -1,0 +1,203 @@
+//! A request on its way out: head first, then the body, piece by piece.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::Body as _;
+use wasmtime_wasi_http::Error;
+use zlayer_http1::{RequestLength, encode_chunk, encode_last_chunk};
+
+use super::connection::{Io, SharedIo};
+use crate::pipeline::Body;
+use crate::server::deadline::Deadline;
+
+/// Bytes of a body that go out in one write.
+const PIECE: usize = 16 << 10;
+
+/// What is to be sent, and how far it has got.
+pub(super) struct Upload {
+    /// Put together to be written: the head, or a piece.
+    out: Vec<u8>,
+    /// Bytes of `out` that are written.
+    sent: usize,
+    /// What is left of the body's last frame.
+    frame: Bytes,
+    phase: Phase,
+    length: RequestLength,
+    body: Body,
+    /// A byte was written.
+    pub(super) wrote: bool,
+    /// The body was asked for its first frame.
+    pub(super) begun: bool,
+    /// Nothing can be sent because the body has no frame ready.
+    pub(super) waits: bool,
+    /// Something was written since this was last reset.
+    pub(super) moved: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Body,
+    Flush,
+    Done,
+}
+
+/// Why it cannot go on.
+pub(super) enum UploadError {
+    /// The upstream does not take it. It may still have answered.
+    Upstream(io::Error),
+    /// The body broke off, or has another length than announced.
+    Body(Error),
+}
+
+impl Upload {
+    /// `head` and then `body`, as `length` says.
+    pub(super) fn new(head: Vec<u8>, length: RequestLength, body: Body) -> Upload {
+        Upload {
+            out: head,
+            sent: 0,
+            frame: Bytes::new(),
+            phase: match length {
+                RequestLength::None | RequestLength::Fixed(0) => Phase::Flush,
+                RequestLength::Fixed(_) | RequestLength::Chunked => Phase::Body,
+            },
+            length,
+            body,
+            wrote: false,
+            begun: false,
+            waits: false,
+            moved: false,
+        }
+    }
+
+    /// Whether all of it is written.
+    pub(super) fn is_done(&self) -> bool {
+        self.phase == Phase::Done
+    }
+
+    /// The body, for another try: the caller knows that it was not begun.
+    pub(super) fn into_body(self) -> Body {
+        self.body
+    }
+
+    /// Writes the rest while the response is read elsewhere: `deadline` is moved on by `stall` with every write,
+    /// and `waits` tells that the body is what is waited for.
+    pub(super) async fn finish(
+        mut self,
+        io: SharedIo,
+        deadline: Arc<Deadline>,
+        stall: Duration,
+        waits: Arc<AtomicBool>,
+    ) -> Result<(), UploadError> {
+        poll_fn(|cx| {
+            let polled = io.with(|io| self.poll(cx, io));
+            if std::mem::take(&mut self.moved) {
+                deadline.extend(stall);
+            }
+            waits.store(self.waits && polled.is_pending(), Ordering::Relaxed);
+            polled
+        })
+        .await
+    }
+
+    /// Writes what can be written now. Ready when all is out.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut dyn Io,
+    ) -> Poll<Result<(), UploadError>> {
+        self.waits = false;
+        loop {
+            while self.sent < self.out.len() {
+                let rest = &self.out[self.sent..];
+                match ready!(Pin::new(&mut *io).poll_write(cx, rest)) {
+                    Ok(0) => return broken(io::ErrorKind::WriteZero.into()),
+                    Ok(count) => self.sent += count,
+                    Err(error) => return broken(error),
+                }
+                (self.wrote, self.moved) = (true, true);
+            }
+            self.out.clear();
+            self.sent = 0;
+            if !self.frame.is_empty() {
+                let piece = self.frame.split_to(self.frame.len().min(PIECE));
+                match self.length {
+                    RequestLength::Chunked => encode_chunk(&mut self.out, &piece),
+                    _ => self.out.extend_from_slice(&piece),
+                }
+                continue;
+            }
+            match self.phase {
+                Phase::Done => return Poll::Ready(Ok(())),
+                Phase::Flush => {
+                    if let Err(error) = ready!(Pin::new(&mut *io).poll_flush(cx)) {
+                        return broken(error);
+                    }
+                    self.phase = Phase::Done;
+                    // It has no more to hold.
+                    self.out = Vec::new();
+                }
+                Phase::Body => {
+                    self.begun = true;
+                    let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+                        self.waits = true;
+                        // What is out must not wait for the body to go on.
+                        return match ready!(Pin::new(&mut *io).poll_flush(cx)) {
+                            Ok(()) => Poll::Pending,
+                            Err(error) => broken(error),
+                        };
+                    };
+                    if let Err(error) = self.take(frame) {
+                        return Poll::Ready(Err(UploadError::Body(error)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the body's next frame, or its end.
+    fn take(&mut self, frame: Option<Result<http_body::Frame<Bytes>, Error>>) -> Result<(), Error> {
+        let trailers = match frame.transpose()?.map(http_body::Frame::into_data) {
+            Some(Ok(data)) => {
+                if let RequestLength::Fixed(left) = &mut self.length {
+                    // More than announced would be read as the next request.
+                    *left = left
+                        .checked_sub(data.len() as u64)
+                        .ok_or(Error::HttpRequestBodySize(None))?;
+                }
+                self.frame = data;
+                return Ok(());
+            }
+            Some(Err(frame)) => frame.into_trailers().ok(),
+            None => None,
+        };
+        match self.length {
+            RequestLength::Fixed(left) if left > 0 => {
+                return Err(Error::HttpRequestBodySize(None));
+            }
+            RequestLength::Chunked => {
+                let fields: Vec<(&str, &[u8])> = trailers
+                    .iter()
+                    .flatten()
+                    .map(|(name, value)| (name.as_str(), value.as_bytes()))
+                    .collect();
+                encode_last_chunk(&mut self.out, &fields)
+                    .map_err(|error| Error::InternalError(Some(error.to_string())))?;
+            }
+            // Trailers can only stand behind chunks.
+            RequestLength::Fixed(_) | RequestLength::None => {}
+        }
+        self.phase = Phase::Flush;
+        Ok(())
+    }
+}
+
+fn broken(error: io::Error) -> Poll<Result<(), UploadError>> {
+    Poll::Ready(Err(UploadError::Upstream(error)))
+}
