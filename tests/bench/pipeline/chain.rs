@@ -49,6 +49,8 @@ pub(crate) struct Chain {
     pub(crate) settings: &'static [&'static str],
     /// What is asked for.
     pub(crate) path: &'static str,
+    /// Every answer but the first comes from the cache.
+    pub(crate) is_cached: bool,
 }
 
 impl Chain {
@@ -65,6 +67,7 @@ impl Chain {
             stages,
             settings: &[],
             path: handler.path(),
+            is_cached: false,
         }
     }
 }
@@ -88,6 +91,7 @@ pub(crate) const CHAINS: &[Chain] = &[
     ),
     Chain {
         path: "/api/bench",
+        is_cached: true,
         ..Chain::new(
             "cache_hit",
             "1: cache, answered from it",

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::chain::{Chain, SECOND_MIDDLEWARE};
+use crate::load::connect;
 use crate::ours::Ours;
 use crate::process::{Server, free_port, wait_for_output};
 
@@ -113,8 +115,14 @@ impl Place {
         let mut server = self.daemon(&guests, chain.settings)?;
         server.first_answer(&request(chain.path))?;
         let order = self.order()?;
-        let takes_part = |guest: &&str| order.contains(guest);
-        Ok(chain.stages.iter().all(takes_part).then_some(server))
+        if !chain.stages.iter().all(|guest| order.contains(guest)) {
+            return Ok(None);
+        }
+        ensure!(
+            has_age(server.port(), &request(chain.path))? == chain.is_cached,
+            "whether the cache answers is not as the chain says"
+        );
+        Ok(Some(server))
     }
 
     /// What the running daemon says of its pipeline.
@@ -132,6 +140,20 @@ impl Place {
     fn data(&self) -> PathBuf {
         self.path("data")
     }
+}
+
+/// Whether an answer says how old it is, as one from a cache has to (RFC 9111, section 5.1).
+fn has_age(port: u16, request: &[u8]) -> Result<bool> {
+    let mut stream = connect(port)?;
+    stream.write_all(request).context("sending a request")?;
+    let mut head = String::new();
+    for line in BufReader::new(stream).lines() {
+        match line.context("reading an answer")?.to_ascii_lowercase() {
+            line if line.is_empty() => break,
+            line => head = head + &line + "\n",
+        }
+    }
+    Ok(head.contains("\nage:"))
 }
 
 /// What clients send: a GET that every stage lets pass.

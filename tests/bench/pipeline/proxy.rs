@@ -81,8 +81,10 @@ pub(crate) fn measure(
     Ok(Ok(all.into()))
 }
 
-/// A daemon whose router sends every request to `port` of this machine.
+/// A daemon whose router sends every request to `port` of this machine. Few instances do: one never
+/// waits, and with the default number idle ones would hold the memory that connections need.
 fn forward(place: &Place, port: u16) -> Result<Server> {
     let rule = format!("stage-router:config.test.route=forward 127.0.0.1 {port} 1000 5000");
-    place.daemon(&["stage-router", "hello"], &[&rule])
+    let few = "stage-router:max-instances=8";
+    place.daemon(&["stage-router", "hello"], &[&rule, few])
 }
