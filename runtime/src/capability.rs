@@ -65,8 +65,8 @@ pub struct Capabilities(u8);
 impl Capabilities {
     /// None of them.
     pub const NONE: Capabilities = Capabilities(0);
-    /// What a plugin is granted unless the deployment denies it: all but outgoing HTTP, which
-    /// `zlayer run` has no flag for yet.
+    /// What a plugin is granted unless the deployment denies it: all but outgoing HTTP, which is
+    /// granted together with the hosts that it may go to.
     pub const DEFAULT: Capabilities = Capabilities(0b01_1111);
 
     /// The set with `one` in it.
@@ -132,9 +132,14 @@ impl Grants {
     pub fn allow(&self, one: Capability) -> bool {
         let granted = self.granted.contains(one);
         if !granted {
-            self.denied[one as usize].fetch_add(1, Ordering::Relaxed);
+            self.deny(one);
         }
         granted
+    }
+
+    /// Counts a call of what is granted that is denied for what it asks for.
+    pub fn deny(&self, one: Capability) {
+        self.denied[one as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Calls that needed `one` and were denied.

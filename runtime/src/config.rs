@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use zlayer_bundle::Profile;
 
+use crate::allowed_hosts::AllowedHosts;
 use crate::capability::Capabilities;
 use crate::keyvalue;
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub keyvalue: keyvalue::Settings,
     /// What plugins may call.
     pub granted: Capabilities,
+    /// Where plugins' outgoing requests may go, if one has no list of its own. Without a list it may send none.
+    pub allowed_hosts: AllowedHosts,
     /// Port of the admin interface on 127.0.0.1, beside its Unix socket; 0 lets the system choose.
     pub admin_port: Option<u16>,
     /// Sizes and counts.

@@ -86,6 +86,11 @@ fn serve(
     let store = KeyValue::open(&data.store(), &budget, Arc::new(keyvalue::Machine::new()))
         .map_err(|error| Error::device("cannot start the key-value store's thread", error))?;
     let metrics = Arc::new(Metrics::default());
+    let upstreams = Upstreams::new(
+        upstream::Settings::default(),
+        Arc::clone(&budget),
+        &EXECUTOR,
+    );
     let common = Common {
         engine: &engine,
         ticker: &Ticker::new(&engine),
@@ -96,13 +101,8 @@ fn serve(
     };
     let loaded = members
         .into_iter()
-        .map(|member| member.load(&config, &common, &metrics, &store));
+        .map(|member| member.load(&config, &common, &metrics, &store, &upstreams));
     let plugins: Vec<Arc<Plugin>> = loaded.collect::<Result<_>>()?;
-    let upstreams = Upstreams::new(
-        upstream::Settings::default(),
-        Arc::clone(&budget),
-        &EXECUTOR,
-    );
     let pipeline = Pipeline::new(
         plugins.clone(),
         &config.limits,

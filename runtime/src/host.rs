@@ -7,6 +7,7 @@ mod http;
 mod keyvalue;
 mod logging;
 mod metrics;
+mod read_ahead;
 mod secrets;
 mod stdio;
 
@@ -25,6 +26,7 @@ pub use bindings::exports::zlayer::plugin::{
 pub use bindings::zlayer::plugin::{common, http_types, plugin_metadata, request_types};
 pub use logging::PluginLog;
 
+use crate::allowed_hosts::AllowedHosts;
 use crate::capability::{Capabilities, Capability, Grants};
 use crate::config::Secret;
 use crate::failure::Failure;
@@ -32,6 +34,7 @@ use crate::keyvalue::{KeyValue, KvError, Namespace, Settings};
 use crate::memory::Reservation;
 use crate::metrics::Metrics;
 use crate::stats::{Outcome, PluginStats};
+use crate::upstream::Upstreams;
 
 /// Resources (streams, headers, bodies, pollables) that one instance may hold at a time.
 const RESOURCES: usize = 128;
@@ -61,6 +64,8 @@ pub struct Service {
     pub secrets: BTreeMap<String, Secret>,
     /// What it may call.
     pub granted: Capabilities,
+    /// Where its outgoing requests may go, if it may send any.
+    pub allowed_hosts: AllowedHosts,
     /// How its namespace is kept.
     pub keyvalue: Settings,
     /// Log records that it may write a second, in the long run.
@@ -85,6 +90,9 @@ pub struct PluginHost {
     pub grants: Grants,
     /// How its calls went.
     pub stats: PluginStats,
+    /// Where its outgoing requests may go.
+    pub allowed_hosts: AllowedHosts,
+    upstreams: Upstreams,
     store: KeyValue,
     settings: Settings,
     namespace: OnceCell<Namespace>,
@@ -92,7 +100,12 @@ pub struct PluginHost {
 
 impl PluginHost {
     /// The host side of a plugin; its log level is the config value `LOG_LEVEL`, else `RUST_LOG`.
-    pub fn new(service: Service, metrics: Arc<Metrics>, store: KeyValue) -> PluginHost {
+    pub fn new(
+        service: Service,
+        metrics: Arc<Metrics>,
+        store: KeyValue,
+        upstreams: Upstreams,
+    ) -> PluginHost {
         let (name, config) = (service.name, service.config);
         let level = config.get("LOG_LEVEL").or_else(|| config.get("RUST_LOG"));
         let log = PluginLog::new(&name, level.map(String::as_str), service.log_records);
@@ -105,6 +118,8 @@ impl PluginHost {
             metrics,
             grants: Grants::new(service.granted),
             stats: PluginStats::default(),
+            allowed_hosts: service.allowed_hosts,
+            upstreams,
             store,
             settings: service.keyvalue,
             namespace: OnceCell::new(),
@@ -188,7 +203,7 @@ impl HostState {
             .max_random_size(RANDOM_BYTES)
             .build();
         HostState {
-            outgoing: http::Outgoing::new(&plugin),
+            outgoing: http::Outgoing::new(&plugin, &request),
             plugin,
             table,
             wasi,
@@ -238,9 +253,10 @@ impl HostState {
 pub fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
-    // Our clock replaces the one that needs tokio's timers.
+    // Our clock replaces the one that needs tokio's timers; for the other see there.
     linker.allow_shadowing(true);
     clock::add_to_linker(linker)?;
+    http::add_to_linker(linker)?;
     linker.allow_shadowing(false);
     bindings::zlayer::plugin::config::add_to_linker::<_, Host>(linker, |state| state)?;
     bindings::zlayer::plugin::keyvalue::add_to_linker::<_, Host>(linker, |state| state)?;

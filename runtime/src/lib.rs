@@ -24,6 +24,7 @@
 //! there first.
 
 pub mod admin;
+pub mod allowed_hosts;
 pub mod cache;
 pub mod capability;
 pub mod config;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use argh::FromArgs;
 use zlayer_binlog::{Filter, Level};
+use zlayer_runtime::allowed_hosts::AllowedHost;
 use zlayer_runtime::capability::{Capabilities, Capability};
 use zlayer_runtime::config::{
     Config, Limits, LogOutput, MEMORY_MIN, Override, Timeouts, parse_duration, parse_pair,
@@ -46,7 +47,7 @@ struct Run {
     #[argh(option)]
     wasm: Vec<PathBuf>,
     /// what is different for one plugin, NAME:SETTING=VALUE; may be repeated. Settings: config.KEY; secrets=NAMES
-    /// that it alone may see; deny=CAPABILITIES; kv-namespace=NAME; max-instances=N; reuse=N;
+    /// that it alone may see; deny=CAPABILITIES; allow-hosts=HOSTS; kv-namespace=NAME; max-instances=N; reuse=N;
     /// paths=/a,/b/* and services=HANDLERS that it takes part for; on-failure=open|closed;
     /// bodies=both|request|response|none for a transformer; request-body=auto|whole|none for
     /// authenticators, rate limiters and routers
@@ -77,9 +78,12 @@ struct Run {
     #[argh(option)]
     secrets_file: Option<PathBuf>,
     /// what the plugin may not use: config, keyvalue, logging, secrets, metrics or http-client (which
-    /// is always denied); may be repeated
+    /// is denied without --allow-host); may be repeated
     #[argh(option)]
     deny: Vec<Capability>,
+    /// a host that plugins may send requests to: HOST[:PORT], *.DOMAIN[:PORT] or *; may be repeated
+    #[argh(option)]
+    allow_host: Vec<AllowedHost>,
     /// port on 127.0.0.1 for metrics, status and health (0 lets the system choose), which every
     /// user of this device can ask; without it they are at DATA-DIR/admin.sock alone
     #[argh(option)]
@@ -376,6 +380,8 @@ impl Run {
             },
             ..defaults
         };
+        // Without hosts to go to it is nobody's.
+        let granted = Capabilities::DEFAULT.with(Capability::HttpClient);
         let mut quota = Quota::default();
         quota.bytes = self.kv_quota.map_or(quota.bytes, |bytes| bytes as u64);
         quota.keys = self.kv_max_keys.unwrap_or(quota.keys);
@@ -466,12 +472,10 @@ impl Run {
                 literals: self.secret,
             }
             .read()?,
-            granted: self
-                .deny
-                .into_iter()
-                .fold(Capabilities::DEFAULT, |granted, one| {
-                    granted.without(Capabilities::NONE.with(one))
-                }),
+            granted: self.deny.into_iter().fold(granted, |granted, one| {
+                granted.without(Capabilities::NONE.with(one))
+            }),
+            allowed_hosts: self.allow_host.into_iter().collect(),
             keyvalue: Settings {
                 quota,
                 durability: self.kv_durability,

@@ -7,10 +7,10 @@
 //! # How an exchange runs
 //!
 //! [`Upstreams::send`] takes an idle connection or opens one, writes the request's head, then
-//! moves the request's body and reads the response's head side by side. With the head it returns. What is
-//! left of both bodies is moved by whoever reads the response's body: an upload goes on while the
-//! response is read, waits while nobody reads, and nothing runs behind anybody's back. A body
-//! that was read to its end gives its connection back to the pool; one that is dropped before closes it.
+//! moves the request's body and reads the response's head side by side. With the head it returns:
+//! whoever reads the response's body moves it from the socket, and what is left of the request's body is sent
+//! by a task of its own, which ends with the response. A body that was read to its end gives its
+//! connection back to the pool; one that is dropped before closes it.
 //!
 //! # Retries
 //!
@@ -223,6 +223,15 @@ fn encode(
         .uri
         .path_and_query()
         .map_or("/", |target| target.as_str());
+    // RFC 9110 section 4.2.3: an empty path is `/`, also where a query follows.
+    let with_path = match target.starts_with('?') {
+        true => format!("/{target}"),
+        false => String::new(),
+    };
+    let target = match with_path.as_str() {
+        "" => target,
+        target => target,
+    };
     let mut headers: Vec<(&str, &[u8])> = Vec::with_capacity(parts.headers.len() + 1);
     let own_host = key.to_string();
     if !parts.headers.contains_key(http::header::HOST) {

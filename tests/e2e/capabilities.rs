@@ -60,7 +60,7 @@ const GRANTED: [(&str, &str); 24] = [
     ("secrets.exists", "true"),
     ("secrets.list-names", r#"["name"]"#),
     ("logging.is-enabled", "true"),
-    // Always denied as yet.
+    // Denied without --allow-host.
     ("http-client", "Err(ErrorCode::HttpRequestDenied)"),
 ];
 

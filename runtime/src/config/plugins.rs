@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use crate::allowed_hosts::AllowedHosts;
 use crate::capability::{Capabilities, Capability};
 
 /// How one plugin differs from the others of a daemon.
@@ -14,6 +15,8 @@ pub struct PluginSettings {
     pub secrets: Option<Vec<String>>,
     /// What it may not use, beside what no plugin may.
     pub denied: Option<Capabilities>,
+    /// The hosts that it may send requests to; `None` is those that all plugins may.
+    pub allowed_hosts: Option<AllowedHosts>,
     /// Its namespace in the store (default: its name). Plugins that name the same one share it.
     pub kv_namespace: Option<String>,
     /// Instances of it that run at the same time.
@@ -119,7 +122,7 @@ pub struct Override {
 }
 
 /// The names of settings, for messages.
-const SETTINGS: &str = "config.KEY, secrets, deny, kv-namespace, max-instances, reuse, paths, services, on-failure, bodies, request-body";
+const SETTINGS: &str = "config.KEY, secrets, deny, allow-hosts, kv-namespace, max-instances, reuse, paths, services, on-failure, bodies, request-body";
 
 impl FromStr for Override {
     type Err = String;
@@ -169,6 +172,10 @@ impl Override {
                     denied = denied.with(name.parse::<Capability>()?);
                 }
                 settings.denied = Some(denied);
+            }
+            "allow-hosts" => {
+                let hosts: Result<AllowedHosts, _> = list(value).map(str::parse).collect();
+                settings.allowed_hosts = Some(hosts?);
             }
             "kv-namespace" if value.is_empty() => {
                 return Err("kv-namespace: wants a name".to_owned());
@@ -241,6 +248,7 @@ mod tests {
             "my:plugin:secrets=one, two",
             "my:plugin:deny=keyvalue",
             "my:plugin:deny=config",
+            "my:plugin:allow-hosts=a.example, *.b.example:443",
             "my:plugin:paths=/a,/b/*",
             "my:plugin:on-failure=open",
             "my:plugin:bodies=response",
@@ -255,6 +263,8 @@ mod tests {
         assert_eq!(settings.secrets.unwrap(), ["one", "two"]);
         let denied = settings.denied.unwrap();
         assert!(denied.contains(Capability::Config) && denied.contains(Capability::Keyvalue));
+        let hosts = settings.allowed_hosts.unwrap();
+        assert_eq!(hosts.to_string(), "a.example, *.b.example:443");
         let paths = settings.paths.unwrap();
         assert!(paths[0].covers("/a") && !paths[0].covers("/a/"));
         assert!(paths[1].covers("/b") && paths[1].covers("/b/c") && !paths[1].covers("/bc"));
@@ -276,6 +286,7 @@ mod tests {
             ("plugin:paths=/a*b", "no path pattern"),
             ("plugin:deny=everything", "no capability"),
             ("plugin:reuse=0", "from 1"),
+            ("plugin:allow-hosts=http://a/", "is not a host"),
         ] {
             let error = text.parse::<Override>().unwrap_err();
             assert!(error.contains(says), "{text}: {error}");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use zlayer_bundle::VerifiedArtifact;
 
 use super::artifacts;
-use crate::capability::Capabilities;
+use crate::capability::{Capabilities, Capability};
 use crate::config::{Config, PluginSettings, Secret};
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
@@ -14,6 +14,7 @@ use crate::host::{PluginHost, Service};
 use crate::keyvalue::KeyValue;
 use crate::metrics::Metrics;
 use crate::plugin::{Common, Plugin};
+use crate::upstream::Upstreams;
 
 /// Plugins that one daemon serves, at most: each has instances, counters and a copy of its file.
 const PLUGINS: usize = 64;
@@ -93,6 +94,7 @@ impl Member {
         common: &Common<'_>,
         metrics: &Arc<Metrics>,
         store: &KeyValue,
+        upstreams: &Upstreams,
     ) -> Result<Arc<Plugin>> {
         let settings = self.settings;
         let mut own_config = config.config.clone();
@@ -109,7 +111,12 @@ impl Member {
             .filter(|(name, _)| visible(name))
             .map(|(name, secret)| (name.clone(), secret.clone()))
             .collect();
-        let denied = settings.denied.unwrap_or(Capabilities::NONE);
+        let mut denied = settings.denied.unwrap_or(Capabilities::NONE);
+        let hosts = settings.allowed_hosts.as_ref();
+        let allowed_hosts = hosts.unwrap_or(&config.allowed_hosts).clone();
+        if allowed_hosts.is_empty() {
+            denied = denied.with(Capability::HttpClient);
+        }
         let service = Service {
             namespace: settings
                 .kv_namespace
@@ -119,10 +126,12 @@ impl Member {
             config: own_config,
             secrets,
             granted: config.granted.without(denied),
+            allowed_hosts,
             keyvalue: config.keyvalue.clone(),
             log_records: config.limits.log_records,
         };
-        let host = PluginHost::new(service, Arc::clone(metrics), store.clone());
+        let metrics = Arc::clone(metrics);
+        let host = PluginHost::new(service, metrics, store.clone(), upstreams.clone());
         Plugin::load(&self.artifact, host, settings, common).map(Arc::new)
     }
 }

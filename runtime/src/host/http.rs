@@ -1,18 +1,30 @@
 //! `wasi:http/outgoing-handler`, and what bounds the bodies that plugins send.
+//!
+//! Requests go out through [`crate::upstream`]. A plugin needs the capability `http-client`, and the host that
+//! it asks for must be among those that it is allowed.
 
 use std::future::{Future, ready};
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+use http::uri::Scheme;
 use http_body_util::combinators::UnsyncBoxBody;
-use wasmtime_wasi_http::{Error, RequestOptions, WasiHttpHooks};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi_http::p2::bindings::http::types;
+use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiHttpHooks, WasiHttpView};
 
-use super::PluginHost;
+use super::read_ahead::read_ahead;
+use super::{CurrentRequest, HostState, PluginHost};
 use crate::capability::Capability;
+use crate::upstream::Target;
 
 /// Bytes of one chunk of a body on its way from a plugin; two may wait.
 const CHUNK_BYTES: usize = 16 << 10;
 
-type Body = UnsyncBoxBody<bytes::Bytes, Error>;
+type Body = UnsyncBoxBody<Bytes, Error>;
 type Sent = Result<
     (
         http::Response<Body>,
@@ -21,34 +33,197 @@ type Sent = Result<
     Error,
 >;
 
-/// Outgoing requests: denied unless granted, and `zlayer run` has no flag that grants them yet. A
-/// plugin gets `HTTP-request-denied`, as `init` got no `http-client`.
+/// A plugin's way out.
 pub(super) struct Outgoing {
     plugin: Arc<PluginHost>,
+    /// Whom the log names.
+    request: CurrentRequest,
 }
 
 impl Outgoing {
-    pub(super) fn new(plugin: &Arc<PluginHost>) -> Outgoing {
+    pub(super) fn new(plugin: &Arc<PluginHost>, request: &CurrentRequest) -> Outgoing {
         Outgoing {
             plugin: Arc::clone(plugin),
+            request: request.clone(),
         }
+    }
+
+    /// Where a request goes, if it may. A guest's times of zero, and those that it does not give, are
+    /// the defaults; all have an end.
+    fn target(&self, uri: &http::Uri, options: RequestOptions) -> Result<Target, Error> {
+        let grants = &self.plugin.grants;
+        if !grants.allow(Capability::HttpClient) {
+            return Err(Error::HttpRequestDenied);
+        }
+        let tls = uri.scheme() == Some(&Scheme::HTTPS);
+        let authority = uri.authority().ok_or(Error::HttpRequestUriInvalid)?;
+        let host = authority.host();
+        let port = match authority.as_str().strip_prefix(host) {
+            Some("") if tls => 443,
+            Some("") => 80,
+            Some(_) => authority.port_u16().ok_or(Error::HttpRequestUriInvalid)?,
+            // User information stands before the host (RFC 9110 section 4.2.4).
+            None => return Err(Error::HttpRequestUriInvalid),
+        };
+        let literal = host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        let host = literal.unwrap_or(host);
+        if !self.plugin.allowed_hosts.allow(host, port) {
+            grants.deny(Capability::HttpClient);
+            self.tell(&format!(
+                "a request to {authority} was denied: that host is not allowed; \
+                 --allow-host {host}:{port} allows it"
+            ));
+            return Err(Error::HttpRequestDenied);
+        }
+        Ok(Target {
+            host: host.to_owned(),
+            port,
+            tls,
+            connect_timeout: options.connect_timeout.unwrap_or(Duration::ZERO),
+            request_timeout: options.first_byte_timeout.unwrap_or(Duration::ZERO),
+            stall_timeout: options.between_bytes_timeout.unwrap_or(Duration::ZERO),
+        })
+    }
+
+    /// Writes to the log, out of the plugin's allowance.
+    fn tell(&self, message: &str) {
+        let id = self.request.id();
+        self.plugin
+            .log
+            .write(log::Level::Warn, id.as_deref(), message, &[]);
     }
 }
 
 impl WasiHttpHooks for Outgoing {
     fn send_request(
         &mut self,
-        _request: http::Request<Body>,
-        _options: Option<RequestOptions>,
+        request: http::Request<Body>,
+        options: Option<RequestOptions>,
         _sent: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        self.plugin.grants.allow(Capability::HttpClient);
         // The answer travels through a task of the reactor, which must run for it to arrive.
         crate::reactor::drive();
-        Box::new(ready(Err(Error::HttpRequestDenied)))
+        let target = match self.target(request.uri(), options.unwrap_or_default()) {
+            Ok(target) => target,
+            Err(error) => return Box::new(ready(Err(error))),
+        };
+        let outgoing = Outgoing::new(&self.plugin, &self.request);
+        // Not by the reactor's thread: its stack is small, and everybody's answers pass there. It is
+        // given up with the guest's handle for the response.
+        let executor = self.plugin.upstreams.executor();
+        Box::new(executor.spawn(send(outgoing, request, target)))
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
         CHUNK_BYTES
+    }
+}
+
+async fn send(outgoing: Outgoing, request: http::Request<Body>, target: Target) -> Sent {
+    let id = outgoing.request.id();
+    let id = id.as_deref().unwrap_or("-");
+    let upstreams = &outgoing.plugin.upstreams;
+    match upstreams.send(request, &target, id).await {
+        Ok(response) => {
+            let (parts, body) = response.into_parts();
+            let body = read_ahead(upstreams, body).await;
+            let nothing_left = Box::new(ready(Ok(())));
+            Ok((http::Response::from_parts(parts, body), nothing_left))
+        }
+        Err(error) => {
+            outgoing.tell(&format!(
+                "a request to {}:{}: {error}",
+                target.host, target.port
+            ));
+            Err(error.into())
+        }
+    }
+}
+
+/// Lets a plugin name a whole URL where WASI wants a path.
+///
+/// The plugin guide calls `set-path-with-query` with a URL, and sets neither scheme nor authority. WASI
+/// refuses that; here the URL sets all three, where the other two are not set yet.
+pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    // The version that wasmtime-wasi-http links; a plugin's older one is matched to it.
+    let mut types = linker.instance("wasi:http/types@0.2.12")?;
+    types.func_wrap(
+        "[method]outgoing-request.set-path-with-query",
+        |mut store: StoreContextMut<'_, HostState>,
+         (request, text): (Resource<HostOutgoingRequest>, Option<String>)| {
+            set_path_with_query(store.data_mut(), request, text).map(|done| (done,))
+        },
+    )
+}
+
+fn set_path_with_query(
+    state: &mut HostState,
+    request: Resource<HostOutgoingRequest>,
+    text: Option<String>,
+) -> wasmtime::Result<Result<(), ()>> {
+    let url = text.as_deref().and_then(absolute);
+    let Some((scheme, authority, path)) = url else {
+        return types::HostOutgoingRequest::set_path_with_query(&mut state.http(), request, text);
+    };
+    let request = state.table.get_mut(&request)?;
+    if request.scheme.is_some() || request.authority.is_some() {
+        return Ok(Err(()));
+    }
+    request.scheme = Some(scheme);
+    request.authority = Some(authority);
+    request.path_with_query = Some(path);
+    Ok(Ok(()))
+}
+
+/// The parts of an absolute http or https URL.
+fn absolute(text: &str) -> Option<(types::Scheme, String, String)> {
+    let uri: http::Uri = text.parse().ok()?;
+    let scheme = match uri.scheme_str()? {
+        "http" => types::Scheme::Http,
+        "https" => types::Scheme::Https,
+        _ => return None,
+    };
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    Some((
+        scheme,
+        uri.authority()?.as_str().to_owned(),
+        path.to_owned(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_absolute_urls_are_taken_apart() {
+        for (url, authority, path) in [
+            ("http://h", "h", "/"),
+            ("https://h:8443/a?b", "h:8443", "/a?b"),
+            ("HTTP://[::1]/", "[::1]", "/"),
+            ("http://h?q", "h", "?q"),
+        ] {
+            let parts = absolute(url).map(|(_, authority, path)| (authority, path));
+            assert_eq!(
+                parts,
+                Some((authority.to_owned(), path.to_owned())),
+                "{url}"
+            );
+        }
+        for text in [
+            "",
+            "/",
+            "/a?b=http://h/",
+            "?q",
+            "h:80",
+            "ftp://h/",
+            "http:/h",
+            "http://",
+            "a b",
+        ] {
+            assert!(absolute(text).is_none(), "{text:?}");
+        }
     }
 }

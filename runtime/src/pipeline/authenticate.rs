@@ -98,8 +98,13 @@ fn denied(reason: &str, request: &Request) -> Response {
 }
 
 fn challenged(challenge: &str) -> Result<Response, Failure> {
+    // The field holds at least one challenge (RFC 9110 section 11.6.1).
     let value = HeaderValue::from_str(challenge)
-        .map_err(|_| Failure::BadAnswer(format!("challenge {:?}", cut(challenge, SHOWN_BYTES))))?;
+        .ok()
+        .filter(|_| !challenge.trim().is_empty())
+        .ok_or_else(|| {
+            Failure::BadAnswer(format!("challenge {:?}", cut(challenge, SHOWN_BYTES)))
+        })?;
     let mut response = own::text(401, "this needs credentials");
     response.headers_mut().insert(WWW_AUTHENTICATE, value);
     Ok(response)

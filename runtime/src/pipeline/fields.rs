@@ -1,8 +1,8 @@
 //! Header fields, as HTTP has them and as the contract has them.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 
 use crate::failure::Failure;
@@ -59,6 +59,10 @@ pub fn from_list(list: Vec<KeyValue>) -> Result<HeaderMap, Failure> {
 /// Those of [`from_list`].
 pub fn replace(old: &HeaderMap, list: Vec<KeyValue>) -> Result<HeaderMap, Failure> {
     let mut new = from_list(list)?;
+    if new.get_all(HOST).iter().count() > 1 {
+        // Whoever is asked next would choose one of them (RFC 9112 section 3.2).
+        return Err(Failure::BadAnswer("more than one host".to_owned()));
+    }
     for name in &OURS {
         new.remove(name);
     }

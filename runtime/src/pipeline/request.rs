@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, HOST};
 use http_body::Body as _;
 
 use super::bodies::WholeBodies;
@@ -188,7 +188,7 @@ impl Request {
 
     /// What the contract tells routers and middlewares of the connection.
     pub fn metadata(&self) -> RequestMetadata {
-        let host = self.head.headers.get(http::header::HOST);
+        let host = self.head.headers.get(HOST);
         RequestMetadata {
             client_ip: self.client.ip().to_canonical().to_string(),
             client_port: self.client.port(),
@@ -220,8 +220,12 @@ impl Request {
         self.is_stale = true;
     }
 
-    /// Puts another list of headers in the place of the one that there was.
-    pub fn set_headers(&mut self, headers: HeaderMap) {
+    /// Puts another list of headers in the place of the one that there was. Host stays if the list has
+    /// none: a request has to have one (RFC 9112 section 3.2).
+    pub fn set_headers(&mut self, mut headers: HeaderMap) {
+        if let Some(host) = self.head.headers.remove(HOST) {
+            headers.entry(HOST).or_insert(host);
+        }
         self.head.headers = headers;
         self.is_stale = true;
     }

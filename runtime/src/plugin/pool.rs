@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use event_listener::Event;
-use futures_lite::future::or;
+use futures_lite::future::{or, poll_once};
 use smol::Timer;
 use smol::lock::{Semaphore, SemaphoreGuardArc};
 use wasmtime::Store;
@@ -47,21 +47,46 @@ impl Running {
     }
 }
 
-/// One instance at work.
-struct Counted(Arc<Work>);
+impl Work {
+    /// One instance less; answers how many are left. Nobody waits where nobody is left to tell them.
+    fn leave(&self, is_freed: bool) -> usize {
+        let left = self.instances.fetch_sub(1, Ordering::SeqCst) - 1;
+        if is_freed || left == 0 {
+            // All of them: nobody knows how many the memory is enough for.
+            self.freed.notify(usize::MAX);
+        }
+        left
+    }
+}
+
+/// One instance at work, or about to be made.
+struct Counted {
+    work: Arc<Work>,
+    is_in: bool,
+}
 
 impl Counted {
     fn new(work: &Arc<Work>) -> Counted {
         work.instances.fetch_add(1, Ordering::SeqCst);
-        Counted(Arc::clone(work))
+        Counted {
+            work: Arc::clone(work),
+            is_in: true,
+        }
+    }
+
+    /// Takes it back, since it was not made, and answers how many others there are. Those who wait are
+    /// not told: they would all try in vain, and tell each other, without end.
+    fn withdraw(mut self) -> usize {
+        self.is_in = false;
+        self.work.leave(false)
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.instances.fetch_sub(1, Ordering::SeqCst);
-        // All of them: nobody knows how many the memory is enough for.
-        self.0.freed.notify(usize::MAX);
+        if self.is_in {
+            self.work.leave(true);
+        }
     }
 }
 
@@ -92,7 +117,9 @@ impl Places {
         let slot = self.slot(until).await?;
         loop {
             // Listening before looking: what is freed meanwhile is not missed.
-            let freed = self.work.freed.listen();
+            let mut freed = self.work.freed.listen();
+            // Counted before it is made: others wait for its memory from then on.
+            let counted = Counted::new(&self.work);
             let made = match plugin.idle.take() {
                 Some(instance) => Ok(instance),
                 None => plugin.new_instance().await,
@@ -102,16 +129,21 @@ impl Places {
                     return Ok(Running {
                         instance,
                         _slot: slot,
-                        _counted: Counted::new(&self.work),
+                        _counted: counted,
                     });
                 }
-                Err(Failure::Busy(_))
-                    if self.work.instances.load(Ordering::SeqCst) > 0 && Instant::now() < until =>
-                {
-                    let late = async {
-                        Timer::at(until).await;
-                    };
-                    or(freed, late).await;
+                Err(failure @ Failure::Busy(_)) => {
+                    let is_freed = poll_once(&mut freed).await.is_some();
+                    let others = counted.withdraw();
+                    if Instant::now() >= until || others == 0 && !is_freed {
+                        return Err(failure);
+                    }
+                    if !is_freed {
+                        let late = async {
+                            Timer::at(until).await;
+                        };
+                        or(freed, late).await;
+                    }
                 }
                 Err(failure) => return Err(failure),
             }

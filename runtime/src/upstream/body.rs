@@ -1,6 +1,8 @@
 //! A response's body on its way from an upstream.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -8,14 +10,15 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
+use smol::Task;
 use wasmtime_wasi_http::Error;
 use zlayer_http1::{BodyDecoder, Decoded, ResponseBody};
 
 use super::Upstreams;
 use super::connection::Connection;
-use super::upload::{Upload, UploadError};
+use super::upload::UploadError;
 
-/// The rest of an exchange: reading it moves both bodies.
+/// The rest of an exchange.
 pub(super) struct UpstreamBody {
     /// `None` once the body has ended, well or not.
     rest: Option<Rest>,
@@ -27,8 +30,7 @@ pub(super) struct UpstreamBody {
 
 struct Rest {
     connection: Connection,
-    /// What the upstream has not got of the request yet.
-    upload: Option<Upload>,
+    upload: RestOfUpload,
     /// `None`: whatever comes is the body, until the connection ends.
     decoder: Option<BodyDecoder>,
     /// Whether the connection is good for another exchange.
@@ -36,6 +38,14 @@ struct Rest {
     stall: Duration,
     /// Somebody waits for the next piece, and the deadline is set.
     waiting: bool,
+}
+
+/// What the upstream has not got of the request yet.
+pub(super) struct RestOfUpload {
+    /// Sends it, beside whoever reads the response. It stops when this is dropped.
+    pub(super) upload: Option<Task<Result<(), UploadError>>>,
+    /// Its body has to come on before anything can be sent.
+    pub(super) waits: Arc<AtomicBool>,
 }
 
 /// What came out of the connection.
@@ -48,7 +58,7 @@ impl UpstreamBody {
     pub(super) fn new(
         upstreams: Upstreams,
         connection: Connection,
-        upload: Option<Upload>,
+        upload: RestOfUpload,
         body: ResponseBody,
         keep: bool,
         stall: Duration,
@@ -77,7 +87,7 @@ impl UpstreamBody {
     fn finish(&mut self) {
         if let Some(rest) = self.rest.take()
             && rest.keep
-            && rest.upload.is_none()
+            && rest.upload.upload.is_none()
             && rest.connection.buffer.bytes().is_empty()
         {
             self.upstreams.keep(rest.connection);
@@ -154,19 +164,15 @@ impl Rest {
             self.waiting = true;
         }
         loop {
-            if let Some(upload) = &mut self.upload {
-                let polled = upload.poll(cx, &mut *self.connection.io);
-                if std::mem::take(&mut upload.moved) {
-                    self.connection.deadline.set(self.stall);
-                }
-                match polled {
-                    Poll::Pending => {}
-                    Poll::Ready(Ok(())) => self.upload = None,
+            if let Some(upload) = &mut self.upload.upload
+                && let Poll::Ready(ended) = Pin::new(upload).poll(cx)
+            {
+                self.upload.upload = None;
+                match ended {
+                    Ok(()) => {}
                     // It has answered, and need not hear the rest.
-                    Poll::Ready(Err(UploadError::Upstream(_))) => {
-                        (self.upload, self.keep) = (None, false);
-                    }
-                    Poll::Ready(Err(UploadError::Body(error))) => {
+                    Err(UploadError::Upstream(_)) => self.keep = false,
+                    Err(UploadError::Body(error)) => {
                         let reason = format!("the request's body: {error}");
                         return Poll::Ready(Err((error, reason)));
                     }
@@ -191,7 +197,7 @@ impl Rest {
                 Poll::Pending => {}
             }
             ready!(self.connection.deadline.poll(cx));
-            if self.upload.as_ref().is_some_and(|upload| upload.waits) {
+            if self.upload.upload.is_some() && self.upload.waits.load(Ordering::Relaxed) {
                 // The upstream may well wait for the rest of the request.
                 self.connection.deadline.set(self.stall);
                 continue;

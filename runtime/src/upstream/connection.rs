@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::TcpStream;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use smol::Async;
@@ -26,29 +27,40 @@ impl Io for Async<TcpStream> {
     }
 }
 
+/// A socket that is written to by one task and read from by another.
+#[derive(Clone)]
+pub(super) struct SharedIo(Arc<Mutex<Box<dyn Io>>>);
+
+impl SharedIo {
+    /// Calls `f` with the socket. Nobody waits while they hold it.
+    pub(super) fn with<R>(&self, f: impl FnOnce(&mut dyn Io) -> R) -> R {
+        f(&mut **self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// A connection that carries one exchange at a time.
 pub(super) struct Connection {
-    pub(super) io: Box<dyn Io>,
+    pub(super) io: SharedIo,
     /// What was read and not used yet.
     pub(super) buffer: ReadBuffer,
     /// One timer for all its phases.
-    pub(super) deadline: Deadline,
+    pub(super) deadline: Arc<Deadline>,
     pub(super) place: Place,
 }
 
 impl Connection {
     pub(super) fn new(io: Box<dyn Io>, place: Place) -> Connection {
         Connection {
-            io,
+            io: SharedIo(Arc::new(Mutex::new(io))),
             buffer: ReadBuffer::default(),
-            deadline: Deadline::new(),
+            deadline: Arc::new(Deadline::new()),
             place,
         }
     }
 
     /// Whether it can carry another request, as far as can be seen from here.
     pub(super) async fn is_quiet(&mut self) -> bool {
-        poll_fn(|cx| Poll::Ready(self.io.is_quiet(cx))).await
+        poll_fn(|cx| Poll::Ready(self.io.with(|io| io.is_quiet(cx)))).await
     }
 
     /// Reads once. 0 is the end of the connection.
@@ -57,7 +69,8 @@ impl Connection {
         cx: &mut Context<'_>,
         limit: usize,
     ) -> Poll<io::Result<usize>> {
-        self.buffer.poll_fill(cx, Pin::new(&mut *self.io), limit)
+        let buffer = &mut self.buffer;
+        self.io.with(|io| buffer.poll_fill(cx, Pin::new(io), limit))
     }
 
     /// Gives back what an idle connection does not need.

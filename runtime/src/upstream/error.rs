@@ -20,8 +20,10 @@ pub enum UpstreamError {
     Refused(String),
     /// It cannot be reached for another reason.
     Unreachable(String),
-    /// The TLS handshake failed, or the certificate is not for this host, or not trusted.
+    /// The TLS handshake failed.
     Tls(String),
+    /// The certificate is not for this host, or not valid, or not trusted.
+    Certificate(String),
     /// This build has no TLS.
     NoTls,
     /// What is to be sent is not valid HTTP.
@@ -71,6 +73,7 @@ impl fmt::Display for UpstreamError {
             UpstreamError::Refused(reason) => write!(f, "it refused the connection: {reason}"),
             UpstreamError::Unreachable(reason) => write!(f, "it cannot be reached: {reason}"),
             UpstreamError::Tls(reason) => write!(f, "TLS: {reason}"),
+            UpstreamError::Certificate(reason) => write!(f, "its certificate: {reason}"),
             UpstreamError::NoTls => f.write_str(
                 "this zlayer was built without TLS; one built with the cargo feature 'tls' speaks it",
             ),
@@ -109,6 +112,7 @@ impl From<UpstreamError> for Error {
             UpstreamError::Refused(_) => Error::ConnectionRefused,
             UpstreamError::Unreachable(_) => Error::DestinationUnavailable,
             UpstreamError::Tls(_) | UpstreamError::NoTls => Error::TlsProtocolError,
+            UpstreamError::Certificate(_) => Error::TlsCertificateError,
             UpstreamError::Request(_) => Error::HttpRequestUriInvalid,
             UpstreamError::RequestBody(error) => error,
             UpstreamError::Malformed(

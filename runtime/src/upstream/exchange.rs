@@ -2,6 +2,8 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use zlayer_http1::{
     HeaderSlots, IncomingResponse, Limits, RequestError, RequestLength, ResponseBody, ResponseError,
 };
 
-use super::body::UpstreamBody;
+use super::body::{RestOfUpload, UpstreamBody};
 use super::connection::Connection;
 use super::upload::{Upload, UploadError};
 use super::{
@@ -100,13 +102,21 @@ impl<'a> Exchange<'a> {
             let none = Empty::new().map_err(|never| match never {}).boxed_unsync();
             return http::Response::from_parts(parts, none);
         }
+        let stall = within(to.stall_timeout, STALL_TIMEOUT, STALL_TIMEOUT_MAX);
+        let waits = Arc::new(AtomicBool::new(false));
+        let upload = (!self.upload.is_done() && self.lost.is_none()).then(|| {
+            let (io, deadline) = (self.connection.io.clone(), &self.connection.deadline);
+            let rest = self.upload;
+            let finish = rest.finish(io, Arc::clone(deadline), stall, Arc::clone(&waits));
+            upstreams.executor().spawn(finish)
+        });
         let body = UpstreamBody::new(
             upstreams.clone(),
             self.connection,
-            (!self.upload.is_done() && self.lost.is_none()).then_some(self.upload),
+            RestOfUpload { upload, waits },
             body,
             keep,
-            within(to.stall_timeout, STALL_TIMEOUT, STALL_TIMEOUT_MAX),
+            stall,
             id,
         );
         http::Response::from_parts(parts, body.boxed_unsync())
@@ -131,7 +141,8 @@ impl<'a> Exchange<'a> {
     ) -> Poll<Result<Head, UpstreamError>> {
         loop {
             if self.lost.is_none() && !self.upload.is_done() {
-                let polled = self.upload.poll(cx, &mut *self.connection.io);
+                let upload = &mut self.upload;
+                let polled = self.connection.io.with(|io| upload.poll(cx, io));
                 if std::mem::take(&mut self.upload.moved) {
                     self.connection.deadline.set(time);
                 }

@@ -116,6 +116,11 @@ impl Upstreams {
         &self.shared.settings
     }
 
+    /// What runs beside whoever asked for it.
+    pub(crate) fn executor(&self) -> &'static Executor<'static> {
+        self.shared.executor
+    }
+
     pub(super) fn tls(&self) -> &Tls {
         &self.shared.tls
     }
@@ -219,7 +224,8 @@ impl Upstreams {
         }
     }
 
-    fn reserve(&self, share: usize) -> Option<Reservation> {
+    /// Takes memory out of the budget; idle connections give theirs back where it is spent.
+    pub(crate) fn reserve(&self, share: usize) -> Option<Reservation> {
         loop {
             match self.shared.budget.reserve(share) {
                 None if self.evict() => {}

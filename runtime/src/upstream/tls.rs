@@ -6,11 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
 
-use futures_rustls::TlsConnector;
 use futures_rustls::client::TlsStream;
 use futures_rustls::rustls::pki_types::pem::PemObject;
 use futures_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use futures_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+use futures_rustls::{TlsConnector, rustls};
 use smol::Async;
 use smol::io::AsyncRead;
 use smol::lock::OnceCell;
@@ -50,7 +50,16 @@ impl Tls {
         let shaken = connector.await?.connect(name, stream).await;
         match shaken {
             Ok(stream) => Ok(Box::new(stream)),
-            Err(error) => Err(UpstreamError::Tls(error.to_string())),
+            Err(error) => {
+                let reason = error.to_string();
+                let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+                Err(match cause {
+                    Some(rustls::Error::InvalidCertificate(_)) => {
+                        UpstreamError::Certificate(reason)
+                    }
+                    _ => UpstreamError::Tls(reason),
+                })
+            }
         }
     }
 }

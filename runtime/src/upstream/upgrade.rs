@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Empty};
 use smol::io::{AsyncRead, AsyncWrite};
 use zlayer_http1::{ConnectionUse, RequestLength};
 
-use super::connection::{Connection, Io};
+use super::connection::{Connection, SharedIo};
 use super::exchange::Exchange;
 use super::pool::Place;
 use super::{Target, UpstreamError, Upstreams, encode, hop};
@@ -94,34 +94,34 @@ impl Upstreams {
 }
 
 struct Switched {
-    io: Box<dyn Io>,
+    io: SharedIo,
     _place: Place,
 }
 
 impl AsyncRead for Switched {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.io).poll_read(cx, buf)
+        self.io.with(|io| Pin::new(io).poll_read(cx, buf))
     }
 }
 
 impl AsyncWrite for Switched {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.io).poll_write(cx, buf)
+        self.io.with(|io| Pin::new(io).poll_write(cx, buf))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.io).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.with(|io| Pin::new(io).poll_flush(cx))
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.io).poll_close(cx)
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.with(|io| Pin::new(io).poll_close(cx))
     }
 }

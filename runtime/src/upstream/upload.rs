@@ -1,16 +1,21 @@
 //! A request on its way out: head first, then the body, piece by piece.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body as _;
 use wasmtime_wasi_http::Error;
 use zlayer_http1::{RequestLength, encode_chunk, encode_last_chunk};
 
-use super::connection::Io;
+use super::connection::{Io, SharedIo};
 use crate::pipeline::Body;
+use crate::server::deadline::Deadline;
 
 /// Bytes of a body that go out in one write.
 const PIECE: usize = 16 << 10;
@@ -79,6 +84,26 @@ impl Upload {
     /// The body, for another try: the caller knows that it was not begun.
     pub(super) fn into_body(self) -> Body {
         self.body
+    }
+
+    /// Writes the rest while the response is read elsewhere: `deadline` is moved on by `stall` with every write,
+    /// and `waits` tells that the body is what is waited for.
+    pub(super) async fn finish(
+        mut self,
+        io: SharedIo,
+        deadline: Arc<Deadline>,
+        stall: Duration,
+        waits: Arc<AtomicBool>,
+    ) -> Result<(), UploadError> {
+        poll_fn(|cx| {
+            let polled = io.with(|io| self.poll(cx, io));
+            if std::mem::take(&mut self.moved) {
+                deadline.extend(stall);
+            }
+            waits.store(self.waits && polled.is_pending(), Ordering::Relaxed);
+            polled
+        })
+        .await
     }
 
     /// Writes what can be written now. Ready when all is out.

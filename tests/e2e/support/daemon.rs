@@ -133,6 +133,16 @@ impl Builder {
         self
     }
 
+    /// One more plugin behind those that there are.
+    pub(crate) fn with(self, guest: &str) -> Builder {
+        self.arg("--wasm").arg(artifact(guest))
+    }
+
+    /// `--plugin NAME:SETTING=VALUE`.
+    pub(crate) fn plugin(self, setting: &str) -> Builder {
+        self.arg("--plugin").arg(setting)
+    }
+
     /// `--timeout PHASE=DURATION`.
     pub(crate) fn timeout(self, phase: &str, duration: &str) -> Builder {
         self.arg("--timeout").arg(format!("{phase}={duration}"))

@@ -105,7 +105,7 @@ fn an_answer_may_begin_before_the_request_has_ended() {
         rest
     });
     let (client, _) = client(Settings::default());
-    smol::block_on(async {
+    smol::block_on(EXECUTOR.run(async {
         let (send, receive) = smol::channel::unbounded();
         send.try_send(data("one")).unwrap();
         let sent = request("POST", &[("host", "h")], channel(receive));
@@ -117,10 +117,37 @@ fn an_answer_may_begin_before_the_request_has_ended() {
         drop(send);
         let rest = body.collect().await.unwrap();
         assert_eq!(rest.to_bytes(), "second");
-        // All was said and read on both sides.
-        assert_eq!(client.counts(), (1, 1));
-    });
+    }));
     assert_eq!(served.join().unwrap(), "3\r\ntwo\r\n0\r\n\r\n");
+}
+
+#[test]
+fn an_upload_goes_on_while_nobody_reads_the_answer() {
+    const BYTES: u64 = 8 << 20;
+    let (all_read, read) = smol::channel::bounded(1);
+    let (to, served) = upstream(move |listener| {
+        let mut peer = Peer::accept(&listener);
+        peer.answer("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n");
+        let mut seen = 0;
+        while seen < BYTES {
+            seen += peer.0.read(&mut [0; 64 << 10]).unwrap() as u64;
+        }
+        all_read.send_blocking(()).unwrap();
+        peer.send("done");
+    });
+    let (client, _) = client(Settings::default());
+    let body = Long {
+        left: BYTES,
+        given: Arc::default(),
+    };
+    smol::block_on(EXECUTOR.run(async {
+        let fields = [("host", "h"), ("content-length", "8388608")];
+        let sent = request("PUT", &fields, body.boxed_unsync());
+        let response = client.send(sent, &to, "id").await.unwrap();
+        read.recv().await.unwrap();
+        assert_eq!(text(response).await, "done");
+    }));
+    served.join().unwrap();
 }
 
 #[test]
@@ -261,7 +288,7 @@ fn a_long_body_goes_there_and_back_and_is_never_whole_anywhere() {
         left: BYTES,
         given: Arc::default(),
     };
-    smol::block_on(async {
+    smol::block_on(EXECUTOR.run(async {
         let sent = request("POST", &[("host", "h")], body.boxed_unsync());
         let mut body = client.send(sent, &to, "id").await.unwrap().into_body();
         let mut back = 0;
@@ -270,8 +297,8 @@ fn a_long_body_goes_there_and_back_and_is_never_whole_anywhere() {
             assert!(data.len() <= 16 << 10 && budget.used() <= 64 << 10);
             back += data.len() as u64;
         }
-        assert_eq!((back, client.counts()), (BYTES, (1, 1)));
-    });
+        assert_eq!(back, BYTES);
+    }));
     served.join().unwrap();
 }
 
@@ -292,7 +319,7 @@ fn an_upstream_that_does_not_read_holds_the_sender_back() {
         left: BYTES,
         given: Arc::clone(&given),
     };
-    smol::block_on(async {
+    smol::block_on(EXECUTOR.run(async {
         let target = Target {
             stall_timeout: BRIEF,
             ..to
@@ -302,7 +329,7 @@ fn an_upstream_that_does_not_read_holds_the_sender_back() {
         // It ends because nothing moves any more.
         assert!(body.collect().await.is_err());
         assert!(given.load(Ordering::Relaxed) < BYTES, "all of it was taken");
-    });
+    }));
     drop(stop);
     served.join().unwrap();
 }

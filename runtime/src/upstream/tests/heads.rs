@@ -46,6 +46,20 @@ fn a_request_without_a_host_gets_the_targets() {
 }
 
 #[test]
+fn a_target_without_a_path_gets_one() {
+    for (uri, target) in [
+        ("http://h?q", "/?q"),
+        ("http://h", "/"),
+        ("http://h/a?b", "/a?b"),
+    ] {
+        let mut sent = get();
+        *sent.uri_mut() = uri.parse().unwrap();
+        let (head, _) = exchange(sent, OK);
+        assert_eq!(head.split(' ').nth(1), Some(target), "{uri}");
+    }
+}
+
+#[test]
 fn a_head_comes_back_without_what_was_for_the_connection() {
     let answer = "HTTP/1.1 418 Teapot\r\nConnection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n\
                   Proxy-Authenticate: Basic\r\nUpgrade: h2c\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\

@@ -80,7 +80,7 @@ fn a_trusted_upstream_is_asked_by_its_name_and_its_connection_is_kept() {
 /// How a request over TLS fails.
 fn refused(client: &Upstreams, to: &Target) -> String {
     match smol::block_on(client.send(get(), to, "id")) {
-        Err(UpstreamError::Tls(reason)) => reason,
+        Err(UpstreamError::Tls(reason) | UpstreamError::Certificate(reason)) => reason,
         other => panic!("{other:?}"),
     }
 }

@@ -1,0 +1,173 @@
+//! The start of a response's body, read before a plugin sees the response.
+//!
+//! The plugin guide reads a body with `read` in a loop that ends at the first empty piece, and `read` answers
+//! one whenever nothing is there yet. Of a body that is still on its way such a plugin would see nothing. So a
+//! response waits a moment for the start of its body; short bodies are whole by then, and who reads properly
+//! sees no difference.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_lite::future::or;
+use http_body::Frame;
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use smol::Timer;
+use wasmtime_wasi_http::Error;
+
+use crate::memory::Reservation;
+use crate::upstream::Upstreams;
+
+/// Bytes that are read ahead.
+const BYTES: usize = 64 << 10;
+/// How long a response waits for them. One that brings its body bit by bit for ever is late by this.
+const TIME: Duration = Duration::from_millis(250);
+/// Memory for them: the last piece goes beyond.
+const SHARE: usize = BYTES + (16 << 10);
+
+type Body = UnsyncBoxBody<Bytes, Error>;
+type Next = Option<Result<Frame<Bytes>, Error>>;
+
+/// `body`, its start at hand. Where the memory for that is not left it is as it was.
+pub(super) async fn read_ahead(upstreams: &Upstreams, mut body: Body) -> Body {
+    let Some(memory) = upstreams.reserve(SHARE) else {
+        return body;
+    };
+    let mut start = Vec::new();
+    let mut timer = Timer::after(TIME);
+    let mut behind = None;
+    let mut ended = false;
+    while !ended && start.len() < BYTES {
+        let next = or(async { Some(body.frame().await) }, async {
+            (&mut timer).await;
+            None
+        });
+        let Some(next) = next.await else { break };
+        match next {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => start.extend_from_slice(&data),
+                Err(trailers) => (behind, ended) = (Some(Ok(trailers)), true),
+            },
+            last => (behind, ended) = (last, true),
+        }
+    }
+    Ahead {
+        start: start.into(),
+        behind,
+        rest: (!ended).then_some(body),
+        _memory: memory,
+    }
+    .boxed_unsync()
+}
+
+struct Ahead {
+    start: Bytes,
+    /// What came behind the start and ended the body.
+    behind: Next,
+    /// `None` if it has ended.
+    rest: Option<Body>,
+    _memory: Reservation,
+}
+
+impl http_body::Body for Ahead {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Next> {
+        if !self.start.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.start)))));
+        }
+        match &mut self.rest {
+            Some(rest) => Pin::new(rest).poll_frame(cx),
+            None => Poll::Ready(self.behind.take()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_lite::future::poll_once;
+    use http_body_util::StreamBody;
+    use smol::Executor;
+    use smol::channel::Receiver;
+
+    use super::*;
+    use crate::memory::Budget;
+
+    static EXECUTOR: Executor<'static> = Executor::new();
+
+    /// A body whose frames come through a channel, read ahead, and the budget that it is charged to.
+    async fn ahead(frames: Receiver<Result<Frame<Bytes>, Error>>) -> (Body, Arc<Budget>) {
+        let budget = Budget::new(1 << 20);
+        let settings = crate::upstream::Settings::default();
+        let upstreams = Upstreams::new(settings, Arc::clone(&budget), &EXECUTOR);
+        let body = StreamBody::new(Box::pin(frames)).boxed_unsync();
+        (read_ahead(&upstreams, body).await, budget)
+    }
+
+    fn data(text: &'static [u8]) -> Result<Frame<Bytes>, Error> {
+        Ok(Frame::data(Bytes::from_static(text)))
+    }
+
+    /// The frame that is there already, as data.
+    async fn there(body: &mut Body) -> Bytes {
+        let frame = poll_once(body.frame()).await.unwrap().unwrap();
+        frame.unwrap().into_data().unwrap()
+    }
+
+    #[test]
+    fn a_short_body_is_whole_and_its_end_known() {
+        smol::block_on(async {
+            let (send, receive) = smol::channel::unbounded();
+            for piece in [&b"a"[..], b"", b"bc"] {
+                send.try_send(data(piece)).unwrap();
+            }
+            let mut trailers = http::HeaderMap::new();
+            trailers.insert("x-sum", "1".parse().unwrap());
+            send.try_send(Ok(Frame::trailers(trailers))).unwrap();
+            let (mut body, budget) = ahead(receive).await;
+            assert_eq!(budget.used(), SHARE);
+            assert_eq!(there(&mut body).await, "abc");
+            let last = poll_once(body.frame()).await.unwrap().unwrap().unwrap();
+            assert!(last.is_trailers());
+            assert!(body.frame().await.is_none());
+            drop(body);
+            assert_eq!(budget.used(), 0);
+        });
+    }
+
+    #[test]
+    fn a_body_that_takes_its_time_is_handed_on() {
+        smol::block_on(async {
+            let (send, receive) = smol::channel::unbounded();
+            send.try_send(data(b"start")).unwrap();
+            let (mut body, _) = ahead(receive).await;
+            assert_eq!(there(&mut body).await, "start");
+            assert!(poll_once(body.frame()).await.is_none());
+            send.try_send(data(b"more")).unwrap();
+            assert_eq!(there(&mut body).await, "more");
+            send.try_send(Err(Error::ConnectionTerminated)).unwrap();
+            assert!(body.frame().await.unwrap().is_err());
+        });
+    }
+
+    #[test]
+    fn no_more_is_held_than_is_paid_for() {
+        smol::block_on(async {
+            static PIECE: [u8; 16 << 10] = [0; 16 << 10];
+            let (send, receive) = smol::channel::bounded(100);
+            for _ in 0..100 {
+                send.try_send(data(&PIECE)).unwrap();
+            }
+            let left = receive.clone();
+            let (mut body, _) = ahead(receive).await;
+            assert_eq!(left.len(), 96);
+            assert_eq!(there(&mut body).await.len(), BYTES);
+        });
+    }
+}

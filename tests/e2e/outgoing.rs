@@ -1,0 +1,226 @@
+//! Requests that plugins send: where they may go, what they bring back, and how they fail.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+
+use crate::support::{Builder, Daemon, PATIENCE, TempDir, ask, get, request};
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+/// A daemon that may ask anybody at 127.0.0.1.
+fn fetcher() -> Builder {
+    Daemon::builder("fetch").args(["--allow-host", "127.0.0.1"])
+}
+
+/// A server that answers each connection's first request with `script`, for as long as the suite runs.
+fn server(script: impl Fn(TcpStream, String) + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) > 0 {
+                head.push(byte[0]);
+            }
+            script(stream, String::from_utf8_lossy(&head).into_owned());
+        }
+    });
+    address
+}
+
+/// A server that says these bytes and closes.
+fn saying(answer: &'static str) -> SocketAddr {
+    server(move |mut stream, _| {
+        let _ = stream.write_all(answer.as_bytes());
+    })
+}
+
+/// What a relayed GET fails with.
+fn error(daemon: &Daemon, query: &str) -> String {
+    let answer = get(daemon, &format!("/relay?{query}"));
+    assert_eq!(answer.status, 502, "{answer:?}");
+    answer.text()
+}
+
+#[test]
+fn a_plugin_asks_as_the_guide_shows() {
+    let address = server(|mut stream, head| {
+        let length = head.len();
+        let answer = format!("HTTP/1.1 201 Created\r\ncontent-length: {length}\r\n\r\n{head}");
+        let _ = stream.write_all(answer.as_bytes());
+    });
+    let daemon = fetcher().start();
+    let answer = get(&daemon, &format!("/guide?url=http://{address}/some/path"));
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let expected = format!(
+        "GET /some/path HTTP/1.1\r\nhost: {address}\r\nuser-agent: zlayer-plugin/1.0\r\n\r\n"
+    );
+    assert_eq!(answer.text(), expected);
+}
+
+#[test]
+fn the_guides_way_of_reading_gets_a_body_that_comes_in_pieces() {
+    let address = server(|mut stream, _| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+        for _ in 0..20 {
+            let _ = stream.write_all(b"4\r\nzlay\r\n");
+            thread::yield_now();
+        }
+        let _ = stream.write_all(b"0\r\n\r\n");
+    });
+    let daemon = fetcher().start();
+    let answer = get(&daemon, &format!("/guide?url=http://{address}/"));
+    assert_eq!((answer.status, answer.text()), (200, "zlay".repeat(20)));
+}
+
+#[test]
+fn bodies_stream_through_a_plugin_both_ways() {
+    let echo = Daemon::start("echo");
+    let daemon = fetcher().args(["--max-body", "64Ki"]).start();
+    let body: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
+    let path = format!("/relay?to={}", echo.addr());
+    // Of known length, and in chunks.
+    let answer = request(&daemon, "POST", &path, &[], &body);
+    assert!(
+        answer.status == 200 && answer.body == body,
+        "{}",
+        answer.status
+    );
+    let mut chunked = Vec::new();
+    for piece in body.chunks(100_000) {
+        chunked.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+        chunked.extend_from_slice(piece);
+        chunked.extend_from_slice(b"\r\n");
+    }
+    chunked.extend_from_slice(b"0\r\n\r\n");
+    let fields = [("transfer-encoding", "chunked")];
+    let answer = request(&daemon, "POST", &path, &fields, &chunked);
+    assert!(
+        answer.status == 200 && answer.body == body,
+        "{}",
+        answer.status
+    );
+    let path = format!("{path}&path=/download?bytes=2000000");
+    let answer = get(&daemon, &path);
+    assert_eq!(answer.header("content-length"), Some("2000000"));
+    assert!(answer.body == body[..2_000_000]);
+}
+
+#[test]
+fn hosts_that_are_not_allowed_are_denied_counted_and_named() {
+    let address = saying(OK);
+    let port = address.port();
+    let other = saying(OK).port();
+    let folder = TempDir::new();
+    let daemon = Daemon::builder("fetch")
+        .data_dir(folder.path())
+        .args(["--allow-host", &format!("127.0.0.1:{port}")])
+        .args(["--allow-host", "*.example.com"])
+        .start();
+    assert_eq!(
+        get(&daemon, &format!("/relay?to=127.0.0.1:{port}")).text(),
+        "ok"
+    );
+    for to in [
+        &*format!("127.0.0.1:{other}"),
+        &format!("localhost:{port}"),
+        &format!("127.0.0.1.:{port}"),
+        "example.com",
+        "127.0.0.1",
+    ] {
+        assert_eq!(
+            error(&daemon, &format!("to={to}")),
+            "ErrorCode::HttpRequestDenied",
+            "{to}"
+        );
+    }
+    daemon.wait_for_log(&format!("--allow-host localhost:{port} allows it"));
+    let metrics = ask(&folder, "/metrics").text();
+    let counted = "\nzlayer_denied_calls_total{plugin=\"fetch\",interface=\"http-client\"} 5\n";
+    assert!(metrics.contains(counted), "{metrics}");
+    assert!(ask(&folder, "/status").text().contains("\"http-client\""));
+}
+
+#[test]
+fn without_a_flag_and_against_one_everything_is_denied() {
+    let address = saying(OK);
+    let query = format!("to={address}");
+    let daemon = Daemon::start("fetch");
+    assert_eq!(error(&daemon, &query), "ErrorCode::HttpRequestDenied");
+    let daemon = Daemon::builder("fetch")
+        .args(["--allow-host", "*", "--deny", "http-client"])
+        .start();
+    assert_eq!(error(&daemon, &query), "ErrorCode::HttpRequestDenied");
+}
+
+#[test]
+fn failures_reach_the_plugin_by_their_names() {
+    let daemon = Daemon::builder("fetch").args(["--allow-host", "*"]).start();
+    let free = TcpListener::bind(("127.0.0.1", 0))
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let silent = silent
+        .local_addr()
+        .map(|address| (address, silent))
+        .unwrap();
+    for (query, wanted) in [
+        (format!("to={free}"), "ErrorCode::ConnectionRefused"),
+        (
+            format!("to={}&first=100", silent.0),
+            "ErrorCode::HttpResponseTimeout",
+        ),
+        (
+            format!("to={}", saying("220 mail\r\n")),
+            "ErrorCode::HttpProtocolError",
+        ),
+        (
+            format!("to={}", saying("HTTP/1.1 200 OK\r\n")),
+            "ErrorCode::ConnectionTerminated",
+        ),
+        ("to=u@h".to_owned(), "ErrorCode::HttpRequestUriInvalid"),
+    ] {
+        assert_eq!(error(&daemon, &query), wanted, "{query}");
+    }
+    let unknown = error(&daemon, "to=no-such-host.invalid&connect=2000");
+    assert!(unknown.contains("Dns"), "{unknown}");
+    daemon.wait_for_log("it refused the connection");
+    // The daemon under test has no TLS; one that has it fails in the handshake with a server that does not.
+    let plain = error(&daemon, &format!("to={}&scheme=https", saying(OK)));
+    assert_eq!(plain, "ErrorCode::TlsProtocolError");
+}
+
+#[test]
+fn an_answer_that_breaks_off_or_stands_still_is_not_whole() {
+    let daemon = fetcher().start();
+    let broken = saying("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf");
+    let stalled = server(|mut stream, _| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf");
+        // Until the other side has had enough.
+        let _ = stream.read(&mut [0]);
+    });
+    for to in [broken, stalled] {
+        let mut client = crate::support::Client::connect(&daemon);
+        client.send(format!(
+            "GET /relay?to={to}&between=200 HTTP/1.1\r\nhost: h\r\n\r\n"
+        ));
+        // What is known before the head is out can still be told.
+        let answer = client.try_read_response();
+        let whole = answer.as_ref().is_ok_and(|answer| answer.status != 502);
+        assert!(!whole, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_pattern_that_is_no_host_is_refused() {
+    for pattern in ["http://h/", "h:0", "*h", ""] {
+        let said = crate::support::zlayer(["run", "--wasm", "x.cwasm", "--allow-host", pattern]);
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(said.stderr.contains("is not a host"), "{said:?}");
+    }
+}
