@@ -53,3 +53,5 @@ mod secrets;
 mod store;
 /// What `--wasm` may name: a file, and of which kind.
 mod wasm_file;
+/// Conversations: handshakes, messages, closing, upstreams, and the Autobahn cases.
+mod websocket;
