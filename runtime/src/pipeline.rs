@@ -48,7 +48,7 @@ use crate::memory::Budget;
 use crate::plugin::Plugin;
 use crate::stats::Outcome;
 use crate::upstream::{self, Upstreams};
-use bodies::WholeBodies;
+use bodies::{WholeBodies, whole};
 
 pub use own::Told;
 pub use passage::Passage;
@@ -327,8 +327,14 @@ impl Pipeline {
             };
             for &index in trail.seen.iter().rev() {
                 let stage = &self.stages[index];
-                let running = transform::response(stage, &id, &self.bodies, &method, &mut response);
+                let bodies = &self.bodies;
+                let mut read = transform::read(stage, bodies, &method, &mut response).await?;
+                let running =
+                    transform::response(stage, &id, bodies, &method, &mut response, &mut read);
                 stage.guard(&id, passage, running).await?;
+                if let Some((body, held)) = read {
+                    *response.body_mut() = whole(body, held);
+                }
             }
             answer(send, response)
         };

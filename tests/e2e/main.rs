@@ -39,10 +39,10 @@ mod http_limits;
 mod interfaces;
 /// The log on flash: what is written when, what damage costs, how it is read.
 mod logs;
-/// Several plugins on the way of a request: each stage, their order, what narrows them.
-mod pipeline;
 /// Requests that plugins send: allowed hosts, streaming, failures.
 mod outgoing;
+/// Several plugins on the way of a request: each stage, their order, what narrows them.
+mod pipeline;
 /// A plugin's life, what it is told about a request, its instances.
 mod plugin;
 /// Where secrets come from, and that they are never shown.

@@ -197,17 +197,22 @@ impl Stage {
                 &failure.to_string(),
             );
         }
-        let failure = Failure::Stage {
-            step: self.step,
-            plugin: self.plugin.name().to_owned(),
-            cause: Box::new(failure),
-        };
+        let failure = self.failed(failure);
         match self.on_failure {
             OnFailure::Closed => Err(failure),
             OnFailure::Open => {
                 log::warn!("[{id}] goes on without its stage: {failure}");
                 Ok(None)
             }
+        }
+    }
+
+    /// What it means for the request that this stage failed.
+    pub(super) fn failed(&self, cause: Failure) -> Failure {
+        Failure::Stage {
+            step: self.step,
+            plugin: self.plugin.name().to_owned(),
+            cause: Box::new(cause),
         }
     }
 }

@@ -7,6 +7,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::Method;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http_body::Body as _;
@@ -18,6 +19,7 @@ use super::fields;
 use super::request::Request;
 use super::stage::Stage;
 use crate::failure::Failure;
+use crate::memory::Reservation;
 
 pub(super) async fn run(
     stage: &Stage,
@@ -49,31 +51,44 @@ pub(super) async fn run(
     let (headers, body) = stage.plugin.finish(running, called)?;
     let headers = fields::replace(&request.head.headers, headers)?;
     if let Some(body) = body {
-        let held = bodies.hold_request(body.len())?;
-        request.set_body(body, Some(held));
+        request.replace_body(body, bodies)?;
     }
     request.set_headers(headers);
     request.mend_length();
     Ok(ControlFlow::Continue(()))
 }
 
-/// Changes an answer: its headers, then its body.
+/// An answer's body, and what it is charged to.
+pub(super) type Read = (Bytes, Option<Reservation>);
+
+/// Reads an answer's body, if this stage is to see it. The time and the mistakes of whoever answers are
+/// not the stage's: this is no part of what it may fail at.
+pub(super) async fn read(
+    stage: &Stage,
+    bodies: &WholeBodies,
+    method: &Method,
+    response: &mut Response,
+) -> Result<Option<Read>, Failure> {
+    let has_body = *method != Method::HEAD
+        && !forbids_body(response.status().as_u16())
+        && !response.body().is_end_stream();
+    if !has_body || !stage.plugin.settings().bodies.response {
+        return Ok(None);
+    }
+    let read = bodies.read_answer(response.body_mut()).await;
+    let (body, held) = read.map_err(|cause| stage.failed(cause))?;
+    Ok(Some((body.into(), held)))
+}
+
+/// Changes an answer: its headers, then its body if it was read. If it fails, all is as it was.
 pub(super) async fn response(
     stage: &Stage,
     id: &Arc<str>,
     bodies: &WholeBodies,
     method: &Method,
     response: &mut Response,
+    read: &mut Option<Read>,
 ) -> Result<(), Failure> {
-    let has_body = *method != Method::HEAD
-        && !forbids_body(response.status().as_u16())
-        && !response.body().is_end_stream();
-    let takes_body = stage.plugin.settings().bodies.response;
-    let mut body = None;
-    if takes_body && has_body {
-        // Read before an instance is taken: the handler may need the time.
-        body = Some(bodies.read_answer(response.body_mut()).await?);
-    }
     let mut running = stage.plugin.instance(id).await?;
     let (store, guests) = running.parts();
     let Some(guest) = &guests.transformer else {
@@ -84,7 +99,7 @@ pub(super) async fn response(
         let headers = guest
             .call_transform_response_headers(&mut *store, &headers)
             .await?;
-        let body = match &body {
+        let body = match read {
             Some((body, _)) => Some(
                 guest
                     .call_transform_response_body(&mut *store, body)
@@ -96,15 +111,17 @@ pub(super) async fn response(
     };
     let called = called.await;
     let (headers, new_body) = stage.plugin.finish(running, called)?;
-    *response.headers_mut() = fields::replace(response.headers(), headers)?;
-    drop(body);
-    if let Some(body) = new_body {
-        let length = body.len();
-        *response.body_mut() = bodies.answer(body)?;
+    let headers = fields::replace(response.headers(), headers)?;
+    if let Some((new_body, (body, held))) = new_body.zip(read.as_mut()) {
+        bodies.recharge_answer(held, new_body.len())?;
+        *body = new_body.into();
+    }
+    *response.headers_mut() = headers;
+    if let Some((body, _)) = read {
         let headers = response.headers_mut();
         headers.remove(TRANSFER_ENCODING);
-        headers.insert(CONTENT_LENGTH, length.into());
-    } else if takes_body && *method == Method::HEAD {
+        headers.insert(CONTENT_LENGTH, body.len().into());
+    } else if stage.plugin.settings().bodies.response && *method == Method::HEAD {
         // How long the transformed body would be is not known.
         response.headers_mut().remove(CONTENT_LENGTH);
         *response.body_mut() = whole("", None);
