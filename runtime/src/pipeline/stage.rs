@@ -125,9 +125,8 @@ impl Stage {
         } = self.plugin.settings();
         // A stage may be for some handlers alone; a handler is not asked for itself.
         let serves = |names: &Vec<String>| {
-            passage
-                .service()
-                .is_some_and(|service| names.iter().any(|name| name == service))
+            let mut services = passage.services().iter();
+            services.any(|service| names.iter().any(|name| name == service.name()))
         };
         (self.step == Step::Handle || services.as_ref().is_none_or(serves))
             && (paths.is_none() || self.covers(&narrowing::normalised(request.head.uri.path())))
