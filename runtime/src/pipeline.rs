@@ -48,7 +48,7 @@ use crate::memory::Budget;
 use crate::plugin::Plugin;
 use crate::stats::Outcome;
 use crate::upstream::{self, Upstreams};
-use bodies::WholeBodies;
+use bodies::{WholeBodies, whole};
 
 pub use own::Told;
 pub use passage::Passage;
@@ -245,7 +245,7 @@ impl Pipeline {
         // All plugins of a daemon share the engine and its clock.
         let _working = self.plugins.first().map(|plugin| plugin.working());
         let request = &mut request;
-        passage.serve(self.service(request));
+        passage.serve(self.services(request));
         let mut trail = Trail::default();
         for step in [Step::Authenticate, Step::RateLimit] {
             let flow = self.each(step, request, passage, &mut trail).await?;
@@ -328,9 +328,13 @@ impl Pipeline {
             for &index in trail.seen.iter().rev() {
                 let stage = &self.stages[index];
                 let bodies = &self.bodies;
-                let body = transform::prepare(stage, bodies, &method, &mut response).await?;
-                let running = transform::response(stage, &id, bodies, &method, &mut response, body);
+                let mut read = transform::read(stage, bodies, &method, &mut response).await?;
+                let running =
+                    transform::response(stage, &id, bodies, &method, &mut response, &mut read);
                 stage.guard(&id, passage, running).await?;
+                if let Some((body, held)) = read {
+                    *response.body_mut() = whole(body, held);
+                }
             }
             answer(send, response)
         };
@@ -449,12 +453,20 @@ impl Pipeline {
         stages.filter(move |(_, stage)| stage.step == step)
     }
 
-    /// The handler that the request is for: the first whose paths cover it.
-    fn service(&self, request: &Request) -> Option<Arc<str>> {
+    /// The handlers that the request may get to: those whose paths cover it, to the first that cannot
+    /// pass it through. A stage that is for one of them takes part, lest a guard be passed by way of
+    /// the handler before.
+    fn services(&self, request: &Request) -> Vec<Arc<Plugin>> {
         let path = narrowing::normalised(request.head.uri.path());
-        let mut handlers = self.at(Step::Handle);
-        let (_, stage) = handlers.find(|(_, stage)| stage.covers(&path))?;
-        Some(stage.plugin.name().into())
+        let handlers = self.at(Step::Handle).map(|(_, stage)| stage);
+        let mut services = Vec::new();
+        for stage in handlers.filter(|stage| stage.covers(&path)) {
+            services.push(Arc::clone(&stage.plugin));
+            if stage.plugin.plays(Role::HttpHandler) {
+                break;
+            }
+        }
+        services
     }
 }
 

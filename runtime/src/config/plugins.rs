@@ -100,7 +100,10 @@ impl FromStr for PathPattern {
             Some(prefix) => (prefix, true),
             None => (text, false),
         };
-        if !path.starts_with('/') || path.contains(['*', '?', '#', '%']) {
+        // Requests are compared in one spelling: a pattern in another would never cover any.
+        let is_other = |segment: &str| matches!(segment, "." | "..");
+        let is_odd = path.contains("//") || path.split('/').any(is_other);
+        if !path.starts_with('/') || path.contains(['*', '?', '#', '%', '\\']) || is_odd {
             return Err(format!(
                 "'{text}' is no path pattern; write it decoded, like /status or /api/*"
             ));
@@ -164,6 +167,11 @@ impl Override {
             let count = value.parse().ok().filter(|&count| count > 0);
             count.ok_or_else(|| format!("{}: wants a number from 1", self.setting))
         };
+        // None at all would switch the plugin off, and a guard with it.
+        let some = || match list(value).next() {
+            Some(_) => Ok(list(value)),
+            None => Err(format!("{}: wants at least one", self.setting)),
+        };
         match self.setting.as_str() {
             "secrets" => settings.secrets = Some(list(value).map(str::to_owned).collect()),
             "deny" => {
@@ -184,10 +192,10 @@ impl Override {
             "max-instances" => settings.instances = Some(count()? as usize),
             "reuse" => settings.reuse = Some(count()?),
             "paths" => {
-                let patterns: Result<Vec<_>, _> = list(value).map(str::parse).collect();
+                let patterns: Result<Vec<_>, _> = some()?.map(str::parse).collect();
                 settings.paths = Some(patterns?);
             }
-            "services" => settings.services = Some(list(value).map(str::to_owned).collect()),
+            "services" => settings.services = Some(some()?.map(str::to_owned).collect()),
             "on-failure" => {
                 settings.on_failure = Some(match value {
                     "open" => OnFailure::Open,
@@ -284,6 +292,10 @@ mod tests {
             ("plugin:on-failure=ajar", "open, closed"),
             ("plugin:paths=api", "no path pattern"),
             ("plugin:paths=/a*b", "no path pattern"),
+            ("plugin:paths=/a//b", "no path pattern"),
+            ("plugin:paths=/a/../b", "no path pattern"),
+            ("plugin:paths=,", "at least one"),
+            ("plugin:services=", "at least one"),
             ("plugin:deny=everything", "no capability"),
             ("plugin:reuse=0", "from 1"),
             ("plugin:allow-hosts=http://a/", "is not a host"),

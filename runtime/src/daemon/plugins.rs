@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use zlayer_bundle::VerifiedArtifact;
+use zlayer_bundle::{Role, VerifiedArtifact};
 
 use super::artifacts;
 use crate::capability::{Capabilities, Capability};
@@ -60,6 +60,12 @@ pub(super) fn gather(config: &Config, data: &DataDir) -> Result<Vec<Member>> {
             .apply(&mut member.settings)
             .map_err(|reason| Error::Usage(format!("--plugin: {reason}")))?;
     }
+    let answers = |name: &String| {
+        let roles = members.iter().filter(|member| member.name == *name);
+        roles
+            .flat_map(|member| &member.artifact.manifest().roles)
+            .any(|role| matches!(role, Role::Handler | Role::HttpHandler))
+    };
     for member in &members {
         let services = member.settings.services.iter().flatten();
         if let Some(service) = services
@@ -67,6 +73,13 @@ pub(super) fn gather(config: &Config, data: &DataDir) -> Result<Vec<Member>> {
             .find(|service| !names.contains(service))
         {
             return Err(unknown("services names no plugin", service));
+        }
+        // No request is for it: the stage would be switched off, and a guard with it.
+        let services = member.settings.services.iter().flatten();
+        if let Some(service) = services.into_iter().find(|service| !answers(service)) {
+            return Err(Error::Usage(format!(
+                "--plugin: services names '{service}', which is no handler"
+            )));
         }
         let secrets = member.settings.secrets.iter().flatten();
         if let Some(name) = secrets

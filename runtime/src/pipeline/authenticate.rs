@@ -33,6 +33,8 @@ pub(super) async fn run(
     if request.is_authenticated {
         return Ok(ControlFlow::Continue(()));
     }
+    // Before an instance is taken: a method that nobody can be asked with would cost it.
+    request.record()?;
     let mut running = stage.plugin.instance(&request.id).await?;
     let (store, guests) = running.parts();
     let Some(guest) = &guests.authenticator else {

@@ -79,17 +79,50 @@ impl WholeBodies {
         })
     }
 
-    /// Charges a request's body that a plugin has made.
+    /// Charges a request's body that a plugin has made to what the body was charged to whose place it
+    /// takes. If it fails, that one is as it was.
     ///
     /// # Errors
     ///
     /// It is too long, or the memory for bodies is spent.
-    pub fn hold_request(&self, bytes: usize) -> Result<Reservation, Failure> {
+    pub fn recharge_request(
+        &self,
+        held: &mut Option<Reservation>,
+        bytes: usize,
+    ) -> Result<(), Failure> {
+        self.recharge(&self.requests, held, bytes)
+    }
+
+    /// The same for an answer's body.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`WholeBodies::recharge_request`].
+    pub fn recharge_answer(
+        &self,
+        held: &mut Option<Reservation>,
+        bytes: usize,
+    ) -> Result<(), Failure> {
+        self.recharge(&self.answers, held, bytes)
+    }
+
+    fn recharge(
+        &self,
+        budget: &Arc<Budget>,
+        held: &mut Option<Reservation>,
+        bytes: usize,
+    ) -> Result<(), Failure> {
         if bytes > self.limit {
             return Err(self.too_long());
         }
-        let held = self.requests.reserve(bytes.saturating_sub(SMALL_BODY));
-        held.ok_or_else(Failure::no_memory_for_body)
+        if held.is_none() {
+            *held = budget.reserve(0);
+        }
+        let wanted = bytes.saturating_sub(SMALL_BODY);
+        let grown = held
+            .as_mut()
+            .is_some_and(|held| held.grow(wanted.saturating_sub(held.bytes())));
+        grown.then_some(()).ok_or_else(Failure::no_memory_for_body)
     }
 
     /// Makes a body of what a plugin answered, charged until it is written.
@@ -196,6 +229,22 @@ mod tests {
             let mut third = whole(vec![1; 100 << 10], None);
             assert!(bodies.read_request(&mut third).await.is_ok());
         });
+    }
+
+    #[test]
+    fn a_body_of_the_full_length_can_take_the_place_of_another() {
+        let bodies = bodies();
+        let mut held = None;
+        assert!(bodies.recharge_request(&mut held, 100 << 10).is_ok());
+        assert!(bodies.recharge_request(&mut held, 100 << 10).is_ok());
+        assert!(bodies.recharge_request(&mut held, 10).is_ok());
+        assert!(matches!(
+            bodies.recharge_request(&mut held, (100 << 10) + 1),
+            Err(Failure::BadAnswer(_))
+        ));
+        let mut other = None;
+        assert!(bodies.recharge_request(&mut other, 100 << 10).is_err());
+        assert!(bodies.recharge_answer(&mut other, 100 << 10).is_ok());
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Pipeline {
                 // may take.
                 yield_now().await;
                 let anew = Arc::new(Passage::new(self.timeouts.request));
-                anew.serve(passage.service().map(Arc::from));
+                anew.serve(passage.services().to_vec());
                 let refreshed = self
                     .fetching(stage, fetch, &ask, &asked, request, &anew, None)
                     .await;

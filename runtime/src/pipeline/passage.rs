@@ -9,8 +9,8 @@ use crate::plugin::Plugin;
 /// Shared by a request's work and by the connection that waits for it: when time is up, it is known
 /// which plugin was at work.
 pub struct Passage {
-    /// The handler that the request is for.
-    service: OnceLock<Arc<str>>,
+    /// The handlers that the request may get to.
+    services: OnceLock<Vec<Arc<Plugin>>>,
     at_work: Mutex<Option<Arc<Plugin>>>,
     /// The whole time for a request.
     time: Duration,
@@ -21,7 +21,7 @@ pub struct Passage {
 impl Passage {
     pub(super) fn new(time: Duration) -> Passage {
         Passage {
-            service: OnceLock::new(),
+            services: OnceLock::new(),
             at_work: Mutex::new(None),
             time,
             spent: AtomicU64::new(0),
@@ -38,16 +38,14 @@ impl Passage {
         std::mem::replace(&mut *self.lock(), plugin.cloned())
     }
 
-    /// Says which handler the request is for.
-    pub(super) fn serve(&self, service: Option<Arc<str>>) {
-        if let Some(service) = service {
-            // Said once.
-            let _ = self.service.set(service);
-        }
+    /// Says which handlers the request may get to.
+    pub(super) fn serve(&self, services: Vec<Arc<Plugin>>) {
+        // Said once.
+        let _ = self.services.set(services);
     }
 
-    pub(super) fn service(&self) -> Option<&str> {
-        self.service.get().map(|name| &**name)
+    pub(super) fn services(&self) -> &[Arc<Plugin>] {
+        self.services.get().map_or(&[], Vec::as_slice)
     }
 
     /// How long the next stage may take: half of what the stages before it have left, so that

@@ -57,6 +57,8 @@ pub(super) async fn run(
     request: &mut Request,
     standing: &mut Option<RateLimit>,
 ) -> Result<ControlFlow<Response>, Failure> {
+    // Before an instance is taken: a method that nobody can be asked with would cost it.
+    request.record()?;
     let mut running = stage.plugin.instance(&request.id).await?;
     let (store, guests) = running.parts();
     let Some(guest) = &guests.rate_limiter else {

@@ -149,6 +149,18 @@ impl Request {
         })
     }
 
+    /// Puts a body that a plugin has made in the place of the whole one that there was.
+    ///
+    /// # Errors
+    ///
+    /// It is too long, or there is no memory for it: then the old one is still there.
+    pub fn replace_body(&mut self, data: Vec<u8>, bodies: &WholeBodies) -> Result<(), Failure> {
+        bodies.recharge_request(&mut self.held, data.len())?;
+        let held = self.held.take();
+        self.set_body(data, held);
+        Ok(())
+    }
+
     /// The body for whoever reads it piece by piece.
     pub fn stream(&mut self) -> IncomingBody {
         if !self.is_whole {

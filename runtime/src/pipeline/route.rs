@@ -27,6 +27,8 @@ pub(super) async fn run(
         return Ok(ControlFlow::Continue(()));
     }
     let metadata = request.metadata();
+    // Before an instance is taken: a method that nobody can be asked with would cost it.
+    request.record()?;
     let mut running = stage.plugin.instance(&request.id).await?;
     let (store, guests) = running.parts();
     let Some(guest) = &guests.router else {

@@ -125,9 +125,8 @@ impl Stage {
         } = self.plugin.settings();
         // A stage may be for some handlers alone; a handler is not asked for itself.
         let serves = |names: &Vec<String>| {
-            passage
-                .service()
-                .is_some_and(|service| names.iter().any(|name| name == service))
+            let mut services = passage.services().iter();
+            services.any(|service| names.iter().any(|name| name == service.name()))
         };
         (self.step == Step::Handle || services.as_ref().is_none_or(serves))
             && (paths.is_none() || self.covers(&narrowing::normalised(request.head.uri.path())))
@@ -197,17 +196,22 @@ impl Stage {
                 &failure.to_string(),
             );
         }
-        let failure = Failure::Stage {
-            step: self.step,
-            plugin: self.plugin.name().to_owned(),
-            cause: Box::new(failure),
-        };
+        let failure = self.failed(failure);
         match self.on_failure {
             OnFailure::Closed => Err(failure),
             OnFailure::Open => {
                 log::warn!("[{id}] goes on without its stage: {failure}");
                 Ok(None)
             }
+        }
+    }
+
+    /// What it means for the request that this stage failed.
+    pub(super) fn failed(&self, cause: Failure) -> Failure {
+        Failure::Stage {
+            step: self.step,
+            plugin: self.plugin.name().to_owned(),
+            cause: Box::new(cause),
         }
     }
 }

@@ -19,6 +19,7 @@ use super::fields;
 use super::request::Request;
 use super::stage::Stage;
 use crate::failure::Failure;
+use crate::memory::Reservation;
 
 pub(super) async fn run(
     stage: &Stage,
@@ -50,42 +51,43 @@ pub(super) async fn run(
     let (headers, body) = stage.plugin.finish(running, called)?;
     let headers = fields::replace(&request.head.headers, headers)?;
     if let Some(body) = body {
-        let held = bodies.hold_request(body.len())?;
-        request.set_body(body, Some(held));
+        request.replace_body(body, bodies)?;
     }
     request.set_headers(headers);
     request.mend_length();
     Ok(ControlFlow::Continue(()))
 }
 
-/// Reads an answer's body for a stage that is to see it; it stays with the answer, for the stage may fail
-/// open. The handler's time for it is not the stage's.
-pub(super) async fn prepare(
+/// An answer's body, and what it is charged to.
+pub(super) type Read = (Bytes, Option<Reservation>);
+
+/// Reads an answer's body, if this stage is to see it. The time and the mistakes of whoever answers are
+/// not the stage's: this is no part of what it may fail at.
+pub(super) async fn read(
     stage: &Stage,
     bodies: &WholeBodies,
     method: &Method,
     response: &mut Response,
-) -> Result<Option<Bytes>, Failure> {
+) -> Result<Option<Read>, Failure> {
     let has_body = *method != Method::HEAD
         && !forbids_body(response.status().as_u16())
         && !response.body().is_end_stream();
     if !has_body || !stage.plugin.settings().bodies.response {
         return Ok(None);
     }
-    let (data, held) = bodies.read_answer(response.body_mut()).await?;
-    let data = Bytes::from(data);
-    *response.body_mut() = whole(data.clone(), held);
-    Ok(Some(data))
+    let read = bodies.read_answer(response.body_mut()).await;
+    let (body, held) = read.map_err(|cause| stage.failed(cause))?;
+    Ok(Some((body.into(), held)))
 }
 
-/// Changes an answer: its headers, then the body that was read.
+/// Changes an answer: its headers, then its body if it was read. If it fails, all is as it was.
 pub(super) async fn response(
     stage: &Stage,
     id: &Arc<str>,
     bodies: &WholeBodies,
     method: &Method,
     response: &mut Response,
-    body: Option<Bytes>,
+    read: &mut Option<Read>,
 ) -> Result<(), Failure> {
     let mut running = stage.plugin.instance(id).await?;
     let (store, guests) = running.parts();
@@ -97,8 +99,8 @@ pub(super) async fn response(
         let headers = guest
             .call_transform_response_headers(&mut *store, &headers)
             .await?;
-        let body = match &body {
-            Some(body) => Some(
+        let body = match read {
+            Some((body, _)) => Some(
                 guest
                     .call_transform_response_body(&mut *store, body)
                     .await?,
@@ -109,13 +111,16 @@ pub(super) async fn response(
     };
     let called = called.await;
     let (headers, new_body) = stage.plugin.finish(running, called)?;
-    *response.headers_mut() = fields::replace(response.headers(), headers)?;
-    if let Some(body) = new_body {
-        let length = body.len();
-        *response.body_mut() = bodies.answer(body)?;
+    let headers = fields::replace(response.headers(), headers)?;
+    if let Some((new_body, (body, held))) = new_body.zip(read.as_mut()) {
+        bodies.recharge_answer(held, new_body.len())?;
+        *body = new_body.into();
+    }
+    *response.headers_mut() = headers;
+    if let Some((body, _)) = read {
         let headers = response.headers_mut();
         headers.remove(TRANSFER_ENCODING);
-        headers.insert(CONTENT_LENGTH, length.into());
+        headers.insert(CONTENT_LENGTH, body.len().into());
     } else if stage.plugin.settings().bodies.response && *method == Method::HEAD {
         // How long the transformed body would be is not known.
         response.headers_mut().remove(CONTENT_LENGTH);
