@@ -7,6 +7,7 @@ mod byte_size;
 mod command;
 mod demo;
 mod guests;
+mod kosoku;
 mod list;
 mod machine;
 mod plan;

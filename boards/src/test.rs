@@ -8,6 +8,7 @@ use argh::FromArgs;
 use crate::Workspace;
 use crate::build::{DEVICE_PROFILE, QUICK_PROFILE, device_binary};
 use crate::command::{Cmd, on_path};
+use crate::kosoku;
 use crate::plan::Scope;
 use crate::room::{self, FULL_RUN, QUICK_RUN, Room};
 use crate::setup::prepare;
@@ -46,6 +47,9 @@ pub(crate) fn main(args: &Args, workspace: &Workspace) -> Result<()> {
         skipped.push(format!(
             "x86_64 (this machine is {host} and no one cross-builds for it)"
         ));
+    }
+    if let Err(reason) = kosoku::fetch(workspace) {
+        skipped.push(format!("the Autobahn cases (no kosoku here: {reason})"));
     }
     if !on_path("cargo-deny") {
         steps.retain(|step| !matches!(step.work, Work::Deny));
@@ -217,6 +221,9 @@ fn guests(verb: &str, packages: &str) -> Cmd {
     )
 }
 
+/// What is off by default: it is checked and tested too.
+const FEATURES: &str = "--features zlayer-runtime/tls,zlayer-runtime/deflate";
+
 /// Device and host packages apart: together, cargo would unify their features, and the runtime
 /// would be checked with a compiler in its engine.
 fn lints() -> Step {
@@ -230,6 +237,7 @@ fn lints() -> Step {
         "lints",
         Work::Run(vec![
             clippy("-p zlayer-http1 -p zlayer-binlog -p zlayer-bundle -p zlayer-runtime"),
+            clippy(&format!("-p zlayer-http1 -p zlayer-runtime {FEATURES}")),
             clippy("-p zlayer-precompile -p zlayer-boards -p zlayer-tests"),
             // These three use instructions that the host does not have.
             guests(
@@ -256,6 +264,12 @@ fn unit_tests() -> Step {
                 "cargo",
                 "test -p zlayer-http1 -p zlayer-binlog -p zlayer-bundle -p zlayer-runtime",
             ),
+            Cmd::new(
+                "cargo",
+                &format!(
+                    "test -p zlayer-http1 -p zlayer-runtime --lib {FEATURES} -- tls websocket"
+                ),
+            ),
             Cmd::new("cargo", "test -p zlayer-boards"),
             Cmd::new("cargo", "test --release -p zlayer-precompile"),
             guests(
@@ -277,6 +291,7 @@ fn end_to_end(target: Target, profile: &str, workspace: &Workspace) -> Cmd {
         .env("ZLAYER_RUNNER", target.runner())
         .env("ZLAYER_PRECOMPILE", path(workspace.precompile()))
         .env("ZLAYER_GUESTS", path(workspace.guests()))
+        .env("ZLAYER_KOSOKU", path(kosoku::program(workspace)))
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use crate::logger;
 use crate::memory::{Budget, Reservation};
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
-use crate::plugin::{Common, Plugin, Ticker, new_engine};
+use crate::plugin::{Common, Plugin, Spare, Ticker, new_engine};
 use crate::redact;
 use crate::server::{CONNECTION_SHARE, Server};
 use crate::stats::ServerStats;
@@ -91,10 +91,15 @@ fn serve(
         Arc::clone(&budget),
         &EXECUTOR,
     );
+    let spare = Arc::<Spare>::default();
+    budget.reclaim_by({
+        let spare = Arc::clone(&spare);
+        move || spare.evict() > 0
+    });
     let common = Common {
         engine: &engine,
         ticker: &Ticker::new(&engine),
-        spare: &Arc::default(),
+        spare: &spare,
         budget: &budget,
         limits: &config.limits,
         timeouts: &config.timeouts,

@@ -1,16 +1,26 @@
 //! One ceiling for the memory that plugins and clients can make the process use.
 
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The ceiling. Linear memories, instance overhead, whole bodies, connection buffers and the
 /// store's share are reserved here before they are allocated, so that the sum stays below the
 /// limit whatever strangers send; a refused reservation becomes a 503, a failed `memory.grow`
 /// or a connection that waits, never the kernel's out-of-memory killer.
-#[derive(Debug)]
 pub struct Budget {
     limit: usize,
     used: AtomicUsize,
+    reclaim: OnceLock<Reclaim>,
+}
+
+/// Gives back what nobody needs at the moment, and tells whether that was anything.
+type Reclaim = Box<dyn Fn() -> bool + Send + Sync>;
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.used(), self.limit)
+    }
 }
 
 impl Budget {
@@ -19,7 +29,14 @@ impl Budget {
         Arc::new(Budget {
             limit,
             used: AtomicUsize::new(0),
+            reclaim: OnceLock::new(),
         })
+    }
+
+    /// Says whom to ask when the budget is spent: what is idle goes before anything is refused. Only the first call
+    /// counts.
+    pub fn reclaim_by(&self, reclaim: impl Fn() -> bool + Send + Sync + 'static) {
+        let _ = self.reclaim.set(Box::new(reclaim));
     }
 
     /// The ceiling in bytes.
@@ -43,6 +60,11 @@ impl Budget {
     }
 
     fn take(&self, bytes: usize) -> bool {
+        self.try_take(bytes)
+            || self.reclaim.get().is_some_and(|reclaim| reclaim()) && self.try_take(bytes)
+    }
+
+    fn try_take(&self, bytes: usize) -> bool {
         self.used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
                 used.checked_add(bytes).filter(|&sum| sum <= self.limit)
@@ -162,6 +184,22 @@ mod tests {
         assert_eq!(budget.used(), 70);
         drop(first);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_is_idle_goes_before_anything_is_refused() {
+        let budget = Budget::new(100);
+        let idle = Arc::new(Mutex::new(vec![budget.reserve(60).unwrap()]));
+        budget.reclaim_by({
+            let idle = Arc::clone(&idle);
+            move || {
+                let reservations = std::mem::take(&mut *idle.lock().unwrap());
+                !reservations.is_empty()
+            }
+        });
+        let first = budget.reserve(80);
+        assert!(first.is_some() && budget.reserve(80).is_none());
+        assert_eq!(budget.used(), 80);
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! `authenticate`: who is asking.
 //!
+//! A request for a WebSocket that can carry no header, as a browser's, is known by the token that it brings in
+//! its subprotocol or query: that goes to `validate-token`.
+//!
 //! Runs first, for every request; once an authenticator knows the client, those behind it are not asked.
 //! It may answer 401 or 403. What it claims of the client reaches later stages as `claim.NAME` in
 //! the context, where no header of the client's can get.
@@ -9,10 +12,10 @@ use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 
-use super::Response;
 use super::own;
 use super::request::Request;
 use super::stage::Stage;
+use super::{Response, upgrade_token};
 use crate::failure::{Failure, REASON_BYTES};
 use crate::host::authenticator::AuthResult;
 use crate::host::common::{Error as Refused, KeyValue};
@@ -32,6 +35,15 @@ pub(super) async fn run(
 ) -> Result<ControlFlow<Response>, Failure> {
     if request.is_authenticated {
         return Ok(ControlFlow::Continue(()));
+    }
+    if let Some(token) = upgrade_token(&request.head) {
+        return Ok(match validate(stage, &request.id, &token).await? {
+            Ok(claims) => {
+                accept(claims, request)?;
+                ControlFlow::Continue(())
+            }
+            Err(refused) => ControlFlow::Break(unknown(&refused.message)),
+        });
     }
     // Before an instance is taken: a method that nobody can be asked with would cost it.
     request.record()?;
@@ -95,6 +107,14 @@ fn denied(reason: &str, request: &Request) -> Response {
     }
     let mut response = own::text(401, &reason);
     let challenge = HeaderValue::from_static("Bearer");
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    response
+}
+
+/// A token that is no good (RFC 6750 section 3.1).
+fn unknown(reason: &str) -> Response {
+    let mut response = own::text(401, &cut(reason, REASON_BYTES));
+    let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
     response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     response
 }

@@ -222,7 +222,7 @@ impl Spare {
     }
 
     /// Drops idle instances and tells how many.
-    pub(super) fn evict(&self) -> usize {
+    pub fn evict(&self) -> usize {
         let plugins = self.lock().clone();
         let idle = plugins.iter().filter_map(Weak::upgrade);
         idle.map(|idle| idle.thin_out()).sum()

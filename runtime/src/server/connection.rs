@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use futures_lite::future::or;
+use futures_lite::future::{or, yield_now};
 use smol::Async;
 use smol::channel::Sender;
 use zlayer_http1::{BodyDecoder, Decoded, HeaderSlots, RequestHead, Version};
@@ -86,7 +86,8 @@ impl Connection {
                 self.out = Vec::new();
             }
             match next {
-                Next::Keep => {}
+                // A client whose next request is always there must not keep the thread from others.
+                Next::Keep => yield_now().await,
                 Next::Close => return,
                 Next::Linger => return self.linger().await,
                 Next::Converse(upgrade) => return Box::pin(self.converse(*upgrade)).await,
