@@ -35,6 +35,8 @@ pub(crate) struct Machine {
     pub(crate) cc: bool,
     /// Targets with a cross compiler that finds its C library.
     pub(crate) cross_gcc: BTreeSet<Target>,
+    /// Targets whose C library here knows relative relocations in their short form.
+    pub(crate) relr: BTreeSet<Target>,
     /// Targets with a user-mode emulator.
     pub(crate) qemu: BTreeSet<Target>,
     /// `strace` is there: the store's tests record what it writes, and make the disk fail.
@@ -71,6 +73,11 @@ impl Machine {
             wasm_linker: on_path("wasm-ld") || rust_lld(root),
             cc: on_path("cc"),
             cross_gcc: only(|target| finds_c_library(target.cross_gcc(), root)),
+            relr: only(|target| {
+                let is_host = Some(target) == Target::host();
+                let gcc = if is_host { "cc" } else { target.cross_gcc() };
+                knows_relr(gcc, root)
+            }),
             qemu: only(|target| on_path(target.qemu())),
             strace: on_path("strace"),
             apt: on_path("apt-get"),
@@ -157,6 +164,16 @@ fn finds_c_library(gcc: &str, root: &Path) -> bool {
         .is_some_and(|path| Path::new(path.trim()).is_absolute())
 }
 
+/// Whether the C library that `gcc` links with is glibc 2.36 or newer: it names the version that a
+/// binary with short relocations asks for.
+fn knows_relr(gcc: &str, root: &Path) -> bool {
+    const VERSION: &[u8] = b"GLIBC_ABI_DT_RELR";
+    let library = Cmd::new(gcc, "-print-file-name=libc.so.6").output(root);
+    library
+        .and_then(|path| fs::read(path.trim()).ok())
+        .is_some_and(|bytes| bytes.windows(VERSION.len()).any(|window| window == VERSION))
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
@@ -168,6 +185,7 @@ mod tests {
         assert!(!finds_c_library("zlayer-no-such-gcc", here));
         // Stands for a cross compiler without the C library's package.
         assert!(!finds_c_library("echo", here));
+        assert!(!knows_relr("zlayer-no-such-gcc", here) && !knows_relr("echo", here));
     }
 
     #[test]

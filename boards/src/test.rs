@@ -1,7 +1,6 @@
 //! `cargo boards test`: everything that CI does, in order.
 
-use std::fmt::Write;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, anyhow};
 use argh::FromArgs;
@@ -10,8 +9,10 @@ use crate::Workspace;
 use crate::build::{DEVICE_PROFILE, QUICK_PROFILE, device_binary};
 use crate::command::{Cmd, on_path};
 use crate::plan::Scope;
+use crate::room::{self, FULL_RUN, QUICK_RUN, Room};
 use crate::setup::prepare;
 use crate::sizes;
+use crate::summary::Summary;
 use crate::target::Target;
 use crate::wit;
 
@@ -32,12 +33,14 @@ pub(crate) fn main(args: &Args, workspace: &Workspace) -> Result<()> {
             std::env::consts::ARCH
         )
     })?;
+    let room = Room::of(&workspace.target_dir)?;
+    room.check(if args.quick { QUICK_RUN } else { FULL_RUN })?;
     let mut skipped = Vec::new();
     let mut steps = if args.quick {
         skipped.push("wit/deps, dependency rules, device builds, sizes, QEMU (--quick)".to_owned());
         quick_steps(host)
     } else {
-        all_steps(host)
+        all_steps(host, room.is_tight())
     };
     if !args.quick && Target::X86_64 != host {
         skipped.push(format!(
@@ -57,9 +60,7 @@ pub(crate) fn main(args: &Args, workspace: &Workspace) -> Result<()> {
         println!("\n==== {}", step.name);
         let started = Instant::now();
         let result = step.work.run(workspace);
-        summary
-            .lines
-            .push((step.name.clone(), started.elapsed(), result.is_ok()));
+        summary.add(&step.name, started.elapsed(), result.is_ok());
         result.map_err(|error| error.context(format!("step `{}` failed", step.name)))
     });
     println!("\n==== summary\n{}", summary.table(steps.len()));
@@ -92,6 +93,8 @@ enum Work {
     Guests,
     /// A device binary.
     Binary(Target, &'static str),
+    /// Clears away what a device build leaves beside the binary.
+    Clear(Target),
     /// Weighs the device binaries.
     Sizes(Vec<Target>),
     /// The end-to-end tests against a device binary.
@@ -103,21 +106,30 @@ impl Work {
         match self {
             Work::Setup => prepare(&workspace.root, Scope::Everything),
             Work::Wit => wit::check(&workspace.root),
-            Work::Run(commands) => commands.iter().try_for_each(|cmd| cmd.run(&workspace.root)),
+            Work::Run(commands) => commands
+                .iter()
+                .try_for_each(|cmd| once(cmd).run(&workspace.root)),
             Work::Deny => {
                 Cmd::new("cargo", "deny check licenses bans sources").run(&workspace.root)
             }
             Work::Guests => crate::guests::main(&workspace.root),
             Work::Binary(target, profile) => device_binary(*target, profile, workspace),
+            Work::Clear(target) => room::clear(*target, &workspace.target_dir),
             Work::Sizes(targets) => sizes::check(targets, workspace),
             Work::EndToEnd(target, profile) => {
-                end_to_end(*target, profile, workspace).run(&workspace.root)
+                once(&end_to_end(*target, profile, workspace)).run(&workspace.root)
             }
         }
     }
 }
 
-fn all_steps(host: Target) -> Vec<Step> {
+/// A command that keeps no incremental state: a fresh checkout never uses it, and it is 1.2 GB.
+fn once(cmd: &Cmd) -> Cmd {
+    cmd.clone().env("CARGO_INCREMENTAL", "0")
+}
+
+/// On a tight disk nothing of a device build stays but the binary.
+fn all_steps(host: Target, is_tight: bool) -> Vec<Step> {
     // The host goes first: what is wrong everywhere shows soonest there.
     let mut targets = vec![host];
     targets.extend(
@@ -138,6 +150,10 @@ fn all_steps(host: Target) -> Vec<Step> {
     for target in &targets {
         let work = Work::Binary(*target, DEVICE_PROFILE);
         steps.push(step(format!("device binary, {target}"), work));
+        if is_tight {
+            let work = Work::Clear(*target);
+            steps.push(step(format!("room on the disk, {target}"), work));
+        }
     }
     steps.push(step("sizes", Work::Sizes(targets.clone())));
     for target in targets {
@@ -263,33 +279,6 @@ fn end_to_end(target: Target, profile: &str, workspace: &Workspace) -> Cmd {
         .env("ZLAYER_GUESTS", path(workspace.guests()))
 }
 
-/// What was done, how long it took, how it went.
-#[derive(Default)]
-struct Summary {
-    lines: Vec<(String, Duration, bool)>,
-}
-
-impl Summary {
-    fn table(&self, planned: usize) -> String {
-        let mut text = String::new();
-        let mut total = Duration::ZERO;
-        for (name, time, ok) in &self.lines {
-            total += *time;
-            let result = if *ok { "ok" } else { "FAILED" };
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{name:<36} {:>7.1} s  {result}", time.as_secs_f64());
-        }
-        let passed = self.lines.iter().filter(|(_, _, ok)| *ok).count();
-        let _ = write!(
-            text,
-            "{:<36} {:>7.1} s  {passed} of {planned} steps passed",
-            "total",
-            total.as_secs_f64()
-        );
-        text
-    }
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
@@ -310,7 +299,7 @@ mod tests {
 
     #[test]
     fn every_target_is_built_weighed_and_tested_and_in_that_order() {
-        let steps = all_steps(Target::X86_64);
+        let steps = all_steps(Target::X86_64, false);
         let sizes = position(&steps, "sizes");
         for target in ["x86_64 natively", "aarch64 under QEMU", "armv7 under QEMU"] {
             let name = target.split_once(' ').unwrap().0;
@@ -323,8 +312,34 @@ mod tests {
     }
 
     #[test]
+    fn a_tight_disk_holds_one_device_build_at_a_time() {
+        let steps = all_steps(Target::X86_64, true);
+        let clears = |step: &Step| matches!(step.work, Work::Clear(_));
+        for (at, step) in steps.iter().enumerate() {
+            if let Work::Binary(built, _) = step.work {
+                let next = &steps[at + 1].work;
+                assert!(
+                    matches!(next, Work::Clear(target) if *target == built),
+                    "{}",
+                    step.name
+                );
+            }
+        }
+        assert_eq!(steps.iter().filter(|step| clears(step)).count(), 3);
+        for steps in [
+            all_steps(Target::X86_64, false),
+            quick_steps(Target::X86_64),
+        ] {
+            assert!(!steps.iter().any(clears));
+        }
+    }
+
+    #[test]
     fn every_package_is_linted_and_tested_the_runtime_never_beside_the_compiler() {
-        for steps in [all_steps(Target::X86_64), quick_steps(Target::X86_64)] {
+        for steps in [
+            all_steps(Target::X86_64, false),
+            quick_steps(Target::X86_64),
+        ] {
             let commands = commands(&steps);
             for package in [
                 "http1",
@@ -390,20 +405,5 @@ mod tests {
         let shown = end_to_end(host, QUICK_PROFILE, &workspace).to_string();
         assert!(shown.contains("ZLAYER_BIN=t/release/zlayer "), "{shown}");
         assert!(shown.contains("ZLAYER_RUNNER='' "), "{shown}");
-    }
-
-    #[test]
-    fn the_summary_tells_how_far_it_came() {
-        let summary = Summary {
-            lines: vec![
-                ("formatting".into(), Duration::from_millis(1250), true),
-                ("lints".into(), Duration::from_secs(60), false),
-            ],
-        };
-        let text = summary.table(7);
-        let lines: Vec<&str> = text.lines().collect();
-        assert!(lines[0].starts_with("formatting ") && lines[0].ends_with("    1.2 s  ok"));
-        assert!(lines[1].ends_with("   60.0 s  FAILED"));
-        assert!(lines[2].ends_with("   61.2 s  1 of 7 steps passed"));
     }
 }

@@ -10,6 +10,7 @@ mod client;
 mod commands;
 mod connection;
 mod json;
+mod loopback;
 mod process;
 mod series;
 mod status;

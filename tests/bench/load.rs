@@ -12,7 +12,7 @@ use crate::answer;
 use crate::process::PATIENCE;
 use crate::stats::Latency;
 
-/// What every client sends.
+/// What every client sends that asks for nothing special.
 pub(crate) const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 
 /// What came of a load.
@@ -33,8 +33,15 @@ struct Connection {
     sent: Instant,
 }
 
-/// Keeps `connections` busy for `duration`. Every answer must have this `body`.
-pub(crate) fn run(port: u16, connections: usize, duration: Duration, body: &[u8]) -> Result<Load> {
+/// Keeps `connections` busy with `request` for `duration`. Every answer must be a good one, with this
+/// `body` if one is given.
+pub(crate) fn run(
+    port: u16,
+    connections: usize,
+    duration: Duration,
+    request: &[u8],
+    body: Option<&[u8]>,
+) -> Result<Load> {
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC).context("epoll")?;
     let start = Instant::now();
     let mut clients = Vec::with_capacity(connections);
@@ -48,7 +55,7 @@ pub(crate) fn run(port: u16, connections: usize, duration: Duration, body: &[u8]
             epoll::EventFlags::IN,
         )
         .context("epoll")?;
-        send(&mut stream)?;
+        send(&mut stream, request)?;
         clients.push(Connection {
             stream,
             received: Vec::with_capacity(4096),
@@ -75,7 +82,7 @@ pub(crate) fn run(port: u16, connections: usize, duration: Duration, body: &[u8]
                 let now = Instant::now();
                 took.push((now - client.sent).as_nanos() as u64);
                 client.sent = now;
-                send(&mut client.stream)?;
+                send(&mut client.stream, request)?;
             }
         }
         let elapsed = start.elapsed();
@@ -90,9 +97,9 @@ pub(crate) fn run(port: u16, connections: usize, duration: Duration, body: &[u8]
 }
 
 /// One request on a connection of its own: the answer's body.
-pub(crate) fn fetch(port: u16) -> Result<Vec<u8>> {
+pub(crate) fn fetch(port: u16, request: &[u8]) -> Result<Vec<u8>> {
     let mut stream = connect(port)?;
-    send(&mut stream)?;
+    send(&mut stream, request)?;
     let mut received = Vec::new();
     loop {
         if let Some(answer) = answer::parse(&received)? {
@@ -108,7 +115,7 @@ pub(crate) fn fetch(port: u16) -> Result<Vec<u8>> {
 
 impl Connection {
     /// Takes in what has come; says whether that completes an answer.
-    fn receive(&mut self, body: &[u8]) -> Result<bool> {
+    fn receive(&mut self, body: Option<&[u8]>) -> Result<bool> {
         let mut piece = [0; 4096];
         match self.stream.read(&mut piece) {
             Ok(0) => bail!("the server closed a connection that was to be kept"),
@@ -123,18 +130,21 @@ impl Connection {
             answer.bytes == self.received.len(),
             "the server sent more than one answer to one request"
         );
-        ensure!(
-            answer.body == body,
-            "the server answered {:?} instead of {:?}",
-            String::from_utf8_lossy(&answer.body),
-            String::from_utf8_lossy(body)
-        );
+        if let Some(body) = body {
+            ensure!(
+                answer.body == body,
+                "the server answered {:?} instead of {:?}",
+                String::from_utf8_lossy(&answer.body),
+                String::from_utf8_lossy(body)
+            );
+        }
         self.received.clear();
         Ok(true)
     }
 }
 
-fn connect(port: u16) -> Result<TcpStream> {
+/// A connection that is given up when the server is silent for too long.
+pub(crate) fn connect(port: u16) -> Result<TcpStream> {
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).context("connecting")?;
     stream.set_nodelay(true).context("no delay")?;
     stream
@@ -143,7 +153,7 @@ fn connect(port: u16) -> Result<TcpStream> {
     Ok(stream)
 }
 
-fn send(stream: &mut TcpStream) -> Result<()> {
+fn send(stream: &mut TcpStream, request: &[u8]) -> Result<()> {
     // So short that an empty send buffer always takes it whole.
-    stream.write_all(REQUEST).context("sending a request")
+    stream.write_all(request).context("sending a request")
 }

@@ -83,14 +83,16 @@ pub(crate) fn round(
         server.wait_for_thread(STORE_THREAD)?;
     }
     let port = server.port();
-    let body = load::fetch(port)?;
+    let body = load::fetch(port, REQUEST)?;
     ensure!(
         body == BODY.as_bytes(),
         "{} answers {:?} instead of {BODY:?}",
         contender.name(),
         String::from_utf8_lossy(&body)
     );
-    let own = |connections, duration| load::run(port, connections, duration, BODY.as_bytes());
+    let own = |connections, duration| {
+        load::run(port, connections, duration, REQUEST, Some(BODY.as_bytes()))
+    };
     own(CONNECTIONS, WARM_UP)?;
     let before = server.processor_time()?;
     let load = match &setup.wrk {

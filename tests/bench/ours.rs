@@ -16,6 +16,7 @@ pub(crate) const COMPILE_LIMIT: Duration = Duration::from_secs(60);
 /// The daemon as devices run it, and a guest compiled for it.
 pub(crate) struct Ours {
     zlayer: PathBuf,
+    precompile: PathBuf,
     artifact: PathBuf,
     /// The guest before it is compiled.
     pub(crate) guest: PathBuf,
@@ -41,42 +42,64 @@ impl Ours {
             "{} is missing: run `cargo boards guests`, which builds it",
             guest.display()
         );
-        let artifact = folder.join(format!("{name}.{}.cwasm", target()?));
-        let mut command = Command::new(&precompile);
-        command
-            .env("XDG_CONFIG_HOME", folder)
-            .arg("build")
-            .arg(&guest)
-            .args(["--target", target()?, "-o"])
-            .arg(folder)
-            .stderr(Stdio::null());
-        wait_for_output(command, COMPILE_LIMIT).context("cannot compile the guest")?;
-        ensure!(
-            artifact.is_file(),
-            "{} did not make {}",
-            precompile.display(),
-            artifact.display()
-        );
         Ok(Ours {
             version: version(&zlayer)?,
+            artifact: compile(&precompile, &guest, folder)?,
             zlayer,
-            artifact,
+            precompile,
             guest,
             folder: folder.to_owned(),
         })
     }
 
+    /// Compiles and signs another guest.
+    pub(crate) fn compile(&self, guest: &Path) -> Result<PathBuf> {
+        compile(&self.precompile, guest, &self.folder)
+    }
+
     /// The command that serves the guest on the loopback address, with its data in `data`.
     pub(crate) fn serve(&self, port: u16, data: &Path) -> Command {
-        let mut command = Command::new(&self.zlayer);
+        let mut command = self.run(port, data);
+        command.arg("--wasm").arg(&self.artifact);
+        command
+    }
+
+    /// The same without a guest yet.
+    pub(crate) fn run(&self, port: u16, data: &Path) -> Command {
+        let mut command = self.program();
         command
             .env("XDG_CONFIG_HOME", &self.folder)
-            .args(["run", "--port", &port.to_string(), "--wasm"])
-            .arg(&self.artifact)
-            .arg("--data-dir")
+            .args(["run", "--port", &port.to_string(), "--data-dir"])
             .arg(data);
         command
     }
+
+    /// The daemon's program, for any of its verbs.
+    pub(crate) fn program(&self) -> Command {
+        Command::new(&self.zlayer)
+    }
+}
+
+fn compile(precompile: &Path, guest: &Path, folder: &Path) -> Result<PathBuf> {
+    let mut command = Command::new(precompile);
+    command
+        .env("XDG_CONFIG_HOME", folder)
+        .arg("build")
+        .arg(guest)
+        .args(["--target", target()?, "-o"])
+        .arg(folder)
+        .stderr(Stdio::null());
+    wait_for_output(command, COMPILE_LIMIT)
+        .with_context(|| format!("cannot compile {}", guest.display()))?;
+    let name = guest.file_stem().unwrap_or_default().to_string_lossy();
+    let artifact = folder.join(format!("{name}.{}.cwasm", target()?));
+    ensure!(
+        artifact.is_file(),
+        "{} did not make {}",
+        precompile.display(),
+        artifact.display()
+    );
+    Ok(artifact)
 }
 
 /// A file or folder of ours: where the environment says, else where the workspace builds it.

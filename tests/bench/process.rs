@@ -1,5 +1,7 @@
 //! A server's process: started, timed, weighed and ended.
 
+use std::env;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -15,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What an answer that is counted begins with.
-const GOOD: &[u8] = b"HTTP/1.1 200";
+pub(crate) const GOOD: &[u8] = b"HTTP/1.1 200";
 
 /// How long a server gets to end when it is asked to, before it is killed.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -223,4 +225,13 @@ pub(crate) fn wait_for_output(mut command: Command, limit: Duration) -> Result<S
     }
     ensure!(status.success(), "{name}: {status}\n{text}");
     Ok(text)
+}
+
+/// The program of this name on PATH, or where Debian keeps daemons.
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
+    let path: OsString = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain([PathBuf::from("/usr/sbin")])
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
 }

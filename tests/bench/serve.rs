@@ -10,6 +10,7 @@ mod column;
 mod load;
 mod machine;
 mod measure;
+#[expect(dead_code, reason = "the other benchmarks use the rest")]
 mod ours;
 #[expect(dead_code, reason = "the other benchmark uses the rest")]
 mod process;

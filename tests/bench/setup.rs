@@ -1,7 +1,6 @@
 //! What is measured, and what it needs: programs, compiled guests, a configuration file.
 
 use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +9,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::ours::{COMPILE_LIMIT, Ours, version};
-use crate::process::wait_for_output;
+use crate::process::{on_path, wait_for_output};
 
 /// Requests that one instance serves where instances are reused: more than a run asks for.
 const REUSE: &str = "1000000";
@@ -209,12 +208,3 @@ impl Setup {
 
 /// What the guest answers to `GET /`, and so what everyone must answer.
 pub(crate) const BODY: &str = r#"{"method":"GET","path":"/"}"#;
-
-/// The program of this name on PATH, or where Debian keeps daemons.
-fn on_path(name: &str) -> Option<PathBuf> {
-    let path: OsString = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .chain([PathBuf::from("/usr/sbin")])
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
-}

@@ -27,6 +27,8 @@ mod dependencies;
 mod drain;
 /// Threads and memory of a daemon.
 mod footprint;
+/// The router's `forward`: reverse proxying.
+mod forward;
 /// Requests that are malformed or meant to smuggle, and what must not come of them.
 mod hostile_http;
 /// Plugins that trap, spin, block, hoard and lie, and that nobody else notices.
@@ -51,3 +53,5 @@ mod secrets;
 mod store;
 /// What `--wasm` may name: a file, and of which kind.
 mod wasm_file;
+/// Conversations: handshakes, messages, closing, upstreams, and the Autobahn cases.
+mod websocket;

@@ -11,6 +11,7 @@ use zlayer_http1::{
 };
 
 use super::json::Json;
+use super::loopback::is_loopback;
 use super::view::View;
 use super::{Shared, commands, series, status};
 use crate::metrics;
@@ -357,49 +358,10 @@ impl Request {
     }
 }
 
-/// Whether a Host, with or without a port, names this device from its inside.
-fn is_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or(rest),
-        None => host.split(':').next().unwrap_or(host),
-    };
-    name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1" || name == "::1"
-}
-
 async fn within<T>(patience: Duration, work: impl Future<Output = T>) -> Option<T> {
     let late = async {
         Timer::after(patience).await;
         None
     };
     or(async { Some(work.await) }, late).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_of_this_device_are_answered_to() {
-        for host in [
-            "localhost",
-            "LocalHost:9090",
-            "127.0.0.1:1",
-            "[::1]",
-            "[::1]:80",
-        ] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in [
-            "",
-            "example.org",
-            "localhost.example.org",
-            "127.0.0.1.example.org",
-            "127.0.0.2",
-            "::1",
-            "[::2]",
-            "192.168.1.7:9090",
-        ] {
-            assert!(!is_loopback(host), "{host}");
-        }
-    }
 }

@@ -75,7 +75,8 @@ impl fmt::Display for UpstreamError {
             UpstreamError::Tls(reason) => write!(f, "TLS: {reason}"),
             UpstreamError::Certificate(reason) => write!(f, "its certificate: {reason}"),
             UpstreamError::NoTls => f.write_str(
-                "this zlayer was built without TLS; one built with the cargo feature 'tls' speaks it",
+                "TLS is wanted, and this zlayer was built without it; \
+                 one built with the cargo feature 'tls' speaks it",
             ),
             UpstreamError::Request(reason) => write!(f, "the request cannot be sent: {reason}"),
             UpstreamError::RequestBody(error) => write!(f, "the request's body: {error}"),
@@ -86,9 +87,9 @@ impl fmt::Display for UpstreamError {
             UpstreamError::BrokeOff(reason) => {
                 write!(f, "the connection ended before an answer: {reason}")
             }
-            UpstreamError::Loop => {
-                f.write_str("the request came through this proxy too often; does it lead to itself?")
-            }
+            UpstreamError::Loop => f.write_str(
+                "the request came through this proxy too often; does it lead to itself?",
+            ),
             UpstreamError::Full(most) => write!(f, "all {most} connections are in use"),
             UpstreamError::NoMemory => f.write_str("there is no memory for another connection"),
             UpstreamError::NameTimeout => f.write_str("its name was not found in time"),

@@ -62,9 +62,18 @@ impl Peer {
             Side::Client => (Role::Client, Some(MASK)),
             Side::Upstream => (Role::Server, None),
         };
+        #[cfg_attr(
+            not(feature = "deflate"),
+            expect(unused_mut, reason = "nothing to set up")
+        )]
+        let mut decoder = MessageDecoder::new(role, usize::MAX);
+        #[cfg(feature = "deflate")]
+        if let Some(agreed) = agreed().filter(|_| side == Side::Client) {
+            decoder.inflate(&agreed);
+        }
         let peer = Peer {
             socket: Arc::new(socket),
-            decoder: MessageDecoder::new(role, usize::MAX),
+            decoder,
             buffer: Vec::new(),
             mask,
         };
@@ -184,7 +193,7 @@ fn start(
             Box::new(Plugin { call, seen }) as Box<dyn MessageHandler>
         }),
         #[cfg(feature = "deflate")]
-        deflate: None,
+        deflate: agreed(),
         budget: Arc::clone(&budget),
         stop: stopped,
     };
@@ -424,7 +433,11 @@ fn a_client_that_breaks_the_protocol_is_told_how() {
 fn a_spent_budget_ends_the_session_not_the_process() {
     smol::block_on(async {
         let mut session = alone(guide()).await;
-        let held = session.budget.reserve((1 << 20) - 1000).unwrap();
+        // It has taken what it needs for itself when it answers.
+        session.client.send(Kind::Ping, b"").await;
+        session.client.expect(Kind::Pong, b"").await;
+        let free = session.budget.limit() - session.budget.used();
+        let held = session.budget.reserve(free - 1000).unwrap();
         session.client.send(Kind::Binary, &[1; 900]).await;
         session.client.expect(Kind::Binary, &[1; 900]).await;
         session
@@ -501,7 +514,15 @@ fn a_client_that_reads_nothing_slows_the_upstream_and_is_given_up() {
         timeouts.stall = Duration::from_millis(500);
         let mut session = start(client, Some(endpoint), Some(guide()), (limits, timeouts));
         let mut wire = Vec::new();
-        encode_message(&mut wire, Kind::Binary, &vec![7; 100_000], None);
+        // Noise, which no compression makes less of.
+        let mut state = 1u32;
+        let noise: Vec<u8> = (0..100_000)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 24) as u8
+            })
+            .collect();
+        encode_message(&mut wire, Kind::Binary, &noise, None);
         // More than all buffers between here and there hold: it ends because the session does.
         let mut sent = 0;
         while sent < 1 << 30 && (&*upstream.socket).write_all(&wire).await.is_ok() {
@@ -540,5 +561,46 @@ fn both_directions_full_do_not_block_each_other() {
         let peers = zip(flow(session.client), flow(upstream)).await;
         drop(peers);
         session.task.await;
+    });
+}
+
+/// Compression without asking for anything: messages may come compressed or not.
+#[cfg(feature = "deflate")]
+fn agreed() -> Option<Deflate> {
+    Deflate::negotiate(&[("sec-websocket-extensions", b"permessage-deflate")])
+}
+
+#[cfg(feature = "deflate")]
+#[test]
+fn compressed_messages_are_offered_as_they_were_before() {
+    smol::block_on(async {
+        let mut session = alone(guide()).await;
+        // RFC 7692 section 7.2.3.1, then a message that refers to it (7.2.3.2).
+        for payload in [
+            &b"\xf2\x48\xcd\xc9\xc9\x07\x00"[..],
+            b"\xf2\x00\x11\x00\x00",
+        ] {
+            let mut wire = Vec::new();
+            let head = FrameHead {
+                fin: true,
+                compressed: true,
+                opcode: Opcode::Text,
+                mask: Some(MASK),
+                length: payload.len() as u64,
+            };
+            head.encode(&mut wire);
+            let start = wire.len();
+            wire.extend_from_slice(payload);
+            apply_mask(&mut wire[start..], MASK, 0);
+            session.client.raw(&wire).await;
+            session.client.expect(Kind::Text, b"Hello").await;
+        }
+        assert_eq!(session.seen()[1].2, b"Hello");
+        let long = b"again and again ".repeat(5000);
+        session.client.send(Kind::Text, &long).await;
+        session.client.expect(Kind::Text, &long).await;
+        drop(session.client);
+        session.task.await;
+        assert_eq!(session.budget.used(), 0);
     });
 }

@@ -1,0 +1,143 @@
+//! The chains that are measured: a handler, and the stages before it.
+
+/// What answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Handler {
+    /// `hello`, by wasi:http, with instances that are reused.
+    Http,
+    /// `full-plugin`, by the contract's own handler interface.
+    Typed,
+}
+
+impl Handler {
+    /// As the table is headed.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Handler::Http => "wasi:http handler (hello, reused instances)",
+            Handler::Typed => "typed handler (full-plugin)",
+        }
+    }
+
+    /// Its guest.
+    pub(crate) fn guest(self) -> &'static str {
+        match self {
+            Handler::Http => "hello",
+            Handler::Typed => "full-plugin",
+        }
+    }
+
+    /// A path that it answers.
+    const fn path(self) -> &'static str {
+        match self {
+            Handler::Http => "/",
+            Handler::Typed => "/api/bench",
+        }
+    }
+}
+
+/// A handler with stages before it.
+pub(crate) struct Chain {
+    /// In the table.
+    pub(crate) label: &'static str,
+    /// In the JSON.
+    pub(crate) key: &'static str,
+    /// The handler.
+    pub(crate) handler: Handler,
+    /// Guests, each of which is one stage.
+    pub(crate) stages: &'static [&'static str],
+    /// `--plugin` for the daemon.
+    pub(crate) settings: &'static [&'static str],
+    /// What is asked for.
+    pub(crate) path: &'static str,
+    /// Every answer but the first comes from the cache.
+    pub(crate) is_cached: bool,
+}
+
+impl Chain {
+    const fn new(
+        key: &'static str,
+        label: &'static str,
+        handler: Handler,
+        stages: &'static [&'static str],
+    ) -> Chain {
+        Chain {
+            label,
+            key,
+            handler,
+            stages,
+            settings: &[],
+            path: handler.path(),
+            is_cached: false,
+        }
+    }
+}
+
+/// All of them; the first of each handler is the handler alone.
+pub(crate) const CHAINS: &[Chain] = &[
+    Chain::new("0", "0 stages", Handler::Http, &[]),
+    Chain::new(
+        "authenticate",
+        "1: authenticate",
+        Handler::Http,
+        &[AUTHENTICATE],
+    ),
+    Chain::new("rate_limit", "1: rate-limit", Handler::Http, &[LIMIT]),
+    Chain::new("middleware", "1: middleware", Handler::Http, &[MIDDLEWARE]),
+    Chain::new(
+        "cache_miss",
+        "1: cache, nothing kept",
+        Handler::Http,
+        &[CACHE],
+    ),
+    Chain {
+        path: "/api/bench",
+        is_cached: true,
+        ..Chain::new(
+            "cache_hit",
+            "1: cache, answered from it",
+            Handler::Http,
+            &[CACHE],
+        )
+    },
+    Chain::new("route", "1: route", Handler::Http, &[ROUTE]),
+    Chain {
+        settings: &["header-transformer:bodies=none"],
+        ..Chain::new(
+            "transform_heads",
+            "1: transform, heads",
+            Handler::Http,
+            &[TRANSFORM],
+        )
+    },
+    Chain::new(
+        "transform",
+        "1: transform, heads and bodies",
+        Handler::Http,
+        &[TRANSFORM],
+    ),
+    Chain::new("3", "3 stages", Handler::Http, THREE),
+    Chain::new("6", "6 stages", Handler::Http, SIX),
+    Chain::new("typed_0", "0 stages", Handler::Typed, &[]),
+    Chain::new("typed_1", "1: middleware", Handler::Typed, &[MIDDLEWARE]),
+    Chain::new("typed_3", "3 stages", Handler::Typed, THREE),
+    Chain::new("typed_6", "6 stages", Handler::Typed, SIX),
+];
+
+const AUTHENTICATE: &str = "jwt-authenticator";
+const LIMIT: &str = "exact-limiter";
+const MIDDLEWARE: &str = "middleware";
+/// The same guest under another name: a plugin takes part once.
+pub(crate) const SECOND_MIDDLEWARE: &str = "middleware-2";
+const CACHE: &str = "smart-cache";
+const ROUTE: &str = "router";
+const TRANSFORM: &str = "header-transformer";
+
+const THREE: &[&str] = &[AUTHENTICATE, LIMIT, MIDDLEWARE];
+const SIX: &[&str] = &[
+    AUTHENTICATE,
+    LIMIT,
+    MIDDLEWARE,
+    SECOND_MIDDLEWARE,
+    ROUTE,
+    TRANSFORM,
+];

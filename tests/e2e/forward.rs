@@ -1,0 +1,283 @@
+//! The router's `forward`: the daemon as a reverse proxy.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use crate::support::{Builder, Client, Daemon, PATIENCE, get, request, under_qemu};
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+/// A daemon that forwards everything to `to`, with what `times` says behind the port.
+fn proxy_with(to: SocketAddr, times: &str) -> Builder {
+    let route = format!("test.route=forward {} {}{times}", to.ip(), to.port());
+    Daemon::builder("stage-router").args(["--config", &route])
+}
+
+fn proxy(to: SocketAddr) -> Daemon {
+    proxy_with(to, "").start()
+}
+
+/// An upstream that runs `script` for each connection, and how many there were.
+fn upstream(script: impl Fn(TcpStream) + Send + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let stream = stream.unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            counted.fetch_add(1, Ordering::SeqCst);
+            script(stream);
+        }
+    });
+    (address, count)
+}
+
+/// Reads a head; empty when the connection ends first.
+fn read_head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte) {
+            Ok(1) => head.push(byte[0]),
+            _ => return String::new(),
+        }
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// An upstream that answers one request a connection with these bytes.
+fn saying(answer: &'static str) -> SocketAddr {
+    let script = move |mut stream: TcpStream| {
+        read_head(&mut stream);
+        let _ = stream.write_all(answer.as_bytes());
+    };
+    upstream(script).0
+}
+
+#[test]
+fn the_upstream_sees_the_client_and_the_client_sees_the_upstream() {
+    let (to, _) = upstream(|mut stream| {
+        let head = read_head(&mut stream);
+        let length = head.len();
+        let answer = format!(
+            "HTTP/1.1 203 x\r\nx-own: 1\r\nconnection: x-hop\r\nx-hop: 1\r\ncontent-length: {length}\r\n\r\n{head}"
+        );
+        let _ = stream.write_all(answer.as_bytes());
+    });
+    let daemon = proxy(to);
+    let fields = [
+        ("host", "example.com"),
+        ("x-forwarded-for", "10.0.0.1"),
+        ("x-forwarded-proto", "https"),
+        ("x-mine", "1"),
+        ("connection", "close, x-secret"),
+        ("x-secret", "1"),
+    ];
+    let answer = request(&daemon, "GET", "/some/path?a=b", &fields, b"");
+    assert_eq!((answer.status, answer.header("x-own")), (203, Some("1")));
+    assert_eq!(answer.header("x-hop"), None);
+    let seen = answer.text();
+    for line in [
+        "GET /some/path?a=b HTTP/1.1",
+        "host: example.com",
+        "x-forwarded-for: 10.0.0.1, 127.0.0.1",
+        "x-forwarded-host: example.com",
+        "x-forwarded-proto: http",
+        "forwarded: for=127.0.0.1;host=\"example.com\";proto=http",
+        "via: 1.1 zlayer",
+        "x-mine: 1",
+    ] {
+        assert!(
+            seen.lines().any(|seen| seen == line),
+            "{line} is not in {seen}"
+        );
+    }
+    assert!(
+        !seen.contains("x-secret") && !seen.contains("connection"),
+        "{seen}"
+    );
+}
+
+#[test]
+fn connections_to_an_upstream_are_used_again() {
+    let (to, count) = upstream(|mut stream| {
+        thread::spawn(move || {
+            while !read_head(&mut stream).is_empty() {
+                stream.write_all(OK.as_bytes()).unwrap();
+            }
+        });
+    });
+    let daemon = proxy(to);
+    for _ in 0..20 {
+        assert_eq!(get(&daemon, "/").text(), "ok");
+    }
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn failures_are_told_apart() {
+    let free = TcpListener::bind(("127.0.0.1", 0))
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    for (to, times, status, log) in [
+        (free, "", 502, "it refused the connection"),
+        (
+            saying("SSH-2.0-x\r\n"),
+            "",
+            502,
+            "its answer is not valid HTTP",
+        ),
+        (
+            saying("HTTP/1.1 200 OK\r\n"),
+            "",
+            502,
+            "the connection ended before an answer",
+        ),
+        (
+            silent.local_addr().unwrap(),
+            " 5000 100",
+            504,
+            "it did not answer in time",
+        ),
+        (saying(OK), " tls", 502, "TLS"),
+    ] {
+        let daemon = proxy_with(to, times).start();
+        let answer = get(&daemon, "/");
+        assert_eq!(answer.status, status, "{log}: {answer:?}");
+        let id = answer.header("x-request-id").unwrap_or_default();
+        assert!(!id.is_empty() && !answer.text().contains(log), "{answer:?}");
+        daemon.wait_for_log(&format!("upstream {to}: {log}"));
+    }
+}
+
+#[test]
+fn an_answer_that_breaks_off_does_not_look_whole() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    ] {
+        let daemon = proxy(saying(answer));
+        let mut client = Client::connect(&daemon);
+        client.send("GET / HTTP/1.1\r\nhost: h\r\n\r\n");
+        // What is known before the head is out can still be told.
+        let answered = client.try_read_response();
+        let whole = answered
+            .as_ref()
+            .is_ok_and(|answered| answered.status != 502);
+        assert!(!whole, "{answered:?}");
+        daemon.wait_for_log("its answer is cut off");
+    }
+}
+
+#[test]
+fn bodies_stream_both_ways_in_little_memory() {
+    // What an emulated processor can do in the time of a test.
+    let bytes: u64 = if under_qemu() { 32 << 20 } else { 1 << 30 };
+    let (to, _) = upstream(move |mut stream| {
+        let head = read_head(&mut stream);
+        let piece = vec![b'x'; 64 << 10];
+        if head.starts_with("GET") {
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {bytes}\r\n\r\n");
+            stream.write_all(answer.as_bytes()).unwrap();
+            for _ in 0..bytes / piece.len() as u64 {
+                stream.write_all(&piece).unwrap();
+            }
+        } else {
+            let (mut read, mut piece) = (0, piece);
+            while read < bytes {
+                read += stream.read(&mut piece).unwrap() as u64;
+            }
+            stream.write_all(OK.as_bytes()).unwrap();
+        }
+    });
+    let daemon = proxy_with(to, "").args(["--memory-max", "24Mi"]).start();
+    let before = daemon.status_kib("VmRSS");
+
+    let mut client = Client::connect(&daemon);
+    client.send("GET / HTTP/1.1\r\nhost: h\r\n\r\n");
+    let head = client.read_head().unwrap();
+    assert_eq!(head.header("content-length"), Some(&*bytes.to_string()));
+    let mut left = bytes;
+    while left > 0 {
+        let piece = client.read_exactly(left.min(1 << 20) as usize).unwrap();
+        assert!(piece.iter().all(|byte| *byte == b'x'));
+        left -= piece.len() as u64;
+    }
+
+    client.send(format!(
+        "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: {bytes}\r\n\r\n"
+    ));
+    let piece = vec![b'x'; 1 << 20];
+    for _ in 0..bytes / piece.len() as u64 {
+        client.send(&piece);
+    }
+    assert_eq!(client.read_response().text(), "ok");
+    let grown = daemon.status_kib("VmHWM").saturating_sub(before);
+    assert!(
+        grown < 8 << 10 || under_qemu(),
+        "{grown} KiB for {bytes} bytes"
+    );
+}
+
+#[test]
+fn a_whole_server_behind_it_is_as_without_it() {
+    let echo = Daemon::start("echo");
+    let daemon = proxy(echo.addr());
+    let body: Vec<u8> = (0..1_000_000u32).map(|n| (n % 251) as u8).collect();
+    // The answer comes while the request is still on its way, in chunks.
+    let answer = request(&daemon, "POST", "/", &[("content-type", "x/y")], &body);
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("x/y"))
+    );
+    assert!(answer.body == body);
+    let fields = [("transfer-encoding", "chunked"), ("te", "trailers")];
+    let chunked = b"3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n";
+    let answer = request(&daemon, "POST", "/", &fields, chunked);
+    assert_eq!(answer.text(), "abc");
+    assert_eq!(answer.trailers, [("x-sum".to_owned(), "1".to_owned())]);
+    let answer = get(&daemon, "/download?bytes=300000");
+    assert!(answer.header("content-length") == Some("300000") && answer.body == body[..300_000]);
+    let answer = request(&daemon, "HEAD", "/download?bytes=300000", &[], b"");
+    assert_eq!(answer.header("content-length"), Some("300000"));
+
+    let mut client = Client::connect(&daemon);
+    client.send("POST / HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n");
+    assert_eq!(client.read_head().unwrap().status, 100);
+    client.send("hi");
+    assert_eq!(client.read_response().text(), "hi");
+}
+
+#[test]
+fn an_upload_that_the_upstream_does_not_want_is_answered_all_the_same() {
+    let to = saying("HTTP/1.1 413 Content Too Large\r\ncontent-length: 3\r\n\r\nbig");
+    let daemon = proxy(to);
+    let mut client = Client::connect(&daemon);
+    client.send("POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n");
+    let answer = client.read_response();
+    assert_eq!((answer.status, answer.text()), (413, "big".to_owned()));
+}
+
+#[test]
+fn a_client_that_breaks_its_upload_off_is_not_passed_on_as_whole() {
+    let (send, receive) = std::sync::mpsc::channel();
+    let (to, _) = upstream(move |mut stream| {
+        read_head(&mut stream);
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        send.send(rest).unwrap();
+    });
+    let daemon = proxy(to);
+    let mut client = Client::connect(&daemon);
+    client.send("POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+    client.shutdown_write();
+    let seen = receive.recv_timeout(PATIENCE).unwrap();
+    assert!(!String::from_utf8(seen).unwrap().contains("0\r\n\r\n"));
+}
