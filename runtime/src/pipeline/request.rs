@@ -42,6 +42,8 @@ pub struct Request {
     record: Option<Box<PluginRequest>>,
     /// The body lies in `record`.
     is_whole: bool,
+    /// The whole body, while a stage is asked that is not to see it.
+    hidden: Option<Vec<u8>>,
     /// The memory that it is charged to.
     held: Option<Reservation>,
     /// `head` or `context` have changed since `record` was filled.
@@ -68,6 +70,7 @@ impl Request {
             body,
             record: None,
             is_whole: false,
+            hidden: None,
             held: None,
             is_stale: true,
             context: vec![KeyValue {
@@ -91,12 +94,19 @@ impl Request {
         let fits = hint
             .exact()
             .is_some_and(|bytes| bytes <= bodies.limit() as u64);
+        self.show();
         match wanted {
             RequestBody::Whole => self.read_whole(bodies).await?,
             RequestBody::Auto if fits => self.read_whole(bodies).await?,
-            RequestBody::Auto | RequestBody::None => {}
+            RequestBody::Auto => {}
+            RequestBody::None => {
+                // Another stage may have had it read.
+                let whole = self.record.as_mut().filter(|_| self.is_whole);
+                self.hidden = whole.map(|record| std::mem::take(&mut record.body));
+            }
         }
-        let told = if self.is_whole { "whole" } else { "streamed" };
+        let is_seen = self.is_whole && self.hidden.is_none();
+        let told = if is_seen { "whole" } else { "streamed" };
         self.tell(BODY_KEY, told);
         Ok(())
     }
@@ -107,6 +117,7 @@ impl Request {
     ///
     /// The body is too long, is broken, or there is no memory for it.
     pub async fn read_whole(&mut self, bodies: &WholeBodies) -> Result<(), Failure> {
+        self.show();
         if !self.is_whole {
             let mut body = std::mem::take(&mut self.body);
             let (data, held) = bodies.read_request(&mut body).await?;
@@ -117,6 +128,7 @@ impl Request {
 
     /// The body, once it was read as a whole; empty else.
     pub fn take_body(&mut self) -> (Vec<u8>, Option<Reservation>) {
+        self.show();
         self.is_whole = false;
         let data = self
             .record
@@ -127,6 +139,7 @@ impl Request {
 
     /// Puts a whole body in the place of the one that there was.
     pub fn set_body(&mut self, data: Vec<u8>, held: Option<Reservation>) {
+        self.hidden = None;
         let record = self.record.get_or_insert_with(empty_record);
         record.body = data;
         self.held = held;
@@ -173,7 +186,15 @@ impl Request {
     /// The body, where it was read as a whole.
     pub fn whole_body(&self) -> Option<&Vec<u8>> {
         let record = self.record.as_ref().filter(|_| self.is_whole);
-        record.map(|record| &record.body)
+        let body = self.hidden.as_ref();
+        body.or_else(|| record.map(|record| &record.body))
+    }
+
+    /// Puts a body that was hidden from a stage back in its place.
+    fn show(&mut self) {
+        if let Some((body, record)) = self.hidden.take().zip(self.record.as_mut()) {
+            record.body = body;
+        }
     }
 
     /// The request as the contract has it. Its body is there if it was read as a whole.

@@ -99,9 +99,12 @@ fn a_stage_can_be_for_some_handlers_alone() {
         .plugin("stage-auth:config.test.auth=denied no")
         .plugin("stage-auth:services=http-echo-headers")
         .plugin("stages:paths=/typed/*")
+        .plugin("http-echo-headers:paths=/streamed/*")
         .start();
-    assert_eq!(get(&daemon, "/typed/x").status, 200);
-    for path in ["/", "/x", "/typed/../x", "/%74yped%2f../x"] {
+    for path in ["/typed/x", "/streamed/../typed/x"] {
+        assert_eq!(get(&daemon, path).status, 200, "{path}");
+    }
+    for path in ["/streamed", "/typed/../streamed/x", "/%73treamed%2fx"] {
         assert_eq!(get(&daemon, path).status, 401, "{path}");
     }
 }

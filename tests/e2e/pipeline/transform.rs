@@ -154,16 +154,14 @@ fn pipelined_requests_stay_apart_whatever_becomes_of_their_bodies() {
             let answer = client.read_response();
             assert_eq!(answer.status, 200, "{change}: {answer:?}");
             let twice = "g".repeat(200);
-            let once = "g".repeat(100);
             let expected = match (change, body) {
                 ("empty", _) => String::new(),
                 ("upper", _) => body.to_uppercase(),
-                // Nothing is not transformed on its way in, and on its way out only as an answer.
-                (_, "") => answer.text(),
+                // Nothing is not transformed, on its way in or out.
+                (_, "") => String::new(),
                 _ => format!("{body}{twice}"),
             };
             assert_eq!(answer.text(), expected, "{change}");
-            assert!(answer.text().is_empty() || body != "" || answer.text() == once);
         }
         assert!(client.is_closed());
     }
