@@ -4,7 +4,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::{ask, context, described, lines, post_chunked, values, wire};
-use crate::support::{Daemon, brief, get, request};
+use crate::support::{Client, Daemon, brief, get, request};
 
 /// The longest body that the daemons of these tests hold whole, in bytes.
 const MAX_BODY: usize = 64 << 10;
@@ -411,4 +411,45 @@ fn the_guides_jwt_authenticator_believes_good_tokens_alone() {
     assert_eq!(answer.status, 403);
     // The key is nowhere to be read.
     assert!(!daemon.log().contains(key), "{}", daemon.log());
+}
+
+#[test]
+fn a_websocket_that_can_send_no_header_brings_its_token_another_way() {
+    let key = "correct horse battery staple";
+    let daemon = Daemon::builder("jwt-authenticator")
+        .with("stage-websocket")
+        .arg("--secret")
+        .arg(format!("jwt_secret={key}"))
+        .start();
+    let good = token(r#"{"alg":"HS256"}"#, r#"{"sub":"alice"}"#, key.as_bytes());
+    let forged = token(r#"{"alg":"HS256"}"#, r#"{"sub":"alice"}"#, b"another key");
+    let offer = |token: &str| format!("Sec-WebSocket-Protocol: chat, auth-{token}\r\n");
+    for (target, field, status) in [
+        (format!("/ws?access_token={good}"), String::new(), 101),
+        ("/ws".to_owned(), offer(&good), 101),
+        (format!("/ws?access_token={forged}"), String::new(), 401),
+        ("/ws".to_owned(), offer(&forged), 401),
+        // Without any token it is asked as every request is, and challenges.
+        ("/ws".to_owned(), String::new(), 401),
+        // The header comes first.
+        (
+            format!("/ws?access_token={good}"),
+            format!("Authorization: Bearer {forged}\r\n"),
+            403,
+        ),
+    ] {
+        let mut client = Client::connect(&daemon);
+        client.send(format!(
+            "GET {target} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{field}\r\n"
+        ));
+        let head = client.read_head().unwrap();
+        assert_eq!(head.status, status, "{target} {field}");
+        if status == 401 {
+            assert!(
+                head.header("www-authenticate")
+                    .is_some_and(|value| value.starts_with("Bearer"))
+            );
+        }
+    }
 }
