@@ -54,12 +54,12 @@ pub(super) fn check(
     if directives.no_store || directives.private || directives.no_cache {
         return Err("its cache-control forbids it");
     }
-    let mut brought = CREDENTIALS
-        .iter()
-        .filter(|name| ask.headers.contains_key(*name));
     let tells = match ask.headers.contains_key(AUTHORIZATION) {
         true => names.contains(&AUTHORIZATION),
-        false => brought.clone().count() > 0 && brought.all(|name| names.contains(name)),
+        false => {
+            let one = |name: &HeaderName| !ask.headers.contains_key(name) || names.contains(name);
+            CREDENTIALS.iter().any(varies_by) && CREDENTIALS.iter().all(one)
+        }
     };
     if ask.authenticated && !tells {
         return Err("it answers an authenticated request, and neither key nor vary say so");
