@@ -135,7 +135,12 @@ mod tests {
         let authorization = HeaderName::from_static("authorization");
         assert!(!stored(token, 200, &[], &[]));
         assert!(!stored(token, 200, &[], &[COOKIE]));
-        assert!(stored(token, 200, &[], &[authorization.clone()]));
+        assert!(stored(
+            token,
+            200,
+            &[],
+            std::slice::from_ref(&authorization)
+        ));
         // A cookie of all visitors beside it tells nothing.
         let both: Fields<'_> = &[("authorization", "Bearer x"), ("cookie", "theme=dark")];
         assert!(!stored(both, 200, &[], &[COOKIE]));
