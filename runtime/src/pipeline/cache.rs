@@ -12,9 +12,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_lite::future::{yield_now, zip};
-use http::HeaderMap;
 use http::header::{HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
@@ -28,6 +29,8 @@ use crate::cache::{
 use crate::failure::Failure;
 use crate::host::caching::{CacheDecision, CacheEntry};
 use crate::host::common::KeyValue;
+use crate::memory::Reservation;
+use crate::server::CONNECTION_SHARE;
 use crate::stats::Outcome;
 
 /// What is asked for, before later stages change it.
@@ -95,7 +98,11 @@ impl Pipeline {
                 answer(send, from_cache(&entry, &asked, cache))
             }
             Found::Stale(entry, Some(fetch)) => {
+                let room = self.unattended();
                 answer(send, from_cache(&entry, &asked, cache))?;
+                let Some(_room) = room else {
+                    return Ok(());
+                };
                 // The client has its answer. The server lets the work go on for as long as a request
                 // may take.
                 yield_now().await;
@@ -141,7 +148,8 @@ impl Pipeline {
         passage: &Arc<Passage>,
         send: Option<Answer>,
     ) -> Result<(), Failure> {
-        if fetch.is_awaited() {
+        let is_whole = fetch.is_awaited();
+        if is_whole {
             // A whole answer is wanted, which others can be answered from.
             let mut headers = request.head.headers.clone();
             headers.remove(IF_NONE_MATCH);
@@ -156,22 +164,44 @@ impl Pipeline {
             };
             let (mut response, approval) =
                 store(stage, fetch, ask, asked, passage, response).await?;
+            let is_current = is_whole
+                && response.status() == StatusCode::OK
+                && cache::not_modified(&asked.headers, response.headers());
+            let room = match is_current && send.is_some() {
+                true => self.unattended(),
+                false => None,
+            };
             match send {
-                Some(send) => answer(send, response)?,
-                None => {
-                    let body = response.body_mut();
-                    // One that breaks off is not stored.
-                    while let Some(Ok(_)) = body.frame().await {}
+                Some(send) if room.is_none() => {
+                    answer(send, response)?;
+                    return Ok(approval);
                 }
+                Some(send) => {
+                    let mut current = http::Response::new(bodies::whole(Bytes::new(), None));
+                    *current.status_mut() = StatusCode::NOT_MODIFIED;
+                    *current.headers_mut() = cache::only_validators(response.headers());
+                    answer(send, current)?;
+                }
+                None => {}
             }
+            // One that breaks off is not stored.
+            while let Some(Ok(_)) = response.body_mut().frame().await {}
             Ok(approval)
         };
         let (ended, stored) = zip(self.inner(request, passage, inner_send), storing).await;
-        ended?;
-        if let Some(approval) = stored? {
-            approval.approve();
+        match (&ended, stored?) {
+            (Ok(()), Some(approval)) => approval.approve(),
+            (Err(_), Some(approval)) => approval.refuse(),
+            (_, None) => {}
         }
-        Ok(())
+        ended
+    }
+
+    /// Room for work that goes on when its client has its answer, so that no number of answers makes more
+    /// of it.
+    fn unattended(&self) -> Option<(Reservation, Reservation)> {
+        let one = self.cache.as_ref()?.refreshing()?;
+        Some((one, self.budget.reserve(CONNECTION_SHARE)?))
     }
 
     /// Has an unsafe request answered. If it went well, what is stored of its target goes before the
