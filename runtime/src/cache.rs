@@ -71,8 +71,8 @@ const PASSES: usize = 256;
 const PASS_FOR: Duration = Duration::from_secs(30);
 /// After a refresh that failed.
 const REFRESH_PAUSE: Duration = Duration::from_secs(1);
-/// Refreshes at once. No client waits for one, so nothing else bounds them.
-const REFRESHES: usize = 8;
+/// Refreshes at once. No client waits for one, so nothing else bounds them; few, since each has an instance.
+const REFRESHES: usize = 4;
 /// How often a request waits for others: once for the response, once more if that was of another kind, or
 /// if nothing came of it.
 const ROUNDS: usize = 2;

@@ -75,7 +75,7 @@ fn stale_answers_are_served_while_one_request_refreshes() {
 
 #[test]
 fn no_number_of_stale_answers_has_more_refreshes_than_a_few() {
-    const REFRESHES: u64 = 8;
+    const REFRESHES: u64 = 4;
     const PATHS: u64 = REFRESHES + 4;
     let folder = TempDir::new();
     let daemon = serving("stages", &folder).start();
