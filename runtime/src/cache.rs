@@ -43,7 +43,7 @@ use vary::Varied;
 pub use ask::{Ask, CREDENTIALS, Purpose, key};
 pub use conditional::not_modified;
 pub use directives::Directives;
-pub use entry::Entry;
+pub use entry::{Entry, only_validators};
 pub use fetch::{Fetch, Policy};
 pub use fill::{Approval, Fill, Tee};
 pub use state::Counts;
@@ -71,6 +71,8 @@ const PASSES: usize = 256;
 const PASS_FOR: Duration = Duration::from_secs(30);
 /// After a refresh that failed.
 const REFRESH_PAUSE: Duration = Duration::from_secs(1);
+/// Refreshes at once. No client waits for one, so nothing else bounds them; few, since each has an instance.
+const REFRESHES: usize = 4;
 /// How often a request waits for others: once for the response, once more if that was of another kind, or
 /// if nothing came of it.
 const ROUNDS: usize = 2;
@@ -100,6 +102,8 @@ pub struct Cache {
     _share: Option<Reservation>,
     clock: Clock,
     hasher: RandomState,
+    /// One of it for each refresh at work.
+    refreshes: Arc<Budget>,
 }
 
 /// How much of the cache is used, and what became of requests.
@@ -153,12 +157,18 @@ impl Cache {
             _share: share,
             clock,
             hasher: RandomState::new(),
+            refreshes: Budget::new(REFRESHES),
         })
     }
 
     /// The time by which entries age.
     pub fn now(&self) -> Duration {
         (self.clock.now)()
+    }
+
+    /// Leave to work on a response that no client waits for, until it is dropped; none while enough have it.
+    pub fn refreshing(&self) -> Option<Reservation> {
+        self.refreshes.reserve(1)
     }
 
     /// What there is for a GET. Waits for others that fetch the same, at most for `patience` in all.

@@ -90,8 +90,15 @@ fn a_current_copy_of_the_client_is_answered_without_a_body() {
     let folder = TempDir::new();
     let daemon = serving("stages", &folder).start();
     let tagged = ("x-test-answer", "set etag=\"v1\"; set x-other=1");
-    let first = kept(&daemon, "/", &[tagged, ("if-none-match", "\"v1\"")]);
-    // The first answer is a whole one, for all others to be answered from.
+    let first = get_with(&daemon, "/", &[tagged, KEEP, ("if-none-match", "\"v1\"")]);
+    // What was made for it is a whole answer, which all others are answered from.
+    assert!(
+        first.status == 304 && first.header("etag") == Some("\"v1\""),
+        "{first:?}"
+    );
+    assert!(first.body.is_empty() && first.header("x-other").is_none());
+    eventually("a hit", || is_hit(&kept(&daemon, "/", &[tagged])));
+    let first = kept(&daemon, "/", &[tagged]);
     assert!(!first.body.is_empty());
     eventually("304", || {
         let current = get_with(

@@ -10,8 +10,8 @@ use http::{HeaderMap, Method};
 
 use super::directives::Directives;
 
-/// Headers that tell who asks. A plugin that is to show that its key depends on them is asked for
-/// it a second time, without them.
+/// Headers that tell who asks. A plugin that is to show that its key depends on one is asked for
+/// it a second time, with another value.
 pub const CREDENTIALS: [HeaderName; 3] =
     [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
 
@@ -59,18 +59,18 @@ impl Purpose {
 pub struct Ask<'a> {
     /// Made by [`key`].
     pub key: Arc<str>,
-    /// Whose request it is, by [`identity`], where the key does not depend on that. Entries of one
-    /// identity are for it alone.
+    /// Whose request it is, by [`identity`], where an authenticator knows. Entries of one identity are
+    /// for it alone.
     pub identity: Arc<str>,
     /// The request is an authenticated one, and the key is the same for all: what answers it is
     /// stored only if it varies by the client's credentials.
     pub authenticated: bool,
-    /// The request's headers, as the plugin was asked with.
+    /// The request's headers, with the credentials that the client brought.
     pub headers: &'a HeaderMap,
 }
 
 impl<'a> Ask<'a> {
-    /// A request of an unknown client, or whose key tells who it is from.
+    /// A request of an unknown client.
     pub fn new(key: Arc<str>, headers: &'a HeaderMap) -> Ask<'a> {
         Ask {
             key,
@@ -80,8 +80,7 @@ impl<'a> Ask<'a> {
         }
     }
 
-    /// An authenticated request, with what is known of the client, where the key is the same
-    /// without the [`CREDENTIALS`].
+    /// An authenticated request, with what is known of the client.
     pub fn by(
         key: Arc<str>,
         claims: &mut dyn Iterator<Item = (&str, &str)>,

@@ -77,12 +77,13 @@ impl Entry {
             if let (Ok(name), Ok(value)) =
                 (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
             {
-                headers.append(name, value);
+                // What is too many was never one of the client's answers.
+                let _ = headers.try_append(name, value);
             }
         }
         let resident = now.saturating_sub(self.came);
         let age = self.initial_age.saturating_add(resident);
-        headers.insert(AGE, HeaderValue::from(age.as_secs()));
+        let _ = headers.try_insert(AGE, HeaderValue::from(age.as_secs()));
         let ttl = match self.fresh.checked_sub(now) {
             Some(left) => left.as_secs().to_string(),
             None => format!("-{}", now.saturating_sub(self.fresh).as_secs()),
@@ -102,7 +103,7 @@ impl Entry {
 }
 
 /// The fields that a 304 keeps.
-pub(super) fn only_validators(headers: &HeaderMap) -> HeaderMap {
+pub fn only_validators(headers: &HeaderMap) -> HeaderMap {
     let mut kept = HeaderMap::new();
     for (name, value) in headers {
         if NOT_MODIFIED_FIELDS.contains(name) || *name == AGE || *name == CACHE_STATUS {
@@ -112,10 +113,11 @@ pub(super) fn only_validators(headers: &HeaderMap) -> HeaderMap {
     kept
 }
 
-/// Adds what the cache did to `Cache-Status` (RFC 9211), behind what caches further off did.
+/// Adds what the cache did to `Cache-Status` (RFC 9211), behind what caches further off did. A map of headers
+/// that is full goes without.
 pub(super) fn tell(headers: &mut HeaderMap, what: &str) {
     if let Ok(value) = HeaderValue::try_from(format!("zlayer; {what}")) {
-        headers.append(CACHE_STATUS, value);
+        let _ = headers.try_append(CACHE_STATUS, value);
     }
 }
 
@@ -130,4 +132,23 @@ impl AsRef<[u8]> for Whole {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(REFRESHING - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_map_of_headers_goes_without_a_word_of_the_cache() {
+        let mut full = HeaderMap::new();
+        let value = HeaderValue::from_static("1");
+        let names = (0..1 << 16).map_while(|n| HeaderName::try_from(format!("x-{n}")).ok());
+        for name in names {
+            if full.try_append(name, value.clone()).is_err() {
+                break;
+            }
+        }
+        tell(&mut full, "fwd=miss");
+        assert!(full.len() > 1000 && !full.contains_key(CACHE_STATUS));
+    }
 }

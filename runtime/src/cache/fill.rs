@@ -131,8 +131,16 @@ impl Collecting {
                     fill.finish();
                 }
             }
-            (Some(false), _) => self.fill = None,
+            (Some(false), _) => self.refuse(),
             (None, false) => {}
+        }
+    }
+
+    /// Gives up what can never be stored: the next one is likely to be like it, and nobody shall wait
+    /// for that.
+    fn refuse(&mut self) {
+        if let Some(fill) = self.fill.take() {
+            fill.fetch.refuse();
         }
     }
 }
@@ -143,6 +151,11 @@ impl Approval {
         let mut collecting = lock(&self.0);
         collecting.approved = true;
         collecting.decide();
+    }
+
+    /// It did not.
+    pub fn refuse(self) {
+        lock(&self.0).refuse();
     }
 }
 
@@ -174,10 +187,11 @@ impl<B> Tee<B> {
     }
 
     fn give_up(&self) {
-        lock(&self.collecting).fill = None;
+        lock(&self.collecting).refuse();
     }
 }
 
+/// A client that went away says nothing of the response.
 impl<B> Drop for Tee<B> {
     fn drop(&mut self) {
         let mut collecting = lock(&self.collecting);

@@ -2,8 +2,8 @@
 
 use http::HeaderMap;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, COOKIE, HeaderName, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, COOKIE, HeaderName,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
 use super::ask::{Ask, CREDENTIALS};
@@ -32,7 +32,8 @@ const NOT_STORED: [HeaderName; 10] = [
 /// Whether the answer to `ask`, which varies by the headers `names`, may be stored.
 ///
 /// - Not with `no-store`, `private` or `no-cache`: this cache asks no origin whether an entry still stands.
-/// - The answer to an authenticated request, only if it varies by a header that brought credentials.
+/// - The answer to an authenticated request, only if it varies by its `Authorization` (RFC 9111 section 3.5);
+///   where it has none, by all headers with credentials that it has, and it has one.
 /// - With `Set-Cookie`, only if it varies by `Cookie` and the request had one: then it goes back to
 ///   nobody but who got it before.
 ///
@@ -53,7 +54,14 @@ pub(super) fn check(
     if directives.no_store || directives.private || directives.no_cache {
         return Err("its cache-control forbids it");
     }
-    if ask.authenticated && !CREDENTIALS.iter().any(varies_by) {
+    let tells = match ask.headers.contains_key(AUTHORIZATION) {
+        true => names.contains(&AUTHORIZATION),
+        false => {
+            let one = |name: &HeaderName| !ask.headers.contains_key(name) || names.contains(name);
+            CREDENTIALS.iter().any(varies_by) && CREDENTIALS.iter().all(one)
+        }
+    };
+    if ask.authenticated && !tells {
         return Err("it answers an authenticated request, and neither key nor vary say so");
     }
     if headers.contains_key(SET_COOKIE) && !varies_by(&COOKIE) {
@@ -127,7 +135,16 @@ mod tests {
         let authorization = HeaderName::from_static("authorization");
         assert!(!stored(token, 200, &[], &[]));
         assert!(!stored(token, 200, &[], &[COOKIE]));
-        assert!(stored(token, 200, &[], &[authorization]));
+        assert!(stored(
+            token,
+            200,
+            &[],
+            std::slice::from_ref(&authorization)
+        ));
+        // A cookie of all visitors beside it tells nothing.
+        let both: Fields<'_> = &[("authorization", "Bearer x"), ("cookie", "theme=dark")];
+        assert!(!stored(both, 200, &[], &[COOKIE]));
+        assert!(stored(both, 200, &[], &[authorization]));
         let sets: Fields<'_> = &[("set-cookie", "a=b")];
         assert!(!stored(&[], 200, sets, &[]));
         // All new visitors have no cookie.
@@ -146,6 +163,9 @@ mod tests {
         assert!(!by(&plain, &[CREDENTIALS[0].clone(), COOKIE]));
         assert!(!by(&cookie, &CREDENTIALS[..1]));
         assert!(by(&cookie, &[COOKIE]));
+        let both = headers(&[("cookie", "theme=dark"), ("x-api-key", "1")]);
+        assert!(!by(&both, &[COOKIE]));
+        assert!(by(&both, &[COOKIE, CREDENTIALS[2].clone()]));
     }
 
     #[test]

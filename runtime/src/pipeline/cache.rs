@@ -6,15 +6,16 @@
 //! to a request has it.
 //!
 //! `cache-key` and `cache-policy` see GET where a client asks with HEAD, since a GET's answer serves both. The
-//! first is asked twice for an authenticated request: the second time without the headers that
-//! carry credentials, which shows whether the key depends on them.
+//! first is asked twice for an authenticated request: the second time with another credential, which
+//! shows whether the key depends on that.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_lite::future::{yield_now, zip};
-use http::HeaderMap;
-use http::header::{AUTHORIZATION, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http::header::{HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
@@ -27,11 +28,15 @@ use crate::cache::{
 };
 use crate::failure::Failure;
 use crate::host::caching::{CacheDecision, CacheEntry};
+use crate::host::common::KeyValue;
+use crate::memory::Reservation;
+use crate::server::CONNECTION_SHARE;
 use crate::stats::Outcome;
 
-/// What the plugin is asked with, before other stages change it.
+/// What is asked for, before later stages change it.
 struct Asked {
     path: String,
+    /// With the credentials that the client brought, be they meant for those that come later or not.
     headers: HeaderMap,
     id: Arc<str>,
 }
@@ -56,7 +61,7 @@ impl Pipeline {
         }
         let asked = Asked {
             path: head.uri.path().to_owned(),
-            headers: head.headers.clone(),
+            headers: request.telling_headers(),
             id: Arc::clone(&request.id),
         };
         let keys = keys(stage, &asked, request);
@@ -66,10 +71,11 @@ impl Pipeline {
         if purpose == Purpose::Unsafe {
             return self.invalidating(cache, &key, request, passage, send).await;
         }
-        let ask = match is_authenticated(request) && !is_telling {
+        let mut ask = match is_authenticated(request, &asked) {
             true => Ask::by(key, &mut request.claims(), &asked.headers),
             false => Ask::new(key, &asked.headers),
         };
+        ask.authenticated &= !is_telling;
         if cache::Directives::of(&asked.headers).only_if_cached {
             return answer(
                 send,
@@ -92,7 +98,11 @@ impl Pipeline {
                 answer(send, from_cache(&entry, &asked, cache))
             }
             Found::Stale(entry, Some(fetch)) => {
+                let room = self.unattended();
                 answer(send, from_cache(&entry, &asked, cache))?;
+                let Some(_room) = room else {
+                    return Ok(());
+                };
                 // The client has its answer. The server lets the work go on for as long as a request
                 // may take.
                 yield_now().await;
@@ -138,7 +148,8 @@ impl Pipeline {
         passage: &Arc<Passage>,
         send: Option<Answer>,
     ) -> Result<(), Failure> {
-        if fetch.is_awaited() {
+        let is_whole = fetch.is_awaited();
+        if is_whole {
             // A whole answer is wanted, which others can be answered from.
             let mut headers = request.head.headers.clone();
             headers.remove(IF_NONE_MATCH);
@@ -153,22 +164,44 @@ impl Pipeline {
             };
             let (mut response, approval) =
                 store(stage, fetch, ask, asked, passage, response).await?;
+            let is_current = is_whole
+                && response.status() == StatusCode::OK
+                && cache::not_modified(&asked.headers, response.headers());
+            let room = match is_current && send.is_some() {
+                true => self.unattended(),
+                false => None,
+            };
             match send {
-                Some(send) => answer(send, response)?,
-                None => {
-                    let body = response.body_mut();
-                    // One that breaks off is not stored.
-                    while let Some(Ok(_)) = body.frame().await {}
+                Some(send) if room.is_none() => {
+                    answer(send, response)?;
+                    return Ok(approval);
                 }
+                Some(send) => {
+                    let mut current = http::Response::new(bodies::whole(Bytes::new(), None));
+                    *current.status_mut() = StatusCode::NOT_MODIFIED;
+                    *current.headers_mut() = cache::only_validators(response.headers());
+                    answer(send, current)?;
+                }
+                None => {}
             }
+            // One that breaks off is not stored.
+            while let Some(Ok(_)) = response.body_mut().frame().await {}
             Ok(approval)
         };
         let (ended, stored) = zip(self.inner(request, passage, inner_send), storing).await;
-        ended?;
-        if let Some(approval) = stored? {
-            approval.approve();
+        match (&ended, stored?) {
+            (Ok(()), Some(approval)) => approval.approve(),
+            (Err(_), Some(approval)) => approval.refuse(),
+            (_, None) => {}
         }
-        Ok(())
+        ended
+    }
+
+    /// Room for work that goes on when its client has its answer, so that no number of answers makes more
+    /// of it.
+    fn unattended(&self) -> Option<(Reservation, Reservation)> {
+        let one = self.cache.as_ref()?.refreshing()?;
+        Some((one, self.budget.reserve(CONNECTION_SHARE)?))
     }
 
     /// Has an unsafe request answered. If it went well, what is stored of its target goes before the
@@ -197,8 +230,8 @@ impl Pipeline {
     }
 }
 
-/// Asks the plugin for the key of a GET of the same target, and whether it is another one without
-/// credentials.
+/// Asks the plugin for the key of a GET of the same target, and whether it is another one with another
+/// credential.
 async fn keys(
     stage: &Stage,
     asked: &Asked,
@@ -212,18 +245,22 @@ async fn keys(
     let Some(guest) = &guests.caching else {
         return Err(Failure::PassThrough);
     };
-    let headers = fields::to_list(&asked.headers);
+    let mut headers = fields::to_list(&request.head.headers);
     let called = async {
         let key = guest
             .call_cache_key(&mut *store, "GET", &asked.path, &headers)
             .await?;
-        if !is_authenticated(request) {
+        let credential = match is_authenticated(request, asked) {
+            true => credential(&asked.headers, request.claims().next().is_some()),
+            false => None,
+        };
+        // What a middleware has put there may be the same for all.
+        let Some(name) = credential.filter(|name| request.has_brought(name)) else {
             return Ok((key, false));
-        }
-        let mut bare = headers;
-        bare.retain(|field| !CREDENTIALS.iter().any(|name| *name == field.key.as_str()));
+        };
+        alter(&mut headers, name);
         let other = guest
-            .call_cache_key(&mut *store, "GET", &asked.path, &bare)
+            .call_cache_key(&mut *store, "GET", &asked.path, &headers)
             .await?;
         let is_telling = other != key;
         Ok((key, is_telling))
@@ -315,6 +352,70 @@ fn from_cache(entry: &Arc<Entry>, asked: &Asked, cache: &Cache) -> Response {
 }
 
 /// Whether an answer may be for one client alone: an authenticator knows who it is, or a handler may.
-fn is_authenticated(request: &Request) -> bool {
-    request.is_authenticated || request.head.headers.contains_key(AUTHORIZATION)
+fn is_authenticated(request: &Request, asked: &Asked) -> bool {
+    let [authorization, _, api_key] = &CREDENTIALS;
+    let named = |name| asked.headers.contains_key(name);
+    request.is_authenticated || named(authorization) || named(api_key)
+}
+
+/// What tells who the client is: `Authorization`, else the only credential that there is. In a cookie
+/// there are other things, so it counts only where the claims keep clients apart as well.
+fn credential(headers: &HeaderMap, has_claims: bool) -> Option<&'static str> {
+    let named = |name: &str| headers.contains_key(name);
+    match (named("authorization"), named("x-api-key"), named("cookie")) {
+        (true, ..) => Some("authorization"),
+        (false, true, false) => Some("x-api-key"),
+        (false, false, true) if has_claims => Some("cookie"),
+        _ => None,
+    }
+}
+
+/// Puts another credential in the place of the one that there is: one that differs in its last character, since
+/// whatever is alike for many clients, as a scheme or the begin of a token, must not count.
+fn alter(headers: &mut [KeyValue], name: &str) {
+    for field in headers.iter_mut().filter(|field| field.key == name) {
+        let last = field.value.pop();
+        field.value.push(if last == Some('0') { '1' } else { '0' });
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_credential_is_another_one_only_at_its_end() {
+        let field = |key: &str, value: &str| KeyValue {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        };
+        let mut headers = [
+            field("cookie", "theme=dark"),
+            field("authorization", "Bearer eyJhbGciOiJ9.a.b"),
+        ];
+        alter(&mut headers, "authorization");
+        assert_eq!(headers[1].value, "Bearer eyJhbGciOiJ9.a.0");
+        alter(&mut headers, "authorization");
+        assert_eq!(headers[1].value, "Bearer eyJhbGciOiJ9.a.1");
+        assert_eq!(headers[0].value, "theme=dark");
+    }
+
+    #[test]
+    fn one_credential_tells_who_asks() {
+        let of = |names: &[&'static str], has_claims| {
+            let mut headers = HeaderMap::new();
+            for name in names {
+                headers.insert(*name, "1".parse().unwrap());
+            }
+            credential(&headers, has_claims)
+        };
+        let all = ["authorization", "cookie", "x-api-key"];
+        assert_eq!(of(&all, false), Some("authorization"));
+        assert_eq!(of(&all[1..], true), None);
+        assert_eq!(of(&all[2..], false), Some("x-api-key"));
+        assert_eq!(of(&all[1..2], true), Some("cookie"));
+        assert_eq!(of(&all[1..2], false), None);
+        assert_eq!(of(&[], true), None);
+    }
 }

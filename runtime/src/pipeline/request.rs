@@ -6,11 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, HOST};
+use http::header::{CONTENT_LENGTH, HOST, HeaderName};
 use http_body::Body as _;
 
 use super::bodies::WholeBodies;
 use super::fields;
+use crate::cache::CREDENTIALS;
 use crate::config::RequestBody;
 use crate::failure::Failure;
 use crate::host::common::KeyValue;
@@ -36,6 +37,8 @@ pub struct Request {
     pub upstream: Option<Upstream>,
     /// An authenticator knows the client.
     pub is_authenticated: bool,
+    /// What the client itself brought of [`CREDENTIALS`], whatever middlewares make of that.
+    brought: HeaderMap,
     /// The body, unless it was read as a whole.
     body: IncomingBody,
     /// The request as the contract has it, once a stage has asked for it.
@@ -60,7 +63,12 @@ impl Request {
         client: SocketAddr,
         id: Arc<str>,
     ) -> Request {
+        let mut brought = HeaderMap::new();
+        for name in &CREDENTIALS {
+            add(&mut brought, name, &head.headers);
+        }
         Request {
+            brought,
             head,
             client,
             id,
@@ -160,6 +168,24 @@ impl Request {
             let name = pair.key.strip_prefix("claim.")?;
             Some((name, pair.value.as_str()))
         })
+    }
+
+    /// The headers, and with them what the client brought to tell who it is, where a stage has changed
+    /// that.
+    pub fn telling_headers(&self) -> HeaderMap {
+        let mut headers = self.head.headers.clone();
+        for name in &CREDENTIALS {
+            if self.brought.get_all(name) != self.head.headers.get_all(name) {
+                add(&mut headers, name, &self.brought);
+            }
+        }
+        headers
+    }
+
+    /// Whether a credential is there, and the one that the client brought.
+    pub fn has_brought(&self, name: &str) -> bool {
+        let brought = self.brought.get_all(name);
+        self.brought.contains_key(name) && brought == self.head.headers.get_all(name)
     }
 
     /// Puts a body that a plugin has made in the place of the whole one that there was.
@@ -278,6 +304,13 @@ impl Request {
     }
 }
 
+/// Adds the lines of a field, as far as there is room.
+fn add(to: &mut HeaderMap, name: &HeaderName, from: &HeaderMap) {
+    for value in from.get_all(name) {
+        let _ = to.try_append(name, value.clone());
+    }
+}
+
 fn empty_record() -> Box<PluginRequest> {
     Box::new(PluginRequest {
         request_id: String::new(),
@@ -364,6 +397,27 @@ mod tests {
         assert_eq!(record.body, b"hello");
         assert_eq!(request.head.headers[CONTENT_LENGTH], "5");
         assert_eq!(request.stream().size_hint().exact(), Some(5));
+    }
+
+    #[test]
+    fn what_the_client_brought_tells_who_it_is_whatever_stages_change() {
+        let head = http::Request::builder()
+            .header("authorization", "Bearer ada")
+            .header("cookie", "a=b")
+            .header("x-other", "1");
+        let (head, ()) = head.body(()).unwrap().into_parts();
+        let client = "192.0.2.7:4000".parse().unwrap();
+        let mut request = Request::new(head, IncomingBody::default(), client, "1".into());
+        assert_eq!(request.telling_headers(), request.head.headers);
+        assert!(request.has_brought("cookie") && !request.has_brought("x-api-key"));
+        let mut headers = HeaderMap::new();
+        headers.insert("cookie", "c=d".parse().unwrap());
+        request.set_headers(headers);
+        let telling = request.telling_headers();
+        assert_eq!(telling["authorization"], "Bearer ada");
+        assert!(!request.has_brought("authorization") && !request.has_brought("cookie"));
+        let cookies: Vec<_> = telling.get_all("cookie").iter().collect();
+        assert_eq!(cookies, ["c=d", "a=b"]);
     }
 
     #[test]

@@ -74,6 +74,25 @@ fn stale_answers_are_served_while_one_request_refreshes() {
 }
 
 #[test]
+fn no_number_of_stale_answers_has_more_refreshes_than_a_few() {
+    const REFRESHES: u64 = 4;
+    const PATHS: u64 = REFRESHES + 4;
+    let folder = TempDir::new();
+    let daemon = serving("stages", &folder).start();
+    let stale = ("x-test-cache", "entry 1 swr=3600000");
+    let refreshing = ("x-test-handle", "wait 600000");
+    for path in (0..PATHS).map(|number| format!("/{number}")) {
+        assert_eq!(get_with(&daemon, &path, &[stale]).status, 200);
+    }
+    for _ in 0..2 {
+        for path in (0..PATHS).map(|number| format!("/{number}")) {
+            assert!(is_hit(&get_with(&daemon, &path, &[stale, refreshing])));
+        }
+        eventually("refreshes", || handled(&folder) == PATHS + REFRESHES);
+    }
+}
+
+#[test]
 fn a_refresh_brings_the_next_answer_and_a_failed_one_disturbs_nobody() {
     let folder = TempDir::new();
     let daemon = serving("stages", &folder).start();

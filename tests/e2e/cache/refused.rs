@@ -77,6 +77,24 @@ fn what_is_for_one_user_goes_to_no_other() {
 }
 
 #[test]
+fn what_a_middleware_makes_of_a_token_is_for_the_one_who_brought_it() {
+    let daemon = Daemon::start("stages");
+    for middleware in ["drop authorization", "set authorization=service"] {
+        let middleware = ("x-test-middleware", middleware);
+        let of = |token: &str, by: &str| {
+            let fields = [("authorization", token), ("x-test-cache", by), middleware];
+            get_with(&daemon, &format!("/{}", middleware.1.len()), &fields)
+        };
+        for token in ["ada", "bob", "ada"] {
+            assert!(!is_hit(&of(token, "for 3600000")), "{middleware:?}");
+        }
+        let by = "entry 3600000 vary=authorization";
+        eventually("a hit", || is_hit(&of("ada", by)));
+        assert!(!is_hit(&of("bob", by)), "{middleware:?}");
+    }
+}
+
+#[test]
 fn a_client_can_ask_for_what_is_stored_or_nothing() {
     let daemon = Daemon::start("stages");
     let only = ("cache-control", "only-if-cached");

@@ -103,6 +103,40 @@ fn a_leader_that_goes_away_has_one_successor_and_then_all_go_alone() {
 }
 
 #[test]
+fn nobody_waits_again_for_a_body_that_breaks_off_or_has_trailers() {
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    let end = |what: &str| match what {
+        "trailers" => Ok(Frame::trailers(HeaderMap::new())),
+        "error" => Err("broken"),
+        _ => Ok(Frame::data(Bytes::from_static(b"x"))),
+    };
+    for what in ["trailers", "error", "too short", "failed work"] {
+        let (cache, plain) = (cache(1 << 20), HeaderMap::new());
+        let ask = ask("k", &plain);
+        let announced: Fields<'_> = match what {
+            "too short" => &[("content-length", "5")],
+            _ => &[],
+        };
+        let begun = miss(&cache, &ask).store(&ask, &parts(200, announced), Some(policy()));
+        let frames = futures_lite::stream::iter([end(what)]);
+        let (tee, approval) = begun.unwrap().tee(StreamBody::new(frames));
+        let _ = block_on(tee.collect());
+        approval.refuse();
+        let mut later = finders(&cache, &ask, 3);
+        assert_eq!(fetches(polled(&mut later)).len(), 3, "{what}");
+    }
+    // A client that goes away says nothing of the response.
+    let (cache, plain) = (cache(1 << 20), HeaderMap::new());
+    let ask = ask("k", &plain);
+    let begun = miss(&cache, &ask).store(&ask, &parts(200, &[]), Some(policy()));
+    let gone = begun.unwrap().tee(Full::new(Bytes::from_static(b"x")));
+    drop(gone);
+    let mut later = finders(&cache, &ask, 3);
+    assert_eq!(fetches(polled(&mut later)).len(), 1);
+}
+
+#[test]
 fn nobody_waits_longer_than_their_patience() {
     let (cache, plain) = (cache(1 << 20), HeaderMap::new());
     let ask = ask("k", &plain);
@@ -181,6 +215,17 @@ fn one_request_refreshes_what_all_are_served_stale() {
     pass(SECOND * 30);
     assert!(matches!(find(&cache, &ask), Found::Miss(_)));
     assert_eq!(cache.figures().counts.stale, 26);
+}
+
+#[test]
+fn refreshes_at_once_are_bounded() {
+    let cache = cache(1 << 20);
+    let all: Vec<_> = (0..2 * REFRESHES)
+        .map_while(|_| cache.refreshing())
+        .collect();
+    assert_eq!(all.len(), REFRESHES);
+    drop(all);
+    assert!(cache.refreshing().is_some());
 }
 
 #[test]
