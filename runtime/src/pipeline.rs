@@ -89,7 +89,8 @@ pub struct Pipeline {
     bodies: WholeBodies,
     upstreams: Upstreams,
     timeouts: Timeouts,
-    budget: Arc<Budget>,
+    /// What the conversations may take together.
+    messages: Arc<Budget>,
 }
 
 /// What a request leaves behind on its way in, for its answer on the way out.
@@ -142,6 +143,9 @@ impl Pipeline {
                 free >> 10
             ))
         })?;
+        // A quarter at most, and one of the longest messages each way.
+        let free = budget.limit().saturating_sub(budget.used());
+        let messages = budget.part((free / 4).max(limits.websocket_message.saturating_mul(2)));
         Ok(Pipeline {
             plugins,
             stages,
@@ -149,7 +153,7 @@ impl Pipeline {
             bodies,
             upstreams,
             timeouts: timeouts.clone(),
-            budget: Arc::clone(budget),
+            messages,
         })
     }
 
@@ -442,7 +446,7 @@ impl Pipeline {
     fn beyond(&self) -> websocket::Beyond<'_> {
         websocket::Beyond {
             upstreams: &self.upstreams,
-            budget: &self.budget,
+            budget: &self.messages,
             time: self.timeouts.request,
         }
     }
