@@ -12,6 +12,8 @@ pub struct Budget {
     limit: usize,
     used: AtomicUsize,
     reclaim: OnceLock<Reclaim>,
+    /// What it is a part of.
+    whole: Option<Arc<Budget>>,
 }
 
 /// Gives back what nobody needs at the moment, and tells whether that was anything.
@@ -30,6 +32,18 @@ impl Budget {
             limit,
             used: AtomicUsize::new(0),
             reclaim: OnceLock::new(),
+            whole: None,
+        })
+    }
+
+    /// A budget of `limit` bytes within this one. Nothing is set aside: what is reserved in it counts in
+    /// both, so that its users leave the rest to others.
+    pub fn part(self: &Arc<Self>, limit: usize) -> Arc<Budget> {
+        Arc::new(Budget {
+            limit,
+            used: AtomicUsize::new(0),
+            reclaim: OnceLock::new(),
+            whole: Some(Arc::clone(self)),
         })
     }
 
@@ -60,8 +74,31 @@ impl Budget {
     }
 
     fn take(&self, bytes: usize) -> bool {
-        self.try_take(bytes)
-            || self.reclaim.get().is_some_and(|reclaim| reclaim()) && self.try_take(bytes)
+        let taken = self.try_take(bytes)
+            || self.reclaim.get().is_some_and(|reclaim| reclaim()) && self.try_take(bytes);
+        let Some(whole) = self.whole.as_ref().filter(|_| taken) else {
+            return taken;
+        };
+        let taken = whole.take(bytes);
+        if !taken {
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.give_back(bytes);
+        }
+    }
+
+    /// Bytes that could be reserved at this moment.
+    fn free(&self) -> usize {
+        let free = self.limit.saturating_sub(self.used());
+        self.whole
+            .as_ref()
+            .map_or(free, |whole| free.min(whole.free()))
     }
 
     fn try_take(&self, bytes: usize) -> bool {
@@ -96,7 +133,7 @@ impl Reservation {
     pub fn shrink(&mut self, less: usize) {
         let less = less.min(self.bytes);
         self.bytes -= less;
-        self.budget.used.fetch_sub(less, Ordering::Relaxed);
+        self.budget.give_back(less);
     }
 
     /// Takes `bytes` out of the same budget, as a reservation of their own.
@@ -106,7 +143,7 @@ impl Reservation {
 
     /// Bytes that it could grow by at this moment.
     pub fn free(&self) -> usize {
-        self.budget.limit.saturating_sub(self.budget.used())
+        self.budget.free()
     }
 
     /// Bytes held.
@@ -217,6 +254,24 @@ mod tests {
         assert_eq!(budget.used(), 50);
         drop(standing);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_part_leaves_the_rest_and_counts_in_the_whole() {
+        let whole = Budget::new(100);
+        let part = whole.part(30);
+        let mut held = part.reserve(20).unwrap();
+        assert!(!held.grow(11) && held.grow(10));
+        assert_eq!((part.used(), whole.used(), held.free()), (30, 30, 0));
+        held.shrink(20);
+        assert_eq!((part.used(), whole.used(), held.free()), (10, 10, 20));
+        // The whole is spent before its part is.
+        let others = whole.reserve(85).unwrap();
+        assert_eq!(held.free(), 5);
+        assert!(!held.grow(6));
+        assert_eq!((part.used(), whole.used()), (10, 95));
+        drop((held, others));
+        assert_eq!((part.used(), whole.used()), (0, 0));
     }
 
     #[test]

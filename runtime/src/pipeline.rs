@@ -9,6 +9,10 @@
 //! hold for what is stored too. What the cache answers goes past all that follows. Routes are chosen before
 //! bodies are transformed, since a transformer cannot change the path.
 //!
+//! A request with an Upgrade field takes the same way, but the cache is not asked about it: what it leads to
+//! cannot be stored, and a stored answer must not take its place. That goes for whatever the field
+//! names, so a client can have its own request answered afresh by it, as by `Range`.
+//!
 //! Every stage is a file of the same shape: `run` takes the stage and the request and says
 //! whether it goes on ([`ControlFlow::Continue`]) or is answered ([`ControlFlow::Break`]).
 
@@ -89,7 +93,8 @@ pub struct Pipeline {
     bodies: WholeBodies,
     upstreams: Upstreams,
     timeouts: Timeouts,
-    budget: Arc<Budget>,
+    /// What the conversations may take together.
+    messages: Arc<Budget>,
 }
 
 /// What a request leaves behind on its way in, for its answer on the way out.
@@ -142,6 +147,9 @@ impl Pipeline {
                 free >> 10
             ))
         })?;
+        // A quarter at most, and one of the longest messages each way.
+        let free = budget.limit().saturating_sub(budget.used());
+        let messages = budget.part((free / 4).max(limits.websocket_message.saturating_mul(2)));
         Ok(Pipeline {
             plugins,
             stages,
@@ -149,7 +157,7 @@ impl Pipeline {
             bodies,
             upstreams,
             timeouts: timeouts.clone(),
-            budget: Arc::clone(budget),
+            messages,
         })
     }
 
@@ -300,17 +308,12 @@ impl Pipeline {
         send: Answer,
     ) -> std::result::Result<(), Failure> {
         let mut trail = Trail::default();
-        for step in [Step::Route, Step::WebSocket] {
-            let flow = self.each(step, request, passage, &mut trail).await?;
-            if let ControlFlow::Break(response) = flow {
-                return answer(send, response);
-            }
+        let flow = self.each(Step::Route, request, passage, &mut trail);
+        if let ControlFlow::Break(response) = flow.await? {
+            return answer(send, response);
         }
-        if request.upstream.is_some() {
-            let flow = websocket::tunnel(request, &self.beyond()).await?;
-            if let ControlFlow::Break(response) = flow {
-                return answer(send, response);
-            }
+        if let ControlFlow::Break(response) = self.converse(request, passage).await? {
+            return answer(send, response);
         }
         let flow = self.each(Step::Transform, request, passage, &mut trail);
         if let ControlFlow::Break(response) = flow.await? {
@@ -394,10 +397,9 @@ impl Pipeline {
                     Step::RateLimit => rate_limit::run(stage, request, limit).await,
                     Step::Middleware => middleware::run(stage, request).await,
                     Step::Route => route::run(stage, request, &self.bodies).await,
-                    Step::WebSocket => websocket::run(stage, request, &self.beyond()).await,
                     Step::Transform => transform::run(stage, request, &self.bodies).await,
                     // These do more than to look at it on its way in.
-                    Step::Cache | Step::Handle => Ok(ControlFlow::Continue(())),
+                    Step::Cache | Step::WebSocket | Step::Handle => Ok(ControlFlow::Continue(())),
                 }
             };
             match stage.guard(&id, passage, running).await? {
@@ -437,14 +439,6 @@ impl Pipeline {
             limit.tell(response.headers_mut());
         }
         response
-    }
-
-    fn beyond(&self) -> websocket::Beyond<'_> {
-        websocket::Beyond {
-            upstreams: &self.upstreams,
-            budget: &self.budget,
-            time: self.timeouts.request,
-        }
     }
 
     /// The stages of a step, with their indices.

@@ -11,8 +11,6 @@ mod token;
 mod upgrade;
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use zlayer_http1::Version;
@@ -20,17 +18,14 @@ use zlayer_http1::Version;
 use zlayer_http1::websocket::Deflate;
 use zlayer_http1::websocket::{UpgradeError, VERSION, offered_protocols, read_upgrade};
 
-use super::Response;
 use super::request::Request;
-use super::stage::Stage;
-use super::{fields, own};
+use super::stage::{Stage, Step};
+use super::{Passage, Pipeline, Response, fields, own};
 use crate::failure::{Failure, REASON_BYTES};
 use crate::host::common::KeyValue;
 use crate::host::websocket::UpgradeDecision;
-use crate::memory::Budget;
 use crate::plugin::SHOWN_BYTES;
 use crate::redact::cut;
-use crate::upstream::Upstreams;
 
 use handler::PluginHandler;
 pub use token::upgrade_token;
@@ -47,42 +42,81 @@ const OURS: [HeaderName; 4] = [
     HeaderName::from_static("sec-websocket-version"),
 ];
 
-pub(super) async fn run(
+impl Pipeline {
+    /// Has a plugin and the upstream, as far as there are any, decide on a request for a WebSocket.
+    /// Any other request goes on.
+    pub(super) async fn converse(
+        &self,
+        request: &mut Request,
+        passage: &Passage,
+    ) -> Result<ControlFlow<Response>, Failure> {
+        let mut stages = Vec::new();
+        for (_, stage) in self.at(Step::WebSocket) {
+            if stage.applies(request, passage) {
+                stages.push(stage);
+            }
+        }
+        if stages.is_empty() && request.upstream.is_none() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let asked = match read(&request.head) {
+            Ok(Some(asked)) => asked,
+            Ok(None) => return Ok(ControlFlow::Continue(())),
+            Err(error) => return Ok(ControlFlow::Break(refused(error))),
+        };
+        let (mut headers, mut handler) = (HeaderMap::new(), None);
+        for stage in stages {
+            match stage
+                .guard(&request.id, passage, run(stage, request))
+                .await?
+            {
+                Some(ControlFlow::Break(response)) => return Ok(ControlFlow::Break(response)),
+                Some(ControlFlow::Continue(accepted)) => {
+                    let time = self.timeouts.request;
+                    handler = Some(PluginHandler::new(stage, &request.id, time));
+                    headers = accepted;
+                    break;
+                }
+                // It failed open: the next one is asked.
+                None => {}
+            }
+        }
+        if handler.is_none() && request.upstream.is_none() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        // What becomes of the upstream is not the plugin's doing, nor is its time.
+        upgrade::begin(
+            request,
+            asked,
+            headers,
+            handler,
+            &self.upstreams,
+            &self.messages,
+        )
+        .await
+    }
+}
+
+/// Asks the plugin: the headers that it accepts with, or its refusal.
+async fn run(
     stage: &Stage,
-    request: &mut Request,
-    beyond: &Beyond<'_>,
-) -> Result<ControlFlow<Response>, Failure> {
-    let asked = match read(&request.head) {
-        Ok(Some(asked)) => asked,
-        Ok(None) => return Ok(ControlFlow::Continue(())),
-        Err(error) => return Ok(ControlFlow::Break(refused(error))),
-    };
+    request: &Request,
+) -> Result<ControlFlow<Response, HeaderMap>, Failure> {
     let mut running = stage.plugin.instance(&request.id).await?;
     let (store, guests) = running.parts();
     let Some(guest) = &guests.websocket else {
-        return Ok(ControlFlow::Continue(()));
+        return Err(Failure::PassThrough);
     };
     let headers = fields::to_list(&request.head.headers);
     let path = request.head.uri.path();
     let called = guest.call_on_upgrade(store, path, &headers).await;
-    let headers = match stage.plugin.finish(running, called)? {
-        UpgradeDecision::Accept => HeaderMap::new(),
-        UpgradeDecision::AcceptWithHeaders(list) => accepted(list, request)?,
-        UpgradeDecision::Reject((status, text)) => {
-            return rejected(status, &text).map(ControlFlow::Break);
+    match stage.plugin.finish(running, called)? {
+        UpgradeDecision::Accept => Ok(ControlFlow::Continue(HeaderMap::new())),
+        UpgradeDecision::AcceptWithHeaders(list) => {
+            accepted(list, request).map(ControlFlow::Continue)
         }
-    };
-    let handler = PluginHandler::new(stage, &request.id, beyond.time);
-    upgrade::begin(request, asked, headers, Some(Box::new(handler)), beyond).await
-}
-
-/// What lies beyond the plugins.
-pub(super) struct Beyond<'a> {
-    pub(super) upstreams: &'a Upstreams,
-    /// What messages are charged to.
-    pub(super) budget: &'a Arc<Budget>,
-    /// How long a plugin may take for one message.
-    pub(super) time: Duration,
+        UpgradeDecision::Reject((status, text)) => rejected(status, &text).map(ControlFlow::Break),
+    }
 }
 
 /// What a request asks for that begins a WebSocket.
@@ -91,19 +125,6 @@ struct Asked {
     accept: String,
     #[cfg(feature = "deflate")]
     deflate: Option<Deflate>,
-}
-
-/// Carries a request for a WebSocket on to the upstream that a router has named, with nobody between.
-/// Any other request goes on.
-pub(super) async fn tunnel(
-    request: &mut Request,
-    beyond: &Beyond<'_>,
-) -> Result<ControlFlow<Response>, Failure> {
-    match read(&request.head) {
-        Ok(Some(asked)) => upgrade::begin(request, asked, HeaderMap::new(), None, beyond).await,
-        Ok(None) => Ok(ControlFlow::Continue(())),
-        Err(error) => Ok(ControlFlow::Break(refused(error))),
-    }
 }
 
 fn read(head: &http::request::Parts) -> Result<Option<Asked>, UpgradeError> {

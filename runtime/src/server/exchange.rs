@@ -314,7 +314,7 @@ impl<'a> Exchange<'a> {
                 let switching = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
                 if let Some(upgrading) = response.extensions_mut().remove::<Upgrading>()
                     && switching
-                    && let Some(accept) = upgrading.accept()
+                    && let Some(accept) = upgrading.accept(response.headers_mut())
                 {
                     // Set once, as above.
                     let _ = self.upgrading.set(upgrading);

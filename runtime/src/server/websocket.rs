@@ -22,8 +22,9 @@
 //!
 //! # What strangers cost
 //!
-//! A message's buffer grows with what has come and is reserved in the [`Budget`] first. A message
-//! that has begun has to bring [`UPLOAD_RATE`] bytes a second in the long run. A side that is silent
+//! A message's buffer grows with what has come and is reserved in the [`Budget`] first, of which all
+//! conversations together have a part. A message that has begun has to bring [`UPLOAD_RATE`] bytes a
+//! second in the long run; what came faster earns no longer silence than a stall. A side that is silent
 //! gets a ping, and is given up when nothing comes after it. Writes that stand still end the session.
 
 mod end;

@@ -156,12 +156,23 @@ fn middlewares_see_the_answer_and_cannot_break_it() {
         .arg(artifact("stage-websocket"))
         .args([
             "--config",
-            "test.on-response=set sec-websocket-accept=x;set x-mine=1",
+            "test.on-response=drop-all;set sec-websocket-accept=x;set x-mine=1;\
+                add sec-websocket-protocol=mine;add sec-websocket-extensions=mine",
         ])
         .start();
     let (mut socket, response) = try_open(&daemon, "/", &[]).unwrap();
     assert_eq!(response.headers()["x-mine"], "1");
+    for name in ["sec-websocket-protocol", "sec-websocket-extensions"] {
+        assert!(!response.headers().contains_key(name), "{name}");
+    }
     echoes(&mut socket, "hello");
+    // Nor can they take away what was agreed.
+    let fields = [
+        ("x-test-upgrade", "protocol"),
+        ("sec-websocket-protocol", "a, b"),
+    ];
+    let (_, response) = try_open(&daemon, "/", &fields).unwrap();
+    assert_eq!(response.headers()["sec-websocket-protocol"], "a");
     let answer = try_open(&daemon, "/", &[("x-test-middleware", "abort 403 no")]);
     assert_eq!(answer.err().unwrap().status, 403);
 }

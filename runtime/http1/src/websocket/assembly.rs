@@ -17,6 +17,8 @@ pub(super) struct Assembly {
     utf8: Utf8Check,
     /// Frames of it that held nothing.
     pub(super) empty_frames: usize,
+    /// Bytes of its frames, as they came.
+    pub(super) on_the_wire: u64,
 }
 
 impl Assembly {
@@ -26,6 +28,7 @@ impl Assembly {
             data: Vec::new(),
             utf8: Utf8Check::default(),
             empty_frames: 0,
+            on_the_wire: 0,
         }
     }
 

@@ -11,6 +11,10 @@ use super::{
 /// so that no honest sender needs many; without an end to them a message could go on for ever.
 pub const MAX_EMPTY_FRAMES: usize = 64;
 
+/// Bytes that a compressed message may have on the wire beside twice the limit. No honest sender
+/// makes a message longer by compressing it, but for a few bytes a block.
+const COMPRESSED_BYTES: u64 = 64 << 10;
+
 /// Reads what the other side of a WebSocket sends.
 #[derive(Debug)]
 pub struct MessageDecoder {
@@ -157,8 +161,17 @@ impl MessageDecoder {
                 return Err(ProtocolError::EmptyFrames);
             }
         }
-        // A message that cannot fit need not come first.
-        if !open.fits(head.length, self.limit) {
+        // A message that cannot fit need not come first. A compressed one is as long as it will be; but
+        // blocks of nothing must not go on for ever.
+        open.on_the_wire = open.on_the_wire.saturating_add(head.length);
+        let fits = match self.compressed {
+            true => {
+                let twice = (self.limit as u64).saturating_mul(2);
+                open.on_the_wire <= twice.saturating_add(COMPRESSED_BYTES)
+            }
+            false => open.fits(head.length, self.limit),
+        };
+        if !fits {
             return Err(ProtocolError::MessageTooLong);
         }
         Ok(())

@@ -300,6 +300,53 @@ mod tests {
         }
     }
 
+    /// A frame of a server, compressed by its first bit that says so.
+    fn frame(fin: bool, opcode: Opcode, data: &[u8]) -> Vec<u8> {
+        let mut wire = Vec::new();
+        let head = FrameHead {
+            fin,
+            compressed: opcode != Opcode::Continuation,
+            opcode,
+            mask: None,
+            length: data.len() as u64,
+        };
+        head.encode(&mut wire);
+        wire.extend_from_slice(data);
+        wire
+    }
+
+    #[test]
+    fn the_limit_is_that_of_the_message_not_of_its_compressed_form() {
+        let data = [7; 1000];
+        let mut stored = Vec::new();
+        store(&data, &mut stored);
+        assert!(stored.len() > data.len());
+        let mut decoder = MessageDecoder::new(Role::Client, data.len());
+        decoder.inflate(&agreed(""));
+        let mut wire = frame(true, Opcode::Binary, &stored);
+        let (_, message) = decoder.decode(&mut wire, &mut |_| true).unwrap();
+        assert_eq!(message.unwrap().data, data);
+    }
+
+    #[test]
+    fn a_message_of_blocks_that_hold_nothing_ends() {
+        let nothing = [0, 0, 0, 0xff, 0xff].repeat(1000);
+        let mut decoder = MessageDecoder::new(Role::Client, 1000);
+        decoder.inflate(&agreed(""));
+        let mut opcode = Opcode::Binary;
+        let mut sent = 0;
+        let error = loop {
+            sent += nothing.len();
+            assert!(sent < 100_000, "it goes on for ever");
+            let mut wire = frame(false, opcode, &nothing);
+            opcode = Opcode::Continuation;
+            if let Err(error) = decoder.decode(&mut wire, &mut |_| true) {
+                break error;
+            }
+        };
+        assert_eq!(error, ProtocolError::MessageTooLong);
+    }
+
     #[test]
     fn a_bomb_ends_at_the_limit() {
         let agreed = agreed("");

@@ -10,7 +10,7 @@ use smol::Async;
 use smol::channel::Receiver;
 use zlayer_http1::websocket::{check_answer, client_key};
 
-use super::{Asked, Beyond, OURS, PROTOCOL, pairs};
+use super::{Asked, OURS, PROTOCOL, PluginHandler, pairs};
 use crate::config::{Limits, Timeouts};
 use crate::failure::Failure;
 use crate::memory::Budget;
@@ -23,6 +23,8 @@ use crate::upstream::{self, Upstreams};
 /// A conversation that begins when the client has its 101.
 pub struct Upgrade {
     accept: String,
+    /// What was agreed with the client, which nobody changes any more: the subprotocol.
+    protocol: Option<HeaderValue>,
     label: String,
     upstream: Option<Endpoint>,
     handler: Option<Box<dyn MessageHandler>>,
@@ -67,10 +69,22 @@ impl fmt::Debug for Upgrade {
 pub struct Upgrading(Arc<Mutex<Option<Upgrade>>>);
 
 impl Upgrading {
-    /// The value of Sec-WebSocket-Accept, until the upgrade is taken.
-    pub fn accept(&self) -> Option<String> {
+    /// The value of Sec-WebSocket-Accept, until the upgrade is taken. The fields of the handshake in
+    /// `headers` become what was agreed, whatever middlewares made of them.
+    pub fn accept(&self, headers: &mut HeaderMap) -> Option<String> {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.as_ref().map(|upgrade| upgrade.accept.clone())
+        let upgrade = held.as_ref()?;
+        strip(headers);
+        if let Some(protocol) = &upgrade.protocol {
+            headers.insert(PROTOCOL, protocol.clone());
+        }
+        #[cfg(feature = "deflate")]
+        if let Some(deflate) = &upgrade.deflate
+            && let Ok(value) = HeaderValue::from_str(&deflate.answer())
+        {
+            headers.insert(super::EXTENSIONS, value);
+        }
+        Some(upgrade.accept.clone())
     }
 
     /// The upgrade, for the first who asks.
@@ -85,34 +99,31 @@ pub(super) async fn begin(
     request: &mut Request,
     asked: Asked,
     mut headers: HeaderMap,
-    handler: Option<Box<dyn MessageHandler>>,
-    beyond: &Beyond<'_>,
+    handler: Option<PluginHandler>,
+    upstreams: &Upstreams,
+    budget: &Arc<Budget>,
 ) -> Result<ControlFlow<Response>, Failure> {
     let upstream = match request.upstream.take() {
         None => None,
         Some(upstream) => {
             let to = route::target(&upstream);
-            match reach(request, &mut headers, beyond.upstreams, &to).await? {
+            match reach(request, &mut headers, upstreams, &to).await? {
                 ControlFlow::Break(response) => return Ok(ControlFlow::Break(response)),
                 ControlFlow::Continue(endpoint) => Some(endpoint),
             }
         }
     };
-    #[cfg(feature = "deflate")]
-    if let Some(deflate) = &asked.deflate
-        && let Ok(value) = HeaderValue::from_str(&deflate.answer())
-    {
-        headers.insert(super::EXTENSIONS, value);
-    }
+    let protocol = headers.get(PROTOCOL).cloned();
     let mut response = http::Response::new(whole(String::new(), None));
     *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = headers;
     let upgrade = Upgrade {
         accept: asked.accept,
+        protocol,
         label: format!("[{}]", request.id),
         upstream,
-        handler,
-        budget: Arc::clone(beyond.budget),
+        handler: handler.map(|handler| Box::new(handler) as Box<dyn MessageHandler>),
+        budget: Arc::clone(budget),
         #[cfg(feature = "deflate")]
         deflate: asked.deflate,
     };
@@ -122,8 +133,8 @@ pub(super) async fn begin(
 }
 
 /// Asks the upstream for a WebSocket of its own, with the subprotocol that is chosen already, or
-/// those that the client offers. What it chooses goes into `headers`; its answer if it does not want to
-/// goes back to the client.
+/// those that the client offers. What it chooses goes into `headers`, and so do its answer's other
+/// fields; its answer if it does not want to goes back to the client.
 async fn reach(
     request: &Request,
     headers: &mut HeaderMap,
@@ -166,14 +177,27 @@ async fn reach(
         .map(|value| ("sec-websocket-protocol", &value[..]))
         .collect();
     check_answer(&key, &offered, status, &answer)
-        .map_err(|error| Failure::BadAnswer(format!("upstream: {error}")))?;
-    if let Some(chosen) = upgraded.head.headers.get(PROTOCOL) {
-        headers.insert(PROTOCOL, chosen.clone());
+        .map_err(|error| Failure::BadGateway(format!("WebSocket: {error}")))?;
+    let mut theirs = upgraded.head.headers;
+    if let Some(chosen) = theirs.remove(PROTOCOL) {
+        headers.insert(PROTOCOL, chosen);
+    }
+    strip(&mut theirs);
+    for (name, value) in &theirs {
+        headers.append(name, value.clone());
     }
     Ok(ControlFlow::Continue(Endpoint {
         socket: upgraded.socket,
         received: upgraded.left_over,
     }))
+}
+
+/// Takes the fields of the handshake out.
+fn strip(headers: &mut HeaderMap) {
+    headers.remove(PROTOCOL);
+    for name in &OURS {
+        headers.remove(name);
+    }
 }
 
 /// The subprotocols that are offered.

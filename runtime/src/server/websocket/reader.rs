@@ -34,9 +34,8 @@ pub(super) struct Reader {
     deadline: Deadline,
     ping: Duration,
     stall: Duration,
-    /// Of the message that is coming: bytes, and how long they were waited for.
-    brought: u64,
-    waited: Duration,
+    /// How long the message that is coming may still be waited for.
+    patience: Duration,
 }
 
 /// A message that came, and the memory that it is charged to.
@@ -68,8 +67,7 @@ impl Reader {
             deadline: Deadline::new(),
             ping: timeouts.websocket_ping,
             stall: timeouts.stall,
-            brought: 0,
-            waited: Duration::ZERO,
+            patience: timeouts.stall,
         }
     }
 
@@ -94,22 +92,23 @@ impl Reader {
             }
             let within = self.decoder.is_within_message();
             if !within {
-                (self.brought, self.waited) = (0, Duration::ZERO);
+                self.patience = self.stall;
             }
-            let earned = self.stall + Duration::from_secs(self.brought / UPLOAD_RATE);
-            let left = earned.saturating_sub(self.waited);
-            let last = within && left <= self.ping;
-            self.deadline.set(if last { left } else { self.ping });
+            let last = within && self.patience <= self.ping;
+            self.deadline
+                .set(if last { self.patience } else { self.ping });
             let asked = async { Err(leave.asked().await) };
             let filling = async { Ok(self.buffer.fill(&mut self.socket, 0).await) };
             let began = Instant::now();
             let filled = self.deadline.within(or(asked, filling)).await;
             if within {
-                self.waited += began.elapsed();
+                self.patience = self.patience.saturating_sub(began.elapsed());
             }
             match filled {
                 Ok(Ok(Ok(count))) if count > 0 => {
-                    self.brought += count as u64;
+                    // What came fast is no reason to wait for long: silence alone ends it.
+                    let earned = Duration::from_millis(count as u64 * 1000 / UPLOAD_RATE);
+                    self.patience = (self.patience + earned).min(self.stall);
                     pinged = false;
                     // A side that always has more must not keep others from their turn.
                     yield_now().await;
@@ -155,7 +154,7 @@ impl Reader {
         let held = match message.kind.is_control() {
             true => None,
             false => {
-                (self.brought, self.waited) = (0, Duration::ZERO);
+                self.patience = self.stall;
                 held.take()
             }
         };

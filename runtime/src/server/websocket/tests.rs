@@ -506,6 +506,27 @@ fn a_message_that_does_not_get_on_ends_the_session() {
 }
 
 #[test]
+fn a_message_of_many_bytes_earns_no_long_silence() {
+    smol::block_on(async {
+        let client = Peer::pair(Side::Client).await;
+        let (limits, mut timeouts) = impatient();
+        timeouts.stall = Duration::from_millis(500);
+        let mut session = start(client, None, Some(guide()), (limits, timeouts));
+        let many = [1; 100_000];
+        session.client.fragment(Opcode::Binary, false, &many).await;
+        // Nor do answers to pings earn it any.
+        let end = loop {
+            let message = session.client.next().await.unwrap();
+            if message.kind != Kind::Ping {
+                break message;
+            }
+            session.client.send(Kind::Pong, &message.data).await;
+        };
+        assert_eq!((end.kind, &end.data[..2]), (Kind::Close, &[3, 240][..]));
+    });
+}
+
+#[test]
 fn a_client_that_reads_nothing_slows_the_upstream_and_is_given_up() {
     smol::block_on(async {
         let (upstream, endpoint) = Peer::pair(Side::Upstream).await;
