@@ -83,12 +83,15 @@ pub struct PathPattern {
 }
 
 impl PathPattern {
-    /// Whether a normalised path falls under it. `/api/*` covers `/api` too.
+    /// Whether a normalised path falls under it. `/api/*` covers `/api` too, and `/*` what is no path
+    /// as well: the `*` of `OPTIONS *`.
     pub fn covers(&self, path: &str) -> bool {
         if !self.is_prefix {
             return path == self.text;
         }
-        path.starts_with(&self.text) || self.text.strip_suffix('/') == Some(path)
+        self.text == "/"
+            || path.starts_with(&self.text)
+            || self.text.strip_suffix('/') == Some(path)
     }
 }
 
@@ -275,6 +278,8 @@ mod tests {
         assert_eq!(hosts.to_string(), "a.example, *.b.example:443");
         let paths = settings.paths.unwrap();
         assert!(paths[0].covers("/a") && !paths[0].covers("/a/"));
+        let all: PathPattern = "/*".parse().unwrap();
+        assert!(all.covers("*") && all.covers("/") && !paths[1].covers("*"));
         assert!(paths[1].covers("/b") && paths[1].covers("/b/c") && !paths[1].covers("/bc"));
         assert_eq!(settings.on_failure, Some(OnFailure::Open));
         assert!(!settings.bodies.request && settings.bodies.response);
