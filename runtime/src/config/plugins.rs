@@ -65,11 +65,12 @@ impl Default for Bodies {
 /// Whether the stages before the handler see a request's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RequestBody {
-    /// If its length is announced and within the bound for bodies; else it streams past them, and
-    /// they see an empty one and `body` = `streamed` in the context.
+    /// If its length is announced and at most 16 KiB, which costs nothing of the memory that
+    /// requests share: the client may be a stranger yet. Else it streams past them, and they see an
+    /// empty one and `body` = `streamed` in the context.
     #[default]
     Auto,
-    /// Always: longer ones are refused with 413.
+    /// Always: those beyond the bound for bodies are refused with 413.
     Whole,
     /// Never.
     None,

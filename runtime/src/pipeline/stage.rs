@@ -110,7 +110,7 @@ impl Stage {
         let settings = self.plugin.settings();
         match self.step {
             Step::Authenticate | Step::RateLimit | Step::Route => {
-                settings.request_body != RequestBody::None
+                settings.request_body == RequestBody::Whole
             }
             Step::Transform => settings.bodies.request || settings.bodies.response,
             Step::Handle => self.plugin.plays(Role::Handler),
