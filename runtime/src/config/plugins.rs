@@ -131,6 +131,9 @@ pub struct Override {
 /// The names of settings, for messages.
 const SETTINGS: &str = "config.KEY, secrets, deny, allow-hosts, kv-namespace, max-instances, reuse, paths, services, on-failure, bodies, request-body";
 
+/// Those that are lists.
+const LISTS: [&str; 5] = ["secrets", "deny", "allow-hosts", "paths", "services"];
+
 impl FromStr for Override {
     type Err = String;
 
@@ -159,7 +162,18 @@ impl FromStr for Override {
 }
 
 impl Override {
-    /// Writes it into the plugin's settings.
+    /// Whether it says again what only one can hold of: a list goes on where it is given twice.
+    pub fn contradicts(&self, before: &Override) -> bool {
+        let is_list = LISTS.contains(&self.setting.as_str());
+        !is_list && (&self.plugin, &self.setting) == (&before.plugin, &before.setting)
+    }
+
+    /// The setting, with the plugin that it is for.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.plugin, self.setting)
+    }
+
+    /// Writes it into the plugin's settings, behind what a list has already.
     ///
     /// # Errors
     ///
@@ -177,7 +191,10 @@ impl Override {
             None => Err(format!("{}: wants at least one", self.setting)),
         };
         match self.setting.as_str() {
-            "secrets" => settings.secrets = Some(list(value).map(str::to_owned).collect()),
+            "secrets" => {
+                let secrets = settings.secrets.get_or_insert_default();
+                secrets.extend(list(value).map(str::to_owned));
+            }
             "deny" => {
                 let mut denied = settings.denied.unwrap_or(Capabilities::NONE);
                 for name in list(value) {
@@ -186,8 +203,9 @@ impl Override {
                 settings.denied = Some(denied);
             }
             "allow-hosts" => {
-                let hosts: Result<AllowedHosts, _> = list(value).map(str::parse).collect();
-                settings.allowed_hosts = Some(hosts?);
+                let hosts: Result<Vec<_>, _> = list(value).map(str::parse).collect();
+                let allowed = settings.allowed_hosts.get_or_insert_default();
+                allowed.extend(hosts?);
             }
             "kv-namespace" if value.is_empty() => {
                 return Err("kv-namespace: wants a name".to_owned());
@@ -197,9 +215,13 @@ impl Override {
             "reuse" => settings.reuse = Some(count()?),
             "paths" => {
                 let patterns: Result<Vec<_>, _> = some()?.map(str::parse).collect();
-                settings.paths = Some(patterns?);
+                let paths = settings.paths.get_or_insert_default();
+                paths.extend(patterns?);
             }
-            "services" => settings.services = Some(some()?.map(str::to_owned).collect()),
+            "services" => {
+                let services = settings.services.get_or_insert_default();
+                services.extend(some()?.map(str::to_owned));
+            }
             "on-failure" => {
                 settings.on_failure = Some(match value {
                     "open" => OnFailure::Open,
@@ -286,6 +308,42 @@ mod tests {
         assert!(!settings.bodies.request && settings.bodies.response);
         assert_eq!(settings.request_body, RequestBody::Whole);
         assert_eq!(settings.instances, Some(3));
+    }
+
+    #[test]
+    fn a_list_given_twice_goes_on_and_one_value_contradicts_another() {
+        let mut settings = PluginSettings::default();
+        for text in [
+            "p:paths=/a",
+            "p:paths=/b",
+            "p:services=s",
+            "p:services=t",
+            "p:secrets=one",
+            "p:secrets=two",
+            "p:allow-hosts=a.example",
+            "p:allow-hosts=b.example",
+        ] {
+            let one: Override = text.parse().unwrap();
+            one.apply(&mut settings).unwrap();
+            assert!(!one.contradicts(&one), "{text}");
+        }
+        let paths = settings.paths.unwrap();
+        for path in ["/a", "/b"] {
+            assert!(paths.iter().any(|pattern| pattern.covers(path)), "{path}");
+        }
+        assert_eq!(settings.services.unwrap(), ["s", "t"]);
+        assert_eq!(settings.secrets.unwrap(), ["one", "two"]);
+        let hosts = settings.allowed_hosts.unwrap();
+        assert_eq!(hosts.to_string(), "a.example, b.example");
+        let one: Override = "p:config.k=1".parse().unwrap();
+        for (text, contradicts) in [
+            ("p:config.k=2", true),
+            ("p:config.l=2", false),
+            ("q:config.k=2", false),
+        ] {
+            let other: Override = text.parse().unwrap();
+            assert_eq!(other.contradicts(&one), contradicts, "{text}");
+        }
     }
 
     #[test]
