@@ -107,6 +107,11 @@ impl Member {
         &self.artifact
     }
 
+    /// What is said of it alone.
+    pub(super) fn settings(&mut self) -> &mut PluginSettings {
+        &mut self.settings
+    }
+
     /// Loads and links its code.
     pub(super) fn load(
         self,
