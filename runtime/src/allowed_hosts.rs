@@ -46,6 +46,11 @@ impl AllowedHosts {
         })
     }
 
+    /// Allows these as well.
+    pub fn extend(&mut self, more: Vec<AllowedHost>) {
+        self.0.extend(more);
+    }
+
     /// Whether it allows nothing.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

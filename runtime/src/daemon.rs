@@ -74,14 +74,15 @@ fn serve(
     data: &DataDir,
     signals: Signals,
 ) -> Result<()> {
-    let members = plugins::gather(&config, data)?;
+    let mut members = plugins::gather(&config, data)?;
     let budget = Budget::new(config.limits.memory);
     let _fixed = reserve_fixed(&budget, &mut config.limits)?;
     let Some(first) = members.first() else {
         return Err(Error::Usage("no --wasm".to_owned()));
     };
     let target = first.artifact().manifest().target;
-    let engine = new_engine(target, config.profile, &config.limits, members.len())?;
+    let mut settings: Vec<_> = members.iter_mut().map(plugins::Member::settings).collect();
+    let engine = new_engine(target, config.profile, &config.limits, &mut settings)?;
     // Not sooner: two threads that map memory get in each other's way.
     let store = KeyValue::open(&data.store(), &budget, Arc::new(keyvalue::Machine::new()))
         .map_err(|error| Error::device("cannot start the key-value store's thread", error))?;

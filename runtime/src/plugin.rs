@@ -160,6 +160,12 @@ impl Plugin {
         };
         let fitting = 1 + budget.limit().saturating_sub(budget.used()) / each;
         let instances = settings.instances.unwrap_or(limits.instances).min(fitting);
+        // Its answers stream past itself.
+        let returns = roles.has(Role::HttpHandler) && roles.sees_answers();
+        wasmtime::ensure!(
+            instances > 1 || !returns,
+            "it answers as wasi:http and takes part on the way back: a request may need two instances of it at a time, and there can be {instances}; raise max-instances or --memory-max"
+        );
         let idle = Arc::new(Idle::default());
         common.spare.add(&idle);
         Ok(Plugin {
@@ -171,7 +177,7 @@ impl Plugin {
             share,
             memory,
             standing: Standing::new(standing),
-            places: Places::new(instances, common.timeouts.request / 2),
+            places: Places::new(instances, returns, common.timeouts.request / 2),
             budget: Arc::clone(budget),
             spare: Arc::clone(common.spare),
             settings,
@@ -220,7 +226,23 @@ impl Plugin {
     /// An instance to work on the request with this id: an idle one, else a new one. Waits for a
     /// free place.
     pub async fn instance(&self, request: &Arc<str>) -> std::result::Result<Running, Failure> {
-        let mut running = self.places.run(self).await?;
+        self.begin(request, false).await
+    }
+
+    /// The same for work that may go on until its answer has been read.
+    pub async fn streaming_instance(
+        &self,
+        request: &Arc<str>,
+    ) -> std::result::Result<Running, Failure> {
+        self.begin(request, true).await
+    }
+
+    async fn begin(
+        &self,
+        request: &Arc<str>,
+        streams: bool,
+    ) -> std::result::Result<Running, Failure> {
+        let mut running = self.places.run(self, streams).await?;
         running.instance.served += 1;
         running.instance.store.data_mut().work_on(request);
         Ok(running)
@@ -258,7 +280,7 @@ impl Plugin {
     pub async fn warm_up(&self) {
         if self.plays(Role::Handler) {
             let _working = self.working();
-            match self.places.run(self).await {
+            match self.places.run(self, false).await {
                 Ok(running) => self.keep(running.instance),
                 // `init` logged its own reason.
                 Err(Failure::InitFailed(_)) => {}

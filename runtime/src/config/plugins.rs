@@ -65,11 +65,12 @@ impl Default for Bodies {
 /// Whether the stages before the handler see a request's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RequestBody {
-    /// If its length is announced and within the bound for bodies; else it streams past them, and
-    /// they see an empty one and `body` = `streamed` in the context.
+    /// If its length is announced and at most 16 KiB, which costs nothing of the memory that
+    /// requests share: the client may be a stranger yet. Else it streams past them, and they see an
+    /// empty one and `body` = `streamed` in the context.
     #[default]
     Auto,
-    /// Always: longer ones are refused with 413.
+    /// Always: those beyond the bound for bodies are refused with 413.
     Whole,
     /// Never.
     None,
@@ -83,12 +84,15 @@ pub struct PathPattern {
 }
 
 impl PathPattern {
-    /// Whether a normalised path falls under it. `/api/*` covers `/api` too.
+    /// Whether a normalised path falls under it. `/api/*` covers `/api` too, and `/*` what is no path
+    /// as well: the `*` of `OPTIONS *`.
     pub fn covers(&self, path: &str) -> bool {
         if !self.is_prefix {
             return path == self.text;
         }
-        path.starts_with(&self.text) || self.text.strip_suffix('/') == Some(path)
+        self.text == "/"
+            || path.starts_with(&self.text)
+            || self.text.strip_suffix('/') == Some(path)
     }
 }
 
@@ -127,6 +131,9 @@ pub struct Override {
 /// The names of settings, for messages.
 const SETTINGS: &str = "config.KEY, secrets, deny, allow-hosts, kv-namespace, max-instances, reuse, paths, services, on-failure, bodies, request-body";
 
+/// Those that are lists.
+const LISTS: [&str; 5] = ["secrets", "deny", "allow-hosts", "paths", "services"];
+
 impl FromStr for Override {
     type Err = String;
 
@@ -155,7 +162,18 @@ impl FromStr for Override {
 }
 
 impl Override {
-    /// Writes it into the plugin's settings.
+    /// Whether it says again what only one can hold of: a list goes on where it is given twice.
+    pub fn contradicts(&self, before: &Override) -> bool {
+        let is_list = LISTS.contains(&self.setting.as_str());
+        !is_list && (&self.plugin, &self.setting) == (&before.plugin, &before.setting)
+    }
+
+    /// The setting, with the plugin that it is for.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.plugin, self.setting)
+    }
+
+    /// Writes it into the plugin's settings, behind what a list has already.
     ///
     /// # Errors
     ///
@@ -173,7 +191,10 @@ impl Override {
             None => Err(format!("{}: wants at least one", self.setting)),
         };
         match self.setting.as_str() {
-            "secrets" => settings.secrets = Some(list(value).map(str::to_owned).collect()),
+            "secrets" => {
+                let secrets = settings.secrets.get_or_insert_default();
+                secrets.extend(list(value).map(str::to_owned));
+            }
             "deny" => {
                 let mut denied = settings.denied.unwrap_or(Capabilities::NONE);
                 for name in list(value) {
@@ -182,8 +203,9 @@ impl Override {
                 settings.denied = Some(denied);
             }
             "allow-hosts" => {
-                let hosts: Result<AllowedHosts, _> = list(value).map(str::parse).collect();
-                settings.allowed_hosts = Some(hosts?);
+                let hosts: Result<Vec<_>, _> = list(value).map(str::parse).collect();
+                let allowed = settings.allowed_hosts.get_or_insert_default();
+                allowed.extend(hosts?);
             }
             "kv-namespace" if value.is_empty() => {
                 return Err("kv-namespace: wants a name".to_owned());
@@ -193,9 +215,13 @@ impl Override {
             "reuse" => settings.reuse = Some(count()?),
             "paths" => {
                 let patterns: Result<Vec<_>, _> = some()?.map(str::parse).collect();
-                settings.paths = Some(patterns?);
+                let paths = settings.paths.get_or_insert_default();
+                paths.extend(patterns?);
             }
-            "services" => settings.services = Some(some()?.map(str::to_owned).collect()),
+            "services" => {
+                let services = settings.services.get_or_insert_default();
+                services.extend(some()?.map(str::to_owned));
+            }
             "on-failure" => {
                 settings.on_failure = Some(match value {
                     "open" => OnFailure::Open,
@@ -275,11 +301,49 @@ mod tests {
         assert_eq!(hosts.to_string(), "a.example, *.b.example:443");
         let paths = settings.paths.unwrap();
         assert!(paths[0].covers("/a") && !paths[0].covers("/a/"));
+        let all: PathPattern = "/*".parse().unwrap();
+        assert!(all.covers("*") && all.covers("/") && !paths[1].covers("*"));
         assert!(paths[1].covers("/b") && paths[1].covers("/b/c") && !paths[1].covers("/bc"));
         assert_eq!(settings.on_failure, Some(OnFailure::Open));
         assert!(!settings.bodies.request && settings.bodies.response);
         assert_eq!(settings.request_body, RequestBody::Whole);
         assert_eq!(settings.instances, Some(3));
+    }
+
+    #[test]
+    fn a_list_given_twice_goes_on_and_one_value_contradicts_another() {
+        let mut settings = PluginSettings::default();
+        for text in [
+            "p:paths=/a",
+            "p:paths=/b",
+            "p:services=s",
+            "p:services=t",
+            "p:secrets=one",
+            "p:secrets=two",
+            "p:allow-hosts=a.example",
+            "p:allow-hosts=b.example",
+        ] {
+            let one: Override = text.parse().unwrap();
+            one.apply(&mut settings).unwrap();
+            assert!(!one.contradicts(&one), "{text}");
+        }
+        let paths = settings.paths.unwrap();
+        for path in ["/a", "/b"] {
+            assert!(paths.iter().any(|pattern| pattern.covers(path)), "{path}");
+        }
+        assert_eq!(settings.services.unwrap(), ["s", "t"]);
+        assert_eq!(settings.secrets.unwrap(), ["one", "two"]);
+        let hosts = settings.allowed_hosts.unwrap();
+        assert_eq!(hosts.to_string(), "a.example, b.example");
+        let one: Override = "p:config.k=1".parse().unwrap();
+        for (text, contradicts) in [
+            ("p:config.k=2", true),
+            ("p:config.l=2", false),
+            ("q:config.k=2", false),
+        ] {
+            let other: Override = text.parse().unwrap();
+            assert_eq!(other.contradicts(&one), contradicts, "{text}");
+        }
     }
 
     #[test]

@@ -51,7 +51,14 @@ pub(super) fn gather(config: &Config, data: &DataDir) -> Result<Vec<Member>> {
         let names = names.join(", ");
         Error::Usage(format!("--plugin: {what} '{name}'; plugins are {names}"))
     };
-    for setting in &config.overrides {
+    for (place, setting) in config.overrides.iter().enumerate() {
+        let mut before = config.overrides.iter().take(place);
+        if before.any(|before| setting.contradicts(before)) {
+            return Err(Error::Usage(format!(
+                "--plugin: {} is given twice; say it once",
+                setting.name()
+            )));
+        }
         let member = members
             .iter_mut()
             .find(|member| member.name == setting.plugin);
@@ -98,6 +105,11 @@ impl Member {
     /// What engine and manifest say of it.
     pub(super) fn artifact(&self) -> &VerifiedArtifact {
         &self.artifact
+    }
+
+    /// What is said of it alone.
+    pub(super) fn settings(&mut self) -> &mut PluginSettings {
+        &mut self.settings
     }
 
     /// Loads and links its code.

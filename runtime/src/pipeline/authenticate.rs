@@ -12,14 +12,13 @@ use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 
-use super::own;
 use super::request::Request;
 use super::stage::Stage;
 use super::{Response, upgrade_token};
+use super::{fields, own};
 use crate::failure::{Failure, REASON_BYTES};
 use crate::host::authenticator::AuthResult;
 use crate::host::common::{Error as Refused, KeyValue};
-use crate::plugin::SHOWN_BYTES;
 use crate::redact::cut;
 
 /// Bytes of names and values of claims that a request carries on.
@@ -121,12 +120,7 @@ fn unknown(reason: &str) -> Response {
 
 fn challenged(challenge: &str) -> Result<Response, Failure> {
     // The field holds at least one challenge (RFC 9110 section 11.6.1).
-    let value = HeaderValue::from_str(challenge)
-        .ok()
-        .filter(|_| !challenge.trim().is_empty())
-        .ok_or_else(|| {
-            Failure::BadAnswer(format!("challenge {:?}", cut(challenge, SHOWN_BYTES)))
-        })?;
+    let value = fields::value("challenge", challenge)?;
     let mut response = own::text(401, "this needs credentials");
     response.headers_mut().insert(WWW_AUTHENTICATE, value);
     Ok(response)

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::memory::{Budget, Reservation};
 
 /// Bytes of a body that its connection's share covers: small bodies pass whatever large ones take.
-const SMALL_BODY: usize = 16 << 10;
+pub const SMALL_BODY: usize = 16 << 10;
 
 /// What whole bodies may take: each, and together. The memory is set aside, so that uploads, answers and
 /// instances cannot lock each other out.
@@ -172,6 +172,9 @@ async fn read(
     if body.size_hint().lower() > limit as u64 {
         return Err(Unread::TooLong);
     }
+    // No more room than what is announced: a small body is to cost nothing however it comes.
+    let announced = body.size_hint().upper();
+    let most = announced.map_or(limit, |bytes| bytes.min(limit as u64) as usize);
     let mut held = budget.reserve(0);
     let mut data = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -185,7 +188,7 @@ async fn read(
         }
         if length > data.capacity() {
             // What is announced costs nothing until it comes.
-            let capacity = length.max(2 * data.capacity()).min(limit);
+            let capacity = length.max((2 * data.capacity()).min(most));
             let more = capacity.saturating_sub(SMALL_BODY.max(data.capacity()));
             if !held.as_mut().is_some_and(|held| held.grow(more)) {
                 return Err(Unread::NoMemory);
@@ -200,6 +203,11 @@ async fn read(
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use http_body::{Frame, SizeHint};
+
     use super::*;
 
     fn bodies() -> WholeBodies {
@@ -229,6 +237,38 @@ mod tests {
             let mut third = whole(vec![1; 100 << 10], None);
             assert!(bodies.read_request(&mut third).await.is_ok());
         });
+    }
+
+    #[test]
+    fn a_small_body_in_pieces_costs_nothing_of_what_is_shared() {
+        let bodies = WholeBodies::new(&Budget::new(0), 0, 100 << 10).unwrap();
+        let pieces = [SMALL_BODY - 1000, 1000].map(|bytes| vec![0; bytes].into());
+        let mut body = Pieces(pieces.to_vec());
+        let read = smol::block_on(bodies.read_request(&mut body));
+        assert_eq!(read.unwrap().0.len(), SMALL_BODY);
+        let mut body = Pieces(vec![vec![0; SMALL_BODY + 1].into()]);
+        let read = smol::block_on(bodies.read_request(&mut body));
+        assert!(matches!(read, Err(Failure::Busy(_))));
+    }
+
+    /// A body in pieces whose length is known.
+    struct Pieces(Vec<Bytes>);
+
+    impl HttpBody for Pieces {
+        type Data = Bytes;
+        type Error = BodyError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+            let has_more = !self.0.is_empty();
+            Poll::Ready(has_more.then(|| Ok(Frame::data(self.0.remove(0)))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.0.iter().map(|piece| piece.len() as u64).sum())
+        }
     }
 
     #[test]

@@ -23,6 +23,13 @@ const OURS: [HeaderName; 8] = [
     UPGRADE,
 ];
 
+/// Headers in a plugin's list. What the server puts on top is a handful: no map gets near the 24,576
+/// names at which an insert panics.
+const LIST_HEADERS: usize = 256;
+/// Bytes of names and values in a plugin's list, and four more for each as in a head: what a head may
+/// have by default. They are not charged to the budget.
+const LIST_BYTES: usize = 32 << 10;
+
 /// The contract's strings are Unicode; bytes of a value that are not become U+FFFD.
 pub fn to_list(map: &HeaderMap) -> Vec<KeyValue> {
     let pairs = map.iter().map(|(name, value)| KeyValue {
@@ -36,19 +43,42 @@ pub fn to_list(map: &HeaderMap) -> Vec<KeyValue> {
 ///
 /// # Errors
 ///
-/// A name or value is not valid HTTP, or there are too many: nothing of the list is used.
+/// A name or value is not valid HTTP, or there are too many or too long ones: nothing of the list is
+/// used.
 pub fn from_list(list: Vec<KeyValue>) -> Result<HeaderMap, Failure> {
-    let mut map = HeaderMap::with_capacity(list.len().min(64));
+    let sizes = list
+        .iter()
+        .map(|pair| pair.key.len() + pair.value.len() + 4);
+    let bytes: usize = sizes.sum();
+    if list.len() > LIST_HEADERS || bytes > LIST_BYTES {
+        return Err(Failure::BadAnswer(format!(
+            "{} headers of {bytes} bytes; at most {LIST_HEADERS} and {LIST_BYTES}",
+            list.len()
+        )));
+    }
+    let mut map = HeaderMap::with_capacity(list.len());
     for KeyValue { key, value } in list {
         let name = HeaderName::from_bytes(key.as_bytes())
             .map_err(|_| Failure::BadAnswer(format!("header name {:?}", cut(&key, SHOWN_BYTES))))?;
         let value = HeaderValue::from_bytes(value.as_bytes())
             .map_err(|_| Failure::BadAnswer(format!("value of header {name}")))?;
-        if map.try_append(name, value).is_err() {
-            return Err(Failure::BadAnswer("too many headers".to_owned()));
-        }
+        map.append(name, value);
     }
     Ok(map)
+}
+
+/// Reads a plugin's text that is to be a field's whole value: not empty, and no longer than a list may
+/// be.
+///
+/// # Errors
+///
+/// It is not valid HTTP, or too long; `what` is the text's name for the message.
+pub fn value(what: &str, text: &str) -> Result<HeaderValue, Failure> {
+    let value = match text.trim().is_empty() || text.len() > LIST_BYTES {
+        true => None,
+        false => HeaderValue::from_str(text).ok(),
+    };
+    value.ok_or_else(|| Failure::BadAnswer(format!("{what} {:?}", cut(text, SHOWN_BYTES))))
 }
 
 /// Reads the list that a plugin wants in the place of `old`. Fields that frame the message stay as
@@ -112,8 +142,30 @@ mod tests {
                 "{key:?} {value:?}"
             );
         }
-        let many = (0..100_000).map(|n| pair(&format!("x-{n}"), "")).collect();
-        assert!(from_list(many).is_err());
+    }
+
+    #[test]
+    fn lists_are_bounded_in_number_and_bytes() {
+        let many = |count| (0..count).map(|n| pair(&format!("x-{n}"), "")).collect();
+        for count in [257, 24_575, 24_576, 100_000] {
+            assert!(matches!(from_list(many(count)), Err(Failure::BadAnswer(_))));
+        }
+        // Nothing that is put on top panics.
+        let mut old = HeaderMap::new();
+        old.insert(CONTENT_LENGTH, 5.into());
+        assert_eq!(replace(&old, many(256)).unwrap().len(), 257);
+        let long = |bytes| vec![pair("a", &"x".repeat(bytes))];
+        assert!(from_list(long(LIST_BYTES - 5)).is_ok());
+        assert!(from_list(long(LIST_BYTES - 4)).is_err());
+    }
+
+    #[test]
+    fn one_value_is_bounded_too() {
+        assert_eq!(value("location", "/a").unwrap(), "/a");
+        for text in ["", " ", "a\nb", &"x".repeat(LIST_BYTES + 1)] {
+            let error = value("location", text).unwrap_err();
+            assert!(error.to_string().contains("location"), "{error}");
+        }
     }
 
     #[test]

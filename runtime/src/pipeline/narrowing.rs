@@ -8,6 +8,16 @@ use std::borrow::Cow;
 /// It is for the comparison alone; plugins see the path as it came. Otherwise a stage that guards
 /// `/admin/*` could be passed as `/%61dmin/` or `/x/../admin/` by a handler that resolves these.
 pub(super) fn normalised(path: &str) -> Cow<'_, str> {
+    spelled(path, true)
+}
+
+/// The same with `..` left in place, as a handler takes the path that compares beginnings only: to
+/// that, `/admin/../x` is one of `/admin/*`.
+pub(super) fn unresolved(path: &str) -> Cow<'_, str> {
+    spelled(path, false)
+}
+
+fn spelled(path: &str, resolves: bool) -> Cow<'_, str> {
     if !path.contains(['%', '.', '\\']) && !path.contains("//") {
         return Cow::Borrowed(path);
     }
@@ -18,7 +28,7 @@ pub(super) fn normalised(path: &str) -> Cow<'_, str> {
         is_folder = matches!(segment, "" | "." | "..");
         match segment {
             "" | "." => {}
-            ".." => {
+            ".." if resolves => {
                 segments.pop();
             }
             _ => segments.push(segment),
@@ -65,6 +75,20 @@ fn decoded(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_beginning_of_a_path_is_seen_though_it_leads_elsewhere() {
+        for (path, normal) in [
+            ("/api/../x", "/api/../x"),
+            ("/api/%2e%2e/users", "/api/../users"),
+            ("/admin\\..\\x", "/admin/../x"),
+            ("//./%61dmin/%2e%2e/..%2fx", "/admin/../../x"),
+            ("/admin/..", "/admin/../"),
+            ("/admin", "/admin"),
+        ] {
+            assert_eq!(unresolved(path), normal, "{path}");
+        }
+    }
 
     #[test]
     fn every_spelling_of_a_path_is_compared_as_one() {

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName};
 use http_body::Body as _;
 
-use super::bodies::WholeBodies;
+use super::bodies::{SMALL_BODY, WholeBodies};
 use super::fields;
 use crate::cache::CREDENTIALS;
 use crate::config::RequestBody;
@@ -99,9 +99,9 @@ impl Request {
         wanted: RequestBody,
     ) -> Result<(), Failure> {
         let hint = self.body.size_hint();
-        let fits = hint
-            .exact()
-            .is_some_and(|bytes| bytes <= bodies.limit() as u64);
+        // Nobody knows the client yet: what is shared is not for it to fill.
+        let most = bodies.limit().min(SMALL_BODY);
+        let fits = hint.exact().is_some_and(|bytes| bytes <= most as u64);
         self.show();
         match wanted {
             RequestBody::Whole => self.read_whole(bodies).await?,

@@ -5,7 +5,7 @@
 
 use std::ops::ControlFlow;
 
-use http::header::{HeaderValue, LOCATION};
+use http::header::LOCATION;
 
 use super::Response;
 use super::bodies::WholeBodies;
@@ -14,8 +14,6 @@ use super::stage::Stage;
 use super::{fields, own};
 use crate::failure::Failure;
 use crate::host::http_types::{ImmediateResponse, RedirectInfo, RoutingDecision, Upstream};
-use crate::plugin::SHOWN_BYTES;
-use crate::redact::cut;
 use crate::upstream::Target;
 
 pub(super) async fn run(
@@ -57,12 +55,7 @@ fn redirected(to: &RedirectInfo) -> Result<Response, Failure> {
             to.status
         )));
     }
-    let location = HeaderValue::from_str(&to.location)
-        .ok()
-        .filter(|location| !location.is_empty());
-    let location = location.ok_or_else(|| {
-        Failure::BadAnswer(format!("location {:?}", cut(&to.location, SHOWN_BYTES)))
-    })?;
+    let location = fields::value("location", &to.location)?;
     let mut response = own::text(to.status, &to.location);
     response.headers_mut().insert(LOCATION, location);
     Ok(response)

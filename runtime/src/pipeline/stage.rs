@@ -110,7 +110,7 @@ impl Stage {
         let settings = self.plugin.settings();
         match self.step {
             Step::Authenticate | Step::RateLimit | Step::Route => {
-                settings.request_body != RequestBody::None
+                settings.request_body == RequestBody::Whole
             }
             Step::Transform => settings.bodies.request || settings.bodies.response,
             Step::Handle => self.plugin.plays(Role::Handler),
@@ -128,8 +128,15 @@ impl Stage {
             let mut services = passage.services().iter();
             services.any(|service| names.iter().any(|name| name == service.name()))
         };
+        let path = request.head.uri.path();
+        // Whether a handler resolves `..` is not known: a guard holds for both places that the path may
+        // mean.
+        let covered = || {
+            self.covers(&narrowing::normalised(path))
+                || self.step != Step::Handle && self.covers(&narrowing::unresolved(path))
+        };
         (self.step == Step::Handle || services.as_ref().is_none_or(serves))
-            && (paths.is_none() || self.covers(&narrowing::normalised(request.head.uri.path())))
+            && (paths.is_none() || covered())
     }
 
     /// Whether its paths cover a normalised path.

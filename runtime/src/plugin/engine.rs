@@ -8,7 +8,7 @@ use std::time::Duration;
 use wasmtime::{Engine, EngineWeak};
 use zlayer_bundle::{Profile, Target};
 
-use crate::config::Limits;
+use crate::config::{Limits, PluginSettings};
 use crate::error::{Error, Result};
 
 /// How often running guests are made to yield. A deadline is seen within one of these.
@@ -16,12 +16,13 @@ const TICK: Duration = Duration::from_millis(10);
 /// Ticks without any guest at work after which the ticker sleeps until there is one.
 const IDLE_TICKS: u32 = 100;
 
-/// Builds the engine for this device, with room for the instances of so many plugins.
+/// Builds the engine for this device, with room for the instances of these plugins. Where the device
+/// has not that much address space, it says so in their settings.
 pub fn new_engine(
     target: Target,
     profile: Profile,
     limits: &Limits,
-    plugins: usize,
+    plugins: &mut [&mut PluginSettings],
 ) -> Result<Engine> {
     let built = zlayer_bundle::engine_config(target, profile)
         .map_err(|error| error.to_string())
@@ -42,7 +43,7 @@ fn pool(
     target: Target,
     profile: Profile,
     limits: &Limits,
-    plugins: usize,
+    plugins: &mut [&mut PluginSettings],
 ) -> wasmtime::PoolingAllocationConfig {
     /// Modules in a component: one with a memory and a few small ones around it, or dozens where an
     /// interpreter and its libraries are linked together.
@@ -56,13 +57,9 @@ fn pool(
     let memory = limits
         .memory
         .min(usize::try_from(profile.memory_limit(target)).unwrap_or(usize::MAX));
-    // With several plugins there are fewer slots than their limits together where memory is large.
     let affordable = ADDRESSES / u64::from(MEMORIES) / memory.max(1) as u64;
     let affordable = usize::try_from(affordable).unwrap_or(usize::MAX);
-    let instances = limits
-        .instances
-        .saturating_mul(plugins)
-        .min(affordable.max(limits.instances));
+    let instances = shared_out(affordable.max(limits.instances), limits.instances, plugins);
     let instances = u32::try_from(instances)
         .unwrap_or(u32::MAX / MODULES)
         .min(u32::MAX / MODULES);
@@ -82,6 +79,23 @@ fn pool(
         // Stale pages after swapping: wasmtime pull request 14357.
         .pagemap_scan(wasmtime::Enabled::No);
     pool
+}
+
+/// Counts the instances of all plugins, `usual` for each that says nothing. Where they are more than
+/// `most`, none gets more than its share: what one has running must not keep another from its first.
+fn shared_out(most: usize, usual: usize, plugins: &mut [&mut PluginSettings]) -> usize {
+    let share = (most / plugins.len().max(1)).max(1);
+    let wanted = |plugin: &PluginSettings| plugin.instances.unwrap_or(usual);
+    let sum = |plugins: &[&mut PluginSettings]| {
+        let all = plugins.iter().map(|plugin| wanted(plugin));
+        all.fold(0, usize::saturating_add)
+    };
+    if sum(plugins) > most {
+        for plugin in &mut *plugins {
+            plugin.instances = Some(wanted(plugin).min(share));
+        }
+    }
+    sum(plugins)
 }
 
 /// Moves the engine's epoch on while guests work, from one thread that starts with the first of
@@ -173,5 +187,41 @@ fn tick(shared: &Shared) {
             shared.asleep.store(false, Ordering::SeqCst);
             idle = 0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_shared_out() {
+        let shared = |most, wanted: &[Option<usize>]| {
+            let mut settings: Vec<_> = wanted
+                .iter()
+                .map(|&instances| PluginSettings {
+                    instances,
+                    ..PluginSettings::default()
+                })
+                .collect();
+            let mut plugins: Vec<_> = settings.iter_mut().collect();
+            let sum = shared_out(most, 32, &mut plugins);
+            let given: Vec<_> = settings.iter().map(|one| one.instances).collect();
+            (sum, given)
+        };
+        // One may have more than is usual.
+        assert_eq!(shared(512, &[Some(100)]), (100, vec![Some(100)]));
+        assert_eq!(
+            shared(512, &[Some(100), None]),
+            (132, vec![Some(100), None])
+        );
+        // Nobody's instances take the last place of another.
+        assert_eq!(
+            shared(40, &[Some(100), None, Some(1)]),
+            (27, vec![Some(13), Some(13), Some(1)])
+        );
+        assert_eq!(shared(2, &[None; 3]), (3, vec![Some(1); 3]));
+        let endless = [Some(usize::MAX); 2];
+        assert_eq!(shared(8, &endless), (8, vec![Some(4); 2]));
     }
 }

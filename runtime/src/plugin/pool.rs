@@ -18,6 +18,9 @@ use crate::host::HostState;
 pub(super) struct Places {
     max: usize,
     semaphore: Arc<Semaphore>,
+    /// All but one of the places, for answers that stream, where the same plugin takes part on the way
+    /// back: while they are on their way, they need it once more.
+    streaming: Option<Arc<Semaphore>>,
     work: Arc<Work>,
     /// How long a request waits.
     patience: Duration,
@@ -37,6 +40,7 @@ pub struct Running {
     /// The instance. It stands first: its memory is free before the next one is let in.
     pub(super) instance: Instance,
     _slot: SemaphoreGuardArc,
+    _streaming: Option<SemaphoreGuardArc>,
     _counted: Counted,
 }
 
@@ -91,10 +95,12 @@ impl Drop for Counted {
 }
 
 impl Places {
-    pub(super) fn new(count: usize, patience: Duration) -> Places {
+    /// `returns`: what streams needs another place before it ends.
+    pub(super) fn new(count: usize, returns: bool, patience: Duration) -> Places {
         Places {
             max: count,
             semaphore: Arc::new(Semaphore::new(count)),
+            streaming: returns.then(|| Arc::new(Semaphore::new(count.saturating_sub(1)))),
             work: Arc::default(),
             patience,
         }
@@ -111,10 +117,11 @@ impl Places {
     }
 
     /// Takes an idle instance or makes one. When all places are taken, or memory is short while
-    /// other instances work, it waits for one of them, until patience ends.
-    pub(super) async fn run(&self, plugin: &Plugin) -> Result<Running, Failure> {
+    /// other instances work, it waits for one of them, until patience ends. `streams`: it may be at work
+    /// until its answer has been read.
+    pub(super) async fn run(&self, plugin: &Plugin, streams: bool) -> Result<Running, Failure> {
         let until = Instant::now() + self.patience;
-        let slot = self.slot(until).await?;
+        let (streaming, slot) = self.admit(streams, until).await?;
         loop {
             // Listening before looking: what is freed meanwhile is not missed.
             let mut freed = self.work.freed.listen();
@@ -129,6 +136,7 @@ impl Places {
                     return Ok(Running {
                         instance,
                         _slot: slot,
+                        _streaming: streaming,
                         _counted: counted,
                     });
                 }
@@ -150,18 +158,30 @@ impl Places {
         }
     }
 
-    async fn slot(&self, until: Instant) -> Result<SemaphoreGuardArc, Failure> {
-        if let Some(slot) = self.semaphore.try_acquire_arc() {
-            return Ok(slot);
-        }
-        let free = async { Some(self.semaphore.acquire_arc().await) };
-        let late = async {
-            Timer::at(until).await;
-            None
+    async fn admit(
+        &self,
+        streams: bool,
+        until: Instant,
+    ) -> Result<(Option<SemaphoreGuardArc>, SemaphoreGuardArc), Failure> {
+        let streaming = match self.streaming.as_ref().filter(|_| streams) {
+            Some(places) => Some(slot(places, until).await?),
+            None => None,
         };
-        let busy = || Failure::Busy("all instances are at work".to_owned());
-        or(free, late).await.ok_or_else(busy)
+        Ok((streaming, slot(&self.semaphore, until).await?))
     }
+}
+
+async fn slot(places: &Arc<Semaphore>, until: Instant) -> Result<SemaphoreGuardArc, Failure> {
+    if let Some(slot) = places.try_acquire_arc() {
+        return Ok(slot);
+    }
+    let free = async { Some(places.acquire_arc().await) };
+    let late = async {
+        Timer::at(until).await;
+        None
+    };
+    let busy = || Failure::Busy("all instances are at work".to_owned());
+    or(free, late).await.ok_or_else(busy)
 }
 
 /// A stack of idle instances: the one used last is taken first, for its pages are warm.
@@ -236,6 +256,25 @@ impl Spare {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn streaming_answers_leave_a_place_for_the_way_back() {
+        smol::block_on(async {
+            let places = Places::new(2, true, Duration::ZERO);
+            let first = places.admit(true, Instant::now()).await;
+            let second = places.admit(true, Instant::now()).await;
+            assert!(first.is_ok() && matches!(second, Err(Failure::Busy(_))));
+            let back = places.admit(false, Instant::now()).await;
+            assert!(back.is_ok());
+            drop((first, back));
+            assert!(places.admit(true, Instant::now()).await.is_ok());
+            // Where nothing comes back all places are for all.
+            let places = Places::new(2, false, Duration::ZERO);
+            let first = places.admit(true, Instant::now()).await;
+            let second = places.admit(true, Instant::now()).await;
+            assert!(first.is_ok() && second.is_ok());
+        });
+    }
 
     #[test]
     fn the_warmest_instance_is_taken_first_and_stays_when_memory_is_short() {

@@ -88,6 +88,12 @@ impl Roles {
         Role::ALL.iter().any(|role| self.has(*role))
     }
 
+    /// Whether it takes part on the way back.
+    pub(super) fn sees_answers(&self) -> bool {
+        let roles = [Role::Transformer, Role::Middleware, Role::Cache];
+        roles.iter().any(|role| self.has(*role))
+    }
+
     /// Whether a call may leave a whole body in the host.
     pub(super) fn answers_bodies(&self) -> bool {
         self.handler.is_some() || self.transformer.is_some() || self.websocket.is_some()

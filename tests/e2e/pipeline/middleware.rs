@@ -197,6 +197,7 @@ fn what_is_not_http_is_a_bad_gateway_and_never_on_the_wire() {
         "add x-bad:=1",
         "add =x-injected",
         "add \u{e9}=1",
+        "many 24575",
         "many 40000",
     ] {
         for (one, two) in [(step, ""), ("", step)] {

@@ -2,17 +2,19 @@ use super::{ask, context, described, lines, values};
 use crate::support::{Builder, Daemon, get, request};
 
 /// An authenticator that denies all, for some paths, and a handler for all.
-fn guarded(paths: &str) -> Daemon {
+fn guarded(paths: [&str; 2]) -> Daemon {
     Daemon::builder("stage-auth")
         .with("stages")
         .plugin("stage-auth:config.test.auth=denied no")
-        .plugin(&format!("stage-auth:paths={paths}"))
+        .plugin(&format!("stage-auth:paths={}", paths[0]))
+        // Given twice, a list goes on.
+        .plugin(&format!("stage-auth:paths={}", paths[1]))
         .start()
 }
 
 #[test]
 fn a_path_is_one_path_in_every_spelling() {
-    let daemon = guarded("/admin/*,/status");
+    let daemon = guarded(["/admin/*", "/status"]);
     for path in [
         "/admin",
         "/admin/",
@@ -30,6 +32,12 @@ fn a_path_is_one_path_in_every_spelling() {
         "/x//../admin/x",
         "/status",
         "/statu%73",
+        // A handler that does not resolve these takes them for what they begin with.
+        "/admin/../public",
+        "/admin/%2e%2e/users",
+        "/admin\\..\\x",
+        "/admin/secret/%2e%2e/..%2fx",
+        "http://a/admin/../z",
     ] {
         assert_eq!(get(&daemon, path).status, 401, "{path}");
     }
@@ -42,7 +50,7 @@ fn a_path_is_one_path_in_every_spelling() {
         "/status/x",
         "/%2561dmin",
         "/ADMIN/x",
-        "/admin/../public",
+        "/x/../public",
     ] {
         let answer = get(&daemon, path);
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
@@ -161,6 +169,14 @@ fn settings_for_what_is_not_there_are_refused() {
             refused.stderr
         );
     }
+    let twice = two()
+        .plugin("stage-auth:on-failure=open")
+        .plugin("stages:on-failure=open")
+        .plugin("stage-auth:on-failure=closed");
+    let refused = twice.fails();
+    assert_eq!(refused.code, 2, "{refused:?}");
+    let says = "stage-auth:on-failure is given twice";
+    assert!(refused.stderr.contains(says), "{}", refused.stderr);
 }
 
 #[test]

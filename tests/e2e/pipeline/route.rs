@@ -88,6 +88,7 @@ fn a_router_can_answer_itself() {
         "immediate-with add x-bad=a\\r\\nx-injected: yes",
         "immediate-with add x bad=1",
         "immediate-with add =1",
+        "immediate-with many 24575",
         "immediate-with many 40000",
         "immediate-with big 40000",
     ] {

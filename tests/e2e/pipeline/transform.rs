@@ -361,6 +361,7 @@ fn what_is_not_http_is_a_bad_gateway_and_framing_is_left_alone() {
         "add x-bad=a\\r\\nx-injected: yes",
         "add x bad=1",
         "add =1",
+        "many 24575",
         "many 40000",
     ] {
         assert_eq!(

@@ -16,7 +16,7 @@ pub(in crate::pipeline) async fn handle(
     request: &mut Request,
     send: Answer,
 ) -> Result<(), Failure> {
-    let mut running = plugin.instance(&request.id).await?;
+    let mut running = plugin.streaming_instance(&request.id).await?;
     let (store, guests) = running.parts();
     let Some(guest) = &guests.http else {
         return Err(Failure::PassThrough);
