@@ -53,13 +53,14 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request whose head was just read.
+    /// A request whose head was just read. What its `Connection` names is taken out.
     pub fn new(
-        head: http::request::Parts,
+        mut head: http::request::Parts,
         body: IncomingBody,
         client: SocketAddr,
         id: Arc<str>,
     ) -> Request {
+        crate::upstream::strip_named(&mut head.headers);
         Request {
             head,
             client,
