@@ -95,6 +95,7 @@ pub struct Pipeline {
     timeouts: Timeouts,
     /// What the conversations may take together.
     messages: Arc<Budget>,
+    budget: Arc<Budget>,
 }
 
 /// What a request leaves behind on its way in, for its answer on the way out.
@@ -158,6 +159,7 @@ impl Pipeline {
             upstreams,
             timeouts: timeouts.clone(),
             messages,
+            budget: Arc::clone(budget),
         })
     }
 

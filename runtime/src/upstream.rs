@@ -48,6 +48,7 @@ use zlayer_http1::{ConnectionUse, OutgoingRequest, RequestLength};
 
 pub use error::UpstreamError;
 pub use forward::{forward, forward_upgrade, proxy_fields};
+pub use hop::strip_named;
 pub use pool::{Settings, Upstreams};
 pub use upgrade::{Socket, Upgrade, Upgraded};
 
@@ -142,7 +143,8 @@ fn within(asked: Duration, default: Duration, longest: Duration) -> Duration {
 impl Upstreams {
     /// Sends `request` and answers the response once its head is there. `id` is for the log.
     ///
-    /// Fields that are meant for one connection alone are taken out of both heads, `Expect` out of the
+    /// Fields that are meant for one connection alone are taken out of both heads (those that a client's
+    /// `Connection` names went when its [`crate::pipeline::Request`] was made), `Expect` out of the
     /// request (who sent it was told to go on when its body was asked for). A request without
     /// `Host` gets the target's. How long the body is says its own exact size, else `Content-Length`,
     /// else it is sent in chunks. A response body that breaks off ends with an error, never as if it were whole.
@@ -161,7 +163,8 @@ impl Upstreams {
         let accepts_trailers = hop::accepts_trailers(&parts.headers);
         hop::strip(&mut parts.headers);
         let length = match (body.is_end_stream(), body.size_hint().exact()) {
-            (true, _) => RequestLength::None,
+            // Not 0, which methods without a body do not say (RFC 9110 section 8.6).
+            (true, _) | (false, Some(0)) => RequestLength::None,
             (false, Some(length)) => RequestLength::Fixed(length),
             (false, None) => match parts.headers.get(http::header::CONTENT_LENGTH) {
                 Some(value) => RequestLength::Fixed(

@@ -104,6 +104,93 @@ fn the_upstream_sees_the_client_and_the_client_sees_the_upstream() {
 }
 
 #[test]
+fn a_client_cannot_take_out_what_the_proxy_says_of_it() {
+    let (to, _) = upstream(|mut stream| {
+        let head = read_head(&mut stream);
+        let length = head.len();
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{head}");
+        let _ = stream.write_all(answer.as_bytes());
+    });
+    let daemon = proxy(to);
+    let named = "close, x-forwarded-for, forwarded, via, x-forwarded-host, x-forwarded-proto";
+    let fields = [
+        ("host", "example.com"),
+        ("x-forwarded-for", "10.0.0.1"),
+        ("connection", named),
+    ];
+    let seen = request(&daemon, "GET", "/", &fields, b"").text();
+    for line in [
+        "x-forwarded-for: 127.0.0.1",
+        "x-forwarded-host: example.com",
+        "x-forwarded-proto: http",
+        "forwarded: for=127.0.0.1;host=\"example.com\";proto=http",
+        "via: 1.1 zlayer",
+    ] {
+        assert!(
+            seen.lines().any(|seen| seen == line),
+            "{line} is not in {seen}"
+        );
+    }
+}
+
+#[test]
+fn an_upstream_does_not_work_for_clients_that_went_away() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let (to, _) = upstream(move |mut stream| {
+        read_head(&mut stream);
+        // Nothing is said: the end comes only because the client has gone.
+        let _ = tell.send(());
+        let mut byte = [0];
+        match stream.read(&mut byte) {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            _ => drop(tell.send(())),
+        }
+    });
+    let daemon = proxy_with(to, " 0 600000")
+        .args(["--timeout", "request=5m"])
+        .start();
+    for whole in [false, true] {
+        let mut client = Client::connect(&daemon);
+        client.send("GET /slow HTTP/1.1\r\nhost: h\r\n\r\n");
+        told.recv_timeout(PATIENCE).unwrap();
+        // Closed, or its own direction only.
+        match whole {
+            true => drop(client),
+            false => client.shutdown_write(),
+        }
+        told.recv_timeout(PATIENCE).unwrap();
+    }
+}
+
+#[test]
+fn a_request_that_waits_for_the_one_before_is_answered_too() {
+    let (to, _) = upstream(|mut stream| {
+        thread::spawn(move || {
+            loop {
+                if read_head(&mut stream).is_empty() {
+                    return;
+                }
+                stream.write_all(OK.as_bytes()).unwrap();
+            }
+        });
+    });
+    let daemon = proxy(to);
+    let mut client = Client::connect(&daemon);
+    let get = "GET / HTTP/1.1\r\nhost: h\r\n\r\n";
+    // At once, and one by one.
+    client.send(get.repeat(3));
+    client.shutdown_write();
+    for _ in 0..2 {
+        assert_eq!(client.read_response().text(), "ok");
+    }
+    let mut client = Client::connect(&daemon);
+    for _ in 0..3 {
+        client.send(get);
+        assert_eq!(client.read_response().text(), "ok");
+    }
+}
+
+#[test]
 fn connections_to_an_upstream_are_used_again() {
     let (to, count) = upstream(|mut stream| {
         thread::spawn(move || {

@@ -56,9 +56,9 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request whose head was just read.
+    /// A request whose head was just read. What its `Connection` names is taken out.
     pub fn new(
-        head: http::request::Parts,
+        mut head: http::request::Parts,
         body: IncomingBody,
         client: SocketAddr,
         id: Arc<str>,
@@ -67,6 +67,7 @@ impl Request {
         for name in &CREDENTIALS {
             add(&mut brought, name, &head.headers);
         }
+        crate::upstream::strip_named(&mut head.headers);
         Request {
             brought,
             head,

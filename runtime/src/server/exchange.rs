@@ -1,11 +1,12 @@
 //! One request and its answer, once the head is read.
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -33,6 +34,10 @@ use crate::stats::Outcome;
 /// Bytes a second that a client has to bring of a body in the long run: slower ones would hold
 /// instances and memory for next to nothing.
 const UPLOAD_RATE: u64 = 1 << 10;
+
+/// How long a client that sends no more is still worked for: it may have closed its own direction only,
+/// or be gone, which looks the same from here.
+const HALF_CLOSED: Duration = Duration::from_secs(3);
 
 /// Bytes of a method, and of a path, that the log shows: a client chooses both.
 const LOGGED_BYTES: usize = 128;
@@ -132,7 +137,10 @@ impl<'a> Exchange<'a> {
         deadline.set(shared.timeouts.request);
         let driven = {
             let out = Mutex::new(&mut *out);
-            let upload = exchange.upload(sender, buffer, &mut decoder, &out);
+            let upload = async {
+                exchange.upload(sender, buffer, &mut decoder, &out).await;
+                decoder.is_done() && buffer.bytes().is_empty()
+            };
             let respond = exchange.respond(answer, &out);
             exchange.drive(&mut work, upload, respond).await
         };
@@ -197,16 +205,18 @@ impl<'a> Exchange<'a> {
     }
 
     /// Polls the plugin's work, the upload and the answer side by side in this task, until the
-    /// answer is written or nothing moves before the deadline. Work that has ended is taken out of
-    /// `work`.
-    async fn drive<R>(
+    /// answer is written, the client has gone or nothing moves before the deadline. Work that has
+    /// ended is taken out of `work`. `upload` tells whether it has read all that the client sent so
+    /// far: only then does what comes next tell of the client.
+    async fn drive(
         &self,
         work: &mut Option<Work>,
-        upload: impl Future<Output = ()>,
-        respond: impl Future<Output = R>,
-    ) -> Result<R, TimedOut> {
+        upload: impl Future<Output = bool>,
+        respond: impl Future<Output = Result<Answered, WriteError>>,
+    ) -> Result<Result<Answered, WriteError>, TimedOut> {
         let mut upload = pin!(upload);
         let mut uploading = true;
+        let (mut watching, mut leaving) = (false, None);
         let mut respond = pin!(respond);
         poll_fn(|cx| {
             // The work goes first: with luck it leaves a whole answer, and one write sends it.
@@ -217,15 +227,42 @@ impl<'a> Exchange<'a> {
                 // Set once: the work is gone.
                 let _ = self.outcome.set(result);
             }
-            if uploading && upload.as_mut().poll(cx).is_ready() {
-                uploading = false;
+            if uploading && let Poll::Ready(all_read) = upload.as_mut().poll(cx) {
+                (uploading, watching) = (false, all_read);
             }
-            match respond.as_mut().poll(cx) {
-                Poll::Ready(result) => Poll::Ready(Ok(result)),
-                Poll::Pending => self.deadline.poll(cx).map(Err),
+            if let Poll::Ready(result) = respond.as_mut().poll(cx) {
+                return Poll::Ready(Ok(result));
             }
+            if watching && let Poll::Ready(next) = self.poll_next(cx) {
+                watching = false;
+                match next {
+                    Ok(0) => leaving = Some(Timer::after(HALF_CLOSED)),
+                    // Its next request.
+                    Ok(_) => {}
+                    Err(_) => return Poll::Ready(Ok(Err(WriteError::Gone))),
+                }
+            }
+            if let Some(timer) = &mut leaving
+                && Pin::new(timer).poll(cx).is_ready()
+            {
+                return Poll::Ready(Ok(Err(WriteError::Gone)));
+            }
+            self.deadline.poll(cx).map(Err)
         })
         .await
+    }
+
+    /// Waits for what comes next of the client: bytes, its end (0), or a reset. Nothing is taken.
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        loop {
+            // The first time it may only tell of what was read before.
+            let ready = ready!(self.stream.poll_readable(cx));
+            match ready.and_then(|()| self.stream.get_ref().peek(&mut [0])) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                next => return Poll::Ready(next),
+            }
+        }
     }
 
     /// Moves the request's body from the socket to the plugin, at the plugin's pace.

@@ -93,7 +93,7 @@ impl<'a> Exchange<'a> {
             body,
             keep_alive,
         } = head;
-        hop::strip(&mut parts.headers);
+        hop::strip_received(&mut parts.headers);
         let keep = keep_alive && self.lost.is_none();
         if matches!(body, ResponseBody::None | ResponseBody::Fixed(0)) {
             if keep && self.upload.is_done() && self.connection.buffer.bytes().is_empty() {

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use http::header::{FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, VIA};
-use http_body_util::BodyExt;
+use http::header::{ALLOW, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, MAX_FORWARDS, VIA};
+use http_body_util::{BodyExt, Empty};
 
 use super::{Target, Upgrade, UpstreamError, Upstreams, hop};
 use crate::failure::Failure;
@@ -36,6 +36,9 @@ pub async fn forward(
     to: &Target,
 ) -> Result<http::Response<Body>, Failure> {
     let mut parts = request.head.clone();
+    if let Some(answer) = answered_here(&mut parts) {
+        return Ok(answer);
+    }
     let sent = match proxy_fields(&mut parts, request.client.ip()) {
         Err(error) => Err(error),
         Ok(()) => {
@@ -44,6 +47,29 @@ pub async fn forward(
         }
     };
     sent.map_err(|error| error.failure(&to.key()))
+}
+
+/// The answer to a request that goes no further: to TRACE, which would show a client's secrets to whoever
+/// has it sent, and to OPTIONS whose `Max-Forwards` is spent (RFC 9110 section 7.6.2). Else that is counted down.
+fn answered_here(parts: &mut http::request::Parts) -> Option<http::Response<Body>> {
+    let status = match parts.method {
+        http::Method::TRACE => http::StatusCode::METHOD_NOT_ALLOWED,
+        http::Method::OPTIONS => {
+            let left = parts.headers.get(MAX_FORWARDS)?.to_str().ok()?;
+            if let Some(left) = left.parse::<u32>().ok()?.checked_sub(1) {
+                parts.headers.insert(MAX_FORWARDS, left.into());
+                return None;
+            }
+            http::StatusCode::OK
+        }
+        _ => return None,
+    };
+    let none = Empty::new().map_err(|never| match never {}).boxed_unsync();
+    let mut answer = http::Response::new(none);
+    *answer.status_mut() = status;
+    let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    answer.headers_mut().insert(ALLOW, allowed);
+    Some(answer)
 }
 
 /// Asks the upstream to switch to what the `Upgrade` field of `head` names, for a client at `client`: as
@@ -75,7 +101,11 @@ pub async fn forward_upgrade(
 pub fn proxy_fields(parts: &mut http::request::Parts, client: IpAddr) -> Result<(), UpstreamError> {
     let headers = &mut parts.headers;
     let passes = hop::elements(headers, &VIA)
-        .filter(|via| via.split(' ').nth(1) == Some(OWN_NAME))
+        .filter(|via| {
+            let words = via.split(u8::is_ascii_whitespace);
+            let mut words = words.filter(|word| !word.is_empty());
+            words.nth(1) == Some(OWN_NAME.as_bytes())
+        })
         .count();
     if passes >= PASSES {
         return Err(UpstreamError::Loop);
@@ -191,10 +221,33 @@ mod tests {
     fn a_request_that_comes_round_and_round_is_stopped() {
         let (mut parts, ()) = http::Request::new(()).into_parts();
         let client = IpAddr::from([127, 0, 0, 1]);
+        let odd = HeaderValue::from_bytes(b"1.1 x\xff").unwrap();
+        parts.headers.insert(VIA, odd);
         for _ in 0..PASSES {
             proxy_fields(&mut parts, client).unwrap();
         }
         let again = proxy_fields(&mut parts, client);
         assert!(matches!(again, Err(UpstreamError::Loop)));
+    }
+
+    #[test]
+    fn some_requests_go_no_further() {
+        let answer = |method: &str, left: &str| {
+            let (mut parts, ()) = http::Request::new(()).into_parts();
+            parts.method = method.parse().unwrap();
+            parts.headers.insert(MAX_FORWARDS, left.parse().unwrap());
+            let answer = answered_here(&mut parts).map(|answer| answer.status().as_u16());
+            (answer, parts.headers[MAX_FORWARDS].clone())
+        };
+        for (method, left, status, after) in [
+            ("TRACE", "5", Some(405), "5"),
+            ("OPTIONS", "0", Some(200), "0"),
+            ("OPTIONS", "5", None, "4"),
+            ("OPTIONS", "x", None, "x"),
+            ("GET", "0", None, "0"),
+        ] {
+            let expected = (status, HeaderValue::from_static(after));
+            assert_eq!(answer(method, left), expected, "{method} {left}");
+        }
     }
 }

@@ -22,25 +22,54 @@ const HOP_BY_HOP: [&str; 11] = [
 /// Never taken out for being named in `Connection`: the message would be another without them.
 const KEPT: [&str; 2] = ["host", "content-length"];
 
-/// Takes them out of a request's or a response's head. What is left keeps its order.
+/// Takes out of a client's request what its `Connection` names. Before any stage sees it: what is added
+/// on the way, by stages or by this proxy, is not the client's to take out. The fields above stay, [`strip`]
+/// takes them out where the request is passed on.
+pub fn strip_named(headers: &mut HeaderMap) {
+    let named = named(headers);
+    if !named.is_empty() {
+        retain(headers, |name| !named.contains(name));
+    }
+}
+
+/// Takes the fields for one connection out of a head that is about to be sent.
 pub(super) fn strip(headers: &mut HeaderMap) {
-    let mut named: Vec<HeaderName> = Vec::new();
+    retain(headers, |name| !HOP_BY_HOP.contains(&name.as_str()));
+}
+
+/// Takes the fields for one connection, and those that its `Connection` names, out of a head that was
+/// received.
+pub(super) fn strip_received(headers: &mut HeaderMap) {
+    strip_named(headers);
+    strip(headers);
+}
+
+/// The fields at hand that `Connection` names, without those that have a rule of their own.
+fn named(headers: &HeaderMap) -> Vec<HeaderName> {
+    let mut named = Vec::new();
     for option in elements(headers, &CONNECTION) {
-        if let Ok(name) = HeaderName::from_bytes(option.as_bytes())
+        if let Ok(name) = HeaderName::from_bytes(option)
+            && headers.contains_key(&name)
             && !KEPT.contains(&name.as_str())
+            && !HOP_BY_HOP.contains(&name.as_str())
+            && !named.contains(&name)
         {
             named.push(name);
         }
     }
-    let goes = |name: &HeaderName| HOP_BY_HOP.contains(&name.as_str()) || named.contains(name);
-    if !headers.keys().any(goes) {
+    named
+}
+
+/// Drops the other fields. What is left keeps its order.
+fn retain(headers: &mut HeaderMap, stays: impl Fn(&HeaderName) -> bool) {
+    if headers.keys().all(&stays) {
         return;
     }
     let mut last = None;
     for (name, value) in std::mem::take(headers) {
         // Further values of a name come without it.
         last = name.or(last);
-        if let Some(name) = last.as_ref().filter(|name| !goes(name)) {
+        if let Some(name) = last.as_ref().filter(|name| stays(name)) {
             headers.append(name, value);
         }
     }
@@ -48,19 +77,19 @@ pub(super) fn strip(headers: &mut HeaderMap) {
 
 /// Whether who sent this head reads trailers (RFC 9110 section 10.1.4).
 pub(super) fn accepts_trailers(headers: &HeaderMap) -> bool {
-    elements(headers, &TE).any(|coding| coding.eq_ignore_ascii_case("trailers"))
+    elements(headers, &TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
-/// The elements of a comma-separated list over all fields of that name.
+/// The elements of a comma-separated list over all fields of that name. Bytes: an element that is not
+/// text must not hide those beside it.
 pub(super) fn elements<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
-) -> impl Iterator<Item = &'h str> + use<'h> {
+) -> impl Iterator<Item = &'h [u8]> + use<'h> {
     let values = headers.get_all(name).into_iter();
     values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
         .filter(|element| !element.is_empty())
 }
 
@@ -68,6 +97,7 @@ pub(super) fn elements<'h>(
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use super::*;
+    use http::HeaderValue;
 
     #[test]
     fn what_belongs_to_the_connection_goes_and_all_else_stays() {
@@ -92,10 +122,43 @@ mod tests {
             headers.append(HeaderName::from_static(name), value.parse().unwrap());
         }
         assert!(accepts_trailers(&headers));
-        strip(&mut headers);
+        strip_received(&mut headers);
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["content-length", "host", "trailer", "x-three"]);
         assert!(!accepts_trailers(&headers));
+    }
+
+    #[test]
+    fn what_is_no_text_hides_nothing() {
+        let mut headers = HeaderMap::new();
+        let value = HeaderValue::from_bytes(b"close, x-one, \xff").unwrap();
+        headers.append(CONNECTION, value);
+        headers.append("x-one", HeaderValue::from_static("1"));
+        strip_named(&mut headers);
+        assert!(!headers.contains_key("x-one"));
+    }
+
+    #[test]
+    fn the_fields_of_an_upgrade_wait_for_it() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "Upgrade, X-Hop, te"),
+            ("upgrade", "websocket"),
+            ("te", "trailers"),
+            ("x-hop", "1"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        strip_named(&mut headers);
+        assert!(!headers.contains_key("x-hop"));
+        assert_eq!(headers.len(), 3);
+        // What came since is not the client's to take out.
+        headers.append("x-hop", HeaderValue::from_static("2"));
+        strip(&mut headers);
+        assert_eq!(
+            (headers.len(), &headers["x-hop"]),
+            (1, &HeaderValue::from_static("2"))
+        );
     }
 }

@@ -75,13 +75,13 @@ impl Upstreams {
         let mut parts = answer.parts;
         // RFC 9110 section 7.8, RFC 6455 section 4.1.
         let switched = hop::elements(&parts.headers, &UPGRADE)
-            .any(|name| name.eq_ignore_ascii_case(&protocol))
+            .any(|name| name.eq_ignore_ascii_case(protocol.as_bytes()))
             && hop::elements(&parts.headers, &CONNECTION)
-                .any(|option| option.eq_ignore_ascii_case("upgrade"));
+                .any(|option| option.eq_ignore_ascii_case(b"upgrade"));
         if !switched {
             return Err(UpstreamError::Switched);
         }
-        hop::strip(&mut parts.headers);
+        hop::strip_received(&mut parts.headers);
         let Connection {
             io, buffer, place, ..
         } = exchange.connection;

@@ -15,8 +15,9 @@ fn exchange(request: http::Request<Body>, answer: &'static str) -> (String, http
 fn a_head_goes_out_without_what_was_for_the_connection_it_came_by() {
     let fields = [
         ("host", "example.com"),
-        ("connection", "keep-alive, X-Secret"),
-        ("x-secret", "1"),
+        // The client's went when the request came; what a stage or the proxy set since stays.
+        ("connection", "keep-alive, x-forwarded-for"),
+        ("x-forwarded-for", "192.0.2.7"),
         ("keep-alive", "timeout=5"),
         ("proxy-authorization", "Basic eA=="),
         ("expect", "100-continue"),
@@ -26,7 +27,8 @@ fn a_head_goes_out_without_what_was_for_the_connection_it_came_by() {
         ("cookie", "a=b"),
     ];
     let (head, _) = exchange(request("GET", &fields, empty()), OK);
-    let expected = "GET /p?q HTTP/1.1\r\nhost: example.com\r\naccept: */*\r\ncookie: a=b\r\n\
+    let expected = "GET /p?q HTTP/1.1\r\nhost: example.com\r\nx-forwarded-for: 192.0.2.7\r\n\
+                    accept: */*\r\ncookie: a=b\r\n\
                     te: trailers\r\nconnection: te\r\n\r\n";
     assert_eq!(head, expected);
 }
