@@ -1,5 +1,7 @@
 //! The router's `forward`: the daemon as a reverse proxy.
 
+mod nginx;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
