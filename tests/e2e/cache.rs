@@ -42,6 +42,12 @@ fn is_hit(answer: &Response) -> bool {
     told.starts_with("zlayer; hit; ttl=")
 }
 
+/// A fresh answer is a hit, too: right after it was stored, however short its time is.
+fn is_stale(answer: &Response) -> bool {
+    let told = answer.header("cache-status").unwrap_or_default();
+    told.starts_with("zlayer; hit; ttl=-")
+}
+
 fn figures(folder: &TempDir) -> Value {
     let answer = ask(folder, "/status");
     let status: Value = serde_json::from_str(&answer.text()).unwrap();

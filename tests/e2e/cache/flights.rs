@@ -63,7 +63,8 @@ fn stale_answers_are_served_while_one_request_refreshes() {
     let refreshing = ("x-test-handle", "wait 600000");
     eventually("a stale answer", || {
         let answer = get(&[refreshing]);
-        is_hit(&answer) && answer.body == old
+        assert!(is_hit(&answer) && answer.body == old, "{answer:?}");
+        is_stale(&answer)
     });
     eventually("a refresh", || handled(&folder) == 2);
     for _ in 0..30 {
@@ -86,7 +87,11 @@ fn no_number_of_stale_answers_has_more_refreshes_than_a_few() {
     }
     for _ in 0..2 {
         for path in (0..PATHS).map(|number| format!("/{number}")) {
-            assert!(is_hit(&get_with(&daemon, &path, &[stale, refreshing])));
+            eventually("a stale answer", || {
+                let answer = get_with(&daemon, &path, &[stale, refreshing]);
+                assert!(is_hit(&answer), "{answer:?}");
+                is_stale(&answer)
+            });
         }
         eventually("refreshes", || handled(&folder) == PATHS + REFRESHES);
     }
@@ -100,7 +105,7 @@ fn a_refresh_brings_the_next_answer_and_a_failed_one_disturbs_nobody() {
     let get = |fields: Fields<'_>| get_with(&daemon, "/", &[&[stale], fields].concat());
     let old = get(&[]).body;
     let trap = ("x-test-handle", "trap");
-    eventually("a stale answer", || is_hit(&get(&[trap])));
+    eventually("a stale answer", || is_stale(&get(&[trap])));
     daemon.wait_for_log("refresh failed: ");
     let answer = get(&[trap]);
     assert!(answer.status == 200 && answer.body == old, "{answer:?}");
