@@ -37,7 +37,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_lite::future::try_zip;
+use futures_lite::future::{or, try_zip};
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::sync::oneshot;
 use wasmtime_wasi_http::Error as BodyError;
@@ -279,9 +279,14 @@ impl Pipeline {
             Ok(ControlFlow::Continue(())) => {
                 let (inner_send, inner_answer) = oneshot::channel();
                 let mut send = Some(send);
+                let cut_off = passage.on_cut_off();
                 let leaving = async {
                     // Without an answer `inner` ends with the reason.
-                    if let Ok(response) = inner_answer.await {
+                    let answered = async { Ok(inner_answer.await.ok()) };
+                    let late = async { Err(cut_off.await.unwrap_or(Failure::Deadline)) };
+                    // An answer that came in time is not cut off on its way out, nor is what it streams.
+                    let answered = or(answered, late).await?;
+                    if let Some(response) = answered {
                         let response = self.leave(&id, passage, &trail, response).await;
                         send.take().map(|send| answer(send, response));
                     }

@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
+use crate::failure::Failure;
 use crate::plugin::Plugin;
 
 /// Shared by a request's work and by the connection that waits for it: when time is up, it is known
@@ -16,6 +19,8 @@ pub struct Passage {
     time: Duration,
     /// Microseconds that stages have used up.
     spent: AtomicU64,
+    /// Where it is told that time is up, while an answer is waited for that others have to see.
+    cut_off: Mutex<Option<oneshot::Sender<Failure>>>,
 }
 
 impl Passage {
@@ -25,17 +30,32 @@ impl Passage {
             at_work: Mutex::new(None),
             time,
             spent: AtomicU64::new(0),
+            cut_off: Mutex::new(None),
         }
     }
 
     /// The plugin that is at work, or was when the work ended.
     pub fn plugin(&self) -> Option<Arc<Plugin>> {
-        self.lock().clone()
+        lock(&self.at_work).clone()
+    }
+
+    /// Cuts the work on the answer off, if what `failure` tells has to pass others first: the answer that
+    /// tells of it comes then. False if nobody waits to be told so.
+    pub fn cut_off(&self, failure: Failure) -> bool {
+        let told = lock(&self.cut_off).take();
+        told.is_some_and(|told| told.send(failure).is_ok())
+    }
+
+    /// Why the work is cut off, once it is. Dropped when it no longer can be.
+    pub(super) fn on_cut_off(&self) -> oneshot::Receiver<Failure> {
+        let (send, told) = oneshot::channel();
+        *lock(&self.cut_off) = Some(send);
+        told
     }
 
     /// Says who is at work now, and answers who was.
     pub(super) fn enter(&self, plugin: Option<&Arc<Plugin>>) -> Option<Arc<Plugin>> {
-        std::mem::replace(&mut *self.lock(), plugin.cloned())
+        std::mem::replace(&mut *lock(&self.at_work), plugin.cloned())
     }
 
     /// Says which handlers the request may get to.
@@ -59,10 +79,10 @@ impl Passage {
         let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.spent.fetch_add(time, Ordering::Relaxed);
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Plugin>>> {
-        self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(held: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

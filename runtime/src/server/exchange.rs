@@ -39,6 +39,9 @@ const UPLOAD_RATE: u64 = 1 << 10;
 /// or be gone, which looks the same from here.
 const HALF_CLOSED: Duration = Duration::from_secs(3);
 
+/// How long an answer that tells that time is up may take past the middlewares.
+const LEAVING: Duration = Duration::from_secs(3);
+
 /// Bytes of a method, and of a path, that the log shows: a client chooses both.
 const LOGGED_BYTES: usize = 128;
 
@@ -174,20 +177,12 @@ impl<'a> Exchange<'a> {
                 log::debug!("[{}] the client went away", exchange.id);
                 return Ended::Broken;
             }
-            Err(TimedOut) if exchange.begun.load(Ordering::Relaxed) => {
-                exchange.log_failure("cut off", &Failure::Stalled);
-                exchange.count(0, Outcome::Deadline);
+            Err(failure @ Failure::Stalled) => {
+                exchange.log_failure("cut off", &failure);
+                exchange.count(0, failure.outcome());
                 return Ended::Broken;
             }
-            Err(TimedOut)
-                if exchange
-                    .demand
-                    .as_ref()
-                    .is_some_and(|demand| demand.is_waiting()) =>
-            {
-                Failure::SlowBody
-            }
-            Err(TimedOut) => Failure::Deadline,
+            Err(failure) => failure,
         };
         // The instance goes with its work, whatever it was doing.
         drop(work);
@@ -205,51 +200,79 @@ impl<'a> Exchange<'a> {
     }
 
     /// Polls the plugin's work, the upload and the answer side by side in this task, until the
-    /// answer is written, the client has gone or nothing moves before the deadline. Work that has
-    /// ended is taken out of `work`. `upload` tells whether it has read all that the client sent so
-    /// far: only then does what comes next tell of the client.
+    /// answer is written, the client has gone or nothing moves before the deadline: then it answers what
+    /// that means. Work that has ended is taken out of `work`. `upload` tells whether it has read all
+    /// that the client sent so far: only then does what comes next tell of the client.
     async fn drive(
         &self,
         work: &mut Option<Work>,
         upload: impl Future<Output = bool>,
         respond: impl Future<Output = Result<Answered, WriteError>>,
-    ) -> Result<Result<Answered, WriteError>, TimedOut> {
+    ) -> Result<Result<Answered, WriteError>, Failure> {
+        let mut late = None;
         let mut upload = pin!(upload);
         let mut uploading = true;
         let (mut watching, mut leaving) = (false, None);
         let mut respond = pin!(respond);
         poll_fn(|cx| {
-            // The work goes first: with luck it leaves a whole answer, and one write sends it.
-            if let Some(running) = work
-                && let Poll::Ready(result) = Pin::new(&mut reactor::enter(running)).poll(cx)
-            {
-                *work = None;
-                // Set once: the work is gone.
-                let _ = self.outcome.set(result);
-            }
-            if uploading && let Poll::Ready(all_read) = upload.as_mut().poll(cx) {
-                (uploading, watching) = (false, all_read);
-            }
-            if let Poll::Ready(result) = respond.as_mut().poll(cx) {
-                return Poll::Ready(Ok(result));
-            }
-            if watching && let Poll::Ready(next) = self.poll_next(cx) {
-                watching = false;
-                match next {
-                    Ok(0) => leaving = Some(Timer::after(HALF_CLOSED)),
-                    // Its next request.
-                    Ok(_) => {}
-                    Err(_) => return Poll::Ready(Ok(Err(WriteError::Gone))),
+            loop {
+                // The work goes first: with luck it leaves a whole answer, and one write sends it.
+                if let Some(running) = work
+                    && let Poll::Ready(result) = Pin::new(&mut reactor::enter(running)).poll(cx)
+                {
+                    *work = None;
+                    // Set once: the work is gone.
+                    let _ = self.outcome.set(result);
                 }
+                if uploading && let Poll::Ready(all_read) = upload.as_mut().poll(cx) {
+                    (uploading, watching) = (false, all_read);
+                }
+                if let Poll::Ready(result) = respond.as_mut().poll(cx) {
+                    return Poll::Ready(Ok(result));
+                }
+                if watching && let Poll::Ready(next) = self.poll_next(cx) {
+                    watching = false;
+                    match next {
+                        Ok(0) => leaving = Some(Timer::after(HALF_CLOSED)),
+                        // Its next request.
+                        Ok(_) => {}
+                        Err(_) => return Poll::Ready(Ok(Err(WriteError::Gone))),
+                    }
+                }
+                if let Some(timer) = &mut leaving
+                    && Pin::new(timer).poll(cx).is_ready()
+                {
+                    return Poll::Ready(Ok(Err(WriteError::Gone)));
+                }
+                let TimedOut = ready!(self.deadline.poll(cx));
+                if self.begun.load(Ordering::Relaxed) {
+                    return Poll::Ready(Err(Failure::Stalled));
+                }
+                if let Some(failure) = late.take() {
+                    return Poll::Ready(Err(failure));
+                }
+                let failure = self.late();
+                if !self.passage.cut_off(failure.clone()) {
+                    return Poll::Ready(Err(failure));
+                }
+                late = Some(failure);
+                if uploading {
+                    // The rest of the body would have to be read first.
+                    self.in_step.store(false, Ordering::Relaxed);
+                }
+                self.deadline.set(LEAVING);
             }
-            if let Some(timer) = &mut leaving
-                && Pin::new(timer).poll(cx).is_ready()
-            {
-                return Poll::Ready(Ok(Err(WriteError::Gone)));
-            }
-            self.deadline.poll(cx).map(Err)
         })
         .await
+    }
+
+    /// What it means that time is up before the first byte of an answer.
+    fn late(&self) -> Failure {
+        let demand = self.demand.as_ref();
+        match demand.is_some_and(|demand| demand.is_waiting()) {
+            true => Failure::SlowBody,
+            false => Failure::Deadline,
+        }
     }
 
     /// Waits for what comes next of the client: bytes, its end (0), or a reset. Nothing is taken.

@@ -347,9 +347,55 @@ fn answers_that_tell_of_a_failure_pass_the_middlewares() {
             daemon.wait_for_log(&format!("[{id}] GET /: "));
         }
     }
-    // When the time for the whole request is up, there is none left for them.
-    let answer = ask(&daemon, &[("x-test-handle", "spin")]);
-    assert_eq!(answer.status, 504, "{answer:?}");
+}
+
+#[test]
+fn answers_that_tell_that_time_is_up_pass_the_middlewares_and_have_the_limits() {
+    let daemon = Daemon::builder("stage-middleware")
+        .with("stages")
+        .plugin("stage-middleware:config.name=one")
+        .plugin("stage-middleware:config.test.on-response=seen")
+        .plugin("stages:max-instances=1")
+        .timeout("request", brief())
+        .timeout("stall", brief())
+        .start();
+    for asked in ["spin", "wait 600000"] {
+        let answer = ask(
+            &daemon,
+            &[
+                ("x-test-handle", asked),
+                ("x-test-limit", "allow 7 10 2000"),
+            ],
+        );
+        assert_eq!(answer.status, 504, "{asked}: {answer:?}");
+        assert_eq!(values(&answer, "x-seen-status"), ["504"], "{answer:?}");
+        assert!(!values(&answer, "ratelimit-limit").is_empty(), "{answer:?}");
+        let id = answer.header("x-request-id").unwrap();
+        daemon.wait_for_log(&format!(
+            "[{id}] GET /: plugin stages: failed: the plugin did not answer in time"
+        ));
+    }
+    // A client that does not bring its body in time is told so the same way, and then let go.
+    let answer = wire(
+        &daemon,
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
+    );
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("x-seen-status: 408\r\n"), "{answer}");
+    assert_eq!(get(&daemon, "/").status, 200);
+}
+
+#[test]
+fn time_that_is_up_waits_for_no_middleware_for_long() {
+    let daemon = Daemon::builder("stage-middleware")
+        .with("stages")
+        .plugin("stage-middleware:config.test.on-response=wait 600000")
+        .timeout("request", brief())
+        .start();
+    let answer = ask(&daemon, &[("x-test-handle", "wait 600000")]);
+    // Its own time ended, or that for the way back.
+    assert!(matches!(answer.status, 503 | 504), "{answer:?}");
+    assert!(answer.header("x-request-id").is_some(), "{answer:?}");
 }
 
 #[test]
