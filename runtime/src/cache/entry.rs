@@ -65,6 +65,12 @@ impl Entry {
         self.refresh.store(millis(again), Ordering::Relaxed);
     }
 
+    /// The body from `start` on. The bytes keep the entry's memory charged.
+    pub(super) fn bytes(self: &Arc<Entry>, start: usize) -> Bytes {
+        let mut whole = Bytes::from_owner(Whole(Arc::clone(self)));
+        whole.split_off(start.min(whole.len()))
+    }
+
     /// The answer to a GET or HEAD at `now`: the response with its `Age`, or 304 to a client whose own
     /// copy is as good. The bytes keep the entry's memory charged.
     pub fn answer(self: &Arc<Entry>, request: &HeaderMap, now: Duration) -> Response<Bytes> {
@@ -89,7 +95,7 @@ impl Entry {
             None => format!("-{}", now.saturating_sub(self.fresh).as_secs()),
         };
         tell(&mut headers, &format!("hit; ttl={ttl}"));
-        let mut answer = Response::new(Bytes::from_owner(Whole(Arc::clone(self))));
+        let mut answer = Response::new(self.bytes(0));
         *answer.status_mut() = self.status;
         // Preconditions are for what would be a success (RFC 9110 section 13.2.1).
         if self.status == StatusCode::OK && not_modified(request, &headers) {

@@ -184,13 +184,13 @@ impl Fetch {
         Ok((entry, Bounds { limit, announced }))
     }
 
-    /// Ends with an entry. False when it is not stored after all.
-    pub(super) fn succeed(self, entry: Entry) -> bool {
+    /// Ends with an entry, which is stored unless a purge came meanwhile.
+    pub(super) fn succeed(self, entry: Arc<Entry>) {
         let cache = Arc::clone(&self.cache);
         let now = cache.now();
         let mut state = cache.state();
         let Some(ended) = state.end(self.number) else {
-            return false;
+            return;
         };
         let stored = !ended.spoiled && entry.lasts > now;
         if stored {
@@ -205,7 +205,6 @@ impl Fetch {
         }
         drop(state);
         wake(&ended.waiters);
-        stored
     }
 
     /// Ends for a response that nothing is known of but that it is not stored. Nobody waits for its like for

@@ -94,7 +94,7 @@ impl State {
     }
 
     /// Takes an entry in, in place of those that it replaces.
-    pub(super) fn insert(&mut self, entry: Entry, now: Duration) {
+    pub(super) fn insert(&mut self, entry: Arc<Entry>, now: Duration) {
         let replaced: Vec<u64> = self.numbers(
             |other| *other.key == *entry.key && entry.replaces(other),
             Some(&entry.key),
@@ -115,7 +115,7 @@ impl State {
         };
         let numbers = self.keys.entry(Arc::clone(&entry.key)).or_default();
         numbers.push(number);
-        self.entries.insert(number, Arc::new(entry));
+        self.entries.insert(number, entry);
         self.counts.stored += 1;
     }
 

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use super::passage::Passage;
 use super::request::Request;
 use super::stage::{Stage, Step};
-use super::{Answer, Pipeline, Response, answer, bodies, fields, own};
+use super::{Answer, Body, Pipeline, Response, answer, bodies, fields, own};
 use crate::cache::{
     self, Approval, Ask, CREDENTIALS, Cache, Entry, Fetch, Found, KeepDate, Policy, Purpose,
 };
@@ -174,6 +174,10 @@ impl Pipeline {
             match send {
                 Some(send) if room.is_none() => {
                     answer(send, response)?;
+                    if let Some(approval) = &approval {
+                        // Others may wait for what this client reads slowly.
+                        approval.read_ahead().await;
+                    }
                     return Ok(approval);
                 }
                 Some(send) => {
@@ -280,7 +284,7 @@ async fn store(
     asked: &Asked,
     passage: &Passage,
     response: Response,
-) -> Result<(Response, Option<Approval>), Failure> {
+) -> Result<(Response, Option<Approval<Body>>), Failure> {
     let (mut head, body) = response.into_parts();
     let deciding = policy(stage, asked, &head);
     let policy = match stage.guard(&asked.id, passage, deciding).await {

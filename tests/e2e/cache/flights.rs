@@ -1,6 +1,7 @@
 //! Many clients at once, stale answers, and plugins that fail.
 
 use super::*;
+use crate::support::Client;
 
 /// What the plugin's handler has begun to do, by its own metric.
 fn handled(folder: &TempDir) -> u64 {
@@ -32,6 +33,27 @@ fn one_request_does_the_work_for_fifty_clients() {
         (&figures["hits"], &figures["misses"]),
         (&49.into(), &1.into())
     );
+}
+
+#[test]
+fn a_client_that_reads_slowly_holds_nobody_up() {
+    /// More than the kernel's buffers hold.
+    const BYTES: usize = 16 << 20;
+    let folder = TempDir::new();
+    let daemon = serving("stage-cache", &folder)
+        .with("echo")
+        .args(["--config", "test.cache=for 3600000"])
+        .args(["--memory-max", "512Mi", "--cache-max", "256Mi"])
+        .start();
+    let path = format!("/download?bytes={BYTES}");
+    let mut slow = Client::connect(&daemon);
+    slow.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
+    // Its answer has begun, so it is the one that fetches for all.
+    slow.socket().peek(&mut [0]).unwrap();
+    let other = get_with(&daemon, &path, &[]);
+    assert!(is_hit(&other), "{:?}", other.headers);
+    assert_eq!(other.body.len(), BYTES);
+    assert!(slow.read_response().body == other.body);
 }
 
 #[test]

@@ -99,6 +99,69 @@ fn a_client_that_goes_away_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_client_that_reads_nothing_does_not_hold_back_what_others_wait_for() {
+    let (cache, plain) = (cache(1 << 20), HeaderMap::new());
+    let ask = ask("k", &plain);
+    let begun = miss(&cache, &ask).store(&ask, &parts(200, &[]), Some(policy()));
+    let frames = [piece("hel"), piece("lo"), piece(" world")].into();
+    let (mut tee, approval) = begun.unwrap().tee(Pieces(frames));
+    // It has a piece, and then stands still.
+    let data = block_on(tee.frame()).unwrap().unwrap().into_data().unwrap();
+    assert_eq!(data, "hel");
+    block_on(approval.read_ahead());
+    assert!(tee.size_hint().lower() == 8 && tee.size_hint().exact().is_none());
+    assert!(!tee.is_end_stream() && body(&cache, &ask).is_none());
+    approval.approve();
+    assert_eq!(body(&cache, &ask).unwrap(), "hello world");
+    // What was purged meanwhile is still the client's, and charged until it has it.
+    assert_eq!(cache.purge_all(), 1);
+    assert!(cache.figures().bytes > OVERHEAD);
+    assert_eq!(block_on(tee.collect()).unwrap().to_bytes(), "lo world");
+    assert_eq!(cache.figures().bytes, 0);
+}
+
+#[test]
+fn what_was_read_ahead_and_is_not_stored_reaches_the_client_in_its_order() {
+    let limit = BYTES_MIN / ENTRY_SHARE;
+    let long = Bytes::from((0..limit * 2 / 3).map(|n| n as u8).collect::<Vec<_>>());
+    let pieces = || (0..3).map(|_| Ok(Frame::data(long.clone())));
+    let last = |what| match what {
+        "trailers" => Some(Ok(Frame::trailers(HeaderMap::new()))),
+        "error" => Some(Err("broken")),
+        _ => None,
+    };
+    for what in ["too long", "trailers", "error"] {
+        for failed in [false, true] {
+            let (cache, plain) = (cache(BYTES_MIN), HeaderMap::new());
+            let ask = ask("k", &plain);
+            // Too long from the second piece on; or one that is not, and then its end.
+            let take = if what == "too long" { 3 } else { 1 };
+            let frames = pieces().take(take).chain(last(what));
+            let begun = miss(&cache, &ask).store(&ask, &parts(200, &[]), Some(policy()));
+            let (mut tee, approval) = begun.unwrap().tee(Pieces(frames.collect()));
+            block_on(approval.read_ahead());
+            match failed {
+                true => approval.refuse(),
+                false => approval.approve(),
+            }
+            let (mut data, mut end) = (Vec::new(), None);
+            while let Some(frame) = block_on(tee.frame()) {
+                match frame.map(Frame::into_data) {
+                    Ok(Ok(piece)) => data.extend_from_slice(&piece),
+                    Ok(Err(_)) => end = Some(true),
+                    Err(_) => end = Some(false),
+                }
+            }
+            assert_eq!(data, long.repeat(take));
+            assert_eq!(end, last(what).map(|last| last.is_ok()), "{what}");
+            drop(tee);
+            assert!(body(&cache, &ask).is_none());
+            assert_eq!(cache.figures().bytes, 0);
+        }
+    }
+}
+
+#[test]
 fn a_body_that_is_too_long_reaches_the_client_and_nobody_else() {
     let (cache, plain) = (cache(BYTES_MIN), HeaderMap::new());
     let ask = ask("k", &plain);
