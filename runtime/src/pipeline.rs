@@ -9,9 +9,9 @@
 //! hold for what is stored too. What the cache answers goes past all that follows. Routes are chosen before
 //! bodies are transformed, since a transformer cannot change the path.
 //!
-//! A request with an Upgrade field takes the same way, but the cache is not asked about it: what it leads to
-//! cannot be stored, and a stored answer must not take its place. That goes for whatever the field
-//! names, so a client can have its own request answered afresh by it, as by `Range`.
+//! A request for a WebSocket takes the same way, but the cache is not asked about it: what it leads to
+//! cannot be stored, and a stored answer must not take its place. So a client can have its own request
+//! answered afresh by it, as by `Range`.
 //!
 //! Every stage is a file of the same shape: `run` takes the stage and the request and says
 //! whether it goes on ([`ControlFlow::Continue`]) or is answered ([`ControlFlow::Break`]).

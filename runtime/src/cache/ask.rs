@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use http::header::{
-    AUTHORIZATION, COOKIE, HeaderName, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE, UPGRADE,
+    AUTHORIZATION, CONNECTION, COOKIE, HeaderName, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE, UPGRADE,
 };
 use http::{HeaderMap, Method};
 
@@ -31,7 +31,7 @@ pub enum Purpose {
 impl Purpose {
     /// The purpose of a request.
     ///
-    /// Requests for ranges and for other protocols, such with preconditions that only the origin
+    /// Requests for ranges and for WebSockets, such with preconditions that only the origin
     /// can judge (RFC 9111 section 4.3.2), GETs with a body, and `no-store` go past the cache.
     /// Other directives of the request are a client's wishes, which a cache need not follow (section
     /// 5.2.1), and no client shall be able to have the work done anew by asking for that.
@@ -43,8 +43,9 @@ impl Purpose {
             Method::OPTIONS | Method::TRACE | Method::CONNECT => return Purpose::None,
             _ => return Purpose::Unsafe,
         };
-        let past = [RANGE, IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE];
+        let past = [RANGE, IF_MATCH, IF_UNMODIFIED_SINCE];
         if has_body
+            || purpose == Purpose::Get && is_for_websocket(headers)
             || past.iter().any(|name| headers.contains_key(name))
             || Directives::of(headers).no_store
         {
@@ -108,6 +109,19 @@ pub fn key(plugin: &str, authority: &str, query: Option<&str>, chosen: &str) -> 
     key.into()
 }
 
+/// Whether a GET asks for a WebSocket on this connection (RFC 6455 section 4.2.1), the one protocol that the
+/// daemon may turn to. Any other wish is as good as none (RFC 9110 section 7.8).
+fn is_for_websocket(headers: &HeaderMap) -> bool {
+    let has = |name, element: &[u8]| {
+        let mut values = headers.get_all(name).iter();
+        values.any(|value| {
+            let mut elements = value.as_bytes().split(|&byte| byte == b',');
+            elements.any(|one| one.trim_ascii().eq_ignore_ascii_case(element))
+        })
+    };
+    has(UPGRADE, b"websocket") && has(CONNECTION, b"upgrade")
+}
+
 /// All claims as one text.
 fn identity(claims: &mut dyn Iterator<Item = (&str, &str)>) -> String {
     let mut identity = String::new();
@@ -150,7 +164,6 @@ mod tests {
             ("range", "bytes=0-1"),
             ("if-match", "\"a\""),
             ("if-unmodified-since", "x"),
-            ("upgrade", "websocket"),
             ("cache-control", "no-store"),
         ] {
             assert_eq!(of(Method::GET, &[field]), Purpose::None, "{field:?}");
@@ -162,6 +175,24 @@ mod tests {
         assert_eq!(of(report, &[]), Purpose::Unsafe);
         let get = Purpose::of(&Method::GET, &HeaderMap::new(), true);
         assert_eq!(get, Purpose::None);
+    }
+
+    #[test]
+    fn no_upgrade_but_one_that_is_acted_on_goes_past_the_cache() {
+        let of = |method: Method, upgrade: &str, connection: &str| {
+            let fields = [("upgrade", upgrade), ("connection", connection)];
+            Purpose::of(&method, &headers(&fields), false)
+        };
+        let both = of(Method::GET, "h2c, WebSocket", "keep-alive, Upgrade");
+        assert_eq!(both, Purpose::None);
+        for (upgrade, connection) in [
+            ("h2c", "upgrade"),
+            ("websocket", "keep-alive"),
+            ("websockets", "upgrade"),
+        ] {
+            assert_eq!(of(Method::GET, upgrade, connection), Purpose::Get);
+        }
+        assert_eq!(of(Method::HEAD, "websocket", "upgrade"), Purpose::Head);
     }
 
     #[test]

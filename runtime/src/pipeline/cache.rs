@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_lite::future::{yield_now, zip};
-use http::header::{HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http::header::{HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, UPGRADE};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
@@ -59,8 +59,14 @@ impl Pipeline {
         if purpose == Purpose::None {
             return self.inner(request, passage, send).await;
         }
+        if purpose == Purpose::Get && head.headers.contains_key(UPGRADE) {
+            // Nothing comes of this one, and no answer that is stored shall depend on it.
+            let mut headers = head.headers.clone();
+            headers.remove(UPGRADE);
+            request.set_headers(headers);
+        }
         let asked = Asked {
-            path: head.uri.path().to_owned(),
+            path: request.head.uri.path().to_owned(),
             headers: request.telling_headers(),
             id: Arc::clone(&request.id),
         };

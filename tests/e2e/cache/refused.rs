@@ -104,6 +104,17 @@ fn a_client_can_ask_for_what_is_stored_or_nothing() {
 }
 
 #[test]
+fn nobody_has_the_work_done_anew_by_asking_for_another_protocol() {
+    let daemon = Daemon::start("stages");
+    let other = [("connection", "upgrade"), ("upgrade", "h2c")];
+    let first = kept(&daemon, "/", &other);
+    // The handler does not know that it was asked for, so the answer is as good for all.
+    assert!(!first.text().contains("header upgrade"), "{first:?}");
+    eventually("a hit", || is_hit(&kept(&daemon, "/", &other)));
+    assert!(is_hit(&kept(&daemon, "/", &[])));
+}
+
+#[test]
 fn answers_that_break_off_are_not_stored() {
     let folder = TempDir::new();
     let daemon = serving("stage-cache", &folder)
