@@ -25,6 +25,7 @@ mod middleware;
 mod narrowing;
 mod own;
 mod passage;
+mod questions;
 mod rate_limit;
 mod request;
 mod route;
@@ -47,7 +48,6 @@ use crate::cache::{Cache, Clock};
 use crate::config::{Limits, Timeouts};
 use crate::error::{Error, Result};
 use crate::failure::Failure;
-use crate::host::common::{Error as Refused, KeyValue};
 use crate::memory::Budget;
 use crate::plugin::Plugin;
 use crate::stats::Outcome;
@@ -197,53 +197,6 @@ impl Pipeline {
             answer,
             passage,
         }
-    }
-
-    /// Asks the authenticators about a bare token: the claims of the first that knows it, or what
-    /// the last one had against it. `None` if there is no authenticator.
-    ///
-    /// # Errors
-    ///
-    /// An authenticator failed.
-    pub async fn validate_token(
-        &self,
-        id: &Arc<str>,
-        token: &str,
-    ) -> std::result::Result<Option<std::result::Result<Vec<KeyValue>, Refused>>, Failure> {
-        let passage = Passage::new(self.timeouts.request);
-        let _working = self.plugins.first().map(|plugin| plugin.working());
-        let mut last = None;
-        for (_, stage) in self.at(Step::Authenticate) {
-            let running = authenticate::validate(stage, id, token);
-            match stage.guard(id, &passage, running).await? {
-                Some(Ok(claims)) => return Ok(Some(Ok(claims))),
-                Some(refused) => last = Some(refused),
-                None => {}
-            }
-        }
-        Ok(last)
-    }
-
-    /// Asks each rate limiter how the client with this key stands: its name, and its answer.
-    ///
-    /// # Errors
-    ///
-    /// A limiter failed.
-    pub async fn rate_limits(
-        &self,
-        id: &Arc<str>,
-        key: &str,
-    ) -> std::result::Result<Vec<(&str, RateLimit)>, Failure> {
-        let passage = Passage::new(self.timeouts.request);
-        let _working = self.plugins.first().map(|plugin| plugin.working());
-        let mut told = Vec::new();
-        for (_, stage) in self.at(Step::RateLimit) {
-            let running = rate_limit::standing(stage, id, key);
-            if let Some(Some(limit)) = stage.guard(id, &passage, running).await? {
-                told.push((stage.plugin.name(), limit));
-            }
-        }
-        Ok(told)
     }
 
     async fn run(
