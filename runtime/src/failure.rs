@@ -45,6 +45,8 @@ pub enum Failure {
     SlowBody,
     /// The contract has no case for this method.
     Method(String),
+    /// The request came by this daemon so often: it goes round.
+    Loop(usize),
     /// A stage before or after the handler failed, and the request could not go on without it.
     Stage {
         /// Which.
@@ -126,6 +128,8 @@ impl Failure {
             Failure::BadBody(_) => 400,
             Failure::SlowBody => 408,
             Failure::Method(_) => 501,
+            // RFC 5842 section 7.2.
+            Failure::Loop(_) => 508,
             // What is not HTTP is the plugin's own failure; any other closes the stage.
             Failure::Stage { cause, .. } => match &**cause {
                 Failure::BadAnswer(_) => 502,
@@ -151,6 +155,7 @@ impl Failure {
             Failure::BodyTooLarge(_)
             | Failure::BadBody(_)
             | Failure::SlowBody
+            | Failure::Loop(_)
             | Failure::Method(_) => Outcome::Client,
             Failure::Stage { cause, .. } => cause.outcome(),
         }
@@ -196,6 +201,10 @@ impl fmt::Display for Failure {
             | Failure::GatewayTimeout(reason) => f.write_str(reason),
             Failure::BodyTooLarge(limit) => write!(f, "the body is longer than {limit} bytes"),
             Failure::BadBody(reason) => write!(f, "the body cannot be read: {reason}"),
+            Failure::Loop(times) => write!(
+                f,
+                "the request came by this daemon {times} times before; an upstream or a plugin's request leads back here"
+            ),
             Failure::Method(method) => {
                 write!(f, "the method {method} is not known to typed plugins")
             }

@@ -26,6 +26,7 @@ mod exchange;
 mod forward;
 mod hop;
 mod pool;
+mod rounds;
 mod upgrade;
 mod upload;
 
@@ -50,6 +51,7 @@ pub use error::UpstreamError;
 pub use forward::{forward, forward_upgrade, proxy_fields};
 pub use hop::strip_named;
 pub use pool::{Settings, Upstreams};
+pub use rounds::Round;
 pub use upgrade::{Socket, Upgrade, Upgraded};
 
 use crate::pipeline::Body;

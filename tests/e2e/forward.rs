@@ -370,3 +370,19 @@ fn a_client_that_breaks_its_upload_off_is_not_passed_on_as_whole() {
     let seen = receive.recv_timeout(PATIENCE).unwrap();
     assert!(!String::from_utf8(seen).unwrap().contains("0\r\n\r\n"));
 }
+
+#[test]
+fn a_route_that_leads_back_is_stopped_after_a_few_rounds() {
+    let daemon = Daemon::start("stages");
+    let here = format!("forward {} {}", daemon.addr().ip(), daemon.addr().port());
+    // A middleware that takes the field out, and a client that claims it, change nothing.
+    let fields = [
+        ("x-test-route", here.as_str()),
+        ("x-test-middleware", "drop cdn-loop"),
+        ("cdn-loop", "zlayer, zlayer-0"),
+    ];
+    let answer = request(&daemon, "GET", "/", &fields, b"");
+    assert_eq!(answer.status, 508, "{answer:?}");
+    daemon.wait_for_log("failed: the request came by this daemon 4 times before");
+    assert_eq!(request(&daemon, "GET", "/", &fields[1..], b"").status, 200);
+}

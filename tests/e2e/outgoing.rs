@@ -57,9 +57,26 @@ fn a_plugin_asks_as_the_guide_shows() {
     let answer = get(&daemon, &format!("/guide?url=http://{address}/some/path"));
     assert_eq!(answer.status, 201, "{answer:?}");
     let expected = format!(
-        "GET /some/path HTTP/1.1\r\nhost: {address}\r\nuser-agent: zlayer-plugin/1.0\r\n\r\n"
+        "GET /some/path HTTP/1.1\r\nhost: {address}\r\nuser-agent: zlayer-plugin/1.0\r\ncdn-loop: zlayer-"
     );
-    assert_eq!(answer.text(), expected);
+    assert!(answer.text().starts_with(&expected), "{answer:?}");
+}
+
+#[test]
+fn a_plugin_that_asks_its_own_daemon_is_stopped_after_a_few_rounds() {
+    // An instance for each round: without a bound it would be their number that ends it.
+    let daemon = fetcher().args(["--max-instances", "12"]).start();
+    let own = format!("http://{}/guide?url=", daemon.addr());
+    let answer = get(&daemon, &format!("/guide?url={}", own.repeat(9)));
+    assert_eq!(answer.status, 508, "{answer:?}");
+    daemon.wait_for_log("failed: the request came by this daemon 4 times before");
+    // A few are all right: this one ends with a plugin that is asked for nothing.
+    let answer = get(&daemon, &format!("/guide?url={}", own.repeat(2)));
+    assert_eq!(answer.status, 502, "{answer:?}");
+    assert!(
+        answer.text().contains("HttpRequestUriInvalid"),
+        "{answer:?}"
+    );
 }
 
 #[test]

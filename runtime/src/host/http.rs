@@ -99,7 +99,7 @@ impl Outgoing {
 impl WasiHttpHooks for Outgoing {
     fn send_request(
         &mut self,
-        request: http::Request<Body>,
+        mut request: http::Request<Body>,
         options: Option<RequestOptions>,
         _sent: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
@@ -109,10 +109,14 @@ impl WasiHttpHooks for Outgoing {
             Ok(target) => target,
             Err(error) => return Box::new(ready(Err(error))),
         };
+        // Now, since a guest may have gone on to another request before this one is sent.
+        let id = self.request.id();
+        let upstreams = &self.plugin.upstreams;
+        upstreams.mark(request.headers_mut(), id.as_deref().unwrap_or("-"));
         let outgoing = Outgoing::new(&self.plugin, &self.request);
         // Not by the reactor's thread: its stack is small, and everybody's answers pass there. It is
         // given up with the guest's handle for the response.
-        let executor = self.plugin.upstreams.executor();
+        let executor = upstreams.executor();
         Box::new(executor.spawn(send(outgoing, request, target)))
     }
 

@@ -98,8 +98,13 @@ impl Pipeline {
                 None => self.inner(request, passage, send).await,
             };
         }
-        // The rest of a request's time is for the work.
-        match cache.find(&ask, self.timeouts.request / 3).await {
+        let patience = match request.came_round {
+            // It may be itself that it would wait for.
+            true => Duration::ZERO,
+            // The rest of a request's time is for the work.
+            false => self.timeouts.request / 3,
+        };
+        match cache.find(&ask, patience).await {
             Found::Fresh(entry) | Found::Stale(entry, None) => {
                 answer(send, from_cache(&entry, &asked, cache))
             }

@@ -35,6 +35,8 @@ pub struct Request {
     pub received_at: SystemTime,
     /// Where a router sends it instead of to a handler.
     pub upstream: Option<Upstream>,
+    /// It has come by this daemon before, which waits for its answer.
+    pub came_round: bool,
     /// An authenticator knows the client.
     pub is_authenticated: bool,
     /// What the client itself brought of [`CREDENTIALS`], whatever middlewares make of that.
@@ -75,6 +77,7 @@ impl Request {
             id,
             received_at: SystemTime::now(),
             upstream: None,
+            came_round: false,
             is_authenticated: false,
             body,
             record: None,

@@ -42,6 +42,7 @@ pub async fn forward(
     let sent = match proxy_fields(&mut parts, request.client.ip()) {
         Err(error) => Err(error),
         Ok(()) => {
+            upstreams.mark(&mut parts.headers, &request.id);
             let outgoing = http::Request::from_parts(parts, request.stream().boxed_unsync());
             upstreams.send(outgoing, to, &request.id).await
         }
@@ -87,7 +88,10 @@ pub async fn forward_upgrade(
 ) -> Result<Upgrade, Failure> {
     let sent = match proxy_fields(&mut head, client) {
         Err(error) => Err(error),
-        Ok(()) => upstreams.upgrade(head, to, id).await,
+        Ok(()) => {
+            upstreams.mark(&mut head.headers, id);
+            upstreams.upgrade(head, to, id).await
+        }
     };
     sent.map_err(|error| error.failure(&to.key()))
 }

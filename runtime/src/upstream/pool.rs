@@ -8,6 +8,7 @@ use smol::lock::Semaphore;
 use smol::{Executor, Timer};
 
 use super::connection::Connection;
+use super::rounds::Rounds;
 use super::tls::Tls;
 use super::{Key, UpstreamError};
 use crate::memory::{Budget, Reservation};
@@ -69,6 +70,7 @@ struct Shared {
     executor: &'static Executor<'static>,
     lookups: Arc<Semaphore>,
     tls: Tls,
+    rounds: Rounds,
     pool: Mutex<Pool>,
 }
 
@@ -102,6 +104,7 @@ impl Upstreams {
                 executor,
                 lookups: Arc::new(Semaphore::new(LOOKUPS)),
                 tls,
+                rounds: Rounds::new(),
                 pool: Mutex::default(),
             }),
         }
@@ -123,6 +126,10 @@ impl Upstreams {
 
     pub(super) fn tls(&self) -> &Tls {
         &self.shared.tls
+    }
+
+    pub(super) fn rounds(&self) -> &Rounds {
+        &self.shared.rounds
     }
 
     pub(super) fn lookups(&self) -> &Arc<Semaphore> {

@@ -1,0 +1,170 @@
+//! Requests that come round to the daemon that sent them.
+//!
+//! A router may name an upstream, and a plugin may ask a server, that leads back here. Each round holds a
+//! connection and an instance while it waits for the next, until there are none. So what is sent says
+//! in `CDN-Loop` (RFC 8586) how often its request came by, by this daemon's name: once more for each time.
+//! A request that came too often is refused before any plugin sees it.
+//!
+//! The name is a new one in each process, so that a chain of daemons is no loop, and whatever a
+//! client writes into the field says nothing of other clients' requests. A plugin cannot take the field
+//! out: the count of a request that is being worked on is kept here, not in its headers.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{Upstreams, hop};
+use crate::failure::Failure;
+
+/// How often a request may come by again. A plugin may well ask another one of its own daemon; more rounds than
+/// these would only take instances from others.
+const ROUNDS: usize = 3;
+
+const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+
+/// The requests at work that have come by before.
+pub(super) struct Rounds {
+    /// What this daemon calls itself.
+    name: String,
+    /// How often, by their ids. As many at most as there are requests at work.
+    at_work: Mutex<Vec<(Arc<str>, usize)>>,
+}
+
+/// Notes that a request which has come by before is at work, until it is dropped.
+#[must_use = "dropped, it says that the request is no longer at work"]
+pub struct Round {
+    upstreams: Upstreams,
+    id: Arc<str>,
+}
+
+impl Rounds {
+    pub(super) fn new() -> Rounds {
+        Rounds {
+            name: format!("zlayer-{:016x}", RandomState::new().hash_one(0)),
+            at_work: Mutex::default(),
+        }
+    }
+
+    /// Whether an element of the field is this daemon's; parameters may stand behind the name.
+    fn is_own(&self, element: &[u8]) -> bool {
+        let name = element.split(|&byte| byte == b';').next();
+        name.is_some_and(|name| name.trim_ascii() == self.name.as_bytes())
+    }
+
+    fn at_work(&self) -> MutexGuard<'_, Vec<(Arc<str>, usize)>> {
+        self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Upstreams {
+    /// Notes how often the request with this id has come by, as its headers tell. None for one that has not.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Loop`]: it has come too often.
+    pub fn begin(&self, id: &Arc<str>, headers: &HeaderMap) -> Result<Option<Round>, Failure> {
+        let rounds = self.rounds();
+        let elements = hop::elements(headers, &CDN_LOOP);
+        match elements.filter(|element| rounds.is_own(element)).count() {
+            0 => Ok(None),
+            count if count > ROUNDS => Err(Failure::Loop(count)),
+            count => {
+                rounds.at_work().push((Arc::clone(id), count));
+                Ok(Some(Round {
+                    upstreams: self.clone(),
+                    id: Arc::clone(id),
+                }))
+            }
+        }
+    }
+
+    /// Has a head that goes out for the request with this id tell how often that came by, whatever it said so
+    /// far. What it tells of others stays.
+    pub fn mark(&self, headers: &mut HeaderMap, id: &str) {
+        let rounds = self.rounds();
+        let at_work = rounds.at_work();
+        let known = at_work.iter().find(|(other, _)| **other == *id);
+        let count = known.map_or(0, |(_, count)| *count);
+        drop(at_work);
+        let mut list = Vec::new();
+        let others = hop::elements(headers, &CDN_LOOP).filter(|element| !rounds.is_own(element));
+        for element in others {
+            list.extend_from_slice(element);
+            list.extend_from_slice(b", ");
+        }
+        for _ in 0..count {
+            list.extend_from_slice(rounds.name.as_bytes());
+            list.extend_from_slice(b", ");
+        }
+        list.extend_from_slice(rounds.name.as_bytes());
+        // Made of values and a name.
+        if let Ok(value) = HeaderValue::from_bytes(&list) {
+            headers.insert(CDN_LOOP, value);
+        }
+    }
+}
+
+impl Drop for Round {
+    fn drop(&mut self) {
+        let mut at_work = self.upstreams.rounds().at_work();
+        if let Some(at) = at_work.iter().position(|(id, _)| *id == self.id) {
+            at_work.swap_remove(at);
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+    use crate::memory::Budget;
+    use crate::upstream::Settings;
+
+    static EXECUTOR: smol::Executor<'static> = smol::Executor::new();
+
+    fn daemon() -> Upstreams {
+        Upstreams::new(Settings::default(), Budget::new(0), &EXECUTOR)
+    }
+
+    #[test]
+    fn a_request_that_comes_round_is_stopped_whatever_plugins_make_of_it() {
+        let (one, other) = (daemon(), daemon());
+        let id: Arc<str> = "id".into();
+        let mut headers = HeaderMap::new();
+        for round in 0..=ROUNDS {
+            let working = one.begin(&id, &headers).unwrap();
+            assert_eq!(working.is_some(), round > 0);
+            // A plugin drops the field, or writes it anew, and another daemon is on the way.
+            headers.clear();
+            headers.insert(CDN_LOOP, HeaderValue::from_static("a.example; x=1,,b"));
+            one.mark(&mut headers, &id);
+            other.mark(&mut headers, "another");
+            assert!(other.begin(&id, &headers).unwrap().is_some());
+        }
+        let refused = one.begin(&id, &headers);
+        assert!(matches!(refused, Err(Failure::Loop(count)) if count == ROUNDS + 1));
+        let told: Vec<_> = hop::elements(&headers, &CDN_LOOP).collect();
+        assert_eq!(told.len(), 2 + ROUNDS + 1 + 1);
+        assert_eq!(told[..2], [&b"a.example; x=1"[..], b"b"]);
+        // Nothing is left of those that are done.
+        assert!(one.rounds().at_work().is_empty() && other.rounds().at_work().is_empty());
+    }
+
+    #[test]
+    fn what_a_client_writes_into_the_field_counts_for_itself_alone() {
+        let daemon = daemon();
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            CDN_LOOP,
+            HeaderValue::from_static("zlayer, zlayer-0, ,;, \"a"),
+        );
+        assert!(daemon.begin(&"id".into(), &headers).unwrap().is_none());
+        let own = format!("{}; hops=9,", daemon.rounds().name).repeat(ROUNDS + 1);
+        headers.insert(CDN_LOOP, own.parse().unwrap());
+        assert!(daemon.begin(&"id".into(), &headers).is_err());
+        let mut others = HeaderMap::new();
+        daemon.mark(&mut others, "id");
+        assert_eq!(others[CDN_LOOP], daemon.rounds().name);
+    }
+}
