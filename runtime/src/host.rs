@@ -31,7 +31,7 @@ use crate::capability::{Capabilities, Capability, Grants};
 use crate::config::Secret;
 use crate::failure::Failure;
 use crate::keyvalue::{KeyValue, KvError, Namespace, Settings};
-use crate::memory::Reservation;
+use crate::memory::{Budget, Reservation};
 use crate::metrics::Metrics;
 use crate::stats::{Outcome, PluginStats};
 use crate::upstream::Upstreams;
@@ -92,6 +92,8 @@ pub struct PluginHost {
     pub stats: PluginStats,
     /// Where its outgoing requests may go.
     pub allowed_hosts: AllowedHosts,
+    /// What bounds its connections to upstreams, those that it routes clients to included.
+    pub share: Arc<Budget>,
     upstreams: Upstreams,
     store: KeyValue,
     settings: Settings,
@@ -119,6 +121,7 @@ impl PluginHost {
             grants: Grants::new(service.granted),
             stats: PluginStats::default(),
             allowed_hosts: service.allowed_hosts,
+            share: upstreams.share(),
             upstreams,
             store,
             settings: service.keyvalue,

@@ -314,8 +314,7 @@ impl Pipeline {
         passage: &Arc<Passage>,
         send: Answer,
     ) -> std::result::Result<(), Failure> {
-        if let Some(upstream) = request.upstream.take() {
-            let to = route::target(&upstream);
+        if let Some(to) = request.upstream.take() {
             let response = upstream::forward(&self.upstreams, request, &to).await?;
             return answer(send, response);
         }

@@ -54,6 +54,7 @@ pub use pool::{Settings, Upstreams};
 pub use rounds::Round;
 pub use upgrade::{Socket, Upgrade, Upgraded};
 
+use crate::memory::{Budget, Reservation};
 use crate::pipeline::Body;
 use connection::Connection;
 use exchange::Exchange;
@@ -88,6 +89,8 @@ pub struct Target {
     pub request_timeout: Duration,
     /// Between two pieces of the response's body.
     pub stall_timeout: Duration,
+    /// What bounds the connections of the plugin that sends there: [`Upstreams::share`].
+    pub share: Option<Arc<Budget>>,
 }
 
 impl Target {
@@ -100,7 +103,17 @@ impl Target {
             connect_timeout: Duration::from_nanos(connect),
             request_timeout: Duration::from_nanos(request),
             stall_timeout: Duration::ZERO,
+            share: None,
         }
+    }
+
+    /// One connection's part of the share, for as long as that is in use.
+    fn hold(&self) -> Result<Option<Reservation>, UpstreamError> {
+        let Some(share) = &self.share else {
+            return Ok(None);
+        };
+        let held = share.reserve(1);
+        held.map(Some).ok_or(UpstreamError::Share(share.limit()))
     }
 
     fn key(&self) -> Key {
@@ -183,15 +196,17 @@ impl Upstreams {
         let head = encode(&parts, &key, length, accepts_trailers, connection_use)?;
         let mut fresh = false;
         loop {
+            let held = to.hold()?;
             let reused = match fresh {
                 true => None,
                 false => self.reuse(&key).await,
             };
             let may_retry = reused.is_some();
-            let connection = match reused {
+            let mut connection = match reused {
                 Some(connection) => connection,
                 None => self.open(&key, to).await?,
             };
+            connection.place.held = held;
             let exchange = Exchange::new(connection, head.clone(), length, body, &parts.method);
             match exchange.run(self, to, id).await {
                 Ok(response) => return Ok(response),

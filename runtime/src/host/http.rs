@@ -84,6 +84,7 @@ impl Outgoing {
             connect_timeout: options.connect_timeout.unwrap_or(Duration::ZERO),
             request_timeout: options.first_byte_timeout.unwrap_or(Duration::ZERO),
             stall_timeout: options.between_bytes_timeout.unwrap_or(Duration::ZERO),
+            share: Some(Arc::clone(&self.plugin.share)),
         })
     }
 

@@ -15,10 +15,11 @@ use crate::cache::CREDENTIALS;
 use crate::config::RequestBody;
 use crate::failure::Failure;
 use crate::host::common::KeyValue;
-use crate::host::http_types::{HttpVersion, RequestMetadata, Upstream};
+use crate::host::http_types::{HttpVersion, RequestMetadata};
 use crate::host::request_types::{HttpMethod, PluginRequest};
 use crate::memory::Reservation;
 use crate::server::body::IncomingBody;
+use crate::upstream::Target;
 
 /// The key under which the context tells whether the record holds the request's body.
 const BODY_KEY: &str = "body";
@@ -34,7 +35,7 @@ pub struct Request {
     /// When the head was complete.
     pub received_at: SystemTime,
     /// Where a router sends it instead of to a handler.
-    pub upstream: Option<Upstream>,
+    pub upstream: Option<Target>,
     /// It has come by this daemon before, which waits for its answer.
     pub came_round: bool,
     /// An authenticator knows the client.

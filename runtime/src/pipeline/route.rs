@@ -4,6 +4,7 @@
 //! address, to an answer of its own; if none does, the request goes to the handlers.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use http::header::LOCATION;
 
@@ -36,7 +37,9 @@ pub(super) async fn run(
     match stage.plugin.finish(running, called)? {
         RoutingDecision::ContinueProcessing => Ok(ControlFlow::Continue(())),
         RoutingDecision::Forward(upstream) => {
-            request.upstream = Some(upstream);
+            let mut to = target(&upstream);
+            to.share = Some(Arc::clone(&stage.plugin.host().share));
+            request.upstream = Some(to);
             Ok(ControlFlow::Continue(()))
         }
         RoutingDecision::Redirect(to) => redirected(&to).map(ControlFlow::Break),
@@ -73,7 +76,7 @@ fn answered(answer: ImmediateResponse, bodies: &WholeBodies) -> Result<Response,
 }
 
 /// Where `upstream` is.
-pub(super) fn target(upstream: &Upstream) -> Target {
+fn target(upstream: &Upstream) -> Target {
     let (connect, request) = (upstream.connect_timeout, upstream.request_timeout);
     Target::new(
         &upstream.host,

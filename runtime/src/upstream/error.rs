@@ -40,6 +40,8 @@ pub enum UpstreamError {
     Loop,
     /// No connection is left, for this upstream or for all.
     Full(usize),
+    /// The plugin that sends it has all its connections in use.
+    Share(usize),
     /// The memory that a connection takes is not left.
     NoMemory,
     /// Finding the name took too long.
@@ -56,7 +58,9 @@ impl UpstreamError {
         let reason = format!("upstream {key}: {self}");
         match self {
             UpstreamError::RequestBody(error) => Failure::bad_body(error),
-            UpstreamError::Full(_) | UpstreamError::NoMemory => Failure::UpstreamBusy(reason),
+            UpstreamError::Full(_) | UpstreamError::Share(_) | UpstreamError::NoMemory => {
+                Failure::UpstreamBusy(reason)
+            }
             UpstreamError::NameTimeout
             | UpstreamError::ConnectTimeout
             | UpstreamError::ResponseTimeout => Failure::GatewayTimeout(reason),
@@ -91,6 +95,12 @@ impl fmt::Display for UpstreamError {
                 "the request came through this proxy too often; does it lead to itself?",
             ),
             UpstreamError::Full(most) => write!(f, "all {most} connections are in use"),
+            UpstreamError::Share(most) => {
+                write!(
+                    f,
+                    "all {most} connections that one plugin may have are in use"
+                )
+            }
             UpstreamError::NoMemory => f.write_str("there is no memory for another connection"),
             UpstreamError::NameTimeout => f.write_str("its name was not found in time"),
             UpstreamError::ConnectTimeout => f.write_str("it did not take the connection in time"),
@@ -122,7 +132,9 @@ impl From<UpstreamError> for Error {
             UpstreamError::Malformed(_) | UpstreamError::Switched => Error::HttpProtocolError,
             UpstreamError::BrokeOff(_) => Error::ConnectionTerminated,
             UpstreamError::Loop => Error::LoopDetected,
-            UpstreamError::Full(_) | UpstreamError::NoMemory => Error::ConnectionLimitReached,
+            UpstreamError::Full(_) | UpstreamError::Share(_) | UpstreamError::NoMemory => {
+                Error::ConnectionLimitReached
+            }
             UpstreamError::NameTimeout => Error::DnsTimeout,
             UpstreamError::ConnectTimeout => Error::ConnectionTimeout,
             UpstreamError::ResponseTimeout => Error::HttpResponseTimeout,

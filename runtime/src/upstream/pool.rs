@@ -30,6 +30,8 @@ pub struct Settings {
     pub connections: usize,
     /// Open connections to one upstream (default 192, as many as there are clients).
     pub per_upstream: usize,
+    /// Connections in use by the requests of one plugin (default 192): the others have the rest at least.
+    pub per_plugin: usize,
     /// Idle connections that are kept, of all upstreams (default 32).
     pub idle: usize,
     /// How long they are kept (default 30 s).
@@ -47,6 +49,7 @@ impl Default for Settings {
         Settings {
             connections: 256,
             per_upstream: 192,
+            per_plugin: 192,
             idle: 32,
             idle_time: Duration::from_secs(30),
             http: zlayer_http1::Limits {
@@ -115,6 +118,11 @@ impl Upstreams {
         self.with_pool(|pool| (pool.total(), pool.idle.len()))
     }
 
+    /// What bounds the connections of a plugin, which is one for each.
+    pub fn share(&self) -> Arc<Budget> {
+        Budget::new(self.shared.settings.per_plugin)
+    }
+
     pub(super) fn settings(&self) -> &Settings {
         &self.shared.settings
     }
@@ -179,6 +187,7 @@ impl Upstreams {
                         upstreams: self.clone(),
                         key: Arc::clone(key),
                         memory,
+                        held: None,
                     });
                 }
                 // One that is idle makes room: any, or one of the same upstream.
@@ -296,12 +305,15 @@ pub(super) struct Place {
     upstreams: Upstreams,
     pub(super) key: Arc<Key>,
     memory: Reservation,
+    /// Its part of a plugin's share, while it is in use.
+    pub(super) held: Option<Reservation>,
 }
 
 impl Place {
     /// Gives back what only a connection in use takes.
     pub(super) fn rest(&mut self) {
         self.memory.shrink(ACTIVE_SHARE - IDLE_SHARE);
+        self.held = None;
     }
 }
 

@@ -60,6 +60,7 @@ fn at(host: &str, port: u16) -> Target {
         connect_timeout: PATIENCE,
         request_timeout: PATIENCE,
         stall_timeout: PATIENCE,
+        share: None,
     }
 }
 

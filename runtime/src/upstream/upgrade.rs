@@ -64,7 +64,9 @@ impl Upstreams {
         hop::strip(&mut head.headers);
         let connection_use = ConnectionUse::Upgrade(&protocol);
         let encoded = encode(&head, &key, RequestLength::None, false, connection_use)?;
-        let connection = self.open(&key, to).await?;
+        let held = to.hold()?;
+        let mut connection = self.open(&key, to).await?;
+        connection.place.held = held;
         let none = Empty::new().map_err(|never| match never {}).boxed_unsync();
         let mut exchange =
             Exchange::new(connection, encoded, RequestLength::None, none, &head.method);

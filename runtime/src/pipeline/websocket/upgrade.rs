@@ -14,9 +14,9 @@ use super::{Asked, OURS, PROTOCOL, PluginHandler, pairs};
 use crate::config::{Limits, Timeouts};
 use crate::failure::Failure;
 use crate::memory::Budget;
+use crate::pipeline::Response;
 use crate::pipeline::bodies::whole;
 use crate::pipeline::request::Request;
-use crate::pipeline::{Response, route};
 use crate::server::websocket::{Endpoint, MessageHandler, WebSocketSession};
 use crate::upstream::{self, Upstreams};
 
@@ -105,13 +105,10 @@ pub(super) async fn begin(
 ) -> Result<ControlFlow<Response>, Failure> {
     let upstream = match request.upstream.take() {
         None => None,
-        Some(upstream) => {
-            let to = route::target(&upstream);
-            match reach(request, &mut headers, upstreams, &to).await? {
-                ControlFlow::Break(response) => return Ok(ControlFlow::Break(response)),
-                ControlFlow::Continue(endpoint) => Some(endpoint),
-            }
-        }
+        Some(to) => match reach(request, &mut headers, upstreams, &to).await? {
+            ControlFlow::Break(response) => return Ok(ControlFlow::Break(response)),
+            ControlFlow::Continue(endpoint) => Some(endpoint),
+        },
     };
     let protocol = headers.get(PROTOCOL).cloned();
     let mut response = http::Response::new(whole(String::new(), None));

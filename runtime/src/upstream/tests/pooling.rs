@@ -221,3 +221,45 @@ fn only_so_many_stay_idle_and_only_for_so_long() {
         (0, 0)
     );
 }
+
+#[test]
+fn one_plugin_does_not_take_the_connections_of_another() {
+    let (to, served) = upstream(|listener| {
+        let mut first = Peer::accept(&listener);
+        first.answer(OK);
+        let others = [(); 2].map(|()| {
+            let mut peer = Peer::accept(&listener);
+            peer.answer(OK);
+            peer
+        });
+        first.answer(OK);
+        drop(others);
+    });
+    let (client, _) = client(Settings {
+        per_plugin: 2,
+        ..Settings::default()
+    });
+    let of = |share| Target {
+        share: Some(share),
+        ..to.clone()
+    };
+    let (greedy, modest) = (of(client.share()), of(client.share()));
+    let used = |target: &Target| target.share.as_ref().unwrap().used();
+    smol::block_on(async {
+        // A response that was not read to its end has its connection.
+        let first = client.send(get(), &greedy, "id").await;
+        let second = client.send(get(), &greedy, "id").await;
+        let third = client.send(get(), &modest, "id").await;
+        let full = client.send(get(), &greedy, "id").await;
+        assert!(matches!(full, Err(UpstreamError::Share(2))));
+        assert_eq!((used(&greedy), used(&modest)), (2, 1));
+        // What is done with gives its part back, be the connection kept or not.
+        drop(second);
+        assert_eq!(text(first.unwrap()).await, "ok");
+        assert_eq!(used(&greedy), 0);
+        assert_eq!(fetch(&client, get(), &greedy).await.0, 200);
+        drop(third);
+        assert_eq!((used(&greedy), used(&modest)), (0, 0));
+    });
+    served.join().unwrap();
+}
