@@ -37,7 +37,7 @@ const UPLOAD_RATE: u64 = 1 << 10;
 
 /// How long a client that sends no more is still worked for: it may have closed its own direction only,
 /// or be gone, which looks the same from here.
-const HALF_CLOSED: Duration = Duration::from_secs(3);
+pub(super) const HALF_CLOSED: Duration = Duration::from_secs(3);
 
 /// How long an answer that tells that time is up may take past the middlewares.
 const LEAVING: Duration = Duration::from_secs(3);

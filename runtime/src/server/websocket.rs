@@ -4,9 +4,9 @@
 //!
 //! Every message of either side is offered to the plugin, of whatever kind, one at a time in the
 //! order in which they came. What the plugin answers goes on to the other side; without an upstream
-//! that is the client itself. Nothing is read from a side while its last message is with the plugin
-//! or on its way out, so that a slow reader slows the writer down, and memory holds one message each
-//! way.
+//! that is the client itself. Nothing more than a buffer is read from a side while its last message is
+//! with the plugin or on its way out, so that a slow reader slows the writer down, and memory holds one
+//! message each way. A client that leaves meanwhile takes the plugin's work with it.
 //!
 //! - **Ping.** A pong as the plugin's answer goes back to who asked. A ping goes on to the other
 //!   side if there is an upstream, whose pong will then come back. Whatever else it answers, and if

@@ -88,6 +88,34 @@ fn many_conversations_share_the_instances_and_none_waits_for_a_silent_one() {
 }
 
 #[test]
+fn a_client_that_leaves_takes_the_plugins_work_with_it() {
+    let daemon = Daemon::builder("stage-websocket")
+        .args(["--max-instances", "1"])
+        .timeout("request", "10m")
+        .start();
+    for is_reset in [false, true] {
+        let mut socket = open(&daemon, "/", &[]);
+        if is_reset {
+            // What came and was not read makes a reset of the close.
+            send(&mut socket, "hello");
+            socket.get_ref().peek(&mut [0]).unwrap();
+        }
+        send(&mut socket, "!wait 600000 text late");
+        drop(socket);
+        // The one instance is free for the next.
+        echoes(&mut open(&daemon, "/", &[]), "still there");
+    }
+    // One that has more to say is there, be its stream at its end.
+    let mut socket = open(&daemon, "/", &[]);
+    send(&mut socket, "!wait 1 text late");
+    socket.close(None).unwrap();
+    let half = socket.get_ref().shutdown(std::net::Shutdown::Write);
+    half.unwrap();
+    assert_eq!(next(&mut socket), Message::text("late"));
+    assert_eq!(closed(&mut socket), 1005);
+}
+
+#[test]
 fn a_silent_client_is_pinged_and_given_up() {
     let daemon = Daemon::builder("stage-websocket")
         .timeout("websocket-ping", "200ms")

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_lite::future::{or, yield_now};
+use futures_lite::future::{or, pending, yield_now};
+use smol::Timer;
 use smol::io::ReadHalf;
 use zlayer_http1::websocket::{Kind, Message, MessageDecoder, ProtocolError, Role};
 
@@ -14,6 +15,7 @@ use crate::config::Timeouts;
 use crate::memory::{Budget, Reservation};
 use crate::server::buffer::ReadBuffer;
 use crate::server::deadline::{Deadline, TimedOut};
+use crate::server::exchange::HALF_CLOSED;
 use crate::upstream::Socket;
 
 /// Bytes that are read over while a side's close is waited for.
@@ -21,6 +23,9 @@ const CLOSING_BYTES: usize = 1 << 20;
 /// How long a side that was closed may take to end its stream, and how much it may still send.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 64 << 10;
+/// Bytes that are read of a client while a plugin is at its last message, to see whether it is still there. No more
+/// than a buffer has room for anyway.
+const AHEAD_BYTES: usize = 4 << 10;
 
 /// Reads one side.
 pub(super) struct Reader {
@@ -123,6 +128,24 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// Resolves when a client has gone, and nothing of it is left to be answered. Its end of the stream alone
+    /// may be closed, which looks the same from here, so it gets a while then; and what
+    /// an upstream has sent is worth the same whether that is still there or not.
+    pub(super) async fn left(&mut self) -> End {
+        while self.side == Side::Client && self.buffer.bytes().len() < AHEAD_BYTES {
+            match self.buffer.fill(&mut self.socket, 0).await {
+                Ok(count) if count > 0 => {}
+                Ok(_) if !self.buffer.bytes().is_empty() => break,
+                Ok(_) => {
+                    Timer::after(HALF_CLOSED).await;
+                    return End::Gone(self.side);
+                }
+                Err(_) => return End::Gone(self.side),
+            }
+        }
+        pending().await
     }
 
     /// A message out of what was read.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_lite::future::or;
 use zlayer_http1::websocket::{Kind, Message};
 
 use super::end::End;
@@ -38,7 +39,9 @@ impl Relay<'_> {
         let (kind, side) = (message.kind, reader.side());
         // Small enough to be kept until it is known who answers.
         let payload = kind.is_control().then(|| message.data.clone());
-        let (answer, _held) = self.ask(side, message, held).await?;
+        // A client that has gone takes the plugin's work with it.
+        let left = async { Err(reader.left().await) };
+        let (answer, _held) = or(self.ask(side, message, held), left).await?;
         match (kind, answer, payload) {
             (Kind::Ping, Some(answer), _) if answer.kind == Kind::Pong => {
                 back.pong(answer.data).await
