@@ -49,7 +49,11 @@ impl AsyncWrite for Held {
 
 #[test]
 fn a_message_goes_out_to_its_end() {
-    smol::block_on(async {
+    let late = async {
+        Timer::after(Duration::from_secs(60)).await;
+        panic!("nobody flushes it");
+    };
+    let told = async {
         let (mut upstream, endpoint) = Peer::pair(Side::Upstream).await;
         let held = Endpoint {
             socket: Box::new(Held {
@@ -67,5 +71,6 @@ fn a_message_goes_out_to_its_end() {
         }
         drop((session.client, upstream));
         session.task.await;
-    });
+    };
+    smol::block_on(or(told, late));
 }
