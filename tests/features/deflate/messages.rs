@@ -1,4 +1,8 @@
+use std::net::TcpListener;
+use std::thread;
+
 use miniz_oxide::inflate::decompress_to_vec;
+use tungstenite::handshake::server::{Request, Response as ServerAnswer};
 
 use super::{BINARY, TEXT, closed, frame, inflated, next, open};
 use crate::support::Daemon;
@@ -113,6 +117,38 @@ fn messages_come_in_fragments_pings_between_them_and_others_not_compressed() {
     client.send(frame(false, true, TEXT, &HELLO[..3]));
     client.send(frame(true, true, 0, &HELLO[3..]));
     assert_eq!(closed(&mut client), 1002);
+}
+
+#[test]
+fn an_upstream_hears_nothing_of_it() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let upstream = thread::spawn(move || {
+        let mut offered = true;
+        let look = |asked: &Request, answer: ServerAnswer| {
+            offered = asked.headers().contains_key("sec-websocket-extensions");
+            Ok(answer)
+        };
+        let stream = listener.accept().unwrap().0;
+        let mut socket = tungstenite::accept_hdr(stream, look).unwrap();
+        for _ in 0..2 {
+            let message = socket.read().unwrap();
+            socket.send(message).unwrap();
+        }
+        offered
+    });
+    let route = format!("test.route=forward 127.0.0.1 {port}");
+    let daemon = Daemon::builder("stage-router")
+        .args(["--config", &route])
+        .start();
+    let (mut client, agreed) = open(&daemon, OFFER);
+    let expected = "permessage-deflate; server_no_context_takeover";
+    assert_eq!(agreed.as_deref(), Some(expected));
+    for payload in [HELLO, AGAIN] {
+        client.send(frame(true, true, TEXT, payload));
+        assert_eq!(inflated(&mut client, TEXT), b"Hello");
+    }
+    assert!(!upstream.join().unwrap(), "the offer went on");
 }
 
 #[test]

@@ -19,6 +19,46 @@ fn bodies_go_both_ways_as_they_are() {
 }
 
 #[test]
+fn the_answer_may_come_while_the_request_is_on_its_way() {
+    let upstream = Server::start("server.pem", |mut stream| {
+        let head = read_head(&mut stream).unwrap();
+        assert!(head.contains("transfer-encoding: chunked\r\n"), "{head}");
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+            .unwrap();
+        // The chunks go back as they come, up to the last.
+        let mut piece = vec![0; 32 << 10];
+        let mut end = Vec::new();
+        while !end.ends_with(b"\r\n0\r\n\r\n") {
+            let count = stream.read(&mut piece).unwrap();
+            assert!(count > 0, "the request is cut off");
+            stream.write_all(&piece[..count]).unwrap();
+            end.extend_from_slice(&piece[..count]);
+            end.drain(..end.len().saturating_sub(7));
+        }
+        stream.flush().unwrap();
+    });
+    let daemon = proxy(upstream.port).start();
+    // More than all buffers on the way hold.
+    let body: Vec<u8> = (0..32u32 << 20).map(|n| (n % 251) as u8).collect();
+    let mut chunked = Vec::new();
+    for chunk in body.chunks(100_000) {
+        chunked.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        chunked.extend_from_slice(chunk);
+        chunked.extend_from_slice(b"\r\n");
+    }
+    chunked.extend_from_slice(b"0\r\n\r\n");
+    let fields = [("transfer-encoding", "chunked")];
+    let answer = request(&daemon, "POST", "/", &fields, &chunked);
+    assert!(
+        answer.status == 200 && answer.body == body,
+        "{} with {} bytes",
+        answer.status,
+        answer.body.len()
+    );
+}
+
+#[test]
 fn the_upstream_sees_the_client_as_ever() {
     let upstream = Server::start("server.pem", |mut stream| {
         let head = read_head(&mut stream).unwrap();

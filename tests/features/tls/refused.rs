@@ -4,7 +4,7 @@ use std::thread;
 
 use super::server::{OK, Server, echo};
 use super::{file, forwarding, proxy};
-use crate::support::{Builder, Daemon, TempDir, get, zlayer};
+use crate::support::{Builder, Daemon, TempDir, eventually, get, request, zlayer};
 
 /// Expects a 502 that says nothing of `reason`, which the log has.
 fn refused(daemon: Builder, port: u16, reason: &str) {
@@ -47,11 +47,10 @@ fn a_certificate_that_nobody_vouches_for() {
     // The system's authorities do not, either; or there are none on this machine.
     let daemon = forwarding(upstream.port).start();
     assert_eq!(get(&daemon, "/").status, 502);
-    let log = daemon.log();
-    assert!(
-        log.contains("UnknownIssuer") || log.contains("name a file with --tls-roots"),
-        "{log}"
-    );
+    eventually("the reason in the log", || {
+        let log = daemon.log();
+        log.contains("UnknownIssuer") || log.contains("name a file with --tls-roots")
+    });
 }
 
 #[test]
@@ -92,7 +91,7 @@ fn one_that_is_refused_is_no_harm_to_others() {
     for (port, status) in [(bad.port, 502), (good.port, 200), (bad.port, 502)] {
         let route = format!("forward localhost {port} tls");
         let fields = [("x-test-route", &*route)];
-        let answer = crate::support::request(&daemon, "GET", "/", &fields, b"");
+        let answer = request(&daemon, "GET", "/", &fields, b"");
         assert_eq!(answer.status, status, "{answer:?}");
     }
 }
