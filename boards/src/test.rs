@@ -1,15 +1,15 @@
 //! `cargo boards test`: everything that CI does, in order.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use argh::FromArgs;
 
 use crate::Workspace;
 use crate::build::{DEVICE_PROFILE, QUICK_PROFILE, device_binary};
 use crate::command::{Cmd, on_path};
+use crate::features::{self, FEATURES};
 use crate::kosoku;
 use crate::plan::Scope;
 use crate::room::{self, FULL_RUN, QUICK_RUN, Room};
@@ -126,7 +126,9 @@ impl Work {
                 Cmd::new("cargo", "deny check licenses bans sources").run(&workspace.root)
             }
             Work::Guests => crate::guests::main(&workspace.root),
-            Work::Features => features(workspace),
+            Work::Features => once(&features::build())
+                .run(&workspace.root)
+                .and_then(|()| features::keep(workspace)),
             Work::FeaturesEndToEnd(host) => {
                 once(&features_end_to_end(*host, workspace)).run(&workspace.root)
             }
@@ -239,9 +241,6 @@ fn guests(verb: &str, packages: &str) -> Cmd {
     )
 }
 
-/// What is off by default: it is checked and tested too.
-const FEATURES: &str = "--features zlayer-runtime/tls,zlayer-runtime/deflate";
-
 /// Device and host packages apart: together, cargo would unify their features, and the runtime
 /// would be checked with a compiler in its engine.
 fn lints() -> Step {
@@ -304,28 +303,7 @@ fn end_to_end(target: Target, profile: &str, workspace: &Workspace) -> Cmd {
 }
 
 fn features_end_to_end(host: Target, workspace: &Workspace) -> Cmd {
-    suite("features", host, &features_binary(workspace), workspace)
-}
-
-/// Builds a daemon with what is off by default, of the parts that the unit tests have built, and puts it where
-/// no other build writes.
-fn features(workspace: &Workspace) -> Result<()> {
-    once(&features_build()).run(&workspace.root)?;
-    let built = workspace.target_dir.join("debug/zlayer");
-    let binary = features_binary(workspace);
-    let folder = binary.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)
-        .and_then(|()| fs::copy(&built, &binary))
-        .with_context(|| format!("cannot copy {} to {}", built.display(), binary.display()))?;
-    Ok(())
-}
-
-fn features_build() -> Cmd {
-    Cmd::new("cargo", &format!("build -p zlayer-runtime {FEATURES}"))
-}
-
-fn features_binary(workspace: &Workspace) -> PathBuf {
-    workspace.target_dir.join("features/zlayer")
+    suite("features", host, &features::binary(workspace), workspace)
 }
 
 /// One of the suites of `zlayer-tests`, against a daemon for `target`.
@@ -382,10 +360,6 @@ mod tests {
         assert!(matches!(steps[tested].work, Work::FeaturesEndToEnd(_)));
         // Behind what has compiled the parts.
         assert!(position(&steps, "unit tests") < built && built < tested);
-        assert_eq!(
-            features_build().to_string(),
-            format!("cargo build -p zlayer-runtime {FEATURES}")
-        );
         let workspace = Workspace {
             root: "r".into(),
             target_dir: "t".into(),

@@ -120,6 +120,10 @@ fn messages_come_in_fragments_pings_between_them_and_others_not_compressed() {
 }
 
 #[test]
+#[expect(
+    clippy::result_large_err,
+    reason = "what a callback of tungstenite's returns"
+)]
 fn an_upstream_hears_nothing_of_it() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
