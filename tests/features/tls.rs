@@ -31,6 +31,7 @@ fn proxy(port: u16) -> Builder {
 
 /// The same without the authority.
 fn forwarding(port: u16) -> Builder {
-    let route = format!("test.route=forward localhost {port} tls");
+    // As much time to shake hands as a slow machine needs.
+    let route = format!("test.route=forward localhost {port} tls 60000 60000");
     Daemon::builder("stage-router").args(["--config", &route])
 }

@@ -20,7 +20,10 @@ fn a_plugin_asks_over_tls() {
     let upstream = echo();
     let daemon = fetcher("ca.pem");
     let body: Vec<u8> = (0..1_000_000u32).map(|n| (n % 251) as u8).collect();
-    let path = format!("/relay?to=localhost:{}&scheme=https", upstream.port);
+    let path = format!(
+        "/relay?to=localhost:{}&scheme=https&connect=60000",
+        upstream.port
+    );
     for _ in 0..3 {
         let answer = request(&daemon, "POST", &path, &[], &body);
         assert!(
@@ -70,7 +73,10 @@ fn failures_reach_the_plugin_by_their_names() {
         (&trusting, plain_port, "TlsProtocolError"),
         (&other, ends("server.pem"), "TlsCertificateError"),
     ] {
-        let answer = get(daemon, &format!("/relay?to=localhost:{port}&scheme=https"));
+        let answer = get(
+            daemon,
+            &format!("/relay?to=localhost:{port}&scheme=https&connect=60000"),
+        );
         let wanted = format!("ErrorCode::{wanted}");
         assert_eq!((answer.status, answer.text()), (502, wanted));
     }

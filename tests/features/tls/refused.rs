@@ -89,7 +89,7 @@ fn one_that_is_refused_is_no_harm_to_others() {
         .arg(file("ca.pem"))
         .start();
     for (port, status) in [(bad.port, 502), (good.port, 200), (bad.port, 502)] {
-        let route = format!("forward localhost {port} tls");
+        let route = format!("forward localhost {port} tls 60000 60000");
         let fields = [("x-test-route", &*route)];
         let answer = request(&daemon, "GET", "/", &fields, b"");
         assert_eq!(answer.status, status, "{answer:?}");
