@@ -6,6 +6,7 @@ mod build;
 mod byte_size;
 mod command;
 mod demo;
+mod features;
 mod guests;
 mod kosoku;
 mod list;

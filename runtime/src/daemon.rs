@@ -88,10 +88,16 @@ fn serve(
         .map_err(|error| Error::device("cannot start the key-value store's thread", error))?;
     let metrics = Arc::new(Metrics::default());
     let upstreams = Upstreams::new(
-        upstream::Settings::default(),
+        upstream::Settings {
+            #[cfg(feature = "tls")]
+            tls_roots: config.tls_roots.take(),
+            ..upstream::Settings::default()
+        },
         Arc::clone(&budget),
         &EXECUTOR,
     );
+    #[cfg(feature = "tls")]
+    upstreams.read_roots()?;
     let spare = Arc::<Spare>::default();
     budget.reclaim_by({
         let spare = Arc::clone(&spare);

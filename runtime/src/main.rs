@@ -84,6 +84,11 @@ struct Run {
     /// a host that plugins may send requests to: HOST[:PORT], *.DOMAIN[:PORT] or *; may be repeated
     #[argh(option)]
     allow_host: Vec<AllowedHost>,
+    /// file of the root certificates (PEM) that TLS upstreams are checked against, instead of the system's
+    /// (default /etc/ssl/certs/ca-certificates.crt)
+    #[cfg(feature = "tls")]
+    #[argh(option)]
+    tls_roots: Option<PathBuf>,
     /// port on 127.0.0.1 for metrics, status and health (0 lets the system choose), which every
     /// user of this device can ask; without it they are at DATA-DIR/admin.sock alone
     #[argh(option)]
@@ -476,6 +481,8 @@ impl Run {
                 granted.without(Capabilities::NONE.with(one))
             }),
             allowed_hosts: self.allow_host.into_iter().collect(),
+            #[cfg(feature = "tls")]
+            tls_roots: self.tls_roots,
             keyvalue: Settings {
                 quota,
                 durability: self.kv_durability,

@@ -1,6 +1,7 @@
 //! What the tests are written with.
 
 mod admin;
+mod autobahn;
 mod client;
 mod daemon;
 
@@ -14,6 +15,7 @@ use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 pub(crate) use admin::{ask, ask_raw, ask_tcp};
+pub(crate) use autobahn::Autobahn;
 pub(crate) use client::{Client, Response, get, request};
 pub(crate) use daemon::{Builder, Daemon};
 

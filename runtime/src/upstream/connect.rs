@@ -39,7 +39,7 @@ pub(super) async fn connect(
     if !key.tls {
         return Ok(Box::new(stream));
     }
-    let shaken = before(end, upstreams.tls().connect(&key.host, stream)).await;
+    let shaken = before(end, upstreams.tls().connect(upstreams, &key.host, stream)).await;
     shaken.unwrap_or(Err(UpstreamError::ConnectTimeout))
 }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use smol::Async;
 
-use super::UpstreamError;
 use super::connection::Io;
+use super::{UpstreamError, Upstreams};
 
 pub(super) const AVAILABLE: bool = false;
 
@@ -14,12 +14,13 @@ pub(super) const AVAILABLE: bool = false;
 pub(super) struct Tls;
 
 impl Tls {
-    pub(super) fn new(_roots: PathBuf) -> Tls {
+    pub(super) fn new(_roots: Option<PathBuf>) -> Tls {
         Tls
     }
 
     pub(super) async fn connect(
         &self,
+        _upstreams: &Upstreams,
         _host: &str,
         _stream: Async<TcpStream>,
     ) -> Result<Box<dyn Io>, UpstreamError> {

@@ -18,8 +18,10 @@ use crate::memory::{Budget, Reservation};
 pub(super) const ACTIVE_SHARE: usize = 64 << 10;
 /// Memory of an idle connection.
 pub(super) const IDLE_SHARE: usize = 8 << 10;
-/// What TLS keeps for a connection on top: its records are up to 16 KiB each way.
-pub(super) const TLS_SHARE: usize = 40 << 10;
+/// What TLS keeps for a connection on top: a record as it comes (18 KiB, RFC 5246 section 6.2.3), what was
+/// in it (16), what is not sent yet (16), keys and states. A handshake takes up to 64 KiB, while
+/// nothing of [`ACTIVE_SHARE`] is in use.
+pub(super) const TLS_SHARE: usize = 56 << 10;
 /// Names that are looked up at the same time: each takes a thread, and the system's resolver cannot be stopped.
 const LOOKUPS: usize = 4;
 
@@ -39,9 +41,9 @@ pub struct Settings {
     /// Limits of response heads, chunk lines and trailers (default as for requests, but 32 KiB of
     /// head).
     pub http: zlayer_http1::Limits,
-    /// The certificates that TLS upstreams are checked against, in PEM (default
-    /// `/etc/ssl/certs/ca-certificates.crt`).
-    pub tls_roots: PathBuf,
+    /// The file of certificates that TLS upstreams are checked against, in PEM (default: the
+    /// system's, `/etc/ssl/certs/ca-certificates.crt`).
+    pub tls_roots: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -56,7 +58,7 @@ impl Default for Settings {
                 head_bytes: 32 << 10,
                 ..zlayer_http1::Limits::default()
             },
-            tls_roots: PathBuf::from("/etc/ssl/certs/ca-certificates.crt"),
+            tls_roots: None,
         }
     }
 }
@@ -110,6 +112,19 @@ impl Upstreams {
                 rounds: Rounds::new(),
                 pool: Mutex::default(),
             }),
+        }
+    }
+
+    /// Reads the root certificates that the settings name, if they do.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be used, and why.
+    #[cfg(feature = "tls")]
+    pub fn read_roots(&self) -> crate::error::Result<()> {
+        match self.shared.settings.tls_roots {
+            Some(_) => self.shared.tls.prepare(self),
+            None => Ok(()),
         }
     }
 

@@ -1,4 +1,12 @@
-//! TLS to upstreams: rustls, with the system's root certificates.
+//! TLS to upstreams: rustls, with the system's root certificates or the device's own.
+//!
+//! # What strangers cost
+//!
+//! A connection is charged [`TLS_SHARE`](super::pool::TLS_SHARE) on top of what any has. The roots are
+//! charged as long as they are held. No session is kept to be resumed: a server may make what it
+//! leaves here for that as large as it likes, and connections are pooled.
+
+mod roots;
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -7,48 +15,65 @@ use std::sync::Arc;
 use std::task::Context;
 
 use futures_rustls::client::TlsStream;
-use futures_rustls::rustls::pki_types::pem::PemObject;
-use futures_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use futures_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+use futures_rustls::rustls::client::Resumption;
+use futures_rustls::rustls::pki_types::ServerName;
+use futures_rustls::rustls::{ClientConfig, crypto};
 use futures_rustls::{TlsConnector, rustls};
 use smol::Async;
 use smol::io::AsyncRead;
 use smol::lock::OnceCell;
 
-use super::UpstreamError;
 use super::connection::Io;
+use super::{UpstreamError, Upstreams};
+use crate::error::Error;
+use crate::memory::Reservation;
+use roots::RootsError;
 
 pub(super) const AVAILABLE: bool = true;
 
-/// The client's side of TLS. The root certificates are read with the first handshake.
+/// Bytes that wait encrypted to be sent, of one connection; rustls itself would take 64 KiB.
+const UNSENT_BYTES: usize = 16 << 10;
+
+/// The client's side of TLS. The system's root certificates are read with the first handshake.
 pub(super) struct Tls {
     roots: PathBuf,
-    connector: OnceCell<TlsConnector>,
+    ready: OnceCell<Ready>,
+}
+
+/// What all connections share.
+struct Ready {
+    connector: TlsConnector,
+    _memory: Reservation,
 }
 
 impl Tls {
-    /// Trusts the certificates in this file.
-    pub(super) fn new(roots: PathBuf) -> Tls {
+    /// Trusts the certificates in this file, or the system's.
+    pub(super) fn new(roots: Option<PathBuf>) -> Tls {
         Tls {
-            roots,
-            connector: OnceCell::new(),
+            roots: roots.unwrap_or_else(|| roots::SYSTEM.into()),
+            ready: OnceCell::new(),
         }
     }
 
     /// Shakes hands with `host`, whose certificate must be for that name.
     pub(super) async fn connect(
         &self,
+        upstreams: &Upstreams,
         host: &str,
         stream: Async<TcpStream>,
     ) -> Result<Box<dyn Io>, UpstreamError> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| UpstreamError::Tls(format!("'{host}' is no name for a certificate")))?;
-        let connector = self.connector.get_or_try_init(|| async {
-            let roots = self.roots.clone();
-            smol::unblock(move || connector(&roots)).await
+        let ready = self.ready.get_or_try_init(|| async {
+            let (roots, upstreams) = (self.roots.clone(), upstreams.clone());
+            let read = smol::unblock(move || prepare(&roots, &upstreams)).await;
+            read.map_err(|error| self.unusable(error))
         });
-        let shaken = connector.await?.connect(name, stream).await;
-        match shaken {
+        let connector = &ready.await?.connector;
+        let shaken = connector.connect_with(name, stream, |session| {
+            session.set_buffer_limit(Some(UNSENT_BYTES));
+        });
+        match shaken.await {
             Ok(stream) => Ok(Box::new(stream)),
             Err(error) => {
                 let reason = error.to_string();
@@ -62,34 +87,51 @@ impl Tls {
             }
         }
     }
-}
 
-fn connector(file: &Path) -> Result<TlsConnector, UpstreamError> {
-    let wrong = |reason: String| {
+    /// Reads the roots now: whoever named a file wants to know at once that it cannot be used.
+    pub(super) fn prepare(&self, upstreams: &Upstreams) -> Result<(), Error> {
+        let file = self.roots.display();
+        let read = || prepare(&self.roots, upstreams);
+        let ready = self.ready.get_or_try_init_blocking(read);
+        ready.map(drop).map_err(|error| match error {
+            RootsError::Open(error) => Error::device(format!("--tls-roots {file}"), error),
+            RootsError::Content(reason) => Error::Usage(format!(
+                "--tls-roots: the root certificates in {file}: {reason}; \
+                 it wants a file of certificates in PEM"
+            )),
+            RootsError::NoMemory => Error::Usage(format!(
+                "--tls-roots {file}: --memory-max leaves no room for it"
+            )),
+        })
+    }
+
+    fn unusable(&self, error: RootsError) -> UpstreamError {
+        let reason = match error {
+            RootsError::Open(error) => error.to_string(),
+            RootsError::Content(reason) => reason,
+            RootsError::NoMemory => return UpstreamError::NoMemory,
+        };
         UpstreamError::Tls(format!(
             "the root certificates in {}: {reason}; install the system's (ca-certificates) \
-             or name another file",
-            file.display()
+             or name a file with --tls-roots",
+            self.roots.display()
         ))
-    };
-    let mut roots = RootCertStore::empty();
-    let certificates =
-        CertificateDer::pem_file_iter(file).map_err(|error| wrong(error.to_string()))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-        // Old roots that are malformed by today's rules are of no use, and no harm.
-        let _ = roots.add(certificate);
     }
-    if roots.is_empty() {
-        return Err(wrong("there are none".to_owned()));
-    }
+}
+
+fn prepare(file: &Path, upstreams: &Upstreams) -> Result<Ready, RootsError> {
+    let (roots, memory) = roots::read(file, |bytes| upstreams.reserve(bytes))?;
     let provider = Arc::new(crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| wrong(error.to_string()))?
+        .map_err(|error| RootsError::Content(error.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+    config.resumption = Resumption::disabled();
+    Ok(Ready {
+        connector: TlsConnector::from(Arc::new(config)),
+        _memory: memory,
+    })
 }
 
 impl Io for TlsStream<Async<TcpStream>> {

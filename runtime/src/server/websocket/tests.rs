@@ -1,6 +1,8 @@
 //! Sessions over loopback sockets, with a peer at each end that speaks frames by hand.
 #![expect(clippy::unwrap_used, reason = "a failed test should panic")]
 
+mod held;
+
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;

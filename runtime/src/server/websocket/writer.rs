@@ -195,6 +195,13 @@ impl Writer {
                 Err(_) => return Err(End::Stuck(self.side)),
             }
         }
+        // TLS keeps the last of it where the socket takes no more, and nobody else sends that on.
+        half.deadline.set(self.stall);
+        match half.deadline.within(half.socket.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(End::Gone(self.side)),
+            Err(_) => return Err(End::Stuck(self.side)),
+        }
         half.ended = false;
         Ok(())
     }

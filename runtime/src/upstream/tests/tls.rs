@@ -1,5 +1,6 @@
 //! TLS to upstreams. The certificates in `tls/` were made once, for this alone, and hold until
-//! 2120: `ca.pem` signed `server.pem`, which is for the name `localhost`; `other-ca.pem` signed nothing.
+//! 2120: `ca.pem` signed `server.pem`, which is for the name `localhost`, `elsewhere.pem`, which is for
+//! another, and `expired.pem`, which held until 2021; their key is `server.key`. `other-ca.pem` signed nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ use smol::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::upstream::UpstreamError;
+use crate::upstream::pool::{IDLE_SHARE, TLS_SHARE};
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -19,8 +21,8 @@ fn file(name: &str) -> PathBuf {
         .join(name)
 }
 
-fn acceptor() -> TlsAcceptor {
-    let certificate = CertificateDer::from_pem_file(file("server.pem")).unwrap();
+fn acceptor(certificate: &str) -> TlsAcceptor {
+    let certificate = CertificateDer::from_pem_file(file(certificate)).unwrap();
     let key = PrivateKeyDer::from_pem_file(file("server.key")).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -34,10 +36,15 @@ fn acceptor() -> TlsAcceptor {
 /// An upstream that takes one connection and answers `requests` requests; it tells the name that it was
 /// asked for.
 fn secure(requests: usize) -> (Target, JoinHandle<Option<String>>) {
+    proving("server.pem", requests)
+}
+
+/// The same with another certificate.
+fn proving(certificate: &'static str, requests: usize) -> (Target, JoinHandle<Option<String>>) {
     let (to, served) = upstream(move |listener| {
         smol::block_on(async {
             let stream = Async::new(listener.accept().unwrap().0).unwrap();
-            let mut stream = acceptor().accept(stream).await.ok()?;
+            let mut stream = acceptor(certificate).accept(stream).await.ok()?;
             for _ in 0..requests {
                 let mut seen = Vec::new();
                 while !seen.ends_with(b"\r\n\r\n") {
@@ -57,11 +64,14 @@ fn secure(requests: usize) -> (Target, JoinHandle<Option<String>>) {
 }
 
 fn trusting(roots: &str) -> Upstreams {
-    let settings = Settings {
-        tls_roots: file(roots),
+    charged(roots).0
+}
+
+fn charged(roots: &str) -> (Upstreams, Arc<Budget>) {
+    client(Settings {
+        tls_roots: Some(file(roots)),
         ..Settings::default()
-    };
-    client(settings).0
+    })
 }
 
 #[test]
@@ -75,6 +85,19 @@ fn a_trusted_upstream_is_asked_by_its_name_and_its_connection_is_kept() {
         }
     });
     assert_eq!(served.join().unwrap().as_deref(), Some("localhost"));
+}
+
+#[test]
+fn roots_and_connections_are_charged() {
+    let (to, served) = secure(1);
+    let (client, budget) = charged("ca.pem");
+    client.read_roots().unwrap();
+    let roots = std::fs::metadata(file("ca.pem")).unwrap().len() as usize;
+    assert_eq!(budget.used(), roots);
+    let asked = smol::block_on(fetch(&client, get(), &to));
+    assert_eq!(asked, (200, "ok".to_owned()));
+    assert_eq!(budget.used(), roots + IDLE_SHARE + TLS_SHARE);
+    served.join().unwrap();
 }
 
 /// How a request over TLS fails.
@@ -91,6 +114,16 @@ fn nothing_is_sent_to_who_cannot_prove_its_name() {
     let untrusted = refused(&trusting("other-ca.pem"), &to);
     assert!(untrusted.contains("UnknownIssuer"), "{untrusted}");
     served.join().unwrap();
+
+    for (certificate, reason) in [
+        ("expired.pem", "expired"),
+        ("elsewhere.pem", "elsewhere.test"),
+    ] {
+        let (to, served) = proving(certificate, 0);
+        let wrong = refused(&trusting("ca.pem"), &to);
+        assert!(wrong.contains(reason), "{wrong}");
+        served.join().unwrap();
+    }
 
     let (mut to, served) = secure(0);
     to.host = "127.0.0.1".to_owned();
