@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
-use crate::support::{Builder, Daemon, PATIENCE, TempDir, ask, get, request};
+use crate::support::{Builder, Daemon, PATIENCE, TempDir, ask, get, refusing, request};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -160,17 +160,13 @@ fn without_a_flag_and_against_one_everything_is_denied() {
 #[test]
 fn failures_reach_the_plugin_by_their_names() {
     let daemon = Daemon::builder("fetch").args(["--allow-host", "*"]).start();
-    let free = TcpListener::bind(("127.0.0.1", 0))
-        .unwrap()
-        .local_addr()
-        .unwrap();
     let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let silent = silent
         .local_addr()
         .map(|address| (address, silent))
         .unwrap();
     for (query, wanted) in [
-        (format!("to={free}"), "ErrorCode::ConnectionRefused"),
+        (format!("to={}", refusing()), "ErrorCode::ConnectionRefused"),
         (
             format!("to={}&first=100", silent.0),
             "ErrorCode::HttpResponseTimeout",
