@@ -178,10 +178,13 @@ impl Builder {
         if !self.args.iter().any(|word| word == "--port") {
             command.args(["--port", "0"]);
         }
-        let has_time = |word: &OsString| word.to_string_lossy().starts_with("request=");
-        if under_qemu() && !self.args.iter().any(has_time) {
-            // Three times the default, less than our patience.
-            command.args(["--timeout", "request=90s"]);
+        // Three times the defaults, less than our patience. Who waits for an instance does so for half of
+        // `request`, and those that work must not be given up before.
+        for phase in ["request=", "stall="].into_iter().filter(|_| under_qemu()) {
+            let is_set = |word: &OsString| word.to_string_lossy().starts_with(phase);
+            if !self.args.iter().any(is_set) {
+                command.arg("--timeout").arg(format!("{phase}90s"));
+            }
         }
         command.args(self.args).envs(self.env);
         command
