@@ -191,6 +191,8 @@ mod tests {
     fn clearing_leaves_the_binary_alone() {
         let folder =
             std::env::temp_dir().join(format!("zlayer-boards-room-{}", std::process::id()));
+        // Left by a process that had our number and failed.
+        let _ = fs::remove_dir_all(&folder);
         let binary = Target::Armv7.binary(&folder, DEVICE_PROFILE);
         let device = binary.parent().unwrap();
         fs::create_dir_all(device.join("deps")).unwrap();

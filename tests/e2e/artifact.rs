@@ -418,11 +418,10 @@ fn an_unsigned_artifact_runs_only_where_that_is_allowed_and_the_log_shouts() {
 
     let daemon = Daemon::of(&file).arg("--allow-unsigned").start();
     assert_eq!(get(&daemon, "/").status, 200);
+    daemon.wait_for_log("NOBODY SIGNED");
     let log = daemon.log();
-    let line = log
-        .lines()
-        .find(|line| line.contains("NOBODY SIGNED"))
-        .unwrap_or_else(|| panic!("{log}"));
+    let line = log.lines().find(|line| line.contains("NOBODY SIGNED"));
+    let line = line.unwrap();
     assert!(
         line.contains(" WARN ") && line.contains("--allow-unsigned"),
         "{line}"

@@ -184,7 +184,8 @@ fn an_upload_stops_where_nobody_reads_its_echo() {
             Ok(count) => taken += count,
             Err(error) => break error,
         }
-        assert!(taken < 64 << 20, "no end of what is taken");
+        // As much fits into the buffers of four sockets where these may be the largest.
+        assert!(taken < offered, "no end of what is taken");
     };
     assert!(
         matches!(stopped.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),

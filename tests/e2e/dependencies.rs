@@ -16,7 +16,9 @@ fn packages(package: &str, edges: &str) -> BTreeSet<String> {
     let mut command = Command::new(cargo);
     command
         .current_dir(root)
-        .args(["tree", "--package", package]);
+        // Packages for other targets may not be on this machine yet.
+        .env("CARGO_NET_RETRY", "10")
+        .args(["tree", "--locked", "--package", package]);
     command.args(["--edges", edges, "--target", "all", "--prefix", "none"]);
     command.args(["--format", "{p}"]);
     let output = command.output().unwrap();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::support::{Builder, Client, Daemon, PATIENCE, get, request, under_qemu};
+use crate::support::{Builder, Client, Daemon, PATIENCE, get, refusing, request, under_qemu};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -210,13 +210,9 @@ fn connections_to_an_upstream_are_used_again() {
 
 #[test]
 fn failures_are_told_apart() {
-    let free = TcpListener::bind(("127.0.0.1", 0))
-        .unwrap()
-        .local_addr()
-        .unwrap();
     let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     for (to, times, status, log) in [
-        (free, "", 502, "it refused the connection"),
+        (refusing(), "", 502, "it refused the connection"),
         (
             saying("SSH-2.0-x\r\n"),
             "",
@@ -286,7 +282,10 @@ fn bodies_stream_both_ways_in_little_memory() {
             stream.write_all(OK.as_bytes()).unwrap();
         }
     });
-    let daemon = proxy_with(to, "").args(["--memory-max", "24Mi"]).start();
+    let daemon = proxy_with(to, "")
+        .args(["--memory-max", "24Mi"])
+        .timeout("request", "10m")
+        .start();
     let before = daemon.status_kib("VmRSS");
 
     let mut client = Client::connect(&daemon);

@@ -4,15 +4,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::plugin::status_beside_a_full_instance;
-use crate::support::{Client, Daemon, Response, eventually, get, under_qemu};
+use crate::support::{
+    Client, Daemon, Response, TempDir, at_rest, brief, eventually, get, under_qemu,
+};
 
-/// Flags of a daemon whose requests end soon, though not before an emulated processor has answered
-/// one that is answered at all.
-fn soon() -> [&'static str; 4] {
-    match under_qemu() {
-        true => ["--timeout", "request=5s", "--timeout", "stall=5s"],
-        false => ["--timeout", "request=700ms", "--timeout", "stall=700ms"],
-    }
+/// Flags of a daemon whose requests end soon, though not before one has been answered that is
+/// answered at all.
+fn soon() -> [String; 4] {
+    let timeout = || "--timeout".to_owned();
+    let [request, stall] = ["request", "stall"].map(|phase| format!("{phase}={}", brief()));
+    [timeout(), request, timeout(), stall]
 }
 
 /// Asks for each path and checks the status, that the client is told the request's id and not the
@@ -299,21 +300,31 @@ fn an_init_that_never_ends_does_not_keep_the_device_busy() {
     assert!([503, 504].contains(&answer.status), "{answer:?}");
     logged(&daemon, "/", &answer);
     // Not `eventually`: what does not end in some multiples of the deadline never does.
-    let ends = (0..10).any(|_| is_idle(&daemon));
+    let ends = (0..30).any(|_| is_idle(&daemon));
     assert!(ends, "init goes on for ever; the log:\n{}", daemon.log());
     assert_eq!(daemon.stop(), 0);
 }
 
 #[test]
 fn a_shutdown_that_traps_or_never_ends_does_not_hold_the_daemon_up() {
-    for (shutdown, told) in [
-        ("ok", "hostile: shut down"),
-        ("trap", "plugin hostile-plugin: shutdown failed: trap"),
-        ("spin", "plugin hostile-plugin: shutdown did not end"),
+    // Those that end have the time that they need.
+    for (shutdown, drain, told) in [
+        ("ok", "50s", "hostile: shut down"),
+        (
+            "trap",
+            "50s",
+            "plugin hostile-plugin: shutdown failed: trap",
+        ),
+        (
+            "spin",
+            "700ms",
+            "plugin hostile-plugin: shutdown did not end",
+        ),
     ] {
-        let pair = format!("shutdown={shutdown}");
-        let flags = ["--timeout", "drain=700ms", "--config", &pair];
-        let mut daemon = Daemon::builder("hostile-plugin").args(flags).start();
+        let mut daemon = Daemon::builder("hostile-plugin")
+            .timeout("drain", drain)
+            .args(["--config", &format!("shutdown={shutdown}")])
+            .start();
         assert_eq!(get(&daemon, "/").status, 200);
         daemon.signal(15);
         assert_eq!(daemon.wait(), 0, "{shutdown}");
@@ -354,7 +365,7 @@ fn others_are_served_while_plugins_spin_and_block() {
 #[test]
 fn a_spinning_plugin_delays_others_by_its_ticks_and_not_by_seconds() {
     if under_qemu() {
-        // The one test about time, so only where time means something.
+        // What the emulator does itself would count.
         return;
     }
     let daemon = Daemon::builder("hostile").args(["--threads", "1"]).start();
@@ -364,17 +375,17 @@ fn a_spinning_plugin_delays_others_by_its_ticks_and_not_by_seconds() {
     eventually("a spinning plugin", || {
         processor_ticks(&daemon) > before + 20
     });
-    // A plugin is interrupted each 10 ms. This machine may be busy with other things: the median
-    // of several, and a bound of a hundred times that.
-    let mut waits: Vec<Duration> = (0..5)
+    // A plugin is interrupted each 10 ms. This machine may be busy with other things, so the time is the
+    // daemon's own, all of which the plugin would use: the median of several, and a bound of a hundred times that.
+    let mut waits: Vec<u64> = (0..5)
         .map(|_| {
-            let start = Instant::now();
+            let start = processor_ticks(&daemon);
             assert_eq!(get(&daemon, "/").text(), "ok");
-            start.elapsed()
+            processor_ticks(&daemon) - start
         })
         .collect();
     waits.sort();
-    assert!(waits[2] < Duration::from_secs(1), "{waits:?}");
+    assert!(waits[2] < 100, "{waits:?}");
 }
 
 #[test]
@@ -393,8 +404,12 @@ fn a_spinning_plugin_is_stopped_when_its_client_goes_away_or_its_time_is_up() {
 fn memory_that_plugins_grow_is_bounded_and_given_back() {
     const MAX: usize = 32 << 20;
     let flags = ["--memory-max", "32Mi", "--threads", "2"];
-    let daemon = Daemon::builder("hostile").args(flags).start();
+    let folder = TempDir::new();
+    let builder = Daemon::builder("hostile").data_dir(folder.path());
+    let daemon = builder.args(flags).start();
     assert_eq!(get(&daemon, "/").text(), "ok");
+    // Its instance may outlive its answer, and would take a share of what there is.
+    at_rest(&folder);
     let before = daemon.status_kib("VmRSS");
     let grown: usize = get(&daemon, "/grow-report").text().parse().unwrap();
     assert!((MAX / 2..MAX).contains(&grown), "{grown}");
@@ -418,7 +433,7 @@ fn memory_that_plugins_grow_is_bounded_and_given_back() {
         eventually("the memory of the last plugin", || room() == grown);
     }
     if !under_qemu() {
-        let peak = daemon.status_kib("VmHWM") - before;
+        let peak = daemon.status_kib("VmHWM").saturating_sub(before);
         let max = (MAX >> 10) as u64;
         assert!(peak < max + 8 * 1024, "{peak} KiB more than before");
         let after = || daemon.status_kib("VmRSS").saturating_sub(before);
@@ -534,7 +549,7 @@ fn a_body_that_drips_too_slowly_is_given_up() {
     // Twenty bytes a second keep nothing alive.
     eventually("the end of patience", || {
         thread::sleep(Duration::from_millis(50));
-        client.try_send("x").is_err() || client.is_closed()
+        client.try_send("x").is_err()
     });
 }
 
@@ -543,6 +558,8 @@ fn answers_that_nobody_reads_stay_within_the_memory_budget() {
     let daemon = Daemon::builder("hostile-plugin")
         .args(["--max-body", "8Mi", "--memory-max", "64Mi"])
         .args(["--max-instances", "1"])
+        // The last one waits for the place of all others.
+        .timeout("request", "10m")
         .start();
     let silent: Vec<Client> = (0..30)
         .map(|_| {

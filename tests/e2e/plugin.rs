@@ -172,6 +172,8 @@ fn as_many_instances_as_allowed_serve_any_number_of_clients() {
     let count = INSTANCES.to_string();
     let daemon = Daemon::builder("counter")
         .args(["--max-instances", &count])
+        // However slow they are.
+        .timeout("request", "10m")
         .start();
     // Each answer is how many requests the instance behind it has had.
     let mut answers: BTreeMap<usize, usize> = BTreeMap::new();

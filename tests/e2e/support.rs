@@ -7,20 +7,21 @@ mod daemon;
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-pub(crate) use admin::{ask, ask_raw, ask_tcp};
+pub(crate) use admin::{ask, ask_raw, ask_tcp, at_rest};
 pub(crate) use autobahn::Autobahn;
 pub(crate) use client::{Client, Response, get, request};
 pub(crate) use daemon::{Builder, Daemon};
 
 /// Ends what hangs. No test expects anything to be quick: a device's processor may be emulated.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// Compiling takes longer where the compiler itself was built without optimisation.
 const COMPILE_PATIENCE: Duration = Duration::from_secs(600);
 
@@ -43,9 +44,18 @@ pub(crate) fn under_qemu() -> bool {
     !setting("ZLAYER_RUNNER").trim().is_empty()
 }
 
-/// A time limit that a test waits for, and that an honest request stays well within.
+/// A time limit that a test waits for, and that an honest request stays well within: it takes some
+/// milliseconds, but a busy machine may leave it alone for half a second, or an emulator on one take some
+/// seconds to make an instance; and a stage has only half of the time.
 pub(crate) fn brief() -> &'static str {
-    if under_qemu() { "5s" } else { "500ms" }
+    if under_qemu() { "15s" } else { "2s" }
+}
+
+/// An address that refuses connections. It is of a loopback network that nothing else here listens in: at
+/// 127.0.0.1 a daemon of another test could be given the port.
+pub(crate) fn refusing() -> SocketAddr {
+    let listener = TcpListener::bind(("127.82.69.70", 0)).unwrap();
+    listener.local_addr().unwrap()
 }
 
 /// The folder of the guests, `NAME.wasm` each.
@@ -111,6 +121,7 @@ pub(crate) fn private_home(command: &mut Command, home: &Path) {
         .env("HOME", home)
         .env("XDG_CONFIG_HOME", home.join(".config"))
         .env("TMPDIR", home)
+        .env_remove("CREDENTIALS_DIRECTORY")
         .env_remove("ZLAYER_LOG");
 }
 
@@ -185,8 +196,10 @@ fn suite_dir() -> &'static Path {
         let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
         for entry in fs::read_dir(base).unwrap().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let run = name.strip_prefix("e2e-");
-            if run.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let own = std::process::id().to_string();
+            let has_ended = |pid: &str| pid == own || !Path::new("/proc").join(pid).exists();
+            // In containers one run may well have the number of another.
+            if name.strip_prefix("e2e-").is_some_and(has_ended) {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
@@ -199,12 +212,22 @@ fn suite_dir() -> &'static Path {
 /// Runs a command until it ends; ends it after `patience`.
 pub(crate) fn run(mut command: Command, patience: Duration) -> Output {
     let shown = format!("{command:?}");
-    let spawned = command
+    command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = spawned.unwrap_or_else(|error| panic!("cannot start {shown}: {error}"));
+        .stderr(Stdio::piped());
+    let end = Instant::now() + patience;
+    let mut child = loop {
+        match command.spawn() {
+            Ok(child) => break child,
+            // A program that was just copied: a child of another thread, which has not become its own
+            // program yet, still has it open for writing.
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Err(error) => panic!("cannot start {shown}: {error}"),
+        }
+    };
     let stdout = collect(child.stdout.take().unwrap());
     let stderr = collect(child.stderr.take().unwrap());
     let code = wait_at_most(&mut child, patience);

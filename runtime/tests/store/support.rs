@@ -1,3 +1,4 @@
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -76,10 +77,16 @@ impl Folder {
 
     fn within(base: &Path) -> Folder {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = base.join(format!("{}-{number}", name()));
-        std::fs::create_dir(&path).unwrap();
-        Folder(path)
+        loop {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let path = base.join(format!("{}-{number}", name()));
+            match std::fs::create_dir(&path) {
+                Ok(()) => return Folder(path),
+                // Kept by a test that failed, in a process that had our number.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("{}: {error}", path.display()),
+            }
+        }
     }
 }
 

@@ -6,23 +6,34 @@ use std::process::{Command, Stdio};
 
 use prometheus_parse::{Scrape, Value};
 
-use crate::support::{Daemon, TempDir, ask, eventually, get, skipped};
+use crate::support::{Daemon, TempDir, ask, at_rest, eventually, get, skipped};
 
-use super::{is_ready, serving};
+use super::serving;
 
 /// A page after requests that went well and badly, and a plugin's odd metrics.
 fn page() -> String {
     let folder = TempDir::new();
     let daemon = serving("indiscreet", &folder).start();
-    is_ready(&folder);
+    at_rest(&folder);
     ask_all(&daemon);
+    // A request is counted when its answer is out, and the counts of two come in no order.
+    let plugin = "{plugin=\"indiscreet\",outcome=";
+    let counts = [
+        "zlayer_requests_total{code=\"2xx\"} 2\n".to_owned(),
+        "zlayer_requests_total{code=\"4xx\"} 1\n".to_owned(),
+        "zlayer_requests_total{code=\"5xx\"} 2\n".to_owned(),
+        "zlayer_request_seconds_count 5\n".to_owned(),
+        format!("zlayer_plugin_requests_total{plugin}\"answered\"}} 2\n"),
+        format!("zlayer_plugin_requests_total{plugin}\"plugin_error\"}} 1\n"),
+        format!("zlayer_plugin_requests_total{plugin}\"trap\"}} 1\n"),
+        format!("zlayer_plugin_requests_total{plugin}\"not_handled\"}} 1\n"),
+    ];
+    let mut page = String::new();
     eventually("all requests", || {
-        let page = ask(&folder, "/metrics").text();
-        page.contains(
-            "zlayer_plugin_requests_total{plugin=\"indiscreet\",outcome=\"answered\"} 2\n",
-        )
+        page = ask(&folder, "/metrics").text();
+        counts.iter().all(|count| page.contains(count))
     });
-    ask(&folder, "/metrics").text()
+    page
 }
 
 fn ask_all(daemon: &Daemon) {

@@ -155,7 +155,9 @@ fn what_was_stored_a_second_ago_survives_a_kill() {
             }
             last
         });
-        eventually("writes", || text(&daemon, "/exists/busy") == "true");
+        // The second one is asked for when the first one was answered.
+        let busy = || text(&daemon, "/incr/busy?by=0").parse::<u64>().unwrap();
+        eventually("writes", || busy() >= 2);
         daemon.signal(9);
         let last: u64 = writer.join().unwrap();
         assert!(last > 0);

@@ -1,5 +1,5 @@
 use super::{ask, lines};
-use crate::support::{Builder, Daemon, TempDir, get, request, zlayer};
+use crate::support::{Builder, Daemon, TempDir, at_rest, get, request, under_qemu, zlayer};
 
 /// The roles that leave a trace for a plain request, in the order of the design.
 const WAY: [&str; 9] = [
@@ -73,7 +73,9 @@ fn components_of_one_role_each_keep_to_the_same_order() {
 
 #[test]
 fn all_roles_share_one_instance_and_keep_it() {
-    let daemon = Daemon::start("stages");
+    let folder = TempDir::new();
+    let daemon = Daemon::builder("stages").data_dir(folder.path()).start();
+    at_rest(&folder);
     let first = ask(&daemon, &[]);
     let instance = lines(&first, "instance ");
     assert_eq!(instance.len(), 1);
@@ -103,6 +105,8 @@ fn the_status_shows_the_order() {
     let folder = TempDir::new();
     let daemon = apart().data_dir(folder.path()).start();
     get(&daemon, "/x/");
+    // Until then it is not well, and says so by its exit code.
+    at_rest(&folder);
     let dir = folder.path().to_str().unwrap();
     let text = zlayer(["status", "--data-dir", dir]);
     assert_eq!(text.code, 0, "{text:?}");
@@ -154,7 +158,8 @@ fn one_deadline_covers_the_whole_way() {
     for name in names {
         builder = builder.plugin(&format!("{name}:on-failure=open"));
     }
-    let daemon = builder.with("stages").timeout("request", "4s").start();
+    let time = if under_qemu() { "12s" } else { "4s" };
+    let daemon = builder.with("stages").timeout("request", time).start();
     let answer = ask(&daemon, &[("x-test-middleware", "spin")]);
     // The last one is `stages` itself, which fails closed; or time was up before it.
     assert!(matches!(answer.status, 503 | 504), "{answer:?}");

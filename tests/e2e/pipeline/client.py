@@ -8,7 +8,7 @@ import sys
 import time
 
 port, key = int(sys.argv[1]), sys.argv[2].encode()
-connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
 
 
 def ask(method, path, headers={}, body=None):

@@ -25,7 +25,8 @@ fn is_here(program: &str) -> bool {
 
 fn curl(daemon: &Daemon, path: &str, args: &[&str]) -> Output {
     let mut command = Command::new("curl");
-    command.args(["-sS", "-i", "--noproxy", "*", "--max-time", "60"]);
+    // Without whoever's own settings, which have to be refused first.
+    command.args(["-q", "-sS", "-i", "--noproxy", "*", "--max-time", "120"]);
     command
         .args(args)
         .arg(format!("http://{}{path}", daemon.addr()));

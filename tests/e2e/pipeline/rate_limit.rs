@@ -173,6 +173,8 @@ fn limited(limiter: &str) -> Daemon {
         .with("hello")
         .args(["--config", "window_ms=1000000000000000"])
         .args(["--config", &key("a"), "--config", &key("b")])
+        // Many wait for few instances.
+        .timeout("request", "10m")
         .start()
 }
 

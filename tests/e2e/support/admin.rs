@@ -5,12 +5,25 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use super::{PATIENCE, Response, TempDir};
+use serde_json::Value;
+
+use super::{PATIENCE, Response, TempDir, eventually};
 
 /// GET at the Unix socket in `folder`.
 pub(crate) fn ask(folder: &TempDir, path: &str) -> Response {
     let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     ask_raw(folder.path(), head.as_bytes())
+}
+
+/// Waits until every plugin is ready and none is at work. The daemon makes first instances by itself, and a
+/// request that comes meanwhile has another one made: from here on, those that come one after the other
+/// find the same one.
+pub(crate) fn at_rest(folder: &TempDir) {
+    eventually("plugins at rest", || {
+        let status: Value = serde_json::from_str(&ask(folder, "/status").text()).unwrap();
+        let mut plugins = status["plugins"].as_array().unwrap().iter();
+        plugins.all(|plugin| plugin["state"] == "ready" && plugin["instances"]["running"] == 0)
+    });
 }
 
 /// Sends these bytes to the Unix socket in `folder` and reads one answer.

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -11,7 +12,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
-    Output, PATIENCE, TempDir, artifact, key_dir, private_home, run, wait_at_most, zlayer_command,
+    Output, PATIENCE, TempDir, artifact, key_dir, private_home, run, under_qemu, wait_at_most,
+    zlayer_command,
 };
 
 /// A daemon that serves. It is killed when the value is dropped.
@@ -63,12 +65,13 @@ impl Daemon {
         self.child.id()
     }
 
-    /// What it wrote to standard error so far.
+    /// What it wrote to standard error so far, in whole lines. Of a line that was just written nothing need
+    /// be here yet: [`Daemon::wait_for_log`] waits for it.
     pub(crate) fn log(&self) -> String {
         self.stderr.so_far()
     }
 
-    /// What it wrote to standard output so far.
+    /// What it wrote to standard output so far, in whole lines.
     pub(crate) fn stdout(&self) -> String {
         self.stdout.so_far()
     }
@@ -175,6 +178,14 @@ impl Builder {
         if !self.args.iter().any(|word| word == "--port") {
             command.args(["--port", "0"]);
         }
+        // Three times the defaults, less than our patience. Who waits for an instance does so for half of
+        // `request`, and those that work must not be given up before.
+        for phase in ["request=", "stall="].into_iter().filter(|_| under_qemu()) {
+            let is_set = |word: &OsString| word.to_string_lossy().starts_with(phase);
+            if !self.args.iter().any(is_set) {
+                command.arg("--timeout").arg(format!("{phase}90s"));
+            }
+        }
         command.args(self.args).envs(self.env);
         command
     }
@@ -199,12 +210,9 @@ impl Builder {
             _home: home,
         };
         let address = |text: &str| -> Option<SocketAddr> {
-            let line = text
-                .lines()
-                .find(|line| line.starts_with("zlayer: serving "))?;
-            // The line may be half there.
-            let whole = text.contains(&format!("{line}\n"));
-            whole.then(|| line.rsplit("http://").next()?.parse().ok())?
+            let mut lines = text.lines();
+            let line = lines.find(|line| line.starts_with("zlayer: serving "))?;
+            line.rsplit("http://").next()?.parse().ok()
         };
         daemon.stdout.wait_until(|text| address(text).is_some());
         daemon.address = address(&daemon.stdout()).unwrap_or_else(|| {
@@ -223,7 +231,11 @@ impl Builder {
     }
 }
 
-/// Text that a thread reads as it comes.
+/// Bytes that a pipe is to hold: what the daemon writes to one that is full is dropped when its reader
+/// has had a moment, and on a busy machine a thread of ours may get none. All may set this much.
+const PIPE_BYTES: usize = 1 << 20;
+
+/// Text that a thread reads as it comes, line by line.
 #[derive(Default)]
 struct Text {
     state: Mutex<State>,
@@ -237,7 +249,9 @@ struct State {
 }
 
 impl Text {
-    fn collect(pipe: impl Read + Send + 'static) -> Arc<Text> {
+    fn collect(pipe: impl Read + AsFd + Send + 'static) -> Arc<Text> {
+        // A system that has little to spare for pipes gives less.
+        let _ = rustix::pipe::fcntl_setpipe_size(&pipe, PIPE_BYTES);
         let text = Arc::new(Text::default());
         let collected = Arc::clone(&text);
         std::thread::spawn(move || {
@@ -247,14 +261,17 @@ impl Text {
                 let bytes = pipe.fill_buf().unwrap_or_default();
                 let count = bytes.len();
                 unread.extend_from_slice(bytes);
-                // A read may end in the middle of a letter, whose rest comes with the next one.
-                let whole = match std::str::from_utf8(&unread) {
-                    Err(error) if error.error_len().is_none() && count > 0 => error.valid_up_to(),
-                    _ => unread.len(),
+                // A read may end in the middle of a line, whose rest comes with the next one.
+                let whole = match count {
+                    0 => unread.len(),
+                    _ => unread
+                        .iter()
+                        .rposition(|&byte| byte == b'\n')
+                        .map_or(0, |end| end + 1),
                 };
-                let letters: Vec<u8> = unread.drain(..whole).collect();
+                let lines: Vec<u8> = unread.drain(..whole).collect();
                 let mut state = collected.state.lock().unwrap();
-                state.text.push_str(&String::from_utf8_lossy(&letters));
+                state.text.push_str(&String::from_utf8_lossy(&lines));
                 state.ended = count == 0;
                 collected.changed.notify_all();
                 if count == 0 {

@@ -1,7 +1,7 @@
 use tungstenite::Message;
 
 use super::{close, closed, echoes, next, open, ping, pong, send};
-use crate::support::Daemon;
+use crate::support::{Daemon, brief};
 
 #[test]
 fn messages_of_every_kind_and_size() {
@@ -50,7 +50,7 @@ fn a_plugin_may_close() {
 #[test]
 fn what_a_plugin_may_not_send_closes_with_1011() {
     let daemon = Daemon::builder("stage-websocket")
-        .timeout("request", "1s")
+        .timeout("request", brief())
         .start();
     for order in [
         "!bad-text",
@@ -118,11 +118,11 @@ fn a_client_that_leaves_takes_the_plugins_work_with_it() {
 #[test]
 fn a_silent_client_is_pinged_and_given_up() {
     let daemon = Daemon::builder("stage-websocket")
-        .timeout("websocket-ping", "200ms")
+        .timeout("websocket-ping", brief())
         .start();
     let mut socket = open(&daemon, "/", &[]);
     // The library answers each ping when it is asked for the next message.
-    for _ in 0..3 {
+    for _ in 0..2 {
         assert!(matches!(next(&mut socket), Message::Ping(_)));
     }
     echoes(&mut socket, "hello");

@@ -467,10 +467,10 @@ fn a_draining_daemon_says_that_it_goes() {
     });
 }
 
-/// Short pings, everything else as it is.
+/// Short pings, everything else as it is. A peer on a busy machine has to have answered one in as long.
 fn impatient() -> (Limits, Timeouts) {
     let (limits, mut timeouts) = limits();
-    timeouts.websocket_ping = Duration::from_millis(100);
+    timeouts.websocket_ping = Duration::from_secs(1);
     (limits, timeouts)
 }
 
@@ -479,7 +479,7 @@ fn a_silent_client_is_asked_and_stays_as_long_as_it_answers() {
     smol::block_on(async {
         let client = Peer::pair(Side::Client).await;
         let mut session = start(client, None, Some(guide()), impatient());
-        for _ in 0..3 {
+        for _ in 0..2 {
             let ping = session.client.next().await.unwrap();
             assert_eq!(ping.kind, Kind::Ping);
             session.client.send(Kind::Pong, &ping.data).await;
@@ -512,7 +512,7 @@ fn a_message_of_many_bytes_earns_no_long_silence() {
     smol::block_on(async {
         let client = Peer::pair(Side::Client).await;
         let (limits, mut timeouts) = impatient();
-        timeouts.stall = Duration::from_millis(500);
+        timeouts.stall = Duration::from_millis(2500);
         let mut session = start(client, None, Some(guide()), (limits, timeouts));
         let many = [1; 100_000];
         session.client.fragment(Opcode::Binary, false, &many).await;

@@ -8,9 +8,13 @@ use crate::pipeline::Request;
 use crate::server::body::IncomingBody;
 use crate::upstream::{UpstreamError, forward};
 
-/// A port that nobody listens at.
+/// A loopback address that nothing else here listens at: a free port of 127.0.0.1 could be given to
+/// another test.
+const EMPTY: &str = "127.82.69.70";
+
+/// A port of [`EMPTY`] that nobody listens at.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let listener = TcpListener::bind((EMPTY, 0)).unwrap();
     listener.local_addr().unwrap().port()
 }
 
@@ -23,7 +27,7 @@ fn error(to: &Target) -> UpstreamError {
 
 #[test]
 fn what_keeps_a_connection_from_being_made_has_a_name() {
-    let refused = error(&at("127.0.0.1", free_port()));
+    let refused = error(&at(EMPTY, free_port()));
     assert!(matches!(refused, UpstreamError::Refused(_)), "{refused:?}");
     for (host, port) in [
         ("127.0.0.1", 0),
@@ -118,11 +122,11 @@ fn failures_are_told_apart_for_the_client() {
     assert_eq!((full.status(), full.retry_after()), (503, Some("1")));
 
     let (client, _) = super::client(Settings::default());
-    let mut to = at("127.0.0.1", free_port());
+    let mut to = at(EMPTY, free_port());
     let refused = smol::block_on(forward(&client, &mut request_of("::1"), &to));
     let refused = refused.map(drop).unwrap_err();
     assert_eq!(refused.status(), 502);
-    let named = format!("upstream 127.0.0.1:{}: it refused the connection", to.port);
+    let named = format!("upstream {EMPTY}:{}: it refused the connection", to.port);
     assert!(refused.to_string().starts_with(&named), "{refused}");
 
     let (silent, _served) = upstream(|listener| listener);

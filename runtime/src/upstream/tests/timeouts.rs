@@ -10,7 +10,6 @@ fn a_connection_that_is_not_taken_is_told_from_an_answer_that_does_not_come() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let mut to = at("127.0.0.1", address.port());
-    to.connect_timeout = BRIEF;
     to.request_timeout = BRIEF;
     let (client, budget) = client(Settings::default());
     // The kernel takes the connection, nobody answers.
@@ -20,6 +19,7 @@ fn a_connection_that_is_not_taken_is_told_from_an_answer_that_does_not_come() {
         "{ended:?}"
     );
     // Its queue is cut to one, and filled: the kernel takes no more.
+    to.connect_timeout = BRIEF;
     rustix::net::listen(&listener, 0).unwrap();
     let mut waiting = Vec::new();
     while let Ok(stream) = TcpStream::connect_timeout(&address, BRIEF) {
@@ -65,7 +65,7 @@ fn a_request_that_is_slow_to_come_is_not_the_upstreams_fault() {
         peer.send(OK);
     });
     let to = Target {
-        request_timeout: Duration::from_secs(1),
+        request_timeout: Duration::from_secs(2),
         ..to
     };
     let (client, _) = client(Settings::default());
@@ -73,7 +73,7 @@ fn a_request_that_is_slow_to_come_is_not_the_upstreams_fault() {
         let (send, receive) = smol::channel::unbounded();
         let sent = request("POST", &[("host", "h")], channel(receive));
         let slow = async {
-            smol::Timer::after(Duration::from_millis(2500)).await;
+            smol::Timer::after(Duration::from_secs(4)).await;
             send.try_send(Frame::data(Bytes::from_static(b"late")))
                 .unwrap();
             drop(send);
