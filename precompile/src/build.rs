@@ -46,6 +46,18 @@ impl Plugin {
             .or(checked.version.as_deref())
             .unwrap_or("0.0.0")
             .to_owned();
+        let texts = [
+            (name, "rename the file"),
+            (&version, "choose another --plugin-version"),
+        ];
+        for (text, mend) in texts {
+            // A device would refuse the artifact.
+            if text.chars().any(char::is_control) {
+                let place = format!("{text:?}");
+                let what = "it holds a control character, which would steer terminals and logs";
+                return Err(Refused::from(Problem::new(place, what, mend)).into());
+            }
+        }
         let component = strip_component(&component)?;
         Ok(Plugin {
             name: name.to_owned(),

@@ -19,7 +19,10 @@ pub fn show(paths: &[PathBuf], filter: &Filter, follow: bool) -> Result<()> {
         // A reader that has seen enough, like `head`, is no failure.
         Err(ReadError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         Err(ReadError::Input { path, source }) => {
-            let what = format!("cannot read the log {}", path.display());
+            let mut what = format!("cannot read the log {}", path.display());
+            if source.kind() == ErrorKind::NotFound {
+                what += " (a daemon makes it in its data folder with its first records, within ten seconds)";
+            }
             Err(Error::device(what, source))
         }
         Err(ReadError::Output(error)) => Err(Error::device("cannot show the log", error)),

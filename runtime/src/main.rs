@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use argh::FromArgs;
-use zlayer_binlog::{Filter, Level};
+use zlayer_binlog::{Filter, Level, level};
 use zlayer_runtime::allowed_hosts::AllowedHost;
 use zlayer_runtime::capability::{Capabilities, Capability};
 use zlayer_runtime::config::{
@@ -200,7 +200,7 @@ struct Logs {
     #[argh(option)]
     plugin: Option<String>,
     /// only records of at least this level: error, warn, info, debug or trace
-    #[argh(option)]
+    #[argh(option, from_str_fn(level))]
     level: Option<Level>,
     /// only records of the request with this id
     #[argh(option)]

@@ -129,6 +129,10 @@ impl Plugin {
         common: &Common<'_>,
     ) -> wasmtime::Result<Plugin> {
         let Common { budget, limits, .. } = *common;
+        wasmtime::ensure!(
+            std::path::Path::new("/proc/self/fd").is_dir(),
+            "files are mapped by way of /proc, which is not mounted: mount it"
+        );
         let component = load::load(common.engine, artifact)?;
         let mut linker = Linker::new(common.engine);
         host::add_to_linker(&mut linker)?;

@@ -116,9 +116,7 @@ fn from_credential(word: &str, folder: Option<&Path>) -> Result<(String, String)
 fn from_file(path: &Path) -> Result<Vec<(String, String)>> {
     let shown = path.display();
     let (file, found) = open(path)?;
-    let us = fs::metadata("/proc/self")
-        .map_err(|error| Error::device("cannot tell who runs zlayer", error))?;
-    if found.uid() != us.uid() && found.uid() != 0 {
+    if found.uid() != rustix::process::geteuid().as_raw() && found.uid() != 0 {
         return Err(Error::Usage(format!(
             "secrets file {shown}: it belongs to another user, who could change it; give it to the user that runs zlayer, or to root"
         )));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use argh::FromArgs;
 use serde_json::{Map, Value, json};
-use zlayer_binlog::{Filter, Level, ReadError, Record, UNKNOWN_TIME, read};
+use zlayer_binlog::{Filter, Level, ReadError, Record, UNKNOWN_TIME, level, read};
 use zlayer_precompile::{Problem, Refused};
 
 use super::{Outcome, usage};
@@ -20,7 +20,7 @@ pub(crate) struct Logs {
     plugin: Option<String>,
 
     /// only records of at least this level: error, warn, info, debug or trace
-    #[argh(option)]
+    #[argh(option, from_str_fn(level))]
     level: Option<Level>,
 
     /// only records of the request with this id

@@ -258,15 +258,21 @@ fn keys_that_are_exposed_or_malformed_are_refused() {
     };
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
     assert!(build("k.key").contains("chmod 600"));
-    std::fs::set_permissions(
-        dir.path().join("k.pub"),
-        std::fs::Permissions::from_mode(0o600),
-    )
-    .unwrap();
+    // As it was made: public.
     assert!(build("k.pub").contains("a public key, and a secret key is needed"));
     std::fs::set_permissions(dir.file("bad", "x"), std::fs::Permissions::from_mode(0o600)).unwrap();
     assert!(build("bad").contains("malformed"));
-    assert!(build("none.key").contains("none.key"));
+    let none = build("none.key");
+    assert!(none.contains("none.key"), "{none}");
+    assert_eq!(none.matches("No such file").count(), 1, "{none}");
+}
+
+#[test]
+fn a_name_that_steers_terminals_is_refused_before_anything_is_made() {
+    let dir = with_plugin();
+    std::fs::rename(dir.path().join("p.wasm"), dir.path().join("p\nq.wasm")).unwrap();
+    let run = Run::new(&dir, &["build", "p\nq.wasm", "--target", "armv7"]).expect(3);
+    assert!(run.stderr.contains("rename the file"), "{}", run.stderr);
 }
 
 #[test]

@@ -26,6 +26,16 @@ impl Filter {
     }
 }
 
+/// A level as it is written on a command line, in any case.
+///
+/// # Errors
+///
+/// A sentence with the levels that there are.
+pub fn level(word: &str) -> Result<Level, String> {
+    word.parse()
+        .map_err(|_| format!("{word:?} is no level: take error, warn, info, debug or trace"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,5 +61,11 @@ mod tests {
         }
         record.target = "zlayer_runtime".into();
         assert!(!filter("a", Level::Warn, "7").shows(&record));
+    }
+
+    #[test]
+    fn a_level_that_there_is_not_is_told_those_that_there_are() {
+        assert_eq!(level("WARN"), Ok(Level::Warn));
+        assert!(level("x").is_err_and(|told| told.contains("\"x\"") && told.contains("debug")));
     }
 }

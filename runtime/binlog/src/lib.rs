@@ -51,7 +51,7 @@ mod segment;
 
 pub use decoder::{Decoder, Event, Gap};
 pub use encoder::{Encoder, REPEAT_BYTES, STRING_BYTES, STRINGS};
-pub use filter::Filter;
+pub use filter::{Filter, level};
 pub use frame::{FORMAT, FRAME_BYTES, Start};
 pub use log::Level;
 pub use read::{POLL, ReadError, read};

@@ -116,6 +116,8 @@ impl SecretKey {
     /// When the file cannot be read, holds something else, or can be read by other
     /// accounts. The error names the file.
     pub fn read(path: &Path) -> Result<SecretKey, KeyError> {
+        let key = SecretKey::parse(&read_key_file(path)?)
+            .map_err(|what| KeyError::malformed(path, what))?;
         #[cfg(unix)]
         {
             use std::os::unix::fs::MetadataExt as _;
@@ -129,7 +131,7 @@ impl SecretKey {
                 });
             }
         }
-        SecretKey::parse(&read_key_file(path)?).map_err(|what| KeyError::malformed(path, what))
+        Ok(key)
     }
 
     /// The text of a key file.
@@ -225,14 +227,8 @@ impl fmt::Display for KeyError {
     }
 }
 
-impl std::error::Error for KeyError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            KeyError::Io { error, .. } => Some(error),
-            _ => None,
-        }
-    }
-}
+/// The system's own words are part of the sentence, so there is no source to say them again.
+impl std::error::Error for KeyError {}
 
 /// Reads `WORD ed25519 HEX [comment]`. `other` is the first word of the other kind of key
 /// file, which people mix up.
