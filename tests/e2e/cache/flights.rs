@@ -38,12 +38,13 @@ fn one_request_does_the_work_for_fifty_clients() {
 #[test]
 fn a_client_that_reads_slowly_holds_nobody_up() {
     /// More than the kernel's buffers hold.
-    const BYTES: usize = 16 << 20;
+    const BYTES: usize = 8 << 20;
     let folder = TempDir::new();
     let daemon = serving("stage-cache", &folder)
         .with("echo")
+        .timeout("stall", "10m")
         .args(["--config", "test.cache=for 3600000"])
-        .args(["--memory-max", "512Mi", "--cache-max", "256Mi"])
+        .args(["--memory-max", "256Mi", "--cache-max", "128Mi"])
         .start();
     let path = format!("/download?bytes={BYTES}");
     let mut slow = Client::connect(&daemon);
