@@ -99,8 +99,8 @@ impl std::fmt::Debug for Secret {
 pub struct Limits {
     /// Bytes that plugins, bodies, connections and the store may take together (default 64 MiB).
     pub memory: usize,
-    /// Open client connections; at the limit the longest idle one makes room, else new ones wait
-    /// in the kernel's backlog (default 192,
+    /// Open client connections; at the limit the one that has waited longest for a head makes room,
+    /// else new ones wait in the kernel's backlog (default 192,
     /// less where they would take more than a quarter of `memory`).
     pub connections: usize,
     /// Instances of a plugin that run at the same time; further requests queue (default 32,
