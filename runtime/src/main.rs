@@ -383,7 +383,10 @@ impl Run {
                 self.max_instances,
                 defaults.instances,
             )?,
-            reuse: self.reuse.unwrap_or(defaults.reuse),
+            reuse: match self.reuse {
+                Some(0) => return Err(usage("reuse", "must be at least 1".to_owned())),
+                reuse => reuse.unwrap_or(defaults.reuse),
+            },
             body,
             websocket_message: message,
             log_records: match self.log_rate {
@@ -403,6 +406,14 @@ impl Run {
                 "kv-max-value-size",
                 format!("is more than {} MiB", VALUE_BYTES_MAX >> 20),
             ));
+        }
+        // An unset variable of a script: the folder that it happens to run in is not meant.
+        if self
+            .data_dir
+            .as_ref()
+            .is_some_and(|path| path.as_os_str().is_empty())
+        {
+            return Err(usage("data-dir", "is empty; name a folder".to_owned()));
         }
         let log = match (self.log, &self.data_dir) {
             (None | Some(LogOutput::Text), None) => LogOutput::Text,
