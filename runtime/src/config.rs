@@ -165,8 +165,8 @@ pub struct Timeouts {
     /// From the end of the head to the start of the answer (default 30 s). A typed plugin's
     /// whole call falls in it.
     pub request: Duration,
-    /// Since an answer moved on, or beyond what a client's body has earned by its bytes at 1 KiB a
-    /// second (default 30 s).
+    /// Since an answer moved on, or since a client that is not behind brought some of its body: it
+    /// has to bring 1 KiB a second, and may be a third of this time behind, or all of it up to 10 s (default 30 s).
     pub stall: Duration,
     /// A WebSocket's peer may stay silent this long before it is sent a ping, and as long again
     /// before it is taken for gone (default 30 s).

@@ -258,6 +258,27 @@ fn a_body_that_stalls_is_given_up() {
 }
 
 #[test]
+fn a_body_of_next_to_nothing_holds_no_instance_for_the_time_of_a_request() {
+    let daemon = Daemon::builder("echo")
+        .args(["--max-instances", "1"])
+        .timeout("stall", brief())
+        .timeout("request", "1000")
+        .start();
+    let head = "POST /count HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n";
+    for (expect, body) in [("", ""), ("", "half"), ("Expect: 100-continue\r\n", "")] {
+        let mut client = Client::connect(&daemon);
+        client.send(format!("{head}{expect}\r\n{body}"));
+        let mut response = client.read_response();
+        if response.status == 100 {
+            response = client.read_response();
+        }
+        assert_eq!(response.status, 408, "{expect:?} {body:?}: {response:?}");
+        assert!(client.is_closed());
+    }
+    assert_eq!(get(&daemon, "/download?bytes=1").body, [0]);
+}
+
+#[test]
 fn an_answer_that_nobody_reads_is_given_up() {
     let daemon = Daemon::builder("echo")
         .args(["--max-connections", "1"])
