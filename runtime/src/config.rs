@@ -15,6 +15,13 @@ use crate::keyvalue;
 
 pub use plugins::{Bodies, OnFailure, Override, PathPattern, PluginSettings, RequestBody};
 
+/// Most threads that serve: more only get in each other's way, and each takes address space for its stack.
+pub const THREADS_MAX: usize = 64;
+
+/// Most instances of a plugin at the same time. On 64 bits each sets aside 1 GiB of address space, 16 with
+/// `--profile wide`: so many fit into 47 bits of it. A device with fewer bits may have room for less.
+pub const INSTANCES_MAX: usize = 1024;
+
 /// Everything that `zlayer run` was told.
 #[derive(Debug)]
 pub struct Config {
@@ -26,7 +33,7 @@ pub struct Config {
     pub bind: IpAddr,
     /// Port to listen on; 0 lets the system choose.
     pub port: u16,
-    /// Threads that run the executor, at least 1.
+    /// Threads that run the executor, from 1 to [`THREADS_MAX`].
     pub threads: usize,
     /// Folder for the key-value store and the daemon's own copy of the artifact. `None`: a
     /// temporary folder that goes with the process.
@@ -99,12 +106,12 @@ impl std::fmt::Debug for Secret {
 pub struct Limits {
     /// Bytes that plugins, bodies, connections and the store may take together (default 64 MiB).
     pub memory: usize,
-    /// Open client connections; at the limit the longest idle one makes room, else new ones wait
-    /// in the kernel's backlog (default 192,
+    /// Open client connections; at the limit the one that has waited longest for a head makes room,
+    /// else new ones wait in the kernel's backlog (default 192,
     /// less where they would take more than a quarter of `memory`).
     pub connections: usize,
-    /// Instances of a plugin that run at the same time; further requests queue (default 32,
-    /// less where `memory` has no room for as many).
+    /// Instances of a plugin that run at the same time, at most [`INSTANCES_MAX`]; further requests
+    /// queue (default 32, less where `memory` has no room for as many).
     pub instances: usize,
     /// Requests that one instance of a `wasi:http` handler serves before it is replaced
     /// (default 1: a fresh instance each).
@@ -158,8 +165,8 @@ pub struct Timeouts {
     /// From the end of the head to the start of the answer (default 30 s). A typed plugin's
     /// whole call falls in it.
     pub request: Duration,
-    /// Since an answer moved on, or beyond what a client's body has earned by its bytes at 1 KiB a
-    /// second (default 30 s).
+    /// Since an answer moved on, or since a client that is not behind brought some of its body: it
+    /// has to bring 1 KiB a second, and may be a third of this time behind, or all of it up to 10 s (default 30 s).
     pub stall: Duration,
     /// A WebSocket's peer may stay silent this long before it is sent a ping, and as long again
     /// before it is taken for gone (default 30 s).

@@ -47,8 +47,12 @@ pub fn run(config: Config) -> Result<()> {
     // Before anything can be logged.
     redact::install(config.secrets.values().map(|secret| secret.0.as_str()));
     // Before all else: a signal that comes while the plugin loads must drain, too.
-    let signals = Signals::new([Signal::Term, Signal::Int, Signal::Usr1])
-        .map_err(|error| Error::device("cannot listen to signals", error))?;
+    let mut obeyed = vec![Signal::Term, Signal::Int, Signal::Quit, Signal::Usr1];
+    if !is_hangup_ignored() {
+        obeyed.push(Signal::Hup);
+    }
+    let signals =
+        Signals::new(obeyed).map_err(|error| Error::device("cannot listen to signals", error))?;
     let listener = Server::bind(SocketAddr::new(config.bind, config.port))?;
     let data = DataDir::open(config.data_dir.as_deref())?;
     let logging = logger::choose(config.log, &data.path().join(LOG_FOLDER));
@@ -243,7 +247,18 @@ async fn warm_up(plugin: Arc<Plugin>, timeout: Duration) {
     or(plugin.warm_up(), late).await;
 }
 
-/// SIGTERM and SIGINT drain, a second one ends at once; SIGUSR1 prints the metrics.
+/// Whether this process was started to outlive its terminal, as `nohup` does it: a handler would undo that.
+fn is_hangup_ignored() -> bool {
+    // SIGHUP is signal 1, the lowest bit of the mask. Who cannot tell drains.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 == 1)
+}
+
+/// SIGTERM, SIGINT, SIGQUIT and SIGHUP drain, a second one ends at once; SIGUSR1 prints the metrics.
 async fn obey(mut signals: Signals, stopping: Sender<()>, metrics: Arc<Metrics>) {
     while let Some(signal) = signals.next().await {
         match signal {

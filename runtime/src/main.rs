@@ -10,8 +10,8 @@ use zlayer_binlog::{Filter, Level, level};
 use zlayer_runtime::allowed_hosts::AllowedHost;
 use zlayer_runtime::capability::{Capabilities, Capability};
 use zlayer_runtime::config::{
-    Config, Limits, LogOutput, MEMORY_MIN, Override, Timeouts, parse_duration, parse_pair,
-    parse_size,
+    Config, INSTANCES_MAX, Limits, LogOutput, MEMORY_MIN, Override, THREADS_MAX, Timeouts,
+    parse_duration, parse_pair, parse_size,
 };
 use zlayer_runtime::error::{EXIT_USAGE, Error, Result};
 use zlayer_runtime::keyvalue::{Durability, Quota, Settings, VALUE_BYTES_MAX};
@@ -112,10 +112,10 @@ struct Run {
     /// memory for plugins, bodies, connections and the store together, such as 64Mi (the default)
     #[argh(option, from_str_fn(parse_size))]
     memory_max: Option<usize>,
-    /// threads that serve (default: one for two processors, at most 4)
+    /// threads that serve, at most 64 (default: one for two processors, at most 4)
     #[argh(option)]
     threads: Option<usize>,
-    /// instances of the plugin at the same time (default 32)
+    /// instances of the plugin at the same time, at most 1024 (default 32)
     #[argh(option)]
     max_instances: Option<usize>,
     /// client connections at the same time (default 192)
@@ -339,8 +339,9 @@ fn without_stray_value<'a>(said: &'a str, words: &[&str]) -> Cow<'a, str> {
 impl Run {
     fn into_config(self) -> Result<Config> {
         let usage = |flag: &str, reason: String| Error::Usage(format!("--{flag}: {reason}"));
-        let at_least_one = |flag: &str, given: Option<usize>, default: usize| match given {
+        let up_to = |most: usize, flag: &str, given: Option<usize>, default: usize| match given {
             Some(0) => Err(usage(flag, "must be at least 1".to_owned())),
+            Some(count) if count > most => Err(usage(flag, format!("must be at most {most}"))),
             given => Ok(given.unwrap_or(default)),
         };
         let defaults = Limits::default();
@@ -370,13 +371,22 @@ impl Run {
         let limits = Limits {
             memory,
             cache: self.cache_max,
-            connections: at_least_one(
+            connections: up_to(
+                usize::MAX,
                 "max-connections",
                 self.max_connections,
                 defaults.connections,
             )?,
-            instances: at_least_one("max-instances", self.max_instances, defaults.instances)?,
-            reuse: self.reuse.unwrap_or(defaults.reuse),
+            instances: up_to(
+                INSTANCES_MAX,
+                "max-instances",
+                self.max_instances,
+                defaults.instances,
+            )?,
+            reuse: match self.reuse {
+                Some(0) => return Err(usage("reuse", "must be at least 1".to_owned())),
+                reuse => reuse.unwrap_or(defaults.reuse),
+            },
             body,
             websocket_message: message,
             log_records: match self.log_rate {
@@ -396,6 +406,14 @@ impl Run {
                 "kv-max-value-size",
                 format!("is more than {} MiB", VALUE_BYTES_MAX >> 20),
             ));
+        }
+        // An unset variable of a script: the folder that it happens to run in is not meant.
+        if self
+            .data_dir
+            .as_ref()
+            .is_some_and(|path| path.as_os_str().is_empty())
+        {
+            return Err(usage("data-dir", "is empty; name a folder".to_owned()));
         }
         let log = match (self.log, &self.data_dir) {
             (None | Some(LogOutput::Text), None) => LogOutput::Text,
@@ -459,7 +477,7 @@ impl Run {
             },
             bind: self.bind,
             port: self.port,
-            threads: at_least_one("threads", self.threads, threads)?,
+            threads: up_to(THREADS_MAX, "threads", self.threads, threads)?,
             data_dir: self.data_dir,
             key_dirs,
             allow_unsigned: self.allow_unsigned,

@@ -51,44 +51,46 @@ pub(crate) struct Shared {
     pub(crate) stats: Arc<ServerStats>,
     /// Closed when the daemon drains.
     pub(crate) stop: Receiver<()>,
-    /// Asks idle connections to make room.
+    /// Asks connections that wait for a head to make room.
     pub(crate) crowd: Crowd,
     request_ids: AtomicU64,
 }
 
-/// Where a listener that has no place left meets the connections that need none.
+/// Where a listener that has no place left meets the connections that have no work to lose: those
+/// that wait for a head.
 #[derive(Default)]
 pub(crate) struct Crowd {
     /// Somebody waits for a place.
-    waiting: AtomicBool,
-    idle: Event,
+    wanted: AtomicBool,
+    /// Told in the order in which they began to wait.
+    waiting: Event,
 }
 
 impl Crowd {
-    /// Waits for a place, and asks the connection that has been idle longest to leave its own.
+    /// Waits for a place, and asks the connection that has waited longest for a head to leave its own.
     async fn place(&self, places: &Arc<Semaphore>) -> SemaphoreGuardArc {
         if let Some(place) = places.try_acquire_arc() {
             return place;
         }
-        self.waiting.store(true, Ordering::SeqCst);
-        // Listeners are told in the order in which they came.
-        self.idle.notify(1);
+        self.wanted.store(true, Ordering::SeqCst);
+        // One at a time: who was asked and has not left yet counts.
+        self.waiting.notify(1);
         let place = places.acquire_arc().await;
-        self.waiting.store(false, Ordering::SeqCst);
+        self.wanted.store(false, Ordering::SeqCst);
         place
     }
 
-    /// Resolves when a connection between two requests has to leave; never for one that has yet
-    /// to send its first.
-    pub(crate) async fn asked_to_leave(&self, first: bool) {
-        if first {
-            return std::future::pending().await;
+    /// Resolves when a connection that waits for a head has to leave. Its turn is counted from the
+    /// first poll; dropped because the head came, it hands the request on to the next.
+    pub(crate) async fn asked_to_leave(&self) {
+        let asked = self.waiting.listen();
+        // Listening first: one of the two sees the other. Who has just come is the last to be asked.
+        if self.wanted.load(Ordering::SeqCst) {
+            self.waiting.notify(1);
         }
-        let asked = self.idle.listen();
-        // Listening first: one of the two sees the other. One place is wanted, so one leaves.
-        if !self.waiting.swap(false, Ordering::SeqCst) {
-            asked.await;
-        }
+        asked.await;
+        // The place that gets free is the one that was wanted.
+        self.wanted.store(false, Ordering::SeqCst);
     }
 }
 

@@ -123,10 +123,21 @@ fn a_command_line_that_makes_no_sense_is_refused_by_name() {
             "--max-instances",
         ),
         (
+            &["run", "--wasm", "x", "--max-instances", "1000000"],
+            "--max-instances",
+        ),
+        (
+            &["run", "--wasm", "x", "--threads", "100000"],
+            "--threads: must be at most 64",
+        ),
+        (
             &["run", "--wasm", "x", "--max-connections", "0"],
             "--max-connections",
         ),
         (&["run", "--wasm", "x", "--reuse", "-1"], "--reuse"),
+        (&["run", "--wasm", "x", "--reuse", "0"], "--reuse: must be"),
+        (&["run", "--wasm", "x", "--data-dir", ""], "--data-dir"),
+        (&["run", "--wasm", "x", "--data-dir="], "--data-dir"),
         (&["run", "--wasm", "x", "--timeout", "lunch=3s"], "lunch"),
         (&["run", "--wasm", "x", "--timeout", "head=soon"], "soon"),
         (&["run", "--wasm", "x", "--timeout", "head=0"], "--timeout"),
@@ -137,6 +148,22 @@ fn a_command_line_that_makes_no_sense_is_refused_by_name() {
         let message = usage_error(words);
         assert!(message.contains(named), "{words:?}: {message}");
     }
+}
+
+#[test]
+fn too_little_address_space_is_told_with_what_mends_it() {
+    if under_qemu() || target() == "armv7" {
+        skipped("an emulator needs address space of its own, and 32 bits have none to set aside");
+        return;
+    }
+    let limited = || Daemon::builder("hello").after("ulimit -v 9000000");
+    let output = limited().fails();
+    assert_eq!(output.code, DEVICE, "{output:?}");
+    for remedy in ["--max-instances", "ulimit -v"] {
+        assert!(output.stderr.contains(remedy), "{output:?}");
+    }
+    let daemon = limited().args(["--max-instances", "4"]).start();
+    assert_eq!(get(&daemon, "/").status, 200);
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use crate::support::{Client, Daemon, eventually, get};
 
+const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
+const SIGQUIT: i32 = 3;
 const SIGTERM: i32 = 15;
 const DRAINS: &str = "no new requests";
 
@@ -66,13 +68,36 @@ fn an_answer_that_begins_while_draining_closes_its_connection() {
 }
 
 #[test]
-fn sigint_drains_too() {
-    let mut daemon = Daemon::start("echo");
-    let running = in_flight(&daemon);
-    daemon.signal(SIGINT);
-    daemon.wait_for_log(DRAINS);
-    finish(running);
+fn the_other_signals_that_end_a_process_drain_too() {
+    for signal in [SIGHUP, SIGINT, SIGQUIT] {
+        let mut daemon = Daemon::start("echo");
+        let running = in_flight(&daemon);
+        daemon.signal(signal);
+        daemon.wait_for_log(DRAINS);
+        finish(running);
+        assert_eq!(daemon.wait(), 0);
+    }
+}
+
+#[test]
+fn a_terminal_that_closes_loses_no_acknowledged_value() {
+    let folder = crate::support::TempDir::new();
+    let mut daemon = Daemon::builder("counter").data_dir(folder.path()).start();
+    assert_eq!(get(&daemon, "/incr/a").text(), "1");
+    daemon.signal(SIGHUP);
     assert_eq!(daemon.wait(), 0);
+    let daemon = Daemon::builder("counter").data_dir(folder.path()).start();
+    assert_eq!(get(&daemon, "/incr/a").text(), "2");
+}
+
+#[test]
+fn a_hangup_that_was_ignored_at_the_start_stays_ignored() {
+    let mut daemon = Daemon::builder("hello").after("trap '' HUP").start();
+    daemon.signal(SIGHUP);
+    daemon.signal(SIGTERM);
+    assert_eq!(daemon.wait(), 0, "{}", daemon.log());
+    assert!(daemon.log().contains("Term: no new"), "{}", daemon.log());
+    assert!(!daemon.log().contains("Hup"), "{}", daemon.log());
 }
 
 #[test]

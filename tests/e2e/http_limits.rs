@@ -1,7 +1,9 @@
 //! Connections that are slow, silent, too many, half-closed or gone.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::support::{Client, Daemon, PATIENCE, brief, get};
 
@@ -28,25 +30,25 @@ fn is_silent(client: &Client) -> bool {
 
 #[test]
 fn a_connection_over_the_limit_waits_and_is_served_later() {
-    let daemon = Daemon::builder("hello")
+    let daemon = Daemon::builder("echo")
         .args(["--max-connections", "2"])
         .start();
     let mut holders = [Client::connect(&daemon), Client::connect(&daemon)];
     for holder in &mut holders {
-        holder.send(GET);
-        assert_eq!(holder.read_response().status, 200);
         // In the middle of a request nobody is asked to leave.
-        holder.send(&GET[..5]);
+        holder.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nfirst");
+        assert_eq!(holder.read_head().unwrap().status, 200);
+        assert_eq!(holder.read_chunk().unwrap().as_deref(), Some(&b"first"[..]));
     }
     let mut third = Client::connect(&daemon);
-    third.send(GET);
+    third.send("GET /download?bytes=1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(is_silent(&third), "served over the limit");
     let [first, mut second] = holders;
     drop(first);
-    assert_eq!(third.read_response().status, 200);
+    assert_eq!(third.read_response().body, [0]);
     // Nobody lost a place by it.
-    second.send(&GET[5..]);
-    assert_eq!(second.read_response().status, 200);
+    second.send("later");
+    assert_eq!(second.read_chunk().unwrap().as_deref(), Some(&b"later"[..]));
 }
 
 #[test]
@@ -65,6 +67,92 @@ fn an_idle_connection_makes_room_for_a_new_one() {
     third.send(GET);
     assert_eq!(third.read_response().status, 200);
     assert!(idle[0].is_closed(), "the longest idle one leaves");
+}
+
+/// A daemon with four places that would wait longer than this test for a head.
+fn crowded() -> Daemon {
+    Daemon::builder("hello")
+        .args(["--max-connections", "4", "--threads", "1"])
+        .timeout("head", "1000")
+        .timeout("idle", "1000")
+        .start()
+}
+
+#[test]
+fn connections_without_a_whole_head_make_room() {
+    let daemon = crowded();
+    let mut held = Vec::new();
+    for part in ["", "G", "GET / HTTP/1.1\r\nHost: localhost\r\n"] {
+        for _ in 0..8 {
+            let mut client = Client::connect(&daemon);
+            client.send(part);
+            held.push(client);
+        }
+        assert_alive(&daemon);
+    }
+    // Nor does half of a second request hold a place that others need.
+    for _ in 0..8 {
+        let mut client = Client::connect(&daemon);
+        client.send(GET);
+        assert_eq!(client.read_response().status, 200);
+        client.send(&GET[..5]);
+        held.push(client);
+    }
+    assert_alive(&daemon);
+}
+
+#[test]
+fn a_head_on_its_way_is_not_given_up_before_older_ones() {
+    let daemon = crowded();
+    let half = || {
+        let mut client = Client::connect(&daemon);
+        client.send(&GET[..5]);
+        client
+    };
+    let mut old: Vec<_> = (0..4).map(|_| half()).collect();
+    let mut honest = half();
+    let newer: Vec<_> = (0..3).map(|_| half()).collect();
+    for client in &mut old {
+        assert!(client.is_closed(), "a place for each newer one");
+    }
+    honest.send(&GET[5..]);
+    assert_eq!(honest.read_response().status, 200);
+    drop(newer);
+}
+
+#[test]
+fn a_flood_of_half_heads_does_not_shut_others_out() {
+    let daemon = Daemon::builder("hello")
+        .args(["--max-connections", "64"])
+        .timeout("head", "1000")
+        .start();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut flood = VecDeque::new();
+            while !over.load(Ordering::Relaxed) {
+                let mut client = Client::connect(&daemon);
+                let _ = client.try_send(&GET[..5]);
+                flood.push_back(client);
+                if flood.len() > 160 {
+                    // More than there are places: the oldest one has to leave, and never does so by itself.
+                    let oldest = flood.pop_front();
+                    assert!(oldest.is_some_and(|mut client| client.is_closed()));
+                }
+            }
+        });
+        let (mut answered, end) = (0, Instant::now() + PATIENCE);
+        while answered < 10 && Instant::now() < end {
+            // No panic before the flood was told to end.
+            let Ok(mut client) = Client::try_connect(&daemon) else {
+                continue;
+            };
+            let sent = client.try_send(GET);
+            answered += u32::from(sent.is_ok() && client.try_read_response().is_ok());
+        }
+        over.store(true, Ordering::Relaxed);
+        assert_eq!(answered, 10, "in spite of the flood");
+    });
 }
 
 #[test]
@@ -165,6 +253,27 @@ fn a_body_that_stalls_is_given_up() {
         if let Ok(response) = client.try_read_response() {
             assert!([408, 504].contains(&response.status), "{response:?}");
         }
+    }
+    assert_eq!(get(&daemon, "/download?bytes=1").body, [0]);
+}
+
+#[test]
+fn a_body_of_next_to_nothing_holds_no_instance_for_the_time_of_a_request() {
+    let daemon = Daemon::builder("echo")
+        .args(["--max-instances", "1"])
+        .timeout("stall", brief())
+        .timeout("request", "1000")
+        .start();
+    let head = "POST /count HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n";
+    for (expect, body) in [("", ""), ("", "half"), ("Expect: 100-continue\r\n", "")] {
+        let mut client = Client::connect(&daemon);
+        client.send(format!("{head}{expect}\r\n{body}"));
+        let mut response = client.read_response();
+        if response.status == 100 {
+            response = client.read_response();
+        }
+        assert_eq!(response.status, 408, "{expect:?} {body:?}: {response:?}");
+        assert!(client.is_closed());
     }
     assert_eq!(get(&daemon, "/download?bytes=1").body, [0]);
 }

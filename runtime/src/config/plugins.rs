@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::allowed_hosts::AllowedHosts;
 use crate::capability::{Capabilities, Capability};
+use crate::config::INSTANCES_MAX;
 
 /// How one plugin differs from the others of a daemon.
 #[derive(Debug, Clone, Default)]
@@ -211,7 +212,13 @@ impl Override {
                 return Err("kv-namespace: wants a name".to_owned());
             }
             "kv-namespace" => settings.kv_namespace = Some(value.to_owned()),
-            "max-instances" => settings.instances = Some(count()? as usize),
+            "max-instances" => {
+                let most = Some(count()? as usize).filter(|&count| count <= INSTANCES_MAX);
+                let most = most.ok_or_else(|| {
+                    format!("max-instances: wants a number from 1 to {INSTANCES_MAX}")
+                })?;
+                settings.instances = Some(most);
+            }
             "reuse" => settings.reuse = Some(count()?),
             "paths" => {
                 let patterns: Result<Vec<_>, _> = some()?.map(str::parse).collect();
@@ -362,6 +369,7 @@ mod tests {
             ("plugin:services=", "at least one"),
             ("plugin:deny=everything", "no capability"),
             ("plugin:reuse=0", "from 1"),
+            ("plugin:max-instances=1025", "to 1024"),
             ("plugin:allow-hosts=http://a/", "is not a host"),
         ] {
             let error = text.parse::<Override>().unwrap_err();

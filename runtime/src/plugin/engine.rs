@@ -16,6 +16,10 @@ const TICK: Duration = Duration::from_millis(10);
 /// Ticks without any guest at work after which the ticker sleeps until there is one.
 const IDLE_TICKS: u32 = 100;
 
+/// How the reason of a failed mapping ends where there is too little room: ENOMEM, by the same number
+/// on every Linux.
+const NO_MEMORY: &str = "(os error 12)";
+
 /// Builds the engine for this device, with room for the instances of these plugins. Where the device
 /// has not that much address space, it says so in their settings.
 pub fn new_engine(
@@ -34,7 +38,16 @@ pub fn new_engine(
             }
             Engine::new(&config).map_err(|error| format!("{error:#}"))
         });
-    built.map_err(|reason| Error::device("cannot set the engine up", std::io::Error::other(reason)))
+    built.map_err(|reason| {
+        let what = match reason.contains(NO_MEMORY) {
+            true => {
+                "cannot set the engine up: instances set aside more address space than this process may \
+                 have; choose fewer --max-instances or a larger `ulimit -v`"
+            }
+            false => "cannot set the engine up",
+        };
+        Error::device(what, std::io::Error::other(reason))
+    })
 }
 
 /// Slots for as many instances as may run. They are address space, not memory: pages come with use

@@ -1,6 +1,7 @@
 //! One client connection: heads in, answers out, one request at a time.
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -95,7 +96,8 @@ impl Connection {
         }
     }
 
-    /// Reads the next head; `None` when the client is done or silent, or the daemon drains.
+    /// Reads the next head; `None` when the client is done or silent, the daemon
+    /// drains, or another client needs the place.
     async fn read_head(&mut self, first: bool) -> Result<Option<Head>, Refusal> {
         let Connection {
             stream,
@@ -112,6 +114,8 @@ impl Connection {
         } else {
             timeouts.idle
         });
+        // One wait until the head is whole, so that nobody keeps a place by sending it bit by bit.
+        let mut asked_to_leave = pin!(shared.crowd.asked_to_leave());
         loop {
             if begun {
                 let mut slots = HeaderSlots::new();
@@ -131,16 +135,15 @@ impl Connection {
                 }
             }
             let filling = async { buffer.fill(&*stream, shared.limits.http.head_bytes).await };
-            let filled = if begun {
-                deadline.within(filling).await
-            } else {
-                // Between requests a draining daemon need not wait, and a crowded one cannot.
-                let leave = async {
-                    or(stopped(&shared.stop), shared.crowd.asked_to_leave(first)).await;
-                    Ok(0)
-                };
-                deadline.within(or(filling, leave)).await
+            let leave = async {
+                // Between requests a draining daemon need not wait. A crowded one never can.
+                match begun {
+                    true => asked_to_leave.as_mut().await,
+                    false => or(stopped(&shared.stop), asked_to_leave.as_mut()).await,
+                }
+                Ok(0)
             };
+            let filled = deadline.within(or(filling, leave)).await;
             match filled {
                 Ok(Ok(count)) if count > 0 => {
                     if !begun {

@@ -35,6 +35,13 @@ use crate::stats::Outcome;
 /// instances and memory for next to nothing.
 const UPLOAD_RATE: u64 = 1 << 10;
 
+/// How far behind that a client may be: this long, or a third of the stall time where that is longer, and
+/// never longer than the stall time.
+const UPLOAD_GRACE: Duration = Duration::from_secs(10);
+
+/// How often a client that is further behind is looked at: it is cut off once the plugin waits for it.
+const UPLOAD_CHECK: Duration = Duration::from_secs(1);
+
 /// How long a client that sends no more is still worked for: it may have closed its own direction only,
 /// or be gone, which looks the same from here.
 pub(super) const HALF_CLOSED: Duration = Duration::from_secs(3);
@@ -137,7 +144,10 @@ impl<'a> Exchange<'a> {
             upgrading: OnceLock::new(),
         };
         let mut work = Some(work);
-        deadline.set(shared.timeouts.request);
+        deadline.set(match exchange.demand {
+            Some(_) => shared.timeouts.request.min(exchange.grace()),
+            None => shared.timeouts.request,
+        });
         let driven = {
             let out = Mutex::new(&mut *out);
             let upload = async {
@@ -252,6 +262,16 @@ impl<'a> Exchange<'a> {
                     return Poll::Ready(Err(failure));
                 }
                 let failure = self.late();
+                let left = self
+                    .shared
+                    .timeouts
+                    .request
+                    .saturating_sub(self.received.elapsed());
+                if left.as_millis() > 0 && !matches!(failure, Failure::SlowBody) {
+                    // The client is behind with its body, but the plugin is at work.
+                    self.deadline.set(left.min(UPLOAD_CHECK));
+                    continue;
+                }
                 if !self.passage.cut_off(failure.clone()) {
                     return Poll::Ready(Err(failure));
                 }
@@ -264,6 +284,12 @@ impl<'a> Exchange<'a> {
             }
         })
         .await
+    }
+
+    /// See [`UPLOAD_GRACE`].
+    fn grace(&self) -> Duration {
+        let stall = self.shared.timeouts.stall;
+        (stall / 3).max(stall.min(UPLOAD_GRACE))
     }
 
     /// What it means that time is up before the first byte of an answer.
@@ -299,6 +325,8 @@ impl<'a> Exchange<'a> {
         let Some(sender) = sender else { return };
         if !self.in_step.load(Ordering::Relaxed) {
             sender.wanted().await;
+            // It was not to send before.
+            self.deadline.extend(self.grace());
             // An answer holds the lock from before its first byte to its end. A client that sees
             // it before it was told to go on may still send its body, and the plugin wants it.
             if let Some(_out) = out.try_lock() {
@@ -352,7 +380,7 @@ impl<'a> Exchange<'a> {
                 self.deadline.extend(timeouts.request);
                 return;
             }
-            let earned = Duration::from_secs(brought / UPLOAD_RATE) + held_up + timeouts.stall;
+            let earned = Duration::from_secs(brought / UPLOAD_RATE) + held_up + self.grace();
             self.deadline
                 .extend(earned.saturating_sub(started.elapsed()).min(timeouts.stall));
         }

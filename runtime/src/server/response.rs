@@ -272,8 +272,9 @@ impl ResponseWriter<'_> {
     }
 
     async fn write(&self, mut data: &[u8]) -> io::Result<()> {
-        if !data.is_empty() {
-            self.begun.store(true, Ordering::Relaxed);
+        if !data.is_empty() && !self.begun.swap(true, Ordering::Relaxed) {
+            // What was left before had been for the plugin, or for the request's body.
+            self.deadline.extend(self.stall);
         }
         while !data.is_empty() {
             let mut stream = self.stream;

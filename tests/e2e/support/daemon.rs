@@ -32,6 +32,8 @@ pub(crate) struct Builder {
     keys: Option<PathBuf>,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
+    /// What a shell does before it becomes the daemon.
+    shell: Option<&'static str>,
 }
 
 impl Daemon {
@@ -52,6 +54,7 @@ impl Daemon {
             keys: Some(key_dir().to_owned()),
             args: Vec::new(),
             env: Vec::new(),
+            shell: None,
         }
     }
 
@@ -168,8 +171,20 @@ impl Builder {
         self
     }
 
+    /// Has a shell run this first, such as `ulimit`, in the process that becomes the daemon.
+    pub(crate) fn after(mut self, line: &'static str) -> Builder {
+        self.shell = Some(line);
+        self
+    }
+
     fn command(self, home: &Path) -> std::process::Command {
         let mut command = zlayer_command();
+        if let Some(line) = self.shell {
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-c", &format!(r#"{line}; exec "$@""#), "sh"]);
+            shell.arg(command.get_program()).args(command.get_args());
+            command = shell;
+        }
         private_home(&mut command, home);
         command.arg("run").arg("--wasm").arg(self.wasm);
         if let Some(keys) = self.keys {
