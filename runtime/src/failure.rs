@@ -65,14 +65,21 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Reads the reason out of an error that a call into an instance ended with, and has it counted.
+    /// Reads the reason out of an error that a call into an instance ended with, and has it counted
+    /// where it is the plugin's.
     pub fn from_call(error: wasmtime::Error, store: &Store<HostState>) -> Failure {
         let reason = Failure::trap(error);
         let failure = match (reason, store.data().limiter.refused()) {
-            (Failure::Trap(reason), Some(wanted)) => Failure::OutOfMemory(format!(
-                "it was refused {} KiB of memory, then: {reason}",
-                wanted >> 10
-            )),
+            (Failure::Trap(reason), Some(refused)) => {
+                let reason = format!(
+                    "it was refused {} KiB of memory, then: {reason}",
+                    refused.wanted >> 10
+                );
+                if refused.is_busy {
+                    return Failure::Busy(format!("others have the memory: {reason}"));
+                }
+                Failure::OutOfMemory(reason)
+            }
             (reason, _) => reason,
         };
         store.data().trapped(&failure);

@@ -302,11 +302,21 @@ impl WasiHttpView for HostState {
     }
 }
 
+/// Memory that an instance asked for in vain: the likely reason behind a trap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// The size in bytes that a memory was to have.
+    pub wanted: usize,
+    /// It could have had that if others used none: not the plugin is at fault.
+    pub is_busy: bool,
+}
+
 /// Charges an instance's linear memories to the budget and bounds its tables.
 pub struct Limiter {
     reservation: Reservation,
     /// Bytes of the reservation that no memory has taken yet.
     prepaid: usize,
+    /// Bytes that its memories could have if nobody else used any.
     memory_max: usize,
     /// Bytes that the instance's reservation holds for what its calls leave in the host.
     call_share: usize,
@@ -314,13 +324,12 @@ pub struct Limiter {
     taken: usize,
     /// What the last granted growth took, if the engine then fails it.
     pending: usize,
-    refused: Option<usize>,
+    refused: Option<Refused>,
 }
 
 impl Limiter {
-    /// The size in bytes that the plugin's memory was last refused, if any: the likely reason
-    /// behind a trap.
-    pub fn refused(&self) -> Option<usize> {
+    /// What was last refused, if anything.
+    pub fn refused(&self) -> Option<Refused> {
         self.refused
     }
 
@@ -347,16 +356,19 @@ impl ResourceLimiter for Limiter {
     ) -> wasmtime::Result<bool> {
         let more = desired.saturating_sub(current);
         let beyond = more.saturating_sub(self.prepaid);
-        let allowed = desired <= self.memory_max
-            && maximum.is_none_or(|maximum| desired <= maximum)
-            && self.reservation.grow(beyond);
+        let is_possible = self.taken.saturating_add(more) <= self.memory_max
+            && maximum.is_none_or(|maximum| desired <= maximum);
+        let allowed = is_possible && self.reservation.grow(beyond);
         if allowed {
             self.prepaid -= more - beyond;
             self.taken += more;
             self.pending = more;
         } else {
             self.pending = 0;
-            self.refused = Some(desired);
+            self.refused = Some(Refused {
+                wanted: desired,
+                is_busy: is_possible,
+            });
         }
         Ok(allowed)
     }

@@ -417,11 +417,13 @@ impl Plugin {
         else {
             return Err(Failure::Busy("the memory budget is spent".to_owned()));
         };
+        // With the instance's standing share, where no other instance has that.
+        let most = self.budget.attainable() + self.standing.bytes();
         let state = HostState::new(
             Arc::clone(&self.host),
             reservation,
             self.memory,
-            self.budget.limit(),
+            most.saturating_sub(self.share).min(self.budget.limit()),
             self.share.saturating_sub(INSTANCE_SHARE),
         );
         let mut store = Store::new(self.linked.engine(), state);

@@ -442,6 +442,38 @@ fn memory_that_plugins_grow_is_bounded_and_given_back() {
 }
 
 #[test]
+fn memory_that_others_have_is_a_busy_device_and_no_fault_of_the_plugin() {
+    let folder = TempDir::new();
+    let daemon = Daemon::builder("hostile")
+        .data_dir(folder.path())
+        .args(["--memory-max", "32Mi", "--timeout", "request=5m"])
+        .start();
+    let grown: usize = get(&daemon, "/grow-report").text().parse().unwrap();
+    // Its instance may outlive its answer.
+    at_rest(&folder);
+    let path = |bytes: usize| format!("/grow-hold?kib={}", bytes >> 10);
+    let large = path(grown / 3 * 2);
+    let mut holder = Client::connect(&daemon);
+    holder.send(format!(
+        "POST {large} HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n"
+    ));
+    assert_eq!(holder.read_head().unwrap().status, 200);
+    let answer = get(&daemon, &large);
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.header("retry-after").is_some(), "{answer:?}");
+    let line = logged(&daemon, &large, &answer);
+    assert!(line.contains("busy: others have the memory: "), "{line}");
+    // What nobody could ever have is the plugin's own doing, also now.
+    let huge = path(grown + (1 << 20));
+    let answer = get(&daemon, &huge);
+    assert_eq!(answer.status, 500, "{answer:?}");
+    assert!(logged(&daemon, &huge, &answer).contains("out of memory"));
+    holder.send("x");
+    while holder.read_chunk().unwrap().is_some() {}
+    eventually("the memory", || get(&daemon, &large).status == 200);
+}
+
+#[test]
 fn an_instance_that_trapped_is_not_kept() {
     assert_eq!(status_beside_a_full_instance("/grow", "1000"), 200);
 }
