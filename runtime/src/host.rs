@@ -14,6 +14,7 @@ mod stdio;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ::http::header::{HeaderName, HeaderValue};
 use smol::lock::OnceCell;
 use wasmtime::ResourceLimiter;
 use wasmtime::component::{HasData, Linker, ResourceTable};
@@ -33,6 +34,7 @@ use crate::failure::Failure;
 use crate::keyvalue::{KeyValue, KvError, Namespace, Settings};
 use crate::memory::{Budget, Reservation};
 use crate::metrics::Metrics;
+use crate::pipeline::fields;
 use crate::stats::{Outcome, PluginStats};
 use crate::upstream::Upstreams;
 
@@ -40,10 +42,12 @@ use crate::upstream::Upstreams;
 const RESOURCES: usize = 128;
 /// Bytes that one call of `wasi:random` may ask for.
 const RANDOM_BYTES: u64 = 64 << 10;
-/// Memory that the headers of one message may take inside the host (wasmtime-wasi-http counts its
-/// own overhead for each field). A plugin that fills every resource with headers takes 2 MiB
-/// that the budget does not see: what bounds that are the instances.
-const FIELDS_BYTES: usize = 16 << 10;
+/// Memory that the headers of one message may take inside the host: what a list of headers may hold,
+/// and so a client's head, with wasmtime-wasi-http's overhead for each (it counts a name's and a value's
+/// structures). A plugin that fills every resource with headers takes 6.4 MiB that the budget does
+/// not see: what bounds that are the instances.
+const FIELDS_BYTES: usize = fields::LIST_BYTES
+    + fields::LIST_HEADERS * (size_of::<HeaderName>() + size_of::<HeaderValue>());
 /// Elements of an instance's tables, together.
 const TABLE_ELEMENTS: usize = 20_000;
 

@@ -70,6 +70,23 @@ fn a_handler_that_traps_or_never_answers_is_an_error_of_the_server() {
 }
 
 #[test]
+fn a_handler_may_hold_as_many_headers_as_a_list_may_have() {
+    let daemon = Daemon::start("hostile");
+    for (path, count) in [
+        ("/headers-many?count=250", 250),
+        ("/headers-huge?size=30000", 1),
+    ] {
+        let answer = get(&daemon, path);
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        let own = answer
+            .headers
+            .iter()
+            .filter(|(name, _)| name.starts_with("x-"));
+        assert_eq!(own.count(), count, "{path}");
+    }
+}
+
+#[test]
 fn a_handler_that_does_not_answer_in_time_is_stopped() {
     let daemon = Daemon::builder("hostile").args(soon()).start();
     for path in ["/spin", "/never"] {
