@@ -118,6 +118,16 @@ impl Failure {
         Failure::BadAnswer("its body broke off or has another length than announced".to_owned())
     }
 
+    /// What an answer that is not valid means where it came from an upstream, not from a plugin.
+    pub fn of_upstream(self, name: &str) -> Failure {
+        match self {
+            Failure::BadAnswer(reason) => Failure::BadGateway(format!(
+                "upstream {name}: its answer is not valid HTTP: {reason}"
+            )),
+            other => other,
+        }
+    }
+
     /// The error code that a `wasi:http` plugin answered with.
     pub fn error_code(code: &ErrorCode) -> Failure {
         Failure::plugin_error(&format!("{code:?}"))
