@@ -118,6 +118,25 @@ impl Failure {
         Failure::BadAnswer("its body broke off or has another length than announced".to_owned())
     }
 
+    /// A plugin handed over a body that is longer than `limit`.
+    pub fn answer_too_long(limit: usize) -> Failure {
+        Failure::BadAnswer(format!("a body of more than {limit} bytes (--max-body)"))
+    }
+
+    /// A plugin handed over so much that the engine did not even copy it.
+    pub fn far_too_long(limit: usize) -> Failure {
+        Failure::BadAnswer(format!(
+            "a body of more than {limit} bytes (--max-body), or far more of other data at once"
+        ))
+    }
+
+    /// Whether a call ended since the plugin handed over more than the engine copies. The engine's
+    /// type for that is its own; a test tells if its words change.
+    pub fn is_too_much(error: &wasmtime::Error) -> bool {
+        let cause = error.root_cause().to_string();
+        cause.contains("fuel allocated for hostcalls has been exhausted")
+    }
+
     /// What an answer that is not valid means where it came from an upstream, not from a plugin.
     pub fn of_upstream(self, name: &str) -> Failure {
         match self {

@@ -260,6 +260,10 @@ impl Plugin {
                 self.keep(running.instance);
                 Ok(answer)
             }
+            // A wasi:http plugin hands nothing over but to the host's own functions.
+            Err(error) if self.roles.is_stateful() && Failure::is_too_much(&error) => {
+                Err(Failure::far_too_long(self.limits.body))
+            }
             Err(error) => Err(Failure::from_call(error, &running.instance.store)),
         }
     }

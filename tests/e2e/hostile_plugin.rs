@@ -233,7 +233,11 @@ fn what_a_typed_plugin_answers_wrongly_is_a_bad_gateway() {
             ("/status-65535", 502, "not valid HTTP"),
             ("/header-crlf", 502, "not valid HTTP"),
             ("/header-name", 502, "not valid HTTP"),
-            ("/big-body", 500, "too much data"),
+            (
+                "/big-body",
+                502,
+                "not valid HTTP: a body of more than 1048576 bytes (--max-body)",
+            ),
         ],
     );
     assert_eq!(get(&daemon, "/pass").status, 404);
