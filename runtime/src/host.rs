@@ -164,6 +164,8 @@ pub struct HostState {
     outgoing: http::Outgoing,
     /// Bounds what the instance may allocate.
     pub limiter: Limiter,
+    /// What a long list of keys is charged to, until the plugin has it.
+    listed: Option<Reservation>,
     /// The request that the instance works on.
     request: CurrentRequest,
 }
@@ -224,6 +226,7 @@ impl HostState {
                 pending: 0,
                 refused: None,
             },
+            listed: None,
             request,
         }
     }
@@ -252,6 +255,7 @@ impl HostState {
     pub fn rest(&mut self) {
         self.request.set(None);
         self.limiter.refused = None;
+        self.listed = None;
     }
 }
 
