@@ -65,14 +65,21 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Reads the reason out of an error that a call into an instance ended with, and has it counted.
+    /// Reads the reason out of an error that a call into an instance ended with, and has it counted
+    /// where it is the plugin's.
     pub fn from_call(error: wasmtime::Error, store: &Store<HostState>) -> Failure {
         let reason = Failure::trap(error);
         let failure = match (reason, store.data().limiter.refused()) {
-            (Failure::Trap(reason), Some(wanted)) => Failure::OutOfMemory(format!(
-                "it was refused {} KiB of memory, then: {reason}",
-                wanted >> 10
-            )),
+            (Failure::Trap(reason), Some(refused)) => {
+                let reason = format!(
+                    "it was refused {} KiB of memory, then: {reason}",
+                    refused.wanted >> 10
+                );
+                if refused.is_busy {
+                    return Failure::Busy(format!("others have the memory: {reason}"));
+                }
+                Failure::OutOfMemory(reason)
+            }
             (reason, _) => reason,
         };
         store.data().trapped(&failure);
@@ -109,6 +116,35 @@ impl Failure {
     /// An answer whose body cannot be what its head says.
     pub fn broken_body() -> Failure {
         Failure::BadAnswer("its body broke off or has another length than announced".to_owned())
+    }
+
+    /// A plugin handed over a body that is longer than `limit`.
+    pub fn answer_too_long(limit: usize) -> Failure {
+        Failure::BadAnswer(format!("a body of more than {limit} bytes (--max-body)"))
+    }
+
+    /// A plugin handed over so much that the engine did not even copy it.
+    pub fn far_too_long(limit: usize) -> Failure {
+        Failure::BadAnswer(format!(
+            "a body of more than {limit} bytes (--max-body), or far more of other data at once"
+        ))
+    }
+
+    /// Whether a call ended since the plugin handed over more than the engine copies. The engine's
+    /// type for that is its own; a test tells if its words change.
+    pub fn is_too_much(error: &wasmtime::Error) -> bool {
+        let cause = error.root_cause().to_string();
+        cause.contains("fuel allocated for hostcalls has been exhausted")
+    }
+
+    /// What an answer that is not valid means where it came from an upstream, not from a plugin.
+    pub fn of_upstream(self, name: &str) -> Failure {
+        match self {
+            Failure::BadAnswer(reason) => Failure::BadGateway(format!(
+                "upstream {name}: its answer is not valid HTTP: {reason}"
+            )),
+            other => other,
+        }
     }
 
     /// The error code that a `wasi:http` plugin answered with.

@@ -14,6 +14,7 @@ mod stdio;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ::http::header::{HeaderName, HeaderValue};
 use smol::lock::OnceCell;
 use wasmtime::ResourceLimiter;
 use wasmtime::component::{HasData, Linker, ResourceTable};
@@ -33,6 +34,7 @@ use crate::failure::Failure;
 use crate::keyvalue::{KeyValue, KvError, Namespace, Settings};
 use crate::memory::{Budget, Reservation};
 use crate::metrics::Metrics;
+use crate::pipeline::fields;
 use crate::stats::{Outcome, PluginStats};
 use crate::upstream::Upstreams;
 
@@ -40,10 +42,12 @@ use crate::upstream::Upstreams;
 const RESOURCES: usize = 128;
 /// Bytes that one call of `wasi:random` may ask for.
 const RANDOM_BYTES: u64 = 64 << 10;
-/// Memory that the headers of one message may take inside the host (wasmtime-wasi-http counts its
-/// own overhead for each field). A plugin that fills every resource with headers takes 2 MiB
-/// that the budget does not see: what bounds that are the instances.
-const FIELDS_BYTES: usize = 16 << 10;
+/// Memory that the headers of one message may take inside the host: what a list of headers may hold,
+/// and so a client's head, with wasmtime-wasi-http's overhead for each (it counts a name's and a value's
+/// structures). A plugin that fills every resource with headers takes 6.4 MiB that the budget does
+/// not see: what bounds that are the instances.
+const FIELDS_BYTES: usize = fields::LIST_BYTES
+    + fields::LIST_HEADERS * (size_of::<HeaderName>() + size_of::<HeaderValue>());
 /// Elements of an instance's tables, together.
 const TABLE_ELEMENTS: usize = 20_000;
 
@@ -160,6 +164,8 @@ pub struct HostState {
     outgoing: http::Outgoing,
     /// Bounds what the instance may allocate.
     pub limiter: Limiter,
+    /// What a long list of keys is charged to, until the plugin has it.
+    listed: Option<Reservation>,
     /// The request that the instance works on.
     request: CurrentRequest,
 }
@@ -220,6 +226,7 @@ impl HostState {
                 pending: 0,
                 refused: None,
             },
+            listed: None,
             request,
         }
     }
@@ -248,6 +255,7 @@ impl HostState {
     pub fn rest(&mut self) {
         self.request.set(None);
         self.limiter.refused = None;
+        self.listed = None;
     }
 }
 
@@ -302,11 +310,21 @@ impl WasiHttpView for HostState {
     }
 }
 
+/// Memory that an instance asked for in vain: the likely reason behind a trap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// The size in bytes that a memory was to have.
+    pub wanted: usize,
+    /// It could have had that if others used none: not the plugin is at fault.
+    pub is_busy: bool,
+}
+
 /// Charges an instance's linear memories to the budget and bounds its tables.
 pub struct Limiter {
     reservation: Reservation,
     /// Bytes of the reservation that no memory has taken yet.
     prepaid: usize,
+    /// Bytes that its memories could have if nobody else used any.
     memory_max: usize,
     /// Bytes that the instance's reservation holds for what its calls leave in the host.
     call_share: usize,
@@ -314,13 +332,12 @@ pub struct Limiter {
     taken: usize,
     /// What the last granted growth took, if the engine then fails it.
     pending: usize,
-    refused: Option<usize>,
+    refused: Option<Refused>,
 }
 
 impl Limiter {
-    /// The size in bytes that the plugin's memory was last refused, if any: the likely reason
-    /// behind a trap.
-    pub fn refused(&self) -> Option<usize> {
+    /// What was last refused, if anything.
+    pub fn refused(&self) -> Option<Refused> {
         self.refused
     }
 
@@ -347,16 +364,19 @@ impl ResourceLimiter for Limiter {
     ) -> wasmtime::Result<bool> {
         let more = desired.saturating_sub(current);
         let beyond = more.saturating_sub(self.prepaid);
-        let allowed = desired <= self.memory_max
-            && maximum.is_none_or(|maximum| desired <= maximum)
-            && self.reservation.grow(beyond);
+        let is_possible = self.taken.saturating_add(more) <= self.memory_max
+            && maximum.is_none_or(|maximum| desired <= maximum);
+        let allowed = is_possible && self.reservation.grow(beyond);
         if allowed {
             self.prepaid -= more - beyond;
             self.taken += more;
             self.pending = more;
         } else {
             self.pending = 0;
-            self.refused = Some(desired);
+            self.refused = Some(Refused {
+                wanted: desired,
+                is_busy: is_possible,
+            });
         }
         Ok(allowed)
     }

@@ -61,7 +61,8 @@ pub struct Quota {
     pub bytes: u64,
     /// Number of keys (default 100,000).
     pub keys: u64,
-    /// Bytes of keys that one `list_keys` may answer (default 1 MiB).
+    /// Bytes of keys that one `list_keys` may answer (default 64 MiB: what bounds it is the plugin's
+    /// memory).
     pub list_bytes: usize,
 }
 
@@ -71,7 +72,7 @@ impl Default for Quota {
             value_bytes: 1 << 20,
             bytes: 64 << 20,
             keys: 100_000,
-            list_bytes: 1 << 20,
+            list_bytes: 64 << 20,
         }
     }
 }

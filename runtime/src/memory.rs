@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 pub struct Budget {
     limit: usize,
     used: AtomicUsize,
+    /// Of that, what is never given back.
+    set_aside: AtomicUsize,
     reclaim: OnceLock<Reclaim>,
     /// What it is a part of.
     whole: Option<Arc<Budget>>,
@@ -31,6 +33,7 @@ impl Budget {
         Arc::new(Budget {
             limit,
             used: AtomicUsize::new(0),
+            set_aside: AtomicUsize::new(0),
             reclaim: OnceLock::new(),
             whole: None,
         })
@@ -42,6 +45,7 @@ impl Budget {
         Arc::new(Budget {
             limit,
             used: AtomicUsize::new(0),
+            set_aside: AtomicUsize::new(0),
             reclaim: OnceLock::new(),
             whole: Some(Arc::clone(self)),
         })
@@ -51,6 +55,17 @@ impl Budget {
     /// counts.
     pub fn reclaim_by(&self, reclaim: impl Fn() -> bool + Send + Sync + 'static) {
         let _ = self.reclaim.set(Box::new(reclaim));
+    }
+
+    /// Says that all that is reserved by now stays so: the set-up is done.
+    pub fn settle(&self) {
+        self.set_aside.store(self.used(), Ordering::Relaxed);
+    }
+
+    /// Bytes that one user could have on top of what is set aside, if nobody else used any.
+    pub fn attainable(&self) -> usize {
+        self.limit
+            .saturating_sub(self.set_aside.load(Ordering::Relaxed))
     }
 
     /// The ceiling in bytes.

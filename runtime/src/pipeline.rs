@@ -151,6 +151,8 @@ impl Pipeline {
         // A quarter at most, and one of the longest messages each way.
         let free = budget.limit().saturating_sub(budget.used());
         let messages = budget.part((free / 4).max(limits.websocket_message.saturating_mul(2)));
+        // Nothing is set aside after this.
+        budget.settle();
         Ok(Pipeline {
             plugins,
             stages,

@@ -264,6 +264,10 @@ impl Plugin {
                 self.keep(running.instance);
                 Ok(answer)
             }
+            // A wasi:http plugin hands nothing over but to the host's own functions.
+            Err(error) if self.roles.is_stateful() && Failure::is_too_much(&error) => {
+                Err(Failure::far_too_long(self.limits.body))
+            }
             Err(error) => Err(Failure::from_call(error, &running.instance.store)),
         }
     }
@@ -421,11 +425,13 @@ impl Plugin {
         else {
             return Err(Failure::Busy("the memory budget is spent".to_owned()));
         };
+        // With the instance's standing share, where no other instance has that.
+        let most = self.budget.attainable() + self.standing.bytes();
         let state = HostState::new(
             Arc::clone(&self.host),
             reservation,
             self.memory,
-            self.budget.limit(),
+            most.saturating_sub(self.share).min(self.budget.limit()),
             self.share.saturating_sub(INSTANCE_SHARE),
         );
         let mut store = Store::new(self.linked.engine(), state);

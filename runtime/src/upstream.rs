@@ -48,7 +48,7 @@ use http_body::Body as _;
 use zlayer_http1::{ConnectionUse, OutgoingRequest, RequestLength};
 
 pub use error::UpstreamError;
-pub use forward::{forward, forward_upgrade, proxy_fields};
+pub use forward::{Origin, forward, forward_upgrade, proxy_fields};
 pub use hop::strip_named;
 pub use pool::{Settings, Upstreams};
 pub use rounds::Round;

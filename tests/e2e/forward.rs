@@ -226,6 +226,12 @@ fn failures_are_told_apart() {
             "the connection ended before an answer",
         ),
         (
+            saying("HTTP/1.1 999 Odd\r\ncontent-length: 0\r\n\r\n"),
+            "",
+            502,
+            "its answer is not valid HTTP: status 999",
+        ),
+        (
             silent.local_addr().unwrap(),
             " 5000 100",
             504,
@@ -247,8 +253,10 @@ fn an_answer_that_breaks_off_does_not_look_whole() {
     for answer in [
         "HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\nhalf",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nno-size\r\nx\r\n",
     ] {
-        let daemon = proxy(saying(answer));
+        let to = saying(answer);
+        let daemon = proxy(to);
         let mut client = Client::connect(&daemon);
         client.send("GET / HTTP/1.1\r\nhost: h\r\n\r\n");
         // What is known before the head is out can still be told.
@@ -258,6 +266,13 @@ fn an_answer_that_breaks_off_does_not_look_whole() {
             .is_ok_and(|answered| answered.status != 502);
         assert!(!whole, "{answered:?}");
         daemon.wait_for_log("its answer is cut off");
+        // And it is no plugin's.
+        daemon.wait_for_log(&format!("upstream {to}: its answer is not valid HTTP: "));
+        assert!(
+            !daemon.log().contains("the plugin's answer"),
+            "{}",
+            daemon.log()
+        );
     }
 }
 

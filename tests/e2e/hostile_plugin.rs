@@ -70,6 +70,23 @@ fn a_handler_that_traps_or_never_answers_is_an_error_of_the_server() {
 }
 
 #[test]
+fn a_handler_may_hold_as_many_headers_as_a_list_may_have() {
+    let daemon = Daemon::start("hostile");
+    for (path, count) in [
+        ("/headers-many?count=250", 250),
+        ("/headers-huge?size=30000", 1),
+    ] {
+        let answer = get(&daemon, path);
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        let own = answer
+            .headers
+            .iter()
+            .filter(|(name, _)| name.starts_with("x-"));
+        assert_eq!(own.count(), count, "{path}");
+    }
+}
+
+#[test]
 fn a_handler_that_does_not_answer_in_time_is_stopped() {
     let daemon = Daemon::builder("hostile").args(soon()).start();
     for path in ["/spin", "/never"] {
@@ -216,7 +233,11 @@ fn what_a_typed_plugin_answers_wrongly_is_a_bad_gateway() {
             ("/status-65535", 502, "not valid HTTP"),
             ("/header-crlf", 502, "not valid HTTP"),
             ("/header-name", 502, "not valid HTTP"),
-            ("/big-body", 500, "too much data"),
+            (
+                "/big-body",
+                502,
+                "not valid HTTP: a body of more than 1048576 bytes (--max-body)",
+            ),
         ],
     );
     assert_eq!(get(&daemon, "/pass").status, 404);
@@ -439,6 +460,38 @@ fn memory_that_plugins_grow_is_bounded_and_given_back() {
         let after = || daemon.status_kib("VmRSS").saturating_sub(before);
         eventually("memory to be given back", || after() < max / 4);
     }
+}
+
+#[test]
+fn memory_that_others_have_is_a_busy_device_and_no_fault_of_the_plugin() {
+    let folder = TempDir::new();
+    let daemon = Daemon::builder("hostile")
+        .data_dir(folder.path())
+        .args(["--memory-max", "32Mi", "--timeout", "request=5m"])
+        .start();
+    let grown: usize = get(&daemon, "/grow-report").text().parse().unwrap();
+    // Its instance may outlive its answer.
+    at_rest(&folder);
+    let path = |bytes: usize| format!("/grow-hold?kib={}", bytes >> 10);
+    let large = path(grown / 3 * 2);
+    let mut holder = Client::connect(&daemon);
+    holder.send(format!(
+        "POST {large} HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n"
+    ));
+    assert_eq!(holder.read_head().unwrap().status, 200);
+    let answer = get(&daemon, &large);
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.header("retry-after").is_some(), "{answer:?}");
+    let line = logged(&daemon, &large, &answer);
+    assert!(line.contains("busy: others have the memory: "), "{line}");
+    // What nobody could ever have is the plugin's own doing, also now.
+    let huge = path(grown + (1 << 20));
+    let answer = get(&daemon, &huge);
+    assert_eq!(answer.status, 500, "{answer:?}");
+    assert!(logged(&daemon, &huge, &answer).contains("out of memory"));
+    holder.send("x");
+    while holder.read_chunk().unwrap().is_some() {}
+    eventually("the memory", || get(&daemon, &large).status == 200);
 }
 
 #[test]

@@ -90,6 +90,13 @@ impl fmt::Display for Record<'_> {
     }
 }
 
+/// Whether a terminal would obey this character, or show what follows in another order than it was written
+/// (the controls of Unicode's bidirectional algorithm, UAX #9), and so show what nobody has written.
+pub fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// `text` as one line that is safe to show on a terminal: control characters are escaped.
 pub fn one_line(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -98,14 +105,14 @@ pub fn one_line(text: &str) -> String {
     shown
 }
 
-/// Escapes control characters, so that what a plugin or a client sent cannot forge a line or steer
+/// Escapes what [`steers`], so that what a plugin or a client sent cannot forge a line or steer
 /// a terminal.
 struct OneLine<'w, W>(&'w mut W);
 
 impl<W: fmt::Write> fmt::Write for OneLine<'_, W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for c in text.chars() {
-            if c.is_control() && c != '\t' {
+            if steers(c) && c != '\t' {
                 write!(self.0, "{}", c.escape_default())?;
             } else {
                 self.0.write_char(c)?;
@@ -130,6 +137,10 @@ mod tests {
              k\\n=\"two \\\"words\\\"\\n\"\n"
         );
         assert_eq!(record.plugin(), Some("p"));
+        assert_eq!(
+            one_line("a\u{202e}b\u{2069}\u{e9}\t"),
+            "a\\u{202e}b\\u{2069}\u{e9}\t"
+        );
     }
 
     #[test]

@@ -107,3 +107,4 @@ pub use outgoing_request::{ConnectionUse, OutgoingRequest, RequestLength};
 pub use request::{BodyLength, HeaderSlots, RequestHead, Version};
 pub use response::{CONTINUE, ResponseHead, ResponseLength};
 pub use status::{forbids_body, reason_phrase};
+pub use target::is_valid_host;

@@ -137,6 +137,12 @@ impl<'b> Authority<'b> {
     }
 }
 
+/// Whether these bytes may be the value of `Host`: a host and perhaps a port (RFC 9110 section 7.2), or
+/// nothing. It is what a request's own `Host` has to be.
+pub fn is_valid_host(bytes: &[u8]) -> bool {
+    Authority::parse(bytes).is_some()
+}
+
 /// RFC 3986, 3.2.2: `reg-name`, which covers IPv4 addresses too. It may be empty.
 fn is_reg_name(mut bytes: &[u8]) -> bool {
     loop {

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use zlayer_binlog::steers;
+
 use crate::redact;
 
 /// A document on its way. Members of an object have a name; elements of an array have none (`""`).
@@ -77,9 +79,9 @@ impl Json {
             match c {
                 '"' => self.text.push_str("\\\""),
                 '\\' => self.text.push_str("\\\\"),
-                // DEL and the C1 controls may stand as they are, but terminals obey them.
-                c if c.is_control() => {
-                    // Writing to a String cannot fail. All control characters fit four digits.
+                // Many of these may stand as they are, but terminals obey them.
+                c if steers(c) => {
+                    // Writing to a String cannot fail. All of them fit four digits.
                     let _ = write!(self.text, "\\u{:04x}", u32::from(c));
                 }
                 c => self.text.push(c),
@@ -109,7 +111,9 @@ mod tests {
         });
         json.nest("empty", '{', &mut |_| {});
         json.truth("last", false);
-        let read: serde_json::Value = serde_json::from_str(&json.finish()).unwrap();
+        let text = json.finish();
+        assert!(!text.trim_end().contains(steers));
+        let read: serde_json::Value = serde_json::from_str(&text).unwrap();
         let wanted = serde_json::json!({
             "every": every,
             "na\"me": "[",

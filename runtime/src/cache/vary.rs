@@ -4,7 +4,7 @@ use http::HeaderMap;
 use http::header::{HeaderName, VARY};
 
 /// Fields by which one response may vary.
-const NAMES: usize = 16;
+pub(super) const NAMES: usize = 16;
 
 /// A field and its value in the request that a response answered; none where it had no such field.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -1,5 +1,6 @@
 //! `zlayer:plugin/keyvalue`: the plugin's namespace in the store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::HostState;
@@ -48,8 +49,11 @@ impl Host for HostState {
     }
 
     async fn list_keys(&mut self, prefix: String) -> Result<Vec<String>> {
-        let room = self.room();
-        let namespace = self.plugin.namespace().await?;
+        // What the last one took is the plugin's own by now.
+        self.listed = None;
+        let plugin = Arc::clone(&self.plugin);
+        let namespace = plugin.namespace().await?;
+        let room = self.room_for_list(namespace.list_bound());
         Ok(namespace.list_keys(&prefix, room).await?)
     }
 
@@ -107,6 +111,22 @@ impl HostState {
         room.max(SMALL_ANSWER)
     }
 
+    /// Bytes that a list may take, at most `bound`. One that is longer than [`SMALL_LIST`] is charged while
+    /// the host holds it, so there has to be room for it several times.
+    fn room_for_list(&mut self, bound: usize) -> usize {
+        let room = self.room();
+        let small = room.min(SMALL_LIST);
+        let large = bound.min(room / (1 + HELD_LIST));
+        if large <= small {
+            return small;
+        }
+        self.listed = self.limiter.hold(large * HELD_LIST);
+        match self.listed {
+            Some(_) => large,
+            None => small,
+        }
+    }
+
     fn check_room(&self, bytes: usize) -> Result<()> {
         if bytes <= self.room() {
             return Ok(());
@@ -117,6 +137,11 @@ impl HostState {
     }
 }
 
+/// Bytes of a list of keys that are not charged: an instance's own share has room for them.
+const SMALL_LIST: usize = 1 << 20;
+/// What a list takes in the host for what it takes in the plugin's memory: its strings and their list, which
+/// grows by doubling.
+const HELD_LIST: usize = 2;
 /// Bytes of values that are not worth charging: an instance's own share has room for them.
 const SMALL_VALUE: usize = 64 << 10;
 /// Bytes of an answer that are lowered without a look at the memory: they fit into what an allocator has at hand.

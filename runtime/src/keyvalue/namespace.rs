@@ -131,6 +131,14 @@ impl Namespace {
         self.live(&full).await.is_ok_and(|live| live.is_some())
     }
 
+    /// Bytes that a list of all keys would take at most, as [`Namespace::list_keys`] counts them.
+    pub fn list_bound(&self) -> usize {
+        let (bytes, keys) = self.held();
+        let names = bytes.min(keys.saturating_mul(KEY_BYTES as u64));
+        let entries = keys.saturating_mul(LIST_ENTRY_BYTES as u64);
+        usize::try_from(names.saturating_add(entries)).unwrap_or(usize::MAX)
+    }
+
     /// The live keys that start with `prefix`, sorted. An empty prefix lists all. More than
     /// [`super::Quota::list_bytes`] or `room` bytes of them are a storage error.
     pub async fn list_keys(&self, prefix: &str, room: usize) -> Result<Vec<String>> {

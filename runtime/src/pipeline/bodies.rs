@@ -142,7 +142,7 @@ impl WholeBodies {
     }
 
     fn too_long(&self) -> Failure {
-        Failure::BadAnswer(format!("a body of more than {} bytes", self.limit))
+        Failure::answer_too_long(self.limit)
     }
 }
 

@@ -24,7 +24,7 @@ use super::request::Request;
 use super::stage::{Stage, Step};
 use super::{Answer, Body, Pipeline, Response, answer, bodies, fields, own};
 use crate::cache::{
-    self, Approval, Ask, CREDENTIALS, Cache, Entry, Fetch, Found, KeepDate, Policy, Purpose,
+    self, Approval, Ask, CREDENTIALS, Cache, Entry, Fault, Fetch, Found, KeepDate, Policy, Purpose,
 };
 use crate::failure::Failure;
 use crate::host::caching::{CacheDecision, CacheEntry};
@@ -283,6 +283,10 @@ async fn keys(
     let called = called.await;
     let (chosen, is_telling) = stage.plugin.finish(running, called)?;
     let authority = authority.unwrap_or_default();
+    // What host and query add is the client's.
+    if let Some(fault) = Fault::of_key(&chosen) {
+        stage.warn_of(fault);
+    }
     let key = cache::key(stage.plugin.name(), authority, uri.query(), &chosen);
     Ok((key, is_telling))
 }
@@ -305,6 +309,9 @@ async fn store(
             return Err(failure);
         }
     };
+    if let Some(fault) = policy.as_ref().and_then(Fault::of_policy) {
+        stage.warn_of(fault);
+    }
     match fetch.store(ask, &head, policy) {
         Ok(fill) => {
             cache::tell(&mut head.headers, "fwd=miss; stored");

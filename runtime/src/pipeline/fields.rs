@@ -25,10 +25,10 @@ const OURS: [HeaderName; 8] = [
 
 /// Headers in a plugin's list. What the server puts on top is a handful: no map gets near the 24,576
 /// names at which an insert panics.
-const LIST_HEADERS: usize = 256;
+pub const LIST_HEADERS: usize = 256;
 /// Bytes of names and values in a plugin's list, and four more for each as in a head: what a head may
 /// have by default. They are not charged to the budget.
-const LIST_BYTES: usize = 32 << 10;
+pub const LIST_BYTES: usize = 32 << 10;
 
 /// The contract's strings are Unicode; bytes of a value that are not become U+FFFD.
 pub fn to_list(map: &HeaderMap) -> Vec<KeyValue> {
@@ -92,6 +92,16 @@ pub fn replace(old: &HeaderMap, list: Vec<KeyValue>) -> Result<HeaderMap, Failur
     if new.get_all(HOST).iter().count() > 1 {
         // Whoever is asked next would choose one of them (RFC 9112 section 3.2).
         return Err(Failure::BadAnswer("more than one host".to_owned()));
+    }
+    if let Some(host) = new.get(HOST)
+        && !zlayer_http1::is_valid_host(host.as_bytes())
+    {
+        // The server has refused a client's own that is none.
+        let shown = String::from_utf8_lossy(host.as_bytes());
+        return Err(Failure::BadAnswer(format!(
+            "host {:?}",
+            cut(&shown, SHOWN_BYTES)
+        )));
     }
     for name in &OURS {
         new.remove(name);
@@ -165,6 +175,18 @@ mod tests {
         for text in ["", " ", "a\nb", &"x".repeat(LIST_BYTES + 1)] {
             let error = value("location", text).unwrap_err();
             assert!(error.to_string().contains("location"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_an_authority() {
+        for host in ["", "a", "a:80", "[::1]:80"] {
+            assert!(replace(&HeaderMap::new(), vec![pair("Host", host)]).is_ok());
+        }
+        for host in ["evil x/y", "\u{e9}", "a:b", "u@a", "a, b"] {
+            let error = replace(&HeaderMap::new(), vec![pair("Host", host)]).unwrap_err();
+            assert!(error.to_string().contains("host \""), "{error}");
+            assert_eq!(error.status(), 502);
         }
     }
 

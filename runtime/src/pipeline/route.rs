@@ -15,6 +15,8 @@ use super::stage::Stage;
 use super::{fields, own};
 use crate::failure::Failure;
 use crate::host::http_types::{ImmediateResponse, RedirectInfo, RoutingDecision, Upstream};
+use crate::plugin::SHOWN_BYTES;
+use crate::redact::cut;
 use crate::upstream::Target;
 
 pub(super) async fn run(
@@ -59,9 +61,21 @@ fn redirected(to: &RedirectInfo) -> Result<Response, Failure> {
         )));
     }
     let location = fields::value("location", &to.location)?;
+    if !to.location.bytes().all(is_uri_byte) {
+        return Err(Failure::BadAnswer(format!(
+            "location {:?}: what is no URI character has to be percent-encoded",
+            cut(&to.location, SHOWN_BYTES)
+        )));
+    }
     let mut response = own::text(to.status, &to.location);
     response.headers_mut().insert(LOCATION, location);
     Ok(response)
+}
+
+/// Whether this may stand in a URI reference (RFC 3986 section 2). Brackets may stand in some places
+/// alone, and browsers and servers let them stand everywhere.
+fn is_uri_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte)
 }
 
 fn answered(answer: ImmediateResponse, bodies: &WholeBodies) -> Result<Response, Failure> {

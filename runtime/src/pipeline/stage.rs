@@ -1,6 +1,7 @@
 //! A plugin in one of its roles, at its place in the order.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
 use futures_lite::future::or;
@@ -11,6 +12,7 @@ use super::bodies::WholeBodies;
 use super::narrowing;
 use super::passage::Passage;
 use super::request::Request;
+use crate::cache::Fault;
 use crate::config::{OnFailure, PluginSettings, RequestBody};
 use crate::failure::Failure;
 use crate::plugin::Plugin;
@@ -93,6 +95,8 @@ pub struct Stage {
     pub(super) step: Step,
     pub(super) plugin: Arc<Plugin>,
     on_failure: OnFailure,
+    /// Which faults of the plugin's the log has told, as bits.
+    told: AtomicU8,
 }
 
 impl Stage {
@@ -102,6 +106,17 @@ impl Stage {
             step,
             on_failure: on_failure.unwrap_or(step.on_failure()),
             plugin,
+            told: AtomicU8::new(0),
+        }
+    }
+
+    /// Has the log tell, once, that what the plugin wants stored is not.
+    pub(super) fn warn_of(&self, fault: Fault) {
+        if self.told.fetch_or(fault.bit(), Ordering::Relaxed) & fault.bit() == 0 {
+            log::warn!(
+                "cache by plugin {}: an answer is not stored: {fault}; said once, however often it happens",
+                self.plugin.name()
+            );
         }
     }
 

@@ -20,6 +20,7 @@ use super::request::Request;
 use super::stage::Stage;
 use crate::failure::Failure;
 use crate::memory::Reservation;
+use crate::upstream::Origin;
 
 pub(super) async fn run(
     stage: &Stage,
@@ -76,7 +77,10 @@ pub(super) async fn read(
         return Ok(None);
     }
     let read = bodies.read_answer(response.body_mut()).await;
-    let (body, held) = read.map_err(|cause| stage.failed(cause))?;
+    let (body, held) = read.map_err(|cause| match response.extensions().get() {
+        Some(Origin(name)) if matches!(cause, Failure::BadAnswer(_)) => cause.of_upstream(name),
+        _ => stage.failed(cause),
+    })?;
     Ok(Some((body.into(), held)))
 }
 

@@ -30,6 +30,7 @@ use crate::pipeline::{Body, Passage, Request, Started, Told, Upgrade, Upgrading,
 use crate::reactor;
 use crate::redact;
 use crate::stats::Outcome;
+use crate::upstream::Origin;
 
 /// Bytes a second that a client has to bring of a body in the long run: slower ones would hold
 /// instances and memory for next to nothing.
@@ -79,6 +80,8 @@ pub(super) struct Exchange<'a> {
     passage: Arc<Passage>,
     /// The failure that the answer tells of, if it does.
     told: OnceLock<Failure>,
+    /// The upstream that the answer comes from, if it does.
+    origin: OnceLock<Origin>,
     /// What the connection turns into, if it does.
     upgrading: OnceLock<Upgrading>,
 }
@@ -141,6 +144,7 @@ impl<'a> Exchange<'a> {
             outcome: OnceLock::new(),
             passage,
             told: OnceLock::new(),
+            origin: OnceLock::new(),
             upgrading: OnceLock::new(),
         };
         let mut work = Some(work);
@@ -174,10 +178,10 @@ impl<'a> Exchange<'a> {
                     None => Ended::Answered(answered, decoder),
                 };
             }
-            Ok(Err(WriteError::Failed(failure))) => failure,
+            Ok(Err(WriteError::Failed(failure))) => exchange.blamed(failure),
             Ok(Err(WriteError::Broken)) => {
                 let failure = exchange.outcome.get().and_then(|ended| ended.clone().err());
-                let failure = failure.unwrap_or_else(Failure::broken_body);
+                let failure = exchange.blamed(failure.unwrap_or_else(Failure::broken_body));
                 exchange.log_failure("cut off", &failure);
                 exchange.count(0, failure.outcome());
                 return Ended::Broken;
@@ -394,6 +398,10 @@ impl<'a> Exchange<'a> {
     ) -> Result<Answered, WriteError> {
         match answer.await {
             Ok(mut response) => {
+                if let Some(origin) = response.extensions_mut().remove() {
+                    // Set once, as below.
+                    let _ = self.origin.set(origin);
+                }
                 if let Some(Told(failure)) = response.extensions_mut().remove() {
                     // Set once: there is one answer.
                     let _ = self.told.set(failure);
@@ -484,6 +492,14 @@ impl<'a> Exchange<'a> {
         self.shared.stats.request(status, self.received.elapsed());
         if let Some(plugin) = self.passage.plugin() {
             plugin.host().stats.request(outcome);
+        }
+    }
+
+    /// Says whose answer it was that failed.
+    fn blamed(&self, failure: Failure) -> Failure {
+        match self.origin.get() {
+            Some(Origin(name)) => failure.of_upstream(name),
+            None => failure,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::header::{ALLOW, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, MAX_FORWARDS, VIA};
 use http_body_util::{BodyExt, Empty};
@@ -18,6 +19,10 @@ const PASSES: usize = 8;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Marks an answer that comes from this upstream: what is wrong with it is no plugin's doing.
+#[derive(Debug, Clone)]
+pub struct Origin(pub Arc<str>);
 
 /// Sends `request` to the upstream and answers what that says. Bodies stream both ways.
 ///
@@ -47,7 +52,16 @@ pub async fn forward(
             upstreams.send(outgoing, to, &request.id).await
         }
     };
-    sent.map_err(|error| error.failure(&to.key()))
+    let key = to.key();
+    let mut response = sent.map_err(|error| error.failure(&key))?;
+    let status = response.status().as_u16();
+    if !(200..600).contains(&status) {
+        let failure = Failure::BadAnswer(format!("status {status}"));
+        return Err(failure.of_upstream(&key.to_string()));
+    }
+    let origin = Origin(key.to_string().into());
+    response.extensions_mut().insert(origin);
+    Ok(response)
 }
 
 /// The answer to a request that goes no further: to TRACE, which would show a client's secrets to whoever

@@ -179,4 +179,13 @@ fn a_caching_plugin_that_fails_costs_nobody_an_answer() {
     }
     assert_eq!(figures(&folder)["entries"], 0);
     daemon.wait_for_log("goes on without its stage");
+    for fault in [
+        "its key has more than 4096 bytes",
+        "it has more than 32 tags",
+        "it varies by what is no header's name",
+    ] {
+        let told = format!("cache by plugin stages: an answer is not stored: {fault}");
+        daemon.wait_for_log(&told);
+        assert_eq!(daemon.log().matches(&told).count(), 1, "{fault}");
+    }
 }

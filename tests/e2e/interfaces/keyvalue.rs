@@ -185,6 +185,16 @@ fn an_answer_that_the_plugin_has_no_room_for_is_an_error_and_no_trap() {
 }
 
 #[test]
+fn a_list_may_be_as_long_as_the_plugin_has_memory_for() {
+    // More than the mebibyte that every instance has room for.
+    let daemon = Daemon::builder("counter").timeout("request", "5m").start();
+    assert_eq!(get(&daemon, "/bench/fill?n=40000&bytes=1").status, 200);
+    let listed = text(&daemon, "/list/");
+    assert_eq!(listed.lines().count(), 40_000);
+    assert!(listed.starts_with("k/00000000\nk/00000001\n"));
+}
+
+#[test]
 fn two_values_of_the_largest_size_can_be_swapped_whatever_the_largest_body() {
     for body in ["1Mi", "16Ki"] {
         let daemon = Daemon::builder("keyvalue-probe")

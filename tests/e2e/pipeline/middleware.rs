@@ -100,6 +100,19 @@ fn the_whole_list_is_replaced_each_way() {
 }
 
 #[test]
+fn a_host_that_is_none_is_the_middlewares_failure() {
+    let daemon = two().start();
+    for host in ["evil x/y", "\u{e9}", "a:b"] {
+        let asked = format!("set host={host}");
+        let answer = ask(&daemon, &[("x-test-middleware-two", &asked)]);
+        assert_eq!(answer.status, 502, "{host}: {answer:?}");
+        daemon.wait_for_log(&format!(
+            "middleware by plugin stage-middleware-2: the plugin's answer is not valid HTTP: host {host:?}"
+        ));
+    }
+}
+
+#[test]
 fn a_middleware_is_told_what_there_is_to_know() {
     let daemon = two().start();
     let fields = [

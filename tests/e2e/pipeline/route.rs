@@ -28,7 +28,17 @@ fn redirects_keep_to_the_statuses_that_are_redirects() {
 #[test]
 fn a_location_that_is_no_field_value_is_a_bad_gateway() {
     let daemon = Daemon::start("stages");
-    for location in ["", "/\\r\\nset-cookie: a=b", "/\\n", "/\\r", "/\\0"] {
+    for location in [
+        "",
+        "/\\r\\nset-cookie: a=b",
+        "/\\n",
+        "/\\r",
+        "/\\0",
+        "/a b",
+        "/\u{e9}",
+        "/<a>",
+        "/a|b",
+    ] {
         let asked = format!("redirect 302 {location}");
         let answer = ask(&daemon, &[("x-test-route", &asked)]);
         assert_eq!(answer.status, 502, "{location:?}: {answer:?}");

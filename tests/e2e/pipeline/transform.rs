@@ -315,6 +315,12 @@ fn a_body_beyond_the_bound_is_413_going_in_and_502_coming_out() {
         request(&daemon, "POST", "/", &[], &long[..MAX_BODY - 1]).status,
         200
     );
+    // Also one that is so much too long that the engine does not even copy it.
+    let daemon = streamed()
+        .args(["--config", "test.request-body=grow 5000000"])
+        .start();
+    assert_eq!(request(&daemon, "POST", "/", &[], b"x").status, 502);
+    daemon.wait_for_log("a body of more than 65536 bytes (--max-body)");
     let daemon = streamed()
         .args(["--config", "test.response-body=grow 1"])
         .start();

@@ -67,7 +67,7 @@ fn what_a_plugin_may_not_send_closes_with_1011() {
         send(&mut socket, order);
         assert_eq!(closed(&mut socket), 1011, "{order}");
     }
-    daemon.wait_for_log("trap");
+    daemon.wait_for_log("] GET /: plugin stage-websocket: WebSocket closed: trap");
     echoes(&mut open(&daemon, "/", &[]), "still there");
 }
 

@@ -32,6 +32,11 @@ impl PluginHandler {
         }
     }
 
+    /// The plugin's.
+    pub(super) fn name(&self) -> &str {
+        self.plugin.name()
+    }
+
     async fn call(&self, message: Message, is_clients: bool) -> Result<Option<Message>, Failure> {
         let plugin = &self.plugin;
         let _working = plugin.working();

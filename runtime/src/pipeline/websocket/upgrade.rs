@@ -17,6 +17,8 @@ use crate::memory::Budget;
 use crate::pipeline::Response;
 use crate::pipeline::bodies::whole;
 use crate::pipeline::request::Request;
+use crate::plugin::SHOWN_BYTES;
+use crate::redact::cut;
 use crate::server::websocket::{Endpoint, MessageHandler, WebSocketSession};
 use crate::upstream::{self, Upstreams};
 
@@ -117,7 +119,7 @@ pub(super) async fn begin(
     let upgrade = Upgrade {
         accept: asked.accept,
         protocol,
-        label: format!("[{}]", request.id),
+        label: label(request, handler.as_ref()),
         upstream,
         handler: handler.map(|handler| Box::new(handler) as Box<dyn MessageHandler>),
         budget: Arc::clone(budget),
@@ -127,6 +129,17 @@ pub(super) async fn begin(
     let upgrading = Upgrading(Arc::new(Mutex::new(Some(upgrade))));
     response.extensions_mut().insert(upgrading);
     Ok(ControlFlow::Break(response))
+}
+
+/// What the log calls the conversation: as it calls a request.
+fn label(request: &Request, handler: Option<&PluginHandler>) -> String {
+    let path = cut(request.head.uri.path(), SHOWN_BYTES);
+    let mut label = format!("[{}] GET {path}", request.id);
+    if let Some(handler) = handler {
+        label.push_str(": plugin ");
+        label.push_str(handler.name());
+    }
+    label
 }
 
 /// Asks the upstream for a WebSocket of its own, with the subprotocol that is chosen already, or

@@ -26,6 +26,11 @@ pub fn memory() -> usize {
     memory_size::<0>() * PAGE
 }
 
+/// One block of this size, or a trap.
+pub fn block(bytes: usize) -> Vec<u8> {
+    vec![0xa5; black_box(bytes)]
+}
+
 /// Makes resources until the host refuses, which it can only do by a trap, or
 /// until there are ten million. Answers how many there were.
 pub fn resources() -> usize {

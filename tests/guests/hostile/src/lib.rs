@@ -42,6 +42,13 @@ impl Guest for Hostile {
                 trap()
             }
             "/grow-report" => text(out, &hoards::memory().to_string()),
+            "/grow-hold" => {
+                let held = hoards::block(number(query, "kib", 0) << 10);
+                let body = answers::partial(out, "held\n");
+                wait_for_body(&request);
+                drop(black_box(held));
+                let _ = OutgoingBody::finish(body, None);
+            }
             "/table-flood" => text(out, &format!("made {} resources", hoards::resources())),
             "/random-huge" => text(
                 out,
@@ -106,6 +113,13 @@ fn trap() -> ! {
 
 fn pause(nanoseconds: u64) {
     monotonic_clock::subscribe_duration(nanoseconds).block();
+}
+
+/// Waits until the client has sent all of its body, or has gone.
+fn wait_for_body(request: &IncomingRequest) {
+    let Ok(body) = request.consume() else { return };
+    let Ok(stream) = body.stream() else { return };
+    while stream.blocking_read(4096).is_ok() {}
 }
 
 /// Calls itself until the stack ends: the engine's, for a frame takes next to
