@@ -81,14 +81,13 @@ pub fn value(what: &str, text: &str) -> Result<HeaderValue, Failure> {
     value.ok_or_else(|| Failure::BadAnswer(format!("{what} {:?}", cut(text, SHOWN_BYTES))))
 }
 
-/// Reads the list that a plugin wants in the place of `old`. Fields that frame the message stay as
-/// they were, and values that the plugin did not change keep bytes that are not Unicode.
+/// Reads the list that a plugin wants in the place of a request's headers, as [`replace`] does.
 ///
 /// # Errors
 ///
-/// Those of [`from_list`].
-pub fn replace(old: &HeaderMap, list: Vec<KeyValue>) -> Result<HeaderMap, Failure> {
-    let mut new = from_list(list)?;
+/// Those of [`from_list`], and what is no `Host`.
+pub fn replace_request(old: &HeaderMap, list: Vec<KeyValue>) -> Result<HeaderMap, Failure> {
+    let new = replace(old, list)?;
     if new.get_all(HOST).iter().count() > 1 {
         // Whoever is asked next would choose one of them (RFC 9112 section 3.2).
         return Err(Failure::BadAnswer("more than one host".to_owned()));
@@ -103,6 +102,17 @@ pub fn replace(old: &HeaderMap, list: Vec<KeyValue>) -> Result<HeaderMap, Failur
             cut(&shown, SHOWN_BYTES)
         )));
     }
+    Ok(new)
+}
+
+/// Reads the list that a plugin wants in the place of `old`. Fields that frame the message stay as
+/// they were, and values that the plugin did not change keep bytes that are not Unicode.
+///
+/// # Errors
+///
+/// Those of [`from_list`].
+pub fn replace(old: &HeaderMap, list: Vec<KeyValue>) -> Result<HeaderMap, Failure> {
+    let mut new = from_list(list)?;
     for name in &OURS {
         new.remove(name);
     }
@@ -181,10 +191,12 @@ mod tests {
     #[test]
     fn a_host_is_an_authority() {
         for host in ["", "a", "a:80", "[::1]:80"] {
-            assert!(replace(&HeaderMap::new(), vec![pair("Host", host)]).is_ok());
+            assert!(replace_request(&HeaderMap::new(), vec![pair("Host", host)]).is_ok());
         }
         for host in ["evil x/y", "\u{e9}", "a:b", "u@a", "a, b"] {
-            let error = replace(&HeaderMap::new(), vec![pair("Host", host)]).unwrap_err();
+            // In an answer it is a field like any other.
+            assert!(replace(&HeaderMap::new(), vec![pair("Host", host)]).is_ok());
+            let error = replace_request(&HeaderMap::new(), vec![pair("Host", host)]).unwrap_err();
             assert!(error.to_string().contains("host \""), "{error}");
             assert_eq!(error.status(), 502);
         }

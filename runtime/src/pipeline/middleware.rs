@@ -34,7 +34,7 @@ pub(super) async fn run(
         .await;
     match stage.plugin.finish(running, called)? {
         MiddlewareAction::ContinueWith(list) => {
-            let headers = fields::replace(&request.head.headers, list)?;
+            let headers = fields::replace_request(&request.head.headers, list)?;
             request.set_headers(headers);
             Ok(ControlFlow::Continue(()))
         }

@@ -50,7 +50,7 @@ pub(super) async fn run(
     };
     let called = called.await;
     let (headers, body) = stage.plugin.finish(running, called)?;
-    let headers = fields::replace(&request.head.headers, headers)?;
+    let headers = fields::replace_request(&request.head.headers, headers)?;
     if let Some(body) = body {
         request.replace_body(body, bodies)?;
     }
