@@ -68,6 +68,8 @@ impl Failure {
     /// Reads the reason out of an error that a call into an instance ended with, and has it counted
     /// where it is the plugin's.
     pub fn from_call(error: wasmtime::Error, store: &Store<HostState>) -> Failure {
+        // How allocators give up. Any other trap is the plugin's own, whatever it was refused before.
+        let gave_up = error.downcast_ref() == Some(&Trap::UnreachableCodeReached);
         let reason = Failure::trap(error);
         let failure = match (reason, store.data().limiter.refused()) {
             (Failure::Trap(reason), Some(refused)) => {
@@ -75,7 +77,7 @@ impl Failure {
                     "it was refused {} KiB of memory, then: {reason}",
                     refused.wanted >> 10
                 );
-                if refused.is_busy {
+                if refused.is_busy && gave_up {
                     return Failure::Busy(format!("others have the memory: {reason}"));
                 }
                 Failure::OutOfMemory(reason)

@@ -336,6 +336,11 @@ pub struct Limiter {
 }
 
 impl Limiter {
+    /// Whether what was last refused is there at another time.
+    pub fn is_busy(&self) -> bool {
+        self.refused.is_some_and(|refused| refused.is_busy)
+    }
+
     /// What was last refused, if anything.
     pub fn refused(&self) -> Option<Refused> {
         self.refused

@@ -369,7 +369,7 @@ impl Plugin {
             Ok(Ok(wanted)) => wanted,
             Ok(Err(error)) => return Err(Failure::InitFailed(init_error(&error))),
             // It may well succeed when there is memory again.
-            Err(_) if store.data().limiter.refused().is_some() => {
+            Err(_) if store.data().limiter.is_busy() => {
                 return Err(Failure::Busy("no memory for init".to_owned()));
             }
             Err(error) => {
@@ -445,7 +445,7 @@ impl Plugin {
         store.set_max_component_handles(HANDLES);
         match self.linked.instantiate_async(&mut store).await {
             Ok(instance) => Ok((store, instance)),
-            Err(error) if store.data().limiter.refused().is_some() => Err(Failure::Busy(format!(
+            Err(error) if store.data().limiter.is_busy() => Err(Failure::Busy(format!(
                 "no memory for an instance: {error:#}"
             ))),
             Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {

@@ -468,6 +468,7 @@ fn memory_that_others_have_is_a_busy_device_and_no_fault_of_the_plugin() {
     let daemon = Daemon::builder("hostile")
         .data_dir(folder.path())
         .args(["--memory-max", "32Mi", "--timeout", "request=5m"])
+        .timeout("stall", "5m")
         .start();
     let grown: usize = get(&daemon, "/grow-report").text().parse().unwrap();
     // Its instance may outlive its answer.

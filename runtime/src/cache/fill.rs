@@ -41,7 +41,8 @@ type Next<B> = Option<Result<Frame<Bytes>, <B as Body>::Error>>;
 
 /// What goes on with a response.
 struct Collecting<B: Body> {
-    body: B,
+    /// None once the client has gone: whoever makes it is to know.
+    body: Option<B>,
     /// None once it is decided.
     fill: Option<Fill>,
     /// The body has come to its end.
@@ -82,7 +83,7 @@ impl Fill {
         // Nobody asks for a body that is known to be empty.
         let ended = body.is_end_stream() || forbids_body(self.entry.status.as_u16());
         let mut collecting = Collecting {
-            body,
+            body: Some(body),
             fill: Some(self),
             ended,
             approved: false,
@@ -225,7 +226,11 @@ impl<B: Body<Data = Bytes> + Unpin> Collecting<B> {
 
     /// Asks the body: what comes, and whether that is collected.
     fn poll_body(&mut self, cx: &mut Context<'_>, ahead: bool) -> Poll<(Next<B>, bool)> {
-        let next = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let Some(body) = &mut self.body else {
+            return Poll::Ready((None, false));
+        };
+        let next = ready!(Pin::new(&mut *body).poll_frame(cx));
+        let is_end = body.is_end_stream();
         let mut is_collected = false;
         match &next {
             None => self.end(),
@@ -237,7 +242,7 @@ impl<B: Body<Data = Bytes> + Unpin> Collecting<B> {
             Some(Err(_)) => self.refuse(),
         }
         // Nobody has to ask once more.
-        if self.body.is_end_stream() {
+        if is_end {
             self.end();
         }
         Poll::Ready((next, is_collected))
@@ -292,9 +297,12 @@ impl<B: Body> Drop for Tee<B> {
         // It wants no more.
         collecting.read = usize::MAX;
         (collecting.rest, collecting.next) = (None, None);
+        let body = collecting.body.take();
         if !collecting.ended {
             drop(collecting.abandon());
         }
+        drop(collecting);
+        drop(body);
     }
 }
 
@@ -315,7 +323,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Tee<B> {
 
     fn is_end_stream(&self) -> bool {
         let collecting = lock(&self.0);
-        collecting.ahead() == 0 && collecting.next.is_none() && collecting.body.is_end_stream()
+        let body = collecting.body.as_ref();
+        collecting.ahead() == 0 && collecting.next.is_none() && body.is_none_or(Body::is_end_stream)
     }
 
     /// That of the body, and what was read ahead. The end of a body that did not say how long it is tells no
@@ -326,7 +335,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Tee<B> {
         if let Some(Some(Ok(frame))) = &collecting.next {
             ahead += frame.data_ref().map_or(0, Bytes::len);
         }
-        let (ahead, body) = (ahead as u64, collecting.body.size_hint());
+        let body = collecting.body.as_ref().map(Body::size_hint);
+        let (ahead, body) = (ahead as u64, body.unwrap_or_default());
         let mut hint = SizeHint::new();
         hint.set_lower(body.lower().saturating_add(ahead));
         if let Some(upper) = body.upper() {

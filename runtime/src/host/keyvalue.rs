@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::HostState;
 use super::bindings::zlayer::plugin::keyvalue::{self, Host};
 use crate::capability::Capability;
-use crate::keyvalue::KvError;
+use crate::keyvalue::{KvError, Namespace};
 use crate::memory::Reservation;
 
 type Result<T> = std::result::Result<T, keyvalue::KvError>;
@@ -54,7 +54,16 @@ impl Host for HostState {
         let plugin = Arc::clone(&self.plugin);
         let namespace = plugin.namespace().await?;
         let room = self.room_for_list(namespace.list_bound());
-        Ok(namespace.list_keys(&prefix, room).await?)
+        let listed = namespace.list_keys(&prefix, room).await;
+        let bytes = listed
+            .as_ref()
+            .map_or(0, |keys| Namespace::list_bytes(keys));
+        if bytes <= SMALL_LIST {
+            self.listed = None;
+        } else if let Some(held) = &mut self.listed {
+            held.shrink(held.bytes().saturating_sub(bytes * HELD_LIST));
+        }
+        Ok(listed?)
     }
 
     async fn increment(&mut self, key: String, delta: i64) -> Result<i64> {

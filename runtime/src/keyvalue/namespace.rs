@@ -139,6 +139,11 @@ impl Namespace {
         usize::try_from(names.saturating_add(entries)).unwrap_or(usize::MAX)
     }
 
+    /// Bytes that this list takes, counted in the same way.
+    pub fn list_bytes(keys: &[String]) -> usize {
+        keys.iter().map(|key| key.len() + LIST_ENTRY_BYTES).sum()
+    }
+
     /// The live keys that start with `prefix`, sorted. An empty prefix lists all. More than
     /// [`super::Quota::list_bytes`] or `room` bytes of them are a storage error.
     pub async fn list_keys(&self, prefix: &str, room: usize) -> Result<Vec<String>> {

@@ -281,7 +281,9 @@ impl<'a> Exchange<'a> {
                 }
                 late = Some(failure);
                 if uploading {
-                    // The rest of the body would have to be read first.
+                    // The rest of the body would have to be read first. Nobody wants it, and it must not move
+                    // the deadline.
+                    uploading = false;
                     self.in_step.store(false, Ordering::Relaxed);
                 }
                 self.deadline.set(LEAVING);

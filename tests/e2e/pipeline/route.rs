@@ -36,14 +36,15 @@ fn a_location_that_is_no_field_value_is_a_bad_gateway() {
         "/\\0",
         "/a b",
         "/\u{e9}",
-        "/<a>",
-        "/a|b",
     ] {
         let asked = format!("redirect 302 {location}");
         let answer = ask(&daemon, &[("x-test-route", &asked)]);
         assert_eq!(answer.status, 502, "{location:?}: {answer:?}");
         assert!(answer.header("set-cookie").is_none() && answer.header("location").is_none());
     }
+    // What browsers send as it is may go back to them.
+    let answer = ask(&daemon, &[("x-test-route", "redirect 302 /?a=b|{c}")]);
+    assert_eq!(values(&answer, "location"), ["/?a=b|{c}"], "{answer:?}");
     daemon.wait_for_log("route by plugin stages: the plugin's answer is not valid HTTP: location");
 }
 
