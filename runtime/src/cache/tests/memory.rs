@@ -98,6 +98,38 @@ fn a_client_that_goes_away_leaves_nothing_behind() {
     assert!(block_on(poll_once(cache.find(&ask, NEVER))).is_none());
 }
 
+/// A body that somebody is still to make.
+struct Unmade(Arc<()>);
+
+impl Body for Unmade {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+        Poll::Pending
+    }
+}
+
+#[test]
+fn whoever_makes_a_body_learns_at_once_that_nobody_wants_it() {
+    let (cache, plain) = (cache(1 << 20), HeaderMap::new());
+    let ask = ask("k", &plain);
+    // The second one has no body that anybody would read.
+    for status in [200, 204] {
+        let begun = miss(&cache, &ask).store(&ask, &parts(status, &[]), Some(policy()));
+        let maker = Arc::new(());
+        let (tee, approval) = begun.unwrap().tee(Unmade(Arc::clone(&maker)));
+        assert_eq!(Arc::strong_count(&maker), 2);
+        drop(tee);
+        assert_eq!(Arc::strong_count(&maker), 1, "{status}");
+        block_on(approval.read_ahead());
+        drop(approval);
+    }
+}
+
 #[test]
 fn a_client_that_reads_nothing_does_not_hold_back_what_others_wait_for() {
     let (cache, plain) = (cache(1 << 20), HeaderMap::new());
