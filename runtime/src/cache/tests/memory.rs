@@ -99,7 +99,9 @@ fn a_client_that_goes_away_leaves_nothing_behind() {
 }
 
 /// A body that somebody is still to make.
-struct Unmade(Arc<()>);
+struct Unmade {
+    _maker: Arc<()>,
+}
 
 impl Body for Unmade {
     type Data = Bytes;
@@ -121,7 +123,9 @@ fn whoever_makes_a_body_learns_at_once_that_nobody_wants_it() {
     for status in [200, 204] {
         let begun = miss(&cache, &ask).store(&ask, &parts(status, &[]), Some(policy()));
         let maker = Arc::new(());
-        let (tee, approval) = begun.unwrap().tee(Unmade(Arc::clone(&maker)));
+        let (tee, approval) = begun.unwrap().tee(Unmade {
+            _maker: Arc::clone(&maker),
+        });
         assert_eq!(Arc::strong_count(&maker), 2);
         drop(tee);
         assert_eq!(Arc::strong_count(&maker), 1, "{status}");
