@@ -11,6 +11,8 @@ mod commands;
 mod connection;
 mod json;
 mod loopback;
+mod message;
+mod pages;
 mod process;
 mod series;
 mod status;
@@ -31,7 +33,8 @@ use smol::{Executor, Timer, net};
 
 use crate::error::{Error, Result};
 use crate::memory::{Budget, Reservation};
-use connection::{Connection, Stream};
+use crate::wire::Socket;
+use connection::Connection;
 
 pub use client::{DEFAULT_DATA_DIR, print_status, purge};
 pub use view::View;
@@ -127,7 +130,7 @@ impl Admin {
                 loop {
                     let place = places.acquire_arc().await;
                     let accepted = listener.accept().await;
-                    let accepted = accepted.map(|(stream, _)| Box::new(stream) as Box<dyn Stream>);
+                    let accepted = accepted.map(|(stream, _)| Box::new(stream) as Box<dyn Socket>);
                     shared.spawn(accepted, false, place).await;
                 }
             };
@@ -140,7 +143,7 @@ impl Admin {
                 loop {
                     let place = places.acquire_arc().await;
                     let accepted = listener.accept().await;
-                    let accepted = accepted.map(|(stream, _)| Box::new(stream) as Box<dyn Stream>);
+                    let accepted = accepted.map(|(stream, _)| Box::new(stream) as Box<dyn Socket>);
                     shared.spawn(accepted, true, place).await;
                 }
             };
@@ -218,7 +221,7 @@ impl Shared {
 
     async fn spawn(
         self: &Arc<Self>,
-        accepted: io::Result<Box<dyn Stream>>,
+        accepted: io::Result<Box<dyn Socket>>,
         is_tcp: bool,
         place: smol::lock::SemaphoreGuardArc,
     ) {

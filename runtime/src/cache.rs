@@ -28,20 +28,21 @@ mod vary;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use event_listener::{Event, EventListener};
-use futures_lite::future::or;
 use http::HeaderMap;
 use http::header::HeaderName;
 use smol::Timer;
 
 use crate::memory::{Budget, Reservation};
+use crate::sync;
+use crate::timeout;
 use state::{Fetching, State};
 use vary::Varied;
 
-pub use ask::{Ask, CREDENTIALS, Purpose, key};
+pub use ask::{Ask, Purpose, key};
 pub use conditional::not_modified;
 pub use directives::Directives;
 pub use entry::{Entry, only_validators};
@@ -181,15 +182,7 @@ impl Cache {
                 Look::Found(found) => return found,
                 Look::Wait(listener) => listener,
             };
-            let came = async {
-                listener.await;
-                true
-            };
-            let gave_up = async {
-                (&mut late).await;
-                false
-            };
-            if !or(came, gave_up).await {
+            if timeout::before_timer(&mut late, listener).await.is_none() {
                 break;
             }
         }
@@ -349,7 +342,7 @@ impl Cache {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Each change leaves it whole, or is a removal that stopped halfway.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.state)
     }
 }
 
@@ -371,7 +364,7 @@ fn since_boot() -> Duration {
 }
 
 fn time_of_day() -> Option<SystemTime> {
-    crate::server::with_date(|date| date.map(|_| SystemTime::now()))
+    crate::wire::with_date(|date| date.map(|_| SystemTime::now()))
 }
 
 /// Tells a client what the cache did, beside what caches further off did.

@@ -22,6 +22,12 @@ pub const THREADS_MAX: usize = 64;
 /// `--profile wide`: so many fit into 47 bits of it. A device with fewer bits may have room for less.
 pub const INSTANCES_MAX: usize = 1024;
 
+/// Memory that a connection may hold: read and write buffer, a piece of a body each way, its task.
+pub const CONNECTION_SHARE: usize = 64 << 10;
+/// Bytes a second that a client has to bring of a body or of a WebSocket message in the long run: slower
+/// ones would hold instances and memory for next to nothing.
+pub const UPLOAD_RATE: u64 = 1 << 10;
+
 /// Everything that `zlayer run` was told.
 #[derive(Debug)]
 pub struct Config {
@@ -171,6 +177,9 @@ pub struct Timeouts {
     /// A WebSocket's peer may stay silent this long before it is sent a ping, and as long again
     /// before it is taken for gone (default 30 s).
     pub websocket_ping: Duration,
+    /// A client that sends no more is still worked for this long (3 s): it may have closed its own
+    /// direction only, or be gone, which looks the same from here.
+    pub half_closed: Duration,
     /// How long running requests get when the daemon was told to stop (default 10 s), and
     /// then each plugin's `shutdown`, together.
     pub drain: Duration,
@@ -184,6 +193,7 @@ impl Default for Timeouts {
             request: Duration::from_secs(30),
             stall: Duration::from_secs(30),
             websocket_ping: Duration::from_secs(30),
+            half_closed: Duration::from_secs(3),
             drain: Duration::from_secs(10),
         }
     }

@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 
 use async_signal::{Signal, Signals};
 use futures_lite::StreamExt;
-use futures_lite::future::or;
 use smol::channel::{Sender, bounded};
 use smol::{Executor, Timer};
 
 use crate::admin::{ADMIN_SHARE, Admin, View};
-use crate::config::{Config, Limits};
+use crate::config::{CONNECTION_SHARE, Config, Limits};
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
 use crate::keyvalue::{self, KeyValue};
@@ -25,8 +24,9 @@ use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::plugin::{Common, Plugin, Spare, Ticker, new_engine};
 use crate::redact;
-use crate::server::{CONNECTION_SHARE, Server};
+use crate::server::Server;
 use crate::stats::ServerStats;
+use crate::timeout;
 use crate::upstream::{self, Upstreams};
 
 pub use artifacts::{PRECOMPILE, exit_code, precompile_command, without_compiler};
@@ -190,14 +190,12 @@ fn serve(
         // The way of a request: what stands in front may use what stands behind to its end.
         for plugin in &plugins {
             let shutting_down = crate::reactor::enter(plugin.shut_down());
-            let late = async {
-                Timer::at(until).await;
+            if timeout::before(until, shutting_down).await.is_none() {
                 log::warn!(
                     "plugin {}: shutdown did not end within {drain:?}",
                     plugin.name()
                 );
-            };
-            or(shutting_down, late).await;
+            }
         }
     }));
     store.close();
@@ -236,15 +234,11 @@ fn reserve_fixed(budget: &Arc<Budget>, limits: &mut Limits) -> Result<Reservatio
 
 /// Makes a typed plugin's first instance, so that a failing `init` shows in the log at the start
 /// and not with the first request.
-async fn warm_up(plugin: Arc<Plugin>, timeout: Duration) {
-    let late = async {
-        Timer::after(timeout).await;
-        log::error!(
-            "plugin {}: init did not end within {timeout:?}",
-            plugin.name()
-        );
-    };
-    or(plugin.warm_up(), late).await;
+async fn warm_up(plugin: Arc<Plugin>, time: Duration) {
+    let warmed = timeout::within(time, plugin.warm_up()).await;
+    if warmed.is_none() {
+        log::error!("plugin {}: init did not end within {time:?}", plugin.name());
+    }
 }
 
 /// Whether this process was started to outlive its terminal, as `nohup` does it: a handler would undo that.

@@ -2,11 +2,9 @@
 
 use std::fmt;
 
-use wasmtime::{Store, Trap};
+use wasmtime::Trap;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
-use crate::host::HostState;
-use crate::pipeline::Step;
 use crate::redact;
 use crate::stats::Outcome;
 
@@ -49,8 +47,8 @@ pub enum Failure {
     Loop(usize),
     /// A stage before or after the handler failed, and the request could not go on without it.
     Stage {
-        /// Which.
-        step: Step,
+        /// Its name, as the status has it.
+        step: &'static str,
         /// The plugin's name.
         plugin: String,
         /// How it failed.
@@ -65,29 +63,6 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Reads the reason out of an error that a call into an instance ended with, and has it counted
-    /// where it is the plugin's.
-    pub fn from_call(error: wasmtime::Error, store: &Store<HostState>) -> Failure {
-        // How allocators give up. Any other trap is the plugin's own, whatever it was refused before.
-        let gave_up = error.downcast_ref() == Some(&Trap::UnreachableCodeReached);
-        let reason = Failure::trap(error);
-        let failure = match (reason, store.data().limiter.refused()) {
-            (Failure::Trap(reason), Some(refused)) => {
-                let reason = format!(
-                    "it was refused {} KiB of memory, then: {reason}",
-                    refused.wanted >> 10
-                );
-                if refused.is_busy && gave_up {
-                    return Failure::Busy(format!("others have the memory: {reason}"));
-                }
-                Failure::OutOfMemory(reason)
-            }
-            (reason, _) => reason,
-        };
-        store.data().trapped(&failure);
-        failure
-    }
-
     /// A trap, described by its root cause.
     pub fn trap(error: wasmtime::Error) -> Failure {
         match error.downcast_ref::<Trap>() {
@@ -130,13 +105,6 @@ impl Failure {
         Failure::BadAnswer(format!(
             "a body of more than {limit} bytes (--max-body), or far more of other data at once"
         ))
-    }
-
-    /// Whether a call ended since the plugin handed over more than the engine copies. The engine's
-    /// type for that is its own; a test tells if its words change.
-    pub fn is_too_much(error: &wasmtime::Error) -> bool {
-        let cause = error.root_cause().to_string();
-        cause.contains("fuel allocated for hostcalls has been exhausted")
     }
 
     /// What an answer that is not valid means where it came from an upstream, not from a plugin.
@@ -250,7 +218,7 @@ impl fmt::Display for Failure {
                 step,
                 plugin,
                 cause,
-            } => write!(f, "{} by plugin {plugin}: {cause}", step.name()),
+            } => write!(f, "{step} by plugin {plugin}: {cause}"),
         }
     }
 }

@@ -5,6 +5,7 @@ mod clock;
 mod config;
 mod http;
 mod keyvalue;
+mod limiter;
 mod logging;
 mod metrics;
 mod read_ahead;
@@ -12,11 +13,10 @@ mod secrets;
 mod stdio;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use ::http::header::{HeaderName, HeaderValue};
 use smol::lock::OnceCell;
-use wasmtime::ResourceLimiter;
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
@@ -25,6 +25,7 @@ pub use bindings::exports::zlayer::plugin::{
     authenticator, caching, handler, middleware, rate_limiter, router, transformer, websocket,
 };
 pub use bindings::zlayer::plugin::{common, http_types, plugin_metadata, request_types};
+pub use limiter::{Limiter, Refused};
 pub use logging::PluginLog;
 
 use crate::allowed_hosts::AllowedHosts;
@@ -33,9 +34,10 @@ use crate::config::Secret;
 use crate::failure::Failure;
 use crate::keyvalue::{KeyValue, KvError, Namespace, Settings};
 use crate::memory::{Budget, Reservation};
+use crate::message::fields::{LIST_BYTES, LIST_HEADERS};
 use crate::metrics::Metrics;
-use crate::pipeline::fields;
 use crate::stats::{Outcome, PluginStats};
+use crate::sync;
 use crate::upstream::Upstreams;
 
 /// Resources (streams, headers, bodies, pollables) that one instance may hold at a time.
@@ -46,11 +48,8 @@ const RANDOM_BYTES: u64 = 64 << 10;
 /// and so a client's head, with wasmtime-wasi-http's overhead for each (it counts a name's and a value's
 /// structures). A plugin that fills every resource with headers takes 6.4 MiB that the budget does
 /// not see: what bounds that are the instances.
-const FIELDS_BYTES: usize = fields::LIST_BYTES
-    + fields::LIST_HEADERS * (size_of::<HeaderName>() + size_of::<HeaderValue>());
-/// Elements of an instance's tables, together.
-const TABLE_ELEMENTS: usize = 20_000;
-
+const FIELDS_BYTES: usize =
+    LIST_BYTES + LIST_HEADERS * (size_of::<HeaderName>() + size_of::<HeaderValue>());
 /// What a plugin is told that calls what it is not granted.
 const DENIED: &str = "denied: the deployment does not grant this capability";
 /// The code of the same error where the interface has codes.
@@ -176,14 +175,11 @@ struct CurrentRequest(Arc<Mutex<Option<Arc<str>>>>);
 
 impl CurrentRequest {
     fn set(&self, id: Option<Arc<str>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = id;
+        *sync::lock(&self.0) = id;
     }
 
     fn id(&self) -> Option<Arc<str>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        sync::lock(&self.0).clone()
     }
 }
 
@@ -217,15 +213,7 @@ impl HostState {
             table,
             wasi,
             http,
-            limiter: Limiter {
-                reservation,
-                prepaid,
-                memory_max,
-                call_share,
-                taken: 0,
-                pending: 0,
-                refused: None,
-            },
+            limiter: Limiter::new(reservation, prepaid, memory_max, call_share),
             listed: None,
             request,
         }
@@ -254,7 +242,7 @@ impl HostState {
     /// The instance has done its work and waits for more.
     pub fn rest(&mut self) {
         self.request.set(None);
-        self.limiter.refused = None;
+        self.limiter.forget_refused();
         self.listed = None;
     }
 }
@@ -307,99 +295,5 @@ impl WasiHttpView for HostState {
             table: &mut self.table,
             hooks: &mut self.outgoing,
         }
-    }
-}
-
-/// Memory that an instance asked for in vain: the likely reason behind a trap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused {
-    /// The size in bytes that a memory was to have.
-    pub wanted: usize,
-    /// It could have had that if others used none: not the plugin is at fault.
-    pub is_busy: bool,
-}
-
-/// Charges an instance's linear memories to the budget and bounds its tables.
-pub struct Limiter {
-    reservation: Reservation,
-    /// Bytes of the reservation that no memory has taken yet.
-    prepaid: usize,
-    /// Bytes that its memories could have if nobody else used any.
-    memory_max: usize,
-    /// Bytes that the instance's reservation holds for what its calls leave in the host.
-    call_share: usize,
-    /// Bytes of all the instance's memories.
-    taken: usize,
-    /// What the last granted growth took, if the engine then fails it.
-    pending: usize,
-    refused: Option<Refused>,
-}
-
-impl Limiter {
-    /// Whether what was last refused is there at another time.
-    pub fn is_busy(&self) -> bool {
-        self.refused.is_some_and(|refused| refused.is_busy)
-    }
-
-    /// What was last refused, if anything.
-    pub fn refused(&self) -> Option<Refused> {
-        self.refused
-    }
-
-    /// Charges what a call holds in the host to the budget, until it is dropped: what goes beyond the
-    /// instance's own share.
-    pub fn hold(&self, bytes: usize) -> Option<Reservation> {
-        self.reservation
-            .another(bytes.saturating_sub(self.call_share))
-    }
-
-    /// Bytes that the instance's memory could grow by at this moment.
-    pub fn room(&self) -> usize {
-        let own = self.memory_max.saturating_sub(self.taken);
-        own.min(self.prepaid.saturating_add(self.reservation.free()))
-    }
-}
-
-impl ResourceLimiter for Limiter {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let more = desired.saturating_sub(current);
-        let beyond = more.saturating_sub(self.prepaid);
-        let is_possible = self.taken.saturating_add(more) <= self.memory_max
-            && maximum.is_none_or(|maximum| desired <= maximum);
-        let allowed = is_possible && self.reservation.grow(beyond);
-        if allowed {
-            self.prepaid -= more - beyond;
-            self.taken += more;
-            self.pending = more;
-        } else {
-            self.pending = 0;
-            self.refused = Some(Refused {
-                wanted: desired,
-                is_busy: is_possible,
-            });
-        }
-        Ok(allowed)
-    }
-
-    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        // What was taken is kept for the next growth; the instance gives it back as a whole.
-        let failed = std::mem::take(&mut self.pending);
-        self.prepaid += failed;
-        self.taken = self.taken.saturating_sub(failed);
-        Ok(())
-    }
-
-    fn table_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS && maximum.is_none_or(|maximum| desired <= maximum))
     }
 }

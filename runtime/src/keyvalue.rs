@@ -34,7 +34,7 @@ mod written;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,7 @@ pub use namespace::Namespace;
 pub use sizes::Sizes;
 
 use crate::memory::Budget;
+use crate::sync;
 use clock::StoreClock;
 use keeper::Keeper;
 use store::Store;
@@ -148,7 +149,7 @@ impl From<fjall::Error> for KvError {
         READ_ERRORS.fetch_add(1, Ordering::Relaxed);
         // A plugin may ask a failing disk many times a second: the log need not hear all of it.
         static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
-        let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = sync::lock(&TOLD);
         if told.is_none_or(|told| told.elapsed() >= Duration::from_secs(1)) {
             log::error!("key-value store: cannot read: {error:?}");
             *told = Some(Instant::now());
@@ -260,11 +261,7 @@ impl KeyValue {
 impl Inner {
     fn close(&self) {
         self.store.close();
-        let keeper = self
-            .keeper
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let keeper = sync::lock(&self.keeper).take();
         // A thread that panicked has said so, and panics end the process on devices.
         let _ = keeper.map(JoinHandle::join);
     }

@@ -27,6 +27,7 @@ pub mod admin;
 pub mod allowed_hosts;
 pub mod cache;
 pub mod capability;
+pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod data_dir;
@@ -38,6 +39,7 @@ pub mod log_ring;
 pub mod logger;
 pub mod logs;
 pub mod memory;
+pub mod message;
 pub mod metrics;
 pub mod pipeline;
 pub mod plugin;
@@ -49,6 +51,11 @@ pub mod server;
 pub mod standard_error;
 pub mod stats;
 pub mod upstream;
+pub mod websocket;
+pub mod wire;
+
+mod sync;
+mod timeout;
 
 pub use config::Config;
 pub use error::{Error, Result};

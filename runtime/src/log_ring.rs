@@ -13,7 +13,7 @@ mod files;
 mod state;
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use event_listener::Event;
@@ -23,6 +23,8 @@ use zlayer_binlog::Record;
 
 use files::{Files, Sync};
 use state::State;
+
+use crate::sync;
 
 /// Memory that a ring takes at most: its buffer, its table of strings, and one record on its way.
 pub const MEMORY_SHARE: usize = 96 << 10;
@@ -164,7 +166,7 @@ impl LogRing {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.state)
     }
 }
 

@@ -208,11 +208,6 @@ pub fn say(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-/// The longest prefix of `text` with at most `bytes` bytes that ends between characters.
-pub fn cut(text: &str, bytes: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes)]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use crate::sync;
 
 /// The ceiling. Linear memories, instance overhead, whole bodies, connection buffers and the
 /// store's share are reserved here before they are allocated, so that the sum stays below the
@@ -215,7 +217,7 @@ impl Standing {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Reservation>> {
         // It is replaced whole.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.held)
     }
 }
 

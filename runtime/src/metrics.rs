@@ -3,12 +3,14 @@
 mod text;
 
 use std::fmt::Write as _;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use heapless::index_map::FnvIndexMap;
 
 pub use text::{CONTENT_TYPE, Histogram, Page, labels};
 use text::{Escaped, label_name, metric_name};
+
+use crate::sync;
 
 /// Series that a plugin may have; more are dropped and counted.
 pub const SERIES: usize = 256;
@@ -159,7 +161,7 @@ impl Metrics {
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         // Every change is a single assignment, so a holder that died left the table whole.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.table)
     }
 }
 

@@ -37,11 +37,9 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_lite::future::{or, try_zip};
-use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::BodyExt;
 use tokio::sync::oneshot;
-use wasmtime_wasi_http::Error as BodyError;
 use zlayer_bundle::Role;
 
 use crate::cache::{Cache, Clock};
@@ -49,10 +47,11 @@ use crate::config::{Limits, Timeouts};
 use crate::error::{Error, Result};
 use crate::failure::Failure;
 use crate::memory::Budget;
+use crate::message::{Response, whole};
 use crate::plugin::Plugin;
 use crate::stats::Outcome;
 use crate::upstream::{self, Upstreams};
-use bodies::{WholeBodies, whole};
+use bodies::WholeBodies;
 
 pub use own::Told;
 pub use passage::Passage;
@@ -60,12 +59,6 @@ pub use rate_limit::RateLimit;
 pub use request::Request;
 pub use stage::{Stage, Step};
 pub use websocket::{Upgrade, Upgrading, upgrade_token};
-
-/// The body of an answer.
-pub type Body = UnsyncBoxBody<Bytes, BodyError>;
-
-/// An answer on its way out.
-pub type Response = http::Response<Body>;
 
 /// Who waits for an answer.
 pub type Answer = oneshot::Sender<Response>;
@@ -317,8 +310,10 @@ impl Pipeline {
         send: Answer,
     ) -> std::result::Result<(), Failure> {
         if let Some(to) = request.upstream.take() {
-            let response = upstream::forward(&self.upstreams, request, &to).await?;
-            return answer(send, response);
+            let (head, body) = (request.head.clone(), request.stream().boxed_unsync());
+            let (client, id) = (request.client.ip(), &request.id);
+            let sent = upstream::forward(&self.upstreams, head, body, client, &to, id);
+            return answer(send, sent.await?);
         }
         for (_, stage) in self.at(Step::Handle) {
             if !stage.applies(request, passage) {

@@ -1,12 +1,13 @@
 //! A plugin: its component linked and ready, its roles, its instances.
 
 mod engine;
+mod failed;
 mod load;
 mod pool;
 mod roles;
 mod status;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use smol::lock::OnceCell;
@@ -26,6 +27,8 @@ use crate::failure::{Failure, REASON_BYTES};
 use crate::host::{self, HostState, PluginHost, handler, plugin_metadata};
 use crate::memory::{Budget, Standing};
 use crate::redact::cut;
+use crate::sync;
+use failed::{from_call, is_too_much};
 use pool::{Idle, Places};
 use roles::Roles;
 
@@ -265,10 +268,10 @@ impl Plugin {
                 Ok(answer)
             }
             // A wasi:http plugin hands nothing over but to the host's own functions.
-            Err(error) if self.roles.is_stateful() && Failure::is_too_much(&error) => {
+            Err(error) if self.roles.is_stateful() && is_too_much(&error) => {
                 Err(Failure::far_too_long(self.limits.body))
             }
-            Err(error) => Err(Failure::from_call(error, &running.instance.store)),
+            Err(error) => Err(from_call(error, &running.instance.store)),
         }
     }
 
@@ -307,7 +310,7 @@ impl Plugin {
                 log::warn!(
                     "plugin {}: shutdown failed: {}",
                     self.name(),
-                    Failure::from_call(error, store)
+                    from_call(error, store)
                 );
             }
         }
@@ -353,7 +356,7 @@ impl Plugin {
 
     fn broken(&self) -> MutexGuard<'_, Option<Broken>> {
         // It is replaced whole: it stands wherever a holder died.
-        self.broken.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.broken)
     }
 
     async fn init_handler(&self) -> std::result::Result<Instance, Failure> {
@@ -373,9 +376,7 @@ impl Plugin {
                 return Err(Failure::Busy("no memory for init".to_owned()));
             }
             Err(error) => {
-                return Err(Failure::InitFailed(
-                    Failure::from_call(error, &store).to_string(),
-                ));
+                return Err(Failure::InitFailed(from_call(error, &store).to_string()));
             }
         };
         let wanted = asked(wanted);
@@ -387,7 +388,7 @@ impl Plugin {
         }
         let about = self.about.get_or_try_init(|| async {
             let info = guest.call_info(&mut store).await;
-            let info = info.map_err(|error| Failure::from_call(error, &store))?;
+            let info = info.map_err(|error| from_call(error, &store))?;
             let about = About::new(&info, wanted);
             log::info!("plugin {}: {about}", self.name());
             Ok(about)
@@ -451,7 +452,7 @@ impl Plugin {
             Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
                 Err(Failure::Busy(format!("{error:#}")))
             }
-            Err(error) => Err(Failure::from_call(error, &store)),
+            Err(error) => Err(from_call(error, &store)),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! A bound on how often something is done, and the count of what it held back.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use event_listener::Event;
 use smol::Timer;
+
+use crate::sync;
 
 /// How long what was held back is gathered before it is told.
 const GATHER: Duration = Duration::from_secs(1);
@@ -100,7 +102,7 @@ impl Rate {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.state)
     }
 }
 

@@ -11,8 +11,6 @@
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-use crate::logger;
-
 /// What stands in a value's place.
 pub const MASK: &str = "***";
 /// Values shorter than this, in bytes, are not looked for: they stand in too many other words, and
@@ -38,7 +36,7 @@ pub fn scrub(text: &str) -> Cow<'_, str> {
 pub fn cut(text: &str, bytes: usize) -> Cow<'_, str> {
     match SECRETS.get() {
         Some(secrets) => secrets.cut(text, bytes),
-        None => Cow::Borrowed(logger::cut(text, bytes)),
+        None => Cow::Borrowed(prefix(text, bytes)),
     }
 }
 
@@ -89,7 +87,7 @@ impl Redactor {
 
     fn cut<'a>(&self, text: &'a str, bytes: usize) -> Cow<'a, str> {
         // A value that begins before the cut ends within this piece.
-        let piece = logger::cut(text, bytes.saturating_add(self.longest()));
+        let piece = prefix(text, bytes.saturating_add(self.longest()));
         let mut shown = self.scrub(piece);
         // One that begins behind it may not, and masks before it can bring it forward.
         if piece.len() < text.len() {
@@ -116,10 +114,15 @@ impl Redactor {
     }
 }
 
+/// The longest prefix of `text` with at most `bytes` bytes that ends between characters.
+fn prefix(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
 /// Keeps at most the first `bytes` bytes, whole characters.
 fn shorten(text: &mut Cow<'_, str>, bytes: usize) {
     match text {
-        Cow::Borrowed(text) => *text = logger::cut(text, bytes),
+        Cow::Borrowed(text) => *text = prefix(text, bytes),
         Cow::Owned(text) => text.truncate(text.floor_char_boundary(bytes)),
     }
 }

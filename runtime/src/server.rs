@@ -1,13 +1,10 @@
 //! The listener: accepts connections within bounds, and drains them when told to stop.
 
-pub mod body;
-pub(crate) mod buffer;
 mod connection;
-pub(crate) mod deadline;
 mod exchange;
 mod head;
 mod response;
-pub mod websocket;
+mod upload;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -23,11 +20,9 @@ use crate::config::{Limits, Timeouts};
 use crate::error::{Error, Result};
 use crate::pipeline::Pipeline;
 use crate::stats::ServerStats;
+use crate::timeout;
+use crate::wire::stopped;
 use connection::Connection;
-pub(crate) use response::with_date;
-
-/// Memory that a connection may hold: read and write buffer, a piece of a body each way, its task.
-pub const CONNECTION_SHARE: usize = 64 << 10;
 /// After an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -200,27 +195,11 @@ impl Server {
         futures_lite::future::or(accepting, stopped(&shared.stop)).await;
         drop(listener);
         drop(open);
-        let all_closed = async {
-            let _ = closed.recv().await;
-            true
-        };
-        let timed_out = async {
-            Timer::after(shared.timeouts.drain).await;
-            false
-        };
-        if !futures_lite::future::or(all_closed, timed_out).await {
-            log::warn!(
-                "some requests did not end within {:?}; they are cut off",
-                shared.timeouts.drain
-            );
+        let drain = shared.timeouts.drain;
+        if timeout::within(drain, stopped(&closed)).await.is_none() {
+            log::warn!("some requests did not end within {drain:?}; they are cut off");
         }
     }
-}
-
-/// Resolves when the daemon was told to stop.
-pub(crate) async fn stopped(stop: &Receiver<()>) {
-    // Nothing is ever sent: the channel only closes.
-    let _ = stop.recv().await;
 }
 
 async fn serve(

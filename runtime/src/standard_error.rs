@@ -2,12 +2,14 @@
 
 use std::io::{StderrLock, Write};
 use std::os::fd::AsFd;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use log::Level;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zlayer_binlog::Record;
+
+use crate::sync;
 
 /// Bytes that a pipe which can be written to at all takes without waiting: `PIPE_BUF` of Linux.
 const PIECE: usize = 4096;
@@ -19,7 +21,7 @@ static OUTLET: Mutex<Outlet> = Mutex::new(Outlet::new());
 /// Writes to standard error. A closed one does no harm. What an unread pipe has no room for is
 /// dropped, and how much that was is told when there is room again.
 pub fn complain(text: &str) {
-    let mut outlet = OUTLET.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut outlet = sync::lock(&OUTLET);
     outlet.write(&mut std::io::stderr().lock(), text);
 }
 

@@ -4,11 +4,12 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::metrics::{BUCKETS, Histogram};
 use crate::redact;
+use crate::sync;
 
 /// Incidents that are remembered of a plugin, the latest.
 pub const INCIDENTS: usize = 8;
@@ -216,10 +217,7 @@ impl PluginStats {
             kind,
             reason: redact::cut(reason, REASON_BYTES).into_owned(),
         };
-        let mut kept = self
-            .incidents
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut kept = sync::lock(&self.incidents);
         if kept.len() == INCIDENTS {
             kept.pop_front();
         }
@@ -233,10 +231,7 @@ impl PluginStats {
 
     /// The latest incidents, oldest first.
     pub fn incidents(&self) -> Vec<Incident> {
-        let kept = self
-            .incidents
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let kept = sync::lock(&self.incidents);
         kept.iter().cloned().collect()
     }
 }

@@ -25,6 +25,7 @@ mod error;
 mod exchange;
 mod forward;
 mod hop;
+mod io;
 mod pool;
 mod rounds;
 mod upgrade;
@@ -48,14 +49,15 @@ use http_body::Body as _;
 use zlayer_http1::{ConnectionUse, OutgoingRequest, RequestLength};
 
 pub use error::UpstreamError;
-pub use forward::{Origin, forward, forward_upgrade, proxy_fields};
+pub use forward::{Origin, forward, forward_upgrade};
 pub use hop::strip_named;
 pub use pool::{Settings, Upstreams};
 pub use rounds::Round;
-pub use upgrade::{Socket, Upgrade, Upgraded};
+pub use upgrade::{Upgrade, Upgraded};
 
 use crate::memory::{Budget, Reservation};
-use crate::pipeline::Body;
+use crate::message::Body;
+use crate::message::fields::pairs;
 use connection::Connection;
 use exchange::Exchange;
 
@@ -159,7 +161,7 @@ impl Upstreams {
     /// Sends `request` and answers the response once its head is there. `id` is for the log.
     ///
     /// Fields that are meant for one connection alone are taken out of both heads (those that a client's
-    /// `Connection` names went when its [`crate::pipeline::Request`] was made), `Expect` out of the
+    /// `Connection` names went when it was received: [`strip_named`]), `Expect` out of the
     /// request (who sent it was told to go on when its body was asked for). A request without
     /// `Host` gets the target's. How long the body is says its own exact size, else `Content-Length`,
     /// else it is sent in chunks. A response body that breaks off ends with an error, never as if it were whole.
@@ -257,8 +259,7 @@ fn encode(
     if !parts.headers.contains_key(http::header::HOST) {
         headers.push(("host", own_host.as_bytes()));
     }
-    let fields = parts.headers.iter();
-    headers.extend(fields.map(|(name, value)| (name.as_str(), value.as_bytes())));
+    headers.extend(pairs(&parts.headers));
     let mut head = Vec::with_capacity(512);
     OutgoingRequest {
         method: parts.method.as_str(),

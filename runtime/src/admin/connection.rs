@@ -3,27 +3,19 @@
 use std::io;
 use std::time::Duration;
 
-use futures_lite::future::or;
-use smol::Timer;
-use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use smol::io::{AsyncReadExt, AsyncWriteExt};
 use zlayer_http1::{
     BodyLength, HeaderSlots, Limits, RequestHead, ResponseHead, ResponseLength, Version,
 };
 
-use super::json::Json;
 use super::loopback::is_loopback;
-use super::view::View;
-use super::{Shared, commands, series, status};
-use crate::metrics;
-use crate::server::with_date;
+use super::message::{Answer, Request};
+use super::{Shared, commands, pages};
+use crate::timeout::within;
+use crate::wire::{Socket, with_date};
 
 /// Bytes of a request: its head, and what follows that.
 const HEAD_BYTES: usize = 8 << 10;
-/// Room for a status, and for the daemon's own metrics, while they are written: with one plugin. Longer ones
-/// need more when they are done.
-const STATUS_BYTES: usize = 16 << 10;
-/// What each further plugin adds.
-const PLUGIN_BYTES: usize = 6 << 10;
 /// How long a head may take to come, and then the answer to go.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a head may take over TCP: whoever asks is on this device.
@@ -33,55 +25,14 @@ const TCP_HEAD_PATIENCE: Duration = Duration::from_secs(2);
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 64 << 10;
 
-/// Either kind of socket.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-
 pub(super) struct Connection {
-    stream: Box<dyn Stream>,
+    stream: Box<dyn Socket>,
     /// Programs of other users, and web pages in a browser, can reach a TCP socket.
     is_tcp: bool,
 }
 
-/// What to answer.
-pub(super) struct Answer {
-    status: u16,
-    content_type: &'static str,
-    body: String,
-    /// Whether the daemon is well, for answers that tell of it.
-    healthy: Option<bool>,
-    is_head: bool,
-    /// The methods that there are, for answers that refuse one.
-    allow: Option<&'static str>,
-}
-
-impl Answer {
-    fn new(status: u16, content_type: &'static str, body: String) -> Answer {
-        Answer {
-            status,
-            content_type,
-            body,
-            healthy: None,
-            is_head: false,
-            allow: None,
-        }
-    }
-
-    pub(super) fn text(status: u16, text: &str) -> Answer {
-        Answer::new(status, TEXT, format!("{text}\n"))
-    }
-
-    pub(super) fn json(json: Json) -> Answer {
-        Answer::new(200, JSON, json.finish())
-    }
-}
-
-const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
-
 impl Connection {
-    pub(super) fn new(stream: Box<dyn Stream>, is_tcp: bool) -> Connection {
+    pub(super) fn new(stream: Box<dyn Socket>, is_tcp: bool) -> Connection {
         Connection { stream, is_tcp }
     }
 
@@ -226,11 +177,11 @@ impl Connection {
             Err(refused) => return self.write(&refused).await,
         };
         // Memory is there before the answer is, and as long as that is on its way.
-        let wanted = request.room(&shared.view);
+        let wanted = pages::room(&request, &shared.view);
         let mut room = shared.reserve(wanted);
         let mut answer = None;
         if let Some(room) = &mut room {
-            let mut written = request.answer(&shared.view, wanted).await;
+            let mut written = pages::answer(&request, &shared.view, wanted).await;
             written.body.shrink_to_fit();
             let length = written.body.len();
             // Series can come meanwhile, and a status can have long paths in it.
@@ -300,68 +251,4 @@ impl Connection {
             }
         }
     }
-}
-
-/// What is asked for.
-pub(super) struct Request {
-    pub(super) path: String,
-    pub(super) query: Option<String>,
-    /// What came with a POST.
-    pub(super) body: Vec<u8>,
-    is_post: bool,
-    is_head: bool,
-}
-
-impl Request {
-    /// Bytes that the answer may take; short ones have theirs in any case.
-    fn room(&self, view: &View) -> usize {
-        let more = view.plugins().len().saturating_sub(1) * PLUGIN_BYTES;
-        match self.path.as_str() {
-            "/metrics" => STATUS_BYTES + more + view.metrics.page_bytes(),
-            "/status" | "/status.txt" => STATUS_BYTES + more,
-            _ => 0,
-        }
-    }
-
-    /// The answer, made with as much room as there was said to be.
-    async fn answer(&self, view: &View, room: usize) -> Answer {
-        if commands::has(&self.path) {
-            return commands::run(view, self).await;
-        }
-        let trouble = view.trouble();
-        let healthy = Some(trouble.is_none());
-        let mut answer = match self.path.as_str() {
-            "/metrics" => Answer::new(200, metrics::CONTENT_TYPE, series::render(view, room)),
-            "/status" => Answer {
-                healthy,
-                ..Answer::new(200, JSON, status::json(view))
-            },
-            "/status.txt" => Answer {
-                healthy,
-                ..Answer::new(200, TEXT, status::text(view))
-            },
-            "/healthz" => Answer {
-                healthy,
-                ..match trouble {
-                    None => Answer::text(200, "ok"),
-                    Some(trouble) => Answer::text(503, &crate::redact::scrub(&trouble)),
-                }
-            },
-            _ => Answer::text(
-                404,
-                "there are /metrics, /status, /status.txt and /healthz, and over the Unix socket \
-                 /cache/purge, /validate-token and /rate-limit",
-            ),
-        };
-        answer.is_head = self.is_head;
-        answer
-    }
-}
-
-async fn within<T>(patience: Duration, work: impl Future<Output = T>) -> Option<T> {
-    let late = async {
-        Timer::after(patience).await;
-        None
-    };
-    or(async { Some(work.await) }, late).await
 }

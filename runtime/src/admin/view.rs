@@ -7,13 +7,13 @@ use smol::channel::Receiver;
 
 use super::store::Store;
 use crate::admin::ADMIN_SHARE;
+use crate::config::CONNECTION_SHARE;
 use crate::keyvalue::{self, KeyValue};
 use crate::log_ring::MEMORY_SHARE;
 use crate::memory::Budget;
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::plugin::{Plugin, State};
-use crate::server::CONNECTION_SHARE;
 use crate::stats::ServerStats;
 
 /// The parts of a daemon that there is something to tell of.

@@ -3,17 +3,10 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use http::header::{
-    AUTHORIZATION, CONNECTION, COOKIE, HeaderName, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE, UPGRADE,
-};
+use http::header::{CONNECTION, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE, UPGRADE};
 use http::{HeaderMap, Method};
 
 use super::directives::Directives;
-
-/// Headers that tell who asks. A plugin that is to show that its key depends on one is asked for
-/// it a second time, with another value.
-pub const CREDENTIALS: [HeaderName; 3] =
-    [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
 
 /// What the cache can do for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,11 +12,10 @@ use super::age::{initial_age, lifetime};
 use super::ask::Ask;
 use super::directives::Directives;
 use super::entry::Entry;
-use super::fill::{Bounds, Fill};
 use super::storable::{check, is_stored};
 use super::vary::{Varied, names};
 use super::{CACHE_STATUS, Cache, ENTRY_SHARE, OVERHEAD, PASS_FOR, REFRESH_PAUSE, TAG_BYTES, TAGS};
-use crate::server::with_date;
+use crate::wire::with_date;
 
 /// What a plugin decided for a response.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -29,6 +28,15 @@ pub struct Policy {
     pub vary: Vec<String>,
     /// How long it is of use when it is no longer fresh, while it is refreshed.
     pub stale: Duration,
+}
+
+/// How long a body may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// At most, in bytes.
+    pub(super) limit: usize,
+    /// What the response's head announces: neither more nor less is a whole response.
+    pub(super) announced: Option<usize>,
 }
 
 /// The right to store the response that is fetched, and the duty to let those know who wait for it:
@@ -62,33 +70,8 @@ impl Fetch {
         self.is_awaited
     }
 
-    /// Begins to collect the response that `ask` got, `policy` being the plugin's word on it.
-    ///
-    /// # Errors
-    ///
-    /// It is not stored; the reason is for a log. Those who wait have been told, and what it
-    /// was to replace is dropped, unless the response was a server's failure.
-    pub fn store(
-        self,
-        ask: &Ask<'_>,
-        response: &Parts,
-        policy: Option<Policy>,
-    ) -> Result<Fill, &'static str> {
-        let begun = match policy {
-            Some(policy) => self.draft(ask, response, policy),
-            None => Err("the plugin decided so"),
-        };
-        match begun {
-            Ok((entry, bounds)) => Ok(Fill::new(self, entry, bounds)),
-            Err(reason) => {
-                self.end(response.status.is_server_error());
-                Err(reason)
-            }
-        }
-    }
-
     /// An entry without its body, and the bounds of that.
-    fn draft(
+    pub(super) fn draft(
         &self,
         ask: &Ask<'_>,
         response: &Parts,

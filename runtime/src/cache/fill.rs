@@ -5,15 +5,19 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::response::Parts;
 use http_body::{Body, Frame, SizeHint};
 use zlayer_http1::forbids_body;
 
+use super::ask::Ask;
 use super::entry::Entry;
-use super::fetch::Fetch;
+use super::fetch::{Bounds, Fetch, Policy};
+
+use crate::sync::lock;
 
 /// A response on its way into the cache.
 #[derive(Debug)]
@@ -22,15 +26,6 @@ pub struct Fill {
     /// Its body grows.
     entry: Entry,
     bounds: Bounds,
-}
-
-/// How long a body may be.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    /// At most, in bytes.
-    pub(super) limit: usize,
-    /// What the response's head announces: neither more nor less is a whole response.
-    pub(super) announced: Option<usize>,
 }
 
 /// Bytes of a piece that the client gets out of what is still being collected.
@@ -68,8 +63,35 @@ pub struct Tee<B: Body>(Arc<Mutex<Collecting<B>>>);
 #[must_use = "dropped, it says that the response is not whole"]
 pub struct Approval<B: Body>(Arc<Mutex<Collecting<B>>>);
 
+impl Fetch {
+    /// Begins to collect the response that `ask` got, `policy` being the plugin's word on it.
+    ///
+    /// # Errors
+    ///
+    /// It is not stored; the reason is for a log. Those who wait have been told, and what it
+    /// was to replace is dropped, unless the response was a server's failure.
+    pub fn store(
+        self,
+        ask: &Ask<'_>,
+        response: &Parts,
+        policy: Option<Policy>,
+    ) -> Result<Fill, &'static str> {
+        let begun = match policy {
+            Some(policy) => self.draft(ask, response, policy),
+            None => Err("the plugin decided so"),
+        };
+        match begun {
+            Ok((entry, bounds)) => Ok(Fill::new(self, entry, bounds)),
+            Err(reason) => {
+                self.end(response.status.is_server_error());
+                Err(reason)
+            }
+        }
+    }
+}
+
 impl Fill {
-    pub(super) fn new(fetch: Fetch, entry: Entry, bounds: Bounds) -> Fill {
+    fn new(fetch: Fetch, entry: Entry, bounds: Bounds) -> Fill {
         Fill {
             fetch,
             entry,
@@ -344,8 +366,4 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Tee<B> {
         }
         hint
     }
-}
-
-fn lock<B: Body>(collecting: &Mutex<Collecting<B>>) -> MutexGuard<'_, Collecting<B>> {
-    collecting.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,31 +2,18 @@
 
 use http::HeaderMap;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, COOKIE, HeaderName,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_RANGE, COOKIE, HeaderName, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, SET_COOKIE,
 };
 
-use super::ask::{Ask, CREDENTIALS};
+use super::ask::Ask;
 use super::directives::Directives;
+use crate::message::fields::{CREDENTIALS, OWN_FIELDS};
 
 /// Statuses that are stored, if the plugin says so: those that may be stored without an explicit word
 /// (RFC 9110 section 15.1) but for 206, and temporary redirects. What else fails is not kept alive.
 const STATUSES: [u16; 13] = [
     200, 203, 204, 300, 301, 302, 307, 308, 404, 405, 410, 414, 501,
-];
-
-/// Fields that are for one connection (RFC 9110 section 7.6.1), or for the cache to make anew.
-const NOT_STORED: [HeaderName; 10] = [
-    CONNECTION,
-    CONTENT_LENGTH,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
 ];
 
 /// Whether the answer to `ask`, which varies by the headers `names`, may be stored.
@@ -79,7 +66,9 @@ pub(super) fn is_stored(name: &HeaderName, headers: &HeaderMap) -> bool {
                 .eq_ignore_ascii_case(name.as_str().as_bytes())
         })
     };
-    !NOT_STORED.contains(name) && !headers.get_all(CONNECTION).iter().any(named)
+    !OWN_FIELDS.contains(name)
+        && ![PROXY_AUTHENTICATE, PROXY_AUTHORIZATION].contains(name)
+        && !headers.get_all(CONNECTION).iter().any(named)
 }
 
 #[cfg(test)]

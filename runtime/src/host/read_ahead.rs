@@ -10,7 +10,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_lite::future::or;
 use http_body::Frame;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -18,6 +17,7 @@ use smol::Timer;
 use wasmtime_wasi_http::Error;
 
 use crate::memory::Reservation;
+use crate::timeout;
 use crate::upstream::Upstreams;
 
 /// Bytes that are read ahead.
@@ -40,10 +40,7 @@ pub(super) async fn read_ahead(upstreams: &Upstreams, mut body: Body) -> Body {
     let mut behind = None;
     let mut ended = false;
     while !ended && start.len() < BYTES {
-        let next = or(async { Some(body.frame().await) }, async {
-            (&mut timer).await;
-            None
-        });
+        let next = timeout::before_timer(&mut timer, body.frame());
         let Some(next) = next.await else { break };
         match next {
             Some(Ok(frame)) => match frame.into_data() {

@@ -18,6 +18,7 @@ use super::clock::{Anchor, StoreClock};
 use super::expiry::Expiry;
 use super::journal;
 use super::sizes::Sizes;
+use super::written::KEEPER;
 
 /// Bytes of a table: small ones keep what a compaction rewrites small.
 const TABLE_BYTES: u64 = 2 << 20;
@@ -33,8 +34,6 @@ const TAIL: &str = ".tail";
 /// The clock's anchor. No namespace has an empty name, so no key of a plugin starts with a zero byte.
 const ANCHOR_KEY: &[u8] = b"\0clock";
 const KEYSPACE: &str = "plugins";
-/// The name of fjall's worker thread, and of ours: what they write is what the store writes.
-pub(super) const THREADS: [&str; 2] = ["fjall:worker", super::keeper::THREAD];
 
 /// An open database.
 #[derive(Clone)]
@@ -205,7 +204,7 @@ pub(super) fn mark_panics(folder: &Path) {
     ONCE.call_once(|| {
         let earlier = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            let ours = std::thread::current().name() == Some(super::keeper::THREAD);
+            let ours = std::thread::current().name() == Some(KEEPER);
             if ours && OPENING.load(Ordering::Acquire) {
                 let _ = File::create(&mark);
             }

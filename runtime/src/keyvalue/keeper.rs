@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::database::{self, Database, OpenError};
 use super::store::Store;
+use super::written::KEEPER;
 
-/// The keeper's name.
-pub(super) const THREAD: &str = "kv-keeper";
 /// Longest time between an acknowledged change and its way to the disk.
 pub const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the store's time is written down while values are to expire: after a power cut they live
@@ -42,7 +41,7 @@ impl Keeper {
             anchored: Instant::now(),
         };
         thread::Builder::new()
-            .name(THREAD.to_owned())
+            .name(KEEPER.to_owned())
             .spawn(move || keeper.run())
     }
 

@@ -1,7 +1,7 @@
 //! One plugin's keys, with the meaning that the contract gives them.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use fjall::Slice;
@@ -15,6 +15,7 @@ use super::usage::Usage;
 use super::volatile::Volatile;
 use super::{Durability, KEY_BYTES, KvError, Result, Settings};
 use crate::memory::Reservation;
+use crate::sync;
 
 /// One plugin's keys.
 pub struct Namespace {
@@ -243,12 +244,12 @@ impl Namespace {
     }
 
     fn usage(&self) -> MutexGuard<'_, Usage> {
-        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.usage)
     }
 
     fn locked_volatile(&self) -> Option<MutexGuard<'_, Volatile>> {
         let volatile = self.volatile.as_ref()?;
-        Some(volatile.lock().unwrap_or_else(PoisonError::into_inner))
+        Some(sync::lock(volatile))
     }
 
     async fn live(&self, full: &[u8]) -> Result<Option<Live>> {

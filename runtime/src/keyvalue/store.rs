@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard};
 use std::thread::Thread;
 
 use event_listener::{Event, Listener as _};
@@ -14,6 +14,8 @@ use super::overlay::{Change, Outcome, Overlay};
 use super::sizes::Sizes;
 use super::written::Written;
 use super::{KvError, Result};
+
+use crate::sync;
 
 /// The store: the database if it is open, and the changes on their way to it.
 pub(super) struct Store {
@@ -88,7 +90,7 @@ impl Store {
     }
 
     fn try_reading(&self) -> Option<Result<Reading<'_>>> {
-        let phase = self.phase.read().unwrap_or_else(PoisonError::into_inner);
+        let phase = sync::read(&self.phase);
         match &*phase {
             Phase::Opening => None,
             Phase::Open(_) => Some(Ok(Reading(phase))),
@@ -122,12 +124,12 @@ impl Store {
     /// Nobody else changes anything while the guard is held.
     pub(super) fn writing(&self) -> MutexGuard<'_, ()> {
         // The lock guards no data of its own, so a holder that died left nothing half done in it.
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.writing)
     }
 
     pub(super) fn overlay(&self) -> MutexGuard<'_, Overlay> {
         // Each method leaves the overlay whole; none of them can panic half way.
-        self.overlay.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.overlay)
     }
 
     pub(super) fn failures(&self) -> u64 {
@@ -177,7 +179,7 @@ impl Store {
     }
 
     fn set_phase(&self, phase: Phase) {
-        *self.phase.write().unwrap_or_else(PoisonError::into_inner) = phase;
+        *sync::write(&self.phase) = phase;
         self.moved.notify(usize::MAX);
     }
 
@@ -213,7 +215,7 @@ impl Store {
                 overlay.refusing().map(str::to_owned),
             )
         };
-        let phase = self.phase.read().unwrap_or_else(PoisonError::into_inner);
+        let phase = sync::read(&self.phase);
         let state = match (&*phase, refusing) {
             (Phase::Opening, _) => super::State::Opening,
             (Phase::Open(_), None) => super::State::Open,

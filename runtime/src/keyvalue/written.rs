@@ -1,9 +1,14 @@
 //! What the store writes, counted by the kernel.
 
 use std::fs;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
-use super::database::THREADS;
+use crate::sync;
+
+/// The name of the keeper's thread.
+pub(super) const KEEPER: &str = "kv-keeper";
+/// The store's threads, fjall's worker among them: what they write is what the store writes.
+const THREADS: [&str; 2] = ["fjall:worker", KEEPER];
 
 /// Bytes that the store's threads handed to the kernel to write: journal, tables, compaction. Only the
 /// keeper and fjall's worker write to the database, and Linux counts each thread's writes (`wchar` in
@@ -21,7 +26,7 @@ struct Count {
 impl Written {
     /// All bytes so far; none where the kernel does not count them.
     pub(super) fn bytes(&self) -> Option<u64> {
-        let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut count = sync::lock(&self.0);
         let threads = store_threads()?;
         for &(id, written) in &threads {
             let seen = count.threads.iter().find(|(seen, _)| *seen == id);

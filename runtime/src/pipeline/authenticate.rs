@@ -10,23 +10,23 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{HeaderValue, WWW_AUTHENTICATE};
 
 use super::request::Request;
 use super::stage::Stage;
-use super::{Response, upgrade_token};
+use super::upgrade_token;
 use super::{fields, own};
 use crate::failure::{Failure, REASON_BYTES};
 use crate::host::authenticator::AuthResult;
 use crate::host::common::{Error as Refused, KeyValue};
+use crate::message::Response;
+use crate::message::fields::CREDENTIALS;
 use crate::redact::cut;
 
 /// Bytes of names and values of claims that a request carries on.
 const CLAIM_BYTES: usize = 16 << 10;
 /// Claims that a request carries on.
 const CLAIMS: usize = 128;
-/// Where clients put what they identify themselves with.
-const CREDENTIALS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
 
 pub(super) async fn run(
     stage: &Stage,

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body::Body as HttpBody;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use wasmtime_wasi_http::Error as BodyError;
 
-use super::Body;
 use crate::failure::Failure;
 use crate::memory::{Budget, Reservation};
+use crate::message::{Body, whole};
 
 /// Bytes of a body that its connection's share covers: small bodies pass whatever large ones take.
 pub const SMALL_BODY: usize = 16 << 10;
@@ -144,17 +144,6 @@ impl WholeBodies {
     fn too_long(&self) -> Failure {
         Failure::answer_too_long(self.limit)
     }
-}
-
-/// A body that is here already.
-pub fn whole(data: impl Into<Bytes>, held: Option<Reservation>) -> Body {
-    Full::new(data.into())
-        .map_err(move |never| {
-            // Held as long as the body is.
-            let _ = &held;
-            match never {}
-        })
-        .boxed_unsync()
 }
 
 /// Why a body could not be read to its end.

@@ -22,15 +22,17 @@ use tokio::sync::oneshot;
 use super::passage::Passage;
 use super::request::Request;
 use super::stage::{Stage, Step};
-use super::{Answer, Body, Pipeline, Response, answer, bodies, fields, own};
+use super::{Answer, Pipeline, answer, fields, own};
 use crate::cache::{
-    self, Approval, Ask, CREDENTIALS, Cache, Entry, Fault, Fetch, Found, KeepDate, Policy, Purpose,
+    self, Approval, Ask, Cache, Entry, Fault, Fetch, Found, KeepDate, Policy, Purpose,
 };
+use crate::config::CONNECTION_SHARE;
 use crate::failure::Failure;
 use crate::host::caching::{CacheDecision, CacheEntry};
 use crate::host::common::KeyValue;
 use crate::memory::Reservation;
-use crate::server::CONNECTION_SHARE;
+use crate::message::fields::CREDENTIALS;
+use crate::message::{Body, Response, whole};
 use crate::stats::Outcome;
 
 /// What is asked for, before later stages change it.
@@ -192,7 +194,7 @@ impl Pipeline {
                     return Ok(approval);
                 }
                 Some(send) => {
-                    let mut current = http::Response::new(bodies::whole(Bytes::new(), None));
+                    let mut current = http::Response::new(whole(Bytes::new(), None));
                     *current.status_mut() = StatusCode::NOT_MODIFIED;
                     *current.headers_mut() = cache::only_validators(response.headers());
                     answer(send, current)?;
@@ -368,7 +370,7 @@ async fn policy(
 fn from_cache(entry: &Arc<Entry>, asked: &Asked, cache: &Cache) -> Response {
     let mut response = entry
         .answer(&asked.headers, cache.now())
-        .map(|data| bodies::whole(data, None));
+        .map(|data| whole(data, None));
     response.extensions_mut().insert(KeepDate);
     response
 }

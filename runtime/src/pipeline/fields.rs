@@ -1,34 +1,12 @@
 //! Header fields, as HTTP has them and as the contract has them.
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 
 use crate::failure::Failure;
 use crate::host::common::KeyValue;
+use crate::message::fields::{LIST_BYTES, LIST_HEADERS, OWN_FIELDS};
 use crate::plugin::SHOWN_BYTES;
 use crate::redact::cut;
-
-/// Fields that frame a message or belong to one connection: the server's to write, whatever a plugin
-/// puts there (RFC 9110 section 7.6.1, RFC 9112 section 6).
-const OURS: [HeaderName; 8] = [
-    CONNECTION,
-    CONTENT_LENGTH,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
-
-/// Headers in a plugin's list. What the server puts on top is a handful: no map gets near the 24,576
-/// names at which an insert panics.
-pub const LIST_HEADERS: usize = 256;
-/// Bytes of names and values in a plugin's list, and four more for each as in a head: what a head may
-/// have by default. They are not charged to the budget.
-pub const LIST_BYTES: usize = 32 << 10;
 
 /// The contract's strings are Unicode; bytes of a value that are not become U+FFFD.
 pub fn to_list(map: &HeaderMap) -> Vec<KeyValue> {
@@ -113,7 +91,7 @@ pub fn replace_request(old: &HeaderMap, list: Vec<KeyValue>) -> Result<HeaderMap
 /// Those of [`from_list`].
 pub fn replace(old: &HeaderMap, list: Vec<KeyValue>) -> Result<HeaderMap, Failure> {
     let mut new = from_list(list)?;
-    for name in &OURS {
+    for name in &OWN_FIELDS {
         new.remove(name);
     }
     for (name, value) in &mut new {
@@ -125,7 +103,7 @@ pub fn replace(old: &HeaderMap, list: Vec<KeyValue>) -> Result<HeaderMap, Failur
             *value = known.clone();
         }
     }
-    for name in &OURS {
+    for name in &OWN_FIELDS {
         for value in old.get_all(name) {
             new.append(name.clone(), value.clone());
         }
@@ -136,6 +114,8 @@ pub fn replace(old: &HeaderMap, list: Vec<KeyValue>) -> Result<HeaderMap, Failur
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
+    use http::header::CONTENT_LENGTH;
+
     use super::*;
 
     fn pair(key: &str, value: &str) -> KeyValue {

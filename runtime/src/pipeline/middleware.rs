@@ -9,13 +9,12 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
-use super::Response;
 use super::request::Request;
 use super::stage::Stage;
 use super::{fields, own};
-use crate::failure::{Failure, REASON_BYTES};
+use crate::failure::Failure;
 use crate::host::middleware::MiddlewareAction;
-use crate::redact::cut;
+use crate::message::Response;
 
 pub(super) async fn run(
     stage: &Stage,
@@ -38,7 +37,9 @@ pub(super) async fn run(
             request.set_headers(headers);
             Ok(ControlFlow::Continue(()))
         }
-        MiddlewareAction::Abort((status, text)) => aborted(status, &text).map(ControlFlow::Break),
+        MiddlewareAction::Abort((status, text)) => {
+            own::refusal(status, &text).map(ControlFlow::Break)
+        }
     }
 }
 
@@ -60,13 +61,8 @@ pub(super) async fn answer(
         MiddlewareAction::ContinueWith(list) => {
             fields::replace(headers, list).map(ControlFlow::Continue)
         }
-        MiddlewareAction::Abort((status, text)) => aborted(status, &text).map(ControlFlow::Break),
-    }
-}
-
-fn aborted(status: u16, text: &str) -> Result<Response, Failure> {
-    match status {
-        200..=599 => Ok(own::text(status, &cut(text, REASON_BYTES))),
-        _ => Err(Failure::BadAnswer(format!("status {status}"))),
+        MiddlewareAction::Abort((status, text)) => {
+            own::refusal(status, &text).map(ControlFlow::Break)
+        }
     }
 }

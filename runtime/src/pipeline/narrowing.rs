@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
+
 /// A request's path in the one spelling that patterns are compared with: percent signs decoded, `.`
 /// and `..` resolved, slashes not doubled (RFC 3986 section 6.2.2).
 ///
@@ -21,7 +23,8 @@ fn spelled(path: &str, resolves: bool) -> Cow<'_, str> {
     if !path.contains(['%', '.', '\\']) && !path.contains("//") {
         return Cow::Borrowed(path);
     }
-    let decoded = decoded(path);
+    // Once. What is not Unicode then becomes U+FFFD, and a sign without two digits stays.
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
     let mut segments: Vec<&str> = Vec::new();
     let mut is_folder = false;
     for segment in decoded.split(['/', '\\']) {
@@ -43,33 +46,6 @@ fn spelled(path: &str, resolves: bool) -> Cow<'_, str> {
         normal.push('/');
     }
     Cow::Owned(normal)
-}
-
-/// Decodes percent signs once. What is not Unicode then becomes U+FFFD, and a sign without two digits
-/// stays.
-fn decoded(path: &str) -> String {
-    let bytes = path.as_bytes();
-    let digit = |at: usize| {
-        bytes
-            .get(at)
-            .and_then(|&byte| char::from(byte).to_digit(16))
-    };
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        match (bytes[at], digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                // Two hexadecimal digits are a byte.
-                out.push((high << 4 | low) as u8);
-                at += 3;
-            }
-            (byte, ..) => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use zlayer_http1::reason_phrase;
 
-use super::Response;
-use super::bodies::whole;
-use crate::failure::Failure;
+use crate::failure::{Failure, REASON_BYTES};
+use crate::message::{Response, final_status, whole};
+use crate::redact::cut;
 
 /// Marks an answer that tells of a failure: it is logged and counted as that.
 #[derive(Debug, Clone)]
@@ -27,6 +27,16 @@ pub(super) fn text(status: u16, text: &str) -> Response {
     response
 }
 
+/// What a plugin refuses a request with.
+///
+/// # Errors
+///
+/// The status is none that a response may end with.
+pub(super) fn refusal(status: u16, reason: &str) -> Result<Response, Failure> {
+    final_status(status)?;
+    Ok(text(status, &cut(reason, REASON_BYTES)))
+}
+
 /// What the client is told of a failure: a status and the request's id, and the reason only where
 /// the client can mend it.
 pub(super) fn failed(failure: Failure, id: &Arc<str>) -> Response {
@@ -40,4 +50,18 @@ pub(super) fn failed(failure: Failure, id: &Arc<str>) -> Response {
     }
     response.extensions_mut().insert(Told(failure));
     response
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_a_response() {
+        assert_eq!(refusal(403, "no").unwrap().status(), 403);
+        for status in [0, 101, 199, 600, 1000] {
+            assert!(refusal(status, "no").is_err(), "{status}");
+        }
+    }
 }

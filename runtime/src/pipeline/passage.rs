@@ -1,13 +1,14 @@
 //! Where a request is at the moment.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use crate::failure::Failure;
 use crate::plugin::Plugin;
+use crate::sync::lock;
 
 /// Shared by a request's work and by the connection that waits for it: when time is up, it is known
 /// which plugin was at work.
@@ -79,10 +80,6 @@ impl Passage {
         let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.spent.fetch_add(time, Ordering::Relaxed);
     }
-}
-
-fn lock<T>(held: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http::header::{HeaderName, RETRY_AFTER};
 
-use super::Response;
 use super::own;
 use super::request::Request;
 use super::stage::Stage;
 use crate::failure::Failure;
 use crate::host::rate_limiter::{RateLimitInfo, RateLimitResult};
+use crate::message::Response;
 
 /// How a client stands, in the units of the header fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

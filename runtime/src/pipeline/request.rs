@@ -11,14 +11,14 @@ use http_body::Body as _;
 
 use super::bodies::{SMALL_BODY, WholeBodies};
 use super::fields;
-use crate::cache::CREDENTIALS;
 use crate::config::RequestBody;
 use crate::failure::Failure;
 use crate::host::common::KeyValue;
 use crate::host::http_types::{HttpVersion, RequestMetadata};
 use crate::host::request_types::{HttpMethod, PluginRequest};
 use crate::memory::Reservation;
-use crate::server::body::IncomingBody;
+use crate::message::IncomingBody;
+use crate::message::fields::CREDENTIALS;
 use crate::upstream::Target;
 
 /// The key under which the context tells whether the record holds the request's body.

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use http::header::LOCATION;
 
-use super::Response;
 use super::bodies::WholeBodies;
 use super::request::Request;
 use super::stage::Stage;
 use super::{fields, own};
 use crate::failure::Failure;
 use crate::host::http_types::{ImmediateResponse, RedirectInfo, RoutingDecision, Upstream};
+use crate::message::{Response, final_status};
 use crate::plugin::SHOWN_BYTES;
 use crate::redact::cut;
 use crate::upstream::Target;
@@ -75,12 +75,9 @@ fn redirected(to: &RedirectInfo) -> Result<Response, Failure> {
 }
 
 fn answered(answer: ImmediateResponse, bodies: &WholeBodies) -> Result<Response, Failure> {
-    let status = match answer.status {
-        200..=599 => http::StatusCode::from_u16(answer.status),
-        other => return Err(Failure::BadAnswer(format!("status {other}"))),
-    };
+    let status = final_status(answer.status)?;
     let mut response = http::Response::new(bodies.answer(answer.body)?);
-    *response.status_mut() = status.map_err(|error| Failure::BadAnswer(error.to_string()))?;
+    *response.status_mut() = status;
     *response.headers_mut() = fields::from_list(answer.headers)?;
     Ok(response)
 }

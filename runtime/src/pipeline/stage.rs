@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
-use futures_lite::future::or;
-use smol::Timer;
 use zlayer_bundle::Role;
 
 use super::bodies::WholeBodies;
@@ -17,6 +15,7 @@ use crate::config::{OnFailure, PluginSettings, RequestBody};
 use crate::failure::Failure;
 use crate::plugin::Plugin;
 use crate::stats::Outcome;
+use crate::timeout;
 
 /// A place in the way of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,12 +191,8 @@ impl Stage {
     ) -> Result<Option<T>, Failure> {
         let before = passage.enter(Some(&self.plugin));
         let started = Instant::now();
-        // Looked at only when the plugin has to wait for something.
-        let late = async {
-            Timer::after(passage.allowance()).await;
-            Err(Failure::Deadline)
-        };
-        let ran = or(running, late).await;
+        let ran = timeout::within(passage.allowance(), running).await;
+        let ran = ran.unwrap_or(Err(Failure::Deadline));
         passage.spend(started.elapsed());
         passage.enter(before.as_ref());
         let stats = &self.plugin.host().stats;
@@ -231,7 +226,7 @@ impl Stage {
     /// What it means for the request that this stage failed.
     pub(super) fn failed(&self, cause: Failure) -> Failure {
         Failure::Stage {
-            step: self.step,
+            step: self.step.name(),
             plugin: self.plugin.name().to_owned(),
             cause: Box::new(cause),
         }

@@ -13,13 +13,13 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http_body::Body as _;
 use zlayer_http1::forbids_body;
 
-use super::Response;
-use super::bodies::{WholeBodies, whole};
+use super::bodies::WholeBodies;
 use super::fields;
 use super::request::Request;
 use super::stage::Stage;
 use crate::failure::Failure;
 use crate::memory::Reservation;
+use crate::message::{Response, whole};
 use crate::upstream::Origin;
 
 pub(super) async fn run(

@@ -2,7 +2,7 @@
 //!
 //! Runs behind the routers, for requests that ask for a WebSocket (RFC 6455). The first plugin that plays
 //! the role is asked with the path and the headers; if it accepts, the answer is 101 and every message that
-//! follows is offered to it: see [`crate::server::websocket`]. If a router has named an
+//! follows is offered to it: see [`crate::websocket`]. If a router has named an
 //! upstream, that has to accept too. Without such a plugin an upstream alone decides, and messages
 //! pass between it and the client; without either the request is one like any other.
 
@@ -20,10 +20,12 @@ use zlayer_http1::websocket::{UpgradeError, VERSION, offered_protocols, read_upg
 
 use super::request::Request;
 use super::stage::{Stage, Step};
-use super::{Passage, Pipeline, Response, fields, own};
-use crate::failure::{Failure, REASON_BYTES};
+use super::{Passage, Pipeline, fields, own};
+use crate::failure::Failure;
 use crate::host::common::KeyValue;
 use crate::host::websocket::UpgradeDecision;
+use crate::message::Response;
+use crate::message::fields::pairs;
 use crate::plugin::SHOWN_BYTES;
 use crate::redact::cut;
 
@@ -115,7 +117,9 @@ async fn run(
         UpgradeDecision::AcceptWithHeaders(list) => {
             accepted(list, request).map(ControlFlow::Continue)
         }
-        UpgradeDecision::Reject((status, text)) => rejected(status, &text).map(ControlFlow::Break),
+        UpgradeDecision::Reject((status, text)) => {
+            own::refusal(status, &text).map(ControlFlow::Break)
+        }
     }
 }
 
@@ -142,13 +146,6 @@ fn read(head: &http::request::Parts) -> Result<Option<Asked>, UpgradeError> {
         #[cfg(feature = "deflate")]
         deflate: Deflate::negotiate(&headers),
     }))
-}
-
-/// Headers as the codec has them.
-fn pairs(headers: &HeaderMap) -> Vec<(&str, &[u8])> {
-    let all = headers.iter();
-    all.map(|(name, value)| (name.as_str(), value.as_bytes()))
-        .collect()
 }
 
 fn refused(error: UpgradeError) -> Response {
@@ -183,18 +180,11 @@ fn accepted(list: Vec<KeyValue>, request: &Request) -> Result<HeaderMap, Failure
     Ok(headers)
 }
 
-fn rejected(status: u16, text: &str) -> Result<Response, Failure> {
-    match status {
-        200..=599 => Ok(own::text(status, &cut(text, REASON_BYTES))),
-        _ => Err(Failure::BadAnswer(format!("status {status}"))),
-    }
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use super::*;
-    use crate::server::body::IncomingBody;
+    use crate::message::IncomingBody;
 
     fn request(fields: &[(&str, &str)]) -> Request {
         let mut builder = http::Request::builder().uri("/ws/a?b");
@@ -255,14 +245,6 @@ mod tests {
             vec![pair("x", "a\r\nb: c")],
         ] {
             assert!(matches!(chosen(list), Err(Failure::BadAnswer(_))));
-        }
-    }
-
-    #[test]
-    fn a_rejection_is_an_answer() {
-        assert_eq!(rejected(403, "no").unwrap().status(), 403);
-        for status in [0, 101, 199, 600, 1000] {
-            assert!(rejected(status, "no").is_err(), "{status}");
         }
     }
 }

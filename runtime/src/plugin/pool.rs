@@ -1,18 +1,19 @@
 //! Instances at rest, and the places for those at work.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use event_listener::Event;
-use futures_lite::future::{or, poll_once};
-use smol::Timer;
+use futures_lite::future::poll_once;
 use smol::lock::{Semaphore, SemaphoreGuardArc};
 use wasmtime::Store;
 
 use super::{Guests, Instance, Plugin};
 use crate::failure::Failure;
 use crate::host::HostState;
+use crate::sync;
+use crate::timeout;
 
 /// How many instances may work at the same time, and who waits for one.
 pub(super) struct Places {
@@ -147,10 +148,7 @@ impl Places {
                         return Err(failure);
                     }
                     if !is_freed {
-                        let late = async {
-                            Timer::at(until).await;
-                        };
-                        or(freed, late).await;
+                        let _ = timeout::before(until, freed).await;
                     }
                 }
                 Err(failure) => return Err(failure),
@@ -175,13 +173,8 @@ async fn slot(places: &Arc<Semaphore>, until: Instant) -> Result<SemaphoreGuardA
     if let Some(slot) = places.try_acquire_arc() {
         return Ok(slot);
     }
-    let free = async { Some(places.acquire_arc().await) };
-    let late = async {
-        Timer::at(until).await;
-        None
-    };
-    let busy = || Failure::Busy("all instances are at work".to_owned());
-    or(free, late).await.ok_or_else(busy)
+    let free = timeout::before(until, places.acquire_arc()).await;
+    free.ok_or_else(|| Failure::Busy("all instances are at work".to_owned()))
 }
 
 /// A stack of idle instances: the one used last is taken first, for its pages are warm.
@@ -224,9 +217,7 @@ impl<I> Idle<I> {
 
     fn lock(&self) -> MutexGuard<'_, Vec<I>> {
         // Pushing and popping leave the list whole wherever a holder died.
-        self.instances
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.instances)
     }
 }
 
@@ -249,7 +240,7 @@ impl Spare {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Weak<Idle>>> {
-        self.plugins.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.plugins)
     }
 }
 

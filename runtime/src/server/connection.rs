@@ -11,13 +11,14 @@ use smol::Async;
 use smol::channel::Sender;
 use zlayer_http1::{BodyDecoder, Decoded, HeaderSlots, RequestHead, Version};
 
-use super::buffer::ReadBuffer;
-use super::deadline::{Deadline, TimedOut};
+use super::Shared;
 use super::exchange::{Ended, Exchange};
 use super::head::{Head, Refusal};
 use super::response::ResponseWriter;
-use super::{Shared, stopped};
 use crate::pipeline::Upgrade;
+use crate::wire::buffer::ReadBuffer;
+use crate::wire::deadline::{Deadline, TimedOut};
+use crate::wire::stopped;
 
 /// Bytes of a body that nobody read which are skipped to keep a connection; past that it is closed.
 const SKIP_BYTES: usize = 64 << 10;

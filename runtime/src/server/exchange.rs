@@ -9,43 +9,29 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use futures_lite::future::or;
-use http::header::{HeaderName, HeaderValue};
 use smol::channel::Sender;
-use smol::io::AsyncWriteExt;
 use smol::lock::Mutex;
 use smol::{Async, Timer};
 use tokio::sync::oneshot;
-use zlayer_http1::{BodyDecoder, BodyLength, CONTINUE, Decoded, Version};
+use zlayer_http1::{BodyDecoder, BodyLength, Version};
 
 use super::Shared;
-use super::body::{BodySender, Demand, IncomingBody, Piece};
-use super::buffer::ReadBuffer;
-use super::deadline::{Deadline, TimedOut};
 use super::head::Head;
 use super::response::{Answered, ResponseWriter, WriteError};
+use super::upload::{Upload, grace};
 use crate::failure::Failure;
-use crate::pipeline::{Body, Passage, Request, Started, Told, Upgrade, Upgrading, Work};
+use crate::message::{Body, BodySender, Demand, IncomingBody};
+use crate::pipeline::{Passage, Request, Started, Told, Upgrade, Upgrading, Work};
 use crate::reactor;
 use crate::redact;
 use crate::stats::Outcome;
+use crate::timeout;
 use crate::upstream::Origin;
-
-/// Bytes a second that a client has to bring of a body in the long run: slower ones would hold
-/// instances and memory for next to nothing.
-const UPLOAD_RATE: u64 = 1 << 10;
-
-/// How far behind that a client may be: this long, or a third of the stall time where that is longer, and
-/// never longer than the stall time.
-const UPLOAD_GRACE: Duration = Duration::from_secs(10);
+use crate::wire::buffer::ReadBuffer;
+use crate::wire::deadline::{Deadline, TimedOut};
 
 /// How often a client that is further behind is looked at: it is cut off once the plugin waits for it.
 const UPLOAD_CHECK: Duration = Duration::from_secs(1);
-
-/// How long a client that sends no more is still worked for: it may have closed its own direction only,
-/// or be gone, which looks the same from here.
-pub(super) const HALF_CLOSED: Duration = Duration::from_secs(3);
 
 /// How long an answer that tells that time is up may take past the middlewares.
 const LEAVING: Duration = Duration::from_secs(3);
@@ -149,13 +135,16 @@ impl<'a> Exchange<'a> {
         };
         let mut work = Some(work);
         deadline.set(match exchange.demand {
-            Some(_) => shared.timeouts.request.min(exchange.grace()),
+            Some(_) => shared.timeouts.request.min(grace(&shared.timeouts)),
             None => shared.timeouts.request,
         });
         let driven = {
             let out = Mutex::new(&mut *out);
             let upload = async {
-                exchange.upload(sender, buffer, &mut decoder, &out).await;
+                exchange
+                    .upload()
+                    .run(sender, buffer, &mut decoder, &out)
+                    .await;
                 decoder.is_done() && buffer.bytes().is_empty()
             };
             let respond = exchange.respond(answer, &out);
@@ -247,7 +236,7 @@ impl<'a> Exchange<'a> {
                 if watching && let Poll::Ready(next) = self.poll_next(cx) {
                     watching = false;
                     match next {
-                        Ok(0) => leaving = Some(Timer::after(HALF_CLOSED)),
+                        Ok(0) => leaving = Some(Timer::after(self.shared.timeouts.half_closed)),
                         // Its next request.
                         Ok(_) => {}
                         Err(_) => return Poll::Ready(Ok(Err(WriteError::Gone))),
@@ -292,12 +281,6 @@ impl<'a> Exchange<'a> {
         .await
     }
 
-    /// See [`UPLOAD_GRACE`].
-    fn grace(&self) -> Duration {
-        let stall = self.shared.timeouts.stall;
-        (stall / 3).max(stall.min(UPLOAD_GRACE))
-    }
-
     /// What it means that time is up before the first byte of an answer.
     fn late(&self) -> Failure {
         let demand = self.demand.as_ref();
@@ -320,75 +303,14 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Moves the request's body from the socket to the plugin, at the plugin's pace.
-    async fn upload(
-        &self,
-        sender: Option<BodySender>,
-        buffer: &mut ReadBuffer,
-        decoder: &mut BodyDecoder,
-        out: &Mutex<&mut Vec<u8>>,
-    ) {
-        let Some(sender) = sender else { return };
-        if !self.in_step.load(Ordering::Relaxed) {
-            sender.wanted().await;
-            // It was not to send before.
-            self.deadline.extend(self.grace());
-            // An answer holds the lock from before its first byte to its end. A client that sees
-            // it before it was told to go on may still send its body, and the plugin wants it.
-            if let Some(_out) = out.try_lock() {
-                self.in_step.store(true, Ordering::Relaxed);
-                // Half of it on the wire would spoil whatever came next.
-                self.begun.store(true, Ordering::Relaxed);
-                let mut stream = self.stream;
-                if stream.write_all(CONTINUE).await.is_err() {
-                    return;
-                }
-                self.begun.store(false, Ordering::Relaxed);
-            }
-        }
-        let started = Instant::now();
-        let (mut brought, mut held_up) = (0u64, Duration::ZERO);
-        loop {
-            let (consumed, piece) = match decoder.decode(buffer.bytes()) {
-                Ok(Decoded::NeedMore { consumed }) => (consumed, None),
-                Ok(Decoded::Data { consumed, data }) => {
-                    (consumed, Some(Piece::Data(Bytes::copy_from_slice(data))))
-                }
-                Ok(Decoded::End { consumed, trailers }) => {
-                    (consumed, Some(Piece::End(trailer_map(trailers))))
-                }
-                Err(error) => {
-                    log::debug!("[{}] the request's body is malformed: {error}", self.id);
-                    self.in_step.store(false, Ordering::Relaxed);
-                    sender.send(Piece::Malformed(error)).await;
-                    return;
-                }
-            };
-            buffer.consume(consumed);
-            brought += consumed as u64;
-            let Some(piece) = piece else {
-                match buffer.fill(self.stream, 0).await {
-                    Ok(count) if count > 0 => continue,
-                    // The sender is dropped without an end: the plugin sees a body that broke off.
-                    _ => return,
-                }
-            };
-            let is_end = matches!(piece, Piece::End(_));
-            let offered = Instant::now();
-            if !sender.send(piece).await {
-                return;
-            }
-            // Time that the plugin takes is not the client's.
-            held_up += offered.elapsed();
-            let timeouts = &self.shared.timeouts;
-            if is_end {
-                // The plugin has all it needs: its time to answer begins.
-                self.deadline.extend(timeouts.request);
-                return;
-            }
-            let earned = Duration::from_secs(brought / UPLOAD_RATE) + held_up + self.grace();
-            self.deadline
-                .extend(earned.saturating_sub(started.elapsed()).min(timeouts.stall));
+    fn upload(&self) -> Upload<'_> {
+        Upload {
+            stream: self.stream,
+            deadline: self.deadline,
+            timeouts: &self.shared.timeouts,
+            id: &self.id,
+            in_step: &self.in_step,
+            begun: &self.begun,
         }
     }
 
@@ -468,10 +390,7 @@ impl<'a> Exchange<'a> {
         let (open, passage) = (self.open.clone(), Arc::clone(&self.passage));
         let executor = shared.executor;
         let finish = async move {
-            let ended = or(async { Some(reactor::enter(work).await) }, async {
-                Timer::after(shared.timeouts.request).await;
-                None
-            });
+            let ended = timeout::within(shared.timeouts.request, reactor::enter(work));
             let plugin = passage.plugin();
             let plugin = plugin.as_ref().map_or("-", |plugin| plugin.name());
             match ended.await {
@@ -531,15 +450,4 @@ impl<'a> Exchange<'a> {
             redact::cut(self.uri.path(), LOGGED_BYTES),
         );
     }
-}
-
-fn trailer_map(trailers: Vec<(String, Vec<u8>)>) -> http::HeaderMap {
-    let mut map = http::HeaderMap::new();
-    for (name, value) in trailers {
-        // The codec has checked both, and bounded their number.
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            map.append(name, value);
-        }
-    }
-    map
 }

@@ -2,9 +2,11 @@
 
 use std::net::TcpStream;
 
-use http::header::{HeaderName, HeaderValue};
+use http::header::HeaderValue;
 use smol::Async;
 use zlayer_http1::{BodyLength, RequestHead, Version};
+
+use crate::message::fields::header_map;
 
 /// A head in the types that plugins are called with.
 pub(super) struct Head {
@@ -42,13 +44,7 @@ impl Head {
             });
         }
         parts.uri = head.target.parse().map_err(|_| bad("request target"))?;
-        parts.headers.reserve(head.headers.len());
-        for header in head.headers {
-            let name =
-                HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| bad("header name"))?;
-            let value = HeaderValue::from_bytes(header.value).map_err(|_| bad("header value"))?;
-            parts.headers.append(name, value);
-        }
+        parts.headers = header_map(head.headers).map_err(|part| bad(&part.to_string()))?;
         if parts.uri.authority().is_some() || !parts.headers.contains_key(http::header::HOST) {
             // An absolute target overrides Host (RFC 9112 section 3.2.2). A client of HTTP/1.0 may
             // send neither: it asks for whoever listens where it has connected.

@@ -1,11 +1,10 @@
 //! Writes answers to a client: frames them, and tells a whole answer from one that broke off.
 
-use std::cell::RefCell;
 use std::io;
 use std::net::TcpStream;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_lite::future::poll_once;
@@ -18,10 +17,12 @@ use zlayer_http1::{
     reason_phrase, websocket,
 };
 
-use super::deadline::Deadline;
 use crate::cache::KeepDate;
 use crate::failure::Failure;
-use crate::pipeline::Body;
+use crate::message::fields::pairs;
+use crate::message::{Body, final_status};
+use crate::wire::deadline::Deadline;
+use crate::wire::with_date;
 
 /// Bytes of an answer that are gathered to be sent in one write, with its length known, if the
 /// plugin has them ready.
@@ -83,16 +84,8 @@ impl ResponseWriter<'_> {
         self.keep_date = parts.extensions.get::<KeepDate>().is_some()
             && parts.headers.contains_key(http::header::DATE);
         let status = parts.status.as_u16();
-        if !(200..600).contains(&status) {
-            return Err(WriteError::Failed(Failure::BadAnswer(format!(
-                "status {status}"
-            ))));
-        }
-        let headers: Vec<(&str, &[u8])> = parts
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_bytes()))
-            .collect();
+        final_status(status).map_err(WriteError::Failed)?;
+        let headers = pairs(&parts.headers);
         let announced = content_length(&parts.headers)?;
         let exact = body.size_hint().exact();
         if self.is_head || forbids_body(status) {
@@ -144,10 +137,7 @@ impl ResponseWriter<'_> {
         accept: &str,
         headers: &http::HeaderMap,
     ) -> Result<Answered, WriteError> {
-        let headers: Vec<(&str, &[u8])> = headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_bytes()))
-            .collect();
+        let headers = pairs(headers);
         self.check_size(&headers)?;
         self.out.clear();
         websocket::encode_answer(self.out, accept, &headers)
@@ -378,10 +368,7 @@ impl Framing {
             Framing::Fixed { left: 0 } | Framing::UntilClose => Ok(()),
             Framing::Fixed { .. } => Err(WriteError::Broken),
             Framing::Chunked => {
-                let fields = trailers.into_iter().flatten();
-                let fields: Vec<(&str, &[u8])> = fields
-                    .map(|(name, value)| (name.as_str(), value.as_bytes()))
-                    .collect();
+                let fields = trailers.map(pairs).unwrap_or_default();
                 encode_last_chunk(out, &fields).map_err(|_| WriteError::Broken)
             }
         }
@@ -404,28 +391,4 @@ fn content_length(headers: &http::HeaderMap) -> Result<Option<u64>, WriteError> 
             "content-length".to_owned(),
         ))),
     }
-}
-
-/// Calls `f` with the value of the Date field, which is formatted once a second. None while the
-/// clock was never set (RFC 9110 section 6.6.1).
-pub(crate) fn with_date<R>(f: impl FnOnce(Option<&str>) -> R) -> R {
-    /// 2020-01-01: a clock before it runs since power-on.
-    const CLOCK_SET: u64 = 1_577_836_800;
-    thread_local! {
-        static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
-    }
-    let now = SystemTime::now();
-    let seconds = now
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    if seconds < CLOCK_SET {
-        return f(None);
-    }
-    DATE.with_borrow_mut(|(formatted, text)| {
-        if *formatted != seconds {
-            *text = httpdate::fmt_http_date(now);
-            *formatted = seconds;
-        }
-        f(Some(text))
-    })
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use smol::Task;
 use wasmtime_wasi_http::Error;
@@ -17,6 +16,7 @@ use zlayer_http1::{BodyDecoder, Decoded, ResponseBody};
 use super::Upstreams;
 use super::connection::Connection;
 use super::upload::UploadError;
+use crate::message::fields::trailer_map;
 
 /// The rest of an exchange.
 pub(super) struct UpstreamBody {
@@ -228,15 +228,4 @@ impl Rest {
         buffer.consume(consumed);
         Ok(piece)
     }
-}
-
-fn trailer_map(trailers: Vec<(String, Vec<u8>)>) -> HeaderMap {
-    let mut map = HeaderMap::new();
-    for (name, value) in trailers {
-        // The codec has checked both, and bounded their number.
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            map.append(name, value);
-        }
-    }
-    map
 }

@@ -5,11 +5,11 @@ use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_lite::future::or;
-use smol::{Async, Timer};
+use smol::Async;
 
-use super::connection::Io;
+use super::io::Io;
 use super::{Key, UpstreamError, Upstreams};
+use crate::timeout::before;
 
 /// Addresses of one name that are tried.
 const ADDRESSES: usize = 8;
@@ -91,13 +91,4 @@ async fn connect_to(
         };
     }
     Err(last)
-}
-
-/// What `future` brings before `end`.
-async fn before<T>(end: Instant, future: impl Future<Output = T>) -> Option<T> {
-    or(async { Some(future.await) }, async {
-        Timer::at(end).await;
-        None
-    })
-    .await
 }

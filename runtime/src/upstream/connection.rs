@@ -2,41 +2,14 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::TcpStream;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use smol::Async;
-use smol::io::{AsyncRead, AsyncWrite};
-
+use super::io::{Io, SharedIo};
 use super::pool::Place;
-use crate::server::buffer::ReadBuffer;
-use crate::server::deadline::Deadline;
-
-/// A socket, with TLS around it or without.
-pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {
-    /// Whether nothing came that was not asked for: neither bytes nor the connection's end.
-    fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool;
-}
-
-impl Io for Async<TcpStream> {
-    fn is_quiet(&mut self, _cx: &mut Context<'_>) -> bool {
-        let peeked = self.get_ref().peek(&mut [0]);
-        matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-    }
-}
-
-/// A socket that is written to by one task and read from by another.
-#[derive(Clone)]
-pub(super) struct SharedIo(Arc<Mutex<Box<dyn Io>>>);
-
-impl SharedIo {
-    /// Calls `f` with the socket. Nobody waits while they hold it.
-    pub(super) fn with<R>(&self, f: impl FnOnce(&mut dyn Io) -> R) -> R {
-        f(&mut **self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
+use crate::wire::buffer::ReadBuffer;
+use crate::wire::deadline::Deadline;
 
 /// A connection that carries one exchange at a time.
 pub(super) struct Connection {
@@ -51,7 +24,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(io: Box<dyn Io>, place: Place) -> Connection {
         Connection {
-            io: SharedIo(Arc::new(Mutex::new(io))),
+            io: SharedIo::new(io),
             buffer: ReadBuffer::default(),
             deadline: Arc::new(Deadline::new()),
             place,

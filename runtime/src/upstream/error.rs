@@ -36,8 +36,6 @@ pub enum UpstreamError {
     Switched,
     /// The connection ended before the response's head did.
     BrokeOff(String),
-    /// The request went through this proxy too often.
-    Loop,
     /// No connection is left, for this upstream or for all.
     Full(usize),
     /// The plugin that sends it has all its connections in use.
@@ -91,9 +89,6 @@ impl fmt::Display for UpstreamError {
             UpstreamError::BrokeOff(reason) => {
                 write!(f, "the connection ended before an answer: {reason}")
             }
-            UpstreamError::Loop => f.write_str(
-                "the request came through this proxy too often; does it lead to itself?",
-            ),
             UpstreamError::Full(most) => write!(f, "all {most} connections are in use"),
             UpstreamError::Share(most) => {
                 write!(
@@ -131,7 +126,6 @@ impl From<UpstreamError> for Error {
             ) => Error::HttpResponseHeaderSectionSize(None),
             UpstreamError::Malformed(_) | UpstreamError::Switched => Error::HttpProtocolError,
             UpstreamError::BrokeOff(_) => Error::ConnectionTerminated,
-            UpstreamError::Loop => Error::LoopDetected,
             UpstreamError::Full(_) | UpstreamError::Share(_) | UpstreamError::NoMemory => {
                 Error::ConnectionLimitReached
             }

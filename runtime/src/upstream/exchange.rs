@@ -7,8 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::{HeaderName, HeaderValue};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::BodyExt;
 use zlayer_http1::{
     HeaderSlots, IncomingResponse, Limits, RequestError, RequestLength, ResponseBody, ResponseError,
 };
@@ -20,7 +19,8 @@ use super::{
     REQUEST_TIMEOUT, REQUEST_TIMEOUT_MAX, STALL_TIMEOUT, STALL_TIMEOUT_MAX, Target, UpstreamError,
     Upstreams, hop, within,
 };
-use crate::pipeline::Body;
+use crate::message::fields::{BadField, header_map};
+use crate::message::{Body, empty};
 
 /// See the module's words.
 pub(super) struct Exchange<'a> {
@@ -99,8 +99,7 @@ impl<'a> Exchange<'a> {
             if keep && self.upload.is_done() && self.connection.buffer.bytes().is_empty() {
                 upstreams.keep(self.connection);
             }
-            let none = Empty::new().map_err(|never| match never {}).boxed_unsync();
-            return http::Response::from_parts(parts, none);
+            return http::Response::from_parts(parts, empty());
         }
         let stall = within(to.stall_timeout, STALL_TIMEOUT, STALL_TIMEOUT_MAX);
         let waits = Arc::new(AtomicBool::new(false));
@@ -190,15 +189,13 @@ impl<'a> Exchange<'a> {
         let (mut parts, ()) = http::Response::new(()).into_parts();
         parts.status = http::StatusCode::from_u16(head.status)
             .map_err(|_| ResponseError::InvalidStatusLine)?;
-        parts.headers.reserve(head.headers.len());
-        for header in head.headers {
-            // The codec has checked both.
-            let name = HeaderName::from_bytes(header.name.as_bytes())
-                .map_err(|_| ResponseError::Rule(RequestError::InvalidHeaderName))?;
-            let value = HeaderValue::from_bytes(header.value)
-                .map_err(|_| ResponseError::Rule(RequestError::InvalidHeaderValue))?;
-            parts.headers.append(name, value);
-        }
+        // The codec has checked them.
+        parts.headers = header_map(head.headers).map_err(|part| {
+            ResponseError::Rule(match part {
+                BadField::Name => RequestError::InvalidHeaderName,
+                BadField::Value => RequestError::InvalidHeaderValue,
+            })
+        })?;
         let (body, keep_alive) = (head.body, head.keep_alive);
         self.connection.buffer.consume(length);
         Ok(Some(Head {

@@ -5,16 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{ALLOW, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, MAX_FORWARDS, VIA};
-use http_body_util::{BodyExt, Empty};
 
-use super::{Target, Upgrade, UpstreamError, Upstreams, hop};
+use super::{Target, Upgrade, Upstreams};
 use crate::failure::Failure;
-use crate::pipeline::{Body, Request};
+use crate::message::{Body, Response, empty, final_status};
 
 /// What the proxy calls itself in `Via` (RFC 9110 section 7.6.3).
 const OWN_NAME: &str = "zlayer";
-/// Times that a request may come through a proxy of this name before it is taken for a loop.
-const PASSES: usize = 8;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -24,7 +21,8 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 #[derive(Debug, Clone)]
 pub struct Origin(pub Arc<str>);
 
-/// Sends `request` to the upstream and answers what that says. Bodies stream both ways.
+/// Sends the request of a client at `client` to the upstream, and brings back the response. Bodies stream
+/// both ways; `id` is the request's, for the log.
 ///
 /// The upstream sees the client's own `Host`, as it would without a proxy in between: links and redirects that
 /// it makes of it lead back here, and it can tell sites apart. TLS still asks for the name of the
@@ -37,28 +35,22 @@ pub struct Origin(pub Arc<str>);
 /// 502, 503 and 504 as [`UpstreamError`] has it; 400 where the client's body is at fault.
 pub async fn forward(
     upstreams: &Upstreams,
-    request: &mut Request,
+    mut head: http::request::Parts,
+    body: Body,
+    client: IpAddr,
     to: &Target,
-) -> Result<http::Response<Body>, Failure> {
-    let mut parts = request.head.clone();
-    if let Some(answer) = answered_here(&mut parts) {
-        return Ok(answer);
+    id: &str,
+) -> Result<Response, Failure> {
+    if let Some(response) = answered_here(&mut head) {
+        return Ok(response);
     }
-    let sent = match proxy_fields(&mut parts, request.client.ip()) {
-        Err(error) => Err(error),
-        Ok(()) => {
-            upstreams.mark(&mut parts.headers, &request.id);
-            let outgoing = http::Request::from_parts(parts, request.stream().boxed_unsync());
-            upstreams.send(outgoing, to, &request.id).await
-        }
-    };
+    proxy_fields(&mut head, client);
+    upstreams.mark(&mut head.headers, id);
     let key = to.key();
-    let mut response = sent.map_err(|error| error.failure(&key))?;
-    let status = response.status().as_u16();
-    if !(200..600).contains(&status) {
-        let failure = Failure::BadAnswer(format!("status {status}"));
-        return Err(failure.of_upstream(&key.to_string()));
-    }
+    let sent = upstreams.send(http::Request::from_parts(head, body), to, id);
+    let mut response = sent.await.map_err(|error| error.failure(&key))?;
+    final_status(response.status().as_u16())
+        .map_err(|failure| failure.of_upstream(&key.to_string()))?;
     let origin = Origin(key.to_string().into());
     response.extensions_mut().insert(origin);
     Ok(response)
@@ -66,7 +58,7 @@ pub async fn forward(
 
 /// The answer to a request that goes no further: to TRACE, which would show a client's secrets to whoever
 /// has it sent, and to OPTIONS whose `Max-Forwards` is spent (RFC 9110 section 7.6.2). Else that is counted down.
-fn answered_here(parts: &mut http::request::Parts) -> Option<http::Response<Body>> {
+fn answered_here(parts: &mut http::request::Parts) -> Option<Response> {
     let status = match parts.method {
         http::Method::TRACE => http::StatusCode::METHOD_NOT_ALLOWED,
         http::Method::OPTIONS => {
@@ -79,8 +71,7 @@ fn answered_here(parts: &mut http::request::Parts) -> Option<http::Response<Body
         }
         _ => return None,
     };
-    let none = Empty::new().map_err(|never| match never {}).boxed_unsync();
-    let mut answer = http::Response::new(none);
+    let mut answer = http::Response::new(empty());
     *answer.status_mut() = status;
     let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     answer.headers_mut().insert(ALLOW, allowed);
@@ -100,34 +91,16 @@ pub async fn forward_upgrade(
     to: &Target,
     id: &str,
 ) -> Result<Upgrade, Failure> {
-    let sent = match proxy_fields(&mut head, client) {
-        Err(error) => Err(error),
-        Ok(()) => {
-            upstreams.mark(&mut head.headers, id);
-            upstreams.upgrade(head, to, id).await
-        }
-    };
+    proxy_fields(&mut head, client);
+    upstreams.mark(&mut head.headers, id);
+    let sent = upstreams.upgrade(head, to, id).await;
     sent.map_err(|error| error.failure(&to.key()))
 }
 
 /// Sets what tells the upstream of the client and of this proxy. For requests that are passed on by other
 /// ways too, such as a WebSocket's upgrade.
-///
-/// # Errors
-///
-/// [`UpstreamError::Loop`] for a request that came through here too often.
-pub fn proxy_fields(parts: &mut http::request::Parts, client: IpAddr) -> Result<(), UpstreamError> {
+fn proxy_fields(parts: &mut http::request::Parts, client: IpAddr) {
     let headers = &mut parts.headers;
-    let passes = hop::elements(headers, &VIA)
-        .filter(|via| {
-            let words = via.split(u8::is_ascii_whitespace);
-            let mut words = words.filter(|word| !word.is_empty());
-            words.nth(1) == Some(OWN_NAME.as_bytes())
-        })
-        .count();
-    if passes >= PASSES {
-        return Err(UpstreamError::Loop);
-    }
     // A client of IPv4 at a socket of both versions is one of IPv4.
     let client = client.to_canonical();
     let host = headers.get(HOST).cloned();
@@ -153,7 +126,6 @@ pub fn proxy_fields(parts: &mut http::request::Parts, client: IpAddr) -> Result<
         Some(host) => drop(headers.insert(X_FORWARDED_HOST, host)),
         None => drop(headers.remove(X_FORWARDED_HOST)),
     }
-    Ok(())
 }
 
 /// Puts `value` behind what the list `name` holds, in one field.
@@ -179,7 +151,7 @@ mod tests {
         for (name, value) in fields {
             parts.headers.append(*name, value.parse().unwrap());
         }
-        proxy_fields(&mut parts, client.parse().unwrap()).unwrap();
+        proxy_fields(&mut parts, client.parse().unwrap());
         parts.headers
     }
 
@@ -236,16 +208,10 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_comes_round_and_round_is_stopped() {
-        let (mut parts, ()) = http::Request::new(()).into_parts();
-        let client = IpAddr::from([127, 0, 0, 1]);
-        let odd = HeaderValue::from_bytes(b"1.1 x\xff").unwrap();
-        parts.headers.insert(VIA, odd);
-        for _ in 0..PASSES {
-            proxy_fields(&mut parts, client).unwrap();
-        }
-        let again = proxy_fields(&mut parts, client);
-        assert!(matches!(again, Err(UpstreamError::Loop)));
+    fn other_proxies_of_the_same_name_are_no_loop() {
+        let eight = ["1.1 zlayer"; 8].join(", ");
+        let headers = sent(&[("via", &eight)], "127.0.0.1");
+        assert_eq!(headers["via"], format!("{eight}, 1.1 zlayer"));
     }
 
     #[test]

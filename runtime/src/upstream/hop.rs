@@ -3,28 +3,14 @@
 use http::HeaderMap;
 use http::header::{CONNECTION, HeaderName, TE};
 
-/// Besides those that `Connection` names (RFC 9110 sections 7.6.1, 10.1.1 and 11.7). `Trailer` stays:
-/// trailers pass.
-const HOP_BY_HOP: [&str; 11] = [
-    "connection",
-    "expect",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authentication-info",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-    "http2-settings",
-];
+use crate::message::fields::is_hop_by_hop;
 
 /// Never taken out for being named in `Connection`: the message would be another without them.
 const KEPT: [&str; 2] = ["host", "content-length"];
 
 /// Takes out of a client's request what its `Connection` names. Before any stage sees it: what is added
-/// on the way, by stages or by this proxy, is not the client's to take out. The fields above stay, [`strip`]
-/// takes them out where the request is passed on.
+/// on the way, by stages or by this proxy, is not the client's to take out. Fields that are always for one
+/// connection stay, [`strip`] takes them out where the request is passed on.
 pub fn strip_named(headers: &mut HeaderMap) {
     let named = named(headers);
     if !named.is_empty() {
@@ -34,7 +20,7 @@ pub fn strip_named(headers: &mut HeaderMap) {
 
 /// Takes the fields for one connection out of a head that is about to be sent.
 pub(super) fn strip(headers: &mut HeaderMap) {
-    retain(headers, |name| !HOP_BY_HOP.contains(&name.as_str()));
+    retain(headers, |name| !is_hop_by_hop(name));
 }
 
 /// Takes the fields for one connection, and those that its `Connection` names, out of a head that was
@@ -51,7 +37,7 @@ fn named(headers: &HeaderMap) -> Vec<HeaderName> {
         if let Ok(name) = HeaderName::from_bytes(option)
             && headers.contains_key(&name)
             && !KEPT.contains(&name.as_str())
-            && !HOP_BY_HOP.contains(&name.as_str())
+            && !is_hop_by_hop(&name)
             && !named.contains(&name)
         {
             named.push(name);

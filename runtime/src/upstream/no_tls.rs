@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use smol::Async;
 
-use super::connection::Io;
+use super::io::Io;
 use super::{UpstreamError, Upstreams};
 
 pub(super) const AVAILABLE: bool = false;

@@ -1,7 +1,7 @@
 //! The connections to all upstreams: how many, which are idle, and for how long.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use smol::lock::Semaphore;
@@ -12,6 +12,7 @@ use super::rounds::Rounds;
 use super::tls::Tls;
 use super::{Key, UpstreamError};
 use crate::memory::{Budget, Reservation};
+use crate::sync;
 
 /// Memory of a connection in use: what is read and not passed on, what is to be written, a piece of a body each
 /// way, the head of a response.
@@ -275,8 +276,7 @@ impl Upstreams {
     }
 
     fn with_pool<R>(&self, f: impl FnOnce(&mut Pool) -> R) -> R {
-        let pool = self.shared.pool.lock();
-        f(&mut pool.unwrap_or_else(PoisonError::into_inner))
+        f(&mut sync::lock(&self.shared.pool))
     }
 }
 

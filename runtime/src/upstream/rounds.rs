@@ -10,12 +10,13 @@
 //! out: the count of a request that is being worked on is kept here, not in its headers.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Upstreams, hop};
 use crate::failure::Failure;
+use crate::sync;
 
 /// How often a request may come by again. A plugin may well ask another one of its own daemon; more rounds than
 /// these would only take instances from others.
@@ -53,7 +54,7 @@ impl Rounds {
     }
 
     fn at_work(&self) -> MutexGuard<'_, Vec<(Arc<str>, usize)>> {
-        self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.at_work)
     }
 }
 

@@ -30,7 +30,7 @@ use wasmtime_wasi_http::Error;
 
 use super::{Settings, Target, Upstreams};
 use crate::memory::Budget;
-use crate::pipeline::Body;
+use crate::message::Body;
 
 static EXECUTOR: Executor<'static> = Executor::new();
 

@@ -23,7 +23,7 @@ use smol::Async;
 use smol::io::AsyncRead;
 use smol::lock::OnceCell;
 
-use super::connection::Io;
+use super::io::Io;
 use super::{UpstreamError, Upstreams};
 use crate::error::Error;
 use crate::memory::Reservation;

@@ -6,20 +6,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::{CONNECTION, UPGRADE};
-use http_body_util::{BodyExt, Empty};
 use smol::io::{AsyncRead, AsyncWrite};
 use zlayer_http1::{ConnectionUse, RequestLength};
 
-use super::connection::{Connection, SharedIo};
+use super::connection::Connection;
 use super::exchange::Exchange;
+use super::io::SharedIo;
 use super::pool::Place;
 use super::{Target, UpstreamError, Upstreams, encode, hop};
-use crate::pipeline::Body;
-
-/// A socket that belongs to nobody's HTTP any more.
-pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
+use crate::message::{Body, empty};
+use crate::wire::Socket;
 
 /// What came of a wish to upgrade.
 pub enum Upgrade {
@@ -67,9 +63,8 @@ impl Upstreams {
         let held = to.hold()?;
         let mut connection = self.open(&key, to).await?;
         connection.place.held = held;
-        let none = Empty::new().map_err(|never| match never {}).boxed_unsync();
-        let mut exchange =
-            Exchange::new(connection, encoded, RequestLength::None, none, &head.method);
+        let length = RequestLength::None;
+        let mut exchange = Exchange::new(connection, encoded, length, empty(), &head.method);
         let answer = exchange.head(self, to).await?;
         if answer.parts.status != http::StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Upgrade::Refused(exchange.answer(answer, self, to, id)));

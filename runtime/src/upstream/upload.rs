@@ -13,9 +13,10 @@ use http_body::Body as _;
 use wasmtime_wasi_http::Error;
 use zlayer_http1::{RequestLength, encode_chunk, encode_last_chunk};
 
-use super::connection::{Io, SharedIo};
-use crate::pipeline::Body;
-use crate::server::deadline::Deadline;
+use super::io::{Io, SharedIo};
+use crate::message::Body;
+use crate::message::fields::pairs;
+use crate::wire::deadline::Deadline;
 
 /// Bytes of a body that go out in one write.
 const PIECE: usize = 16 << 10;
@@ -182,11 +183,7 @@ impl Upload {
                 return Err(Error::HttpRequestBodySize(None));
             }
             RequestLength::Chunked => {
-                let fields: Vec<(&str, &[u8])> = trailers
-                    .iter()
-                    .flatten()
-                    .map(|(name, value)| (name.as_str(), value.as_bytes()))
-                    .collect();
+                let fields = trailers.as_ref().map(pairs).unwrap_or_default();
                 encode_last_chunk(&mut self.out, &fields)
                     .map_err(|error| Error::InternalError(Some(error.to_string())))?;
             }

@@ -59,7 +59,7 @@ fn the_age_counts_from_the_origin_and_the_time_it_took() {
     let answer = cache.peek(&ask).unwrap().answer(&plain, cache.now());
     assert_eq!(answer.headers()["age"], "10");
     // It came without a date, and got one unless this machine knows none.
-    let dated = crate::server::with_date(|date| date.is_some());
+    let dated = crate::wire::with_date(|date| date.is_some());
     assert_eq!(answer.headers().contains_key("date"), dated);
 }
 

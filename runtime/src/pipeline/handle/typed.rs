@@ -2,8 +2,9 @@
 
 use crate::failure::Failure;
 use crate::host::request_types::{HandleResult, PluginResponse};
+use crate::message::{Response, final_status};
 use crate::pipeline::bodies::WholeBodies;
-use crate::pipeline::{Request, Response, fields};
+use crate::pipeline::{Request, fields};
 use crate::plugin::Plugin;
 
 /// Runs `handle`; `None` means that the plugin passed the request through, with its body still there.
@@ -33,13 +34,9 @@ pub(in crate::pipeline) async fn handle(
 }
 
 fn answered(answer: PluginResponse, bodies: &WholeBodies) -> Result<Response, Failure> {
-    let status = match answer.status {
-        // 1xx are not final answers, and RFC 9110 section 15 knows none from 600.
-        200..=599 => http::StatusCode::from_u16(answer.status),
-        other => return Err(Failure::BadAnswer(format!("status {other}"))),
-    };
+    let status = final_status(answer.status)?;
     let mut response = http::Response::new(bodies.answer(answer.body)?);
-    *response.status_mut() = status.map_err(|error| Failure::BadAnswer(error.to_string()))?;
+    *response.status_mut() = status;
     *response.headers_mut() = fields::from_list(answer.headers)?;
     Ok(response)
 }

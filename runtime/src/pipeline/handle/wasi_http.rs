@@ -9,6 +9,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use crate::failure::Failure;
 use crate::pipeline::{Answer, Request};
 use crate::plugin::Plugin;
+use crate::sync;
 
 /// Runs the plugin until it returns; its answer goes through `send` as soon as it is set.
 pub(in crate::pipeline) async fn handle(
@@ -35,10 +36,7 @@ pub(in crate::pipeline) async fn handle(
             }
             Err(code) => {
                 let failure = Failure::error_code(&code);
-                *told
-                    .refused
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(failure);
+                *sync::lock(&told.refused) = Some(failure);
             }
         })?;
         guest.call_handle(&mut *store, incoming, outparam).await
@@ -46,11 +44,7 @@ pub(in crate::pipeline) async fn handle(
     let called = called.await;
     if called.is_ok() && !outcome.answered.load(Ordering::Relaxed) {
         // The instance is not kept: the handle for its answer may still be in its table.
-        let refused = outcome
-            .refused
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .take();
+        let refused = sync::lock(&outcome.refused).take();
         return Err(refused.unwrap_or(Failure::NoAnswer));
     }
     plugin.finish(running, called)

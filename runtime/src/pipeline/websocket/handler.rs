@@ -3,16 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_lite::future::or;
-use smol::Timer;
-
 use super::super::stage::Stage;
 use crate::failure::Failure;
 use crate::host::websocket;
 use crate::plugin::Plugin;
 use crate::reactor;
-use crate::server::websocket::{Answer, Kind, Message, MessageHandler};
 use crate::stats::Outcome;
+use crate::timeout;
+use crate::websocket::{Answer, Kind, Message, MessageHandler};
 
 /// Calls a plugin's `on-client-message` and `on-upstream-message`, on any of its instances.
 pub(super) struct PluginHandler {
@@ -53,11 +51,8 @@ impl PluginHandler {
             };
             plugin.finish(running, called)
         };
-        let late = async {
-            Timer::after(self.time).await;
-            Err(Failure::Deadline)
-        };
-        let ended = or(calling, late).await;
+        let ended = timeout::within(self.time, calling).await;
+        let ended = ended.unwrap_or(Err(Failure::Deadline));
         let stats = &plugin.host().stats;
         let outcome = ended.as_ref().err().map(Failure::outcome);
         stats.request(outcome.unwrap_or(Outcome::Answered));

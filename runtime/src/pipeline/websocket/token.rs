@@ -1,9 +1,13 @@
 //! The token of a client that cannot set headers: browsers open a WebSocket with nothing but a URL
 //! and subprotocols.
 
-use http::header::{AUTHORIZATION, UPGRADE};
+use std::borrow::Cow;
 
-use super::{PROTOCOL, pairs};
+use http::header::{AUTHORIZATION, UPGRADE};
+use percent_encoding::percent_decode_str;
+
+use super::PROTOCOL;
+use crate::message::fields::pairs;
 use zlayer_http1::websocket::offered_protocols;
 
 /// How a subprotocol that carries a token begins.
@@ -44,23 +48,19 @@ pub fn upgrade_token(head: &http::request::Parts) -> Option<String> {
     }
 }
 
-/// Decodes percent signs and, as forms have it, `+` for a blank; `None` if that is not Unicode.
+/// Decodes percent signs and, as forms have it, `+` for a blank; `None` if that is not Unicode, or if a
+/// sign has not its two digits.
 fn decoded(value: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(value.len());
-    let mut bytes = value.bytes();
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-                let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
-                // Two hexadecimal digits are a byte.
-                (high << 4 | low) as u8
-            }
-            byte => byte,
-        });
+    let has_digits = |after: &str| {
+        let digits = after.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !value.split('%').skip(1).all(has_digits) {
+        return None;
     }
-    String::from_utf8(out).ok()
+    let value = value.replace('+', " ");
+    let decoded = percent_decode_str(&value).decode_utf8();
+    decoded.ok().map(Cow::into_owned)
 }
 
 #[cfg(test)]

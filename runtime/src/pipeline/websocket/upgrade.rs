@@ -3,24 +3,25 @@
 use std::fmt;
 use std::net::TcpStream;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use smol::Async;
 use smol::channel::Receiver;
 use zlayer_http1::websocket::{check_answer, client_key};
 
-use super::{Asked, OURS, PROTOCOL, PluginHandler, pairs};
+use super::{Asked, OURS, PROTOCOL, PluginHandler};
 use crate::config::{Limits, Timeouts};
 use crate::failure::Failure;
 use crate::memory::Budget;
-use crate::pipeline::Response;
-use crate::pipeline::bodies::whole;
+use crate::message::fields::pairs;
+use crate::message::{Response, whole};
 use crate::pipeline::request::Request;
 use crate::plugin::SHOWN_BYTES;
 use crate::redact::cut;
-use crate::server::websocket::{Endpoint, MessageHandler, WebSocketSession};
+use crate::sync;
 use crate::upstream::{self, Upstreams};
+use crate::websocket::{Endpoint, MessageHandler, WebSocketSession};
 
 /// A conversation that begins when the client has its 101.
 pub struct Upgrade {
@@ -74,7 +75,7 @@ impl Upgrading {
     /// The value of Sec-WebSocket-Accept, until the upgrade is taken. The fields of the handshake in
     /// `headers` become what was agreed, whatever middlewares made of them.
     pub fn accept(&self, headers: &mut HeaderMap) -> Option<String> {
-        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = sync::lock(&self.0);
         let upgrade = held.as_ref()?;
         strip(headers);
         if let Some(protocol) = &upgrade.protocol {
@@ -91,7 +92,7 @@ impl Upgrading {
 
     /// The upgrade, for the first who asks.
     pub fn take(&self) -> Option<Upgrade> {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = sync::lock(&self.0);
         held.take()
     }
 }

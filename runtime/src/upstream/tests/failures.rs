@@ -1,11 +1,8 @@
 //! Upstreams that cannot be reached, and what clients and plugins are told.
 
-use std::net::SocketAddr;
-
 use super::*;
 use crate::failure::Failure;
-use crate::pipeline::Request;
-use crate::server::body::IncomingBody;
+use crate::message::Response;
 use crate::upstream::{UpstreamError, forward};
 
 /// A loopback address that nothing else here listens at: a free port of 127.0.0.1 could be given to
@@ -77,14 +74,9 @@ fn a_build_without_tls_says_so_and_sends_nothing() {
     assert!(listener.accept().is_err());
 }
 
-fn request_of(client: &str) -> Request {
-    let (head, ()) = get().map(drop).into_parts();
-    Request::new(
-        head,
-        IncomingBody::default(),
-        SocketAddr::new(client.parse().unwrap(), 1),
-        "id".into(),
-    )
+async fn forwarded(upstreams: &Upstreams, client: &str, to: &Target) -> Result<Response, Failure> {
+    let (head, body) = get().into_parts();
+    forward(upstreams, head, body, client.parse().unwrap(), to, "id").await
 }
 
 #[test]
@@ -92,9 +84,7 @@ fn a_forwarded_request_says_who_asked() {
     let (to, served) = upstream(|listener| Peer::accept(&listener).answer(OK));
     let (client, _) = client(Settings::default());
     let answer = smol::block_on(async {
-        let answer = forward(&client, &mut request_of("192.0.2.7"), &to)
-            .await
-            .unwrap();
+        let answer = forwarded(&client, "192.0.2.7", &to).await.unwrap();
         text(answer).await
     });
     assert_eq!(answer, "ok");
@@ -113,17 +103,13 @@ fn failures_are_told_apart_for_the_client() {
         connections: 0,
         ..Settings::default()
     });
-    let full = smol::block_on(forward(
-        &client,
-        &mut request_of("::1"),
-        &at("127.0.0.1", 1),
-    ));
+    let full = smol::block_on(forwarded(&client, "::1", &at("127.0.0.1", 1)));
     let full = full.map(drop).unwrap_err();
     assert_eq!((full.status(), full.retry_after()), (503, Some("1")));
 
     let (client, _) = super::client(Settings::default());
     let mut to = at(EMPTY, free_port());
-    let refused = smol::block_on(forward(&client, &mut request_of("::1"), &to));
+    let refused = smol::block_on(forwarded(&client, "::1", &to));
     let refused = refused.map(drop).unwrap_err();
     assert_eq!(refused.status(), 502);
     let named = format!("upstream {EMPTY}:{}: it refused the connection", to.port);
@@ -132,7 +118,7 @@ fn failures_are_told_apart_for_the_client() {
     let (silent, _served) = upstream(|listener| listener);
     to = silent;
     to.request_timeout = BRIEF;
-    let late = smol::block_on(forward(&client, &mut request_of("::1"), &to));
+    let late = smol::block_on(forwarded(&client, "::1", &to));
     let late = late.map(drop).unwrap_err();
     assert!(matches!(late, Failure::GatewayTimeout(_)) && late.status() == 504);
 }

@@ -2,12 +2,14 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use smol::Timer;
+
+use crate::sync;
 
 /// The time by which the current phase must make progress.
 ///
@@ -56,7 +58,7 @@ impl Deadline {
 
     /// Ready when the deadline has passed.
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<TimedOut> {
-        let mut armed = self.armed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut armed = sync::lock(&self.armed);
         loop {
             let at = self.at.load(Ordering::Relaxed);
             match &mut *armed {

@@ -23,7 +23,7 @@
 //! # What strangers cost
 //!
 //! A message's buffer grows with what has come and is reserved in the [`Budget`] first, of which all
-//! conversations together have a part. A message that has begun has to bring [`UPLOAD_RATE`] bytes a
+//! conversations together have a part. A message that has begun has to bring [`UPLOAD_RATE`](crate::config::UPLOAD_RATE) bytes a
 //! second in the long run; what came faster earns no longer silence than a stall. A side that is silent
 //! gets a ping, and is given up when nothing comes after it. Writes that stand still end the session.
 
@@ -47,18 +47,15 @@ use smol::{Async, Timer};
 use zlayer_http1::websocket::{Deflate, INFLATER_BYTES};
 pub use zlayer_http1::websocket::{Kind, Message};
 
-use super::stopped;
 use crate::config::{Limits, Timeouts};
 use crate::failure::Failure;
 use crate::memory::Budget;
-use crate::upstream::Socket;
+use crate::timeout;
+use crate::wire::{Socket, stopped};
 use end::End;
 use reader::Reader;
 use relay::Relay;
 use writer::Writer;
-
-/// Bytes a second that a message has to bring in the long run, once it has begun.
-pub const UPLOAD_RATE: u64 = 1 << 10;
 
 /// How long the other direction gets to end its message, and then the closing handshake.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -250,10 +247,7 @@ async fn close(reader: &mut Reader, writer: &Writer, end: &End) {
             reader.await_close().await;
         }
     };
-    let late = async {
-        Timer::after(CLOSING).await;
-    };
-    or(closing, late).await;
+    let _ = timeout::within(CLOSING, closing).await;
     // A reset must not overtake what we sent: end our half, and read until the other ends its own.
     if writer.shut().await {
         reader.linger().await;

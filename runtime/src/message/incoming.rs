@@ -19,7 +19,7 @@ use crate::memory::Reservation;
 const PIECES: usize = 1;
 
 /// What the connection hands to the plugin.
-pub(super) enum Piece {
+pub(crate) enum Piece {
     Data(Bytes),
     /// The end of the body, with its trailers. Without it the body counts as broken off.
     End(HeaderMap),
@@ -28,14 +28,14 @@ pub(super) enum Piece {
 }
 
 /// The connection's end of a body.
-pub(super) struct BodySender {
+pub(crate) struct BodySender {
     pieces: Sender<Piece>,
     demand: Arc<Demand>,
 }
 
 /// What the plugin has asked for.
 #[derive(Default)]
-pub(super) struct Demand {
+pub(crate) struct Demand {
     /// It has asked for the body: a client that expects `100 Continue` is told now.
     asked: AtomicBool,
     /// It waits for the next piece.
@@ -45,24 +45,24 @@ pub(super) struct Demand {
 
 impl Demand {
     /// Whether the plugin waits for the client.
-    pub(super) fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         self.waiting.load(Ordering::Acquire)
     }
 }
 
 impl BodySender {
     /// Waits until there is room, and sends. False when the plugin has dropped the body.
-    pub(super) async fn send(&self, piece: Piece) -> bool {
+    pub(crate) async fn send(&self, piece: Piece) -> bool {
         self.pieces.send(piece).await.is_ok()
     }
 
     /// What the plugin asks for, to be looked at from elsewhere.
-    pub(super) fn demand(&self) -> Arc<Demand> {
+    pub(crate) fn demand(&self) -> Arc<Demand> {
         Arc::clone(&self.demand)
     }
 
     /// Waits until the plugin has asked for the body.
-    pub(super) async fn wanted(&self) {
+    pub(crate) async fn wanted(&self) {
         std::future::poll_fn(|cx| {
             self.demand.waker.register(cx.waker());
             if self.demand.asked.load(Ordering::Acquire) {
@@ -100,7 +100,7 @@ enum Source {
 
 impl IncomingBody {
     /// A body that comes in pieces; `length` is what Content-Length announced.
-    pub(super) fn stream(length: Option<u64>) -> (Option<BodySender>, IncomingBody) {
+    pub(crate) fn stream(length: Option<u64>) -> (Option<BodySender>, IncomingBody) {
         let (send, receive) = bounded(PIECES);
         let demand = Arc::new(Demand::default());
         let sender = BodySender {

@@ -1,7 +1,7 @@
 //! Messages to one side.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;
 
 #[cfg(feature = "deflate")]
@@ -15,8 +15,9 @@ use zlayer_http1::websocket::{FrameHead, Kind, MAX_HEAD_BYTES, Message, apply_ma
 use super::Side;
 use super::end::End;
 use crate::memory::Budget;
-use crate::server::deadline::Deadline;
-use crate::upstream::Socket;
+use crate::sync;
+use crate::wire::Socket;
+use crate::wire::deadline::Deadline;
 
 /// Bytes that are sent together with a frame's head, and at once; what is longer follows in pieces.
 const PIECE: usize = 16 << 10;
@@ -157,7 +158,7 @@ impl Writer {
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Option<Vec<u8>>> {
-        self.pong.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.pong)
     }
 
     /// Writes one frame to its end.

@@ -10,13 +10,12 @@ use zlayer_http1::websocket::{Kind, Message, MessageDecoder, ProtocolError, Role
 
 use super::end::End;
 use super::writer::Writer;
-use super::{Leave, Side, UPLOAD_RATE};
-use crate::config::Timeouts;
+use super::{Leave, Side};
+use crate::config::{Timeouts, UPLOAD_RATE};
 use crate::memory::{Budget, Reservation};
-use crate::server::buffer::ReadBuffer;
-use crate::server::deadline::{Deadline, TimedOut};
-use crate::server::exchange::HALF_CLOSED;
-use crate::upstream::Socket;
+use crate::wire::Socket;
+use crate::wire::buffer::ReadBuffer;
+use crate::wire::deadline::{Deadline, TimedOut};
 
 /// Bytes that are read over while a side's close is waited for.
 const CLOSING_BYTES: usize = 1 << 20;
@@ -39,6 +38,7 @@ pub(super) struct Reader {
     deadline: Deadline,
     ping: Duration,
     stall: Duration,
+    half_closed: Duration,
     /// How long the message that is coming may still be waited for.
     patience: Duration,
 }
@@ -72,6 +72,7 @@ impl Reader {
             deadline: Deadline::new(),
             ping: timeouts.websocket_ping,
             stall: timeouts.stall,
+            half_closed: timeouts.half_closed,
             patience: timeouts.stall,
         }
     }
@@ -139,7 +140,7 @@ impl Reader {
                 Ok(count) if count > 0 => {}
                 Ok(_) if !self.buffer.bytes().is_empty() => break,
                 Ok(_) => {
-                    Timer::after(HALF_CLOSED).await;
+                    Timer::after(self.half_closed).await;
                     return End::Gone(self.side);
                 }
                 Err(_) => return End::Gone(self.side),

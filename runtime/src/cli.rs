@@ -1,0 +1,236 @@
+//! The command line: its verbs and their flags, and what each verb does.
+
+mod run;
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use argh::{EarlyExit, FromArgs};
+use zlayer_binlog::{Filter, Level, level};
+
+use crate::error::{Error, Result};
+use crate::{admin, daemon, logger, logs};
+
+pub use run::Run;
+
+/// Runs WebAssembly plugins that were compiled ahead of time.
+#[derive(FromArgs)]
+pub struct Cli {
+    /// print the version and the engine's
+    #[argh(switch)]
+    version: bool,
+    #[argh(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, read once")]
+enum Verb {
+    Run(Run),
+    Status(Status),
+    Purge(Purge),
+    Wasm(Wasm),
+    Logs(Logs),
+}
+
+/// Show how a running daemon is. Ends with 0, with 4 if the daemon is not well, and with 1 if it cannot be asked.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "status")]
+struct Status {
+    /// the daemon's data folder (default /var/lib/zlayer)
+    #[argh(option)]
+    data_dir: Option<PathBuf>,
+    /// the daemon's admin socket, instead of the one in its data folder
+    #[argh(option)]
+    socket: Option<PathBuf>,
+    /// print JSON
+    #[argh(switch)]
+    json: bool,
+}
+
+/// Have a running daemon forget responses that its caching plugin had it store.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "purge")]
+struct Purge {
+    /// the daemon's data folder (default /var/lib/zlayer)
+    #[argh(option)]
+    data_dir: Option<PathBuf>,
+    /// the daemon's admin socket, instead of the one in its data folder
+    #[argh(option)]
+    socket: Option<PathBuf>,
+    /// all responses
+    #[argh(switch)]
+    all: bool,
+    /// tags of responses
+    #[argh(positional)]
+    tags: Vec<String>,
+}
+
+/// Show the log that a data folder keeps, or log files.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "logs")]
+struct Logs {
+    /// the data folder whose log to show (default /var/lib/zlayer, unless files are named)
+    #[argh(option)]
+    data_dir: Option<PathBuf>,
+    /// only records that this plugin wrote
+    #[argh(option)]
+    plugin: Option<String>,
+    /// only records of at least this level: error, warn, info, debug or trace
+    #[argh(option, from_str_fn(level))]
+    level: Option<Level>,
+    /// only records of the request with this id
+    #[argh(option)]
+    request: Option<String>,
+    /// wait for more; what is not severe comes up to ten seconds late
+    #[argh(switch)]
+    follow: bool,
+    /// log files, or folders of them
+    #[argh(positional)]
+    files: Vec<PathBuf>,
+}
+
+/// Look at a plugin on a machine that has zlayer-precompile: validate FILE, info FILE.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "wasm")]
+struct Wasm {
+    /// validate or info
+    #[argh(positional)]
+    verb: String,
+    /// the file and flags for zlayer-precompile
+    #[argh(positional, greedy)]
+    rest: Vec<String>,
+}
+
+/// Reads the words of a command line, without the program's own name; `--flag=value` is taken as
+/// `--flag value`.
+///
+/// # Errors
+///
+/// The words cannot be understood, or ask for the help text: either comes with what to print.
+pub fn parse(line: impl IntoIterator<Item = OsString>) -> std::result::Result<Cli, EarlyExit> {
+    let mut words = Vec::new();
+    for word in line {
+        let Ok(word) = word.into_string() else {
+            return Err("a word of the command line is not UTF-8".to_owned().into());
+        };
+        match word.split_once('=') {
+            Some((flag, value)) if flag.starts_with("--") => {
+                words.extend([flag.to_owned(), value.to_owned()])
+            }
+            _ => words.push(word),
+        }
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    Cli::from_args(&["zlayer"], &words).map_err(|exit| EarlyExit {
+        output: match exit.status {
+            Ok(()) => exit.output,
+            Err(()) => without_stray_value(exit.output.trim_end(), &words).into_owned(),
+        },
+        status: exit.status,
+    })
+}
+
+impl Cli {
+    /// Does what the words ask for; answers the process's exit code.
+    ///
+    /// # Errors
+    ///
+    /// Those of the verb.
+    pub fn run(self) -> Result<u8> {
+        if self.version {
+            logger::say(&format!(
+                "zlayer {} (wasmtime {})\n",
+                env!("CARGO_PKG_VERSION"),
+                zlayer_bundle::ENGINE_VERSION
+            ));
+            return Ok(0);
+        }
+        let Some(verb) = self.verb else {
+            return Err(Error::Usage(
+                "what shall be done? See zlayer --help".to_owned(),
+            ));
+        };
+        match verb {
+            Verb::Run(run) => run.into_config().and_then(daemon::run)?,
+            Verb::Status(status) => {
+                return admin::print_status(status.data_dir.as_deref(), status.socket, status.json);
+            }
+            Verb::Purge(purge) => match purge.all == purge.tags.is_empty() {
+                true => admin::purge(purge.data_dir.as_deref(), purge.socket, &purge.tags)?,
+                false => return Err(Error::Usage("purge wants either tags or --all".to_owned())),
+            },
+            Verb::Wasm(wasm) => wasm.forward()?,
+            Verb::Logs(logs) => logs.show()?,
+        }
+        Ok(0)
+    }
+}
+
+impl Logs {
+    fn show(self) -> Result<()> {
+        let mut paths = self.files;
+        let data_dir = match self.data_dir {
+            None if paths.is_empty() => Some(PathBuf::from(admin::DEFAULT_DATA_DIR)),
+            named => named,
+        };
+        paths.extend(data_dir.map(|data| data.join(daemon::LOG_FOLDER)));
+        if self.follow && (paths.len() > 1 || paths[0].is_file()) {
+            return Err(Error::Usage(
+                "--follow goes with one folder: --data-dir, or a folder of log files".to_owned(),
+            ));
+        }
+        let filter = Filter {
+            plugin: self.plugin,
+            level: self.level,
+            request: self.request,
+        };
+        logs::show(&paths, &filter, self.follow)
+    }
+}
+
+impl Wasm {
+    fn forward(self) -> Result<()> {
+        if !["validate", "info"].contains(&self.verb.as_str()) {
+            return Err(Error::Usage(format!(
+                "zlayer wasm knows validate and info, not '{}'",
+                self.verb
+            )));
+        }
+        let mut command = daemon::precompile_command();
+        let status = command.arg(&self.verb).args(&self.rest).status();
+        let file = self.rest.first().map_or(Path::new("the plugin"), Path::new);
+        match status.map_err(|error| daemon::without_compiler(file, error))? {
+            status if status.success() => Ok(()),
+            status => Err(Error::Forwarded(daemon::exit_code(status))),
+        }
+    }
+}
+
+/// What argh says of the command line, without a word that belongs to no flag: it may be a secret
+/// (`--secret A=1 B=2`). A word in the verb's place is none. Values of flags that argh reads are repeated; secrets are not read by it.
+fn without_stray_value<'a>(said: &'a str, words: &[&str]) -> Cow<'a, str> {
+    let Some(word) = said.strip_prefix("Unrecognized argument: ") else {
+        return Cow::Borrowed(said);
+    };
+    if words.first() == Some(&word) {
+        return Cow::Borrowed(said);
+    }
+    // The form with a suggestion quotes it.
+    let word = word.trim_start_matches('"');
+    if !word.starts_with('-') {
+        // Its place tells which one is meant, and nothing of what it says.
+        let place = words.iter().position(|given| *given == word);
+        return Cow::Owned(match place {
+            Some(place) => format!(
+                "no flag takes word {} of the command line (--flag=value counts as two)",
+                place + 1
+            ),
+            None => "the command line holds a word that no flag takes".to_owned(),
+        });
+    }
+    let end = word.find(['=', '"']).unwrap_or(word.len());
+    Cow::Owned(format!("Unrecognized argument: {}", &word[..end]))
+}

@@ -1,0 +1,98 @@
+//! Header fields: those with rules of their own, and the ways between the codec and `http`.
+
+use std::fmt;
+
+use http::HeaderMap;
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HeaderName, HeaderValue,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use zlayer_http1::Header;
+
+/// Headers in a plugin's list. What the server puts on top is a handful: no map gets near the
+/// 24,576 names at which an insert panics.
+pub(crate) const LIST_HEADERS: usize = 256;
+/// Bytes of names and values in a plugin's list, and four more for each as in a head: what a head
+/// may have by default. They are not charged to the budget.
+pub(crate) const LIST_BYTES: usize = 32 << 10;
+
+/// Fields that tell who asks.
+pub(crate) const CREDENTIALS: [HeaderName; 3] =
+    [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
+
+/// Fields that frame a message or are for one connection: the server's to write, whatever a plugin
+/// puts there (RFC 9110 section 7.6.1, RFC 9112 section 6).
+pub(crate) const OWN_FIELDS: [HeaderName; 8] = [
+    CONNECTION,
+    CONTENT_LENGTH,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Of these, what a proxy passes on: the length of the same body, and which trailers will follow.
+const PASSED_ON: [HeaderName; 2] = [CONTENT_LENGTH, TRAILER];
+
+/// Further fields that a proxy takes out (RFC 9110 sections 10.1.1 and 11.7).
+const NOT_PASSED_ON: [HeaderName; 5] = [
+    EXPECT,
+    HeaderName::from_static("http2-settings"),
+    PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-authentication-info"),
+    PROXY_AUTHORIZATION,
+];
+
+/// Whether a field is meant for the next hop alone, and so is taken out of what is passed on.
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    let is_own = OWN_FIELDS.contains(name) && !PASSED_ON.contains(name);
+    is_own || NOT_PASSED_ON.contains(name)
+}
+
+/// The part of a field that cannot be understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BadField {
+    Name,
+    Value,
+}
+
+impl fmt::Display for BadField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BadField::Name => "header name",
+            BadField::Value => "header value",
+        })
+    }
+}
+
+/// The fields of a head that the codec has read.
+pub(crate) fn header_map(fields: &[Header<'_>]) -> Result<HeaderMap, BadField> {
+    let mut map = HeaderMap::with_capacity(fields.len());
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| BadField::Name)?;
+        let value = HeaderValue::from_bytes(field.value).map_err(|_| BadField::Value)?;
+        map.append(name, value);
+    }
+    Ok(map)
+}
+
+/// The fields of a trailer section that the codec has read.
+pub(crate) fn trailer_map(trailers: Vec<(String, Vec<u8>)>) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in trailers {
+        // The codec has checked both, and bounded their number.
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            map.append(name, value);
+        }
+    }
+    map
+}
+
+/// Fields as the codec writes them.
+pub(crate) fn pairs(headers: &HeaderMap) -> Vec<(&str, &[u8])> {
+    let all = headers.iter();
+    all.map(|(name, value)| (name.as_str(), value.as_bytes()))
+        .collect()
+}

@@ -1,0 +1,115 @@
+//! A request's body on its way from the socket to whoever reads it.
+
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use smol::Async;
+use smol::io::AsyncWriteExt;
+use smol::lock::Mutex;
+use zlayer_http1::{BodyDecoder, CONTINUE, Decoded};
+
+use crate::config::{Timeouts, UPLOAD_RATE};
+use crate::message::fields::trailer_map;
+use crate::message::{BodySender, Piece};
+use crate::wire::buffer::ReadBuffer;
+use crate::wire::deadline::Deadline;
+
+/// How far behind that a client may be: this long, or a third of the stall time where that is longer, and
+/// never longer than the stall time.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The parts of an exchange that the upload looks at and moves on.
+pub(super) struct Upload<'a> {
+    pub(super) stream: &'a Async<TcpStream>,
+    pub(super) deadline: &'a Deadline,
+    pub(super) timeouts: &'a Timeouts,
+    /// The request's id, for the log.
+    pub(super) id: &'a str,
+    /// It is known where the next request will start.
+    pub(super) in_step: &'a AtomicBool,
+    /// The first byte of an answer is out.
+    pub(super) begun: &'a AtomicBool,
+}
+
+impl Upload<'_> {
+    /// Moves the request's body from the socket to the plugin, at the plugin's pace.
+    pub(super) async fn run(
+        &self,
+        sender: Option<BodySender>,
+        buffer: &mut ReadBuffer,
+        decoder: &mut BodyDecoder,
+        out: &Mutex<&mut Vec<u8>>,
+    ) {
+        let Some(sender) = sender else { return };
+        if !self.in_step.load(Ordering::Relaxed) {
+            sender.wanted().await;
+            // It was not to send before.
+            self.deadline.extend(grace(self.timeouts));
+            // An answer holds the lock from before its first byte to its end. A client that sees
+            // it before it was told to go on may still send its body, and the plugin wants it.
+            if let Some(_out) = out.try_lock() {
+                self.in_step.store(true, Ordering::Relaxed);
+                // Half of it on the wire would spoil whatever came next.
+                self.begun.store(true, Ordering::Relaxed);
+                let mut stream = self.stream;
+                if stream.write_all(CONTINUE).await.is_err() {
+                    return;
+                }
+                self.begun.store(false, Ordering::Relaxed);
+            }
+        }
+        let started = Instant::now();
+        let (mut brought, mut held_up) = (0u64, Duration::ZERO);
+        loop {
+            let (consumed, piece) = match decoder.decode(buffer.bytes()) {
+                Ok(Decoded::NeedMore { consumed }) => (consumed, None),
+                Ok(Decoded::Data { consumed, data }) => {
+                    (consumed, Some(Piece::Data(Bytes::copy_from_slice(data))))
+                }
+                Ok(Decoded::End { consumed, trailers }) => {
+                    (consumed, Some(Piece::End(trailer_map(trailers))))
+                }
+                Err(error) => {
+                    log::debug!("[{}] the request's body is malformed: {error}", self.id);
+                    self.in_step.store(false, Ordering::Relaxed);
+                    sender.send(Piece::Malformed(error)).await;
+                    return;
+                }
+            };
+            buffer.consume(consumed);
+            brought += consumed as u64;
+            let Some(piece) = piece else {
+                match buffer.fill(self.stream, 0).await {
+                    Ok(count) if count > 0 => continue,
+                    // The sender is dropped without an end: the plugin sees a body that broke off.
+                    _ => return,
+                }
+            };
+            let is_end = matches!(piece, Piece::End(_));
+            let offered = Instant::now();
+            if !sender.send(piece).await {
+                return;
+            }
+            // Time that the plugin takes is not the client's.
+            held_up += offered.elapsed();
+            let timeouts = self.timeouts;
+            if is_end {
+                // The plugin has all it needs: its time to answer begins.
+                self.deadline.extend(timeouts.request);
+                return;
+            }
+            let earned =
+                Duration::from_secs(brought / UPLOAD_RATE) + held_up + grace(self.timeouts);
+            self.deadline
+                .extend(earned.saturating_sub(started.elapsed()).min(timeouts.stall));
+        }
+    }
+}
+
+/// How far behind a client with these timeouts may be.
+pub(super) fn grace(timeouts: &Timeouts) -> Duration {
+    let stall = timeouts.stall;
+    (stall / 3).max(stall.min(GRACE))
+}

@@ -1,0 +1,19 @@
+//! What whoever speaks over a socket needs: a read buffer, a deadline, the date, the word to stop.
+//!
+//! It knows bytes and times alone: neither requests nor plugins.
+
+pub(crate) mod buffer;
+mod date;
+pub(crate) mod deadline;
+mod socket;
+
+use smol::channel::Receiver;
+
+pub(crate) use date::with_date;
+pub use socket::Socket;
+
+/// Resolves when the daemon was told to stop.
+pub(crate) async fn stopped(stop: &Receiver<()>) {
+    // Nothing is ever sent: the channel only closes.
+    let _ = stop.recv().await;
+}

@@ -1,0 +1,8 @@
+//! Sockets of every kind: TCP, TLS over it, Unix.
+
+use smol::io::{AsyncRead, AsyncWrite};
+
+/// Whatever bytes can be read from and written to.
+pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
