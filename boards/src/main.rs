@@ -6,7 +6,6 @@ mod build;
 mod byte_size;
 mod command;
 mod demo;
-mod features;
 mod guests;
 mod kosoku;
 mod list;

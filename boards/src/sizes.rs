@@ -10,7 +10,6 @@ use serde::Deserialize;
 
 use crate::Workspace;
 use crate::build::DEVICE_PROFILE;
-use crate::machine::Machine;
 use crate::target::{Target, TargetList};
 
 /// Weighs the device binaries; exit status 1 when one is over the budget or not built.
@@ -28,8 +27,6 @@ pub(crate) struct Args {
 struct Budget {
     /// Bytes of the stripped device binary, for each target.
     binary_bytes: u64,
-    /// Bytes on top where the standard library is rustup's and not built from source.
-    rustup_std_bytes: u64,
 }
 
 impl Budget {
@@ -55,14 +52,7 @@ pub(crate) fn main(args: &Args, workspace: &Workspace) -> Result<()> {
 
 /// Prints the table of `targets`; fails when a binary is missing or too large.
 pub(crate) fn check(targets: &[Target], workspace: &Workspace) -> Result<()> {
-    let mut budget = Budget::load(&workspace.boards())?;
-    if !Machine::probe(&workspace.root).debian_rust {
-        println!(
-            "without Debian's compiler rustup's standard library is linked, which is not built for size: {} are allowed for it",
-            megabytes(budget.rustup_std_bytes)
-        );
-        budget.binary_bytes += budget.rustup_std_bytes;
-    }
+    let budget = Budget::load(&workspace.boards())?;
     let rows: Vec<Row> = targets
         .iter()
         .map(|target| {
@@ -143,7 +133,7 @@ fn judge(rows: &[Row], budget: u64) -> Result<()> {
 mod tests {
     use super::*;
 
-    const BUDGET: u64 = 3_500_000;
+    const BUDGET: u64 = 5_000_000;
 
     fn row(target: Target, size: Option<u64>) -> Row {
         Row {
@@ -160,11 +150,11 @@ mod tests {
             row(Target::Armv7, Some(1)),
         ];
         assert!(judge(&rows, BUDGET).is_ok());
-        assert!(table(&rows, BUDGET).contains("3500000   3.50 MB    100 %"));
+        assert!(table(&rows, BUDGET).contains("5000000   5.00 MB    100 %"));
         rows[0].size = Some(BUDGET + 1);
-        assert!(table(&rows, BUDGET).contains("3500001   3.51 MB    101 %"));
+        assert!(table(&rows, BUDGET).contains("5000001   5.01 MB    101 %"));
         let error = judge(&rows, BUDGET).unwrap_err().to_string();
-        assert_eq!(error, "over the budget of 3500000 bytes (3.50 MB): x86_64");
+        assert_eq!(error, "over the budget of 5000000 bytes (5.00 MB): x86_64");
     }
 
     #[test]

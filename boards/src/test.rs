@@ -1,6 +1,6 @@
 //! `cargo boards test`: everything that CI does, in order.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, anyhow};
@@ -9,7 +9,6 @@ use argh::FromArgs;
 use crate::Workspace;
 use crate::build::{DEVICE_PROFILE, QUICK_PROFILE, device_binary};
 use crate::command::{Cmd, on_path};
-use crate::features::{self, FEATURES};
 use crate::kosoku;
 use crate::plan::Scope;
 use crate::room::{self, FULL_RUN, QUICK_RUN, Room};
@@ -40,10 +39,7 @@ pub(crate) fn main(args: &Args, workspace: &Workspace) -> Result<()> {
     room.check(if args.quick { QUICK_RUN } else { FULL_RUN })?;
     let mut skipped = Vec::new();
     let mut steps = if args.quick {
-        skipped.push(
-            "wit/deps, dependency rules, features end to end, device builds, sizes, QEMU (--quick)"
-                .to_owned(),
-        );
+        skipped.push("wit/deps, dependency rules, device builds, sizes, QEMU (--quick)".to_owned());
         quick_steps(host)
     } else {
         all_steps(host, room.is_tight())
@@ -100,10 +96,6 @@ enum Work {
     Deny,
     /// The guests of the tests.
     Guests,
-    /// A daemon with everything that is off by default.
-    Features,
-    /// What only that daemon does, end to end.
-    FeaturesEndToEnd(Target),
     /// A device binary.
     Binary(Target, &'static str),
     /// Clears away what a device build leaves beside the binary.
@@ -126,12 +118,6 @@ impl Work {
                 Cmd::new("cargo", "deny check licenses bans sources").run(&workspace.root)
             }
             Work::Guests => crate::guests::main(&workspace.root),
-            Work::Features => once(&features::build())
-                .run(&workspace.root)
-                .and_then(|()| features::keep(workspace)),
-            Work::FeaturesEndToEnd(host) => {
-                once(&features_end_to_end(*host, workspace)).run(&workspace.root)
-            }
             Work::Binary(target, profile) => device_binary(*target, profile, workspace),
             Work::Clear(target) => room::clear(*target, &workspace.target_dir),
             Work::Sizes(targets) => sizes::check(targets, workspace),
@@ -165,11 +151,6 @@ fn all_steps(host: Target, is_tight: bool) -> Vec<Step> {
         step("guests", Work::Guests),
         precompiler(),
         unit_tests(),
-        step(format!("daemon with all features, {host}"), Work::Features),
-        step(
-            format!("features end to end, {host} natively"),
-            Work::FeaturesEndToEnd(host),
-        ),
     ];
     for target in &targets {
         let work = Work::Binary(*target, DEVICE_PROFILE);
@@ -254,7 +235,6 @@ fn lints() -> Step {
         "lints",
         Work::Run(vec![
             clippy("-p zlayer-http1 -p zlayer-binlog -p zlayer-bundle -p zlayer-runtime"),
-            clippy(&format!("-p zlayer-http1 -p zlayer-runtime {FEATURES}")),
             clippy("-p zlayer-precompile -p zlayer-boards -p zlayer-tests"),
             // These three use instructions that the host does not have.
             guests(
@@ -281,12 +261,6 @@ fn unit_tests() -> Step {
                 "cargo",
                 "test -p zlayer-http1 -p zlayer-binlog -p zlayer-bundle -p zlayer-runtime",
             ),
-            Cmd::new(
-                "cargo",
-                &format!(
-                    "test -p zlayer-http1 -p zlayer-runtime --lib {FEATURES} -- tls websocket"
-                ),
-            ),
             Cmd::new("cargo", "test -p zlayer-boards"),
             Cmd::new("cargo", "test --release -p zlayer-precompile"),
             guests(
@@ -299,18 +273,9 @@ fn unit_tests() -> Step {
 
 fn end_to_end(target: Target, profile: &str, workspace: &Workspace) -> Cmd {
     let binary = target.binary(&workspace.target_dir, profile);
-    suite("e2e", target, &binary, workspace)
-}
-
-fn features_end_to_end(host: Target, workspace: &Workspace) -> Cmd {
-    suite("features", host, &features::binary(workspace), workspace)
-}
-
-/// One of the suites of `zlayer-tests`, against a daemon for `target`.
-fn suite(name: &str, target: Target, binary: &Path, workspace: &Workspace) -> Cmd {
     let path = |path: PathBuf| path.to_string_lossy().into_owned();
-    Cmd::new("cargo", &format!("test -p zlayer-tests --test {name}"))
-        .env("ZLAYER_BIN", path(binary.to_owned()))
+    Cmd::new("cargo", "test -p zlayer-tests --test e2e")
+        .env("ZLAYER_BIN", path(binary))
         .env("ZLAYER_TARGET", target.name())
         .env("ZLAYER_RUNNER", target.runner())
         .env("ZLAYER_PRECOMPILE", path(workspace.precompile()))
@@ -347,37 +312,6 @@ mod tests {
         }
         for before in ["setup", "guests", "precompiler"] {
             assert!(position(&steps, before) < position(&steps, "end to end"));
-            assert!(position(&steps, before) < position(&steps, "features end to end"));
-        }
-    }
-
-    #[test]
-    fn what_is_off_by_default_is_tested_end_to_end_too() {
-        let steps = all_steps(Target::X86_64, false);
-        let built = position(&steps, "daemon with all features");
-        let tested = position(&steps, "features end to end");
-        assert!(matches!(steps[built].work, Work::Features));
-        assert!(matches!(steps[tested].work, Work::FeaturesEndToEnd(_)));
-        // Behind what has compiled the parts.
-        assert!(position(&steps, "unit tests") < built && built < tested);
-        let workspace = Workspace {
-            root: "r".into(),
-            target_dir: "t".into(),
-        };
-        let host = Target::host().unwrap();
-        let shown = features_end_to_end(host, &workspace).to_string();
-        for part in [
-            "ZLAYER_BIN=t/features/zlayer ",
-            &format!("ZLAYER_TARGET={host} "),
-            "ZLAYER_RUNNER='' ",
-            "cargo test -p zlayer-tests --test features",
-        ] {
-            assert!(shown.contains(part), "{part} in {shown}");
-        }
-        // The others get binaries as devices do.
-        for target in Target::ALL {
-            let shown = end_to_end(target, DEVICE_PROFILE, &workspace).to_string();
-            assert!(!shown.contains("features"), "{shown}");
         }
     }
 

@@ -61,7 +61,6 @@ pub struct Config {
     /// Where plugins' outgoing requests may go, if one has no list of its own. Without a list it may send none.
     pub allowed_hosts: AllowedHosts,
     /// File of the certificates that TLS upstreams are checked against, instead of the system's.
-    #[cfg(feature = "tls")]
     pub tls_roots: Option<PathBuf>,
     /// Port of the admin interface on 127.0.0.1, beside its Unix socket; 0 lets the system choose.
     pub admin_port: Option<u16>,

@@ -93,14 +93,12 @@ fn serve(
     let metrics = Arc::new(Metrics::default());
     let upstreams = Upstreams::new(
         upstream::Settings {
-            #[cfg(feature = "tls")]
             tls_roots: config.tls_roots.take(),
             ..upstream::Settings::default()
         },
         Arc::clone(&budget),
         &EXECUTOR,
     );
-    #[cfg(feature = "tls")]
     upstreams.read_roots()?;
     let spare = Arc::<Spare>::default();
     budget.reclaim_by({

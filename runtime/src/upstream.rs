@@ -1,6 +1,6 @@
 //! The proxying client: sends requests to upstreams and brings their answers back.
 //!
-//! What it is: HTTP/1.1 over TCP (and TLS with the feature `tls`), for the router's `forward` and for
+//! What it is: HTTP/1.1 over TCP or TLS, for the router's `forward` and for
 //! plugins' outgoing requests. Connections are pooled; bodies stream both ways and are never
 //! whole in memory. What it is not: a cache, a load balancer, a follower of redirects.
 //!
@@ -28,15 +28,9 @@ mod hop;
 mod io;
 mod pool;
 mod rounds;
+mod tls;
 mod upgrade;
 mod upload;
-
-#[cfg(not(feature = "tls"))]
-mod no_tls;
-#[cfg(not(feature = "tls"))]
-use no_tls as tls;
-#[cfg(feature = "tls")]
-mod tls;
 
 #[cfg(test)]
 mod tests;

@@ -43,7 +43,6 @@ use std::time::Duration;
 use futures_lite::future::{or, zip};
 use smol::channel::{Receiver, bounded};
 use smol::{Async, Timer};
-#[cfg(feature = "deflate")]
 use zlayer_http1::websocket::{Deflate, INFLATER_BYTES};
 pub use zlayer_http1::websocket::{Kind, Message};
 
@@ -106,7 +105,6 @@ pub struct WebSocketSession {
     /// Who is asked about each message; without one they go on as they came.
     pub handler: Option<Box<dyn MessageHandler>>,
     /// Compression as agreed with the client. There is none with an upstream.
-    #[cfg(feature = "deflate")]
     pub deflate: Option<Deflate>,
     /// What messages are charged to.
     pub budget: Arc<Budget>,
@@ -151,7 +149,6 @@ impl WebSocketSession {
             client,
             upstream,
             handler,
-            #[cfg(feature = "deflate")]
             deflate,
             budget,
             stop,
@@ -161,7 +158,6 @@ impl WebSocketSession {
         let mut other =
             upstream.map(|upstream| parts(Side::Upstream, upstream, message, &budget, timeouts));
         let bytes = other.as_ref().map_or(0, |_| UPSTREAM_BYTES);
-        #[cfg(feature = "deflate")]
         let bytes = match deflate {
             None => bytes,
             Some(agreed) => {

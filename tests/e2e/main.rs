@@ -21,6 +21,8 @@ mod cache;
 mod capabilities;
 /// Command lines of both programs, exit codes, folders that cannot be used.
 mod cli;
+/// Compressed WebSocket messages.
+mod deflate;
 /// What the daemon is built from: no compiler in it.
 mod dependencies;
 /// What SIGTERM and a second signal do; ports that are taken.
@@ -51,6 +53,8 @@ mod plugin;
 mod secrets;
 /// What the key-value store keeps through kills, damage and each durability.
 mod store;
+/// TLS to upstreams: of routers, and of plugins' own requests.
+mod tls;
 /// What `--wasm` may name: a file, and of which kind.
 mod wasm_file;
 /// Conversations: handshakes, messages, closing, upstreams, and the Autobahn cases.

@@ -212,7 +212,7 @@ fn failures_reach_the_plugin_by_their_names() {
     let unknown = error(&daemon, "to=no-such-host.invalid&connect=2000");
     assert!(unknown.contains("Dns"), "{unknown}");
     daemon.wait_for_log("it refused the connection");
-    // The daemon under test has no TLS; one that has it fails in the handshake with a server that does not.
+    // The handshake fails with a server that speaks no TLS.
     let plain = error(&daemon, &format!("to={}&scheme=https", saying(OK)));
     assert_eq!(plain, "ErrorCode::TlsProtocolError");
 }

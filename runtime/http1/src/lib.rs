@@ -9,8 +9,7 @@
 //! For WebSocket, [`websocket`] has both sides of RFC 6455.
 //!
 //! What it is not: it does no I/O, starts no timer, keeps no connection, decodes no percent signs,
-//! and compresses nothing but WebSocket messages, with the feature `deflate`. It knows nothing of
-//! WebAssembly.
+//! and compresses nothing but WebSocket messages. It knows nothing of WebAssembly.
 //!
 //! # How data flows
 //!

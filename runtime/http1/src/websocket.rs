@@ -2,8 +2,8 @@
 //!
 //! What it is: the opening handshake of both sides ([`read_upgrade`], [`check_answer`]), a decoder
 //! that makes messages of frames ([`MessageDecoder`]), an encoder of frames ([`FrameHead`],
-//! [`encode_message`]), the rules of closing ([`CloseReason`]), and, with the feature `deflate`,
-//! messages compressed as RFC 7692 says.
+//! [`encode_message`]), the rules of closing ([`CloseReason`]), and messages compressed
+//! as RFC 7692 says ([`Deflate`], [`Compressor`]).
 //!
 //! What it is not: it sends no pings, answers none, and keeps no closing handshake: those want a
 //! clock and a socket. It never splits a message into fragments.
@@ -58,10 +58,8 @@ mod assembly;
 mod base64;
 mod close;
 mod decoder;
-#[cfg_attr(not(feature = "deflate"), path = "websocket/no_deflate.rs")]
 mod deflate;
 mod error;
-#[cfg(feature = "deflate")]
 mod extension;
 mod frame;
 mod handshake;
@@ -70,10 +68,8 @@ mod utf8;
 
 pub use close::{CloseReason, is_valid_close_code};
 pub use decoder::{MAX_EMPTY_FRAMES, MessageDecoder};
-#[cfg(feature = "deflate")]
 pub use deflate::{COMPRESSOR_BYTES, Compressor, INFLATER_BYTES, store};
 pub use error::{AnswerError, ProtocolError, UpgradeError};
-#[cfg(feature = "deflate")]
 pub use extension::Deflate;
 pub use frame::{FrameHead, MAX_CONTROL_BYTES, MAX_HEAD_BYTES, Opcode, apply_mask, encode_message};
 pub use handshake::{

@@ -64,7 +64,6 @@ pub struct Run {
     allow_host: Vec<AllowedHost>,
     /// file of the root certificates (PEM) that TLS upstreams are checked against, instead of the system's
     /// (default /etc/ssl/certs/ca-certificates.crt)
-    #[cfg(feature = "tls")]
     #[argh(option)]
     tls_roots: Option<PathBuf>,
     /// port on 127.0.0.1 for metrics, status and health (0 lets the system choose), which every
@@ -302,7 +301,6 @@ impl Run {
                 granted.without(Capabilities::NONE.with(one))
             }),
             allowed_hosts: self.allow_host.into_iter().collect(),
-            #[cfg(feature = "tls")]
             tls_roots: self.tls_roots,
             keyvalue: Settings {
                 quota,

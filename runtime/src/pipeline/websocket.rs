@@ -14,7 +14,6 @@ use std::ops::ControlFlow;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use zlayer_http1::Version;
-#[cfg(feature = "deflate")]
 use zlayer_http1::websocket::Deflate;
 use zlayer_http1::websocket::{UpgradeError, VERSION, offered_protocols, read_upgrade};
 
@@ -127,7 +126,6 @@ async fn run(
 struct Asked {
     /// The value of Sec-WebSocket-Accept.
     accept: String,
-    #[cfg(feature = "deflate")]
     deflate: Option<Deflate>,
 }
 
@@ -143,7 +141,6 @@ fn read(head: &http::request::Parts) -> Result<Option<Asked>, UpgradeError> {
     let asked = read_upgrade(head.method.as_str(), version, &headers)?;
     Ok(asked.map(|accept| Asked {
         accept,
-        #[cfg(feature = "deflate")]
         deflate: Deflate::negotiate(&headers),
     }))
 }

@@ -22,9 +22,6 @@ pub(super) async fn connect(
     key: &Arc<Key>,
     time: Duration,
 ) -> Result<Box<dyn Io>, UpstreamError> {
-    if key.tls && !super::tls::AVAILABLE {
-        return Err(UpstreamError::NoTls);
-    }
     if key.port == 0 {
         return Err(UpstreamError::Target("its port is 0".to_owned()));
     }

@@ -24,8 +24,6 @@ pub enum UpstreamError {
     Tls(String),
     /// The certificate is not for this host, or not valid, or not trusted.
     Certificate(String),
-    /// This build has no TLS.
-    NoTls,
     /// What is to be sent is not valid HTTP.
     Request(String),
     /// The request's body broke off, is malformed, or has another length than announced.
@@ -76,10 +74,6 @@ impl fmt::Display for UpstreamError {
             UpstreamError::Unreachable(reason) => write!(f, "it cannot be reached: {reason}"),
             UpstreamError::Tls(reason) => write!(f, "TLS: {reason}"),
             UpstreamError::Certificate(reason) => write!(f, "its certificate: {reason}"),
-            UpstreamError::NoTls => f.write_str(
-                "TLS is wanted, and this zlayer was built without it; \
-                 one built with the cargo feature 'tls' speaks it",
-            ),
             UpstreamError::Request(reason) => write!(f, "the request cannot be sent: {reason}"),
             UpstreamError::RequestBody(error) => write!(f, "the request's body: {error}"),
             UpstreamError::Malformed(error) => write!(f, "its answer is not valid HTTP: {error}"),
@@ -117,7 +111,7 @@ impl From<UpstreamError> for Error {
             },
             UpstreamError::Refused(_) => Error::ConnectionRefused,
             UpstreamError::Unreachable(_) => Error::DestinationUnavailable,
-            UpstreamError::Tls(_) | UpstreamError::NoTls => Error::TlsProtocolError,
+            UpstreamError::Tls(_) => Error::TlsProtocolError,
             UpstreamError::Certificate(_) => Error::TlsCertificateError,
             UpstreamError::Request(_) => Error::HttpRequestUriInvalid,
             UpstreamError::RequestBody(error) => error,

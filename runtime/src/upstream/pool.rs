@@ -121,7 +121,6 @@ impl Upstreams {
     /// # Errors
     ///
     /// The file cannot be used, and why.
-    #[cfg(feature = "tls")]
     pub fn read_roots(&self) -> crate::error::Result<()> {
         match self.shared.settings.tls_roots {
             Some(_) => self.shared.tls.prepare(self),

@@ -7,10 +7,8 @@ mod failures;
 mod heads;
 mod pooling;
 mod timeouts;
-mod upgrades;
-
-#[cfg(feature = "tls")]
 mod tls;
+mod upgrades;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

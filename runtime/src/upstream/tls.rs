@@ -29,8 +29,6 @@ use crate::error::Error;
 use crate::memory::Reservation;
 use roots::RootsError;
 
-pub(super) const AVAILABLE: bool = true;
-
 /// Bytes that wait encrypted to be sent, of one connection; rustls itself would take 64 KiB.
 const UNSENT_BYTES: usize = 16 << 10;
 

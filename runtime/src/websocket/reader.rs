@@ -77,7 +77,6 @@ impl Reader {
         }
     }
 
-    #[cfg(feature = "deflate")]
     pub(super) fn inflate(&mut self, agreed: &zlayer_http1::websocket::Deflate) {
         self.decoder.inflate(agreed);
     }

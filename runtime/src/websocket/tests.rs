@@ -64,12 +64,7 @@ impl Peer {
             Side::Client => (Role::Client, Some(MASK)),
             Side::Upstream => (Role::Server, None),
         };
-        #[cfg_attr(
-            not(feature = "deflate"),
-            expect(unused_mut, reason = "nothing to set up")
-        )]
         let mut decoder = MessageDecoder::new(role, usize::MAX);
-        #[cfg(feature = "deflate")]
         if let Some(agreed) = agreed().filter(|_| side == Side::Client) {
             decoder.inflate(&agreed);
         }
@@ -194,7 +189,6 @@ fn start(
             let seen = Arc::clone(&seen);
             Box::new(Plugin { call, seen }) as Box<dyn MessageHandler>
         }),
-        #[cfg(feature = "deflate")]
         deflate: agreed(),
         budget: Arc::clone(&budget),
         stop: stopped,
@@ -588,12 +582,10 @@ fn both_directions_full_do_not_block_each_other() {
 }
 
 /// Compression without asking for anything: messages may come compressed or not.
-#[cfg(feature = "deflate")]
 fn agreed() -> Option<Deflate> {
     Deflate::negotiate(&[("sec-websocket-extensions", b"permessage-deflate")])
 }
 
-#[cfg(feature = "deflate")]
 #[test]
 fn compressed_messages_are_offered_as_they_were_before() {
     smol::block_on(async {

@@ -4,11 +4,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;
 
-#[cfg(feature = "deflate")]
 use futures_lite::future::yield_now;
 use smol::io::{AsyncWriteExt, WriteHalf};
 use smol::lock::Mutex;
-#[cfg(feature = "deflate")]
 use zlayer_http1::websocket::{COMPRESSOR_BYTES, Compressor, Deflate, store};
 use zlayer_http1::websocket::{FrameHead, Kind, MAX_HEAD_BYTES, Message, apply_mask};
 
@@ -22,7 +20,6 @@ use crate::wire::deadline::Deadline;
 /// Bytes that are sent together with a frame's head, and at once; what is longer follows in pieces.
 const PIECE: usize = 16 << 10;
 /// Messages below this are not worth a compressor; they are stored.
-#[cfg(feature = "deflate")]
 const COMPRESS_FROM: usize = 64;
 /// How the session's own pings begin; a number follows.
 const PING: &[u8; 6] = b"zlayer";
@@ -34,10 +31,6 @@ pub(super) struct Writer {
     /// The payload of a pong that has to go out: a later one takes its place (RFC 6455, 5.5.3).
     pong: StdMutex<Option<Vec<u8>>>,
     stall: Duration,
-    #[cfg_attr(
-        not(feature = "deflate"),
-        expect(dead_code, reason = "only compressors are charged here")
-    )]
     budget: Arc<Budget>,
 }
 
@@ -52,7 +45,6 @@ struct Half {
     /// The secret that masks are drawn from, and how many were (RFC 6455, 10.3).
     masks: Option<(RandomState, u64)>,
     pings: u32,
-    #[cfg(feature = "deflate")]
     deflate: Option<Deflate>,
 }
 
@@ -73,7 +65,6 @@ impl Writer {
                 // To an upstream the session is a client, whose frames are masked.
                 masks: (side == Side::Upstream).then(|| (RandomState::new(), 0)),
                 pings: 0,
-                #[cfg(feature = "deflate")]
                 deflate: None,
             }),
             pong: StdMutex::new(None),
@@ -82,7 +73,6 @@ impl Writer {
         }
     }
 
-    #[cfg(feature = "deflate")]
     pub(super) fn deflate(&self, agreed: Deflate) {
         // Nobody else knows of it yet.
         if let Some(mut half) = self.half.try_lock() {
@@ -94,10 +84,7 @@ impl Writer {
     pub(super) async fn send(&self, message: Message) -> Result<(), End> {
         let mut half = self.half.lock().await;
         self.send_pong(&mut half).await?;
-        #[cfg(feature = "deflate")]
         let (message, compressed) = self.compress(&half, message).await;
-        #[cfg(not(feature = "deflate"))]
-        let compressed = false;
         self.frame(&mut half, message, compressed).await?;
         // One that was asked for meanwhile. Both directions run in one task: between this and the
         // end of the lock nobody asks for another.
@@ -209,7 +196,6 @@ impl Writer {
 
     /// Compresses a message if that was agreed and there is memory for it. One that gets no
     /// shorter is sent so all the same: some clients do not take both kinds on one connection.
-    #[cfg(feature = "deflate")]
     async fn compress(&self, half: &Half, message: Message) -> (Message, bool) {
         let Some(agreed) = half.deflate else {
             return (message, false);

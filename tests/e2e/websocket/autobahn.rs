@@ -9,7 +9,7 @@ fn the_autobahn_cases_pass() {
     let daemon = Daemon::builder("websocket-echo")
         .args(["--max-message", "16Mi", "--memory-max", "256Mi"])
         .start();
-    // Compression is a feature that device binaries are built without: tests/features has these.
+    // What compresses is sent by the tests of `deflate`.
     let mut words = vec!["-x", "12.*", "-x", "13.*"];
     if under_qemu() {
         // Their time limits are those of a machine.

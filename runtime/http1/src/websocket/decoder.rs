@@ -56,7 +56,6 @@ impl MessageDecoder {
     /// Takes compressed messages too, as was agreed. It then holds
     /// [`INFLATER_BYTES`](super::INFLATER_BYTES) more. The limit counts for what a message is when
     /// it is no longer compressed.
-    #[cfg(feature = "deflate")]
     pub fn inflate(&mut self, agreed: &super::Deflate) {
         self.inflater = Some(Inflater::new(agreed.client_takes_over()));
     }

@@ -32,7 +32,6 @@ pub struct Upgrade {
     upstream: Option<Endpoint>,
     handler: Option<Box<dyn MessageHandler>>,
     budget: Arc<Budget>,
-    #[cfg(feature = "deflate")]
     deflate: Option<zlayer_http1::websocket::Deflate>,
 }
 
@@ -52,7 +51,6 @@ impl Upgrade {
             client: Endpoint::tcp(stream, received),
             upstream: self.upstream,
             handler: self.handler,
-            #[cfg(feature = "deflate")]
             deflate: self.deflate,
             budget: self.budget,
             stop,
@@ -81,7 +79,6 @@ impl Upgrading {
         if let Some(protocol) = &upgrade.protocol {
             headers.insert(PROTOCOL, protocol.clone());
         }
-        #[cfg(feature = "deflate")]
         if let Some(deflate) = &upgrade.deflate
             && let Ok(value) = HeaderValue::from_str(&deflate.answer())
         {
@@ -124,7 +121,6 @@ pub(super) async fn begin(
         upstream,
         handler: handler.map(|handler| Box::new(handler) as Box<dyn MessageHandler>),
         budget: Arc::clone(budget),
-        #[cfg(feature = "deflate")]
         deflate: asked.deflate,
     };
     let upgrading = Upgrading(Arc::new(Mutex::new(Some(upgrade))));

@@ -62,18 +62,6 @@ fn names_are_found_and_their_addresses_tried_in_turn() {
     served.join().unwrap();
 }
 
-#[cfg(not(feature = "tls"))]
-#[test]
-fn a_build_without_tls_says_so_and_sends_nothing() {
-    let (to, served) = upstream(|listener| listener);
-    let no_tls = error(&Target { tls: true, ..to });
-    assert!(matches!(no_tls, UpstreamError::NoTls));
-    assert!(no_tls.to_string().contains("feature 'tls'"));
-    let listener = served.join().unwrap();
-    listener.set_nonblocking(true).unwrap();
-    assert!(listener.accept().is_err());
-}
-
 async fn forwarded(upstreams: &Upstreams, client: &str, to: &Target) -> Result<Response, Failure> {
     let (head, body) = get().into_parts();
     forward(upstreams, head, body, client.parse().unwrap(), to, "id").await
