@@ -203,7 +203,8 @@ impl Pipeline {
         // All plugins of a daemon share the engine and its clock.
         let _working = self.plugins.first().map(|plugin| plugin.working());
         let request = &mut request;
-        let round = self.upstreams.begin(&request.id, &request.head.headers)?;
+        let rounds = self.upstreams.rounds();
+        let round = rounds.begin(&request.id, &request.head.headers)?;
         request.came_round = round.is_some();
         passage.serve(self.services(request));
         let mut trail = Trail::default();

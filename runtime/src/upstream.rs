@@ -46,7 +46,7 @@ pub use error::UpstreamError;
 pub use forward::{Origin, forward, forward_upgrade};
 pub use hop::strip_named;
 pub use pool::{Settings, Upstreams};
-pub use rounds::Round;
+pub use rounds::{Round, Rounds};
 pub use upgrade::{Upgrade, Upgraded};
 
 use crate::memory::{Budget, Reservation};

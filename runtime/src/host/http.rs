@@ -113,7 +113,8 @@ impl WasiHttpHooks for Outgoing {
         // Now, since a guest may have gone on to another request before this one is sent.
         let id = self.request.id();
         let upstreams = &self.plugin.upstreams;
-        upstreams.mark(request.headers_mut(), id.as_deref().unwrap_or("-"));
+        let rounds = upstreams.rounds();
+        rounds.mark(request.headers_mut(), id.as_deref().unwrap_or("-"));
         let outgoing = Outgoing::new(&self.plugin, &self.request);
         // Not by the reactor's thread: its stack is small, and everybody's answers pass there. It is
         // given up with the guest's handle for the response.

@@ -36,7 +36,10 @@ pub(super) async fn connect(
     if !key.tls {
         return Ok(Box::new(stream));
     }
-    let shaken = before(end, upstreams.tls().connect(upstreams, &key.host, stream)).await;
+    let memory = upstreams.clone();
+    let reserve = move |bytes| memory.reserve(bytes);
+    let shaking = upstreams.tls().connect(reserve, &key.host, stream);
+    let shaken = before(end, shaking).await;
     shaken.unwrap_or(Err(UpstreamError::ConnectTimeout))
 }
 

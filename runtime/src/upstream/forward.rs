@@ -45,7 +45,7 @@ pub async fn forward(
         return Ok(response);
     }
     proxy_fields(&mut head, client);
-    upstreams.mark(&mut head.headers, id);
+    upstreams.rounds().mark(&mut head.headers, id);
     let key = to.key();
     let sent = upstreams.send(http::Request::from_parts(head, body), to, id);
     let mut response = sent.await.map_err(|error| error.failure(&key))?;
@@ -92,7 +92,7 @@ pub async fn forward_upgrade(
     id: &str,
 ) -> Result<Upgrade, Failure> {
     proxy_fields(&mut head, client);
-    upstreams.mark(&mut head.headers, id);
+    upstreams.rounds().mark(&mut head.headers, id);
     let sent = upstreams.upgrade(head, to, id).await;
     sent.map_err(|error| error.failure(&to.key()))
 }

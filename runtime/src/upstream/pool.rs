@@ -123,7 +123,7 @@ impl Upstreams {
     /// The file cannot be used, and why.
     pub fn read_roots(&self) -> crate::error::Result<()> {
         match self.shared.settings.tls_roots {
-            Some(_) => self.shared.tls.prepare(self),
+            Some(_) => self.shared.tls.prepare(|bytes| self.reserve(bytes)),
             None => Ok(()),
         }
     }
@@ -151,7 +151,8 @@ impl Upstreams {
         &self.shared.tls
     }
 
-    pub(super) fn rounds(&self) -> &Rounds {
+    /// What stops requests that come round.
+    pub fn rounds(&self) -> &Rounds {
         &self.shared.rounds
     }
 

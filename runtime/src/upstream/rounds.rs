@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Upstreams, hop};
+use super::hop;
 use crate::failure::Failure;
 use crate::sync;
 
@@ -25,7 +25,10 @@ const ROUNDS: usize = 3;
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
 /// The requests at work that have come by before.
-pub(super) struct Rounds {
+#[derive(Clone)]
+pub struct Rounds(Arc<Inner>);
+
+struct Inner {
     /// What this daemon calls itself.
     name: String,
     /// How often, by their ids. As many at most as there are requests at work.
@@ -35,45 +38,42 @@ pub(super) struct Rounds {
 /// Notes that a request which has come by before is at work, until it is dropped.
 #[must_use = "dropped, it says that the request is no longer at work"]
 pub struct Round {
-    upstreams: Upstreams,
+    rounds: Rounds,
     id: Arc<str>,
 }
 
 impl Rounds {
     pub(super) fn new() -> Rounds {
-        Rounds {
+        Rounds(Arc::new(Inner {
             name: format!("zlayer-{:016x}", RandomState::new().hash_one(0)),
             at_work: Mutex::default(),
-        }
+        }))
     }
 
     /// Whether an element of the field is this daemon's; parameters may stand behind the name.
     fn is_own(&self, element: &[u8]) -> bool {
         let name = element.split(|&byte| byte == b';').next();
-        name.is_some_and(|name| name.trim_ascii() == self.name.as_bytes())
+        name.is_some_and(|name| name.trim_ascii() == self.0.name.as_bytes())
     }
 
     fn at_work(&self) -> MutexGuard<'_, Vec<(Arc<str>, usize)>> {
-        sync::lock(&self.at_work)
+        sync::lock(&self.0.at_work)
     }
-}
 
-impl Upstreams {
     /// Notes how often the request with this id has come by, as its headers tell. None for one that has not.
     ///
     /// # Errors
     ///
     /// [`Failure::Loop`]: it has come too often.
     pub fn begin(&self, id: &Arc<str>, headers: &HeaderMap) -> Result<Option<Round>, Failure> {
-        let rounds = self.rounds();
         let elements = hop::elements(headers, &CDN_LOOP);
-        match elements.filter(|element| rounds.is_own(element)).count() {
+        match elements.filter(|element| self.is_own(element)).count() {
             0 => Ok(None),
             count if count > ROUNDS => Err(Failure::Loop(count)),
             count => {
-                rounds.at_work().push((Arc::clone(id), count));
+                self.at_work().push((Arc::clone(id), count));
                 Ok(Some(Round {
-                    upstreams: self.clone(),
+                    rounds: self.clone(),
                     id: Arc::clone(id),
                 }))
             }
@@ -83,22 +83,21 @@ impl Upstreams {
     /// Has a head that goes out for the request with this id tell how often that came by, whatever it said so
     /// far. What it tells of others stays.
     pub fn mark(&self, headers: &mut HeaderMap, id: &str) {
-        let rounds = self.rounds();
-        let at_work = rounds.at_work();
+        let at_work = self.at_work();
         let known = at_work.iter().find(|(other, _)| **other == *id);
         let count = known.map_or(0, |(_, count)| *count);
         drop(at_work);
         let mut list = Vec::new();
-        let others = hop::elements(headers, &CDN_LOOP).filter(|element| !rounds.is_own(element));
+        let others = hop::elements(headers, &CDN_LOOP).filter(|element| !self.is_own(element));
         for element in others {
             list.extend_from_slice(element);
             list.extend_from_slice(b", ");
         }
         for _ in 0..count {
-            list.extend_from_slice(rounds.name.as_bytes());
+            list.extend_from_slice(self.0.name.as_bytes());
             list.extend_from_slice(b", ");
         }
-        list.extend_from_slice(rounds.name.as_bytes());
+        list.extend_from_slice(self.0.name.as_bytes());
         // Made of values and a name.
         if let Ok(value) = HeaderValue::from_bytes(&list) {
             headers.insert(CDN_LOOP, value);
@@ -108,7 +107,7 @@ impl Upstreams {
 
 impl Drop for Round {
     fn drop(&mut self) {
-        let mut at_work = self.upstreams.rounds().at_work();
+        let mut at_work = self.rounds.at_work();
         if let Some(at) = at_work.iter().position(|(id, _)| *id == self.id) {
             at_work.swap_remove(at);
         }
@@ -119,18 +118,10 @@ impl Drop for Round {
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use super::*;
-    use crate::memory::Budget;
-    use crate::upstream::Settings;
-
-    static EXECUTOR: smol::Executor<'static> = smol::Executor::new();
-
-    fn daemon() -> Upstreams {
-        Upstreams::new(Settings::default(), Budget::new(0), &EXECUTOR)
-    }
 
     #[test]
     fn a_request_that_comes_round_is_stopped_whatever_plugins_make_of_it() {
-        let (one, other) = (daemon(), daemon());
+        let (one, other) = (Rounds::new(), Rounds::new());
         let id: Arc<str> = "id".into();
         let mut headers = HeaderMap::new();
         for round in 0..=ROUNDS {
@@ -149,23 +140,23 @@ mod tests {
         assert_eq!(told.len(), 2 + ROUNDS + 1 + 1);
         assert_eq!(told[..2], [&b"a.example; x=1"[..], b"b"]);
         // Nothing is left of those that are done.
-        assert!(one.rounds().at_work().is_empty() && other.rounds().at_work().is_empty());
+        assert!(one.at_work().is_empty() && other.at_work().is_empty());
     }
 
     #[test]
     fn what_a_client_writes_into_the_field_counts_for_itself_alone() {
-        let daemon = daemon();
+        let daemon = Rounds::new();
         let mut headers = HeaderMap::new();
         headers.insert(
             CDN_LOOP,
             HeaderValue::from_static("zlayer, zlayer-0, ,;, \"a"),
         );
         assert!(daemon.begin(&"id".into(), &headers).unwrap().is_none());
-        let own = format!("{}; hops=9,", daemon.rounds().name).repeat(ROUNDS + 1);
+        let own = format!("{}; hops=9,", daemon.0.name).repeat(ROUNDS + 1);
         headers.insert(CDN_LOOP, own.parse().unwrap());
         assert!(daemon.begin(&"id".into(), &headers).is_err());
         let mut others = HeaderMap::new();
         daemon.mark(&mut others, "id");
-        assert_eq!(others[CDN_LOOP], daemon.rounds().name);
+        assert_eq!(others[CDN_LOOP], daemon.0.name);
     }
 }

@@ -23,8 +23,8 @@ use smol::Async;
 use smol::io::AsyncRead;
 use smol::lock::OnceCell;
 
+use super::UpstreamError;
 use super::io::Io;
-use super::{UpstreamError, Upstreams};
 use crate::error::Error;
 use crate::memory::Reservation;
 use roots::RootsError;
@@ -53,18 +53,19 @@ impl Tls {
         }
     }
 
-    /// Shakes hands with `host`, whose certificate must be for that name.
+    /// Shakes hands with `host`, whose certificate must be for that name. The first time it reads the
+    /// roots, whose memory is taken from `reserve`.
     pub(super) async fn connect(
         &self,
-        upstreams: &Upstreams,
+        reserve: impl Fn(usize) -> Option<Reservation> + Send + 'static,
         host: &str,
         stream: Async<TcpStream>,
     ) -> Result<Box<dyn Io>, UpstreamError> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| UpstreamError::Tls(format!("'{host}' is no name for a certificate")))?;
         let ready = self.ready.get_or_try_init(|| async {
-            let (roots, upstreams) = (self.roots.clone(), upstreams.clone());
-            let read = smol::unblock(move || prepare(&roots, &upstreams)).await;
+            let roots = self.roots.clone();
+            let read = smol::unblock(move || prepare(&roots, reserve)).await;
             read.map_err(|error| self.unusable(error))
         });
         let connector = &ready.await?.connector;
@@ -87,9 +88,12 @@ impl Tls {
     }
 
     /// Reads the roots now: whoever named a file wants to know at once that it cannot be used.
-    pub(super) fn prepare(&self, upstreams: &Upstreams) -> Result<(), Error> {
+    pub(super) fn prepare(
+        &self,
+        reserve: impl Fn(usize) -> Option<Reservation>,
+    ) -> Result<(), Error> {
         let file = self.roots.display();
-        let read = || prepare(&self.roots, upstreams);
+        let read = || prepare(&self.roots, reserve);
         let ready = self.ready.get_or_try_init_blocking(read);
         ready.map(drop).map_err(|error| match error {
             RootsError::Open(error) => Error::device(format!("--tls-roots {file}"), error),
@@ -117,8 +121,11 @@ impl Tls {
     }
 }
 
-fn prepare(file: &Path, upstreams: &Upstreams) -> Result<Ready, RootsError> {
-    let (roots, memory) = roots::read(file, |bytes| upstreams.reserve(bytes))?;
+fn prepare(
+    file: &Path,
+    reserve: impl Fn(usize) -> Option<Reservation>,
+) -> Result<Ready, RootsError> {
+    let (roots, memory) = roots::read(file, reserve)?;
     let provider = Arc::new(crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
