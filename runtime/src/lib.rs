@@ -7,9 +7,15 @@
 //! # The way of a request
 //!
 //! A socket's bytes land in one buffer ([`server`]); `zlayer_http1` borrows a request head from it;
-//! the [`pipeline`] takes the request from stage to stage; each takes an instance from its [`plugin`]'s idle
-//! ones or makes a fresh one, whose `Store<HostState>` reaches the device through [`host`]; the
-//! answer goes back over the same connection.
+//! the [`pipeline`] takes the request from stage to stage; each stage takes an instance from its
+//! [`plugin`]'s idle ones or makes a fresh one, whose `Store<HostState>` reaches the device through
+//! [`host`]; the response goes back over the same connection.
+//!
+//! # Layers
+//!
+//! A module imports only from layers below its own: [`cli`], [`daemon`], [`admin`], [`server`],
+//! [`pipeline`], [`websocket`] and [`plugin`], [`host`], [`upstream`] and [`cache`], [`message`],
+//! [`wire`], and then what everybody uses. `tests/layers` holds the whole table.
 //!
 //! # Threads
 //!

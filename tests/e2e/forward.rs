@@ -106,6 +106,18 @@ fn the_upstream_sees_the_client_and_the_client_sees_the_upstream() {
 }
 
 #[test]
+fn a_chain_of_proxies_of_one_name_is_no_loop() {
+    let (to, _) = upstream(|mut stream| {
+        read_head(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    });
+    let daemon = proxy(to);
+    let via = ["1.1 zlayer"; 8].join(", ");
+    let fields = [("host", "a"), ("via", &via), ("connection", "close")];
+    assert_eq!(request(&daemon, "GET", "/", &fields, b"").status, 200);
+}
+
+#[test]
 fn a_client_cannot_take_out_what_the_proxy_says_of_it() {
     let (to, _) = upstream(|mut stream| {
         let head = read_head(&mut stream);

@@ -16,6 +16,7 @@ use super::exchange::{Ended, Exchange};
 use super::head::{Head, Refusal};
 use super::response::ResponseWriter;
 use crate::pipeline::Upgrade;
+use crate::websocket::Endpoint;
 use crate::wire::buffer::ReadBuffer;
 use crate::wire::deadline::{Deadline, TimedOut};
 use crate::wire::stopped;
@@ -197,10 +198,12 @@ impl Connection {
             open: _open,
             ..
         } = self;
-        let (received, stop) = (buffer.bytes().to_vec(), shared.stop.clone());
+        // The client may have sent its first frames behind the request.
+        let client = Endpoint::tcp(stream, buffer.bytes().to_vec());
         drop(buffer);
+        let stop = shared.stop.clone();
         upgrade
-            .converse(stream, received, &shared.limits, &shared.timeouts, stop)
+            .converse(client, &shared.limits, &shared.timeouts, stop)
             .await;
     }
 

@@ -71,6 +71,11 @@ const ALONE: &[(&str, &[&str], &str)] = &[
         "only the server takes clients; the admin interface has sockets of its own",
     ),
     (
+        "TcpStream",
+        &["server.rs", "server/", "websocket.rs", "upstream/"],
+        "clients' sockets are the server's, and upstreams' are the proxying client's",
+    ),
+    (
         "tokio::runtime",
         &["reactor.rs"],
         "there is one tokio runtime, and only for sockets of plugins",

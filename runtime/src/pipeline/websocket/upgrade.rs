@@ -1,12 +1,10 @@
 //! What a request for a WebSocket turns into once everybody has accepted.
 
 use std::fmt;
-use std::net::TcpStream;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, UPGRADE};
-use smol::Async;
 use smol::channel::Receiver;
 use zlayer_http1::websocket::{check_answer, client_key};
 
@@ -36,19 +34,18 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// Carries messages until the conversation has ended. `received` is what the client sent behind
-    /// its request.
+    /// Carries messages between `client` and whoever the request was for, until the conversation has
+    /// ended.
     pub async fn converse(
         self,
-        stream: Async<TcpStream>,
-        received: Vec<u8>,
+        client: Endpoint,
         limits: &Limits,
         timeouts: &Timeouts,
         stop: Receiver<()>,
     ) {
         let session = WebSocketSession {
             label: self.label,
-            client: Endpoint::tcp(stream, received),
+            client,
             upstream: self.upstream,
             handler: self.handler,
             deflate: self.deflate,
