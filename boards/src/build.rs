@@ -6,16 +6,11 @@ use anyhow::{Context, Result, bail, ensure};
 use argh::FromArgs;
 
 use crate::Workspace;
+use crate::byte_size::megabytes;
 use crate::command::Cmd;
 use crate::machine::Machine;
-use crate::sizes::megabytes;
-use crate::target::{Target, TargetList};
-
-/// The cargo profile of what ships: small first, with link-time optimisation. Takes minutes.
-pub(crate) const DEVICE_PROFILE: &str = "device";
-
-/// The cargo profile for trying out: quicker to build, larger.
-pub(crate) const QUICK_PROFILE: &str = "release";
+use crate::room;
+use crate::target::{DEVICE_PROFILE, QUICK_PROFILE, Target, TargetList};
 
 /// Where Debian keeps the standard library's source.
 const DEBIAN_RUST_SOURCE: &str = "/usr/lib/rustlib/src/rust";
@@ -35,6 +30,9 @@ pub(crate) struct Args {
     /// quick build for trying out, without link-time optimisation; not what ships
     #[argh(switch)]
     dev: bool,
+    /// keep nothing of the build but the binary, where the disk has little room
+    #[argh(switch)]
+    lean: bool,
     /// print the commands instead of running them
     #[argh(switch)]
     print: bool,
@@ -55,6 +53,9 @@ pub(crate) fn main(args: &Args, workspace: &Workspace) -> Result<()> {
             println!("{}", way.command(*target, profile, &machine));
         } else {
             build(*target, profile, &machine, workspace)?;
+            if args.lean {
+                room::clear(*target, profile, &workspace.target_dir)?;
+            }
         }
     }
     Ok(())

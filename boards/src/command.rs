@@ -1,8 +1,9 @@
 //! Child processes: how they are started, shown and kept free of what cargo left in the environment.
 
 use std::fmt;
+use std::io::PipeReader;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -30,6 +31,11 @@ impl Cmd {
         self
     }
 
+    /// Whether one of its arguments is this word.
+    pub(crate) fn has_word(&self, word: &str) -> bool {
+        self.args.iter().any(|arg| arg == word)
+    }
+
     /// Sets an environment variable.
     pub(crate) fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Cmd {
         self.envs.push((name.into(), value.into()));
@@ -49,6 +55,21 @@ impl Cmd {
             bail!("`{}` ended with {status}", self.program);
         }
         Ok(())
+    }
+
+    /// Starts it in `dir`, and returns the pipe that both its outputs go into.
+    pub(crate) fn start(&self, dir: &Path) -> Result<(Child, PipeReader)> {
+        let (reader, writer) = std::io::pipe().context("there is no pipe left")?;
+        let mut command = self.process();
+        command
+            .current_dir(dir)
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone().context("there is no pipe left")?)
+            .stderr(writer);
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start `{}`", self.program))?;
+        Ok((child, reader))
     }
 
     /// What the program prints when it succeeds; nothing when it fails or is not there.

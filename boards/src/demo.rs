@@ -11,11 +11,11 @@ use anyhow::{Context, Result, bail, ensure};
 use argh::FromArgs;
 
 use crate::Workspace;
-use crate::build::{QUICK_PROFILE, device_binary};
+use crate::build::device_binary;
 use crate::command::Cmd;
 use crate::plan::Scope;
 use crate::setup::prepare;
-use crate::target::Target;
+use crate::target::{QUICK_PROFILE, Target};
 
 /// How long the daemon may take to answer and to stop. It needs milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);

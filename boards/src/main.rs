@@ -67,6 +67,8 @@ pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
     /// Where cargo puts what it builds.
     pub(crate) target_dir: PathBuf,
+    /// This program, for verbs that run others of it.
+    pub(crate) boards_program: PathBuf,
 }
 
 impl Workspace {
@@ -88,7 +90,22 @@ impl Workspace {
             Some(folder) if !folder.is_empty() => root.join(folder),
             _ => root.join("target"),
         };
-        Ok(Workspace { root, target_dir })
+        let boards_program = std::env::current_exe().context("this program has no path")?;
+        Ok(Workspace {
+            root,
+            target_dir,
+            boards_program,
+        })
+    }
+
+    /// One with short names, for tests of what is built of them.
+    #[cfg(test)]
+    pub(crate) fn example() -> Workspace {
+        Workspace {
+            root: "r".into(),
+            target_dir: "t".into(),
+            boards_program: "boards".into(),
+        }
     }
 
     /// The folder of boards.
@@ -122,7 +139,7 @@ fn main() -> ExitCode {
         }
     };
     match Workspace::find().and_then(|workspace| run(&args.verb, &workspace)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -130,8 +147,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(verb: &Verb, workspace: &Workspace) -> Result<()> {
+fn run(verb: &Verb, workspace: &Workspace) -> Result<ExitCode> {
     match verb {
+        // Its last line is not the error.
+        Verb::Test(args) => return test::main(args, workspace),
         Verb::Setup(args) => setup::main(args, &workspace.root),
         Verb::Build(args) => build::main(args, workspace),
         Verb::Sizes(args) => sizes::main(args, workspace),
@@ -139,9 +158,9 @@ fn run(verb: &Verb, workspace: &Workspace) -> Result<()> {
         Verb::Wit(WitArgs { check: false }) => wit::generate(&workspace.root),
         Verb::Wit(WitArgs { check: true }) => wit::check(&workspace.root),
         Verb::List(args) => list::main(args, workspace),
-        Verb::Test(args) => test::main(args, workspace),
         Verb::Demo(args) => demo::main(args, workspace),
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 /// argh knows `--flag value` only: `--flag=value` is split into the two.
@@ -178,6 +197,9 @@ mod tests {
             "list",
             "test",
             "test --quick",
+            "test --list",
+            "test websocket::messages http1",
+            "test --target armv7 websocket",
             "demo",
         ] {
             assert!(
@@ -201,7 +223,13 @@ mod tests {
                 help.output
             );
         }
-        for line in ["", "bild", "build --quick", "test now", "build --target"] {
+        for line in [
+            "",
+            "bild",
+            "build --quick",
+            "test --target mips",
+            "build --target",
+        ] {
             assert!(parse(line).unwrap_err().status.is_err(), "{line}");
         }
     }

@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::build::DEVICE_PROFILE;
+use crate::byte_size::megabytes;
 use crate::command::Cmd;
-use crate::sizes::megabytes;
 use crate::target::Target;
 
 /// Bytes that the target folder takes at most in a full run. One was measured to leave 9.1 GB, 1.2 GB
@@ -86,10 +85,10 @@ impl Room {
     }
 }
 
-/// Removes all that cargo keeps of a target's device build but the binary: no later step looks at
-/// it, and three targets' would lie there until the end.
-pub(crate) fn clear(target: Target, target_dir: &Path) -> Result<()> {
-    let binary = target.binary(target_dir, DEVICE_PROFILE);
+/// Removes all that cargo keeps of a target's build but the binary: nothing else looks at it, and three
+/// targets' would lie there until the end.
+pub(crate) fn clear(target: Target, profile: &str, target_dir: &Path) -> Result<()> {
+    let binary = target.binary(target_dir, profile);
     let folder = binary.parent().unwrap_or(target_dir);
     // Without `.fingerprint` cargo knows nothing of a build, and begins anew.
     for name in [".fingerprint", "build", "deps"] {
@@ -132,6 +131,7 @@ fn is_share(word: &str) -> bool {
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use super::*;
+    use crate::target::DEVICE_PROFILE;
 
     fn room(free: u64, held: u64) -> Room {
         Room {
@@ -198,7 +198,7 @@ mod tests {
         fs::create_dir_all(device.join("deps")).unwrap();
         fs::write(device.join("deps/zlayer-1"), "program").unwrap();
         fs::hard_link(device.join("deps/zlayer-1"), &binary).unwrap();
-        clear(Target::Armv7, &folder).unwrap();
+        clear(Target::Armv7, DEVICE_PROFILE, &folder).unwrap();
         assert_eq!(fs::read_to_string(&binary).unwrap(), "program");
         let left = fs::read_dir(device).unwrap().count();
         fs::remove_dir_all(&folder).unwrap();

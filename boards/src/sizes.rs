@@ -9,8 +9,8 @@ use argh::FromArgs;
 use serde::Deserialize;
 
 use crate::Workspace;
-use crate::build::DEVICE_PROFILE;
-use crate::target::{Target, TargetList};
+use crate::byte_size::megabytes;
+use crate::target::{DEVICE_PROFILE, Target, TargetList};
 
 /// Weighs the device binaries; exit status 1 when one is over the budget or not built.
 #[derive(FromArgs, Debug)]
@@ -45,16 +45,11 @@ struct Row {
     size: Option<u64>,
 }
 
-/// Runs the verb.
+/// Prints the table of the targets; fails when a binary is missing or too large.
 pub(crate) fn main(args: &Args, workspace: &Workspace) -> Result<()> {
-    check(&args.target.0, workspace)
-}
-
-/// Prints the table of `targets`; fails when a binary is missing or too large.
-pub(crate) fn check(targets: &[Target], workspace: &Workspace) -> Result<()> {
     let budget = Budget::load(&workspace.boards())?;
+    let targets = args.target.0.iter();
     let rows: Vec<Row> = targets
-        .iter()
         .map(|target| {
             let path = target.binary(&workspace.target_dir, DEVICE_PROFILE);
             let size = fs::metadata(&path).ok().map(|metadata| metadata.len());
@@ -67,12 +62,6 @@ pub(crate) fn check(targets: &[Target], workspace: &Workspace) -> Result<()> {
         .collect();
     print!("{}", table(&rows, budget.binary_bytes));
     judge(&rows, budget.binary_bytes)
-}
-
-/// Bytes as decimal megabytes.
-pub(crate) fn megabytes(bytes: u64) -> String {
-    let hundredths = bytes.div_ceil(10_000);
-    format!("{}.{:02} MB", hundredths / 100, hundredths % 100)
 }
 
 fn table(rows: &[Row], budget: u64) -> String {
@@ -173,12 +162,5 @@ mod tests {
         let budget = Budget::load(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
         assert_eq!(budget.binary_bytes, BUDGET);
         assert!(toml::from_str::<Budget>("binary_bytes = 1\nother = 2").is_err());
-    }
-
-    #[test]
-    fn megabytes_are_decimal_and_rounded_up() {
-        assert_eq!(megabytes(0), "0.00 MB");
-        assert_eq!(megabytes(2_270_000), "2.27 MB");
-        assert_eq!(megabytes(12_340_001), "12.35 MB");
     }
 }

@@ -6,7 +6,11 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use crate::build::DEVICE_PROFILE;
+/// The cargo profile of what ships: small first, with link-time optimisation. Takes minutes.
+pub(crate) const DEVICE_PROFILE: &str = "device";
+
+/// The cargo profile for trying out: quicker to build, larger.
+pub(crate) const QUICK_PROFILE: &str = "release";
 
 /// A processor family that devices have. The names are the ones that artifacts carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]

@@ -249,7 +249,6 @@ fn failures_are_told_apart() {
             504,
             "it did not answer in time",
         ),
-        (saying(OK), " tls", 502, "TLS"),
     ] {
         let daemon = proxy_with(to, times).start();
         let answer = get(&daemon, "/");

@@ -212,9 +212,6 @@ fn failures_reach_the_plugin_by_their_names() {
     let unknown = error(&daemon, "to=no-such-host.invalid&connect=2000");
     assert!(unknown.contains("Dns"), "{unknown}");
     daemon.wait_for_log("it refused the connection");
-    // The handshake fails with a server that speaks no TLS.
-    let plain = error(&daemon, &format!("to={}&scheme=https", saying(OK)));
-    assert_eq!(plain, "ErrorCode::TlsProtocolError");
 }
 
 #[test]

@@ -270,7 +270,7 @@ pub(crate) fn wait_at_most(child: &mut Child, patience: Duration) -> Option<i32>
 /// Says in one line why the test that calls this cannot run here, past the test runner's capture.
 pub(crate) fn skipped(why: &str) {
     let name = std::thread::current().name().unwrap_or_default().to_owned();
-    let _ = writeln!(std::io::stderr(), "SKIPPED {name}: {why}");
+    let _ = writeln!(std::io::stderr(), "skipped: {name}: {why}");
 }
 
 /// Waits until `condition` holds; `what` is for the message when it never does.

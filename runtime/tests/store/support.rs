@@ -184,5 +184,5 @@ fn sum(bytes: &[u8]) -> u64 {
 pub(crate) fn skipped(name: &str, why: &str) {
     // Written past the capture of test output.
     use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "SKIPPED {name}: {why}");
+    let _ = writeln!(std::io::stderr(), "skipped: {name}: {why}");
 }

@@ -1,0 +1,451 @@
+//! What a run does: steps, each of some commands, in two lanes.
+
+use std::path::PathBuf;
+
+use super::catalogue::{Catalogue, GUESTS, Kind, Suite};
+use crate::Workspace;
+use crate::command::Cmd;
+use crate::kosoku;
+use crate::target::{DEVICE_PROFILE, QUICK_PROFILE, Target};
+
+/// One heading in the output, one line in the summary.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub(super) name: String,
+    /// Steps of a lane run one after the other.
+    pub(super) lane: Lane,
+    /// Steps of the other lane that have to pass before.
+    pub(super) after: Vec<String>,
+    pub(super) commands: Vec<Cmd>,
+}
+
+/// What runs beside what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Device binaries, whose link-time optimisation keeps one core busy.
+    Binaries,
+    /// All else.
+    Checks,
+}
+
+fn step(name: impl Into<String>, commands: Vec<Cmd>) -> Step {
+    Step {
+        name: name.into(),
+        lane: Lane::Checks,
+        after: Vec::new(),
+        commands,
+    }
+}
+
+impl Step {
+    fn after(mut self, name: impl Into<String>) -> Step {
+        self.after.push(name.into());
+        self
+    }
+
+    fn beside(mut self) -> Step {
+        self.lane = Lane::Binaries;
+        self
+    }
+
+    /// Whether one of its commands has this word.
+    pub(super) fn has_word(&self, word: &str) -> bool {
+        self.commands.iter().any(|cmd| cmd.has_word(word))
+    }
+}
+
+/// A verb of this program, as a command of its own.
+fn boards(workspace: &Workspace, words: &str) -> Cmd {
+    Cmd::new(workspace.boards_program.to_string_lossy(), words)
+}
+
+/// Cargo, keeping no incremental state: a fresh checkout never uses it, and it is 1.2 GB.
+fn cargo(words: &str) -> Cmd {
+    Cmd::new("cargo", words).env("CARGO_INCREMENTAL", "0")
+}
+
+/// Everything. The host's target goes first: what is wrong everywhere shows soonest there. On a tight disk
+/// nothing of a device build stays but the binary.
+pub(super) fn full(
+    workspace: &Workspace,
+    catalogue: &Catalogue,
+    host: Target,
+    tight: bool,
+) -> Vec<Step> {
+    let mut targets = vec![host];
+    targets.extend(
+        Target::ALL
+            .into_iter()
+            .filter(|target| *target != host && *target != Target::X86_64),
+    );
+    let mut steps = vec![
+        setup(workspace),
+        wit(workspace),
+        formatting(),
+        dependencies(),
+        lints(),
+        unit_tests(&catalogue.suites),
+        guests(workspace),
+        precompiler_tests(),
+    ];
+    for target in &targets {
+        let binary = binary(workspace, *target, DEVICE_PROFILE, tight);
+        steps.push(binary.beside().after(SETUP));
+    }
+    let names: Vec<&str> = targets.iter().map(|target| target.name()).collect();
+    let sizes = format!("sizes --target {}", names.join(","));
+    steps.push(step(SIZES, vec![boards(workspace, &sizes)]).beside());
+    for target in targets {
+        // By then no build is left that would take the processor away from tests that wait for something.
+        steps.push(end_to_end(workspace, catalogue, target, DEVICE_PROFILE, &[]).after(SIZES));
+    }
+    steps
+}
+
+/// What shows most in the least time.
+pub(super) fn quick(workspace: &Workspace, catalogue: &Catalogue, host: Target) -> Vec<Step> {
+    vec![
+        formatting(),
+        lints(),
+        unit_tests(&catalogue.suites),
+        guests(workspace),
+        precompiler_tests(),
+        binary(workspace, host, QUICK_PROFILE, false),
+        end_to_end(workspace, catalogue, host, QUICK_PROFILE, &[]),
+    ]
+}
+
+/// Names that other steps wait for.
+const SETUP: &str = "setup";
+const SIZES: &str = "sizes";
+
+fn setup(workspace: &Workspace) -> Step {
+    step(SETUP, vec![boards(workspace, "setup")])
+}
+
+pub(super) fn wit(workspace: &Workspace) -> Step {
+    let cmd = boards(workspace, "wit --check");
+    step("wit/deps is what the crates give", vec![cmd])
+}
+
+pub(super) fn formatting() -> Step {
+    let all = Cmd::new("cargo", "fmt --all --check");
+    let guests = all.clone().arg("--manifest-path").arg(GUESTS);
+    step("formatting", vec![all, guests])
+}
+
+/// Licences and sources of all dependencies. Advisories change without us: no test of a commit.
+pub(super) fn dependencies() -> Step {
+    let cmd = Cmd::new("cargo", "deny check licenses bans sources");
+    step("dependency rules", vec![cmd])
+}
+
+/// Device and host packages apart: together, cargo would unify their features, and the runtime
+/// would be checked with a compiler in its engine.
+pub(super) fn lints() -> Step {
+    let clippy = |words: &str| cargo(&format!("clippy {words} -- -D warnings"));
+    step(
+        "lints",
+        vec![
+            clippy(
+                "-p zlayer-http1 -p zlayer-binlog -p zlayer-bundle -p zlayer-runtime --all-targets",
+            ),
+            clippy("-p zlayer-precompile -p zlayer-boards -p zlayer-tests --all-targets"),
+            // Without what its tests want of the engine: they bring features along, also into the program
+            // that they leave behind.
+            clippy("-p zlayer-precompile"),
+            // These three use instructions that the host does not have.
+            guests_on_host(
+                "clippy",
+                "--workspace --exclude hostile --exclude hostile-plugin --exclude indiscreet \
+                 --all-targets -- -D warnings",
+            ),
+        ],
+    )
+}
+
+/// Cargo on the guests' own workspace, for the host: a compiler without WebAssembly's standard
+/// library can check them no other way.
+fn guests_on_host(verb: &str, words: &str) -> Cmd {
+    let shared = "--locked --target-dir target/guests-host --manifest-path";
+    cargo(&format!("{verb} {shared} {GUESTS} {words}"))
+}
+
+/// Unit tests of everything but the precompiler, which is built with optimisation.
+fn unit_tests(suites: &[Suite]) -> Step {
+    let guests: String = suites
+        .iter()
+        .filter(|suite| suite.kind == Kind::Guest)
+        .map(|suite| format!("-p {} ", suite.package))
+        .collect();
+    step(
+        "unit tests",
+        vec![
+            cargo("test -p zlayer-http1 -p zlayer-binlog -p zlayer-bundle -p zlayer-runtime"),
+            cargo("test -p zlayer-boards"),
+            guests_on_host("test --lib", guests.trim_end()),
+        ],
+    )
+}
+
+pub(super) fn guests(workspace: &Workspace) -> Step {
+    step("guests", vec![boards(workspace, "guests")])
+}
+
+pub(super) fn precompiler() -> Step {
+    step(
+        "precompiler",
+        vec![cargo("build --release -p zlayer-precompile")],
+    )
+}
+
+/// They compile plugins: in an unoptimised build they would take longer than all others together. The
+/// program that the end-to-end tests want is built on the way.
+fn precompiler_tests() -> Step {
+    let cmd = cargo("test --release -p zlayer-precompile");
+    step("precompiler and its tests", vec![cmd])
+}
+
+pub(super) fn binary(workspace: &Workspace, target: Target, profile: &str, lean: bool) -> Step {
+    let (kind, flag) = match profile {
+        DEVICE_PROFILE => ("device", ""),
+        _ => ("quick", " --dev"),
+    };
+    let lean = if lean { " --lean" } else { "" };
+    let cmd = boards(workspace, &format!("build --target {target}{flag}{lean}"));
+    step(format!("{kind} binary, {target}"), vec![cmd])
+}
+
+/// The end-to-end tests whose names hold one of these, or all. On a foreign processor all are those that
+/// may show something else there.
+pub(super) fn end_to_end(
+    workspace: &Workspace,
+    catalogue: &Catalogue,
+    target: Target,
+    profile: &str,
+    names: &[String],
+) -> Step {
+    let path = |path: PathBuf| path.to_string_lossy().into_owned();
+    let mut cmd = cargo("test -p zlayer-tests --test e2e")
+        .env(
+            "ZLAYER_BIN",
+            path(target.binary(&workspace.target_dir, profile)),
+        )
+        .env("ZLAYER_TARGET", target.name())
+        .env("ZLAYER_RUNNER", target.runner())
+        .env("ZLAYER_PRECOMPILE", path(workspace.precompile()))
+        .env("ZLAYER_GUESTS", path(workspace.guests()))
+        .env("ZLAYER_KOSOKU", path(kosoku::program(workspace)));
+    let is_foreign = Target::host() != Some(target);
+    if !names.is_empty() {
+        cmd = names.iter().fold(cmd.arg("--"), |cmd, name| cmd.arg(name));
+    } else if is_foreign {
+        let entries = catalogue.once.iter();
+        cmd = entries.fold(cmd.arg("--"), |cmd, entry| cmd.arg("--skip").arg(entry));
+    }
+    let how = match is_foreign {
+        true => "under QEMU",
+        false => "natively",
+    };
+    step(format!("end to end, {target} {how}"), vec![cmd])
+}
+
+/// Tests of one package on the host: these programs of it, and there those whose names hold one of these;
+/// without names all.
+pub(super) fn package(package: &str, kind: Kind, programs: &[&str], names: &[&str]) -> Step {
+    let programs = programs.join(" ");
+    let words = format!("-p {package} {programs}");
+    let cmd = match kind {
+        Kind::Guest => guests_on_host("test", &words),
+        Kind::Optimised => cargo(&format!("test --release {words}")),
+        Kind::Unit | Kind::EndToEnd => cargo(&format!("test {words}")),
+    };
+    let cmd = match names {
+        [] => cmd,
+        _ => names.iter().fold(cmd.arg("--"), |cmd, name| cmd.arg(*name)),
+    };
+    step(format!("tests of {package}"), vec![cmd])
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn catalogue() -> Catalogue {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        Catalogue::read(root).unwrap()
+    }
+
+    fn full_of(tight: bool) -> Vec<Step> {
+        let host = Target::host().unwrap();
+        full(&Workspace::example(), &catalogue(), host, tight)
+    }
+
+    fn both() -> [Vec<Step>; 2] {
+        let host = Target::host().unwrap();
+        [
+            full_of(false),
+            quick(&Workspace::example(), &catalogue(), host),
+        ]
+    }
+
+    fn commands(steps: &[Step]) -> Vec<String> {
+        let commands = steps.iter().flat_map(|step| &step.commands);
+        commands.map(Cmd::to_string).collect()
+    }
+
+    fn find<'a>(steps: &'a [Step], name: &str) -> &'a Step {
+        let found = steps.iter().find(|step| step.name.starts_with(name));
+        found.unwrap_or_else(|| panic!("no step {name}"))
+    }
+
+    fn position(steps: &[Step], name: &str) -> usize {
+        let name = &find(steps, name).name;
+        steps.iter().position(|step| step.name == *name).unwrap()
+    }
+
+    #[test]
+    fn every_target_is_built_weighed_and_tested_and_in_that_order() {
+        let steps = full_of(false);
+        for target in Target::ALL {
+            let built = find(&steps, &format!("device binary, {target}"));
+            assert!(built.lane == Lane::Binaries && built.after == [SETUP]);
+            assert!(position(&steps, &built.name) < position(&steps, SIZES));
+            let tested = find(&steps, &format!("end to end, {target} "));
+            assert!(tested.lane == Lane::Checks && tested.after == [SIZES]);
+            for before in [SETUP, "guests", "precompiler"] {
+                assert!(find(&steps, before).lane == Lane::Checks);
+                assert!(position(&steps, before) < position(&steps, &tested.name));
+            }
+        }
+        let weighed = commands(&[find(&steps, SIZES).clone()]);
+        assert_eq!(weighed, ["boards sizes --target x86_64,aarch64,armv7"]);
+    }
+
+    #[test]
+    fn no_step_waits_for_one_that_never_comes() {
+        for steps in both() {
+            for step in &steps {
+                for name in &step.after {
+                    let other = find(&steps, name);
+                    assert!(other.name == *name, "{name}");
+                    // Within a lane the order is enough, and against it nobody would ever begin.
+                    assert!(
+                        other.lane != step.lane
+                            || position(&steps, name) < position(&steps, &step.name)
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_foreign_processor_is_spared_what_the_host_has_shown() {
+        for target in Target::ALL {
+            let step = end_to_end(
+                &Workspace::example(),
+                &catalogue(),
+                target,
+                DEVICE_PROFILE,
+                &[],
+            );
+            let shown = commands(&[step]).concat();
+            let is_foreign = Target::host() != Some(target);
+            let part = " --skip dependencies:: --skip ";
+            assert_eq!(shown.contains(part), is_foreign, "{shown}");
+            let part = format!("ZLAYER_BIN=t/{}/device/zlayer ", target.triple());
+            assert!(shown.contains(&part), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_tight_disk_holds_one_device_build_at_a_time() {
+        for (tight, lean) in [(true, 3), (false, 0)] {
+            let commands = commands(&full_of(tight));
+            let found = commands.iter().filter(|cmd| cmd.ends_with(" --lean"));
+            assert_eq!(found.count(), lean);
+        }
+    }
+
+    #[test]
+    fn every_package_is_linted_and_tested_the_runtime_never_beside_the_compiler() {
+        for steps in both() {
+            let commands = commands(&steps);
+            let count = |verb: &str, package: &str| {
+                let verb = format!("cargo {verb} ");
+                let named = |cmd: &&String| cmd.split(' ').any(|word| word == package);
+                let all = commands.iter().filter(|cmd| cmd.contains(&verb));
+                all.filter(named).count()
+            };
+            for suite in catalogue()
+                .suites
+                .iter()
+                .filter(|suite| suite.kind != Kind::EndToEnd)
+            {
+                assert_eq!(count("test", &suite.package), 1, "{}", suite.package);
+                let linted = match (suite.kind, suite.package.as_str()) {
+                    (Kind::Guest, _) => continue,
+                    (_, "zlayer-precompile") => 2,
+                    _ => 1,
+                };
+                assert_eq!(count("clippy", &suite.package), linted, "{}", suite.package);
+            }
+            for cmd in commands.iter().filter(|cmd| cmd.contains("zlayer-runtime")) {
+                assert!(!cmd.contains("zlayer-precompile"), "{cmd}");
+            }
+            assert!(
+                commands
+                    .iter()
+                    .any(|cmd| cmd.ends_with("zlayer-tests --all-targets -- -D warnings"))
+            );
+        }
+    }
+
+    #[test]
+    fn quick_builds_nothing_with_link_time_optimisation() {
+        for step in &both()[1] {
+            assert_eq!(step.lane, Lane::Checks, "{}", step.name);
+            assert!(!step.name.contains("device"), "{}", step.name);
+        }
+    }
+
+    #[test]
+    fn end_to_end_tests_are_told_what_to_run_and_how() {
+        let foreign = match Target::host() {
+            Some(Target::Armv7) => Target::Aarch64,
+            _ => Target::Armv7,
+        };
+        let names = ["one".to_owned(), "two".to_owned()];
+        let step = end_to_end(
+            &Workspace::example(),
+            &catalogue(),
+            foreign,
+            DEVICE_PROFILE,
+            &names,
+        );
+        let shown = commands(&[step]).concat();
+        for part in [
+            format!("ZLAYER_TARGET={foreign} "),
+            format!("ZLAYER_RUNNER='{} -L /usr/", foreign.qemu()),
+            "ZLAYER_PRECOMPILE=t/release/zlayer-precompile ".to_owned(),
+            "ZLAYER_GUESTS=r/target/guests ".to_owned(),
+            "cargo test -p zlayer-tests --test e2e -- one two".to_owned(),
+        ] {
+            assert!(shown.contains(&part), "{part} in {shown}");
+        }
+        let host = Target::host().unwrap();
+        let step = end_to_end(
+            &Workspace::example(),
+            &catalogue(),
+            host,
+            QUICK_PROFILE,
+            &[],
+        );
+        let shown = commands(&[step]).concat();
+        assert!(shown.contains("ZLAYER_BIN=t/release/zlayer "), "{shown}");
+        assert!(shown.contains("ZLAYER_RUNNER='' "), "{shown}");
+    }
+}
