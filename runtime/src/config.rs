@@ -13,7 +13,7 @@ use crate::allowed_hosts::AllowedHosts;
 use crate::capability::Capabilities;
 use crate::keyvalue;
 
-pub use plugins::{Bodies, OnFailure, Override, PathPattern, PluginSettings, RequestBody};
+pub use plugins::{Bodies, BodyAccess, OnFailure, Override, PathPattern, PluginSettings};
 
 /// Most threads that serve: more only get in each other's way, and each takes address space for its stack.
 pub const THREADS_MAX: usize = 64;

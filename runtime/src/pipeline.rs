@@ -56,7 +56,7 @@ use bodies::WholeBodies;
 pub use own::Told;
 pub use passage::Passage;
 pub use rate_limit::RateLimit;
-pub use request::Request;
+pub use request::{Record, Request};
 pub use stage::{Stage, Step};
 pub use websocket::{Upgrade, Upgrading, upgrade_token};
 

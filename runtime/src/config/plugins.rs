@@ -33,7 +33,7 @@ pub struct PluginSettings {
     /// Which bodies its transformer is called for.
     pub bodies: Bodies,
     /// Whether its authenticator, rate limiter and router see bodies.
-    pub request_body: RequestBody,
+    pub request_body: BodyAccess,
 }
 
 /// What becomes of a request whose stage trapped, took too long or had no room.
@@ -65,7 +65,7 @@ impl Default for Bodies {
 
 /// Whether the stages before the handler see a request's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum RequestBody {
+pub enum BodyAccess {
     /// If its length is announced and at most 16 KiB, which costs nothing of the memory that
     /// requests share: the client may be a stranger yet. Else it streams past them, and they see an
     /// empty one and `body` = `streamed` in the context.
@@ -248,9 +248,9 @@ impl Override {
             }
             "request-body" => {
                 settings.request_body = match value {
-                    "auto" => RequestBody::Auto,
-                    "whole" => RequestBody::Whole,
-                    "none" => RequestBody::None,
+                    "auto" => BodyAccess::Auto,
+                    "whole" => BodyAccess::Whole,
+                    "none" => BodyAccess::None,
                     _ => return Err(one_of("auto, whole, none")),
                 };
             }
@@ -313,7 +313,7 @@ mod tests {
         assert!(paths[1].covers("/b") && paths[1].covers("/b/c") && !paths[1].covers("/bc"));
         assert_eq!(settings.on_failure, Some(OnFailure::Open));
         assert!(!settings.bodies.request && settings.bodies.response);
-        assert_eq!(settings.request_body, RequestBody::Whole);
+        assert_eq!(settings.request_body, BodyAccess::Whole);
         assert_eq!(settings.instances, Some(3));
     }
 

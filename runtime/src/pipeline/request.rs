@@ -1,25 +1,28 @@
 //! A client's request, as it changes on its way through the stages.
 
+mod body;
+mod record;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName};
-use http_body::Body as _;
 
 use super::bodies::{SMALL_BODY, WholeBodies};
-use super::fields;
-use crate::config::RequestBody;
+use crate::config::BodyAccess;
 use crate::failure::Failure;
 use crate::host::common::KeyValue;
 use crate::host::http_types::{HttpVersion, RequestMetadata};
-use crate::host::request_types::{HttpMethod, PluginRequest};
+use crate::host::request_types::PluginRequest;
 use crate::memory::Reservation;
 use crate::message::IncomingBody;
 use crate::message::fields::CREDENTIALS;
 use crate::upstream::Target;
+use body::{RequestBody, WholeBody};
+
+pub use record::Record;
 
 /// The key under which the context tells whether the record holds the request's body.
 const BODY_KEY: &str = "body";
@@ -42,18 +45,10 @@ pub struct Request {
     pub is_authenticated: bool,
     /// What the client itself brought of [`CREDENTIALS`], whatever middlewares make of that.
     brought: HeaderMap,
-    /// The body, unless it was read as a whole.
-    body: IncomingBody,
-    /// The request as the contract has it, once a stage has asked for it.
+    body: RequestBody,
+    /// What the contract says of `head` and `context`, once a stage has asked for it; none again as
+    /// soon as one of the two changes. Its own body is empty but while a [`Record`] lives.
     record: Option<Box<PluginRequest>>,
-    /// The body lies in `record`.
-    is_whole: bool,
-    /// The whole body, while a stage is asked that is not to see it.
-    hidden: Option<Vec<u8>>,
-    /// The memory that it is charged to.
-    held: Option<Reservation>,
-    /// `head` or `context` have changed since `record` was filled.
-    is_stale: bool,
     /// What stages tell later ones.
     context: Vec<KeyValue>,
 }
@@ -80,12 +75,8 @@ impl Request {
             upstream: None,
             came_round: false,
             is_authenticated: false,
-            body,
+            body: RequestBody::Streamed(body),
             record: None,
-            is_whole: false,
-            hidden: None,
-            held: None,
-            is_stale: true,
             context: vec![KeyValue {
                 key: "client_ip".to_owned(),
                 value: client.ip().to_canonical().to_string(),
@@ -101,25 +92,23 @@ impl Request {
     pub async fn prepare(
         &mut self,
         bodies: &WholeBodies,
-        wanted: RequestBody,
+        access: BodyAccess,
     ) -> Result<(), Failure> {
-        let hint = self.body.size_hint();
         // Nobody knows the client yet: what is shared is not for it to fill.
         let most = bodies.limit().min(SMALL_BODY);
-        let fits = hint.exact().is_some_and(|bytes| bytes <= most as u64);
-        self.show();
-        match wanted {
-            RequestBody::Whole => self.read_whole(bodies).await?,
-            RequestBody::Auto if fits => self.read_whole(bodies).await?,
-            RequestBody::Auto => {}
-            RequestBody::None => {
-                // Another stage may have had it read.
-                let whole = self.record.as_mut().filter(|_| self.is_whole);
-                self.hidden = whole.map(|record| std::mem::take(&mut record.body));
-            }
+        let fits = self.body.length().is_some_and(|bytes| bytes <= most as u64);
+        self.body.show();
+        match access {
+            BodyAccess::Whole => self.read_whole(bodies).await?,
+            BodyAccess::Auto if fits => self.read_whole(bodies).await?,
+            BodyAccess::Auto => {}
+            // Another stage may have had it read.
+            BodyAccess::None => self.body.hide(),
         }
-        let is_seen = self.is_whole && self.hidden.is_none();
-        let told = if is_seen { "whole" } else { "streamed" };
+        let told = match self.body {
+            RequestBody::Whole(_) => "whole",
+            RequestBody::Streamed(_) | RequestBody::Hidden(_) => "streamed",
+        };
         self.tell(BODY_KEY, told);
         Ok(())
     }
@@ -130,41 +119,28 @@ impl Request {
     ///
     /// The body is too long, is broken, or there is no memory for it.
     pub async fn read_whole(&mut self, bodies: &WholeBodies) -> Result<(), Failure> {
-        self.show();
-        if !self.is_whole {
-            let mut body = std::mem::take(&mut self.body);
+        self.body.show();
+        if let RequestBody::Streamed(body) = &mut self.body {
+            let mut body = std::mem::take(body);
             let (data, held) = bodies.read_request(&mut body).await?;
             self.set_body(data, held);
         }
         Ok(())
     }
 
-    /// The body, once it was read as a whole; empty else.
-    pub fn take_body(&mut self) -> (Vec<u8>, Option<Reservation>) {
-        self.show();
-        self.is_whole = false;
-        let data = self
-            .record
-            .as_mut()
-            .map(|record| std::mem::take(&mut record.body));
-        (data.unwrap_or_default(), self.held.take())
+    /// Lets go of the body, and of the memory that it is charged to.
+    pub fn drop_body(&mut self) {
+        drop(self.body.take());
     }
 
     /// Puts a whole body in the place of the one that there was.
     pub fn set_body(&mut self, data: Vec<u8>, held: Option<Reservation>) {
-        self.hidden = None;
-        let record = self.record.get_or_insert_with(empty_record);
-        record.body = data;
-        self.held = held;
-        self.is_whole = true;
+        self.body = RequestBody::Whole(WholeBody { data, held });
     }
 
     /// Whether there is a body.
     pub fn has_body(&self) -> bool {
-        match self.whole_body() {
-            Some(body) => !body.is_empty(),
-            None => !self.body.is_end_stream(),
-        }
+        !self.body.is_empty()
     }
 
     /// What the authenticate stage found out of the client.
@@ -199,55 +175,44 @@ impl Request {
     ///
     /// It is too long, or there is no memory for it: then the old one is still there.
     pub fn replace_body(&mut self, data: Vec<u8>, bodies: &WholeBodies) -> Result<(), Failure> {
-        bodies.recharge_request(&mut self.held, data.len())?;
-        let held = self.held.take();
+        let mut none = None;
+        let held = match self.body.whole_mut() {
+            Some(whole) => &mut whole.held,
+            None => &mut none,
+        };
+        bodies.recharge_request(held, data.len())?;
+        let held = held.take();
         self.set_body(data, held);
         Ok(())
     }
 
     /// The body for whoever reads it piece by piece.
     pub fn stream(&mut self) -> IncomingBody {
-        if !self.is_whole {
-            return std::mem::take(&mut self.body);
-        }
-        let (data, held) = self.take_body();
-        IncomingBody::whole(Bytes::from(data), held)
+        self.body.take().into_stream()
     }
 
     /// The body, where it was read as a whole.
     pub fn whole_body(&self) -> Option<&Vec<u8>> {
-        let record = self.record.as_ref().filter(|_| self.is_whole);
-        let body = self.hidden.as_ref();
-        body.or_else(|| record.map(|record| &record.body))
+        self.body.whole().map(|whole| &whole.data)
     }
 
-    /// Puts a body that was hidden from a stage back in its place.
-    fn show(&mut self) {
-        if let Some((body, record)) = self.hidden.take().zip(self.record.as_mut()) {
-            record.body = body;
-        }
-    }
-
-    /// The request as the contract has it. Its body is there if it was read as a whole.
+    /// The request as the contract has it. Its body is there if it was read as a whole and is not
+    /// hidden from the stage that is asked.
     ///
     /// # Errors
     ///
     /// The contract has no case for the method.
-    pub fn record(&mut self) -> Result<&PluginRequest, Failure> {
-        let record = self.record.get_or_insert_with(empty_record);
-        if std::mem::take(&mut self.is_stale) {
-            record.method = method(&self.head.method).ok_or_else(|| {
-                self.is_stale = true;
-                Failure::Method(self.head.method.to_string())
-            })?;
-            record.request_id = self.id.to_string();
-            record.path = self.head.uri.path().to_owned();
-            record.query = self.head.uri.query().map(str::to_owned);
-            record.headers = fields::to_list(&self.head.headers);
-            record.timestamp = nanoseconds(self.received_at);
-            record.context.clone_from(&self.context);
-        }
-        Ok(record)
+    pub fn record(&mut self) -> Result<Record<'_>, Failure> {
+        let record = match &mut self.record {
+            Some(record) => record,
+            none => none.insert(record::describe(
+                &self.head,
+                &self.id,
+                self.received_at,
+                &self.context,
+            )?),
+        };
+        Ok(Record::new(record, self.body.shown()))
     }
 
     /// What the contract tells routers and middlewares of the connection.
@@ -266,7 +231,7 @@ impl Request {
                 http::Version::HTTP_10 => HttpVersion::Http10,
                 _ => HttpVersion::Http11,
             },
-            received_at: nanoseconds(self.received_at),
+            received_at: record::nanoseconds(self.received_at),
         }
     }
 
@@ -281,7 +246,7 @@ impl Request {
                 value: value.to_owned(),
             }),
         }
-        self.is_stale = true;
+        self.record = None;
     }
 
     /// Puts another list of headers in the place of the one that there was. Host stays if the list has
@@ -291,7 +256,7 @@ impl Request {
             headers.entry(HOST).or_insert(host);
         }
         self.head.headers = headers;
-        self.is_stale = true;
+        self.record = None;
     }
 
     /// Writes a Content-Length that fits the whole body. A request without a body that never had one
@@ -305,7 +270,7 @@ impl Request {
         if length > 0 || headers.contains_key(CONTENT_LENGTH) {
             headers.insert(CONTENT_LENGTH, length.into());
         }
-        self.is_stale = true;
+        self.record = None;
     }
 }
 
@@ -316,26 +281,6 @@ fn add(to: &mut HeaderMap, name: &HeaderName, from: &HeaderMap) {
     }
 }
 
-fn empty_record() -> Box<PluginRequest> {
-    Box::new(PluginRequest {
-        request_id: String::new(),
-        path: String::new(),
-        method: HttpMethod::Get,
-        query: None,
-        headers: Vec::new(),
-        body: Vec::new(),
-        timestamp: 0,
-        context: Vec::new(),
-    })
-}
-
-fn nanoseconds(at: SystemTime) -> u64 {
-    let since = at.duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-    })
-}
-
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
@@ -343,25 +288,13 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-fn method(method: &http::Method) -> Option<HttpMethod> {
-    Some(match method.as_str() {
-        "GET" => HttpMethod::Get,
-        "POST" => HttpMethod::Post,
-        "PUT" => HttpMethod::Put,
-        "DELETE" => HttpMethod::Delete,
-        "PATCH" => HttpMethod::Patch,
-        "HEAD" => HttpMethod::Head,
-        "OPTIONS" => HttpMethod::Options,
-        "CONNECT" => HttpMethod::Connect,
-        "TRACE" => HttpMethod::Trace,
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
+    use http_body::Body as _;
+
     use super::*;
+    use crate::memory::Budget;
 
     fn request(method: &str) -> Request {
         let (head, ()) = http::Request::builder()
@@ -384,6 +317,7 @@ mod tests {
             ("/a/b", Some("c=d"))
         );
         assert_eq!(record.context[0].value, "192.0.2.7");
+        drop(record);
         request.tell("claim.sub", "alice");
         request.tell("claim.sub", "bob");
         let mut headers = request.head.headers.clone();
@@ -400,8 +334,35 @@ mod tests {
         assert_eq!(claims, ["192.0.2.7", "bob"]);
         assert_eq!(record.headers.len(), 3);
         assert_eq!(record.body, b"hello");
+        drop(record);
         assert_eq!(request.head.headers[CONTENT_LENGTH], "5");
         assert_eq!(request.stream().size_hint().exact(), Some(5));
+    }
+
+    #[test]
+    fn a_hidden_body_is_there_again_for_the_next_stage() {
+        let bodies = WholeBodies::new(&Budget::new(1 << 20), 256 << 10, 100 << 10).unwrap();
+        let mut request = request("PUT");
+        request.set_body(b"hello".to_vec(), None);
+        let expected = [
+            (BodyAccess::None, "", "streamed"),
+            (BodyAccess::None, "", "streamed"),
+            (BodyAccess::Auto, "hello", "whole"),
+            (BodyAccess::None, "", "streamed"),
+            (BodyAccess::Whole, "hello", "whole"),
+        ];
+        for (access, body, told) in expected {
+            smol::block_on(request.prepare(&bodies, access)).unwrap();
+            let record = request.record().unwrap();
+            assert_eq!(record.body, body.as_bytes());
+            assert_eq!(record.context[1].value, told);
+            drop(record);
+            // Whoever comes later has it in any case.
+            assert_eq!(request.whole_body().unwrap(), b"hello");
+        }
+        smol::block_on(request.prepare(&bodies, BodyAccess::None)).unwrap();
+        assert_eq!(request.stream().size_hint().exact(), Some(5));
+        assert!(!request.has_body() && request.whole_body().is_none());
     }
 
     #[test]

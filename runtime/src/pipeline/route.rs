@@ -35,7 +35,9 @@ pub(super) async fn run(
     let Some(guest) = &guests.router else {
         return Ok(ControlFlow::Continue(()));
     };
-    let called = guest.call_route(store, request.record()?, &metadata).await;
+    let called = guest
+        .call_route(store, &request.record()?, &metadata)
+        .await;
     match stage.plugin.finish(running, called)? {
         RoutingDecision::ContinueProcessing => Ok(ControlFlow::Continue(())),
         RoutingDecision::Forward(upstream) => {

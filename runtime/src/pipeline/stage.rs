@@ -11,7 +11,7 @@ use super::narrowing;
 use super::passage::Passage;
 use super::request::Request;
 use crate::cache::Fault;
-use crate::config::{OnFailure, PluginSettings, RequestBody};
+use crate::config::{BodyAccess, OnFailure, PluginSettings};
 use crate::failure::Failure;
 use crate::plugin::Plugin;
 use crate::stats::Outcome;
@@ -124,7 +124,7 @@ impl Stage {
         let settings = self.plugin.settings();
         match self.step {
             Step::Authenticate | Step::RateLimit | Step::Route => {
-                settings.request_body == RequestBody::Whole
+                settings.request_body == BodyAccess::Whole
             }
             Step::Transform => settings.bodies.request || settings.bodies.response,
             Step::Handle => self.plugin.plays(Role::Handler),

@@ -1,0 +1,93 @@
+//! A request as the contract has it: what typed plugins are called with.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::failure::Failure;
+use crate::host::common::KeyValue;
+use crate::host::request_types::{HttpMethod, PluginRequest};
+use crate::pipeline::fields;
+
+/// The record of a request, for as long as a plugin is called with it: it lends the body to the
+/// record, and gives it back when it is dropped.
+pub struct Record<'a> {
+    request: &'a mut PluginRequest,
+    body: Option<&'a mut Vec<u8>>,
+}
+
+impl<'a> Record<'a> {
+    /// `request` with `body` in it, where there is one that the plugin may see.
+    pub(super) fn new(request: &'a mut PluginRequest, body: Option<&'a mut Vec<u8>>) -> Record<'a> {
+        let mut record = Record { request, body };
+        record.swap();
+        record
+    }
+
+    fn swap(&mut self) {
+        if let Some(body) = &mut self.body {
+            std::mem::swap(*body, &mut self.request.body);
+        }
+    }
+}
+
+impl Deref for Record<'_> {
+    type Target = PluginRequest;
+
+    fn deref(&self) -> &PluginRequest {
+        self.request
+    }
+}
+
+impl Drop for Record<'_> {
+    fn drop(&mut self) {
+        self.swap();
+    }
+}
+
+/// What the contract says of a request, without its body.
+///
+/// # Errors
+///
+/// The contract has no case for the method.
+pub(super) fn describe(
+    head: &http::request::Parts,
+    id: &Arc<str>,
+    received_at: SystemTime,
+    context: &[KeyValue],
+) -> Result<Box<PluginRequest>, Failure> {
+    let method = method(&head.method).ok_or_else(|| Failure::Method(head.method.to_string()))?;
+    Ok(Box::new(PluginRequest {
+        request_id: id.to_string(),
+        path: head.uri.path().to_owned(),
+        method,
+        query: head.uri.query().map(str::to_owned),
+        headers: fields::to_list(&head.headers),
+        body: Vec::new(),
+        timestamp: nanoseconds(received_at),
+        context: context.to_vec(),
+    }))
+}
+
+/// A point in time as the contract has it: nanoseconds since 1970.
+pub(super) fn nanoseconds(at: SystemTime) -> u64 {
+    let since = at.duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    })
+}
+
+fn method(method: &http::Method) -> Option<HttpMethod> {
+    Some(match method.as_str() {
+        "GET" => HttpMethod::Get,
+        "POST" => HttpMethod::Post,
+        "PUT" => HttpMethod::Put,
+        "DELETE" => HttpMethod::Delete,
+        "PATCH" => HttpMethod::Patch,
+        "HEAD" => HttpMethod::Head,
+        "OPTIONS" => HttpMethod::Options,
+        "CONNECT" => HttpMethod::Connect,
+        "TRACE" => HttpMethod::Trace,
+        _ => return None,
+    })
+}
