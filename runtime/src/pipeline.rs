@@ -13,8 +13,20 @@
 //! cannot be stored, and a stored answer must not take its place. So a client can have its own request
 //! answered afresh by it, as by `Range`.
 //!
-//! Every stage is a file of the same shape: `run` takes the stage and the request and says
-//! whether it goes on ([`ControlFlow::Continue`]) or is answered ([`ControlFlow::Break`]).
+//! # How to write a stage
+//!
+//! [`Step::ORDER`] names the steps in their order, and each has a file here. Most look at a request on
+//! its way in and nothing else: an async function `run` takes the stage and the request, and says
+//! whether the request goes on ([`ControlFlow::Continue`]) or gets this response
+//! ([`ControlFlow::Break`]). `Pipeline::each` calls it for every plugin of the step, within the
+//! time that a stage may take, and does what the deployment wants if it fails.
+//!
+//! A stage that has to do with the response as well is an async function that calls what lies behind
+//! it and returns what that returns: a [`Reply`], which is a response with the work that goes on behind
+//! it, or a [`Failure`], of which the client is told. What to do with that work is written at the head
+//! of `reply.rs`. The functions of this kind are, from the outermost to the innermost,
+//! `Pipeline::outer` (middlewares), `Pipeline::cached`, `Pipeline::inner` (transformers) and
+//! `Pipeline::handle`.
 
 mod authenticate;
 pub mod bodies;
@@ -27,6 +39,7 @@ mod own;
 mod passage;
 mod questions;
 mod rate_limit;
+mod reply;
 mod request;
 mod route;
 mod stage;
@@ -37,9 +50,7 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_lite::future::{or, try_zip};
 use http_body_util::BodyExt;
-use tokio::sync::oneshot;
 use zlayer_bundle::Role;
 
 use crate::cache::{Cache, Clock};
@@ -52,26 +63,24 @@ use crate::plugin::Plugin;
 use crate::stats::Outcome;
 use crate::upstream::{self, Upstreams};
 use bodies::WholeBodies;
+use reply::AtWork;
 
 pub use own::Told;
 pub use passage::Passage;
 pub use rate_limit::RateLimit;
+pub use reply::{Reply, Tail};
 pub use request::{Record, Request};
 pub use stage::{Stage, Step};
 pub use websocket::{Upgrade, Upgrading, upgrade_token};
 
-/// Who waits for an answer.
-pub type Answer = oneshot::Sender<Response>;
-
-/// The work on one request.
-pub type Work = Pin<Box<dyn Future<Output = std::result::Result<(), Failure>> + Send>>;
+/// The work on a request, up to the response.
+pub type Responding = Pin<Box<dyn Future<Output = std::result::Result<Reply, Failure>> + Send>>;
 
 /// A request on its way through the plugins.
 pub struct Started {
-    /// It may go on after the answer has come, and ends with how it went.
-    pub work: Work,
-    /// The answer; closed without one, `work` ends with the reason.
-    pub answer: oneshot::Receiver<Response>,
+    /// Ends with the response and with the work that goes on behind it, or with the reason why there
+    /// is none. Dropped, it stops the plugin that is at work.
+    pub responding: Responding,
     /// Which plugin is at work.
     pub passage: Arc<Passage>,
 }
@@ -182,139 +191,122 @@ impl Pipeline {
         self.bodies.share()
     }
 
-    /// Begins to answer `request`; nothing happens until `work` is polled.
+    /// Begins to respond to `request`; nothing happens until `responding` is polled.
     pub fn start(self: &Arc<Self>, request: Request) -> Started {
-        let (send, answer) = oneshot::channel();
         let passage = Arc::new(Passage::new(self.timeouts.request));
-        let (pipeline, at) = (Arc::clone(self), Arc::clone(&passage));
+        let pipeline = Arc::clone(self);
         Started {
-            work: Box::pin(async move { pipeline.run(request, &at, send).await }),
-            answer,
+            responding: Box::pin(pipeline.run(request, Arc::clone(&passage))),
             passage,
         }
     }
 
     async fn run(
-        &self,
+        self: Arc<Self>,
         mut request: Request,
-        passage: &Arc<Passage>,
-        send: Answer,
-    ) -> std::result::Result<(), Failure> {
+        passage: Arc<Passage>,
+    ) -> std::result::Result<Reply, Failure> {
         // All plugins of a daemon share the engine and its clock.
-        let _working = self.plugins.first().map(|plugin| plugin.working());
-        let request = &mut request;
+        let ticking = self.plugins.first().map(|plugin| plugin.working());
         let rounds = self.upstreams.rounds();
         let round = rounds.begin(&request.id, &request.head.headers)?;
         request.came_round = round.is_some();
-        passage.serve(self.services(request));
+        let at_work = AtWork {
+            _ticking: ticking,
+            _round: round,
+        };
+        passage.serve(self.services(&request));
+        let mut reply = self.outer(request, &passage).await?;
+        reply.tail.hold(at_work);
+        Ok(reply)
+    }
+
+    /// What lies before the cache: who asks and how often, and the middlewares, which see the
+    /// response too.
+    async fn outer(
+        self: &Arc<Self>,
+        mut request: Request,
+        passage: &Passage,
+    ) -> std::result::Result<Reply, Failure> {
         let mut trail = Trail::default();
         for step in [Step::Authenticate, Step::RateLimit] {
-            let flow = self.each(step, request, passage, &mut trail).await?;
+            let flow = self.each(step, &mut request, passage, &mut trail).await?;
             if let ControlFlow::Break(response) = flow {
-                return answer(send, response);
+                return Ok(response.into());
             }
         }
         let entered = self
-            .each(Step::Middleware, request, passage, &mut trail)
+            .each(Step::Middleware, &mut request, passage, &mut trail)
             .await;
         // Most daemons have neither: then nothing stands between the plugin and the client.
         if trail.seen.is_empty() && trail.limit.is_none() {
             return match entered? {
-                ControlFlow::Break(response) => answer(send, response),
-                ControlFlow::Continue(()) => self.cached(request, passage, send).await,
+                ControlFlow::Break(response) => Ok(response.into()),
+                ControlFlow::Continue(()) => self.cached(request, passage).await,
             };
         }
         let id = Arc::clone(&request.id);
-        let response = match entered {
-            Ok(ControlFlow::Break(response)) => response,
+        let replied = match entered {
+            Ok(ControlFlow::Break(response)) => Ok(response.into()),
+            // A response that comes in time is not cut off on its way out, nor is what it streams.
             Ok(ControlFlow::Continue(())) => {
-                let (inner_send, inner_answer) = oneshot::channel();
-                let mut send = Some(send);
-                let cut_off = passage.on_cut_off();
-                let leaving = async {
-                    // Without an answer `inner` ends with the reason.
-                    let answered = async { Ok(inner_answer.await.ok()) };
-                    let late = async { Err(cut_off.await.unwrap_or(Failure::Deadline)) };
-                    // An answer that came in time is not cut off on its way out, nor is what it streams.
-                    let answered = or(answered, late).await?;
-                    if let Some(response) = answered {
-                        let response = self.leave(&id, passage, &trail, response).await;
-                        send.take().map(|send| answer(send, response));
-                    }
-                    Ok(())
-                };
-                let inner = self.cached(request, passage, inner_send);
-                let ended = try_zip(inner, leaving).await.map(|((), ())| ());
-                return match (ended, send) {
-                    (Err(failure), Some(send)) => {
-                        let response = own::failed(failure, &id);
-                        answer(send, self.leave(&id, passage, &trail, response).await)
-                    }
-                    (ended, _) => ended,
-                };
+                passage.until_cut_off(self.cached(request, passage)).await
             }
-            Err(failure) => own::failed(failure, &id),
+            Err(failure) => Err(failure),
         };
-        answer(send, self.leave(&id, passage, &trail, response).await)
+        let mut reply = replied.unwrap_or_else(|failure| own::failed(failure, &id).into());
+        let leaving = async {
+            self.respond_through_middlewares(&id, passage, &trail, &mut reply.response)
+                .await;
+            Ok(())
+        };
+        if let Err(failure) = reply.tail.beside(leaving).await {
+            // Nothing of the response is out: the client can still be told.
+            reply = own::failed(failure, &id).into();
+            self.respond_through_middlewares(&id, passage, &trail, &mut reply.response)
+                .await;
+        }
+        Ok(reply)
     }
 
     /// What lies behind the cache.
     async fn inner(
         &self,
         request: &mut Request,
-        passage: &Arc<Passage>,
-        send: Answer,
-    ) -> std::result::Result<(), Failure> {
+        passage: &Passage,
+    ) -> std::result::Result<Reply, Failure> {
         let mut trail = Trail::default();
         let flow = self.each(Step::Route, request, passage, &mut trail);
         if let ControlFlow::Break(response) = flow.await? {
-            return answer(send, response);
+            return Ok(response.into());
         }
         if let ControlFlow::Break(response) = self.converse(request, passage).await? {
-            return answer(send, response);
+            return Ok(response.into());
         }
         let flow = self.each(Step::Transform, request, passage, &mut trail);
         if let ControlFlow::Break(response) = flow.await? {
-            return answer(send, response);
+            return Ok(response.into());
         }
-        if trail.seen.is_empty() {
-            return self.handle(request, passage, send).await;
+        let mut reply = self.handle(request, passage).await?;
+        if !trail.seen.is_empty() {
+            let transforming =
+                self.respond_through_transformers(request, passage, &trail, &mut reply.response);
+            reply.tail.beside(transforming).await?;
         }
-        let (id, method) = (Arc::clone(&request.id), request.head.method.clone());
-        let (inner_send, inner_answer) = oneshot::channel();
-        let leaving = async {
-            let Ok(mut response) = inner_answer.await else {
-                return Ok(());
-            };
-            for &index in trail.seen.iter().rev() {
-                let stage = &self.stages[index];
-                let bodies = &self.bodies;
-                let mut read = transform::read(stage, bodies, &method, &mut response).await?;
-                let running =
-                    transform::response(stage, &id, bodies, &method, &mut response, &mut read);
-                stage.guard(&id, passage, running).await?;
-                if let Some((body, held)) = read {
-                    *response.body_mut() = whole(body, held);
-                }
-            }
-            answer(send, response)
-        };
-        let handling = self.handle(request, passage, inner_send);
-        try_zip(handling, leaving).await.map(|((), ())| ())
+        Ok(reply)
     }
 
     /// The upstream, or the plugins that answer, until one does.
     async fn handle(
         &self,
         request: &mut Request,
-        passage: &Arc<Passage>,
-        send: Answer,
-    ) -> std::result::Result<(), Failure> {
+        passage: &Passage,
+    ) -> std::result::Result<Reply, Failure> {
         if let Some(to) = request.upstream.take() {
             let (head, body) = (request.head.clone(), request.stream().boxed_unsync());
             let (client, id) = (request.client.ip(), &request.id);
             let sent = upstream::forward(&self.upstreams, head, body, client, &to, id);
-            return answer(send, sent.await?);
+            return Ok(sent.await?.into());
         }
         for (_, stage) in self.at(Step::Handle) {
             if !stage.applies(request, passage) {
@@ -324,10 +316,10 @@ impl Pipeline {
             if stage.plugin.plays(Role::Handler)
                 && let Some(response) = handle::typed(&stage.plugin, request, &self.bodies).await?
             {
-                return answer(send, response);
+                return Ok(response.into());
             }
             if stage.plugin.plays(Role::HttpHandler) {
-                return handle::wasi_http(&stage.plugin, request, send).await;
+                return handle::wasi_http(&stage.plugin, request).await;
             }
             stage.plugin.host().stats.request(Outcome::NotHandled);
             passage.enter(None);
@@ -340,7 +332,7 @@ impl Pipeline {
         &self,
         step: Step,
         request: &mut Request,
-        passage: &Arc<Passage>,
+        passage: &Passage,
         trail: &mut Trail,
     ) -> std::result::Result<ControlFlow<Response>, Failure> {
         for (index, stage) in self.at(step) {
@@ -375,29 +367,51 @@ impl Pipeline {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Takes an answer past the middlewares that have seen its request.
-    async fn leave(
+    /// Takes a response past the transformers that have seen its request, in reverse.
+    async fn respond_through_transformers(
+        &self,
+        request: &Request,
+        passage: &Passage,
+        trail: &Trail,
+        response: &mut Response,
+    ) -> std::result::Result<(), Failure> {
+        let (id, method, bodies) = (&request.id, &request.head.method, &self.bodies);
+        for &index in trail.seen.iter().rev() {
+            let stage = &self.stages[index];
+            let mut read = transform::read(stage, bodies, method, response).await?;
+            let running = transform::response(stage, id, bodies, method, response, &mut read);
+            stage.guard(id, passage, running).await?;
+            if let Some((body, held)) = read {
+                *response.body_mut() = whole(body, held);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a response past the middlewares that have seen its request, in reverse, and has it tell
+    /// how the client stands with the limiters. A middleware that fails does not end this: what
+    /// tells of its failure takes the place of the response.
+    async fn respond_through_middlewares(
         &self,
         id: &Arc<str>,
-        passage: &Arc<Passage>,
+        passage: &Passage,
         trail: &Trail,
-        mut response: Response,
-    ) -> Response {
+        response: &mut Response,
+    ) {
         for &index in trail.seen.iter().rev() {
             let stage = &self.stages[index];
             let (status, headers) = (response.status().as_u16(), response.headers());
             let running = middleware::answer(stage, id, status, headers);
             match stage.guard(id, passage, running).await {
                 Ok(Some(ControlFlow::Continue(headers))) => *response.headers_mut() = headers,
-                Ok(Some(ControlFlow::Break(other))) => response = other,
+                Ok(Some(ControlFlow::Break(other))) => *response = other,
                 Ok(None) => {}
-                Err(failure) => response = own::failed(failure, id),
+                Err(failure) => *response = own::failed(failure, id),
             }
         }
         if let Some(limit) = &trail.limit {
             limit.tell(response.headers_mut());
         }
-        response
     }
 
     /// The stages of a step, with their indices.
@@ -435,10 +449,4 @@ fn new_cache(limits: &Limits, budget: &Arc<Budget>) -> Result<Arc<Cache>> {
         ))
     })?;
     Ok(Cache::new(share, Clock::default()))
-}
-
-/// Hands an answer over; a client that went away has no use for it.
-fn answer(send: Answer, response: Response) -> std::result::Result<(), Failure> {
-    let _ = send.send(response);
-    Ok(())
 }

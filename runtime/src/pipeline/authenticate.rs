@@ -51,7 +51,7 @@ pub(super) async fn run(
     let Some(guest) = &guests.authenticator else {
         return Ok(ControlFlow::Continue(()));
     };
-    let called = guest.call_authenticate(store, &request.record()?).await;
+    let called = guest.call_authenticate(store, &*request.record()?).await;
     Ok(match stage.plugin.finish(running, called)? {
         AuthResult::Authenticated(claims) => {
             accept(claims, request)?;

@@ -17,12 +17,11 @@ use futures_lite::future::{yield_now, zip};
 use http::header::{HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, UPGRADE};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
-use tokio::sync::oneshot;
 
 use super::passage::Passage;
 use super::request::Request;
 use super::stage::{Stage, Step};
-use super::{Answer, Pipeline, answer, fields, own};
+use super::{Pipeline, Reply, Tail, fields, own};
 use crate::cache::{
     self, Approval, Ask, Cache, Entry, Fault, Fetch, Found, KeepDate, Policy, Purpose,
 };
@@ -44,22 +43,21 @@ struct Asked {
 }
 
 impl Pipeline {
-    /// Answers from the cache, or has what lies behind it answer and stores that.
+    /// Responds from the cache, or has what lies behind it respond and stores that.
     pub(super) async fn cached(
-        &self,
-        request: &mut Request,
-        passage: &Arc<Passage>,
-        send: Answer,
-    ) -> Result<(), Failure> {
-        let mut stages = self.at(Step::Cache).map(|(_, stage)| stage);
-        let stage = stages.find(|stage| stage.applies(request, passage));
-        let (Some(stage), Some(cache)) = (stage, &self.cache) else {
-            return self.inner(request, passage, send).await;
+        self: &Arc<Self>,
+        mut request: Request,
+        passage: &Passage,
+    ) -> Result<Reply, Failure> {
+        let mut stages = self.at(Step::Cache);
+        let stage = stages.find(|(_, stage)| stage.applies(&request, passage));
+        let (Some((index, stage)), Some(cache)) = (stage, &self.cache) else {
+            return self.inner(&mut request, passage).await;
         };
         let head = &request.head;
         let purpose = Purpose::of(&head.method, &head.headers, request.has_body());
         if purpose == Purpose::None {
-            return self.inner(request, passage, send).await;
+            return self.inner(&mut request, passage).await;
         }
         if purpose == Purpose::Get && head.headers.contains_key(UPGRADE) {
             // Nothing comes of this one, and no answer that is stored shall depend on it.
@@ -72,32 +70,30 @@ impl Pipeline {
             headers: request.telling_headers(),
             id: Arc::clone(&request.id),
         };
-        let keys = keys(stage, &asked, request);
+        let keys = keys(stage, &asked, &request);
         let Some((key, is_telling)) = stage.guard(&asked.id, passage, keys).await? else {
-            return self.inner(request, passage, send).await;
+            return self.inner(&mut request, passage).await;
         };
         if purpose == Purpose::Unsafe {
-            return self.invalidating(cache, &key, request, passage, send).await;
+            return self.invalidating(cache, &key, &mut request, passage).await;
         }
-        let mut ask = match is_authenticated(request, &asked) {
+        let mut ask = match is_authenticated(&request, &asked) {
             true => Ask::by(key, &mut request.claims(), &asked.headers),
             false => Ask::new(key, &asked.headers),
         };
         ask.authenticated &= !is_telling;
         if cache::Directives::of(&asked.headers).only_if_cached {
-            return answer(
-                send,
-                match cache.peek(&ask) {
-                    Some(entry) => from_cache(&entry, &asked, cache),
-                    // RFC 9111 section 5.2.1.7.
-                    None => own::text(504, "it is not in the cache"),
-                },
-            );
+            let response = match cache.peek(&ask) {
+                Some(entry) => from_cache(&entry, &asked, cache),
+                // RFC 9111 section 5.2.1.7.
+                None => own::text(504, "it is not in the cache"),
+            };
+            return Ok(response.into());
         }
         if purpose == Purpose::Head {
             return match cache.peek(&ask) {
-                Some(entry) => answer(send, from_cache(&entry, &asked, cache)),
-                None => self.inner(request, passage, send).await,
+                Some(entry) => Ok(from_cache(&entry, &asked, cache).into()),
+                None => self.inner(&mut request, passage).await,
             };
         }
         let patience = match request.came_round {
@@ -108,110 +104,107 @@ impl Pipeline {
         };
         match cache.find(&ask, patience).await {
             Found::Fresh(entry) | Found::Stale(entry, None) => {
-                answer(send, from_cache(&entry, &asked, cache))
+                Ok(from_cache(&entry, &asked, cache).into())
             }
             Found::Stale(entry, Some(fetch)) => {
-                let room = self.unattended();
-                answer(send, from_cache(&entry, &asked, cache))?;
-                let Some(_room) = room else {
-                    return Ok(());
-                };
-                // The client has its answer. The server lets the work go on for as long as a request
-                // may take.
-                yield_now().await;
-                let anew = Arc::new(Passage::new(self.timeouts.request));
-                anew.serve(passage.services().to_vec());
-                let refreshed = self
-                    .fetching(stage, fetch, &ask, &asked, request, &anew, None)
-                    .await;
-                let outcome = match refreshed {
-                    Ok(()) => Outcome::Answered,
-                    Err(failure) => {
-                        log::error!("[{}] refresh failed: {failure}", asked.id);
-                        failure.outcome()
-                    }
-                };
-                if let Some(plugin) = anew.plugin() {
-                    plugin.host().stats.request(outcome);
+                let mut reply = Reply::from(from_cache(&entry, &asked, cache));
+                if let Some(room) = self.unattended() {
+                    let (pipeline, services) = (Arc::clone(self), passage.services().to_vec());
+                    let Ask {
+                        key,
+                        identity,
+                        authenticated,
+                        ..
+                    } = ask;
+                    // The client has its response. The server lets the work go on for as long as a
+                    // request may take.
+                    reply.tail = Tail::running(async move {
+                        let _room = room;
+                        yield_now().await;
+                        let ask = Ask {
+                            key,
+                            identity,
+                            authenticated,
+                            headers: &asked.headers,
+                        };
+                        let passage = Passage::new(pipeline.timeouts.request);
+                        passage.serve(services);
+                        let stage = &pipeline.stages[index];
+                        let fetching =
+                            pipeline.fetch(stage, fetch, &ask, &asked, &mut request, &passage);
+                        let ended = match fetching.await {
+                            Ok(fetched) => fetched.collect().await,
+                            Err(failure) => Err(failure),
+                        };
+                        refreshed(ended, &asked, &passage);
+                        // It is not this request that failed.
+                        Ok(())
+                    });
                 }
-                // It is not this request that failed.
-                Ok(())
+                Ok(reply)
             }
             Found::Miss(fetch) => {
-                self.fetching(stage, fetch, &ask, &asked, request, passage, Some(send))
-                    .await
+                let is_whole = fetch.is_awaited();
+                let fetched = self
+                    .fetch(stage, fetch, &ask, &asked, &mut request, passage)
+                    .await?;
+                let response = &fetched.response;
+                let is_current = is_whole
+                    && response.status() == StatusCode::OK
+                    && cache::not_modified(&asked.headers, response.headers());
+                let room = match is_current {
+                    true => self.unattended(),
+                    false => None,
+                };
+                let Some(room) = room else {
+                    return Ok(fetched.pass_on());
+                };
+                let mut current = http::Response::new(whole(Bytes::new(), None));
+                *current.status_mut() = StatusCode::NOT_MODIFIED;
+                *current.headers_mut() = cache::only_validators(response.headers());
+                Ok(Reply {
+                    response: current,
+                    tail: Tail::running(async move {
+                        let _room = room;
+                        fetched.collect().await
+                    }),
+                })
             }
-            Found::Full => self.inner(request, passage, send).await,
+            Found::Full => self.inner(&mut request, passage).await,
         }
     }
 
-    /// Has the request answered, and the answer stored if it may be. Without a client the answer is for
-    /// the cache alone.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a request and the two sides that it is between"
-    )]
-    async fn fetching(
+    /// Has what lies behind the cache respond, and begins to store the response if it may be stored.
+    async fn fetch(
         &self,
         stage: &Stage,
         fetch: Fetch,
         ask: &Ask<'_>,
         asked: &Asked,
         request: &mut Request,
-        passage: &Arc<Passage>,
-        send: Option<Answer>,
-    ) -> Result<(), Failure> {
-        let is_whole = fetch.is_awaited();
-        if is_whole {
-            // A whole answer is wanted, which others can be answered from.
+        passage: &Passage,
+    ) -> Result<Fetched, Failure> {
+        if fetch.is_awaited() {
+            // A whole response is wanted, which others can be answered from.
             let mut headers = request.head.headers.clone();
             headers.remove(IF_NONE_MATCH);
             headers.remove(IF_MODIFIED_SINCE);
             request.set_headers(headers);
         }
-        let (inner_send, inner_answer) = oneshot::channel();
-        let storing = async {
-            // Without an answer `inner` ends with the reason.
-            let Ok(response) = inner_answer.await else {
-                return Ok(None);
-            };
-            let (mut response, approval) =
-                store(stage, fetch, ask, asked, passage, response).await?;
-            let is_current = is_whole
-                && response.status() == StatusCode::OK
-                && cache::not_modified(&asked.headers, response.headers());
-            let room = match is_current && send.is_some() {
-                true => self.unattended(),
-                false => None,
-            };
-            match send {
-                Some(send) if room.is_none() => {
-                    answer(send, response)?;
-                    if let Some(approval) = &approval {
-                        // Others may wait for what this client reads slowly.
-                        approval.read_ahead().await;
-                    }
-                    return Ok(approval);
-                }
-                Some(send) => {
-                    let mut current = http::Response::new(whole(Bytes::new(), None));
-                    *current.status_mut() = StatusCode::NOT_MODIFIED;
-                    *current.headers_mut() = cache::only_validators(response.headers());
-                    answer(send, current)?;
-                }
-                None => {}
+        let Reply { response, mut tail } = self.inner(request, passage).await?;
+        let storing = store(stage, fetch, ask, asked, passage, response);
+        match tail.during(storing).await {
+            Ok((response, approval)) => Ok(Fetched {
+                response,
+                approval,
+                tail,
+            }),
+            Err(failure) => {
+                // The plugin that has responded is not stopped for another one's failure.
+                let _ = tail.await;
+                Err(failure)
             }
-            // One that breaks off is not stored.
-            while let Some(Ok(_)) = response.body_mut().frame().await {}
-            Ok(approval)
-        };
-        let (ended, stored) = zip(self.inner(request, passage, inner_send), storing).await;
-        match (&ended, stored?) {
-            (Ok(()), Some(approval)) => approval.approve(),
-            (Err(_), Some(approval)) => approval.refuse(),
-            (_, None) => {}
         }
-        ended
     }
 
     /// Room for work that goes on when its client has its answer, so that no number of answers makes more
@@ -221,29 +214,83 @@ impl Pipeline {
         Some((one, self.budget.reserve(CONNECTION_SHARE)?))
     }
 
-    /// Has an unsafe request answered. If it went well, what is stored of its target goes before the
-    /// client knows (RFC 9111 section 4.4).
+    /// Has what lies behind the cache respond to an unsafe request. If that went well, what is stored
+    /// of its target goes before the client knows (RFC 9111 section 4.4).
     async fn invalidating(
         &self,
         cache: &Arc<Cache>,
         key: &str,
         request: &mut Request,
-        passage: &Arc<Passage>,
-        send: Answer,
-    ) -> Result<(), Failure> {
-        let (inner_send, inner_answer) = oneshot::channel::<Response>();
-        let telling = async {
-            if let Ok(response) = inner_answer.await {
-                let status = response.status();
-                if status.is_success() || status.is_redirection() {
-                    cache.invalidate(key);
-                }
-                let _ = send.send(response);
-            }
+        passage: &Passage,
+    ) -> Result<Reply, Failure> {
+        let reply = self.inner(request, passage).await?;
+        let status = reply.response.status();
+        if status.is_success() || status.is_redirection() {
+            cache.invalidate(key);
+        }
+        Ok(reply)
+    }
+}
+
+/// A response to be stored, as far as it is, while it is read.
+struct Fetched {
+    response: Response,
+    /// None where it is not stored.
+    approval: Option<Approval<Body>>,
+    tail: Tail,
+}
+
+impl Fetched {
+    /// The response for the client, which may read it slowly: others who wait for it do not wait for
+    /// that.
+    fn pass_on(self) -> Reply {
+        let Fetched {
+            response,
+            approval,
+            tail,
+        } = self;
+        let tail = match approval {
+            None => tail,
+            Some(approval) => Tail::running(async move {
+                let (ended, ()) = zip(tail, approval.read_ahead()).await;
+                decide(approval, &ended);
+                ended
+            }),
         };
-        zip(self.inner(request, passage, inner_send), telling)
-            .await
-            .0
+        Reply { response, tail }
+    }
+
+    /// Reads the response for the store alone. One that breaks off is not stored.
+    async fn collect(self) -> Result<(), Failure> {
+        let mut body = self.response.into_body();
+        let reading = async move { while let Some(Ok(_)) = body.frame().await {} };
+        let (ended, ()) = zip(self.tail, reading).await;
+        if let Some(approval) = self.approval {
+            decide(approval, &ended);
+        }
+        ended
+    }
+}
+
+/// Has a response stored whose tail has ended well, or not stored.
+fn decide(approval: Approval<Body>, ended: &Result<(), Failure>) {
+    match ended {
+        Ok(()) => approval.approve(),
+        Err(_) => approval.refuse(),
+    }
+}
+
+/// Counts a refresh, and has the log tell of one that failed.
+fn refreshed(ended: Result<(), Failure>, asked: &Asked, passage: &Passage) {
+    let outcome = match ended {
+        Ok(()) => Outcome::Answered,
+        Err(failure) => {
+            log::error!("[{}] refresh failed: {failure}", asked.id);
+            failure.outcome()
+        }
+    };
+    if let Some(plugin) = passage.plugin() {
+        plugin.host().stats.request(outcome);
     }
 }
 

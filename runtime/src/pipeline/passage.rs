@@ -1,10 +1,11 @@
 //! Where a request is at the moment.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::task::Poll;
 use std::time::Duration;
-
-use tokio::sync::oneshot;
 
 use crate::failure::Failure;
 use crate::plugin::Plugin;
@@ -20,8 +21,17 @@ pub struct Passage {
     time: Duration,
     /// Microseconds that stages have used up.
     spent: AtomicU64,
-    /// Where it is told that time is up, while an answer is waited for that others have to see.
-    cut_off: Mutex<Option<oneshot::Sender<Failure>>>,
+    cut_off: Mutex<CutOff>,
+}
+
+/// Whether the work on a response can be cut off.
+enum CutOff {
+    /// It has ended, or nobody but the client is to hear that time is up.
+    Impossible,
+    /// It is under way, and others have to see the response whatever that is.
+    Possible,
+    /// It is to end with this.
+    Due(Failure),
 }
 
 impl Passage {
@@ -31,7 +41,7 @@ impl Passage {
             at_work: Mutex::new(None),
             time,
             spent: AtomicU64::new(0),
-            cut_off: Mutex::new(None),
+            cut_off: Mutex::new(CutOff::Impossible),
         }
     }
 
@@ -40,18 +50,32 @@ impl Passage {
         lock(&self.at_work).clone()
     }
 
-    /// Cuts the work on the answer off, if what `failure` tells has to pass others first: the answer that
-    /// tells of it comes then. False if nobody waits to be told so.
+    /// Cuts the work on the response off, if what `failure` tells has to pass others first: the
+    /// response that tells of it comes when the work is polled next, which is the caller's to do.
+    /// False if it cannot be cut off.
     pub fn cut_off(&self, failure: Failure) -> bool {
-        let told = lock(&self.cut_off).take();
-        told.is_some_and(|told| told.send(failure).is_ok())
+        let mut state = lock(&self.cut_off);
+        let is_possible = matches!(*state, CutOff::Possible);
+        if is_possible {
+            *state = CutOff::Due(failure);
+        }
+        is_possible
     }
 
-    /// Why the work is cut off, once it is. Dropped when it no longer can be.
-    pub(super) fn on_cut_off(&self) -> oneshot::Receiver<Failure> {
-        let (send, told) = oneshot::channel();
-        *lock(&self.cut_off) = Some(send);
-        told
+    /// Does `work`, unless it is cut off before it has ended: then that is its failure.
+    pub(super) async fn until_cut_off<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let mut work = pin!(work);
+        *lock(&self.cut_off) = CutOff::Possible;
+        let ended = poll_fn(|cx| match (work.as_mut().poll(cx), &*lock(&self.cut_off)) {
+            (Poll::Pending, CutOff::Due(failure)) => Poll::Ready(Err(failure.clone())),
+            (polled, _) => polled,
+        });
+        let ended = ended.await;
+        *lock(&self.cut_off) = CutOff::Impossible;
+        ended
     }
 
     /// Says who is at work now, and answers who was.
@@ -84,7 +108,26 @@ impl Passage {
 
 #[cfg(test)]
 mod tests {
+    use futures_lite::future::poll_once;
+
     use super::*;
+
+    #[test]
+    fn work_is_cut_off_only_while_it_is_under_way() {
+        smol::block_on(async {
+            let passage = Passage::new(Duration::from_secs(8));
+            assert!(!passage.cut_off(Failure::Deadline));
+            let done = passage.until_cut_off(async { Ok(1) }).await;
+            assert!(matches!(done, Ok(1)));
+            assert!(!passage.cut_off(Failure::Deadline));
+            let hanging = std::future::pending::<Result<(), Failure>>();
+            let mut hanging = pin!(passage.until_cut_off(hanging));
+            assert!(poll_once(hanging.as_mut()).await.is_none());
+            assert!(passage.cut_off(Failure::Deadline));
+            assert!(matches!(hanging.await, Err(Failure::Deadline)));
+            assert!(!passage.cut_off(Failure::Deadline));
+        });
+    }
 
     #[test]
     fn each_stage_leaves_time_for_the_next() {

@@ -64,7 +64,7 @@ pub(super) async fn run(
     let Some(guest) = &guests.rate_limiter else {
         return Ok(ControlFlow::Continue(()));
     };
-    let called = guest.call_check(store, &request.record()?).await;
+    let called = guest.call_check(store, &*request.record()?).await;
     Ok(match stage.plugin.finish(running, called)? {
         RateLimitResult::Allowed(info) => {
             let told = RateLimit::from(&info);

@@ -36,7 +36,7 @@ pub(super) async fn run(
         return Ok(ControlFlow::Continue(()));
     };
     let called = guest
-        .call_route(store, &request.record()?, &metadata)
+        .call_route(store, &*request.record()?, &metadata)
         .await;
     match stage.plugin.finish(running, called)? {
         RoutingDecision::ContinueProcessing => Ok(ControlFlow::Continue(())),

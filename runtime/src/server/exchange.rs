@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use smol::channel::Sender;
 use smol::lock::Mutex;
 use smol::{Async, Timer};
-use tokio::sync::oneshot;
 use zlayer_http1::{BodyDecoder, BodyLength, Version};
 
 use super::Shared;
@@ -20,8 +19,10 @@ use super::head::Head;
 use super::response::{Answered, ResponseWriter, WriteError};
 use super::upload::{Upload, grace};
 use crate::failure::Failure;
-use crate::message::{Body, BodySender, Demand, IncomingBody};
-use crate::pipeline::{Passage, Request, Started, Told, Upgrade, Upgrading, Work};
+use crate::message::{BodySender, Demand, IncomingBody, Response};
+use crate::pipeline::{
+    Passage, Reply, Request, Responding, Started, Tail, Told, Upgrade, Upgrading,
+};
 use crate::reactor;
 use crate::redact;
 use crate::stats::Outcome;
@@ -82,6 +83,44 @@ pub(super) enum Ended {
     Broken,
 }
 
+/// The plugins' work on a request.
+enum Work {
+    /// There is no response yet.
+    Responding(Responding),
+    /// There is one, or a failure to be told of, and this goes on while it is written.
+    Tail(Tail),
+}
+
+impl Work {
+    /// Goes on. What it comes to is handed out once: a response, or the reason why there is none. How all
+    /// of it ended is put into `outcome` when that is known, which may be at the same time.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        outcome: &OnceLock<Result<(), Failure>>,
+    ) -> Option<Result<Response, Failure>> {
+        let mut handled = None;
+        if let Work::Responding(responding) = self
+            && let Poll::Ready(replied) = Pin::new(&mut reactor::enter(responding)).poll(cx)
+        {
+            let (result, tail) = match replied {
+                Ok(Reply { response, tail }) => (Ok(response), tail),
+                Err(failure) => (Err(failure.clone()), Tail::ended(Err(failure))),
+            };
+            *self = Work::Tail(tail);
+            handled = Some(result);
+        }
+        if outcome.get().is_none()
+            && let Work::Tail(tail) = self
+            && let Poll::Ready(ended) = Pin::new(&mut reactor::enter(tail)).poll(cx)
+        {
+            // Set once: it was just looked at.
+            let _ = outcome.set(ended);
+        }
+        handled
+    }
+}
+
 impl<'a> Exchange<'a> {
     /// Has the request behind `head` answered.
     #[expect(
@@ -109,8 +148,7 @@ impl<'a> Exchange<'a> {
         let (method, uri) = (head.parts.method.clone(), head.parts.uri.clone());
         let request = Request::new(head.parts, body, client, Arc::clone(&id));
         let Started {
-            work,
-            answer,
+            responding,
             passage,
         } = shared.pipeline.start(request);
         let exchange = Exchange {
@@ -133,7 +171,7 @@ impl<'a> Exchange<'a> {
             origin: OnceLock::new(),
             upgrading: OnceLock::new(),
         };
-        let mut work = Some(work);
+        let mut work = Work::Responding(responding);
         deadline.set(match exchange.demand {
             Some(_) => shared.timeouts.request.min(grace(&shared.timeouts)),
             None => shared.timeouts.request,
@@ -147,7 +185,7 @@ impl<'a> Exchange<'a> {
                     .await;
                 decoder.is_done() && buffer.bytes().is_empty()
             };
-            let respond = exchange.respond(answer, &out);
+            let respond = |handled| exchange.respond(handled, &out);
             exchange.drive(&mut work, upload, respond).await
         };
         let failure = match driven {
@@ -159,8 +197,10 @@ impl<'a> Exchange<'a> {
                         exchange.count(answered.status, failure.outcome());
                     }
                 }
-                if let Some(work) = work {
-                    exchange.finish_detached(work);
+                if let Work::Tail(tail) = work
+                    && tail.is_running()
+                {
+                    exchange.finish_detached(tail);
                 }
                 return match exchange.upgrading.get().and_then(Upgrading::take) {
                     Some(upgrade) => Ended::Upgraded(Box::new(upgrade)),
@@ -202,35 +242,33 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Polls the plugin's work, the upload and the answer side by side in this task, until the
-    /// answer is written, the client has gone or nothing moves before the deadline: then it answers what
-    /// that means. Work that has ended is taken out of `work`. `upload` tells whether it has read all
-    /// that the client sent so far: only then does what comes next tell of the client.
-    async fn drive(
+    /// Polls the plugins' work, the upload and the writing of the response side by side in this
+    /// task, until the response is written, the client has gone or nothing moves before the deadline:
+    /// then it answers what that means. `respond` writes what the work comes to. `upload` tells whether
+    /// it has read all that the client sent so far: only then does what comes next tell of the client.
+    async fn drive<R: Future<Output = Result<Answered, WriteError>>>(
         &self,
-        work: &mut Option<Work>,
+        work: &mut Work,
         upload: impl Future<Output = bool>,
-        respond: impl Future<Output = Result<Answered, WriteError>>,
+        respond: impl Fn(Result<Response, Failure>) -> R,
     ) -> Result<Result<Answered, WriteError>, Failure> {
         let mut late = None;
         let mut upload = pin!(upload);
         let mut uploading = true;
         let (mut watching, mut leaving) = (false, None);
-        let mut respond = pin!(respond);
+        let mut responding = pin!(None);
         poll_fn(|cx| {
             loop {
                 // The work goes first: with luck it leaves a whole answer, and one write sends it.
-                if let Some(running) = work
-                    && let Poll::Ready(result) = Pin::new(&mut reactor::enter(running)).poll(cx)
-                {
-                    *work = None;
-                    // Set once: the work is gone.
-                    let _ = self.outcome.set(result);
+                if let Some(handled) = work.poll(cx, &self.outcome) {
+                    responding.set(Some(respond(handled)));
                 }
                 if uploading && let Poll::Ready(all_read) = upload.as_mut().poll(cx) {
                     (uploading, watching) = (false, all_read);
                 }
-                if let Poll::Ready(result) = respond.as_mut().poll(cx) {
+                if let Some(responding) = responding.as_mut().as_pin_mut()
+                    && let Poll::Ready(result) = responding.poll(cx)
+                {
                     return Poll::Ready(Ok(result));
                 }
                 if watching && let Poll::Ready(next) = self.poll_next(cx) {
@@ -314,43 +352,33 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Writes the plugin's answer.
+    /// Writes the response that the work has come to.
     async fn respond(
         &self,
-        answer: oneshot::Receiver<http::Response<Body>>,
+        handled: Result<Response, Failure>,
         out: &Mutex<&mut Vec<u8>>,
     ) -> Result<Answered, WriteError> {
-        match answer.await {
-            Ok(mut response) => {
-                if let Some(origin) = response.extensions_mut().remove() {
-                    // Set once, as below.
-                    let _ = self.origin.set(origin);
-                }
-                if let Some(Told(failure)) = response.extensions_mut().remove() {
-                    // Set once: there is one answer.
-                    let _ = self.told.set(failure);
-                }
-                let mut out = out.lock().await;
-                let switching = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
-                if let Some(upgrading) = response.extensions_mut().remove::<Upgrading>()
-                    && switching
-                    && let Some(accept) = upgrading.accept(response.headers_mut())
-                {
-                    // Set once, as above.
-                    let _ = self.upgrading.set(upgrading);
-                    let writer = self.writer(&mut out);
-                    return writer.switch(&accept, response.headers()).await;
-                }
-                self.writer(&mut out).answer(response, &self.outcome).await
-            }
-            Err(_) => {
-                // No answer will come; why is known when the work has ended. `drive` polls the
-                // work before this, in the same task.
-                let ended = poll_fn(|_| self.outcome.get().map_or(Poll::Pending, Poll::Ready));
-                let failure = ended.await.clone().err().unwrap_or(Failure::NoAnswer);
-                Err(WriteError::Failed(failure))
-            }
+        let mut response = handled.map_err(WriteError::Failed)?;
+        if let Some(origin) = response.extensions_mut().remove() {
+            // Set once, as below.
+            let _ = self.origin.set(origin);
         }
+        if let Some(Told(failure)) = response.extensions_mut().remove() {
+            // Set once: there is one response.
+            let _ = self.told.set(failure);
+        }
+        let mut out = out.lock().await;
+        let switching = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
+        if let Some(upgrading) = response.extensions_mut().remove::<Upgrading>()
+            && switching
+            && let Some(accept) = upgrading.accept(response.headers_mut())
+        {
+            // Set once, as above.
+            let _ = self.upgrading.set(upgrading);
+            let writer = self.writer(&mut out);
+            return writer.switch(&accept, response.headers()).await;
+        }
+        self.writer(&mut out).answer(response, &self.outcome).await
     }
 
     /// Tells the client of a failure: a status and the request's id, and the reason only where
@@ -385,12 +413,12 @@ impl<'a> Exchange<'a> {
     }
 
     /// Lets a plugin go on that has answered, for as long as a request may take.
-    fn finish_detached(&self, work: Work) {
+    fn finish_detached(&self, tail: Tail) {
         let (id, shared) = (Arc::clone(&self.id), Arc::clone(self.shared));
         let (open, passage) = (self.open.clone(), Arc::clone(&self.passage));
         let executor = shared.executor;
         let finish = async move {
-            let ended = timeout::within(shared.timeouts.request, reactor::enter(work));
+            let ended = timeout::within(shared.timeouts.request, reactor::enter(tail));
             let plugin = passage.plugin();
             let plugin = plugin.as_ref().map_or("-", |plugin| plugin.name());
             match ended.await {

@@ -21,7 +21,7 @@ pub(in crate::pipeline) async fn handle(
     let Some(guest) = &guests.handler else {
         return Ok(None);
     };
-    let called = guest.call_handle(store, &request.record()?).await;
+    let called = guest.call_handle(store, &*request.record()?).await;
     match plugin.finish(running, called)? {
         HandleResult::Response(response) => {
             // The request's body has done its work: only the answer's is charged from here on.

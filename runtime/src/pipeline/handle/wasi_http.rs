@@ -1,58 +1,128 @@
 //! Plugins that export `wasi:http/incoming-handler`: bodies stream both ways.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Poll;
 
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
 use crate::failure::Failure;
-use crate::pipeline::{Answer, Request};
+use crate::message::{IncomingBody, Response};
+use crate::pipeline::Request;
+use crate::pipeline::reply::{Reply, Tail};
 use crate::plugin::Plugin;
 use crate::sync;
 
-/// Runs the plugin until it returns; its answer goes through `send` as soon as it is set.
+/// Runs the plugin until it sets its response; the rest of the call is the tail.
 pub(in crate::pipeline) async fn handle(
-    plugin: &Plugin,
+    plugin: &Arc<Plugin>,
     request: &mut Request,
-    send: Answer,
+) -> Result<Reply, Failure> {
+    let incoming = http::Request::from_parts(request.head.clone(), request.stream());
+    let outparam = Arc::new(Outparam::default());
+    let mut call = Box::pin(call(
+        Arc::clone(plugin),
+        Arc::clone(&request.id),
+        incoming,
+        Arc::clone(&outparam),
+    ));
+    // The plugin can set its response only while it is polled: nobody has to be woken for that.
+    let (response, polled) = poll_fn(|cx| {
+        let polled = call.as_mut().poll(cx);
+        match (outparam.take(), polled) {
+            (Some(response), polled) => Poll::Ready(Ok((response, polled))),
+            // A call that ends well without a response is a failure all the same.
+            (None, Poll::Ready(ended)) => {
+                Poll::Ready(Err(ended.err().unwrap_or(Failure::NoAnswer)))
+            }
+            (None, Poll::Pending) => Poll::Pending,
+        }
+    })
+    .await?;
+    let tail = match polled {
+        Poll::Ready(ended) => Tail::ended(ended),
+        Poll::Pending => Tail::boxed(call),
+    };
+    Ok(Reply { response, tail })
+}
+
+/// Runs the plugin until it returns.
+async fn call(
+    plugin: Arc<Plugin>,
+    id: Arc<str>,
+    incoming: http::Request<IncomingBody>,
+    outparam: Arc<Outparam>,
 ) -> Result<(), Failure> {
-    let mut running = plugin.streaming_instance(&request.id).await?;
+    let mut running = plugin.streaming_instance(&id).await?;
     let (store, guests) = running.parts();
     let Some(guest) = &guests.http else {
         return Err(Failure::PassThrough);
     };
     let guest = guest.wasi_http_incoming_handler();
-    let incoming = http::Request::from_parts(request.head.clone(), request.stream());
-    let outcome = Arc::new(Outcome::default());
-    let told = Arc::clone(&outcome);
+    let set = Arc::clone(&outparam);
     let called = async {
         let mut view = store.data_mut().http();
         let incoming = view.new_incoming_request(Scheme::Http, incoming)?;
-        let outparam = view.new_response_outparam_from_callback(move |result| match result {
-            Ok(response) => {
-                told.answered.store(true, Ordering::Relaxed);
-                let _ = send.send(response);
-            }
-            Err(code) => {
-                let failure = Failure::error_code(&code);
-                *sync::lock(&told.refused) = Some(failure);
-            }
+        let outparam = view.new_response_outparam_from_callback(move |result| {
+            set.set(result.map_err(|code| Failure::error_code(&code)));
         })?;
         guest.call_handle(&mut *store, incoming, outparam).await
     };
     let called = called.await;
-    if called.is_ok() && !outcome.answered.load(Ordering::Relaxed) {
-        // The instance is not kept: the handle for its answer may still be in its table.
-        let refused = sync::lock(&outcome.refused).take();
-        return Err(refused.unwrap_or(Failure::NoAnswer));
+    if called.is_ok() {
+        // The instance is not kept where this fails: the handle for its response may still be in
+        // its table.
+        outparam.check()?;
     }
     plugin.finish(running, called)
 }
 
-/// What the plugin did with its one chance to answer.
+/// The plugin's one chance to respond: what it did with it.
 #[derive(Default)]
-struct Outcome {
-    answered: AtomicBool,
-    refused: std::sync::Mutex<Option<Failure>>,
+struct Outparam(Mutex<Set>);
+
+#[derive(Default)]
+enum Set {
+    #[default]
+    Nothing,
+    Response(Response),
+    /// A response, which was taken out since.
+    Taken,
+    /// It gave an error instead.
+    Refused(Failure),
+}
+
+impl Outparam {
+    fn set(&self, result: Result<Response, Failure>) {
+        *self.lock() = match result {
+            Ok(response) => Set::Response(response),
+            Err(failure) => Set::Refused(failure),
+        };
+    }
+
+    /// The response, once, when it is there.
+    fn take(&self) -> Option<Response> {
+        let mut set = self.lock();
+        match std::mem::replace(&mut *set, Set::Taken) {
+            Set::Response(response) => Some(response),
+            other => {
+                *set = other;
+                None
+            }
+        }
+    }
+
+    /// Fails unless a response was set.
+    fn check(&self) -> Result<(), Failure> {
+        match &*self.lock() {
+            Set::Response(_) | Set::Taken => Ok(()),
+            Set::Refused(failure) => Err(failure.clone()),
+            Set::Nothing => Err(Failure::NoAnswer),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Set> {
+        sync::lock(&self.0)
+    }
 }
