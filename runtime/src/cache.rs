@@ -83,10 +83,6 @@ const ROUNDS: usize = 2;
 /// Names the caches that a response went through (RFC 9211).
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// Marks an answer whose `Date` is from when it was made, and stays.
-#[derive(Debug, Clone, Copy)]
-pub struct KeepDate;
-
 /// Where the cache takes its times from.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {

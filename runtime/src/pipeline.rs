@@ -33,6 +33,7 @@ pub mod bodies;
 mod cache;
 pub mod fields;
 mod handle;
+mod marks;
 mod middleware;
 mod narrowing;
 mod own;
@@ -61,17 +62,17 @@ use crate::memory::Budget;
 use crate::message::{Response, whole};
 use crate::plugin::Plugin;
 use crate::stats::Outcome;
-use crate::upstream::{self, Upstreams};
+use crate::upstream::{self, Forwarded, Upstreams};
 use bodies::WholeBodies;
 use reply::AtWork;
 
-pub use own::Told;
+pub use marks::Marks;
 pub use passage::Passage;
 pub use rate_limit::RateLimit;
 pub use reply::{Reply, Tail};
 pub use request::{Record, Request};
 pub use stage::{Stage, Step};
-pub use websocket::{Upgrade, Upgrading, upgrade_token};
+pub use websocket::{Upgrade, upgrade_token};
 
 /// The work on a request, up to the response.
 pub type Responding = Pin<Box<dyn Future<Output = std::result::Result<Reply, Failure>> + Send>>;
@@ -254,16 +255,24 @@ impl Pipeline {
             }
             Err(failure) => Err(failure),
         };
-        let mut reply = replied.unwrap_or_else(|failure| own::failed(failure, &id).into());
+        let mut reply = replied.unwrap_or_else(|failure| own::failed(failure, &id));
+        let Reply {
+            response,
+            marks,
+            tail,
+        } = &mut reply;
         let leaving = async {
-            self.respond_through_middlewares(&id, passage, &trail, &mut reply.response)
+            self.respond_through_middlewares(&id, passage, &trail, response, marks)
                 .await;
             Ok(())
         };
-        if let Err(failure) = reply.tail.beside(leaving).await {
+        if let Err(failure) = tail.beside(leaving).await {
             // Nothing of the response is out: the client can still be told.
-            reply = own::failed(failure, &id).into();
-            self.respond_through_middlewares(&id, passage, &trail, &mut reply.response)
+            reply = own::failed(failure, &id);
+            let Reply {
+                response, marks, ..
+            } = &mut reply;
+            self.respond_through_middlewares(&id, passage, &trail, response, marks)
                 .await;
         }
         Ok(reply)
@@ -280,8 +289,8 @@ impl Pipeline {
         if let ControlFlow::Break(response) = flow.await? {
             return Ok(response.into());
         }
-        if let ControlFlow::Break(response) = self.converse(request, passage).await? {
-            return Ok(response.into());
+        if let ControlFlow::Break(reply) = self.converse(request, passage).await? {
+            return Ok(reply);
         }
         let flow = self.each(Step::Transform, request, passage, &mut trail);
         if let ControlFlow::Break(response) = flow.await? {
@@ -289,9 +298,15 @@ impl Pipeline {
         }
         let mut reply = self.handle(request, passage).await?;
         if !trail.seen.is_empty() {
+            let Reply {
+                response,
+                marks,
+                tail,
+            } = &mut reply;
+            let upstream = marks.upstream.as_deref();
             let transforming =
-                self.respond_through_transformers(request, passage, &trail, &mut reply.response);
-            reply.tail.beside(transforming).await?;
+                self.respond_through_transformers(request, passage, &trail, response, upstream);
+            tail.beside(transforming).await?;
         }
         Ok(reply)
     }
@@ -306,7 +321,12 @@ impl Pipeline {
             let (head, body) = (request.head.clone(), request.stream().boxed_unsync());
             let (client, id) = (request.client.ip(), &request.id);
             let sent = upstream::forward(&self.upstreams, head, body, client, &to, id);
-            return Ok(sent.await?.into());
+            let Forwarded { response, upstream } = sent.await?;
+            let marks = Marks {
+                upstream,
+                ..Marks::default()
+            };
+            return Ok(Reply::marked(response, marks));
         }
         for (_, stage) in self.at(Step::Handle) {
             if !stage.applies(request, passage) {
@@ -374,11 +394,12 @@ impl Pipeline {
         passage: &Passage,
         trail: &Trail,
         response: &mut Response,
+        upstream: Option<&str>,
     ) -> std::result::Result<(), Failure> {
         let (id, method, bodies) = (&request.id, &request.head.method, &self.bodies);
         for &index in trail.seen.iter().rev() {
             let stage = &self.stages[index];
-            let mut read = transform::read(stage, bodies, method, response).await?;
+            let mut read = transform::read(stage, bodies, method, response, upstream).await?;
             let running = transform::response(stage, id, bodies, method, response, &mut read);
             stage.guard(id, passage, running).await?;
             if let Some((body, held)) = read {
@@ -397,6 +418,7 @@ impl Pipeline {
         passage: &Passage,
         trail: &Trail,
         response: &mut Response,
+        marks: &mut Marks,
     ) {
         for &index in trail.seen.iter().rev() {
             let stage = &self.stages[index];
@@ -404,9 +426,14 @@ impl Pipeline {
             let running = middleware::answer(stage, id, status, headers);
             match stage.guard(id, passage, running).await {
                 Ok(Some(ControlFlow::Continue(headers))) => *response.headers_mut() = headers,
-                Ok(Some(ControlFlow::Break(other))) => *response = other,
+                Ok(Some(ControlFlow::Break(other))) => {
+                    (*response, *marks) = (other, Marks::default());
+                }
                 Ok(None) => {}
-                Err(failure) => *response = own::failed(failure, id),
+                Err(failure) => {
+                    let failed = own::failed(failure, id);
+                    (*response, *marks) = (failed.response, failed.marks);
+                }
             }
         }
         if let Some(limit) = &trail.limit {

@@ -43,7 +43,7 @@ use http_body::Body as _;
 use zlayer_http1::{ConnectionUse, OutgoingRequest, RequestLength};
 
 pub use error::UpstreamError;
-pub use forward::{Origin, forward, forward_upgrade};
+pub use forward::{Forwarded, forward, forward_upgrade};
 pub use hop::strip_named;
 pub use pool::{Settings, Upstreams};
 pub use rounds::{Round, Rounds};

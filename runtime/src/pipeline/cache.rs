@@ -21,10 +21,8 @@ use http_body_util::BodyExt;
 use super::passage::Passage;
 use super::request::Request;
 use super::stage::{Stage, Step};
-use super::{Pipeline, Reply, Tail, fields, own};
-use crate::cache::{
-    self, Approval, Ask, Cache, Entry, Fault, Fetch, Found, KeepDate, Policy, Purpose,
-};
+use super::{Marks, Pipeline, Reply, Tail, fields, own};
+use crate::cache::{self, Approval, Ask, Cache, Entry, Fault, Fetch, Found, Policy, Purpose};
 use crate::config::CONNECTION_SHARE;
 use crate::failure::Failure;
 use crate::host::caching::{CacheDecision, CacheEntry};
@@ -83,16 +81,15 @@ impl Pipeline {
         };
         ask.authenticated &= !is_telling;
         if cache::Directives::of(&asked.headers).only_if_cached {
-            let response = match cache.peek(&ask) {
+            return Ok(match cache.peek(&ask) {
                 Some(entry) => from_cache(&entry, &asked, cache),
                 // RFC 9111 section 5.2.1.7.
-                None => own::text(504, "it is not in the cache"),
-            };
-            return Ok(response.into());
+                None => own::text(504, "it is not in the cache").into(),
+            });
         }
         if purpose == Purpose::Head {
             return match cache.peek(&ask) {
-                Some(entry) => Ok(from_cache(&entry, &asked, cache).into()),
+                Some(entry) => Ok(from_cache(&entry, &asked, cache)),
                 None => self.inner(&mut request, passage).await,
             };
         }
@@ -104,10 +101,10 @@ impl Pipeline {
         };
         match cache.find(&ask, patience).await {
             Found::Fresh(entry) | Found::Stale(entry, None) => {
-                Ok(from_cache(&entry, &asked, cache).into())
+                Ok(from_cache(&entry, &asked, cache))
             }
             Found::Stale(entry, Some(fetch)) => {
-                let mut reply = Reply::from(from_cache(&entry, &asked, cache));
+                let mut reply = from_cache(&entry, &asked, cache);
                 if let Some(room) = self.unattended() {
                     let (pipeline, services) = (Arc::clone(self), passage.services().to_vec());
                     let Ask {
@@ -148,7 +145,7 @@ impl Pipeline {
                 let fetched = self
                     .fetch(stage, fetch, &ask, &asked, &mut request, passage)
                     .await?;
-                let response = &fetched.response;
+                let response = &fetched.reply.response;
                 let is_current = is_whole
                     && response.status() == StatusCode::OK
                     && cache::not_modified(&asked.headers, response.headers());
@@ -162,13 +159,12 @@ impl Pipeline {
                 let mut current = http::Response::new(whole(Bytes::new(), None));
                 *current.status_mut() = StatusCode::NOT_MODIFIED;
                 *current.headers_mut() = cache::only_validators(response.headers());
-                Ok(Reply {
-                    response: current,
-                    tail: Tail::running(async move {
-                        let _room = room;
-                        fetched.collect().await
-                    }),
-                })
+                let mut reply = Reply::from(current);
+                reply.tail = Tail::running(async move {
+                    let _room = room;
+                    fetched.collect().await
+                });
+                Ok(reply)
             }
             Found::Full => self.inner(&mut request, passage).await,
         }
@@ -191,14 +187,21 @@ impl Pipeline {
             headers.remove(IF_MODIFIED_SINCE);
             request.set_headers(headers);
         }
-        let Reply { response, mut tail } = self.inner(request, passage).await?;
+        let Reply {
+            response,
+            marks,
+            mut tail,
+        } = self.inner(request, passage).await?;
         let storing = store(stage, fetch, ask, asked, passage, response);
         match tail.during(storing).await {
-            Ok((response, approval)) => Ok(Fetched {
-                response,
-                approval,
-                tail,
-            }),
+            Ok((response, approval)) => {
+                let reply = Reply {
+                    response,
+                    marks,
+                    tail,
+                };
+                Ok(Fetched { reply, approval })
+            }
             Err(failure) => {
                 // The plugin that has responded is not stopped for another one's failure.
                 let _ = tail.await;
@@ -234,10 +237,9 @@ impl Pipeline {
 
 /// A response to be stored, as far as it is, while it is read.
 struct Fetched {
-    response: Response,
+    reply: Reply,
     /// None where it is not stored.
     approval: Option<Approval<Body>>,
-    tail: Tail,
 }
 
 impl Fetched {
@@ -245,26 +247,26 @@ impl Fetched {
     /// that.
     fn pass_on(self) -> Reply {
         let Fetched {
-            response,
+            mut reply,
             approval,
-            tail,
         } = self;
-        let tail = match approval {
-            None => tail,
-            Some(approval) => Tail::running(async move {
+        if let Some(approval) = approval {
+            let tail = reply.tail;
+            reply.tail = Tail::running(async move {
                 let (ended, ()) = zip(tail, approval.read_ahead()).await;
                 decide(approval, &ended);
                 ended
-            }),
-        };
-        Reply { response, tail }
+            });
+        }
+        reply
     }
 
     /// Reads the response for the store alone. One that breaks off is not stored.
     async fn collect(self) -> Result<(), Failure> {
-        let mut body = self.response.into_body();
+        let Reply { response, tail, .. } = self.reply;
+        let mut body = response.into_body();
         let reading = async move { while let Some(Ok(_)) = body.frame().await {} };
-        let (ended, ()) = zip(self.tail, reading).await;
+        let (ended, ()) = zip(tail, reading).await;
         if let Some(approval) = self.approval {
             decide(approval, &ended);
         }
@@ -414,12 +416,13 @@ async fn policy(
     })
 }
 
-fn from_cache(entry: &Arc<Entry>, asked: &Asked, cache: &Cache) -> Response {
-    let mut response = entry
-        .answer(&asked.headers, cache.now())
-        .map(|data| whole(data, None));
-    response.extensions_mut().insert(KeepDate);
-    response
+fn from_cache(entry: &Arc<Entry>, asked: &Asked, cache: &Cache) -> Reply {
+    let response = entry.answer(&asked.headers, cache.now());
+    let marks = Marks {
+        is_stored: true,
+        ..Marks::default()
+    };
+    Reply::marked(response.map(|data| whole(data, None)), marks)
 }
 
 /// Whether an answer may be for one client alone: an authenticator knows who it is, or a handler may.

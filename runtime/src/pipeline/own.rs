@@ -5,13 +5,10 @@ use std::sync::Arc;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use zlayer_http1::reason_phrase;
 
+use super::{Marks, Reply};
 use crate::failure::{Failure, REASON_BYTES};
 use crate::message::{Response, final_status, whole};
 use crate::redact::cut;
-
-/// Marks an answer that tells of a failure: it is logged and counted as that.
-#[derive(Debug, Clone)]
-pub struct Told(pub Failure);
 
 /// A short text for people.
 pub(super) fn text(status: u16, text: &str) -> Response {
@@ -39,7 +36,7 @@ pub(super) fn refusal(status: u16, reason: &str) -> Result<Response, Failure> {
 
 /// What the client is told of a failure: a status and the request's id, and the reason only where
 /// the client can mend it.
-pub(super) fn failed(failure: Failure, id: &Arc<str>) -> Response {
+pub(super) fn failed(failure: Failure, id: &Arc<str>) -> Reply {
     let mut response = text(failure.status(), &failure.public_text(id));
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(id) {
@@ -48,8 +45,11 @@ pub(super) fn failed(failure: Failure, id: &Arc<str>) -> Response {
     if let Some(seconds) = failure.retry_after() {
         headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
     }
-    response.extensions_mut().insert(Told(failure));
-    response
+    let marks = Marks {
+        failure: Some(failure),
+        ..Marks::default()
+    };
+    Reply::marked(response, marks)
 }
 
 #[cfg(test)]

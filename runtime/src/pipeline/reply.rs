@@ -17,6 +17,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
+use super::Marks;
 use crate::failure::Failure;
 use crate::message::Response;
 use crate::plugin::Working;
@@ -26,6 +27,8 @@ use crate::upstream::Round;
 pub struct Reply {
     /// What the client gets.
     pub response: Response,
+    /// What else the server has to know of it.
+    pub marks: Marks,
     /// What still has to be polled while it gets it, and after that.
     pub tail: Tail,
 }
@@ -35,7 +38,18 @@ impl From<Response> for Reply {
     fn from(response: Response) -> Reply {
         Reply {
             response,
+            marks: Marks::default(),
             tail: Tail::ended(Ok(())),
+        }
+    }
+}
+
+impl Reply {
+    /// A response with these marks, that nobody has to do anything more for.
+    pub fn marked(response: Response, marks: Marks) -> Reply {
+        Reply {
+            marks,
+            ..Reply::from(response)
         }
     }
 }

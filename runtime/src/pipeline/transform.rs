@@ -20,7 +20,6 @@ use super::stage::Stage;
 use crate::failure::Failure;
 use crate::memory::Reservation;
 use crate::message::{Response, whole};
-use crate::upstream::Origin;
 
 pub(super) async fn run(
     stage: &Stage,
@@ -69,6 +68,7 @@ pub(super) async fn read(
     bodies: &WholeBodies,
     method: &Method,
     response: &mut Response,
+    upstream: Option<&str>,
 ) -> Result<Option<Read>, Failure> {
     let has_body = *method != Method::HEAD
         && !forbids_body(response.status().as_u16())
@@ -77,8 +77,8 @@ pub(super) async fn read(
         return Ok(None);
     }
     let read = bodies.read_answer(response.body_mut()).await;
-    let (body, held) = read.map_err(|cause| match response.extensions().get() {
-        Some(Origin(name)) if matches!(cause, Failure::BadAnswer(_)) => cause.of_upstream(name),
+    let (body, held) = read.map_err(|cause| match upstream {
+        Some(name) if matches!(cause, Failure::BadAnswer(_)) => cause.of_upstream(name),
         _ => stage.failed(cause),
     })?;
     Ok(Some((body.into(), held)))

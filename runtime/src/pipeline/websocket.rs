@@ -19,7 +19,7 @@ use zlayer_http1::websocket::{UpgradeError, VERSION, offered_protocols, read_upg
 
 use super::request::Request;
 use super::stage::{Stage, Step};
-use super::{Passage, Pipeline, fields, own};
+use super::{Passage, Pipeline, Reply, fields, own};
 use crate::failure::Failure;
 use crate::host::common::KeyValue;
 use crate::host::websocket::UpgradeDecision;
@@ -30,7 +30,7 @@ use crate::redact::cut;
 
 use handler::PluginHandler;
 pub use token::upgrade_token;
-pub use upgrade::{Upgrade, Upgrading};
+pub use upgrade::Upgrade;
 
 const PROTOCOL: HeaderName = HeaderName::from_static("sec-websocket-protocol");
 const EXTENSIONS: HeaderName = HeaderName::from_static("sec-websocket-extensions");
@@ -50,7 +50,7 @@ impl Pipeline {
         &self,
         request: &mut Request,
         passage: &Passage,
-    ) -> Result<ControlFlow<Response>, Failure> {
+    ) -> Result<ControlFlow<Reply>, Failure> {
         let mut stages = Vec::new();
         for (_, stage) in self.at(Step::WebSocket) {
             if stage.applies(request, passage) {
@@ -63,7 +63,7 @@ impl Pipeline {
         let asked = match read(&request.head) {
             Ok(Some(asked)) => asked,
             Ok(None) => return Ok(ControlFlow::Continue(())),
-            Err(error) => return Ok(ControlFlow::Break(refused(error))),
+            Err(error) => return Ok(ControlFlow::Break(refused(error).into())),
         };
         let (mut headers, mut handler) = (HeaderMap::new(), None);
         for stage in stages {
@@ -71,7 +71,9 @@ impl Pipeline {
                 .guard(&request.id, passage, run(stage, request))
                 .await?
             {
-                Some(ControlFlow::Break(response)) => return Ok(ControlFlow::Break(response)),
+                Some(ControlFlow::Break(response)) => {
+                    return Ok(ControlFlow::Break(response.into()));
+                }
                 Some(ControlFlow::Continue(accepted)) => {
                     let time = self.timeouts.request;
                     handler = Some(PluginHandler::new(stage, &request.id, time));
@@ -86,15 +88,15 @@ impl Pipeline {
             return Ok(ControlFlow::Continue(()));
         }
         // What becomes of the upstream is not the plugin's doing, nor is its time.
-        upgrade::begin(
+        let begun = upgrade::begin(
             request,
             asked,
             headers,
             handler,
             &self.upstreams,
             &self.messages,
-        )
-        .await
+        );
+        begun.await.map(ControlFlow::Break)
     }
 }
 

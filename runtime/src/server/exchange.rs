@@ -20,14 +20,11 @@ use super::response::{Answered, ResponseWriter, WriteError};
 use super::upload::{Upload, grace};
 use crate::failure::Failure;
 use crate::message::{BodySender, Demand, IncomingBody, Response};
-use crate::pipeline::{
-    Passage, Reply, Request, Responding, Started, Tail, Told, Upgrade, Upgrading,
-};
+use crate::pipeline::{Marks, Passage, Reply, Request, Responding, Started, Tail, Upgrade};
 use crate::reactor;
 use crate::redact;
 use crate::stats::Outcome;
 use crate::timeout;
-use crate::upstream::Origin;
 use crate::wire::buffer::ReadBuffer;
 use crate::wire::deadline::{Deadline, TimedOut};
 
@@ -68,9 +65,7 @@ pub(super) struct Exchange<'a> {
     /// The failure that the answer tells of, if it does.
     told: OnceLock<Failure>,
     /// The upstream that the answer comes from, if it does.
-    origin: OnceLock<Origin>,
-    /// What the connection turns into, if it does.
-    upgrading: OnceLock<Upgrading>,
+    origin: OnceLock<Arc<str>>,
 }
 
 /// How an exchange left the connection.
@@ -82,6 +77,12 @@ pub(super) enum Ended {
     /// The answer broke off.
     Broken,
 }
+
+/// What the plugins' work comes to: a response, or the reason why there is none.
+type Handled = Result<(Response, Marks), Failure>;
+
+/// What became of the writing of a response; with it, what the connection turns into, if it does.
+type Written = Result<(Answered, Option<Box<Upgrade>>), WriteError>;
 
 /// The plugins' work on a request.
 enum Work {
@@ -98,13 +99,17 @@ impl Work {
         &mut self,
         cx: &mut Context<'_>,
         outcome: &OnceLock<Result<(), Failure>>,
-    ) -> Option<Result<Response, Failure>> {
+    ) -> Option<Handled> {
         let mut handled = None;
         if let Work::Responding(responding) = self
             && let Poll::Ready(replied) = Pin::new(&mut reactor::enter(responding)).poll(cx)
         {
             let (result, tail) = match replied {
-                Ok(Reply { response, tail }) => (Ok(response), tail),
+                Ok(Reply {
+                    response,
+                    marks,
+                    tail,
+                }) => (Ok((response, marks)), tail),
                 Err(failure) => (Err(failure.clone()), Tail::ended(Err(failure))),
             };
             *self = Work::Tail(tail);
@@ -169,7 +174,6 @@ impl<'a> Exchange<'a> {
             passage,
             told: OnceLock::new(),
             origin: OnceLock::new(),
-            upgrading: OnceLock::new(),
         };
         let mut work = Work::Responding(responding);
         deadline.set(match exchange.demand {
@@ -189,7 +193,7 @@ impl<'a> Exchange<'a> {
             exchange.drive(&mut work, upload, respond).await
         };
         let failure = match driven {
-            Ok(Ok(answered)) => {
+            Ok(Ok((answered, upgrade))) => {
                 match exchange.told.get() {
                     None => exchange.count(answered.status, Outcome::Answered),
                     Some(failure) => {
@@ -202,8 +206,8 @@ impl<'a> Exchange<'a> {
                 {
                     exchange.finish_detached(tail);
                 }
-                return match exchange.upgrading.get().and_then(Upgrading::take) {
-                    Some(upgrade) => Ended::Upgraded(Box::new(upgrade)),
+                return match upgrade {
+                    Some(upgrade) => Ended::Upgraded(upgrade),
                     None => Ended::Answered(answered, decoder),
                 };
             }
@@ -246,12 +250,12 @@ impl<'a> Exchange<'a> {
     /// task, until the response is written, the client has gone or nothing moves before the deadline:
     /// then it answers what that means. `respond` writes what the work comes to. `upload` tells whether
     /// it has read all that the client sent so far: only then does what comes next tell of the client.
-    async fn drive<R: Future<Output = Result<Answered, WriteError>>>(
+    async fn drive<R: Future<Output = Written>>(
         &self,
         work: &mut Work,
         upload: impl Future<Output = bool>,
-        respond: impl Fn(Result<Response, Failure>) -> R,
-    ) -> Result<Result<Answered, WriteError>, Failure> {
+        respond: impl Fn(Handled) -> R,
+    ) -> Result<Written, Failure> {
         let mut late = None;
         let mut upload = pin!(upload);
         let mut uploading = true;
@@ -353,32 +357,25 @@ impl<'a> Exchange<'a> {
     }
 
     /// Writes the response that the work has come to.
-    async fn respond(
-        &self,
-        handled: Result<Response, Failure>,
-        out: &Mutex<&mut Vec<u8>>,
-    ) -> Result<Answered, WriteError> {
-        let mut response = handled.map_err(WriteError::Failed)?;
-        if let Some(origin) = response.extensions_mut().remove() {
-            // Set once, as below.
-            let _ = self.origin.set(origin);
+    async fn respond(&self, handled: Handled, out: &Mutex<&mut Vec<u8>>) -> Written {
+        let (mut response, marks) = handled.map_err(WriteError::Failed)?;
+        // Both are set once: there is one response.
+        if let Some(upstream) = marks.upstream {
+            let _ = self.origin.set(upstream);
         }
-        if let Some(Told(failure)) = response.extensions_mut().remove() {
-            // Set once: there is one response.
+        if let Some(failure) = marks.failure {
             let _ = self.told.set(failure);
         }
         let mut out = out.lock().await;
-        let switching = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
-        if let Some(upgrading) = response.extensions_mut().remove::<Upgrading>()
-            && switching
-            && let Some(accept) = upgrading.accept(response.headers_mut())
-        {
-            // Set once, as above.
-            let _ = self.upgrading.set(upgrading);
-            let writer = self.writer(&mut out);
-            return writer.switch(&accept, response.headers()).await;
+        let mut writer = self.writer(&mut out);
+        if let Some(upgrade) = marks.upgrade {
+            let accept = upgrade.accept(response.headers_mut());
+            let answered = writer.switch(accept, response.headers()).await?;
+            return Ok((answered, Some(upgrade)));
         }
-        self.writer(&mut out).answer(response, &self.outcome).await
+        writer.keep_date = marks.is_stored;
+        let answered = writer.answer(response, &self.outcome).await?;
+        Ok((answered, None))
     }
 
     /// Tells the client of a failure: a status and the request's id, and the reason only where
@@ -447,7 +444,7 @@ impl<'a> Exchange<'a> {
     /// Says whose answer it was that failed.
     fn blamed(&self, failure: Failure) -> Failure {
         match self.origin.get() {
-            Some(Origin(name)) => failure.of_upstream(name),
+            Some(name) => failure.of_upstream(name),
             None => failure,
         }
     }

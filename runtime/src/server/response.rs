@@ -17,7 +17,6 @@ use zlayer_http1::{
     reason_phrase, websocket,
 };
 
-use crate::cache::KeepDate;
 use crate::failure::Failure;
 use crate::message::fields::pairs;
 use crate::message::{Body, final_status};
@@ -43,7 +42,7 @@ pub(super) struct ResponseWriter<'a> {
     pub(super) keep_alive: bool,
     /// Set before the first byte goes out.
     pub(super) begun: &'a AtomicBool,
-    /// The answer was made earlier, and has its own Date.
+    /// The answer was made earlier, and keeps its own Date, if it has one.
     pub(super) keep_date: bool,
 }
 
@@ -81,8 +80,7 @@ impl ResponseWriter<'_> {
         outcome: &OnceLock<Result<(), Failure>>,
     ) -> Result<Answered, WriteError> {
         let (parts, mut body) = response.into_parts();
-        self.keep_date = parts.extensions.get::<KeepDate>().is_some()
-            && parts.headers.contains_key(http::header::DATE);
+        self.keep_date &= parts.headers.contains_key(http::header::DATE);
         let status = parts.status.as_u16();
         final_status(status).map_err(WriteError::Failed)?;
         let headers = pairs(&parts.headers);

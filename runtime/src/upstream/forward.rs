@@ -17,9 +17,13 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Marks an answer that comes from this upstream: what is wrong with it is no plugin's doing.
-#[derive(Debug, Clone)]
-pub struct Origin(pub Arc<str>);
+/// A response to a request that was to be sent on.
+pub struct Forwarded {
+    /// The response.
+    pub response: Response,
+    /// What the log calls the upstream that it comes from. None: the request went no further than here.
+    pub upstream: Option<Arc<str>>,
+}
 
 /// Sends the request of a client at `client` to the upstream, and brings back the response. Bodies stream
 /// both ways; `id` is the request's, for the log.
@@ -40,20 +44,24 @@ pub async fn forward(
     client: IpAddr,
     to: &Target,
     id: &str,
-) -> Result<Response, Failure> {
+) -> Result<Forwarded, Failure> {
     if let Some(response) = answered_here(&mut head) {
-        return Ok(response);
+        return Ok(Forwarded {
+            response,
+            upstream: None,
+        });
     }
     proxy_fields(&mut head, client);
     upstreams.rounds().mark(&mut head.headers, id);
     let key = to.key();
     let sent = upstreams.send(http::Request::from_parts(head, body), to, id);
-    let mut response = sent.await.map_err(|error| error.failure(&key))?;
+    let response = sent.await.map_err(|error| error.failure(&key))?;
     final_status(response.status().as_u16())
         .map_err(|failure| failure.of_upstream(&key.to_string()))?;
-    let origin = Origin(key.to_string().into());
-    response.extensions_mut().insert(origin);
-    Ok(response)
+    Ok(Forwarded {
+        response,
+        upstream: Some(key.to_string().into()),
+    })
 }
 
 /// The answer to a request that goes no further: to TRACE, which would show a client's secrets to whoever

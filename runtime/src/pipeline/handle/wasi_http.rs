@@ -44,7 +44,10 @@ pub(in crate::pipeline) async fn handle(
         Poll::Ready(ended) => Tail::ended(ended),
         Poll::Pending => Tail::boxed(call),
     };
-    Ok(Reply { response, tail })
+    Ok(Reply {
+        tail,
+        ..Reply::from(response)
+    })
 }
 
 /// Runs the plugin until it returns.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use smol::channel::Receiver;
@@ -15,9 +15,9 @@ use crate::memory::Budget;
 use crate::message::fields::pairs;
 use crate::message::{Response, whole};
 use crate::pipeline::request::Request;
+use crate::pipeline::{Marks, Reply};
 use crate::plugin::SHOWN_BYTES;
 use crate::redact::cut;
-use crate::sync;
 use crate::upstream::{self, Upstreams};
 use crate::websocket::{Endpoint, MessageHandler, WebSocketSession};
 
@@ -34,6 +34,21 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
+    /// The value of Sec-WebSocket-Accept. The fields of the handshake in `headers` become what was
+    /// agreed, whatever middlewares made of them.
+    pub fn accept(&self, headers: &mut HeaderMap) -> &str {
+        strip(headers);
+        if let Some(protocol) = &self.protocol {
+            headers.insert(PROTOCOL, protocol.clone());
+        }
+        if let Some(deflate) = &self.deflate
+            && let Ok(value) = HeaderValue::from_str(&deflate.answer())
+        {
+            headers.insert(super::EXTENSIONS, value);
+        }
+        &self.accept
+    }
+
     /// Carries messages between `client` and whoever the request was for, until the conversation has
     /// ended.
     pub async fn converse(
@@ -62,35 +77,6 @@ impl fmt::Debug for Upgrade {
     }
 }
 
-/// An [`Upgrade`] on its way in the extensions of a 101.
-#[derive(Debug, Clone)]
-pub struct Upgrading(Arc<Mutex<Option<Upgrade>>>);
-
-impl Upgrading {
-    /// The value of Sec-WebSocket-Accept, until the upgrade is taken. The fields of the handshake in
-    /// `headers` become what was agreed, whatever middlewares made of them.
-    pub fn accept(&self, headers: &mut HeaderMap) -> Option<String> {
-        let held = sync::lock(&self.0);
-        let upgrade = held.as_ref()?;
-        strip(headers);
-        if let Some(protocol) = &upgrade.protocol {
-            headers.insert(PROTOCOL, protocol.clone());
-        }
-        if let Some(deflate) = &upgrade.deflate
-            && let Ok(value) = HeaderValue::from_str(&deflate.answer())
-        {
-            headers.insert(super::EXTENSIONS, value);
-        }
-        Some(upgrade.accept.clone())
-    }
-
-    /// The upgrade, for the first who asks.
-    pub fn take(&self) -> Option<Upgrade> {
-        let mut held = sync::lock(&self.0);
-        held.take()
-    }
-}
-
 /// Has the upstream accept too, if there is one, and answers 101.
 pub(super) async fn begin(
     request: &mut Request,
@@ -99,11 +85,11 @@ pub(super) async fn begin(
     handler: Option<PluginHandler>,
     upstreams: &Upstreams,
     budget: &Arc<Budget>,
-) -> Result<ControlFlow<Response>, Failure> {
+) -> Result<Reply, Failure> {
     let upstream = match request.upstream.take() {
         None => None,
         Some(to) => match reach(request, &mut headers, upstreams, &to).await? {
-            ControlFlow::Break(response) => return Ok(ControlFlow::Break(response)),
+            ControlFlow::Break(response) => return Ok(response.into()),
             ControlFlow::Continue(endpoint) => Some(endpoint),
         },
     };
@@ -120,9 +106,11 @@ pub(super) async fn begin(
         budget: Arc::clone(budget),
         deflate: asked.deflate,
     };
-    let upgrading = Upgrading(Arc::new(Mutex::new(Some(upgrade))));
-    response.extensions_mut().insert(upgrading);
-    Ok(ControlFlow::Break(response))
+    let marks = Marks {
+        upgrade: Some(Box::new(upgrade)),
+        ..Marks::default()
+    };
+    Ok(Reply::marked(response, marks))
 }
 
 /// What the log calls the conversation: as it calls a request.

@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::failure::Failure;
-use crate::message::Response;
-use crate::upstream::{UpstreamError, forward};
+use crate::upstream::{Forwarded, UpstreamError, forward};
 
 /// A loopback address that nothing else here listens at: a free port of 127.0.0.1 could be given to
 /// another test.
@@ -62,7 +61,7 @@ fn names_are_found_and_their_addresses_tried_in_turn() {
     served.join().unwrap();
 }
 
-async fn forwarded(upstreams: &Upstreams, client: &str, to: &Target) -> Result<Response, Failure> {
+async fn forwarded(upstreams: &Upstreams, client: &str, to: &Target) -> Result<Forwarded, Failure> {
     let (head, body) = get().into_parts();
     forward(upstreams, head, body, client.parse().unwrap(), to, "id").await
 }
@@ -72,7 +71,9 @@ fn a_forwarded_request_says_who_asked() {
     let (to, served) = upstream(|listener| Peer::accept(&listener).answer(OK));
     let (client, _) = client(Settings::default());
     let answer = smol::block_on(async {
-        let answer = forwarded(&client, "192.0.2.7", &to).await.unwrap();
+        let sent = forwarded(&client, "192.0.2.7", &to).await.unwrap();
+        assert_eq!(sent.upstream.as_deref(), Some(&*to.key().to_string()));
+        let answer = sent.response;
         text(answer).await
     });
     assert_eq!(answer, "ok");
