@@ -7,6 +7,7 @@
 //! pass between it and the client; without either the request is one like any other.
 
 mod handler;
+mod handshake;
 mod token;
 mod upgrade;
 
@@ -88,7 +89,7 @@ impl Pipeline {
             return Ok(ControlFlow::Continue(()));
         }
         // What becomes of the upstream is not the plugin's doing, nor is its time.
-        let begun = upgrade::begin(
+        let begun = handshake::begin(
             request,
             asked,
             headers,

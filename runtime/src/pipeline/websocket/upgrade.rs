@@ -1,36 +1,26 @@
 //! What a request for a WebSocket turns into once everybody has accepted.
 
 use std::fmt;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, UPGRADE};
+use http::header::{HeaderMap, HeaderValue};
 use smol::channel::Receiver;
-use zlayer_http1::websocket::{check_answer, client_key};
 
-use super::{Asked, OURS, PROTOCOL, PluginHandler};
+use super::{EXTENSIONS, OURS, PROTOCOL};
 use crate::config::{Limits, Timeouts};
-use crate::failure::Failure;
 use crate::memory::Budget;
-use crate::message::fields::pairs;
-use crate::message::{Response, whole};
-use crate::pipeline::request::Request;
-use crate::pipeline::{Marks, Reply};
-use crate::plugin::SHOWN_BYTES;
-use crate::redact::cut;
-use crate::upstream::{self, Upstreams};
 use crate::websocket::{Endpoint, MessageHandler, WebSocketSession};
 
 /// A conversation that begins when the client has its 101.
 pub struct Upgrade {
-    accept: String,
+    pub(super) accept: String,
     /// What was agreed with the client, which nobody changes any more: the subprotocol.
-    protocol: Option<HeaderValue>,
-    label: String,
-    upstream: Option<Endpoint>,
-    handler: Option<Box<dyn MessageHandler>>,
-    budget: Arc<Budget>,
-    deflate: Option<zlayer_http1::websocket::Deflate>,
+    pub(super) protocol: Option<HeaderValue>,
+    pub(super) label: String,
+    pub(super) upstream: Option<Endpoint>,
+    pub(super) handler: Option<Box<dyn MessageHandler>>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) deflate: Option<zlayer_http1::websocket::Deflate>,
 }
 
 impl Upgrade {
@@ -44,7 +34,7 @@ impl Upgrade {
         if let Some(deflate) = &self.deflate
             && let Ok(value) = HeaderValue::from_str(&deflate.answer())
         {
-            headers.insert(super::EXTENSIONS, value);
+            headers.insert(EXTENSIONS, value);
         }
         &self.accept
     }
@@ -77,134 +67,10 @@ impl fmt::Debug for Upgrade {
     }
 }
 
-/// Has the upstream accept too, if there is one, and answers 101.
-pub(super) async fn begin(
-    request: &mut Request,
-    asked: Asked,
-    mut headers: HeaderMap,
-    handler: Option<PluginHandler>,
-    upstreams: &Upstreams,
-    budget: &Arc<Budget>,
-) -> Result<Reply, Failure> {
-    let upstream = match request.upstream.take() {
-        None => None,
-        Some(to) => match reach(request, &mut headers, upstreams, &to).await? {
-            ControlFlow::Break(response) => return Ok(response.into()),
-            ControlFlow::Continue(endpoint) => Some(endpoint),
-        },
-    };
-    let protocol = headers.get(PROTOCOL).cloned();
-    let mut response = http::Response::new(whole(String::new(), None));
-    *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
-    *response.headers_mut() = headers;
-    let upgrade = Upgrade {
-        accept: asked.accept,
-        protocol,
-        label: label(request, handler.as_ref()),
-        upstream,
-        handler: handler.map(|handler| Box::new(handler) as Box<dyn MessageHandler>),
-        budget: Arc::clone(budget),
-        deflate: asked.deflate,
-    };
-    let marks = Marks {
-        upgrade: Some(Box::new(upgrade)),
-        ..Marks::default()
-    };
-    Ok(Reply::marked(response, marks))
-}
-
-/// What the log calls the conversation: as it calls a request.
-fn label(request: &Request, handler: Option<&PluginHandler>) -> String {
-    let path = cut(request.head.uri.path(), SHOWN_BYTES);
-    let mut label = format!("[{}] GET {path}", request.id);
-    if let Some(handler) = handler {
-        label.push_str(": plugin ");
-        label.push_str(handler.name());
-    }
-    label
-}
-
-/// Asks the upstream for a WebSocket of its own, with the subprotocol that is chosen already, or
-/// those that the client offers. What it chooses goes into `headers`, and so do its answer's other
-/// fields; its answer if it does not want to goes back to the client.
-async fn reach(
-    request: &Request,
-    headers: &mut HeaderMap,
-    upstreams: &Upstreams,
-    to: &upstream::Target,
-) -> Result<ControlFlow<Response, Endpoint>, Failure> {
-    let mut head = request.head.clone();
-    for name in &OURS {
-        head.headers.remove(name);
-    }
-    if let Some(chosen) = headers.get(PROTOCOL) {
-        head.headers.insert(PROTOCOL, chosen.clone());
-    }
-    let key = client_key(nonce());
-    let fixed = [
-        (UPGRADE, "websocket"),
-        (CONNECTION, "upgrade"),
-        (HeaderName::from_static("sec-websocket-version"), "13"),
-        (HeaderName::from_static("sec-websocket-key"), &key),
-    ];
-    for (name, value) in fixed {
-        let value =
-            HeaderValue::from_str(value).map_err(|error| Failure::BadAnswer(error.to_string()))?;
-        head.headers.insert(name, value);
-    }
-    let sent = offers(&head.headers);
-    let client = request.client.ip();
-    let upgraded = match upstream::forward_upgrade(upstreams, head, client, to, &request.id).await?
-    {
-        upstream::Upgrade::Refused(response) => return Ok(ControlFlow::Break(response)),
-        upstream::Upgrade::Done(upgraded) => upgraded,
-    };
-    // Those two were looked at and taken out.
-    let mut answer: Vec<(&str, &[u8])> =
-        vec![("upgrade", b"websocket"), ("connection", b"upgrade")];
-    answer.extend(pairs(&upgraded.head.headers));
-    let status = upgraded.head.status.as_u16();
-    let offered: Vec<(&str, &[u8])> = sent
-        .iter()
-        .map(|value| ("sec-websocket-protocol", &value[..]))
-        .collect();
-    check_answer(&key, &offered, status, &answer)
-        .map_err(|error| Failure::BadGateway(format!("WebSocket: {error}")))?;
-    let mut theirs = upgraded.head.headers;
-    if let Some(chosen) = theirs.remove(PROTOCOL) {
-        headers.insert(PROTOCOL, chosen);
-    }
-    strip(&mut theirs);
-    for (name, value) in &theirs {
-        headers.append(name, value.clone());
-    }
-    Ok(ControlFlow::Continue(Endpoint {
-        socket: upgraded.socket,
-        received: upgraded.left_over,
-    }))
-}
-
 /// Takes the fields of the handshake out.
-fn strip(headers: &mut HeaderMap) {
+pub(super) fn strip(headers: &mut HeaderMap) {
     headers.remove(PROTOCOL);
     for name in &OURS {
         headers.remove(name);
     }
-}
-
-/// The subprotocols that are offered.
-fn offers(headers: &HeaderMap) -> Vec<Vec<u8>> {
-    let fields = headers.get_all(PROTOCOL).iter();
-    fields.map(|value| value.as_bytes().to_vec()).collect()
-}
-
-/// Sixteen bytes that are new for each connection (RFC 6455 section 4.1). They guard against caches that
-/// mistake one answer for another, and are no secret.
-fn nonce() -> [u8; 16] {
-    use std::hash::{BuildHasher, RandomState};
-    let mut bytes = [0; 16];
-    for half in bytes.as_chunks_mut::<8>().0 {
-        *half = RandomState::new().hash_one(0).to_ne_bytes();
-    }
-    bytes
 }
