@@ -3,7 +3,6 @@
 use std::fmt;
 
 use wasmtime::Trap;
-use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
 use crate::redact;
 use crate::stats::Outcome;
@@ -76,15 +75,6 @@ impl Failure {
         Failure::PluginError(redact::cut(reason, REASON_BYTES).into_owned())
     }
 
-    /// A request body that cannot be read, for its framing or because it broke off.
-    pub fn bad_body(error: wasmtime_wasi_http::Error) -> Failure {
-        Failure::BadBody(match error {
-            wasmtime_wasi_http::Error::InternalError(Some(reason)) => reason,
-            wasmtime_wasi_http::Error::ConnectionTerminated => "it broke off".to_owned(),
-            other => format!("{other:?}"),
-        })
-    }
-
     /// What is set aside for bodies is spent.
     pub fn no_memory_for_body() -> Failure {
         Failure::Busy("there is no memory for the body".to_owned())
@@ -115,11 +105,6 @@ impl Failure {
             )),
             other => other,
         }
-    }
-
-    /// The error code that a `wasi:http` plugin answered with.
-    pub fn error_code(code: &ErrorCode) -> Failure {
-        Failure::plugin_error(&format!("{code:?}"))
     }
 
     /// The status for the client.

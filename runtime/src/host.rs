@@ -4,6 +4,7 @@ mod bindings;
 mod clock;
 mod config;
 mod http;
+mod http_error;
 mod keyvalue;
 mod limiter;
 mod logging;
@@ -25,6 +26,7 @@ pub use bindings::exports::zlayer::plugin::{
     authenticator, caching, handler, middleware, rate_limiter, router, transformer, websocket,
 };
 pub use bindings::zlayer::plugin::{common, http_types, plugin_metadata, request_types};
+pub use http_error::plugin_body;
 pub use limiter::{Limiter, Refused};
 pub use logging::PluginLog;
 

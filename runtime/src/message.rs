@@ -1,16 +1,17 @@
 //! Bodies, responses and header fields, as all who handle them have them.
 
+mod body_error;
 pub(crate) mod fields;
 mod incoming;
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
-use wasmtime_wasi_http::Error as BodyError;
 
 use crate::failure::Failure;
 use crate::memory::Reservation;
 
+pub use body_error::BodyError;
 pub use incoming::IncomingBody;
 pub(crate) use incoming::{BodySender, Demand, Piece};
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::Scheme;
+use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
@@ -16,6 +17,7 @@ use wasmtime_wasi_http::p2::bindings::http::types;
 use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiHttpHooks, WasiHttpView};
 
+use super::http_error::plugin_body;
 use super::read_ahead::read_ahead;
 use super::{CurrentRequest, HostState, PluginHost};
 use crate::capability::Capability;
@@ -131,10 +133,11 @@ async fn send(outgoing: Outgoing, request: http::Request<Body>, target: Target) 
     let id = outgoing.request.id();
     let id = id.as_deref().unwrap_or("-");
     let upstreams = &outgoing.plugin.upstreams;
-    match upstreams.send(request, &target, id).await {
+    match upstreams.send(request.map(plugin_body), &target, id).await {
         Ok(response) => {
             let (parts, body) = response.into_parts();
             let body = read_ahead(upstreams, body).await;
+            let body = body.map_err(Error::from).boxed_unsync();
             let nothing_left = Box::new(ready(Ok(())));
             Ok((http::Response::from_parts(parts, body), nothing_left))
         }

@@ -12,11 +12,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
 use smol::Timer;
-use wasmtime_wasi_http::Error;
 
 use crate::memory::Reservation;
+use crate::message::{Body, BodyError};
 use crate::timeout;
 use crate::upstream::Upstreams;
 
@@ -27,8 +26,7 @@ const TIME: Duration = Duration::from_millis(250);
 /// Memory for them: the last piece goes beyond.
 const SHARE: usize = BYTES + (16 << 10);
 
-type Body = UnsyncBoxBody<Bytes, Error>;
-type Next = Option<Result<Frame<Bytes>, Error>>;
+type Next = Option<Result<Frame<Bytes>, BodyError>>;
 
 /// `body`, its start at hand. Where the memory for that is not left it is as it was.
 pub(super) async fn read_ahead(upstreams: &Upstreams, mut body: Body) -> Body {
@@ -70,7 +68,7 @@ struct Ahead {
 
 impl http_body::Body for Ahead {
     type Data = Bytes;
-    type Error = Error;
+    type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Next> {
         if !self.start.is_empty() {
@@ -99,7 +97,7 @@ mod tests {
     static EXECUTOR: Executor<'static> = Executor::new();
 
     /// A body whose frames come through a channel, read ahead, and the budget that it is charged to.
-    async fn ahead(frames: Receiver<Result<Frame<Bytes>, Error>>) -> (Body, Arc<Budget>) {
+    async fn ahead(frames: Receiver<Result<Frame<Bytes>, BodyError>>) -> (Body, Arc<Budget>) {
         let budget = Budget::new(1 << 20);
         let settings = crate::upstream::Settings::default();
         let upstreams = Upstreams::new(settings, Arc::clone(&budget), &EXECUTOR);
@@ -107,7 +105,7 @@ mod tests {
         (read_ahead(&upstreams, body).await, budget)
     }
 
-    fn data(text: &'static [u8]) -> Result<Frame<Bytes>, Error> {
+    fn data(text: &'static [u8]) -> Result<Frame<Bytes>, BodyError> {
         Ok(Frame::data(Bytes::from_static(text)))
     }
 
@@ -148,7 +146,7 @@ mod tests {
             assert!(poll_once(body.frame()).await.is_none());
             send.try_send(data(b"more")).unwrap();
             assert_eq!(there(&mut body).await, "more");
-            send.try_send(Err(Error::ConnectionTerminated)).unwrap();
+            send.try_send(Err(BodyError::UpstreamLost)).unwrap();
             assert!(body.frame().await.unwrap().is_err());
         });
     }

@@ -10,9 +10,8 @@ use futures_lite::Stream;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use smol::channel::{Receiver, Sender, bounded};
-use wasmtime_wasi_http::Error;
-use zlayer_http1::BodyError;
 
+use super::BodyError;
 use crate::memory::Reservation;
 
 /// Pieces that may wait between the socket and the plugin: one, so that the plugin's pace is the client's.
@@ -24,7 +23,7 @@ pub(crate) enum Piece {
     /// The end of the body, with its trailers. Without it the body counts as broken off.
     End(HeaderMap),
     /// The client broke the body's framing.
-    Malformed(BodyError),
+    Malformed(zlayer_http1::BodyError),
 }
 
 /// The connection's end of a body.
@@ -134,12 +133,12 @@ impl Drop for IncomingBody {
 
 impl Body for IncomingBody {
     type Data = Bytes;
-    type Error = Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let piece = match &mut self.source {
             Source::Empty => return Poll::Ready(None),
             Source::Whole { data, .. } if data.is_empty() => {
@@ -174,9 +173,9 @@ impl Body for IncomingBody {
             Some(Piece::End(trailers)) if trailers.is_empty() => None,
             Some(Piece::End(trailers)) => Some(Ok(Frame::trailers(trailers))),
             Some(Piece::Malformed(error)) => {
-                Some(Err(Error::InternalError(Some(error.to_string()))))
+                Some(Err(BodyError::ClientMalformed(error.to_string())))
             }
-            None => Some(Err(Error::ConnectionTerminated)),
+            None => Some(Err(BodyError::ClientBrokeOff)),
         };
         self.source = Source::Empty;
         Poll::Ready(frame)
@@ -218,7 +217,7 @@ mod tests {
             assert!(matches!(body.frame().await, Some(Ok(frame)) if frame.is_data()));
             assert!(matches!(
                 body.frame().await,
-                Some(Err(Error::ConnectionTerminated))
+                Some(Err(BodyError::ClientBrokeOff))
             ));
             assert!(body.frame().await.is_none());
 

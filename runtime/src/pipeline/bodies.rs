@@ -5,11 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
-use wasmtime_wasi_http::Error as BodyError;
 
 use crate::failure::Failure;
 use crate::memory::{Budget, Reservation};
-use crate::message::{Body, whole};
+use crate::message::{Body, BodyError, whole};
 
 /// Bytes of a body that its connection's share covers: small bodies pass whatever large ones take.
 pub const SMALL_BODY: usize = 16 << 10;
@@ -58,7 +57,7 @@ impl WholeBodies {
         read.map_err(|unread| match unread {
             Unread::TooLong => Failure::BodyTooLarge(self.limit),
             Unread::NoMemory => Failure::no_memory_for_body(),
-            Unread::Broken(error) => Failure::bad_body(error),
+            Unread::Broken(error) => error.of_request(),
         })
     }
 

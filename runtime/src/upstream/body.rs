@@ -10,12 +10,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use smol::Task;
-use wasmtime_wasi_http::Error;
 use zlayer_http1::{BodyDecoder, Decoded, ResponseBody};
 
 use super::Upstreams;
 use super::connection::Connection;
 use super::upload::UploadError;
+use crate::message::BodyError;
 use crate::message::fields::trailer_map;
 
 /// The rest of an exchange.
@@ -95,7 +95,7 @@ impl UpstreamBody {
     }
 
     /// The body cannot be brought to its end. The log says why; who reads it sees that it is cut short.
-    fn fail(&mut self, error: Error, reason: &str) -> Error {
+    fn fail(&mut self, error: BodyError, reason: &str) -> BodyError {
         if let Some(rest) = self.rest.take() {
             let key = &rest.connection.place.key;
             log::warn!(
@@ -109,12 +109,12 @@ impl UpstreamBody {
 
 impl Body for UpstreamBody {
     type Data = Bytes;
-    type Error = Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         let Some(rest) = &mut this.rest else {
             return Poll::Ready(None);
@@ -157,7 +157,7 @@ impl Body for UpstreamBody {
 }
 
 impl Rest {
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, (Error, String)>> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, (BodyError, String)>> {
         if !self.waiting {
             // The time that the reader took for the last piece is not the upstream's.
             self.connection.deadline.set(self.stall);
@@ -189,10 +189,10 @@ impl Rest {
                 }
                 Poll::Ready(Ok(_)) => {
                     let reason = "the connection was closed".to_owned();
-                    return Poll::Ready(Err((Error::HttpResponseIncomplete, reason)));
+                    return Poll::Ready(Err((BodyError::UpstreamClosed, reason)));
                 }
                 Poll::Ready(Err(error)) => {
-                    return Poll::Ready(Err((Error::ConnectionTerminated, error.to_string())));
+                    return Poll::Ready(Err((BodyError::UpstreamLost, error.to_string())));
                 }
                 Poll::Pending => {}
             }
@@ -203,12 +203,12 @@ impl Rest {
                 continue;
             }
             let reason = "it stood still for too long".to_owned();
-            return Poll::Ready(Err((Error::ConnectionReadTimeout, reason)));
+            return Poll::Ready(Err((BodyError::UpstreamStalled, reason)));
         }
     }
 
     /// What there is in the buffer.
-    fn decode(&mut self) -> Result<Option<Piece>, (Error, String)> {
+    fn decode(&mut self) -> Result<Option<Piece>, (BodyError, String)> {
         let buffer = &mut self.connection.buffer;
         let Some(decoder) = &mut self.decoder else {
             let data = Bytes::copy_from_slice(buffer.bytes());
@@ -223,7 +223,7 @@ impl Rest {
             Ok(Decoded::End { consumed, trailers }) => {
                 (consumed, Some(Piece::End(trailer_map(trailers))))
             }
-            Err(error) => return Err((Error::HttpProtocolError, error.to_string())),
+            Err(error) => return Err((BodyError::UpstreamMalformed, error.to_string())),
         };
         buffer.consume(consumed);
         Ok(piece)

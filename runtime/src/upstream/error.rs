@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use wasmtime_wasi_http::Error;
 use zlayer_http1::ResponseError;
 
 use super::Key;
 use crate::failure::Failure;
+use crate::message::BodyError;
 
 /// What went wrong before a response's head was there.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub enum UpstreamError {
     /// What is to be sent is not valid HTTP.
     Request(String),
     /// The request's body broke off, is malformed, or has another length than announced.
-    RequestBody(Error),
+    RequestBody(BodyError),
     /// The response's head is not valid HTTP.
     Malformed(ResponseError),
     /// It answered 101 to a request for something else.
@@ -53,7 +53,7 @@ impl UpstreamError {
     pub(super) fn failure(self, key: &Key) -> Failure {
         let reason = format!("upstream {key}: {self}");
         match self {
-            UpstreamError::RequestBody(error) => Failure::bad_body(error),
+            UpstreamError::RequestBody(error) => error.of_request(),
             UpstreamError::Full(_) | UpstreamError::Share(_) | UpstreamError::NoMemory => {
                 Failure::UpstreamBusy(reason)
             }
@@ -99,33 +99,3 @@ impl fmt::Display for UpstreamError {
 }
 
 impl std::error::Error for UpstreamError {}
-
-/// What a plugin is told.
-impl From<UpstreamError> for Error {
-    fn from(error: UpstreamError) -> Error {
-        match error {
-            UpstreamError::Target(_) => Error::HttpRequestUriInvalid,
-            UpstreamError::Name(reason) => Error::DnsError {
-                rcode: Some(reason),
-                info_code: None,
-            },
-            UpstreamError::Refused(_) => Error::ConnectionRefused,
-            UpstreamError::Unreachable(_) => Error::DestinationUnavailable,
-            UpstreamError::Tls(_) => Error::TlsProtocolError,
-            UpstreamError::Certificate(_) => Error::TlsCertificateError,
-            UpstreamError::Request(_) => Error::HttpRequestUriInvalid,
-            UpstreamError::RequestBody(error) => error,
-            UpstreamError::Malformed(
-                ResponseError::HeadTooLong | ResponseError::TooManyHeaders,
-            ) => Error::HttpResponseHeaderSectionSize(None),
-            UpstreamError::Malformed(_) | UpstreamError::Switched => Error::HttpProtocolError,
-            UpstreamError::BrokeOff(_) => Error::ConnectionTerminated,
-            UpstreamError::Full(_) | UpstreamError::Share(_) | UpstreamError::NoMemory => {
-                Error::ConnectionLimitReached
-            }
-            UpstreamError::NameTimeout => Error::DnsTimeout,
-            UpstreamError::ConnectTimeout => Error::ConnectionTimeout,
-            UpstreamError::ResponseTimeout => Error::HttpResponseTimeout,
-        }
-    }
-}

@@ -24,11 +24,10 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Empty, Full};
 use smol::Executor;
 use smol::channel::Receiver;
-use wasmtime_wasi_http::Error;
 
 use super::{Settings, Target, Upstreams};
 use crate::memory::Budget;
-use crate::message::Body;
+use crate::message::{Body, BodyError};
 
 static EXECUTOR: Executor<'static> = Executor::new();
 
@@ -141,11 +140,11 @@ fn channel(frames: Receiver<Frame<Bytes>>) -> Body {
     struct Frames(Pin<Box<Receiver<Frame<Bytes>>>>);
     impl http_body::Body for Frames {
         type Data = Bytes;
-        type Error = Error;
+        type Error = BodyError;
         fn poll_frame(
             mut self: Pin<&mut Self>,
             cx: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
             self.0.as_mut().poll_next(cx).map(|frame| frame.map(Ok))
         }
     }

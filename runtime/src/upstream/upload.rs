@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body as _;
-use wasmtime_wasi_http::Error;
 use zlayer_http1::{RequestLength, encode_chunk, encode_last_chunk};
 
 use super::io::{Io, SharedIo};
-use crate::message::Body;
 use crate::message::fields::pairs;
+use crate::message::{Body, BodyError};
 use crate::wire::deadline::Deadline;
 
 /// Bytes of a body that go out in one write.
@@ -54,7 +53,7 @@ pub(super) enum UploadError {
     /// The upstream does not take it. It may still have answered.
     Upstream(io::Error),
     /// The body broke off, or has another length than announced.
-    Body(Error),
+    Body(BodyError),
 }
 
 impl Upload {
@@ -163,14 +162,17 @@ impl Upload {
     }
 
     /// Takes the body's next frame, or its end.
-    fn take(&mut self, frame: Option<Result<http_body::Frame<Bytes>, Error>>) -> Result<(), Error> {
+    fn take(
+        &mut self,
+        frame: Option<Result<http_body::Frame<Bytes>, BodyError>>,
+    ) -> Result<(), BodyError> {
         let trailers = match frame.transpose()?.map(http_body::Frame::into_data) {
             Some(Ok(data)) => {
                 if let RequestLength::Fixed(left) = &mut self.length {
                     // More than announced would be read as the next request.
                     *left = left
                         .checked_sub(data.len() as u64)
-                        .ok_or(Error::HttpRequestBodySize(None))?;
+                        .ok_or(BodyError::OtherLength)?;
                 }
                 self.frame = data;
                 return Ok(());
@@ -180,12 +182,12 @@ impl Upload {
         };
         match self.length {
             RequestLength::Fixed(left) if left > 0 => {
-                return Err(Error::HttpRequestBodySize(None));
+                return Err(BodyError::OtherLength);
             }
             RequestLength::Chunked => {
                 let fields = trailers.as_ref().map(pairs).unwrap_or_default();
                 encode_last_chunk(&mut self.out, &fields)
-                    .map_err(|error| Error::InternalError(Some(error.to_string())))?;
+                    .map_err(|error| BodyError::BadTrailers(error.to_string()))?;
             }
             // Trailers can only stand behind chunks.
             RequestLength::Fixed(_) | RequestLength::None => {}

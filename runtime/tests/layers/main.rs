@@ -76,6 +76,16 @@ const ALONE: &[(&str, &[&str], &str)] = &[
         "clients' sockets are the server's, and upstreams' are the proxying client's",
     ),
     (
+        "wasmtime_wasi_http",
+        &[
+            "host.rs",
+            "host/",
+            "plugin/roles.rs",
+            "pipeline/handle/wasi_http.rs",
+        ],
+        "bodies and their errors are our own but for plugins, which know those of wasi:http",
+    ),
+    (
         "tokio::runtime",
         &["reactor.rs"],
         "there is one tokio runtime, and only for sockets of plugins",

@@ -8,6 +8,7 @@ use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
 use crate::failure::Failure;
+use crate::host::plugin_body;
 use crate::message::{IncomingBody, Response};
 use crate::pipeline::Request;
 use crate::pipeline::reply::{Reply, Tail};
@@ -68,7 +69,10 @@ async fn call(
         let mut view = store.data_mut().http();
         let incoming = view.new_incoming_request(Scheme::Http, incoming)?;
         let outparam = view.new_response_outparam_from_callback(move |result| {
-            set.set(result.map_err(|code| Failure::error_code(&code)));
+            set.set(match result {
+                Ok(response) => Ok(response.map(plugin_body)),
+                Err(code) => Err(Failure::plugin_error(&format!("{code:?}"))),
+            });
         })?;
         guest.call_handle(&mut *store, incoming, outparam).await
     };

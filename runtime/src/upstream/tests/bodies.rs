@@ -252,12 +252,12 @@ struct Long {
 
 impl http_body::Body for Long {
     type Data = Bytes;
-    type Error = Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         static PIECE: [u8; 40_000] = [b'x'; 40_000];
         let length = self.left.min(PIECE.len() as u64);
         self.left -= length;

@@ -1,0 +1,58 @@
+//! Why a body did not come to its end.
+
+use std::fmt;
+
+use crate::failure::Failure;
+
+/// What went wrong with a body on its way, and on whose side. Where a plugin reads the body, `host`
+/// says the same in its words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BodyError {
+    /// The client that sends it has gone, or stopped in the middle.
+    ClientBrokeOff,
+    /// What the client sends is not a body as HTTP has it.
+    ClientMalformed(String),
+    /// The upstream closed the connection before the end that it had announced.
+    UpstreamClosed,
+    /// The connection to the upstream broke.
+    UpstreamLost,
+    /// What the upstream sends is not a body as HTTP has it.
+    UpstreamMalformed,
+    /// Nothing came from the upstream for too long.
+    UpstreamStalled,
+    /// The plugin that writes it gave it up.
+    PluginGaveUp(String),
+    /// It is to be sent on, and has another length than its head announced.
+    OtherLength,
+    /// It is to be sent on, and its trailers are not valid HTTP.
+    BadTrailers(String),
+}
+
+impl BodyError {
+    /// What it means for the request whose body this is.
+    pub(crate) fn of_request(&self) -> Failure {
+        Failure::BadBody(self.to_string())
+    }
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BodyError::ClientBrokeOff => f.write_str("it broke off"),
+            BodyError::ClientMalformed(reason) => f.write_str(reason),
+            BodyError::UpstreamClosed => f.write_str("the upstream closed the connection"),
+            BodyError::UpstreamLost => f.write_str("the connection to the upstream broke"),
+            BodyError::UpstreamMalformed => {
+                f.write_str("what the upstream sends is not valid HTTP")
+            }
+            BodyError::UpstreamStalled => {
+                f.write_str("nothing came from the upstream for too long")
+            }
+            BodyError::PluginGaveUp(reason) => write!(f, "the plugin gave it up: {reason}"),
+            BodyError::OtherLength => f.write_str("it has another length than announced"),
+            BodyError::BadTrailers(reason) => write!(f, "its trailers: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {}
