@@ -9,7 +9,8 @@
 //! A socket's bytes land in one buffer ([`server`]); `zlayer_http1` borrows a request head from it;
 //! the [`pipeline`] takes the request from stage to stage; each stage takes an instance from its
 //! [`plugin`]'s idle ones or makes a fresh one, whose `Store<HostState>` reaches the device through
-//! [`host`]; the response goes back over the same connection.
+//! [`host`]; the response goes back over the same connection, past the stages that have to do with
+//! it, and the work of a plugin that goes on behind it is polled beside ([`pipeline::Tail`]).
 //!
 //! # Layers
 //!
