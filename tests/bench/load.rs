@@ -1,28 +1,32 @@
 //! The load generator of its own: one thread, connections that are kept, one request at a time
-//! on each. Unlike wrk it looks at every answer.
+//! on each. Unlike wrk it looks at every response.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::event::{Timespec, epoll};
 
-use crate::answer;
+use crate::client::connect;
 use crate::process::PATIENCE;
+use crate::response;
 use crate::stats::Latency;
 
-/// What every client sends that asks for nothing special.
-pub(crate) const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+/// Connections under load.
+pub(crate) const CONNECTIONS: usize = 16;
+
+/// Load before the load that counts: caches fill, pools reach their size.
+pub(crate) const WARM_UP: Duration = Duration::from_millis(300);
 
 /// What came of a load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
-    /// Answers.
+    /// Responses.
     pub(crate) requests: u64,
-    /// Answers per second.
+    /// Responses per second.
     pub(crate) rate: f64,
-    /// From sending a request to having its whole answer.
+    /// From sending a request to having its whole response.
     pub(crate) latency: Latency,
 }
 
@@ -33,7 +37,7 @@ struct Connection {
     sent: Instant,
 }
 
-/// Keeps `connections` busy with `request` for `duration`. Every answer must be a good one, with this
+/// Keeps `connections` busy with `request` for `duration`. Every response must be a good one, with this
 /// `body` if one is given.
 pub(crate) fn run(
     port: u16,
@@ -90,67 +94,40 @@ pub(crate) fn run(
             return Ok(Load {
                 requests: took.len() as u64,
                 rate: took.len() as f64 / elapsed.as_secs_f64(),
-                latency: Latency::of(took).context("the server answered nothing")?,
+                latency: Latency::of(took).context("the server sent no response")?,
             });
         }
     }
 }
 
-/// One request on a connection of its own: the answer's body.
-pub(crate) fn fetch(port: u16, request: &[u8]) -> Result<Vec<u8>> {
-    let mut stream = connect(port)?;
-    send(&mut stream, request)?;
-    let mut received = Vec::new();
-    loop {
-        if let Some(answer) = answer::parse(&received)? {
-            return Ok(answer.body);
-        }
-        let mut piece = [0; 4096];
-        match stream.read(&mut piece).context("reading an answer")? {
-            0 => bail!("the server closed the connection in the middle of an answer"),
-            count => received.extend_from_slice(&piece[..count]),
-        }
-    }
-}
-
 impl Connection {
-    /// Takes in what has come; says whether that completes an answer.
+    /// Takes in what has come; says whether that completes a response.
     fn receive(&mut self, body: Option<&[u8]>) -> Result<bool> {
         let mut piece = [0; 4096];
         match self.stream.read(&mut piece) {
             Ok(0) => bail!("the server closed a connection that was to be kept"),
             Ok(count) => self.received.extend_from_slice(&piece[..count]),
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-            Err(error) => return Err(error).context("reading an answer"),
+            Err(error) => return Err(error).context("reading a response"),
         }
-        let Some(answer) = answer::parse(&self.received)? else {
+        let Some(response) = response::parse(&self.received)? else {
             return Ok(false);
         };
         ensure!(
-            answer.bytes == self.received.len(),
-            "the server sent more than one answer to one request"
+            response.bytes == self.received.len(),
+            "the server sent more than one response to one request"
         );
         if let Some(body) = body {
             ensure!(
-                answer.body == body,
-                "the server answered {:?} instead of {:?}",
-                String::from_utf8_lossy(&answer.body),
+                response.body == body,
+                "the server responds with {:?} instead of {:?}",
+                String::from_utf8_lossy(&response.body),
                 String::from_utf8_lossy(body)
             );
         }
         self.received.clear();
         Ok(true)
     }
-}
-
-/// A connection that is given up when the server is silent for too long.
-pub(crate) fn connect(port: u16) -> Result<TcpStream> {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).context("connecting")?;
-    stream.set_nodelay(true).context("no delay")?;
-    stream
-        .set_read_timeout(Some(PATIENCE))
-        .context("time-out")?;
-    Ok(stream)
 }
 
 fn send(stream: &mut TcpStream, request: &[u8]) -> Result<()> {

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// A server that is silent for longer has hung.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What an answer that is counted begins with.
+/// What a response that is counted begins with.
 pub(crate) const GOOD: &[u8] = b"HTTP/1.1 200";
 
 /// How long a server gets to end when it is asked to, before it is killed.
@@ -31,8 +31,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it. What it writes goes to `log`, for the error message if it fails.
-    pub(crate) fn start(mut command: Command, port: u16, log: &Path) -> Result<Server> {
+    /// Starts what `command` makes for a free port. What it writes goes to `log`, for the error
+    /// message if it fails.
+    pub(crate) fn start(
+        log: &Path,
+        command: impl FnOnce(u16) -> Result<Command>,
+    ) -> Result<Server> {
+        let port = free_port()?;
+        let mut command = command(port)?;
         let file = File::create(log).with_context(|| log.display().to_string())?;
         command
             .stdin(Stdio::null())
@@ -50,9 +56,9 @@ impl Server {
         })
     }
 
-    /// Connects until it listens, sends `request`, and waits for the start of the answer, which must be
-    /// a good one: the time since the process was started.
-    pub(crate) fn first_answer(&mut self, request: &[u8]) -> Result<Duration> {
+    /// Connects until it listens, sends `request`, and waits for the start of the response, which must
+    /// be a good one: the time since the process was started.
+    pub(crate) fn first_response(&mut self, request: &[u8]) -> Result<Duration> {
         let mut attempt = 0u32;
         let mut stream = loop {
             // No pause: it would be part of what is measured.
@@ -66,14 +72,14 @@ impl Server {
         };
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut first = [0; GOOD.len()];
-        let answered = stream
+        let read = stream
             .write_all(request)
             .and_then(|()| stream.read_exact(&mut first));
         let took = self.started.elapsed();
-        answered.map_err(|error| anyhow!(error).context(self.last_log("it did not answer")))?;
+        read.map_err(|error| anyhow!(error).context(self.last_log("it did not respond")))?;
         if first != GOOD {
             let first = String::from_utf8_lossy(&first).into_owned();
-            bail!(self.last_log(&format!("it answered {first:?}")));
+            bail!(self.last_log(&format!("it responded with {first:?}")));
         }
         Ok(took)
     }
@@ -98,8 +104,16 @@ impl Server {
         self.status("VmRSS:")
     }
 
+    /// Does `work`, and tells how much processor time the server used meanwhile, in microseconds.
+    pub(crate) fn processor_us<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
+        let before = self.processor_time()?;
+        let done = work()?;
+        let used = self.processor_time()?.saturating_sub(before);
+        Ok((done, used.as_secs_f64() * 1e6))
+    }
+
     /// Processor time that it has used so far, in the kernel and outside.
-    pub(crate) fn processor_time(&self) -> Result<Duration> {
+    fn processor_time(&self) -> Result<Duration> {
         let stat = self.proc("stat")?;
         // The name in parentheses may hold anything, so fields are counted behind it. User and
         // system time are the 14th and 15th of all (proc_pid_stat(5)), the state being the third.
@@ -191,7 +205,7 @@ impl Drop for Server {
 ///
 /// It lies below the ports that the kernel hands out: a client that connects over and over to a
 /// free port of that range can be given the very port, and then talks to itself.
-pub(crate) fn free_port() -> Result<u16> {
+fn free_port() -> Result<u16> {
     let first = 20_000 + (std::process::id() % 10_000) as u16;
     (first..first + 2_000)
         .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
@@ -234,4 +248,12 @@ pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
         .chain([PathBuf::from("/usr/sbin")])
         .map(|folder| folder.join(name))
         .find(|file| file.is_file())
+}
+
+/// The first line of `PROGRAM --version`.
+pub(crate) fn version(program: &Path) -> Result<String> {
+    let mut command = Command::new(program);
+    command.arg("--version");
+    let text = wait_for_output(command, PATIENCE)?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
 }

@@ -1,18 +1,17 @@
 //! Time of a call through the component boundary, beside fjall called directly.
 
-use std::fmt::Write as _;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
 
-use crate::daemon::{Daemon, Mode, Place};
-use crate::direct::{Direct, KEYS, VALUE_BYTES};
-use crate::report::figure;
+use crate::bench::Run;
+use crate::keyvalue::daemon::{Daemon, Mode, Store};
+use crate::keyvalue::direct::{Direct, KEYS, VALUE_BYTES};
 use crate::stats::median;
+use crate::table::{Cell, Table};
 
 /// Calls in a round: of quick operations, of lists, and of those that wait for the disk.
 const QUICK: u64 = 10_000;
@@ -66,7 +65,7 @@ const CASES: [Case; 10] = [
 ];
 
 /// Nanoseconds of a call in each round, for each of [`CASES`].
-pub(crate) struct Calls {
+struct Calls {
     /// Of what no call that waits for the disk can do without: the fastest and the mean in each round.
     floor: Vec<(f64, f64)>,
     ours: [Vec<f64>; CASES.len()],
@@ -74,7 +73,7 @@ pub(crate) struct Calls {
 }
 
 /// Times all calls.
-pub(crate) fn measure(place: &Place, rounds: u32) -> Result<Calls> {
+pub(crate) fn measure(run: &mut Run, store: &Store) -> Result<()> {
     let mut calls = Calls {
         floor: Vec::new(),
         ours: Default::default(),
@@ -82,17 +81,17 @@ pub(crate) fn measure(place: &Place, rounds: u32) -> Result<Calls> {
     };
     for mode in [Mode::Interval, Mode::Sync] {
         // Both are filled without waiting for the disk each time.
-        let daemon = place.start_and_open(Mode::Interval, &data(place, mode))?;
+        let daemon = store.start_and_open(Mode::Interval, &data(store, mode))?;
         daemon.fill(0, KEYS, VALUE_BYTES)?;
         daemon.stop()?;
     }
-    let folder = place.path("calls-fjall");
+    let folder = store.path("calls-fjall");
     Direct::open(&folder)?.fill()?;
-    for number in 0..rounds {
-        eprintln!("calls: round {} of {rounds}", number + 1);
+    for number in 1..=run.rounds {
+        run.round(number, "calls");
         for mode in Mode::ALL {
             // A new process for each round, so that reads find on the disk what was written there.
-            let daemon = place.start_and_open(mode, &data(place, mode))?;
+            let daemon = store.start_and_open(mode, &data(store, mode))?;
             if mode == Mode::Memory {
                 daemon.fill(0, KEYS, VALUE_BYTES)?;
             }
@@ -108,62 +107,43 @@ pub(crate) fn measure(place: &Place, rounds: u32) -> Result<Calls> {
             }
             daemon.stop()?;
         }
-        calls.floor.push(floor(place)?);
+        calls.floor.push(floor(store)?);
     }
-    Ok(calls)
+    run.table(calls.table());
+    run.table(calls.disk());
+    Ok(())
 }
 
 impl Calls {
-    /// Plain text.
-    pub(crate) fn write(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(
-            out,
-            "time of a call, {KEYS} keys, values of {VALUE_BYTES} bytes, lists of 100 keys, one caller; medians, ns\n\
-             {:12}{:10}{:>12}{:>12}{:>8}  fjall's calls",
-            "call", "mode", "zlayer", "fjall", "ratio"
-        )?;
+    /// A line for each call.
+    fn table(&self) -> Table {
+        let title = format!(
+            "time of a call, ns: {KEYS} keys, values of {VALUE_BYTES} bytes, lists of 100 keys, one caller"
+        );
+        let columns = ["zlayer", "fjall", "zlayer / fjall", "fjall's calls"];
+        let mut table = Table::new("calls", &title, &columns);
         for (index, case) in CASES.iter().enumerate() {
             let (ours, direct) = self.medians(index);
-            writeln!(
-                out,
-                "{:12}{:10}{:>12}{:>12}{:>8}  {}",
-                case.operation,
-                case.mode.name(),
-                figure(ours, 0),
-                figure(direct, 0),
-                figure(ratio(ours, direct), 2),
-                case.direct.map_or("-", |(name, _)| name),
-            )?;
+            let ratio = ours.zip(direct).map(|(ours, direct)| ours / direct);
+            let calls = match case.direct {
+                Some((name, _)) => name.into(),
+                None => Cell::Missing(()),
+            };
+            let cells = [ours.into(), direct.into(), ratio.into(), calls];
+            table.row(&format!("{}, {}", case.operation, case.mode.name()), cells);
         }
-        let (fastest, mean) = self.floors();
-        writeln!(
-            out,
-            "the disk itself, a line appended to a plain file and fdatasync: fastest {}, mean {}. Where these lie far \
-             apart,\nthe machine is busy, and what waits for the disk tells of the scheduler more than of the store.",
-            figure(fastest, 0),
-            figure(mean, 0),
-        )
+        table
     }
 
-    /// The same figures for programs.
-    pub(crate) fn json(&self) -> Value {
-        let rows = CASES.iter().enumerate().map(|(index, case)| {
-            let (ours, direct) = self.medians(index);
-            json!({
-                "call": case.operation,
-                "mode": case.mode.name(),
-                "zlayer_ns": ours,
-                "fjall_ns": direct,
-                "ratio": ratio(ours, direct),
-                "fjall_calls": case.direct.map(|(name, _)| name),
-            })
-        });
+    /// What no call that waits for the disk can do without. Where fastest and mean lie far apart, the
+    /// machine is busy, and what waits for the disk tells of the scheduler more than of the store.
+    fn disk(&self) -> Table {
+        let title = "the disk itself: a line appended to a plain file, and fdatasync, µs";
+        let mut table = Table::new("disk", title, &["fastest", "mean"]);
         let (fastest, mean) = self.floors();
-        json!({
-            "rows": rows.collect::<Value>(),
-            "fdatasync_fastest_ns": fastest,
-            "fdatasync_mean_ns": mean,
-        })
+        let microseconds = [fastest, mean].map(|time| time.map(|time| time / 1e3));
+        table.row("append and sync", microseconds);
+        table
     }
 
     fn floors(&self) -> (Option<f64>, Option<f64>) {
@@ -214,8 +194,8 @@ const fn case(
 }
 
 /// Nanoseconds of an append with its fdatasync: the fastest, and the mean.
-fn floor(place: &Place) -> Result<(f64, f64)> {
-    let path = place.path("calls-floor");
+fn floor(store: &Store) -> Result<(f64, f64)> {
+    let path = store.path("calls-floor");
     let mut file = File::create(&path).with_context(|| path.display().to_string())?;
     let mut fastest = Duration::MAX;
     let start = Instant::now();
@@ -229,10 +209,6 @@ fn floor(place: &Place) -> Result<(f64, f64)> {
     Ok((fastest.as_nanos() as f64, mean))
 }
 
-fn data(place: &Place, mode: Mode) -> PathBuf {
-    place.path(&format!("calls-{}", mode.name()))
-}
-
-fn ratio(ours: Option<f64>, direct: Option<f64>) -> Option<f64> {
-    Some(ours? / direct?)
+fn data(store: &Store, mode: Mode) -> PathBuf {
+    store.path(&format!("calls-{}", mode.name()))
 }

@@ -1,17 +1,17 @@
 //! Bytes written for a counter that is hit 1,000 times a second.
 
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use serde_json::{Value, json};
 
-use crate::daemon::{Daemon, Mode, Place};
-use crate::direct::Direct;
-use crate::report::figure;
-use crate::writes::Writes;
+use crate::bench::Run;
+use crate::client::{Client, get};
+use crate::keyvalue::daemon::{Daemon, Mode, Store};
+use crate::keyvalue::direct::Direct;
+use crate::keyvalue::writes::Writes;
+use crate::table::Table;
 
 /// Hits in a second.
 const PACE: u64 = 1000;
@@ -32,7 +32,7 @@ const DIRECT_THREADS: [&str; 2] = ["bench-direct", "fjall:worker"];
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// One way to keep the counter.
-pub(crate) struct Row {
+struct Row {
     name: String,
     hits: u64,
     /// Hits in a second, where they were paced.
@@ -40,45 +40,64 @@ pub(crate) struct Row {
     writes: Writes,
 }
 
-/// All ways.
-pub(crate) struct Counter {
-    seconds: u64,
-    rows: Vec<Row>,
-}
-
-/// Hits the counter for `seconds` in each mode, then through fjall alone.
-pub(crate) fn measure(place: &Place, seconds: u64) -> Result<Counter> {
+/// Hits the counter in each mode, then through fjall alone.
+pub(crate) fn measure(run: &mut Run, store: &Store) -> Result<()> {
+    let seconds = run.seconds;
     let mut rows = Vec::new();
     for mode in Mode::ALL {
-        eprintln!("counter: {} for {seconds} s", mode.name());
-        rows.push(through_daemon(place, mode, seconds).context(mode.name())?);
+        run.progress(format_args!("counter: {} for {seconds} s", mode.name()));
+        rows.push(through_daemon(store, mode, seconds).context(mode.name())?);
     }
     for (name, hits, batch) in [
         (
-            "fjall, get + insert, persist each second",
+            "fjall, a write for each hit, synced each second",
             PACE * seconds,
             PACE,
         ),
-        (
-            "fjall, get + insert + persist each",
-            SYNCED.min(PACE * seconds),
-            1,
-        ),
+        ("fjall, each hit synced", SYNCED.min(PACE * seconds), 1),
     ] {
-        eprintln!("counter: {name}");
+        run.progress(format_args!("counter: {name}"));
         rows.push(Row {
             name: name.to_owned(),
             hits,
             rate: None,
-            writes: through_fjall(place, hits, batch).context(name)?,
+            writes: through_fjall(store, hits, batch).context(name)?,
         });
     }
-    Ok(Counter { seconds, rows })
+    run.table(table(&rows));
+    Ok(())
 }
 
-fn through_daemon(place: &Place, mode: Mode, seconds: u64) -> Result<Row> {
-    let data = place.path(&format!("counter-{}", mode.name()));
-    let daemon = place.start_and_open(mode, &data)?;
+/// To the kernel goes what the store's threads write (`wchar`), to the disk pages of the whole process
+/// (`write_bytes`).
+fn table(rows: &[Row]) -> Table {
+    let title = format!(
+        "bytes written for a counter that is hit {PACE} times a second, {LOGICAL} logical bytes a hit (key and number)"
+    );
+    let columns = [
+        "hits",
+        "hits/s",
+        "handed to the kernel for each logical byte",
+        "written to the disk for each logical byte",
+    ];
+    let mut table = Table::new("counter", &title, &columns);
+    for row in rows {
+        let logical = (row.hits * LOGICAL) as f64;
+        let per_logical = |bytes: u64| (row.hits > 0).then(|| bytes as f64 / logical);
+        let cells = [
+            Some(row.hits as f64),
+            row.rate,
+            per_logical(row.writes.handed),
+            per_logical(row.writes.stored),
+        ];
+        table.row(&row.name, cells);
+    }
+    table
+}
+
+fn through_daemon(store: &Store, mode: Mode, seconds: u64) -> Result<Row> {
+    let data = store.path(&format!("counter-{}", mode.name()));
+    let daemon = store.start_and_open(mode, &data)?;
     // Opening writes too, which is no hit's doing.
     thread::sleep(SETTLE);
     let id = daemon.server.id().to_string();
@@ -100,17 +119,17 @@ fn through_daemon(place: &Place, mode: Mode, seconds: u64) -> Result<Row> {
     })
 }
 
-/// Hits the counter at [`PACE`] for `seconds`: hits made, and how long it took to the last answer.
+/// Hits the counter at [`PACE`] for `seconds`: hits made, and how long it took to the last response.
 fn pace(daemon: &Daemon, seconds: u64) -> Result<(u64, Duration)> {
     let (wanted, duration) = (PACE * seconds, Duration::from_secs(seconds));
     let (ticket, done) = (AtomicU64::new(0), AtomicU64::new(0));
-    let path = format!("/incr/{KEY}");
+    let request = get(&format!("/incr/{KEY}"));
     let mut clients = Vec::with_capacity(CLIENTS);
     for _ in 0..CLIENTS {
         clients.push(daemon.client()?);
     }
     let start = Instant::now();
-    let work = |mut client: crate::client::Client| -> Result<()> {
+    let work = |mut client: Client| -> Result<()> {
         loop {
             let number = ticket.fetch_add(1, Ordering::Relaxed);
             let due = Duration::from_nanos(number * (1_000_000_000 / PACE));
@@ -119,7 +138,7 @@ fn pace(daemon: &Daemon, seconds: u64) -> Result<(u64, Duration)> {
                 return Ok(());
             }
             thread::sleep(due.saturating_sub(start.elapsed()));
-            client.get(&path)?;
+            client.send(&request)?;
             done.fetch_add(1, Ordering::Relaxed);
         }
     };
@@ -141,8 +160,8 @@ fn pace(daemon: &Daemon, seconds: u64) -> Result<(u64, Duration)> {
 
 /// Makes `hits` as fast as they go, and waits for the disk after each `batch` of them: fjall writes the
 /// same bytes at any pace.
-fn through_fjall(place: &Place, hits: u64, batch: u64) -> Result<Writes> {
-    let folder = place.path(&format!("counter-fjall-{batch}"));
+fn through_fjall(store: &Store, hits: u64, batch: u64) -> Result<Writes> {
+    let folder = store.path(&format!("counter-fjall-{batch}"));
     let direct = Direct::open(&folder)?;
     direct.persist()?;
     let work = || -> Result<Writes> {
@@ -166,62 +185,4 @@ fn through_fjall(place: &Place, hits: u64, batch: u64) -> Result<Writes> {
             .map_err(|_| anyhow!("the thread panicked"))
             .flatten()
     })
-}
-
-impl Counter {
-    /// Plain text.
-    pub(crate) fn write(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(
-            out,
-            "bytes written for a counter, {PACE} hits a second for {} s, {LOGICAL} logical bytes a hit (key and number)\n\
-             {:42}{:>8}{:>8}{:>14}{:>12}{:>14}{:>12}",
-            self.seconds,
-            "",
-            "hits",
-            "per s",
-            "to the kernel",
-            "per logical",
-            "to the disk",
-            "per logical",
-        )?;
-        for row in &self.rows {
-            writeln!(
-                out,
-                "{:42}{:>8}{:>8}{:>14}{:>12}{:>14}{:>12}",
-                row.name,
-                row.hits,
-                figure(row.rate, 0),
-                row.writes.handed,
-                figure(row.per_logical(row.writes.handed), 3),
-                row.writes.stored,
-                figure(row.per_logical(row.writes.stored), 3),
-            )?;
-        }
-        writeln!(
-            out,
-            "to the kernel: what the store's threads wrote (wchar); to the disk: pages of the whole process (write_bytes)"
-        )
-    }
-
-    /// The same figures for programs.
-    pub(crate) fn json(&self) -> Value {
-        let rows = self.rows.iter().map(|row| {
-            json!({
-                "name": row.name,
-                "hits": row.hits,
-                "hits_per_second": row.rate,
-                "handed_bytes": row.writes.handed,
-                "handed_per_logical_byte": row.per_logical(row.writes.handed),
-                "stored_bytes": row.writes.stored,
-                "stored_per_logical_byte": row.per_logical(row.writes.stored),
-            })
-        });
-        rows.collect()
-    }
-}
-
-impl Row {
-    fn per_logical(&self, bytes: u64) -> Option<f64> {
-        (self.hits > 0).then(|| bytes as f64 / (self.hits * LOGICAL) as f64)
-    }
 }

@@ -1,21 +1,20 @@
-//! The daemon with the guest `counter`, and the place where its data lies.
+//! The daemon with the guest `counter`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::fs::statfs;
-use tempfile::TempDir;
 
-use crate::client::{Client, PATIENCE};
-use crate::ours::Ours;
-use crate::process::{Server, free_port};
+use crate::client::{Client, get};
+use crate::process::Server;
+use crate::workshop::Workshop;
 
-/// Asks the store for something that is not there: its answer says that the store is open.
+/// Asks the store for something that is not there: its response says that the store is open.
 pub(crate) const ASK_STORE: &str = "/list/absent";
 
-/// The kernel's number for a file system in memory (`TMPFS_MAGIC`, statfs(2)).
-const TMPFS: u64 = 0x0102_1994;
+/// Longer than any request of the benchmark takes, the loops inside the plugin among them.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How a namespace is kept, as `--kv-durability` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,53 +41,36 @@ impl Mode {
     }
 }
 
-/// Programs, and a folder on the current folder's disk that goes with this value.
-pub(crate) struct Place {
-    folder: TempDir,
-    pub(crate) ours: Ours,
+/// The compiled guest, and where its daemons are started.
+pub(crate) struct Store {
+    workshop: Workshop,
+    artifact: PathBuf,
 }
 
-impl Place {
-    /// Makes the folder and compiles the guest.
-    pub(crate) fn new() -> Result<Place> {
-        let current = std::env::current_dir().context("the current folder")?;
-        let folder = tempfile::Builder::new()
-            .prefix(".zlayer-bench-")
-            .tempdir_in(&current)
-            .with_context(|| format!("cannot make a folder in {}", current.display()))?;
-        Ok(Place {
-            ours: Ours::new("counter", folder.path())?,
-            folder,
-        })
+impl Store {
+    /// Compiles the guest.
+    pub(crate) fn new(workshop: Workshop) -> Result<Store> {
+        let artifact = workshop.compile(&workshop.guest("counter")?)?;
+        Ok(Store { workshop, artifact })
     }
 
-    /// A path in the folder.
+    /// A path in the benchmark's folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Whether the folder is on no disk at all.
-    pub(crate) fn is_in_memory(&self) -> bool {
-        // The field's type differs between machines.
-        statfs(self.folder.path())
-            .is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| kind == TMPFS))
+        self.workshop.path(name)
     }
 
     /// Starts the daemon with its data in `data`.
     pub(crate) fn start(&self, mode: Mode, data: &Path) -> Result<Daemon> {
-        let port = free_port()?;
-        let mut command = self.ours.serve(port, data);
-        command
-            .args(["--kv-durability", mode.name(), "--timeout"])
-            .arg(format!("request={}s", PATIENCE.as_secs()));
-        let server = Server::start(command, port, &self.path("daemon.log"))?;
+        let timeout = format!("request={}s", PATIENCE.as_secs());
+        let flags = ["--kv-durability", mode.name(), "--timeout", &timeout];
+        let server = self.workshop.daemon(&[&self.artifact], data, &flags)?;
         Ok(Daemon { server })
     }
 
     /// Starts the daemon and waits until its store is open.
     pub(crate) fn start_and_open(&self, mode: Mode, data: &Path) -> Result<Daemon> {
         let mut daemon = self.start(mode, data)?;
-        daemon.first_answer(ASK_STORE)?;
+        daemon.first_response(ASK_STORE)?;
         Ok(daemon)
     }
 }
@@ -100,24 +82,33 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Milliseconds from the process's start to the first byte of a good answer to a GET of `path`.
-    pub(crate) fn first_answer(&mut self, path: &str) -> Result<f64> {
-        let request = crate::client::request(path);
-        let took = self.server.first_answer(request.as_bytes())?;
+    /// Milliseconds from the process's start to the first byte of a good response to a GET of `path`.
+    pub(crate) fn first_response(&mut self, path: &str) -> Result<f64> {
+        let took = self.server.first_response(&get(path))?;
         Ok(took.as_secs_f64() * 1e3)
     }
 
     /// A connection to it.
     pub(crate) fn client(&self) -> Result<Client> {
-        Client::connect(self.server.port())
+        Client::connect_with(self.server.port(), PATIENCE)
     }
 
-    /// The number that it answers to a GET of `path`.
+    /// The body of its response to a GET of `path`.
+    pub(crate) fn body(&self, path: &str) -> Result<Vec<u8>> {
+        let mut client = self.client()?;
+        let response = client.send(&get(path));
+        Ok(response
+            .with_context(|| format!("asking for {path}"))?
+            .body
+            .into_owned())
+    }
+
+    /// The number with which it responds to a GET of `path`.
     pub(crate) fn number(&self, path: &str) -> Result<u64> {
-        let body = self.client()?.get(path)?;
+        let body = self.body(path)?;
         let text = String::from_utf8_lossy(&body);
         text.parse()
-            .with_context(|| format!("{path} is answered by {text:?}, not by a number"))
+            .with_context(|| format!("the response to {path} is {text:?}, not a number"))
     }
 
     /// Sets the keys from `from` on, `count` of them with `bytes` bytes each.

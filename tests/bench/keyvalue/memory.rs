@@ -1,15 +1,14 @@
 //! Memory of the daemon with its store.
 
-use std::fmt::Write;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
-use serde_json::{Value, json};
 
-use crate::daemon::{ASK_STORE, Mode, Place, cleared};
-use crate::report::figure;
+use crate::bench::Run;
+use crate::keyvalue::daemon::{ASK_STORE, Mode, Store, cleared};
 use crate::stats::median;
+use crate::table::Table;
 
 /// Bytes of a value.
 const VALUE_BYTES: u64 = 100;
@@ -32,8 +31,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 
 /// Bytes in each round.
 #[derive(Default)]
-pub(crate) struct Memory {
-    /// An empty store, one answer given.
+struct Memory {
+    /// An empty store, one request served.
     empty: Vec<f64>,
     /// After a restart with [`IDLE_KEYS`].
     filled: Vec<f64>,
@@ -46,27 +45,27 @@ pub(crate) struct Memory {
 }
 
 /// Weighs the daemon.
-pub(crate) fn measure(place: &Place, rounds: u32) -> Result<Memory> {
+pub(crate) fn measure(run: &mut Run, store: &Store) -> Result<()> {
     let mut memory = Memory::default();
-    let kept = place.path("memory-idle");
-    let daemon = place.start_and_open(Mode::Interval, &kept)?;
+    let kept = store.path("memory-idle");
+    let daemon = store.start_and_open(Mode::Interval, &kept)?;
     daemon.fill(0, IDLE_KEYS, VALUE_BYTES)?;
     daemon.stop()?;
-    for number in 0..rounds {
-        eprintln!("memory: round {} of {rounds}", number + 1);
-        let daemon = place.start_and_open(Mode::Interval, &kept)?;
+    for number in 1..=run.rounds {
+        run.round(number, "memory");
+        let daemon = store.start_and_open(Mode::Interval, &kept)?;
         thread::sleep(SETTLE);
         memory.filled.push(daemon.server.memory()? as f64);
         daemon.stop()?;
 
-        let data = cleared(place.path("memory-load"))?;
-        let daemon = place.start_and_open(Mode::Interval, &data)?;
-        daemon.client()?.get(ASK_STORE)?;
+        let data = cleared(store.path("memory-load"))?;
+        let daemon = store.start_and_open(Mode::Interval, &data)?;
+        daemon.body(ASK_STORE)?;
         thread::sleep(SETTLE);
         memory.empty.push(daemon.server.memory()? as f64);
         daemon.number(&format!("/bench/increment?n={PIECE}"))?;
         // The namespace has room for the load and not for one key more.
-        daemon.client()?.get("/del/hits")?;
+        daemon.body("/del/hits")?;
         thread::sleep(SETTLE);
         let warm = daemon.server.memory()? as f64;
         for piece in 0..LOADED_KEYS / PIECE {
@@ -79,61 +78,26 @@ pub(crate) fn measure(place: &Place, rounds: u32) -> Result<Memory> {
         memory.loaded.push(daemon.server.memory()? as f64);
         daemon.stop()?;
     }
-    Ok(memory)
+    run.table(memory.table());
+    Ok(())
 }
 
 impl Memory {
-    /// Plain text.
-    pub(crate) fn write(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(
-            out,
-            "memory of the daemon (RSS), mode interval, values of {VALUE_BYTES} bytes; medians, MB"
-        )?;
-        for (_, label, values) in self.rows() {
-            writeln!(out, "{label:56}{:>8}", megabytes(values))?;
+    fn table(&self) -> Table {
+        let title =
+            format!("memory of the daemon (RSS), mode interval, values of {VALUE_BYTES} bytes, MB");
+        let mut table = Table::new("memory", &title, &["MB"]);
+        let rows = [
+            ("idle, empty store", &self.empty),
+            ("idle, 10,000 keys, after a restart", &self.filled),
+            ("peak while 100,000 keys are loaded", &self.loading),
+            ("idle after that", &self.loaded),
+            ("the peak less the same process before it", &self.growth),
+        ];
+        for (label, values) in rows {
+            table.row(label, [median(values.iter().map(|bytes| bytes / MB))]);
         }
-        writeln!(
-            out,
-            "{:56}{:>8}",
-            "  beside the share that is set aside for the store",
-            figure(Some(SHARE / MB), 2)
-        )
+        table.row("set aside for the store", [Some(SHARE / MB)]);
+        table
     }
-
-    /// The same figures for programs.
-    pub(crate) fn json(&self) -> Value {
-        let mut figures: serde_json::Map<String, Value> = self
-            .rows()
-            .into_iter()
-            .map(|(key, _, values)| (key.to_owned(), json!(median(values.iter().copied()))))
-            .collect();
-        figures.insert("share_bytes".to_owned(), json!(SHARE));
-        Value::Object(figures)
-    }
-
-    fn rows(&self) -> [(&'static str, &'static str, &[f64]); 5] {
-        [
-            ("empty_bytes", "idle, empty store", &self.empty),
-            (
-                "idle_bytes",
-                "idle, 10,000 keys, after a restart",
-                &self.filled,
-            ),
-            (
-                "loading_bytes",
-                "peak while 100,000 keys are loaded",
-                &self.loading,
-            ),
-            ("loaded_bytes", "idle after that", &self.loaded),
-            (
-                "growth_bytes",
-                "peak less the same process after 1,000 increments",
-                &self.growth,
-            ),
-        ]
-    }
-}
-
-fn megabytes(values: &[f64]) -> String {
-    figure(median(values.iter().map(|bytes| bytes / MB)), 2)
 }

@@ -7,111 +7,102 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::exchange::Exchange;
-use crate::place::{self, Place};
+use crate::bench::Run;
+use crate::pipeline::daemon::{self, Plugins};
+use crate::pipeline::exchange::Exchange;
 use crate::stats::median;
+use crate::table::Table;
 
 /// Lengths of the bodies, in bytes, the last being the largest that a daemon takes whole by default.
-pub(crate) const LENGTHS: [usize; 3] = [1 << 10, 64 << 10, 1 << 20];
+const LENGTHS: [usize; 3] = [1 << 10, 64 << 10, 1 << 20];
+
+/// Load before the load that counts: pools and buffers reach their size.
+const WARM_UP: Duration = Duration::from_millis(200);
 
 /// What stands before the handler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Before {
-    /// Nothing.
-    Nothing,
-    /// A transformer that sees heads alone.
-    Heads,
-    /// A transformer that sees heads and bodies.
-    Bodies,
-}
-
-impl Before {
-    /// All of them.
-    pub(crate) const ALL: [Before; 3] = [Before::Nothing, Before::Heads, Before::Bodies];
-
+struct Before {
     /// In the table.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Before::Nothing => "no transformer",
-            Before::Heads => "bodies=none",
-            Before::Bodies => "bodies=both",
-        }
-    }
-
-    fn guests(self) -> &'static [&'static str] {
-        match self {
-            Before::Nothing => &["echo"],
-            Before::Heads | Before::Bodies => &["header-transformer", "echo"],
-        }
-    }
-
-    fn settings(self) -> &'static [&'static str] {
-        match self {
-            Before::Heads => &["header-transformer:bodies=none"],
-            Before::Nothing | Before::Bodies => &[],
-        }
-    }
+    name: &'static str,
+    guests: &'static [&'static str],
+    /// `--plugin` for the daemon.
+    settings: &'static [&'static str],
 }
 
-/// What was measured of one length.
-pub(crate) struct BodyFigures {
-    /// Of the body, in bytes.
-    pub(crate) length: usize,
-    /// What stood before the handler.
-    pub(crate) before: Before,
+const BEFORE: [Before; 3] = [
+    Before {
+        name: "no transformer",
+        guests: &["echo"],
+        settings: &[],
+    },
+    Before {
+        name: "bodies=none",
+        guests: &["header-transformer", "echo"],
+        settings: &["header-transformer:bodies=none"],
+    },
+    Before {
+        name: "bodies=both",
+        guests: &["header-transformer", "echo"],
+        settings: &[],
+    },
+];
+
+/// What was measured of one length with one thing before the handler.
+#[derive(Default)]
+struct Figures {
     /// A round's median time from the first byte sent to the last one received, in microseconds.
     times: Vec<f64>,
     /// A round's processor time of the daemon for a request, in microseconds.
     processor: Vec<f64>,
 }
 
-impl BodyFigures {
-    /// Median time of a request, in microseconds.
-    pub(crate) fn time(&self) -> Option<f64> {
-        median(self.times.iter().copied())
-    }
-
-    /// Median processor time of a request, in microseconds.
-    pub(crate) fn processor(&self) -> Option<f64> {
-        median(self.processor.iter().copied())
-    }
-}
-
-/// Measures every length with everything before it, in turn, `rounds` times.
-pub(crate) fn measure(place: &Place, rounds: u32, seconds: u64) -> Result<Vec<BodyFigures>> {
-    let mut all = Vec::new();
-    for length in LENGTHS {
-        all.extend(Before::ALL.map(|before| BodyFigures {
-            length,
-            before,
-            times: Vec::new(),
-            processor: Vec::new(),
-        }));
-    }
-    for number in 1..=rounds {
-        for figures in &mut all {
-            let what = format!("{} bytes, {}", figures.length, figures.before.name());
-            eprintln!("bodies, round {number} of {rounds}: {what}");
-            round(place, figures, seconds).context(what)?;
+/// Measures every length with everything before it, in turn, in each round.
+pub(crate) fn measure(run: &mut Run, plugins: &Plugins) -> Result<()> {
+    let mut all: [[Figures; BEFORE.len()]; LENGTHS.len()] = Default::default();
+    for number in 1..=run.rounds {
+        for (length, row) in LENGTHS.into_iter().zip(&mut all) {
+            for (before, figures) in BEFORE.iter().zip(row) {
+                let what = format!("{length} bytes, {}", before.name);
+                run.round(number, &what);
+                round(plugins, before, length, figures, run.seconds).context(what)?;
+            }
         }
     }
-    Ok(all)
+    let columns = BEFORE.map(|before| {
+        [
+            before.name.to_owned(),
+            format!("{}, processor", before.name),
+        ]
+    });
+    let columns: Vec<&str> = columns.iter().flatten().map(String::as_str).collect();
+    let mut table = Table::new("bodies", "bodies both ways, µs a request", &columns);
+    for (length, row) in LENGTHS.into_iter().zip(&all) {
+        let cells = row
+            .iter()
+            .flat_map(|figures| [&figures.times, &figures.processor]);
+        let cells = cells.map(|values| median(values.iter().copied()));
+        table.row(&format!("{} KiB", length >> 10), cells);
+    }
+    run.table(table);
+    Ok(())
 }
 
-fn round(place: &Place, figures: &mut BodyFigures, seconds: u64) -> Result<()> {
-    let before = figures.before;
-    let mut server = place.daemon(before.guests(), before.settings())?;
-    let body = vec![b'x'; figures.length];
-    let mut request = format!(
-        "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    )
-    .into_bytes();
+fn round(
+    plugins: &Plugins,
+    before: &Before,
+    length: usize,
+    figures: &mut Figures,
+    seconds: u64,
+) -> Result<()> {
+    let mut server = plugins.daemon(before.guests, before.settings)?;
+    let body = vec![b'x'; length];
+    let mut request =
+        format!("POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\n\r\n")
+            .into_bytes();
     request.extend_from_slice(&body);
-    server.first_answer(&place::request("/"))?;
+    server.first_response(&daemon::request("/"))?;
 
     let mut client = Exchange::connect(server.port())?;
-    let mut run = |duration: Duration| -> Result<Vec<f64>> {
+    let mut exchange = |duration: Duration| -> Result<Vec<f64>> {
         let (start, mut took) = (Instant::now(), Vec::new());
         while start.elapsed() < duration || took.is_empty() {
             let sent = Instant::now();
@@ -120,12 +111,9 @@ fn round(place: &Place, figures: &mut BodyFigures, seconds: u64) -> Result<()> {
         }
         Ok(took)
     };
-    run(Duration::from_millis(200))?;
-    let before = server.processor_time()?;
-    let took = run(Duration::from_secs(seconds))?;
-    let used = server.processor_time()?.saturating_sub(before);
-    let requests = took.len() as f64;
-    figures.processor.push(used.as_secs_f64() * 1e6 / requests);
+    exchange(WARM_UP)?;
+    let (took, used) = server.processor_us(|| exchange(Duration::from_secs(seconds)))?;
+    figures.processor.push(used / took.len() as f64);
     figures.times.extend(median(took));
     server.stop()
 }

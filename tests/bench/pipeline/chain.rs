@@ -1,6 +1,6 @@
 //! The chains that are measured: a handler, and the stages before it.
 
-/// What answers.
+/// What makes the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Handler {
     /// `hello`, by wasi:http, with instances that are reused.
@@ -10,11 +10,19 @@ pub(crate) enum Handler {
 }
 
 impl Handler {
-    /// As the table is headed.
-    pub(crate) fn name(self) -> &'static str {
+    /// Its table's title.
+    pub(crate) fn title(self) -> &'static str {
         match self {
-            Handler::Http => "wasi:http handler (hello, reused instances)",
-            Handler::Typed => "typed handler (full-plugin)",
+            Handler::Http => "stages before a wasi:http handler (hello, instances reused)",
+            Handler::Typed => "stages before a typed handler (full-plugin)",
+        }
+    }
+
+    /// Its table's name.
+    pub(crate) fn table(self) -> &'static str {
+        match self {
+            Handler::Http => "stages",
+            Handler::Typed => "typed",
         }
     }
 
@@ -26,7 +34,7 @@ impl Handler {
         }
     }
 
-    /// A path that it answers.
+    /// A path that it serves.
     const fn path(self) -> &'static str {
         match self {
             Handler::Http => "/",
@@ -37,10 +45,8 @@ impl Handler {
 
 /// A handler with stages before it.
 pub(crate) struct Chain {
-    /// In the table.
+    /// Its row's.
     pub(crate) label: &'static str,
-    /// In the JSON.
-    pub(crate) key: &'static str,
     /// The handler.
     pub(crate) handler: Handler,
     /// Guests, each of which is one stage.
@@ -49,20 +55,14 @@ pub(crate) struct Chain {
     pub(crate) settings: &'static [&'static str],
     /// What is asked for.
     pub(crate) path: &'static str,
-    /// Every answer but the first comes from the cache.
+    /// Every response but the first comes from the cache.
     pub(crate) is_cached: bool,
 }
 
 impl Chain {
-    const fn new(
-        key: &'static str,
-        label: &'static str,
-        handler: Handler,
-        stages: &'static [&'static str],
-    ) -> Chain {
+    const fn new(label: &'static str, handler: Handler, stages: &'static [&'static str]) -> Chain {
         Chain {
             label,
-            key,
             handler,
             stages,
             settings: &[],
@@ -74,53 +74,32 @@ impl Chain {
 
 /// All of them; the first of each handler is the handler alone.
 pub(crate) const CHAINS: &[Chain] = &[
-    Chain::new("0", "0 stages", Handler::Http, &[]),
-    Chain::new(
-        "authenticate",
-        "1: authenticate",
-        Handler::Http,
-        &[AUTHENTICATE],
-    ),
-    Chain::new("rate_limit", "1: rate-limit", Handler::Http, &[LIMIT]),
-    Chain::new("middleware", "1: middleware", Handler::Http, &[MIDDLEWARE]),
-    Chain::new(
-        "cache_miss",
-        "1: cache, nothing kept",
-        Handler::Http,
-        &[CACHE],
-    ),
+    Chain::new("0 stages", Handler::Http, &[]),
+    Chain::new("1: authenticate", Handler::Http, &[AUTHENTICATE]),
+    Chain::new("1: rate-limit", Handler::Http, &[LIMIT]),
+    Chain::new("1: middleware", Handler::Http, &[MIDDLEWARE]),
+    Chain::new("1: cache, nothing kept", Handler::Http, &[CACHE]),
     Chain {
         path: "/api/bench",
         is_cached: true,
-        ..Chain::new(
-            "cache_hit",
-            "1: cache, answered from it",
-            Handler::Http,
-            &[CACHE],
-        )
+        ..Chain::new("1: cache, all from it", Handler::Http, &[CACHE])
     },
-    Chain::new("route", "1: route", Handler::Http, &[ROUTE]),
+    Chain::new("1: route", Handler::Http, &[ROUTE]),
     Chain {
         settings: &["header-transformer:bodies=none"],
-        ..Chain::new(
-            "transform_heads",
-            "1: transform, heads",
-            Handler::Http,
-            &[TRANSFORM],
-        )
+        ..Chain::new("1: transform, heads", Handler::Http, &[TRANSFORM])
     },
     Chain::new(
-        "transform",
         "1: transform, heads and bodies",
         Handler::Http,
         &[TRANSFORM],
     ),
-    Chain::new("3", "3 stages", Handler::Http, THREE),
-    Chain::new("6", "6 stages", Handler::Http, SIX),
-    Chain::new("typed_0", "0 stages", Handler::Typed, &[]),
-    Chain::new("typed_1", "1: middleware", Handler::Typed, &[MIDDLEWARE]),
-    Chain::new("typed_3", "3 stages", Handler::Typed, THREE),
-    Chain::new("typed_6", "6 stages", Handler::Typed, SIX),
+    Chain::new("3 stages", Handler::Http, THREE),
+    Chain::new("6 stages", Handler::Http, SIX),
+    Chain::new("0 stages", Handler::Typed, &[]),
+    Chain::new("1: middleware", Handler::Typed, &[MIDDLEWARE]),
+    Chain::new("3 stages", Handler::Typed, THREE),
+    Chain::new("6 stages", Handler::Typed, SIX),
 ];
 
 const AUTHENTICATE: &str = "jwt-authenticator";

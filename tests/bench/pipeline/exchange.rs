@@ -1,5 +1,5 @@
-//! A client that sends a body and takes the answer's at the same time: who only sends, while the
-//! server waits for its answer to be taken, waits for ever.
+//! A client that sends a body and takes the response's at the same time: who only sends, while the
+//! server waits for its response to be taken, waits for ever.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -7,9 +7,9 @@ use std::net::TcpStream;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::answer;
-use crate::load::connect;
+use crate::client::connect;
 use crate::process::{GOOD, PATIENCE};
+use crate::response;
 
 /// A connection that is kept.
 pub(crate) struct Exchange {
@@ -28,7 +28,7 @@ impl Exchange {
         })
     }
 
-    /// Sends `request`, which ends with `body`, and takes an answer with the same body.
+    /// Sends `request`, which ends with `body`, and takes a response with the same body.
     pub(crate) fn echo(&mut self, request: &[u8], body: &[u8]) -> Result<()> {
         self.received.clear();
         let mut sent = 0;
@@ -45,10 +45,10 @@ impl Exchange {
             // It comes in many pieces, and is not looked at before all may be there.
             let is_good = self.received.starts_with(GOOD) || self.received.len() < GOOD.len();
             if (self.received.len() > body.len() || !is_good)
-                && let Some(answer) = answer::parse(&self.received)?
+                && let Some(response) = response::parse(&self.received)?
             {
-                ensure!(answer.body == body, "the server answered another body");
-                ensure!(sent == request.len(), "it answered before it had it all");
+                ensure!(*response.body == *body, "the server sent another body");
+                ensure!(sent == request.len(), "it responded before it had it all");
                 return Ok(());
             }
         }

@@ -2,15 +2,17 @@
 
 use anyhow::{Context, Result, ensure};
 
-use crate::load;
+use crate::bench::Run;
+use crate::client::Client;
 use crate::nginx;
-use crate::place::{Place, request};
+use crate::pipeline::daemon::{Plugins, request};
+use crate::pipeline::stages::{COLUMNS, Figures};
 use crate::process::{Server, on_path};
-use crate::stages::{Figures, round};
+use crate::table::Table;
 
 /// Who stands between the clients and the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+enum Way {
     /// Nobody.
     Direct,
     /// nginx, with connections to the upstream kept.
@@ -22,8 +24,8 @@ pub(crate) enum Way {
 impl Way {
     const ALL: [Way; 3] = [Way::Direct, Way::Nginx, Way::Zlayer];
 
-    /// In the table and in the JSON.
-    pub(crate) fn name(self) -> &'static str {
+    /// Its row's label.
+    fn name(self) -> &'static str {
         match self {
             Way::Direct => "upstream alone",
             Way::Nginx => "nginx proxy_pass",
@@ -32,59 +34,64 @@ impl Way {
     }
 }
 
-/// Measures the ways in turn, `rounds` times; or says why that cannot be.
-pub(crate) fn measure(
-    place: &Place,
-    rounds: u32,
-    seconds: u64,
-) -> Result<Result<Vec<Figures<Way>>, String>> {
-    let Some(program) = on_path("nginx") else {
-        return Ok(Err(
-            "nginx is not on PATH nor in /usr/sbin: no proxies are compared (Debian: nginx-light)"
-                .to_owned(),
-        ));
-    };
-    let request = request("/");
-    let mut upstream = nginx::upstream(&program, place.folder())?;
-    upstream.first_answer(&request).context("the upstream")?;
-    let wanted = load::fetch(upstream.port(), &request)?;
+/// Measures the ways in turn, in each round. Without nginx there is no upstream, and no figure.
+pub(crate) fn measure(run: &mut Run, plugins: &Plugins) -> Result<()> {
     let mut all = Way::ALL.map(Figures::new);
-    for number in 1..=rounds {
-        for figures in &mut all {
-            let way = figures.what;
-            eprintln!("proxy, round {number} of {rounds}: {}", way.name());
-            let mut server = match way {
-                // A new one each time, as of the others.
-                Way::Direct => nginx::upstream(&program, &place.path("direct"))?,
-                Way::Nginx => nginx::proxy(&program, place.folder(), upstream.port())?,
-                Way::Zlayer => forward(place, upstream.port())?,
-            };
-            let answered = server
-                .first_answer(&request)
-                .and_then(|_| load::fetch(server.port(), &request));
-            if let (Way::Zlayer, Err(error)) = (way, &answered) {
-                let error = error.to_string();
-                return Ok(Err(format!(
-                    "no proxies are compared: this daemon does not forward ({})",
-                    error.lines().next().unwrap_or_default()
-                )));
+    match on_path("nginx") {
+        Some(program) => {
+            run.program(nginx::version(&program)?);
+            let folder = plugins.workshop.path("nginx-upstream");
+            let mut upstream = nginx::server(&program, &folder)?;
+            let request = request("/");
+            upstream.first_response(&request).context("the upstream")?;
+            let wanted = fetch(&upstream, &request)?;
+            for number in 1..=run.rounds {
+                for figures in &mut all {
+                    let way = figures.what;
+                    run.round(number, way.name());
+                    let mut server = match way {
+                        // A new one each time, as of the others.
+                        Way::Direct => {
+                            nginx::server(&program, &plugins.workshop.path("nginx-direct"))?
+                        }
+                        Way::Nginx => {
+                            let folder = plugins.workshop.path("nginx-proxy");
+                            nginx::proxy(&program, &folder, upstream.port())?
+                        }
+                        Way::Zlayer => forward(plugins, upstream.port())?,
+                    };
+                    server.first_response(&request).context(way.name())?;
+                    ensure!(
+                        fetch(&server, &request).context(way.name())? == wanted,
+                        "{} does not respond as the upstream does",
+                        way.name()
+                    );
+                    let round = figures.round(server, &request, run.seconds);
+                    round.context(way.name())?;
+                }
             }
-            ensure!(
-                answered.with_context(|| way.name())? == wanted,
-                "{} does not answer as the upstream does",
-                way.name()
-            );
-            figures.add(round(server, &request, seconds).context(way.name())?);
+            upstream.stop()?;
         }
+        None => run.remark(nginx::MISSING),
     }
-    upstream.stop()?;
-    Ok(Ok(all.into()))
+    let mut table = Table::new("proxies", "proxies before the same upstream", &COLUMNS);
+    for figures in &all {
+        table.row(figures.what.name(), figures.cells());
+    }
+    run.table(table);
+    Ok(())
+}
+
+/// The body of a server's response.
+fn fetch(server: &Server, request: &[u8]) -> Result<Vec<u8>> {
+    let mut client = Client::connect(server.port())?;
+    Ok(client.send(request)?.body.into_owned())
 }
 
 /// A daemon whose router sends every request to `port` of this machine. Few instances do: one never
 /// waits, and with the default number idle ones would hold the memory that connections need.
-fn forward(place: &Place, port: u16) -> Result<Server> {
+fn forward(plugins: &Plugins, port: u16) -> Result<Server> {
     let rule = format!("stage-router:config.test.route=forward 127.0.0.1 {port} 1000 5000");
     let few = "stage-router:max-instances=8";
-    place.daemon(&["stage-router", "hello"], &[&rule, few])
+    plugins.daemon(&["stage-router", "hello"], &[&rule, few])
 }

@@ -4,17 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::chain::{CHAINS, Chain};
-use crate::load::{self, Load};
-use crate::place::{Place, request};
+use crate::bench::Run;
+use crate::load::{self, CONNECTIONS, Load, WARM_UP};
+use crate::pipeline::chain::{CHAINS, Chain, Handler};
+use crate::pipeline::daemon::{Plugins, request};
 use crate::process::Server;
 use crate::stats::median;
-
-/// Connections under load.
-pub(crate) const CONNECTIONS: usize = 16;
-
-/// Load before the load that counts: caches fill, pools reach their size.
-const WARM_UP: Duration = Duration::from_millis(300);
+use crate::table::Table;
 
 /// What was measured of one server.
 pub(crate) struct Figures<T> {
@@ -25,7 +21,7 @@ pub(crate) struct Figures<T> {
 
 /// One round of load on a server.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Round {
+struct Round {
     /// With [`CONNECTIONS`] connections.
     load: Load,
     /// With one.
@@ -33,6 +29,15 @@ pub(crate) struct Round {
     /// The server's processor time for a request with [`CONNECTIONS`], in microseconds.
     processor: f64,
 }
+
+/// The headings of what [`Figures::cells`] returns.
+pub(crate) const COLUMNS: [&str; 5] = [
+    "requests/s",
+    "p50, ms",
+    "p99, ms",
+    "processor, µs a request",
+    "one connection, p50, µs",
+];
 
 impl<T> Figures<T> {
     /// None yet.
@@ -43,38 +48,40 @@ impl<T> Figures<T> {
         }
     }
 
-    /// Notes a round.
-    pub(crate) fn add(&mut self, round: Round) {
-        self.rounds.push(round);
+    /// Loads a server with many connections and then with one, and ends it.
+    pub(crate) fn round(&mut self, server: Server, request: &[u8], seconds: u64) -> Result<()> {
+        let (port, duration) = (server.port(), Duration::from_secs(seconds));
+        let run = |connections, duration| load::run(port, connections, duration, request, None);
+        run(CONNECTIONS, WARM_UP)?;
+        let (load, used) = server.processor_us(|| run(CONNECTIONS, duration))?;
+        let alone = run(1, duration / 2)?;
+        server.stop()?;
+        self.rounds.push(Round {
+            load,
+            alone,
+            processor: used / load.requests as f64,
+        });
+        Ok(())
     }
 
-    /// Whether there are any.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rounds.is_empty()
-    }
-
-    /// Median requests per second with [`CONNECTIONS`] connections.
-    pub(crate) fn rate(&self) -> Option<f64> {
-        self.median(|round| round.load.rate)
-    }
-
-    /// Median of the rounds' median latencies with [`CONNECTIONS`], in milliseconds.
-    pub(crate) fn p50(&self) -> Option<f64> {
-        self.median(|round| round.load.latency.p50)
-    }
-
-    /// The same of the 99th percentile.
-    pub(crate) fn p99(&self) -> Option<f64> {
-        self.median(|round| round.load.latency.p99)
+    /// Medians, in the order of [`COLUMNS`].
+    pub(crate) fn cells(&self) -> [Option<f64>; 5] {
+        [
+            self.median(|round| round.load.rate),
+            self.median(|round| round.load.latency.p50),
+            self.median(|round| round.load.latency.p99),
+            self.processor(),
+            self.alone(),
+        ]
     }
 
     /// Median processor time of a request, in microseconds.
-    pub(crate) fn processor(&self) -> Option<f64> {
+    fn processor(&self) -> Option<f64> {
         self.median(|round| round.processor)
     }
 
     /// Median latency with one connection, in microseconds.
-    pub(crate) fn alone(&self) -> Option<f64> {
+    fn alone(&self) -> Option<f64> {
         self.median(|round| round.alone.latency.p50 * 1e3)
     }
 
@@ -83,39 +90,50 @@ impl<T> Figures<T> {
     }
 }
 
-/// Measures every chain in turn, `rounds` times. One that this daemon cannot play has no figures.
-pub(crate) fn measure(
-    place: &Place,
-    rounds: u32,
-    seconds: u64,
-) -> Result<Vec<Figures<&'static Chain>>> {
+/// Measures every chain in turn, in each round.
+pub(crate) fn measure(run: &mut Run, plugins: &Plugins) -> Result<()> {
     let mut all: Vec<_> = CHAINS.iter().map(Figures::new).collect();
-    for number in 1..=rounds {
+    for number in 1..=run.rounds {
         for figures in &mut all {
             let chain = figures.what;
-            eprintln!("stages, round {number} of {rounds}: {}", chain.key);
-            if let Some(server) = place.chain(chain).context(chain.key)? {
-                let round = round(server, &request(chain.path), seconds).context(chain.key)?;
-                figures.add(round);
-            }
+            let name = format!("{} {}", chain.handler.table(), chain.label);
+            run.round(number, &name);
+            let server = plugins.chain(chain).context(name.clone())?;
+            let request = request(chain.path);
+            figures.round(server, &request, run.seconds).context(name)?;
         }
     }
-    Ok(all)
+    for handler in [Handler::Http, Handler::Typed] {
+        run.table(table(handler, &all));
+    }
+    Ok(())
 }
 
-/// Loads a server with many connections and then with one, and ends it.
-pub(crate) fn round(server: Server, request: &[u8], seconds: u64) -> Result<Round> {
-    let (port, duration) = (server.port(), Duration::from_secs(seconds));
-    let run = |connections, duration| load::run(port, connections, duration, request, None);
-    run(CONNECTIONS, WARM_UP)?;
-    let before = server.processor_time()?;
-    let load = run(CONNECTIONS, duration)?;
-    let used = server.processor_time()?.saturating_sub(before);
-    let alone = run(1, duration / 2)?;
-    server.stop()?;
-    Ok(Round {
-        load,
-        alone,
-        processor: used.as_secs_f64() * 1e6 / load.requests as f64,
-    })
+/// The chains of one handler, and what each takes more than the handler alone.
+fn table(handler: Handler, all: &[Figures<&'static Chain>]) -> Table {
+    let mut columns = COLUMNS.to_vec();
+    columns.extend([
+        "processor added, µs",
+        "added for each stage, µs",
+        "latency added, µs",
+    ]);
+    let mut table = Table::new(handler.table(), handler.title(), &columns);
+    let of_handler = |figures: &&Figures<&'static Chain>| figures.what.handler == handler;
+    let alone = all.iter().find(of_handler);
+    for figures in all.iter().filter(of_handler) {
+        let stages = figures.what.stages.len();
+        let added = |value: fn(&Figures<&'static Chain>) -> Option<f64>| {
+            let added = value(figures)? - value(alone?)?;
+            (stages > 0).then_some(added)
+        };
+        let processor = added(Figures::processor);
+        let mut cells = figures.cells().to_vec();
+        cells.extend([
+            processor,
+            processor.map(|added| added / stages as f64),
+            added(Figures::alone),
+        ]);
+        table.row(figures.what.label, cells);
+    }
+    table
 }

@@ -44,7 +44,7 @@ fn parse(text: &str) -> Result<Load> {
     }
     let missing = "a figure is missing in what it printed";
     let rate: f64 = rate.context(missing)?;
-    ensure!(rate > 0.0, "not one request was answered");
+    ensure!(rate > 0.0, "not one request got a response");
     let latency = Latency {
         p50: p50.context(missing)?,
         p90: p90.context(missing)?,
