@@ -1,6 +1,6 @@
-//! `cargo boards guests`: builds the plugins below `tests/guests`.
+//! `cargo boards guests`: builds the plugins below `tests/guests` and `examples`.
 //!
-//! Every guest becomes the component `target/guests/NAME.wasm`, every WIT file
+//! Every one of them becomes the component `target/guests/NAME.wasm`, every WIT file
 //! in `tests/guests/bad` becomes `target/guests/bad/NAME.wasm`. A toolchain
 //! with the target `wasm32-wasip2` builds components by itself. Where rustup
 //! cannot fetch that target, Debian's Rust builds the standard library from
@@ -19,6 +19,9 @@ use wit_parser::{ManglingAndAbi, Resolve};
 
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+
+/// The folders of plugins, each a workspace of its own. Both are built into one folder by name.
+const WORKSPACES: [&str; 2] = ["examples", "tests/guests"];
 
 /// What a cargo that runs us leaves in the environment, and what would bend
 /// another cargo's build.
@@ -71,16 +74,23 @@ pub(crate) fn build(root: &Path) -> Result<Vec<PathBuf>> {
         .with_context(|| format!("cannot make the folder {}", output.display()))?;
 
     let mut components = Vec::new();
-    for (name, module) in compile(root, &way)? {
-        let bytes =
-            fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
-        let component = match way {
-            Way::Wasip2 => bytes,
-            Way::BuildStd { .. } => {
-                wrap(&bytes).with_context(|| format!("the guest {name} is no plugin"))?
-            }
-        };
-        components.push(write(output.join(format!("{name}.wasm")), &component)?);
+    for workspace in WORKSPACES {
+        for (name, module) in compile(root, workspace, &way)? {
+            let bytes =
+                fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
+            let component = match way {
+                Way::Wasip2 => bytes,
+                Way::BuildStd { .. } => {
+                    wrap(&bytes).with_context(|| format!("the guest {name} is no plugin"))?
+                }
+            };
+            let path = output.join(format!("{name}.wasm"));
+            ensure!(
+                !components.contains(&path),
+                "two plugins are called {name}; the second is in {workspace}"
+            );
+            components.push(write(path, &component)?);
+        }
     }
     for source in bad_sources(root)? {
         let component =
@@ -160,14 +170,16 @@ impl std::fmt::Display for Way {
     }
 }
 
-/// Runs cargo and answers each guest's name and the file that came of it.
-fn compile(root: &Path, way: &Way) -> Result<Vec<(String, PathBuf)>> {
+/// Runs cargo in the folder `workspace` and answers each plugin's name and the file that came of it.
+fn compile(root: &Path, workspace: &str, way: &Way) -> Result<Vec<(String, PathBuf)>> {
     let output = way
-        .cargo(&root.join("tests").join("guests"))
+        .cargo(&root.join(workspace))
         .args([
             "--release",
             "--locked",
             "--workspace",
+            "--lib",
+            "--examples",
             "--message-format",
             "json-render-diagnostics",
         ])
@@ -178,14 +190,15 @@ fn compile(root: &Path, way: &Way) -> Result<Vec<(String, PathBuf)>> {
         .context("cannot run cargo")?;
     ensure!(
         output.status.success(),
-        "the guests do not build: see cargo's message above"
+        "the plugins in {workspace} do not build: see cargo's message above"
     );
     let messages =
         String::from_utf8(output.stdout).context("cargo printed something that is not UTF-8")?;
     artifacts(&messages)
 }
 
-/// Package name and `.wasm` file of every artifact in cargo's messages.
+/// Name and `.wasm` file of every artifact in cargo's messages: a package is named after itself, and
+/// an `[[example]]`, of which a package may have several, after its target.
 fn artifacts(messages: &str) -> Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for line in messages.lines() {
@@ -202,13 +215,16 @@ fn artifacts(messages: &str) -> Result<Vec<(String, PathBuf)>> {
         let Some(file) = files.into_iter().find(|file| file.ends_with(".wasm")) else {
             continue;
         };
-        // The target has underscores for hyphens; its manifest's folder has the package's name.
-        let manifest = message["manifest_path"]
-            .as_str()
-            .context("an artifact without a manifest")?;
-        let folder = Path::new(manifest).parent().and_then(Path::file_name);
-        let name = folder.context("an artifact whose manifest lies in no folder")?;
-        found.push((name.to_string_lossy().into_owned(), PathBuf::from(file)));
+        let name = match message["target"]["kind"][0].as_str() {
+            Some("example") => message["target"]["name"].as_str().map(str::to_owned),
+            // A library has underscores for hyphens; its manifest's folder has the package's name.
+            _ => message["manifest_path"]
+                .as_str()
+                .and_then(|manifest| Path::new(manifest).parent()?.file_name())
+                .map(|folder| folder.to_string_lossy().into_owned()),
+        };
+        let name = name.with_context(|| format!("cargo gave {file} no name"))?;
+        found.push((name, PathBuf::from(file)));
     }
     ensure!(!found.is_empty(), "cargo built no guest");
     Ok(found)
@@ -291,19 +307,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn artifacts_are_named_after_their_package() {
+    fn artifacts_are_named_after_their_package_and_examples_after_themselves() {
         let messages = concat!(
             r#"{"reason":"compiler-artifact","manifest_path":"/r/support/Cargo.toml","filenames":["/t/libsupport.rlib"]}"#,
             "\n",
-            r#"{"reason":"compiler-artifact","manifest_path":"/r/full-plugin/Cargo.toml","filenames":["/t/full_plugin.wasm"]}"#,
+            r#"{"reason":"compiler-artifact","manifest_path":"/r/full-plugin/Cargo.toml","target":{"kind":["cdylib"],"name":"full_plugin"},"filenames":["/t/full_plugin.wasm"]}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","manifest_path":"/r/stages/Cargo.toml","target":{"kind":["example"],"name":"stage-auth"},"filenames":["/t/examples/stage_auth.wasm"]}"#,
             "\n",
             r#"{"reason":"build-finished","success":true}"#,
             "\n",
         );
-        let expected = [(
-            "full-plugin".to_owned(),
-            PathBuf::from("/t/full_plugin.wasm"),
-        )];
+        let expected = [
+            ("full-plugin", "/t/full_plugin.wasm"),
+            ("stage-auth", "/t/examples/stage_auth.wasm"),
+        ]
+        .map(|(name, file)| (name.to_owned(), PathBuf::from(file)));
         assert_eq!(artifacts(messages).unwrap(), expected);
     }
 

@@ -27,6 +27,8 @@ mod deflate;
 mod dependencies;
 /// What SIGTERM and a second signal do; ports that are taken.
 mod drain;
+/// The plugins in `examples/` do what their comments show.
+mod examples;
 /// Threads and memory of a daemon.
 mod footprint;
 /// The router's `forward`: reverse proxying.

@@ -18,7 +18,7 @@ mod messages;
 /// Conversations that are carried on to another server.
 mod upstream;
 
-type Socket = WebSocket<TcpStream>;
+pub(crate) type Socket = WebSocket<TcpStream>;
 
 /// Asks for a WebSocket at `path` with more header fields.
 fn try_open(
@@ -45,7 +45,7 @@ fn try_open(
 }
 
 /// Asks for a WebSocket that has to be granted.
-fn open(daemon: &Daemon, path: &str, fields: &[(&'static str, &str)]) -> Socket {
+pub(crate) fn open(daemon: &Daemon, path: &str, fields: &[(&'static str, &str)]) -> Socket {
     match try_open(daemon, path, fields) {
         Ok((socket, _)) => socket,
         Err(answer) => panic!("refused with {answer:?}"),
@@ -89,7 +89,7 @@ fn next(socket: &mut Socket) -> Message {
 }
 
 /// Expects an echo.
-fn echoes(socket: &mut Socket, text: &str) {
+pub(crate) fn echoes(socket: &mut Socket, text: &str) {
     send(socket, text);
     assert_eq!(next(socket), Message::text(text));
 }

@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use crate::command::Cmd;
 
-/// The packages of the guests are a workspace of their own.
-pub(crate) const GUESTS: &str = "tests/guests/Cargo.toml";
+/// Plugins are WebAssembly, so they are workspaces of their own: those to be copied, and those for tests.
+pub(super) const PLUGINS: [&str; 2] = ["examples/Cargo.toml", "tests/guests/Cargo.toml"];
 
 /// Where it says which end-to-end tests show the same on every processor.
 pub(super) const ONCE: &str = "tests/e2e/once.txt";
@@ -18,7 +18,7 @@ pub(super) const ONCE: &str = "tests/e2e/once.txt";
 /// All suites, and what of the end-to-end tests runs on the host's own target alone.
 #[derive(Debug)]
 pub(super) struct Catalogue {
-    /// Those that have tests, of the workspace and of the guests.
+    /// Those that have tests, of the workspace and of the plugins.
     pub(super) suites: Vec<Suite>,
     /// Tests, and modules with `::` behind them, as [`ONCE`] lists them.
     pub(super) once: Vec<String>,
@@ -64,8 +64,8 @@ pub(super) enum Kind {
     Unit,
     /// The same with it: these compile plugins, which would take too long.
     Optimised,
-    /// The logic of guests, which runs on the host as well.
-    Guest,
+    /// The logic of plugins of this workspace, one of [`PLUGINS`], which runs on the host as well.
+    Plugin(&'static str),
     /// From outside, against a daemon of some target.
     EndToEnd,
 }
@@ -92,7 +92,7 @@ struct Program {
 
 fn suites(root: &Path) -> Result<Vec<Suite>> {
     let mut suites = Vec::new();
-    for manifest in ["Cargo.toml", GUESTS] {
+    for manifest in ["Cargo.toml"].into_iter().chain(PLUGINS) {
         let ask = "metadata --no-deps --format-version 1 --offline --manifest-path";
         let text = Cmd::new("cargo", ask).arg(manifest).output(root);
         let text = text.with_context(|| format!("`cargo {ask} {manifest}` failed"))?;
@@ -116,11 +116,11 @@ fn suites(root: &Path) -> Result<Vec<Suite>> {
     Ok(suites)
 }
 
-fn kind(manifest: &str, package: &str, program: &Program) -> Kind {
-    match (manifest, package, program.name.as_str()) {
-        (GUESTS, _, _) => Kind::Guest,
-        (_, "zlayer-precompile", _) => Kind::Optimised,
-        (_, "zlayer-tests", "e2e") => Kind::EndToEnd,
+fn kind(manifest: &'static str, package: &str, program: &Program) -> Kind {
+    match (package, program.name.as_str()) {
+        _ if PLUGINS.contains(&manifest) => Kind::Plugin(manifest),
+        ("zlayer-precompile", _) => Kind::Optimised,
+        ("zlayer-tests", "e2e") => Kind::EndToEnd,
         _ => Kind::Unit,
     }
 }
@@ -234,7 +234,9 @@ mod tests {
         assert!(has("zlayer-runtime", "--lib", Kind::Unit, "upstream::"));
         assert!(has("zlayer-runtime", "--test store", Kind::Unit, ""));
         assert!(has("zlayer-precompile", "--lib", Kind::Optimised, ""));
-        assert!(has("jwt-authenticator", "--lib", Kind::Guest, ""));
+        let [examples, guests] = PLUGINS.map(Kind::Plugin);
+        assert!(has("path-router", "--lib", examples, ""));
+        assert!(has("jwt-authenticator", "--lib", guests, ""));
         assert!(has(
             "zlayer-tests",
             "--test e2e",

@@ -216,6 +216,7 @@ pub(super) fn list(catalogue: &Catalogue) -> String {
 mod tests {
     use super::*;
     use crate::command::Cmd;
+    use crate::test::catalogue::PLUGINS;
 
     fn suite(package: &str, program: &str, kind: Kind, tests: &[&str]) -> Suite {
         Suite {
@@ -246,7 +247,12 @@ mod tests {
                 Kind::Optimised,
                 &["check::tests::heads"],
             ),
-            suite("support", "--lib", Kind::Guest, &["tests::json"]),
+            suite(
+                "support",
+                "--lib",
+                Kind::Plugin(PLUGINS[1]),
+                &["tests::json"],
+            ),
             suite("zlayer-tests", "--test e2e", Kind::EndToEnd, &e2e),
         ];
         Catalogue {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::catalogue::{Catalogue, GUESTS, Kind, Suite};
+use super::catalogue::{Catalogue, Kind, PLUGINS, Suite};
 use crate::Workspace;
 use crate::command::Cmd;
 use crate::kosoku;
@@ -130,8 +130,8 @@ pub(super) fn wit(workspace: &Workspace) -> Step {
 
 pub(super) fn formatting() -> Step {
     let all = Cmd::new("cargo", "fmt --all --check");
-    let guests = all.clone().arg("--manifest-path").arg(GUESTS);
-    step("formatting", vec![all, guests])
+    let plugins = PLUGINS.map(|workspace| all.clone().arg("--manifest-path").arg(workspace));
+    step("formatting", [all].into_iter().chain(plugins).collect())
 }
 
 /// Licences and sources of all dependencies. Advisories change without us: no test of a commit.
@@ -144,6 +144,7 @@ pub(super) fn dependencies() -> Step {
 /// would be checked with a compiler in its engine.
 pub(super) fn lints() -> Step {
     let clippy = |words: &str| cargo(&format!("clippy {words} -- -D warnings"));
+    let [examples, guests] = PLUGINS;
     step(
         "lints",
         vec![
@@ -154,8 +155,14 @@ pub(super) fn lints() -> Step {
             // Without what its tests want of the engine: they bring features along, also into the program
             // that they leave behind.
             clippy("-p zlayer-precompile"),
+            plugins_on_host(
+                examples,
+                "clippy",
+                "--workspace --all-targets -- -D warnings",
+            ),
             // These three use instructions that the host does not have.
-            guests_on_host(
+            plugins_on_host(
+                guests,
                 "clippy",
                 "--workspace --exclude hostile --exclude hostile-plugin --exclude indiscreet \
                  --all-targets -- -D warnings",
@@ -164,30 +171,37 @@ pub(super) fn lints() -> Step {
     )
 }
 
-/// Cargo on the guests' own workspace, for the host: a compiler without WebAssembly's standard
+/// Cargo on one of the plugins' own workspaces, for the host: a compiler without WebAssembly's standard
 /// library can check them no other way.
-fn guests_on_host(verb: &str, words: &str) -> Cmd {
+fn plugins_on_host(workspace: &str, verb: &str, words: &str) -> Cmd {
     let shared = "--locked --target-dir target/guests-host --manifest-path";
-    cargo(&format!("{verb} {shared} {GUESTS} {words}"))
+    cargo(&format!("{verb} {shared} {workspace} {words}"))
 }
 
 /// Unit tests of everything but the precompiler, which is built with optimisation.
 fn unit_tests(suites: &[Suite]) -> Step {
-    let guests: String = suites
-        .iter()
-        .filter(|suite| suite.kind == Kind::Guest)
-        .map(|suite| format!("-p {} ", suite.package))
-        .collect();
-    step(
-        "unit tests",
-        vec![
-            cargo("test -p zlayer-http1 -p zlayer-binlog -p zlayer-bundle -p zlayer-runtime"),
-            cargo("test -p zlayer-boards"),
-            // The benchmarks' library: their figures, and the page made from them.
-            cargo("test -p zlayer-tests --lib"),
-            guests_on_host("test --lib", guests.trim_end()),
-        ],
-    )
+    let mut commands = vec![
+        cargo("test -p zlayer-http1 -p zlayer-binlog -p zlayer-bundle -p zlayer-runtime"),
+        cargo("test -p zlayer-boards"),
+        // The benchmarks' library: their figures, and the page made from them.
+        cargo("test -p zlayer-tests --lib"),
+    ];
+    for workspace in PLUGINS {
+        let tested = suites
+            .iter()
+            .filter(|suite| suite.kind == Kind::Plugin(workspace));
+        let packages: String = tested
+            .map(|suite| format!("-p {} ", suite.package))
+            .collect();
+        if !packages.is_empty() {
+            commands.push(plugins_on_host(
+                workspace,
+                "test --lib",
+                packages.trim_end(),
+            ));
+        }
+    }
+    step("unit tests", commands)
 }
 
 pub(super) fn guests(workspace: &Workspace) -> Step {
@@ -258,7 +272,7 @@ pub(super) fn package(package: &str, kind: Kind, programs: &[&str], names: &[&st
     let programs = programs.join(" ");
     let words = format!("-p {package} {programs}");
     let cmd = match kind {
-        Kind::Guest => guests_on_host("test", &words),
+        Kind::Plugin(workspace) => plugins_on_host(workspace, "test", &words),
         Kind::Optimised => cargo(&format!("test --release {words}")),
         Kind::Unit | Kind::EndToEnd => cargo(&format!("test {words}")),
     };
@@ -390,7 +404,7 @@ mod tests {
             {
                 assert_eq!(count("test", &suite.package), 1, "{}", suite.package);
                 let linted = match (suite.kind, suite.package.as_str()) {
-                    (Kind::Guest, _) => continue,
+                    (Kind::Plugin(_), _) => continue,
                     (_, "zlayer-precompile") => 2,
                     _ => 1,
                 };

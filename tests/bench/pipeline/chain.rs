@@ -103,7 +103,7 @@ pub(crate) const CHAINS: &[Chain] = &[
 ];
 
 const AUTHENTICATE: &str = "jwt-authenticator";
-const LIMIT: &str = "exact-limiter";
+const LIMIT: &str = "per-client-limiter";
 const MIDDLEWARE: &str = "middleware";
 /// The same guest under another name: a plugin takes part once.
 pub(crate) const SECOND_MIDDLEWARE: &str = "middleware-2";

@@ -18,7 +18,7 @@ const GUESTS: [&str; 10] = [
     "echo",
     "full-plugin",
     "jwt-authenticator",
-    "exact-limiter",
+    "per-client-limiter",
     "middleware",
     "smart-cache",
     "router",
@@ -36,8 +36,7 @@ const FLAGS: [&str; 10] = [
     "--config",
     "LOG_LEVEL=error",
     "--config",
-    // As `exact-limiter` spells 127.0.0.1.
-    "rate_limits.127.2e0.2e0.2e1=1000000000000",
+    "rate_limits.default=1000000000000",
     "--secret",
     "jwt_secret=bench-secret",
 ];

@@ -3,7 +3,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use super::{Fields, ask, values};
-use crate::support::{Client, Daemon, Response, brief, eventually, get};
+use crate::support::{Builder, Client, Daemon, Response, brief, eventually};
 
 /// Connections that ask at the same time, and how often each does.
 const CONNECTIONS: usize = 64;
@@ -166,11 +166,22 @@ fn let_through(daemon: &Daemon, key: &str) -> usize {
     })
 }
 
-/// A limiter in front of a handler, with one window that lasts.
+/// A limiter in front of a handler. The guide's counts by `x-api-key` itself, the other one by the client
+/// whom an authenticator knows from it.
+fn before_hello(limiter: &str) -> Builder {
+    let builder = match limiter {
+        "per-client-limiter" => Daemon::builder("api-key-authenticator")
+            .with(limiter)
+            .args(["--secret", "api_key.a=a", "--secret", "api_key.b=b"]),
+        _ => Daemon::builder(limiter),
+    };
+    builder.with("hello")
+}
+
+/// The same with one window that lasts.
 fn limited(limiter: &str) -> Daemon {
     let key = |key: &str| format!("rate_limits.{key}={LIMIT}");
-    Daemon::builder(limiter)
-        .with("hello")
+    before_hello(limiter)
         .args(["--config", "window_ms=1000000000000000"])
         .args(["--config", &key("a"), "--config", &key("b")])
         // Many wait for few instances.
@@ -180,7 +191,7 @@ fn limited(limiter: &str) -> Daemon {
 
 #[test]
 fn a_limiter_that_only_increments_is_exact_under_64_connections() {
-    let daemon = limited("exact-limiter");
+    let daemon = limited("per-client-limiter");
     for key in ["a", "b"] {
         assert_eq!(let_through(&daemon, key), LIMIT, "{key}");
     }
@@ -209,9 +220,8 @@ fn the_guides_limiter_limits_under_64_connections_and_its_own_race_is_told() {
 
 #[test]
 fn a_window_really_ends() {
-    for limiter in ["sliding-window-limiter", "exact-limiter"] {
-        let daemon = Daemon::builder(limiter)
-            .with("hello")
+    for limiter in ["sliding-window-limiter", "per-client-limiter"] {
+        let daemon = before_hello(limiter)
             .args(["--config", "window_ms=2000", "--config", "rate_limits.a=2"])
             .start();
         let key: Fields = &[("x-api-key", "a")];
@@ -222,6 +232,6 @@ fn a_window_really_ends() {
             eventually("a new window", || status() == 200);
         }
         // Others have windows of their own.
-        assert_eq!(get(&daemon, "/").status, 200, "{limiter}");
+        assert_eq!(ask(&daemon, &[("x-api-key", "b")]).status, 200, "{limiter}");
     }
 }

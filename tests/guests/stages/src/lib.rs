@@ -1,25 +1,10 @@
 //! Every role in one component: handler, authenticator, rate limiter,
 //! middleware, router, transformer, caching and WebSocket. What a role does is
 //! asked for by header fields, see [`stage::asked`] and each role's file. The
-//! guests `stage-…` are one of these files each.
+//! guests `stage-…`, in the folder `examples`, are one of these files each.
 
 wit_bindgen::generate!({
-    path: "../../../wit",
-    inline: "
-        package zlayer-tests:stages;
-
-        /// Every host interface, and every role but wasi:http.
-        world stages {
-            include zlayer:plugin/zlayer-plugin@0.1.0;
-            export zlayer:plugin/authenticator@0.1.0;
-            export zlayer:plugin/rate-limiter@0.1.0;
-            export zlayer:plugin/middleware@0.1.0;
-            export zlayer:plugin/router@0.1.0;
-            export zlayer:plugin/transformer@0.1.0;
-            export zlayer:plugin/caching@0.1.0;
-            export zlayer:plugin/websocket@0.1.0;
-        }
-    ",
+    path: ["../../../wit", "wit"],
     world: "zlayer-tests:stages/stages",
     generate_all,
 });

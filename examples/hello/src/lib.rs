@@ -1,0 +1,80 @@
+//! **HTTP handler** (`wasi:http/incoming-handler`): gives any request its method and path back, as
+//! JSON.
+//!
+//! The host calls `handle` for each request that got through the stages before. The plugin reads
+//! the request's body, and writes its response, as streams: neither has to fit into memory. This is
+//! the interface that all WASI hosts share; `visit-counter` shows the contract's own, which is less
+//! to write and has the body whole.
+//!
+//! It reads no configuration and no secrets.
+//!
+//! ```console
+//! $ cargo build --release --target wasm32-wasip2
+//! $ cd target/wasm32-wasip2/release
+//! $ zlayer run --wasm hello.wasm --port 8080
+//! $ curl -i http://localhost:8080/world?from=me
+//! HTTP/1.1 200 OK
+//! content-type: application/json
+//! ...
+//!
+//! {"method":"GET","path":"/world?from=me"}
+//! ```
+
+wit_bindgen::generate!({ world: "zlayer-http-handler", path: "../../wit", generate_all });
+
+use exports::wasi::http::incoming_handler::Guest;
+use serde_json::json;
+use wasi::http::types::{
+    Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam,
+};
+
+struct Hello;
+
+impl Guest for Hello {
+    fn handle(request: IncomingRequest, out: ResponseOutparam) {
+        let text = json!({
+            "method": name(&request.method()),
+            "path": request.path_with_query().unwrap_or_default(),
+        })
+        .to_string();
+
+        let headers =
+            Fields::from_list(&[("content-type".to_owned(), b"application/json".to_vec())])
+                .expect("a valid header field");
+        // The status is 200 unless `set_status_code` says otherwise.
+        let response = OutgoingResponse::new(headers);
+        let body = response.body().expect("the first call for the body");
+        // From here on the head is on its way to the client, and the body can follow.
+        ResponseOutparam::set(out, Ok(response));
+
+        let stream = body.write().expect("the first call for the stream");
+        // WASI takes at most 4096 bytes at a time.
+        for chunk in text.as_bytes().chunks(4096) {
+            if stream.blocking_write_and_flush(chunk).is_err() {
+                // The client has gone away: nobody is left to tell.
+                return;
+            }
+        }
+        // The stream has to be gone before the body can be finished. A body that is dropped
+        // instead counts as broken off.
+        drop(stream);
+        let _ = OutgoingBody::finish(body, None);
+    }
+}
+
+fn name(method: &Method) -> &str {
+    match method {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Delete => "DELETE",
+        Method::Connect => "CONNECT",
+        Method::Options => "OPTIONS",
+        Method::Trace => "TRACE",
+        Method::Patch => "PATCH",
+        Method::Other(name) => name,
+    }
+}
+
+export!(Hello);

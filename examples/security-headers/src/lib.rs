@@ -1,0 +1,101 @@
+//! **Middleware** (`zlayer:plugin/middleware`): adds security fields to responses, and refuses
+//! hidden files.
+//!
+//! The host calls `on-request` before the handlers, in the order of the command line, and
+//! `on-response` after them in reverse. A middleware sees heads, never bodies. Its verdict is
+//! either `ContinueWith` with the header fields that take the place of those it was given, or
+//! `Abort` with a status and a text for the client.
+//!
+//! Configuration: `header.NAME`, the value of one more field for all responses. A field that the
+//! response has already stays as it is.
+//!
+//! ```console
+//! $ cargo build --release --target wasm32-wasip2
+//! $ cd target/wasm32-wasip2/release
+//! $ zlayer run --wasm security_headers.wasm --wasm hello.wasm --port 8080 \
+//!       --plugin "security_headers:config.header.content-security-policy=default-src 'self'"
+//! $ curl -i http://localhost:8080/
+//! HTTP/1.1 200 OK
+//! content-type: application/json
+//! x-content-type-options: nosniff
+//! x-frame-options: DENY
+//! content-security-policy: default-src 'self'
+//! ...
+//!
+//! {"method":"GET","path":"/"}
+//! $ curl -i http://localhost:8080/.git/config
+//! HTTP/1.1 404 Not Found
+//! ...
+//! ```
+
+wit_bindgen::generate!({ world: "zlayer-middleware", path: "../../wit", generate_all });
+
+use exports::zlayer::plugin::middleware::{Guest, MiddlewareAction};
+use zlayer::plugin::common::KeyValue;
+use zlayer::plugin::http_types::RequestMetadata;
+use zlayer::plugin::{config, logging};
+
+/// Fields that do no harm to any response.
+const ALWAYS: [(&str, &str); 2] = [
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+];
+
+struct SecurityHeaders;
+
+impl Guest for SecurityHeaders {
+    fn on_request(
+        method: String,
+        path: String,
+        headers: Vec<KeyValue>,
+        metadata: RequestMetadata,
+    ) -> MiddlewareAction {
+        if is_hidden(&path) {
+            logging::warn(&format!("{method} {path} by {}", metadata.client_ip));
+            return MiddlewareAction::Abort((404, "not found".to_owned()));
+        }
+        MiddlewareAction::ContinueWith(headers)
+    }
+
+    fn on_response(_status: u16, mut headers: Vec<KeyValue>) -> MiddlewareAction {
+        for (name, value) in ALWAYS {
+            add(&mut headers, name, value);
+        }
+        for (key, value) in config::get_prefix("header.") {
+            add(&mut headers, key.trim_start_matches("header."), &value);
+        }
+        MiddlewareAction::ContinueWith(headers)
+    }
+}
+
+/// Whether a part of the path begins with a dot, as `/.git` does. `/.well-known` is meant to be
+/// seen.
+fn is_hidden(path: &str) -> bool {
+    path.split('/')
+        .any(|part| part.starts_with('.') && part != ".well-known")
+}
+
+fn add(headers: &mut Vec<KeyValue>, name: &str, value: &str) {
+    let is_there = |field: &KeyValue| field.key.eq_ignore_ascii_case(name);
+    if !headers.iter().any(is_there) {
+        headers.push(KeyValue {
+            key: name.to_owned(),
+            value: value.to_owned(),
+        });
+    }
+}
+
+export!(SecurityHeaders);
+
+#[cfg(test)]
+mod tests {
+    use super::is_hidden;
+
+    #[test]
+    fn a_part_that_begins_with_a_dot_is_hidden() {
+        assert!(is_hidden("/.git/config"));
+        assert!(is_hidden("/site/.env"));
+        assert!(!is_hidden("/.well-known/security.txt"));
+        assert!(!is_hidden("/v1.2/file.txt"));
+    }
+}

@@ -1,0 +1,53 @@
+//! **WebSocket** (`zlayer:plugin/websocket`): says back what a client says.
+//!
+//! The host calls `on-upgrade` when a client asks for a WebSocket: `Accept`, `AcceptWithHeaders`
+//! (such as the subprotocol that was chosen) or `Reject` with a status and a text. From then on it
+//! calls `on-client-message` for each message of the client, one at a time and in order. What the
+//! function returns goes back to the client, or on to the upstream where a router named one; `None`
+//! drops the message. `on-upstream-message` is the same for what the upstream says.
+//!
+//! It reads no configuration and no secrets. With `hello` behind it, other requests are served too.
+//!
+//! ```console
+//! $ cargo build --release --target wasm32-wasip2
+//! $ cd target/wasm32-wasip2/release
+//! $ zlayer run --wasm websocket_echo.wasm --port 8080
+//! $ curl -i -H 'connection: upgrade' -H 'upgrade: websocket' -H 'sec-websocket-version: 13' \
+//!       -H 'sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==' http://localhost:8080/
+//! HTTP/1.1 101 Switching Protocols
+//! sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=
+//! ...
+//! ```
+//!
+//! curl shows the handshake and then waits. To talk, use a client such as `websocat
+//! ws://localhost:8080/`: each line that you type comes back.
+
+wit_bindgen::generate!({ world: "zlayer-websocket", path: "../../wit", generate_all });
+
+use exports::zlayer::plugin::websocket::{Guest, Message, MessageType, UpgradeDecision};
+use zlayer::plugin::common::KeyValue;
+
+struct Echo;
+
+impl Guest for Echo {
+    fn on_upgrade(_path: String, _headers: Vec<KeyValue>) -> UpgradeDecision {
+        UpgradeDecision::Accept
+    }
+
+    fn on_client_message(message: Message) -> Option<Message> {
+        match message.msg_type {
+            MessageType::Ping => Some(Message {
+                msg_type: MessageType::Pong,
+                data: message.data,
+            }),
+            MessageType::Pong => None,
+            MessageType::Text | MessageType::Binary | MessageType::Close => Some(message),
+        }
+    }
+
+    fn on_upstream_message(message: Message) -> Option<Message> {
+        Some(message)
+    }
+}
+
+export!(Echo);

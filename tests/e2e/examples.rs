@@ -1,0 +1,308 @@
+//! The plugins in `examples/`: each one's first comment shows how it is run, what a client asks and
+//! what comes back. Here exactly that is done.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use tungstenite::http::StatusCode;
+use zlayer_bundle::{Role, read_manifest};
+
+use crate::support::{Daemon, Response, artifact, eventually, request};
+use crate::websocket::{echoes, open};
+
+mod does_what_its_comment_shows {
+    use super::follow;
+
+    #[test]
+    fn api_key_authenticator() {
+        follow("api-key-authenticator");
+    }
+
+    #[test]
+    fn header_transformer() {
+        follow("header-transformer");
+    }
+
+    #[test]
+    fn hello() {
+        follow("hello");
+    }
+
+    #[test]
+    fn path_router() {
+        follow("path-router");
+    }
+
+    #[test]
+    fn per_client_limiter() {
+        follow("per-client-limiter");
+    }
+
+    #[test]
+    fn security_headers() {
+        follow("security-headers");
+    }
+
+    #[test]
+    fn smart_cache() {
+        follow("smart-cache");
+    }
+
+    #[test]
+    fn visit_counter() {
+        follow("visit-counter");
+    }
+
+    #[test]
+    fn websocket_echo() {
+        follow("websocket-echo");
+    }
+}
+
+#[test]
+fn every_example_is_tested_and_every_role_has_one() {
+    let tests = include_str!("examples.rs");
+    for name in names() {
+        let test = format!("follow(\"{name}\");");
+        assert!(tests.contains(&test), "no test of examples/{name}");
+    }
+    let played: BTreeSet<Role> = names().iter().flat_map(|name| roles(name)).collect();
+    assert_eq!(played, BTreeSet::from(Role::ALL));
+}
+
+#[test]
+fn the_readme_has_a_row_for_each_example_with_its_role_and_its_command() {
+    let readme = fs::read_to_string(folder().join("README.md")).unwrap();
+    for name in names() {
+        let link = format!("[`{name}`]({name}/src/lib.rs)");
+        let mut rows = readme.lines().filter(|line| line.starts_with('|'));
+        let row = rows.find(|line| line.contains(&link));
+        let row = row.unwrap_or_else(|| panic!("no row with {link} in examples/README.md"));
+        for role in roles(&name) {
+            assert!(row.contains(&format!("| {role} |")), "{role}: {row}");
+        }
+        let steps = transcript(&name);
+        let mut commands = steps.iter().map(|step| step.command.as_str());
+        let run = commands
+            .rfind(|command| command.starts_with("zlayer run "))
+            .unwrap();
+        assert!(row.contains(&format!("| `{run}` |")), "{run}\n{row}");
+    }
+}
+
+#[test]
+fn the_websocket_example_says_back_what_a_client_says() {
+    let daemon = Daemon::start("websocket-echo");
+    let mut socket = open(&daemon, "/", &[]);
+    echoes(&mut socket, "hello");
+    echoes(&mut socket, "hello again");
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
+}
+
+/// The examples: every folder that holds a package.
+fn names() -> Vec<String> {
+    let entries = fs::read_dir(folder()).unwrap().map(Result::unwrap);
+    let packages = entries.filter(|entry| entry.path().join("Cargo.toml").exists());
+    packages
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect()
+}
+
+/// What an example can do, as the compiler found it out.
+fn roles(name: &str) -> Vec<Role> {
+    let file = File::open(artifact(name)).unwrap();
+    read_manifest(&file).unwrap().0.roles
+}
+
+/// A command that a comment shows, and the lines below it.
+struct Step {
+    command: String,
+    shown: Vec<String>,
+}
+
+/// The commands in the first comment of an example.
+fn transcript(name: &str) -> Vec<Step> {
+    let source = fs::read_to_string(folder().join(name).join("src/lib.rs")).unwrap();
+    let comment = source.lines().map_while(|line| line.strip_prefix("//!"));
+    let block = comment
+        .map(|line| line.strip_prefix(' ').unwrap_or(line))
+        .skip_while(|line| *line != "```console")
+        .skip(1)
+        .take_while(|line| *line != "```");
+    let mut steps: Vec<Step> = Vec::new();
+    for line in block {
+        if let Some(command) = line.strip_prefix("$ ") {
+            let command = command.to_owned();
+            let shown = Vec::new();
+            steps.push(Step { command, shown });
+            continue;
+        }
+        let step = steps.last_mut().expect("a command comes first");
+        match step.command.strip_suffix('\\') {
+            Some(begun) => step.command = format!("{begun}{}", line.trim_start()),
+            None => step.shown.push(line.to_owned()),
+        }
+    }
+    steps
+}
+
+/// Does what the first comment of an example shows, and compares what comes back.
+fn follow(name: &str) {
+    let mut daemons = BTreeMap::new();
+    let mut responses = 0;
+    let steps = transcript(name);
+    // Every comment begins alike; the suite has done that already.
+    let begin: Vec<_> = steps.iter().take(2).map(|step| &*step.command).collect();
+    let build = "cargo build --release --target wasm32-wasip2";
+    assert_eq!(begin, [build, "cd target/wasm32-wasip2/release"]);
+    for step in &steps[2..] {
+        let words = words(&step.command);
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        match &words[..] {
+            ["zlayer", "run", flags @ ..] => {
+                let (port, daemon) = start(flags, &daemons);
+                daemons.insert(port, daemon);
+            }
+            ["curl", rest @ ..] => {
+                let curl = Curl::parse(rest);
+                // What was stored is there when the last byte of the response has gone by.
+                let stored = |line: &String| line.starts_with("cache-status: zlayer; hit");
+                if step.shown.iter().any(stored) {
+                    eventually(&step.command, || {
+                        curl.compare(&curl.response(&daemons), &step.shown).is_ok()
+                    });
+                }
+                let response = curl.response(&daemons);
+                let same = curl.compare(&response, &step.shown);
+                same.unwrap_or_else(|wrong| panic!("{}: {wrong}: {response:?}", step.command));
+                responses += 1;
+            }
+            other => panic!("the tests cannot do this: {other:?}"),
+        }
+    }
+    assert!(responses > 0, "{name} shows no response");
+}
+
+/// Starts what a comment shows, at a port of its own, and answers the port that the comment names.
+fn start(flags: &[&str], others: &BTreeMap<String, Daemon>) -> (String, Daemon) {
+    let mut plugins = Vec::new();
+    let mut rest = Vec::new();
+    let mut port = None;
+    for pair in flags.chunks(2) {
+        let &[flag, value] = pair else {
+            panic!("{pair:?} is no flag with a value");
+        };
+        match flag {
+            "--wasm" => plugins.push(package(value.strip_suffix(".wasm").unwrap())),
+            "--port" => port = Some(value.to_owned()),
+            "--plugin" => {
+                let (name, setting) = value.split_once(':').unwrap();
+                let mut setting = setting.to_owned();
+                for (port, daemon) in others {
+                    let address = daemon.addr().to_string();
+                    setting = setting.replace(&format!("127.0.0.1:{port}"), &address);
+                }
+                rest.extend([flag.to_owned(), format!("{}:{setting}", package(name))]);
+            }
+            _ => rest.extend([flag.to_owned(), value.to_owned()]),
+        }
+    }
+    let builder = Daemon::builder(&plugins[0]).args(rest);
+    let builder = plugins[1..].iter().fold(builder, |it, name| it.with(name));
+    (port.expect("a port"), builder.start())
+}
+
+/// The package of a file that cargo built, and the name of the file that `cargo boards guests`
+/// wrote.
+fn package(file: &str) -> String {
+    file.replace('_', "-")
+}
+
+/// The words of a command, as a shell parts them.
+fn words(command: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let (mut word, mut quote) = (None::<String>, None);
+    for next in command.chars() {
+        match (quote, next) {
+            (Some(end), _) if next == end => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(next);
+                word.get_or_insert_default();
+            }
+            (None, ' ') => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(next),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+/// A call of curl, of which the comments use this much.
+struct Curl<'a> {
+    /// `-i`: the head is shown, too.
+    with_head: bool,
+    fields: Vec<(&'a str, &'a str)>,
+    port: &'a str,
+    target: String,
+}
+
+impl<'a> Curl<'a> {
+    fn parse(words: &[&'a str]) -> Curl<'a> {
+        let (mut with_head, mut fields, mut url) = (false, Vec::new(), None);
+        let mut words = words.iter();
+        while let Some(&word) = words.next() {
+            match word {
+                "-i" => with_head = true,
+                "-H" => fields.push(words.next().unwrap().split_once(": ").unwrap()),
+                _ => url = word.strip_prefix("http://localhost:"),
+            }
+        }
+        let (port, path) = url.expect("a URL here").split_once('/').expect("a path");
+        Curl {
+            with_head,
+            fields,
+            port,
+            target: format!("/{path}"),
+        }
+    }
+
+    fn response(&self, daemons: &BTreeMap<String, Daemon>) -> Response {
+        request(&daemons[self.port], "GET", &self.target, &self.fields, b"")
+    }
+
+    /// Says what differs between a response and what is shown of it. `...` stands for more fields,
+    /// and at the end of a value for the rest of it; a body that is not shown may be any.
+    fn compare(&self, response: &Response, shown: &[String]) -> Result<(), String> {
+        let end = shown.iter().position(String::is_empty);
+        let (head, body) = match (self.with_head, end) {
+            (false, _) => (&[][..], Some(shown)),
+            (true, Some(end)) => (&shown[..end], Some(&shown[end + 1..])),
+            (true, None) => (shown, None),
+        };
+        if let Some((status, fields)) = head.split_first() {
+            let code = StatusCode::from_u16(response.status).unwrap();
+            if *status != format!("HTTP/1.1 {code}") {
+                return Err(format!("not {status}"));
+            }
+            for field in fields.iter().filter(|line| *line != "...") {
+                let (name, value) = field.split_once(": ").unwrap();
+                let given = response.header(name).unwrap_or_default();
+                let is_shown = match value.strip_suffix("...") {
+                    Some(begin) => given.starts_with(begin),
+                    None => given == value,
+                };
+                if !is_shown {
+                    return Err(format!("not {field}"));
+                }
+            }
+        }
+        match body.map(|lines| lines.join("\n")) {
+            Some(body) if response.text().trim_end() != body => Err(format!("not {body:?}")),
+            _ => Ok(()),
+        }
+    }
+}
