@@ -17,7 +17,7 @@
 //! $ cd target/wasm32-wasip2/release
 //! $ zlayer run --wasm per_client_limiter.wasm --wasm hello.wasm --port 8080 \
 //!       --plugin per_client_limiter:config.rate_limits.default=1 \
-//!       --plugin per_client_limiter:config.window_ms=86400000
+//!       --plugin per_client_limiter:config.window_ms=31536000000
 //! $ curl -i http://localhost:8080/
 //! HTTP/1.1 200 OK
 //! ratelimit-limit: 1
