@@ -38,12 +38,6 @@ static EXECUTOR: Executor<'static> = Executor::new();
 
 /// Serves the plugins that `config` names until a signal ends it.
 pub fn run(config: Config) -> Result<()> {
-    // Before a secret is anywhere else: a core dump would hold all of them.
-    let none = rustix::process::Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    let undumped = rustix::process::setrlimit(rustix::process::Resource::Core, none);
     // Before anything can be logged.
     redact::install(config.secrets.values().map(|secret| secret.0.as_str()));
     // Before all else: a signal that comes while the plugin loads must drain, too.
@@ -57,9 +51,6 @@ pub fn run(config: Config) -> Result<()> {
     let data = DataDir::open(config.data_dir.as_deref())?;
     let logging = logger::choose(config.log, &data.path().join(LOG_FOLDER));
     EXECUTOR.spawn(logging).detach();
-    if let Err(error) = undumped {
-        log::warn!("cannot switch core dumps off, which would hold secrets: {error}");
-    }
     let served = Admin::bind(data.path(), config.admin_port)
         .and_then(|admin| serve(config, listener, admin, &data, signals));
     if let Err(error) = &served {

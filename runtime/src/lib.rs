@@ -36,6 +36,7 @@ pub mod cache;
 pub mod capability;
 pub mod cli;
 pub mod config;
+pub mod core_dumps;
 pub mod daemon;
 pub mod data_dir;
 pub mod error;
