@@ -5,11 +5,12 @@
 //! whole batch with a wrong checksum). A device has to come up by itself, so the journal is cut here
 //! at the end of its last whole batch, what lay beyond is put aside, and the log says so.
 //!
-//! The layout is that of fjall 3.1 (`src/journal/entry.rs`): a batch is a start (tag 1, count of items
-//! u32, sequence number u64), its items (tag 2, type u8, compression u8, keyspace u64, lengths of key
-//! u16, value u32, value on disk u32, key, value; or tag 4, keyspace u64), and an end (tag 3, XXH3 of
-//! the items u64, four magic bytes). Integers are little-endian. Zeros follow the last batch, since the file
-//! is made at its full length.
+//! The layout is private to fjall, so both `Cargo.toml` name the exact release, and tests read what
+//! that release writes. It is that of fjall 3.1.13 (`src/journal/entry.rs`): a batch is a start
+//! (tag 1, count of items u32, sequence number u64), its items (tag 2, type u8, compression u8,
+//! keyspace u64, lengths of key u16, value u32, value on disk u32, key, value; or tag 4, keyspace
+//! u64), and an end (tag 3, XXH3 of the items u64, four magic bytes). Integers are little-endian.
+//! Zeros follow the last batch, since the file is made at its full length.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -247,6 +248,8 @@ fn last_nonzero(file: &mut File, start: u64) -> io::Result<Option<u64>> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
+    mod written_by_fjall;
+
     use super::*;
     use crate::data_dir::temporary_folder;
 
