@@ -10,7 +10,7 @@ use crate::byte_size::megabytes;
 use crate::command::Cmd;
 use crate::machine::Machine;
 use crate::room;
-use crate::target::{DEVICE_PROFILE, QUICK_PROFILE, Target, TargetList};
+use crate::target::{BuildTarget, DEVICE_PROFILE, QUICK_PROFILE, Target, TargetList};
 
 /// Where Debian keeps the standard library's source.
 const DEBIAN_RUST_SOURCE: &str = "/usr/lib/rustlib/src/rust";
@@ -352,7 +352,9 @@ mod tests {
         );
         let refused = Args::from_args(&["build"], &["--target", "mips"]).unwrap_err();
         assert!(
-            refused.output.contains("known are x86_64, aarch64, armv7"),
+            refused
+                .output
+                .contains("the targets are x86_64, aarch64, armv7"),
             "{}",
             refused.output
         );

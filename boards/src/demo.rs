@@ -15,7 +15,7 @@ use crate::build::device_binary;
 use crate::command::Cmd;
 use crate::plan::Scope;
 use crate::setup::prepare;
-use crate::target::{QUICK_PROFILE, Target};
+use crate::target::{BuildTarget, QUICK_PROFILE, Target};
 
 /// How long the daemon may take to answer and to stop. It needs milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use argh::FromArgs;
+use zlayer_board::Board;
 
 use crate::Workspace;
-use crate::profile::Profile;
 
 /// Lists the boards with their target and engine profile.
 #[derive(FromArgs, Debug)]
@@ -13,13 +13,13 @@ pub(crate) struct Args {}
 
 /// Runs the verb.
 pub(crate) fn main(_args: &Args, workspace: &Workspace) -> Result<()> {
-    for line in lines(&Profile::load_all(&workspace.boards())?) {
+    for line in lines(&Board::load_all(&workspace.boards())?) {
         println!("{line}");
     }
     Ok(())
 }
 
-fn lines(profiles: &[Profile]) -> Vec<String> {
+fn lines(boards: &[Board]) -> Vec<String> {
     let line = |board: &str, target: &str, engine: &str, threads: &str, memory: &str, cpu: &str| {
         let line = format!("{board:<22} {target:<8} {engine:<8} {threads:<8} {memory:<8} {cpu}");
         line.trim_end().to_owned()
@@ -32,20 +32,20 @@ fn lines(profiles: &[Profile]) -> Vec<String> {
         "memory",
         "cpu flags",
     )];
-    lines.extend(profiles.iter().map(|profile| {
-        let threads = profile
+    lines.extend(boards.iter().map(|board| {
+        let threads = board
             .threads
             .map_or("-".to_owned(), |threads| threads.to_string());
-        let memory = profile
+        let memory = board
             .memory_max
             .map_or("-".to_owned(), |memory| memory.to_string());
         line(
-            &profile.name,
-            profile.target.name(),
-            &profile.engine.to_string(),
+            &board.name,
+            board.target.name(),
+            board.profile.name(),
             &threads,
             &memory,
-            &profile.cpu_flags.join(","),
+            &board.cpu_flags.join(","),
         )
     }));
     lines
@@ -58,10 +58,10 @@ mod tests {
 
     #[test]
     fn each_board_has_a_line_with_its_target_and_profile() {
-        let boards = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-        let profiles = Profile::load_all(boards).unwrap();
-        let lines = lines(&profiles);
-        assert_eq!(lines.len(), profiles.len() + 1);
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let boards = Board::load_all(folder).unwrap();
+        let lines = lines(&boards);
+        assert_eq!(lines.len(), boards.len() + 1);
         let armv7 = lines
             .iter()
             .find(|line| line.starts_with("generic-armv7 "))

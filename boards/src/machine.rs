@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::command::{Cmd, on_path};
-use crate::target::Target;
+use crate::target::{BuildTarget, Target};
 
 /// The Rust target that plugin authors build for.
 pub(crate) const WASM_TRIPLE: &str = "wasm32-wasip2";

@@ -11,7 +11,6 @@ mod kosoku;
 mod list;
 mod machine;
 mod plan;
-mod profile;
 mod room;
 mod setup;
 mod sizes;

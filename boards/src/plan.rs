@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::machine::{Machine, WASM_TRIPLE};
-use crate::target::Target;
+use crate::target::{BuildTarget, Target};
 
 /// Debian's compiler with the standard library's source: builds for every target.
 pub(crate) const DEBIAN_RUST: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::byte_size::megabytes;
 use crate::command::Cmd;
-use crate::target::Target;
+use crate::target::{BuildTarget, Target};
 
 /// Bytes that the target folder takes at most in a full run. One was measured to leave 9.1 GB, 1.2 GB
 /// of it incremental state that is not written any more; the rest is for code to come.

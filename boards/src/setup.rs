@@ -11,6 +11,7 @@ use argh::FromArgs;
 use crate::command::Cmd;
 use crate::machine::Machine;
 use crate::plan::{DEBIAN_RUST, Plan, Scope, wanted};
+use crate::target::BuildTarget;
 
 /// How long rustup may take to fetch standard libraries (about 30 MB each) before the other way
 /// is taken.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::Workspace;
 use crate::byte_size::megabytes;
-use crate::target::{DEVICE_PROFILE, Target, TargetList};
+use crate::target::{BuildTarget, DEVICE_PROFILE, Target, TargetList};
 
 /// Weighs the device binaries; exit status 1 when one is over the budget or not built.
 #[derive(FromArgs, Debug)]

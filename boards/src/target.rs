@@ -1,10 +1,10 @@
-//! The device targets and what a machine needs to build for each of them.
+//! What this tool needs to know of each target to build for it and to run its programs.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use serde::Deserialize;
+pub(crate) use zlayer_bundle::Target;
+use zlayer_bundle::UnknownTarget;
 
 /// The cargo profile of what ships: small first, with link-time optimisation. Takes minutes.
 pub(crate) const DEVICE_PROFILE: &str = "device";
@@ -12,45 +12,30 @@ pub(crate) const DEVICE_PROFILE: &str = "device";
 /// The cargo profile for trying out: quicker to build, larger.
 pub(crate) const QUICK_PROFILE: &str = "release";
 
-/// A processor family that devices have. The names are the ones that artifacts carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-pub(crate) enum Target {
-    /// 64-bit PC.
-    #[serde(rename = "x86_64")]
-    X86_64,
-    /// 64-bit ARM, from ARMv8-A on.
-    #[serde(rename = "aarch64")]
-    Aarch64,
-    /// 32-bit ARM with hardware floating point. Plugins are bytecode there.
-    #[serde(rename = "armv7")]
-    Armv7,
+/// What a machine needs to build the daemon for a target, and to run it.
+pub(crate) trait BuildTarget: Sized {
+    /// The Rust target triple of the device binary.
+    fn triple(self) -> &'static str;
+
+    /// The C compiler that links for this target from another machine.
+    fn cross_gcc(self) -> &'static str;
+
+    /// Debian packages with the cross compiler and the C library's development files.
+    fn cross_packages(self) -> [&'static str; 2];
+
+    /// The user-mode emulator that runs this target's programs.
+    fn qemu(self) -> &'static str;
+
+    /// What to put before a program of this target: empty on its own machine.
+    fn runner(self) -> String;
+
+    /// Where cargo leaves the daemon of a profile: the device's under its triple, a quick one of
+    /// this machine's own without.
+    fn binary(self, target_dir: &Path, cargo_profile: &str) -> PathBuf;
 }
 
-impl Target {
-    /// All of them, in the order in which they are built and tested.
-    pub(crate) const ALL: [Target; 3] = [Target::X86_64, Target::Aarch64, Target::Armv7];
-
-    /// The target that this machine can run by itself, if it is one of ours.
-    pub(crate) fn host() -> Option<Target> {
-        match std::env::consts::ARCH {
-            "x86_64" => Some(Target::X86_64),
-            "aarch64" => Some(Target::Aarch64),
-            "arm" => Some(Target::Armv7),
-            _ => None,
-        }
-    }
-
-    /// The name on command lines, in file names and in `board.toml`.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Target::X86_64 => "x86_64",
-            Target::Aarch64 => "aarch64",
-            Target::Armv7 => "armv7",
-        }
-    }
-
-    /// The Rust target triple of the device binary.
-    pub(crate) fn triple(self) -> &'static str {
+impl BuildTarget for Target {
+    fn triple(self) -> &'static str {
         match self {
             Target::X86_64 => "x86_64-unknown-linux-gnu",
             Target::Aarch64 => "aarch64-unknown-linux-gnu",
@@ -58,8 +43,7 @@ impl Target {
         }
     }
 
-    /// The C compiler that links for this target from another machine.
-    pub(crate) fn cross_gcc(self) -> &'static str {
+    fn cross_gcc(self) -> &'static str {
         match self {
             Target::X86_64 => "x86_64-linux-gnu-gcc",
             Target::Aarch64 => "aarch64-linux-gnu-gcc",
@@ -67,8 +51,7 @@ impl Target {
         }
     }
 
-    /// Debian packages with the cross compiler and the C library's development files.
-    pub(crate) fn cross_packages(self) -> [&'static str; 2] {
+    fn cross_packages(self) -> [&'static str; 2] {
         match self {
             Target::X86_64 => ["gcc-x86-64-linux-gnu", "libc6-dev-amd64-cross"],
             Target::Aarch64 => ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
@@ -76,8 +59,7 @@ impl Target {
         }
     }
 
-    /// The user-mode emulator that runs this target's programs.
-    pub(crate) fn qemu(self) -> &'static str {
+    fn qemu(self) -> &'static str {
         match self {
             Target::X86_64 => "qemu-x86_64-static",
             Target::Aarch64 => "qemu-aarch64-static",
@@ -85,8 +67,7 @@ impl Target {
         }
     }
 
-    /// What to put before a program of this target: empty on its own machine.
-    pub(crate) fn runner(self) -> String {
+    fn runner(self) -> String {
         if Target::host() == Some(self) {
             return String::new();
         }
@@ -98,9 +79,7 @@ impl Target {
         format!("{} -L {libraries}", self.qemu())
     }
 
-    /// Where cargo leaves the daemon of a profile: the device's under its triple, a quick one of
-    /// this machine's own without.
-    pub(crate) fn binary(self, target_dir: &Path, cargo_profile: &str) -> PathBuf {
+    fn binary(self, target_dir: &Path, cargo_profile: &str) -> PathBuf {
         let quick = Target::host() == Some(self) && cargo_profile != DEVICE_PROFILE;
         let folder = if quick {
             target_dir.to_owned()
@@ -108,23 +87,6 @@ impl Target {
             target_dir.join(self.triple())
         };
         folder.join(cargo_profile).join("zlayer")
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Target {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Target::ALL
-            .into_iter()
-            .find(|target| target.name() == text)
-            .ok_or_else(|| format!("unknown target `{text}`: known are x86_64, aarch64, armv7"))
     }
 }
 
@@ -141,12 +103,12 @@ impl TargetList {
 
 /// At least one, each of them once, in the order given.
 impl FromStr for TargetList {
-    type Err = String;
+    type Err = UnknownTarget;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, UnknownTarget> {
         let mut targets = Vec::new();
         for name in text.split(',') {
-            let target = name.trim().parse()?;
+            let target: Target = name.trim().parse()?;
             if !targets.contains(&target) {
                 targets.push(target);
             }
@@ -169,7 +131,7 @@ mod tests {
     #[test]
     fn an_unknown_or_empty_target_names_the_known_ones() {
         for text in ["", "arm", "x86_64,", "x86_64 aarch64"] {
-            let error = text.parse::<TargetList>().unwrap_err();
+            let error = text.parse::<TargetList>().unwrap_err().to_string();
             assert!(error.contains("x86_64, aarch64, armv7"), "{text}: {error}");
         }
     }

@@ -1,7 +1,8 @@
 //! All steps together: from a file's bytes to a signed artifact.
 
 use anyhow::Result;
-use zlayer_bundle::{Manifest, Profile, SecretKey, Target, seal};
+use zlayer_board::Board;
+use zlayer_bundle::{BoardSettings, Manifest, Profile, SecretKey, Target, seal};
 
 use crate::{
     Checked, Input, Problem, Refused, check_component, check_memory, compile_component,
@@ -79,6 +80,7 @@ impl Plugin {
             target,
             profile,
             cpu_flags,
+            board,
         } = settings;
         check_memory(&self.checked, *target, *profile)?;
         let code = compile_component(&self.component, *target, *profile, cpu_flags)?;
@@ -88,6 +90,7 @@ impl Plugin {
             imports: self.checked.imports.clone(),
             memory_initial: self.checked.memory_initial,
             memory_max: self.checked.memory_max,
+            board: board.clone(),
             ..Manifest::new(&self.name, &self.version, *target, *profile)
         };
         let bytes = seal(code, manifest, key)?;
@@ -113,6 +116,31 @@ pub struct Settings {
     pub profile: Profile,
     /// Processor features beyond the target's baseline.
     pub cpu_flags: Vec<String>,
+    /// The board, and what its daemon runs with. It changes nothing of the code.
+    pub board: Option<BoardSettings>,
+}
+
+impl Settings {
+    /// Settings for any device with this processor and these engine settings.
+    pub fn new(target: Target, profile: Profile) -> Settings {
+        Settings {
+            target,
+            profile,
+            cpu_flags: Vec::new(),
+            board: None,
+        }
+    }
+}
+
+impl From<Board> for Settings {
+    fn from(board: Board) -> Settings {
+        Settings {
+            target: board.target,
+            profile: board.profile,
+            board: Some(board.settings()),
+            cpu_flags: board.cpu_flags,
+        }
+    }
 }
 
 /// A compiled plugin.

@@ -15,7 +15,6 @@
 //!
 //! The contract is compiled in from `wit/`, WASI included, so the tool needs no files.
 
-mod board;
 mod build;
 mod check;
 mod compare;
@@ -28,7 +27,6 @@ mod refused;
 mod strip;
 mod wrap;
 
-pub use board::Board;
 pub use build::{Artifact, Plugin, Settings};
 pub use check::{Checked, check_component, check_memory};
 pub use compile::{compile_component, known_cpu_flags};

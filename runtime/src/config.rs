@@ -7,16 +7,15 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use zlayer_bundle::Profile;
+use zlayer_bundle::{ByteSize, NotASize, Profile};
 
 use crate::allowed_hosts::AllowedHosts;
 use crate::capability::Capabilities;
 use crate::keyvalue;
 
-pub use plugins::{Bodies, BodyAccess, OnFailure, Override, PathPattern, PluginSettings};
+pub use zlayer_bundle::{MEMORY_MIN, THREADS_MAX};
 
-/// Most threads that serve: more only get in each other's way, and each takes address space for its stack.
-pub const THREADS_MAX: usize = 64;
+pub use plugins::{Bodies, BodyAccess, OnFailure, Override, PathPattern, PluginSettings};
 
 /// Most instances of a plugin at the same time. On 64 bits each sets aside 1 GiB of address space, 16 with
 /// `--profile wide`: so many fit into 47 bits of it. A device with fewer bits may have room for less.
@@ -39,8 +38,12 @@ pub struct Config {
     pub bind: IpAddr,
     /// Port to listen on; 0 lets the system choose.
     pub port: u16,
-    /// Threads that run the executor, from 1 to [`THREADS_MAX`].
-    pub threads: usize,
+    /// Threads that serve, from 1 to [`THREADS_MAX`]. `None`: as many as the plugins' board says,
+    /// else one for two processors, and at most 4.
+    pub threads: Option<usize>,
+    /// Bytes that plugins, bodies, connections and the store may take together, at least
+    /// [`MEMORY_MIN`]. `None`: what the plugins' board says, else [`MEMORY_DEFAULT`].
+    pub memory: Option<usize>,
     /// Folder for the key-value store and the daemon's own copy of the artifact. `None`: a
     /// temporary folder that goes with the process.
     pub data_dir: Option<PathBuf>,
@@ -109,14 +112,12 @@ impl std::fmt::Debug for Secret {
 /// Sizes and counts that bound what strangers and plugins can use.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Bytes that plugins, bodies, connections and the store may take together (default 64 MiB).
-    pub memory: usize,
     /// Open client connections; at the limit the one that has waited longest for a head makes room,
     /// else new ones wait in the kernel's backlog (default 192,
-    /// less where they would take more than a quarter of `memory`).
+    /// less where they would take more than a quarter of the memory).
     pub connections: usize,
     /// Instances of a plugin that run at the same time, at most [`INSTANCES_MAX`]; further requests
-    /// queue (default 32, less where `memory` has no room for as many).
+    /// queue (default 32, less where the memory has no room for as many).
     pub instances: usize,
     /// Requests that one instance of a `wasi:http` handler serves before it is replaced
     /// (default 1: a fresh instance each).
@@ -128,8 +129,8 @@ pub struct Limits {
     pub websocket_message: usize,
     /// Bytes of a response's header fields (default 32 KiB).
     pub response_head: usize,
-    /// Bytes of the response cache, where a plugin has that role (default: a sixteenth of `memory`, at
-    /// least 256 KiB).
+    /// Bytes of the response cache, where a plugin has that role (default: a sixteenth of the
+    /// memory, at least 256 KiB).
     pub cache: Option<usize>,
     /// Log records a second that a plugin may write in the long run, and five times as many at
     /// once (default 200).
@@ -141,7 +142,6 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
-            memory: 64 << 20,
             connections: 192,
             instances: 32,
             reuse: 1,
@@ -155,9 +155,8 @@ impl Default for Limits {
     }
 }
 
-/// The smallest `--memory-max`: room for one instance of a small plugin beside the store and a few
-/// connections.
-pub const MEMORY_MIN: usize = 12 << 20;
+/// The memory budget where neither a flag nor a board says another, in bytes.
+pub const MEMORY_DEFAULT: usize = 64 << 20;
 
 /// How long each phase of an exchange may take. Each is counted from the phase's start or, where
 /// it says so, from the last progress.
@@ -198,24 +197,10 @@ impl Default for Timeouts {
     }
 }
 
-/// Reads a size such as `67108864`, `512Ki`, `64Mi`, `64MiB`, `64M` or `1G`. Units are powers of 1024: memory is.
+/// Reads a [`ByteSize`] that this machine can address.
 pub fn parse_size(text: &str) -> Result<usize, String> {
-    let wrong = || format!("'{text}' is not a size; write it like 67108864, 512Ki or 64Mi");
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit = match &text[digits.len()..] {
-        "" | "B" => 0,
-        "K" | "k" | "Ki" | "KiB" | "KB" => 10,
-        "M" | "Mi" | "MiB" | "MB" => 20,
-        "G" | "Gi" | "GiB" | "GB" => 30,
-        _ => return Err(wrong()),
-    };
-    if !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(wrong());
-    }
-    let count: usize = digits.parse().map_err(|_| wrong())?;
-    count
-        .checked_mul(1 << unit)
-        .ok_or_else(|| format!("'{text}' is more than this machine can address"))
+    let ByteSize(bytes) = text.parse().map_err(|error: NotASize| error.to_string())?;
+    usize::try_from(bytes).map_err(|_| format!("'{text}' is more than this machine can address"))
 }
 
 /// Reads a duration such as `30`, `30s`, `500ms` or `2m`; without a unit it is seconds.
@@ -250,32 +235,6 @@ pub fn parse_pair(text: &str) -> Result<(String, String), String> {
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_read_with_and_without_unit() {
-        for (text, bytes) in [
-            ("1", 1),
-            ("512Ki", 512 << 10),
-            ("64Mi", 64 << 20),
-            ("64MiB", 64 << 20),
-            ("1G", 1 << 30),
-        ] {
-            assert_eq!(parse_size(text).unwrap(), bytes, "{text}");
-        }
-        for text in [
-            "",
-            "Mi",
-            "1.5Mi",
-            "-1",
-            "64 Mi",
-            "64Ti",
-            "99999999999999999999",
-            "99999999999G",
-            "é",
-        ] {
-            assert!(parse_size(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn durations_are_read_with_and_without_unit() {

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod plugins;
+mod resources;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::server::Server;
 use crate::stats::ServerStats;
 use crate::timeout;
 use crate::upstream::{self, Upstreams};
+use resources::Resources;
 
 pub use artifacts::{PRECOMPILE, exit_code, precompile_command, without_compiler};
 
@@ -70,14 +72,22 @@ fn serve(
     signals: Signals,
 ) -> Result<()> {
     let mut members = plugins::gather(&config, data)?;
-    let budget = Budget::new(config.limits.memory);
+    let boards: Vec<_> = members.iter().map(plugins::Member::board).collect();
+    let resources = Resources::decide(config.threads, config.memory, &config.limits, &boards)?;
+    let budget = Budget::new(resources.memory);
     let _fixed = reserve_fixed(&budget, &mut config.limits)?;
     let Some(first) = members.first() else {
         return Err(Error::Usage("no --wasm".to_owned()));
     };
     let target = first.artifact().manifest().target;
     let mut settings: Vec<_> = members.iter_mut().map(plugins::Member::settings).collect();
-    let engine = new_engine(target, config.profile, &config.limits, &mut settings)?;
+    let engine = new_engine(
+        target,
+        config.profile,
+        resources.memory,
+        &config.limits,
+        &mut settings,
+    )?;
     // Not sooner: two threads that map memory get in each other's way.
     let store = KeyValue::open(&data.store(), &budget, Arc::new(keyvalue::Machine::new()))
         .map_err(|error| Error::device("cannot start the key-value store's thread", error))?;
@@ -164,7 +174,7 @@ fn serve(
         EXECUTOR.spawn(warming).detach();
     }
     EXECUTOR.spawn(obey(signals, stopping, metrics)).detach();
-    for _ in 1..config.threads {
+    for _ in 1..resources.threads {
         // They outlive the stop signal, since running requests need them: the process ends them.
         std::thread::Builder::new()
             .name("worker".to_owned())

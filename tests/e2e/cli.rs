@@ -115,7 +115,6 @@ fn a_command_line_that_makes_no_sense_is_refused_by_name() {
             "--memory-max",
         ),
         (&["run", "--wasm", "x", "--max-body", "1q"], "--max-body"),
-        (&["run", "--wasm", "x", "--max-body", "65Mi"], "--max-body"),
         (&["run", "--wasm", "x", "--config", "noequals"], "--config"),
         (&["run", "--wasm", "x", "--threads", "0"], "--threads"),
         (

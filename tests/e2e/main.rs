@@ -13,6 +13,8 @@ mod support;
 mod admin;
 /// Artifacts: whose code runs, and everything that keeps a file from being served.
 mod artifact;
+/// What an artifact built for a board has the daemon run with.
+mod board;
 /// Bodies in both directions: framing, trailers, streaming, back-pressure, memory.
 mod body;
 /// The response cache: what is stored, for whom, for how long, and how it is purged.

@@ -6,7 +6,7 @@ use super::catalogue::{Catalogue, Kind, PLUGINS, Suite};
 use crate::Workspace;
 use crate::command::Cmd;
 use crate::kosoku;
-use crate::target::{DEVICE_PROFILE, QUICK_PROFILE, Target};
+use crate::target::{BuildTarget, DEVICE_PROFILE, QUICK_PROFILE, Target};
 
 /// One heading in the output, one line in the summary.
 #[derive(Clone, Debug)]
@@ -151,7 +151,9 @@ pub(super) fn lints() -> Step {
             clippy(
                 "-p zlayer-http1 -p zlayer-binlog -p zlayer-bundle -p zlayer-runtime --all-targets",
             ),
-            clippy("-p zlayer-precompile -p zlayer-boards -p zlayer-tests --all-targets"),
+            clippy(
+                "-p zlayer-precompile -p zlayer-boards -p zlayer-board -p zlayer-tests --all-targets",
+            ),
             // Without what its tests want of the engine: they bring features along, also into the program
             // that they leave behind.
             clippy("-p zlayer-precompile"),
@@ -182,7 +184,7 @@ fn plugins_on_host(workspace: &str, verb: &str, words: &str) -> Cmd {
 fn unit_tests(suites: &[Suite]) -> Step {
     let mut commands = vec![
         cargo("test -p zlayer-http1 -p zlayer-binlog -p zlayer-bundle -p zlayer-runtime"),
-        cargo("test -p zlayer-boards"),
+        cargo("test -p zlayer-boards -p zlayer-board"),
         // The benchmarks' library: their figures, and the page made from them.
         cargo("test -p zlayer-tests --lib"),
     ];

@@ -8,8 +8,9 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use argh::FromArgs;
 use serde_json::json;
+use zlayer_board::Board;
 use zlayer_bundle::{Profile, SecretKey, Target, engine_config, user_key_dir};
-use zlayer_precompile::{Board, Settings, development_key, write_atomically};
+use zlayer_precompile::{Settings, development_key, write_atomically};
 
 use super::{Outcome, prepare, read_key, usage};
 use crate::show;
@@ -30,7 +31,8 @@ pub(crate) struct Build {
     #[argh(option)]
     profile: Option<String>,
 
-    /// take target, profile and CPU flags from this board
+    /// take target, profile and CPU flags from this board, and have its daemon run with the board's
+    /// threads and memory_max
     #[argh(option)]
     board: Option<String>,
 
@@ -126,9 +128,9 @@ impl Build {
         if let Some(name) = &self.board {
             let dir = match &self.boards_dir {
                 Some(dir) => dir.clone(),
-                None => Board::find_dir()?,
+                None => boards_dir()?,
             };
-            let settings = Board::load(&dir, name)?.settings;
+            let settings = Settings::from(Board::load(&dir, name)?);
             if targets.iter().any(|target| *target != settings.target) {
                 let target = settings.target;
                 return Err(usage(format!(
@@ -159,11 +161,7 @@ impl Build {
         }
         Ok(targets
             .into_iter()
-            .map(|target| Settings {
-                target,
-                profile,
-                cpu_flags: Vec::new(),
-            })
+            .map(|target| Settings::new(target, profile))
             .collect())
     }
 
@@ -200,6 +198,24 @@ impl Build {
             json: json!({ "key_id": id, "kind": kind }),
         })
     }
+}
+
+/// The folder of boards: `boards` in the current folder or in one above it, else beside the
+/// program.
+fn boards_dir() -> Result<PathBuf> {
+    let current = std::env::current_dir().context("cannot tell the current folder")?;
+    let program = std::env::current_exe().ok();
+    current
+        .ancestors()
+        .chain(program.as_deref().and_then(Path::parent))
+        .map(|folder| folder.join("boards"))
+        .find(|boards| Board::names(boards).is_ok_and(|names| !names.is_empty()))
+        .with_context(|| {
+            format!(
+                "no folder `boards` in {} or above it: give --boards-dir",
+                current.display()
+            )
+        })
 }
 
 /// What the artifacts are signed with.

@@ -73,12 +73,7 @@ impl Info {
         if self.sizes {
             let (mut lines, mut sizes) = (String::new(), Map::new());
             for target in Target::ALL {
-                let profile = Profile::default();
-                let settings = Settings {
-                    target,
-                    profile,
-                    cpu_flags: Vec::new(),
-                };
+                let settings = Settings::new(target, Profile::default());
                 let bytes = plugin.build(&settings, None)?.bytes.len();
                 lines += &format!("{target} {}\n", show::size(bytes as u64));
                 sizes.insert(target.to_string(), json!(bytes));
@@ -105,6 +100,13 @@ impl Info {
             ("target", manifest.target.to_string()),
             ("profile", manifest.profile.to_string()),
             ("cpu flags", manifest.cpu_flags.join(" ")),
+            (
+                "board",
+                manifest
+                    .board
+                    .as_ref()
+                    .map_or_else(String::new, ToString::to_string),
+            ),
             ("engine", manifest.engine_version.clone()),
             ("signature", signed),
             ("sha256", manifest.sha256_text()),

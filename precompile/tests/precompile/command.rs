@@ -355,11 +355,12 @@ fn artifact_len(file: &[u8]) -> usize {
 }
 
 #[test]
-fn a_board_gives_target_profile_and_flags() {
+fn a_board_gives_target_profile_flags_and_what_its_daemon_runs_with() {
     let dir = with_plugin();
     let boards = dir.path().join("boards");
     std::fs::create_dir_all(boards.join("b")).unwrap();
-    let text = "target = 'aarch64'\nprofile = 'wide'\ncpu_flags = ['has_lse']\nthreads = 4";
+    let text = "target = 'aarch64'\nprofile = 'wide'\ncpu_flags = ['has_lse']\nthreads = 4\n\
+                memory_max = '256Mi'";
     std::fs::write(boards.join("b/board.toml"), text).unwrap();
     Run::new(&dir, &["build", "p.wasm", "--board", "b"]).expect(0);
     let info = Run::new(&dir, &["info", "p.aarch64.cwasm", "--json"])
@@ -367,6 +368,11 @@ fn a_board_gives_target_profile_and_flags() {
         .json();
     assert_eq!(info["profile"], "wide");
     assert_eq!(info["cpu_flags"], json!(["has_lse"]));
+    let board = json!({"name": "b", "threads": 4, "memory_max": 256 << 20});
+    assert_eq!(info["board"], board);
+    let info = Run::new(&dir, &["info", "p.aarch64.cwasm"]).expect(0);
+    let line = "board      b (threads 4, memory_max 256Mi)\n";
+    assert!(info.stdout.contains(line), "{}", info.stdout);
 
     for (words, code, expected) in [
         (&["--board", "c"][..], 3, "has b"),
@@ -376,5 +382,12 @@ fn a_board_gives_target_profile_and_flags() {
     ] {
         let run = Run::new(&dir, &[&["build", "p.wasm"], words].concat()).expect(code);
         assert!(run.stderr.contains(expected), "{words:?}: {}", run.stderr);
+    }
+
+    let asked_too_much = text.replace("threads = 4", "threads = 65");
+    std::fs::write(boards.join("b/board.toml"), asked_too_much).unwrap();
+    let run = Run::new(&dir, &["build", "p.wasm", "--board", "b"]).expect(3);
+    for part in ["b/board.toml", "`threads` is 65", "from 1 to 64"] {
+        assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
     }
 }

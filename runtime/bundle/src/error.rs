@@ -23,7 +23,7 @@ pub enum ArtifactError {
     UnknownFormat {
         /// The format that the file states.
         found: u16,
-        /// The format that this release reads.
+        /// The newest format that this release reads.
         known: u16,
     },
     /// Exit code 14: the manifest makes no sense. Holds what is wrong with it.
@@ -100,8 +100,8 @@ impl fmt::Display for ArtifactError {
             ),
             ArtifactError::UnknownFormat { found, known } => write!(
                 f,
-                "the trailer has format {found} and only format {known} is known here: use the \
-                 zlayer-precompile of this release"
+                "the trailer has format {found}, and the newest known here is format {known}: build \
+                 the artifact with the zlayer-precompile of this release"
             ),
             ArtifactError::Manifest(what) => {
                 write!(f, "the manifest {what}; build the artifact again")

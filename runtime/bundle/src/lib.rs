@@ -46,6 +46,8 @@
 //! ```
 
 mod artifact;
+mod board;
+mod byte_size;
 mod engine;
 mod error;
 mod hex;
@@ -56,6 +58,8 @@ mod trailer;
 mod trust;
 
 pub use artifact::{VerifiedArtifact, check_digest, read_manifest};
+pub use board::{BoardSettings, MEMORY_MIN, OutOfBounds, THREADS_MAX};
+pub use byte_size::{ByteSize, NotASize};
 pub use engine::{
     ENGINE_VERSION, Profile, UnknownProfile, UnsupportedProfile, WASM_FEATURES, engine_config,
 };

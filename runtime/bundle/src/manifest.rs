@@ -4,10 +4,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ArtifactError, ENGINE_VERSION, Profile, Target, hex};
+use crate::{ArtifactError, BoardSettings, ENGINE_VERSION, Profile, Target, hex};
 
-/// The manifest format that this crate writes, and the only one that it reads.
-pub const MANIFEST_FORMAT: u16 = 1;
+/// The manifest format that this crate writes.
+pub const MANIFEST_FORMAT: u16 = 2;
+
+/// The format before, which is read too, so that a device need not be given its plugins again. It
+/// ended before the board.
+const FORMAT_WITHOUT_BOARD: u16 = 1;
 
 /// The largest encoded manifest, in bytes. A plugin with a hundred imports takes about 5 KiB.
 pub const MAX_MANIFEST: usize = 64 << 10;
@@ -18,7 +22,8 @@ pub const MAX_MANIFEST: usize = 64 << 10;
 /// [`MANIFEST_FORMAT`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Always [`MANIFEST_FORMAT`]. It comes first so that another format is recognised.
+    /// Always [`MANIFEST_FORMAT`], whatever the file has: it is what is written again. It comes
+    /// first so that another format is recognised.
     pub format: u16,
     /// The plugin's name.
     pub name: String,
@@ -45,6 +50,9 @@ pub struct Manifest {
     pub memory_initial: u64,
     /// What its linear memories can grow to, in bytes, together. `None` when it sets no bound.
     pub memory_max: Option<u64>,
+    /// The board that it was built for, with what the daemon there runs with. `None` when it was
+    /// built for a target alone.
+    pub board: Option<BoardSettings>,
 }
 
 impl Manifest {
@@ -70,12 +78,13 @@ impl Manifest {
             imports: Vec::new(),
             memory_initial: 0,
             memory_max: None,
+            board: None,
         }
     }
 
     /// The manifest as it stands in a file.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, ArtifactError> {
-        self.check_text()?;
+        self.check()?;
         let bytes = postcard::to_allocvec(self)
             .map_err(|error| ArtifactError::Manifest(format!("cannot be encoded: {error}")))?;
         if bytes.len() > MAX_MANIFEST {
@@ -91,21 +100,45 @@ impl Manifest {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Manifest, ArtifactError> {
         let unreadable = |error| ArtifactError::Manifest(format!("cannot be decoded: {error}"));
         let (format, _) = postcard::take_from_bytes::<u16>(bytes).map_err(unreadable)?;
-        if format != MANIFEST_FORMAT {
-            return Err(ArtifactError::UnknownFormat {
-                found: format,
-                known: MANIFEST_FORMAT,
-            });
-        }
-        let (manifest, rest) = postcard::take_from_bytes::<Manifest>(bytes).map_err(unreadable)?;
+        let completed;
+        let bytes = match format {
+            MANIFEST_FORMAT => bytes,
+            FORMAT_WITHOUT_BOARD => {
+                // The last field, as postcard writes it when there is none.
+                completed = [bytes, &[0]].concat();
+                &completed
+            }
+            found => {
+                let known = MANIFEST_FORMAT;
+                return Err(ArtifactError::UnknownFormat { found, known });
+            }
+        };
+        let (mut manifest, rest) =
+            postcard::take_from_bytes::<Manifest>(bytes).map_err(unreadable)?;
+        manifest.format = MANIFEST_FORMAT;
         if !rest.is_empty() {
             return Err(ArtifactError::Manifest(format!(
                 "has {} bytes too many",
                 rest.len()
             )));
         }
-        manifest.check_text()?;
+        manifest.check()?;
         Ok(manifest)
+    }
+
+    /// Both sides check alike, so that whoever builds an artifact is told what a device would say.
+    fn check(&self) -> Result<(), ArtifactError> {
+        // Text first: other messages repeat it.
+        self.check_text()?;
+        let Some(board) = &self.board else {
+            return Ok(());
+        };
+        board.check(self.target).map_err(|error| {
+            ArtifactError::Manifest(format!(
+                "of plugin {} is for the board {}, whose {error}: mend its board.toml",
+                self.name, board.name
+            ))
+        })
     }
 
     /// Manifests are shown on terminals and in logs, unverified ones too, so no text in
@@ -114,7 +147,8 @@ impl Manifest {
         let texts = [&self.name, &self.version, &self.engine_version]
             .into_iter()
             .chain(&self.cpu_flags)
-            .chain(&self.imports);
+            .chain(&self.imports)
+            .chain(self.board.as_ref().map(|board| &board.name));
         for text in texts {
             if text.chars().any(char::is_control) {
                 return Err(ArtifactError::Manifest(format!(
@@ -216,6 +250,11 @@ mod tests {
             roles: Role::ALL.to_vec(),
             imports: vec!["wasi:io/error@0.2.6".to_owned()],
             memory_max: Some(1 << 30),
+            board: Some(BoardSettings {
+                name: "pi".to_owned(),
+                threads: Some(4),
+                memory_max: Some(256 << 20),
+            }),
             ..Manifest::new("hello", "1.2.3", Target::Aarch64, Profile::Compact)
         }
     }
@@ -238,32 +277,81 @@ mod tests {
 
     #[test]
     fn another_format_is_recognised() {
-        let bytes = Manifest {
-            format: 2,
-            ..manifest()
+        for format in [0, MANIFEST_FORMAT + 1] {
+            let bytes = Manifest {
+                format,
+                ..manifest()
+            }
+            .encode()
+            .unwrap();
+            let error = Manifest::decode(&bytes).unwrap_err();
+            assert!(
+                matches!(error, ArtifactError::UnknownFormat { found, .. } if found == format),
+                "{error}"
+            );
         }
-        .encode()
-        .unwrap();
-        let error = Manifest::decode(&bytes).unwrap_err();
-        assert!(
-            matches!(error, ArtifactError::UnknownFormat { found: 2, .. }),
-            "{error}"
-        );
+    }
+
+    #[test]
+    fn the_format_without_a_board_is_read_and_written_as_the_new_one() {
+        let without = Manifest {
+            board: None,
+            ..manifest()
+        };
+        let old = Manifest {
+            format: FORMAT_WITHOUT_BOARD,
+            ..without.clone()
+        };
+        let mut bytes = old.encode().unwrap();
+        assert_eq!(bytes.pop(), Some(0));
+        assert_eq!(Manifest::decode(&bytes).unwrap(), without);
+        // A board, or anything else, behind it is no part of it.
+        for more in [&[0][..], &[1], &[1, 1, b'b', 0, 0]] {
+            let longer = [&bytes, more].concat();
+            assert!(Manifest::decode(&longer).is_err(), "{more:?}");
+        }
+    }
+
+    /// What is said of a manifest that both sides refuse.
+    fn refused(bad: &Manifest) -> String {
+        let building = bad.encode().unwrap_err().to_string();
+        let bytes = postcard::to_allocvec(bad).unwrap();
+        let loading = Manifest::decode(&bytes).unwrap_err().to_string();
+        assert_eq!(building, loading);
+        loading
     }
 
     #[test]
     fn control_characters_are_refused_on_both_sides() {
-        let bad = Manifest {
-            name: "a\x1b[2Jb".to_owned(),
-            ..manifest()
-        };
-        assert!(bad.encode().is_err());
-        let bytes = postcard::to_allocvec(&bad).unwrap();
-        let error = Manifest::decode(&bytes).unwrap_err().to_string();
-        assert!(
-            error.contains("control character") && !error.contains('\x1b'),
-            "{error}"
-        );
+        let bad = "a\x1b[2Jb".to_owned();
+        let mut board = manifest().board.unwrap();
+        board.name = bad.clone();
+        for bad in [
+            Manifest {
+                name: bad,
+                ..manifest()
+            },
+            Manifest {
+                board: Some(board),
+                ..manifest()
+            },
+        ] {
+            let error = refused(&bad);
+            assert!(
+                error.contains("control character") && !error.contains('\x1b'),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_board_that_no_daemon_can_run_with_is_refused_on_both_sides() {
+        let mut bad = manifest();
+        bad.board.as_mut().unwrap().threads = Some(65);
+        let error = refused(&bad);
+        for part in ["plugin hello", "board pi", "`threads` is 65", "board.toml"] {
+            assert!(error.contains(part), "{part} in {error}");
+        }
     }
 
     #[test]

@@ -86,10 +86,12 @@ pub struct Run {
     /// largest value that the plugin may store, such as 1Mi (the default)
     #[argh(option, from_str_fn(parse_size))]
     kv_max_value_size: Option<usize>,
-    /// memory for plugins, bodies, connections and the store together, such as 64Mi (the default)
+    /// memory for plugins, bodies, connections and the store together, such as 48Mi (default: what the board
+    /// says that the plugins were built for, else 64Mi)
     #[argh(option, from_str_fn(parse_size))]
     memory_max: Option<usize>,
-    /// threads that serve, at most 64 (default: one for two processors, at most 4)
+    /// threads that serve, at most 64 (default: what the board says that the plugins were built for, else one
+    /// for two processors, at most 4)
     #[argh(option)]
     threads: Option<usize>,
     /// instances of the plugin at the same time, at most 1024 (default 32)
@@ -141,14 +143,13 @@ impl Run {
     /// A flag's value is wrong, or a source of secrets cannot be read.
     pub fn into_config(self) -> Result<Config> {
         let usage = |flag: &str, reason: String| Error::Usage(format!("--{flag}: {reason}"));
-        let up_to = |most: usize, flag: &str, given: Option<usize>, default: usize| match given {
+        let up_to = |most: usize, flag: &str, given: Option<usize>| match given {
             Some(0) => Err(usage(flag, "must be at least 1".to_owned())),
             Some(count) if count > most => Err(usage(flag, format!("must be at most {most}"))),
-            given => Ok(given.unwrap_or(default)),
+            given => Ok(given),
         };
         let defaults = Limits::default();
-        let memory = self.memory_max.unwrap_or(defaults.memory);
-        if memory < MEMORY_MIN {
+        if let Some(memory) = self.memory_max.filter(|memory| *memory < MEMORY_MIN) {
             return Err(usage(
                 "memory-max",
                 format!(
@@ -158,39 +159,22 @@ impl Run {
                 ),
             ));
         }
-        let body = self.max_body.unwrap_or(defaults.body);
-        if body > memory {
-            return Err(usage("max-body", "is more than --memory-max".to_owned()));
-        }
-        let message = self.max_message.unwrap_or(defaults.websocket_message);
-        if message > memory {
-            return Err(usage("max-message", "is more than --memory-max".to_owned()));
-        }
         if self.cache_max.is_some_and(|bytes| bytes < cache::BYTES_MIN) {
             let least = cache::BYTES_MIN >> 10;
             return Err(usage("cache-max", format!("must be at least {least}Ki")));
         }
         let limits = Limits {
-            memory,
             cache: self.cache_max,
-            connections: up_to(
-                usize::MAX,
-                "max-connections",
-                self.max_connections,
-                defaults.connections,
-            )?,
-            instances: up_to(
-                INSTANCES_MAX,
-                "max-instances",
-                self.max_instances,
-                defaults.instances,
-            )?,
+            connections: up_to(usize::MAX, "max-connections", self.max_connections)?
+                .unwrap_or(defaults.connections),
+            instances: up_to(INSTANCES_MAX, "max-instances", self.max_instances)?
+                .unwrap_or(defaults.instances),
             reuse: match self.reuse {
                 Some(0) => return Err(usage("reuse", "must be at least 1".to_owned())),
                 reuse => reuse.unwrap_or(defaults.reuse),
             },
-            body,
-            websocket_message: message,
+            body: self.max_body.unwrap_or(defaults.body),
+            websocket_message: self.max_message.unwrap_or(defaults.websocket_message),
             log_records: match self.log_rate {
                 Some(0) => return Err(usage("log-rate", "must be at least 1".to_owned())),
                 rate => rate.unwrap_or(defaults.log_records),
@@ -252,11 +236,6 @@ impl Run {
             read.collect::<std::result::Result<_, _>>()
                 .map_err(|reason| usage(flag, reason))
         };
-        // A fresh instance changes the process's memory map, which stops every core that serves:
-        // on two cores a second thread adds nothing (README, figures). The kernel's network and
-        // the store have work for the others.
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = processors.div_ceil(2).min(4);
         let mut key_dirs = self.keys;
         if key_dirs.is_empty() {
             key_dirs.push(Path::new("/etc/zlayer/keys").to_owned());
@@ -279,7 +258,8 @@ impl Run {
             },
             bind: self.bind,
             port: self.port,
-            threads: up_to(THREADS_MAX, "threads", self.threads, threads)?,
+            threads: up_to(THREADS_MAX, "threads", self.threads)?,
+            memory: self.memory_max,
             data_dir: self.data_dir,
             key_dirs,
             allow_unsigned: self.allow_unsigned,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use zlayer_bundle::{Role, VerifiedArtifact};
+use zlayer_bundle::{BoardSettings, Role, VerifiedArtifact};
 
 use super::artifacts;
 use crate::capability::{Capabilities, Capability};
@@ -105,6 +105,11 @@ impl Member {
     /// What engine and manifest say of it.
     pub(super) fn artifact(&self) -> &VerifiedArtifact {
         &self.artifact
+    }
+
+    /// Its name, and the board that it was built for.
+    pub(super) fn board(&self) -> (&str, Option<&BoardSettings>) {
+        (&self.name, self.artifact.manifest().board.as_ref())
     }
 
     /// What is said of it alone.

@@ -20,11 +20,13 @@ const IDLE_TICKS: u32 = 100;
 /// on every Linux.
 const NO_MEMORY: &str = "(os error 12)";
 
-/// Builds the engine for this device, with room for the instances of these plugins. Where the device
+/// Builds the engine for this device, with room for the instances of these plugins in a budget of
+/// `memory` bytes. Where the device
 /// has not that much address space, it says so in their settings.
 pub fn new_engine(
     target: Target,
     profile: Profile,
+    memory: usize,
     limits: &Limits,
     plugins: &mut [&mut PluginSettings],
 ) -> Result<Engine> {
@@ -33,7 +35,7 @@ pub fn new_engine(
         .and_then(|mut config| {
             if cfg!(target_pointer_width = "64") {
                 config.allocation_strategy(wasmtime::InstanceAllocationStrategy::Pooling(pool(
-                    target, profile, limits, plugins,
+                    target, profile, memory, limits, plugins,
                 )));
             }
             Engine::new(&config).map_err(|error| format!("{error:#}"))
@@ -55,6 +57,7 @@ pub fn new_engine(
 fn pool(
     target: Target,
     profile: Profile,
+    memory: usize,
     limits: &Limits,
     plugins: &mut [&mut PluginSettings],
 ) -> wasmtime::PoolingAllocationConfig {
@@ -67,9 +70,7 @@ fn pool(
     const TABLE_BYTES: usize = 16 << 10;
     /// Address space for linear memories: boards have 512 GiB of it (39 bits), some less free.
     const ADDRESSES: u64 = 128 << 30;
-    let memory = limits
-        .memory
-        .min(usize::try_from(profile.memory_limit(target)).unwrap_or(usize::MAX));
+    let memory = memory.min(usize::try_from(profile.memory_limit(target)).unwrap_or(usize::MAX));
     let affordable = ADDRESSES / u64::from(MEMORIES) / memory.max(1) as u64;
     let affordable = usize::try_from(affordable).unwrap_or(usize::MAX);
     let instances = shared_out(affordable.max(limits.instances), limits.instances, plugins);

@@ -34,6 +34,7 @@ const LAYERS: &[&[&str]] = &[
     &["config"],
     &["keyvalue", "log_ring", "allowed_hosts", "capability"],
     &[
+        "core_dumps",
         "error",
         "memory",
         "metrics",
