@@ -36,6 +36,7 @@ use http::HeaderMap;
 use http::header::HeaderName;
 use smol::Timer;
 
+use crate::config::CACHE_MIN;
 use crate::memory::{Budget, Reservation};
 use crate::sync;
 use crate::timeout;
@@ -51,8 +52,6 @@ pub use fetch::{Fetch, Policy};
 pub use fill::{Approval, Fill, Tee};
 pub use state::Counts;
 
-/// The smallest cache, in bytes.
-pub const BYTES_MIN: usize = 256 << 10;
 /// The part of the memory budget that a cache takes: one of so many.
 const SHARE: usize = 16;
 /// The part of the cache that one entry may take: one of so many.
@@ -141,7 +140,7 @@ enum Look {
 impl Cache {
     /// Bytes for a cache where the daemon has `memory`.
     pub fn share_of(memory: usize) -> usize {
-        (memory / SHARE).max(BYTES_MIN)
+        (memory / SHARE).max(CACHE_MIN)
     }
 
     /// A cache that holds `share` of the daemon's memory.

@@ -107,17 +107,17 @@ impl fmt::Display for Capabilities {
     }
 }
 
-/// What the deployment grants a plugin, and how often the plugin tried more.
+/// What stands in front of a plugin's calls: it lets through what is granted, and counts the rest.
 #[derive(Debug)]
-pub struct Grants {
+pub struct Gate {
     granted: Capabilities,
     denied: [AtomicU64; Capability::ALL.len()],
 }
 
-impl Grants {
-    /// Grants this set, with nothing denied so far.
-    pub fn new(granted: Capabilities) -> Grants {
-        Grants {
+impl Gate {
+    /// Lets this set through, with nothing denied so far.
+    pub fn new(granted: Capabilities) -> Gate {
+        Gate {
             granted,
             denied: Default::default(),
         }
@@ -178,10 +178,10 @@ mod tests {
 
     #[test]
     fn what_is_denied_is_counted_apart() {
-        let grants = Grants::new(Capabilities::NONE.with(Capability::Config));
-        assert!(grants.allow(Capability::Config));
-        assert!(!grants.allow(Capability::Secrets) && !grants.allow(Capability::Secrets));
-        let counts = Capability::ALL.map(|one| grants.denied_calls(one));
+        let gate = Gate::new(Capabilities::NONE.with(Capability::Config));
+        assert!(gate.allow(Capability::Config));
+        assert!(!gate.allow(Capability::Secrets) && !gate.allow(Capability::Secrets));
+        let counts = Capability::ALL.map(|one| gate.denied_calls(one));
         assert_eq!(counts, [0, 0, 0, 2, 0, 0]);
     }
 }

@@ -1,25 +1,36 @@
 //! What the daemon runs with: checked once, read everywhere.
+//!
+//! Flags make a [`Draft`], and [`Draft::check`] makes the [`Config`] of it: whatever else describes
+//! a daemon passes the same checks. Each part has one owner: a plugin's [`Grants`] the host, its
+//! [`Pooling`] the engine, its [`Placement`] the pipeline.
 
-mod plugins;
+mod check;
+mod placement;
+mod plugin;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use zlayer_bundle::{ByteSize, NotASize, Profile};
 
-use crate::allowed_hosts::AllowedHosts;
-use crate::capability::Capabilities;
-use crate::keyvalue;
-
 pub use zlayer_bundle::{MEMORY_MIN, THREADS_MAX};
 
-pub use plugins::{Bodies, BodyAccess, OnFailure, Override, PathPattern, PluginSettings};
+pub use placement::{Bodies, BodyAccess, OnFailure, PathPattern, Placement};
+pub use plugin::{Grants, PluginConfig, Pooling};
 
 /// Most instances of a plugin at the same time. On 64 bits each sets aside 1 GiB of address space, 16 with
 /// `--profile wide`: so many fit into 47 bits of it. A device with fewer bits may have room for less.
 pub const INSTANCES_MAX: usize = 1024;
+
+/// Most plugins that one daemon serves: each has instances, counters and a copy of its file.
+pub const PLUGINS_MAX: usize = 64;
+
+/// The smallest response cache, in bytes.
+pub const CACHE_MIN: usize = 256 << 10;
 
 /// Memory that a connection may hold: read and write buffer, a piece of a body each way, its task.
 pub const CONNECTION_SHARE: usize = 64 << 10;
@@ -27,17 +38,38 @@ pub const CONNECTION_SHARE: usize = 64 << 10;
 /// ones would hold instances and memory for next to nothing.
 pub const UPLOAD_RATE: u64 = 1 << 10;
 
-/// Everything that `zlayer run` was told.
+/// What a daemon runs with. It was checked ([`Draft::check`]), and from then on everybody reads it
+/// and nobody changes it: what is worked out from it is kept, under a name of its own, by whoever
+/// works it out.
 #[derive(Debug)]
-pub struct Config {
-    /// The artifacts to serve, in the order in which their plugins take part. At least one.
+pub struct Config(Draft);
+
+impl Deref for Config {
+    type Target = Draft;
+
+    fn deref(&self) -> &Draft {
+        &self.0
+    }
+}
+
+/// What flags, or another description of a daemon, say. It has not been checked yet.
+#[derive(Debug)]
+pub struct Draft {
+    /// The artifacts to serve, in the order in which their plugins take part: from 1 to
+    /// [`PLUGINS_MAX`].
     pub artifacts: Vec<PathBuf>,
-    /// What is said of single plugins.
-    pub overrides: Vec<Override>,
+    /// Folders whose `*.pub` files are trusted to sign plugins.
+    pub key_dirs: Vec<PathBuf>,
+    /// Load artifacts that nobody signed.
+    pub allow_unsigned: bool,
+    /// The engine settings of this device; an artifact of another profile is refused.
+    pub profile: Profile,
     /// Address to listen on.
     pub bind: IpAddr,
     /// Port to listen on; 0 lets the system choose.
     pub port: u16,
+    /// Port of the admin interface on 127.0.0.1, beside its Unix socket; 0 lets the system choose.
+    pub admin_port: Option<u16>,
     /// Threads that serve, from 1 to [`THREADS_MAX`]. `None`: as many as the plugins' board says,
     /// else one for two processors, and at most 4.
     pub threads: Option<usize>,
@@ -47,32 +79,50 @@ pub struct Config {
     /// Folder for the key-value store and the daemon's own copy of the artifact. `None`: a
     /// temporary folder that goes with the process.
     pub data_dir: Option<PathBuf>,
-    /// Folders whose `*.pub` files are trusted to sign plugins.
-    pub key_dirs: Vec<PathBuf>,
-    /// Load artifacts that nobody signed.
-    pub allow_unsigned: bool,
-    /// The engine settings of this device; an artifact of another profile is refused.
-    pub profile: Profile,
-    /// The configuration that all plugins see.
-    pub config: BTreeMap<String, String>,
-    /// The plugins' secrets.
-    pub secrets: BTreeMap<String, Secret>,
-    /// How the plugins' namespaces in the store are kept.
-    pub keyvalue: keyvalue::Settings,
-    /// What plugins may call.
-    pub granted: Capabilities,
-    /// Where plugins' outgoing requests may go, if one has no list of its own. Without a list it may send none.
-    pub allowed_hosts: AllowedHosts,
+    /// Where the log goes.
+    pub log: LogOutput,
     /// File of the certificates that TLS upstreams are checked against, instead of the system's.
     pub tls_roots: Option<PathBuf>,
-    /// Port of the admin interface on 127.0.0.1, beside its Unix socket; 0 lets the system choose.
-    pub admin_port: Option<u16>,
+    /// The secrets of all plugins; which of them one may see is said in its [`Grants`].
+    pub secrets: Arc<BTreeMap<String, Secret>>,
+    /// What is said of plugins that `plugins` does not name.
+    pub usual: PluginConfig,
+    /// What is said of single plugins, by name.
+    pub plugins: BTreeMap<String, PluginConfig>,
     /// Sizes and counts.
     pub limits: Limits,
     /// Durations.
     pub timeouts: Timeouts,
-    /// Where the log goes.
-    pub log: LogOutput,
+}
+
+impl Draft {
+    /// The defaults, for these artifacts.
+    pub fn of(artifacts: Vec<PathBuf>) -> Draft {
+        Draft {
+            artifacts,
+            key_dirs: Vec::new(),
+            allow_unsigned: false,
+            profile: Profile::default(),
+            bind: IpAddr::from([127, 0, 0, 1]),
+            port: 8080,
+            admin_port: None,
+            threads: None,
+            memory: None,
+            data_dir: None,
+            log: LogOutput::Text,
+            tls_roots: None,
+            secrets: Arc::default(),
+            usual: PluginConfig::default(),
+            plugins: BTreeMap::new(),
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+        }
+    }
+
+    /// What is said of the plugin of this name.
+    pub fn plugin(&self, name: &str) -> &PluginConfig {
+        self.plugins.get(name).unwrap_or(&self.usual)
+    }
 }
 
 /// Where the log goes: see [`crate::logger`].
@@ -116,12 +166,6 @@ pub struct Limits {
     /// else new ones wait in the kernel's backlog (default 192,
     /// less where they would take more than a quarter of the memory).
     pub connections: usize,
-    /// Instances of a plugin that run at the same time, at most [`INSTANCES_MAX`]; further requests
-    /// queue (default 32, less where the memory has no room for as many).
-    pub instances: usize,
-    /// Requests that one instance of a `wasi:http` handler serves before it is replaced
-    /// (default 1: a fresh instance each).
-    pub reuse: u32,
     /// Bytes of a request or response body that a typed plugin takes whole (default 1 MiB).
     /// A `wasi:http` handler streams and has no such bound.
     pub body: usize,
@@ -132,9 +176,6 @@ pub struct Limits {
     /// Bytes of the response cache, where a plugin has that role (default: a sixteenth of the
     /// memory, at least 256 KiB).
     pub cache: Option<usize>,
-    /// Log records a second that a plugin may write in the long run, and five times as many at
-    /// once (default 200).
-    pub log_records: u32,
     /// Request heads, chunk lines and trailers.
     pub http: zlayer_http1::Limits,
 }
@@ -143,13 +184,10 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             connections: 192,
-            instances: 32,
-            reuse: 1,
             body: 1 << 20,
             websocket_message: 1 << 20,
             response_head: 32 << 10,
             cache: None,
-            log_records: 200,
             http: zlayer_http1::Limits::default(),
         }
     }

@@ -14,7 +14,7 @@ use smol::channel::{Sender, bounded};
 use smol::{Executor, Timer};
 
 use crate::admin::{ADMIN_SHARE, Admin, View};
-use crate::config::{CONNECTION_SHARE, Config, Limits};
+use crate::config::{CONNECTION_SHARE, Config};
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
 use crate::keyvalue::{self, KeyValue};
@@ -23,7 +23,7 @@ use crate::logger;
 use crate::memory::{Budget, Reservation};
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
-use crate::plugin::{Common, Plugin, Spare, Ticker, new_engine};
+use crate::plugin::{Common, Plugin, Spare, Ticker, new_engine, share_out};
 use crate::redact;
 use crate::server::Server;
 use crate::stats::ServerStats;
@@ -54,7 +54,7 @@ pub fn run(config: Config) -> Result<()> {
     let logging = logger::choose(config.log, &data.path().join(LOG_FOLDER));
     EXECUTOR.spawn(logging).detach();
     let served = Admin::bind(data.path(), config.admin_port)
-        .and_then(|admin| serve(config, listener, admin, &data, signals));
+        .and_then(|admin| serve(&config, listener, admin, &data, signals));
     if let Err(error) = &served {
         // `main` tells people.
         logger::remember(&error.to_string());
@@ -65,36 +65,37 @@ pub fn run(config: Config) -> Result<()> {
 }
 
 fn serve(
-    mut config: Config,
+    config: &Config,
     listener: TcpListener,
     admin: Admin,
     data: &DataDir,
     signals: Signals,
 ) -> Result<()> {
-    let mut members = plugins::gather(&config, data)?;
+    let members = plugins::gather(config, data)?;
     let boards: Vec<_> = members.iter().map(plugins::Member::board).collect();
     let resources = Resources::decide(config.threads, config.memory, &config.limits, &boards)?;
     let budget = Budget::new(resources.memory);
-    let _fixed = reserve_fixed(&budget, &mut config.limits)?;
+    let fixed = Fixed::reserve(&budget, config.limits.connections)?;
     let Some(first) = members.first() else {
         return Err(Error::Usage("no --wasm".to_owned()));
     };
     let target = first.artifact().manifest().target;
-    let mut settings: Vec<_> = members.iter_mut().map(plugins::Member::settings).collect();
-    let engine = new_engine(
-        target,
-        config.profile,
-        resources.memory,
-        &config.limits,
-        &mut settings,
-    )?;
+    let (profile, memory) = (config.profile, resources.memory);
+    let wanted: Vec<_> = members
+        .iter()
+        .map(|member| member.config().pooling.instances)
+        .collect();
+    let usual = config.usual.pooling.instances;
+    let instances = share_out(target, profile, memory, usual, &wanted);
+    let all = instances.iter().copied().fold(0, usize::saturating_add);
+    let engine = new_engine(target, profile, memory, all)?;
     // Not sooner: two threads that map memory get in each other's way.
     let store = KeyValue::open(&data.store(), &budget, Arc::new(keyvalue::Machine::new()))
         .map_err(|error| Error::device("cannot start the key-value store's thread", error))?;
     let metrics = Arc::new(Metrics::default());
     let upstreams = Upstreams::new(
         upstream::Settings {
-            tls_roots: config.tls_roots.take(),
+            tls_roots: config.tls_roots.clone(),
             ..upstream::Settings::default()
         },
         Arc::clone(&budget),
@@ -114,26 +115,23 @@ fn serve(
         limits: &config.limits,
         timeouts: &config.timeouts,
     };
-    let loaded = members
-        .into_iter()
-        .map(|member| member.load(&config, &common, &metrics, &store, &upstreams));
-    let plugins: Vec<Arc<Plugin>> = loaded.collect::<Result<_>>()?;
-    let pipeline = Pipeline::new(
-        plugins.clone(),
-        &config.limits,
-        &config.timeouts,
-        &budget,
-        upstreams,
-    )?;
-    let pipeline = Arc::new(pipeline);
-    let (stopping, stop) = bounded(1);
+    let mut placed = Vec::new();
+    for (member, instances) in members.into_iter().zip(instances) {
+        let placement = Arc::clone(&member.config().placement);
+        let plugin = member.load(instances, config, &common, &metrics, &store, &upstreams)?;
+        placed.push((plugin, placement));
+    }
     let (drain, request_timeout) = (config.timeouts.drain, config.timeouts.request);
+    let pipeline = Pipeline::new(placed, &config.limits, request_timeout, &budget, upstreams)?;
+    let pipeline = Arc::new(pipeline);
+    let plugins = pipeline.plugins();
+    let (stopping, stop) = bounded(1);
     let stats = ServerStats::new();
     let server = Server::new(
         listener,
         Arc::clone(&pipeline),
-        config.limits,
-        config.timeouts,
+        config.limits.clone(),
+        config.timeouts.clone(),
         Arc::clone(&stats),
         &EXECUTOR,
         stop.clone(),
@@ -154,6 +152,7 @@ fn serve(
         metrics: Arc::clone(&metrics),
         budget: Arc::clone(&budget),
         store: store.clone(),
+        connections: fixed.connections,
         address: server.address(),
         stop,
     };
@@ -165,7 +164,7 @@ fn serve(
         );
     }
 
-    for plugin in &plugins {
+    for plugin in plugins {
         let telling = Arc::clone(plugin);
         EXECUTOR
             .spawn(async move { telling.host().log.tell_in_time().await })
@@ -182,12 +181,12 @@ fn serve(
             .map_err(|error| Error::device("cannot start a worker thread", error))?;
     }
     // A task like all others: the executor looks at the future that it is run with only now and then.
-    let served = EXECUTOR.spawn(server.run());
+    let served = EXECUTOR.spawn(server.run(fixed.connections));
     smol::block_on(EXECUTOR.run(async {
         served.await;
         let until = Instant::now() + drain;
         // The way of a request: what stands in front may use what stands behind to its end.
-        for plugin in &plugins {
+        for plugin in plugins {
             let shutting_down = crate::reactor::enter(plugin.shut_down());
             if timeout::before(until, shutting_down).await.is_none() {
                 log::warn!(
@@ -209,25 +208,36 @@ fn described(plugin: &Plugin) -> String {
     format!("{} ({})", plugin.name(), roles.join(", "))
 }
 
-/// Sets aside what the store, the connections and the admin interface may use, so that a plugin cannot take it from them.
-fn reserve_fixed(budget: &Arc<Budget>, limits: &mut Limits) -> Result<Reservation> {
-    let store = keyvalue::Sizes::within(budget.limit()).memory();
-    let own = store + ADMIN_SHARE + log_ring::MEMORY_SHARE;
-    let affordable = budget.limit().saturating_sub(own) / 4 / CONNECTION_SHARE;
-    if limits.connections > affordable {
-        log::info!(
-            "--memory-max {} KiB leaves room for {affordable} connections",
-            budget.limit() >> 10
-        );
-        limits.connections = affordable;
-    }
-    let fixed = own + limits.connections * CONNECTION_SHARE;
-    match budget.reserve(fixed) {
-        Some(reservation) if affordable > 0 => Ok(reservation),
-        _ => Err(Error::Usage(format!(
-            "--memory-max must be larger than the share of the store, the log and the admin interface, {} KiB",
-            own >> 10
-        ))),
+/// What the store, the connections and the admin interface may use of the memory, set aside so that
+/// a plugin cannot take it from them.
+struct Fixed {
+    _reservation: Reservation,
+    /// Clients' connections that it holds: as many as were wanted, or fewer.
+    connections: usize,
+}
+
+impl Fixed {
+    fn reserve(budget: &Arc<Budget>, wanted: usize) -> Result<Fixed> {
+        let store = keyvalue::Sizes::within(budget.limit()).memory();
+        let own = store + ADMIN_SHARE + log_ring::MEMORY_SHARE;
+        let affordable = budget.limit().saturating_sub(own) / 4 / CONNECTION_SHARE;
+        if wanted > affordable {
+            log::info!(
+                "--memory-max {} KiB leaves room for {affordable} connections",
+                budget.limit() >> 10
+            );
+        }
+        let connections = wanted.min(affordable);
+        match budget.reserve(own + connections * CONNECTION_SHARE) {
+            Some(reservation) if affordable > 0 => Ok(Fixed {
+                _reservation: reservation,
+                connections,
+            }),
+            _ => Err(Error::Usage(format!(
+                "--memory-max must be larger than the share of the store, the log and the admin interface, {} KiB",
+                own >> 10
+            ))),
+        }
     }
 }
 

@@ -30,11 +30,10 @@ pub use http_error::plugin_body;
 pub use limiter::{Limiter, Refused};
 pub use logging::PluginLog;
 
-use crate::allowed_hosts::AllowedHosts;
-use crate::capability::{Capabilities, Capability, Grants};
-use crate::config::Secret;
+use crate::capability::{Capability, Gate};
+use crate::config::{Grants, Secret};
 use crate::failure::Failure;
-use crate::keyvalue::{KeyValue, KvError, Namespace, Settings};
+use crate::keyvalue::{KeyValue, KvError, Namespace};
 use crate::memory::{Budget, Reservation};
 use crate::message::fields::{LIST_BYTES, LIST_HEADERS};
 use crate::metrics::Metrics;
@@ -57,81 +56,71 @@ const DENIED: &str = "denied: the deployment does not grant this capability";
 /// The code of the same error where the interface has codes.
 const DENIED_CODE: &str = "CAPABILITY_DENIED";
 
-/// What a deployment says of one plugin.
-pub struct Service {
-    /// The plugin's name: its label in metrics, its target in logs.
-    pub name: String,
-    /// Its key-value namespace: its name, or one that it shares with others.
-    pub namespace: String,
-    /// What `config` answers from.
-    pub config: BTreeMap<String, String>,
-    /// What `secrets` answers from.
-    pub secrets: BTreeMap<String, Secret>,
-    /// What it may call.
-    pub granted: Capabilities,
-    /// Where its outgoing requests may go, if it may send any.
-    pub allowed_hosts: AllowedHosts,
-    /// How its namespace is kept.
-    pub keyvalue: Settings,
-    /// Log records that it may write a second, in the long run.
-    pub log_records: u32,
-}
-
 /// What all instances of one plugin share with the host.
 pub struct PluginHost {
     /// The plugin's name: its label in metrics, its target in logs.
     pub name: String,
     /// The name of its key-value namespace.
     pub namespace_name: String,
-    /// What `config` answers from.
-    pub config: BTreeMap<String, String>,
-    /// What `secrets` answers from.
-    pub secrets: BTreeMap<String, Secret>,
+    /// What the plugin may reach.
+    pub grants: Arc<Grants>,
     /// Where `logging`, standard output and standard error go.
     pub log: PluginLog,
     /// Where `metrics` go.
     pub metrics: Arc<Metrics>,
-    /// What the plugin may call.
-    pub grants: Grants,
+    /// Lets the plugin call what it is granted.
+    pub gate: Gate,
     /// How its calls went.
     pub stats: PluginStats,
-    /// Where its outgoing requests may go.
-    pub allowed_hosts: AllowedHosts,
     /// What bounds its connections to upstreams, those that it routes clients to included.
     pub share: Arc<Budget>,
     upstreams: Upstreams,
     store: KeyValue,
-    settings: Settings,
+    /// Those of all plugins.
+    secrets: Arc<BTreeMap<String, Secret>>,
     namespace: OnceCell<Namespace>,
 }
 
 impl PluginHost {
-    /// The host side of a plugin; its log level is the config value `LOG_LEVEL`, else `RUST_LOG`.
+    /// The host side of the plugin `name`; its log level is the config value `LOG_LEVEL`, else
+    /// `RUST_LOG`. `secrets` are those of all plugins.
     pub fn new(
-        service: Service,
+        name: String,
+        grants: Arc<Grants>,
+        secrets: Arc<BTreeMap<String, Secret>>,
         metrics: Arc<Metrics>,
         store: KeyValue,
         upstreams: Upstreams,
     ) -> PluginHost {
-        let (name, config) = (service.name, service.config);
+        let config = &grants.config;
         let level = config.get("LOG_LEVEL").or_else(|| config.get("RUST_LOG"));
-        let log = PluginLog::new(&name, level.map(String::as_str), service.log_records);
+        let log = PluginLog::new(&name, level.map(String::as_str), grants.log_records);
         PluginHost {
+            namespace_name: grants.namespace.clone().unwrap_or_else(|| name.clone()),
             name,
-            namespace_name: service.namespace,
-            config,
-            secrets: service.secrets,
+            secrets,
             log,
             metrics,
-            grants: Grants::new(service.granted),
+            gate: Gate::new(grants.granted()),
+            grants,
             stats: PluginStats::default(),
-            allowed_hosts: service.allowed_hosts,
             share: upstreams.share(),
             upstreams,
             store,
-            settings: service.keyvalue,
             namespace: OnceCell::new(),
         }
+    }
+
+    /// The names of the secrets that the plugin may see.
+    fn secret_names(&self) -> impl Iterator<Item = &String> {
+        let all = self.secrets.keys();
+        all.filter(|name| self.grants.shows_secret(name))
+    }
+
+    /// The secret of this name, if the plugin may see it.
+    fn secret(&self, name: &str) -> Option<&Secret> {
+        let is_shown = self.grants.shows_secret(name);
+        self.secrets.get(name).filter(|_| is_shown)
     }
 
     /// Bytes and keys in the plugin's namespace, if it has used it.
@@ -141,17 +130,20 @@ impl PluginHost {
 
     /// Bytes of the largest value that the plugin may store.
     fn largest_value(&self) -> usize {
-        self.settings.quota.value_bytes
+        self.grants.keyvalue.quota.value_bytes
     }
 
     /// The plugin's namespace in the store; waits until the store is open. Every call of `keyvalue`
     /// comes through here, so this is where it is denied.
     async fn namespace(&self) -> Result<&Namespace, KvError> {
-        if !self.grants.allow(Capability::Keyvalue) {
+        if !self.gate.allow(Capability::Keyvalue) {
             return Err(KvError::Storage(DENIED.to_owned()));
         }
         self.namespace
-            .get_or_try_init(|| self.store.namespace(&self.namespace_name, &self.settings))
+            .get_or_try_init(|| {
+                let settings = &self.grants.keyvalue;
+                self.store.namespace(&self.namespace_name, settings)
+            })
             .await
     }
 }
@@ -238,7 +230,7 @@ impl HostState {
 
     /// Whether the plugin may use `capability`; a call that may not is counted.
     fn may(&self, capability: Capability) -> bool {
-        self.plugin.grants.allow(capability)
+        self.plugin.gate.allow(capability)
     }
 
     /// The instance has done its work and waits for more.

@@ -50,12 +50,13 @@ mod websocket;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::BodyExt;
 use zlayer_bundle::Role;
 
 use crate::cache::{Cache, Clock};
-use crate::config::{Limits, Timeouts};
+use crate::config::{Limits, Placement};
 use crate::error::{Error, Result};
 use crate::failure::Failure;
 use crate::memory::Budget;
@@ -95,7 +96,8 @@ pub struct Pipeline {
     cache: Option<Arc<Cache>>,
     bodies: WholeBodies,
     upstreams: Upstreams,
-    timeouts: Timeouts,
+    /// How long a request may take to its response.
+    time: Duration,
     /// What the conversations may take together.
     messages: Arc<Budget>,
     budget: Arc<Budget>,
@@ -111,23 +113,25 @@ struct Trail {
 }
 
 impl Pipeline {
-    /// Sorts the plugins' roles into stages.
+    /// Sorts the plugins' roles into stages, each where its placement wants it. `time` is how long
+    /// a request may take to its response.
     ///
     /// # Errors
     ///
     /// The budget has no room for the bodies that they take, or for the cache.
     pub fn new(
-        plugins: Vec<Arc<Plugin>>,
+        plugins: Vec<(Arc<Plugin>, Arc<Placement>)>,
         limits: &Limits,
-        timeouts: &Timeouts,
+        time: Duration,
         budget: &Arc<Budget>,
         upstreams: Upstreams,
     ) -> Result<Pipeline> {
         let mut stages = Vec::new();
         for step in Step::ORDER {
-            for plugin in &plugins {
+            for (plugin, placement) in &plugins {
                 if step.roles().iter().any(|role| plugin.plays(*role)) {
-                    stages.push(Stage::new(step, Arc::clone(plugin)));
+                    let (plugin, placement) = (Arc::clone(plugin), Arc::clone(placement));
+                    stages.push(Stage::new(step, plugin, placement));
                 }
             }
         }
@@ -157,12 +161,12 @@ impl Pipeline {
         // Nothing is set aside after this.
         budget.settle();
         Ok(Pipeline {
-            plugins,
+            plugins: plugins.into_iter().map(|(plugin, _)| plugin).collect(),
             stages,
             cache,
             bodies,
             upstreams,
-            timeouts: timeouts.clone(),
+            time,
             messages,
             budget: Arc::clone(budget),
         })
@@ -194,7 +198,7 @@ impl Pipeline {
 
     /// Begins to respond to `request`; nothing happens until `responding` is polled.
     pub fn start(self: &Arc<Self>, request: Request) -> Started {
-        let passage = Arc::new(Passage::new(self.timeouts.request));
+        let passage = Arc::new(Passage::new(self.time));
         let pipeline = Arc::clone(self);
         Started {
             responding: Box::pin(pipeline.run(request, Arc::clone(&passage))),

@@ -15,13 +15,13 @@ use wasmtime::component::{InstancePre, Linker};
 use wasmtime::{Engine, Store};
 use zlayer_bundle::{Role, VerifiedArtifact};
 
-pub use engine::{Ticker, Working, new_engine};
+pub use engine::{Ticker, Working, new_engine, share_out};
 pub use pool::{Running, Spare};
 pub use roles::Guests;
 pub use status::{About, Instances, State};
 
 use crate::capability::{Capabilities, Capability};
-use crate::config::{Limits, PluginSettings, Timeouts};
+use crate::config::{Limits, Timeouts};
 use crate::error::{Error, Result};
 use crate::failure::{Failure, REASON_BYTES};
 use crate::host::{self, HostState, PluginHost, handler, plugin_metadata};
@@ -70,8 +70,10 @@ pub struct Plugin {
     places: Places,
     budget: Arc<Budget>,
     spare: Arc<Spare>,
-    settings: PluginSettings,
-    limits: Limits,
+    /// Requests that an instance serves which only answers `wasi:http`.
+    reuse: u32,
+    /// See [`Limits::body`].
+    body_max: usize,
     ticker: Ticker,
     broken: Mutex<Option<Broken>>,
     /// What `init` and `info` said of it, once an instance was made.
@@ -111,15 +113,17 @@ pub struct Instance {
 }
 
 impl Plugin {
-    /// Maps and links a verified artifact.
+    /// Maps and links a verified artifact. At most `instances` of it run at the same time, fewer
+    /// where memory has no room for them; for `reuse` see [`crate::config::Pooling::reuse`].
     pub fn load(
         artifact: &VerifiedArtifact,
         host: PluginHost,
-        settings: PluginSettings,
+        instances: usize,
+        reuse: u32,
         common: &Common<'_>,
     ) -> Result<Plugin> {
         let name = host.name.clone();
-        Plugin::link(artifact, host, settings, common).map_err(|error| Error::Plugin {
+        Plugin::link(artifact, host, instances, reuse, common).map_err(|error| Error::Plugin {
             name,
             reason: format!("{error:#}"),
         })
@@ -128,7 +132,8 @@ impl Plugin {
     fn link(
         artifact: &VerifiedArtifact,
         host: PluginHost,
-        settings: PluginSettings,
+        instances: usize,
+        reuse: u32,
         common: &Common<'_>,
     ) -> wasmtime::Result<Plugin> {
         let Common { budget, limits, .. } = *common;
@@ -166,7 +171,7 @@ impl Plugin {
             );
         };
         let fitting = 1 + budget.limit().saturating_sub(budget.used()) / each;
-        let instances = settings.instances.unwrap_or(limits.instances).min(fitting);
+        let instances = instances.min(fitting);
         // Its answers stream past itself.
         let returns = roles.has(Role::HttpHandler) && roles.sees_answers();
         wasmtime::ensure!(
@@ -187,8 +192,8 @@ impl Plugin {
             places: Places::new(instances, returns, common.timeouts.request / 2),
             budget: Arc::clone(budget),
             spare: Arc::clone(common.spare),
-            settings,
-            limits: limits.clone(),
+            reuse,
+            body_max: limits.body,
             ticker: common.ticker.clone(),
             broken: Mutex::new(None),
             about: OnceCell::new(),
@@ -213,16 +218,6 @@ impl Plugin {
     /// What it can do, in the contract's order.
     pub fn roles(&self) -> impl Iterator<Item = Role> {
         Role::ALL.into_iter().filter(|role| self.plays(*role))
-    }
-
-    /// What is said of it alone.
-    pub fn settings(&self) -> &PluginSettings {
-        &self.settings
-    }
-
-    /// The sizes that bound it.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
     }
 
     /// Keeps the engine's clock ticking while the answer lives.
@@ -269,7 +264,7 @@ impl Plugin {
             }
             // A wasi:http plugin hands nothing over but to the host's own functions.
             Err(error) if self.roles.is_stateful() && is_too_much(&error) => {
-                Err(Failure::far_too_long(self.limits.body))
+                Err(Failure::far_too_long(self.body_max))
             }
             Err(error) => Err(from_call(error, &running.instance.store)),
         }
@@ -280,8 +275,7 @@ impl Plugin {
             broken.outlived = true;
         }
         // What only answers wasi:http gets a fresh instance for each request, or for each so many.
-        let reuse = self.settings.reuse.unwrap_or(self.limits.reuse);
-        if self.roles.is_stateful() || instance.served < reuse {
+        if self.roles.is_stateful() || instance.served < self.reuse {
             instance.store.data_mut().rest();
             self.idle.put(instance);
         }
@@ -380,7 +374,7 @@ impl Plugin {
             }
         };
         let wanted = asked(wanted);
-        let denied = wanted.without(self.host.grants.granted());
+        let denied = wanted.without(self.host.gate.granted());
         if denied != Capabilities::NONE {
             return Err(Failure::InitFailed(format!(
                 "capability-unavailable: it asks for {denied}, which is not granted"
@@ -440,7 +434,7 @@ impl Plugin {
         // Each tick the guest yields, so that others are polled and its own deadline is looked at.
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
-        let call = self.limits.body.saturating_add(CALL_SHARE);
+        let call = self.body_max.saturating_add(CALL_SHARE);
         let call = call.max(self.share.saturating_sub(INSTANCE_SHARE));
         store.set_hostcall_fuel(call.max(CALL_BYTES));
         store.set_max_component_handles(HANDLES);

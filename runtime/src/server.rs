@@ -160,8 +160,9 @@ impl Server {
         self.address
     }
 
-    /// Accepts until `stop` closes, then waits for the open connections, at most the drain timeout.
-    pub async fn run(self) {
+    /// Accepts until `stop` closes, at most `places` connections at a time. Then it waits for the
+    /// open ones, at most the drain timeout.
+    pub async fn run(self, places: usize) {
         let Server {
             listener,
             shared,
@@ -169,7 +170,7 @@ impl Server {
             closed,
             ..
         } = self;
-        let connections = Arc::new(Semaphore::new(shared.limits.connections));
+        let connections = Arc::new(Semaphore::new(places));
         let accepting = async {
             loop {
                 let (stream, client) = match listener.accept().await {

@@ -107,7 +107,7 @@ fn plugins(view: &View, page: &mut Page) {
     for plugin in plugins {
         for capability in Capability::ALL {
             let labels = labels(&[("plugin", plugin.name()), ("interface", capability.name())]);
-            let count = plugin.host().grants.denied_calls(capability);
+            let count = plugin.host().gate.denied_calls(capability);
             page.whole("zlayer_denied_calls_total", &labels, count);
         }
     }

@@ -86,7 +86,7 @@ fn plugin(plugin: &Plugin, json: &mut Json) {
         Some(about) => names(json, "asked", about.asked),
         None => json.text_or_null("asked", None),
     }
-    names(json, "granted", host.grants.granted());
+    names(json, "granted", host.gate.granted());
     let state = plugin.state();
     json.text("state", state.name());
     json.text_or_null("init_error", state.init_error());
@@ -124,7 +124,7 @@ fn plugin(plugin: &Plugin, json: &mut Json) {
     });
     json.nest("denied_calls", '{', &mut |json| {
         for one in Capability::ALL {
-            json.number(one.name(), host.grants.denied_calls(one));
+            json.number(one.name(), host.gate.denied_calls(one));
         }
     });
     json.number("log_dropped", host.log.dropped());
@@ -217,12 +217,12 @@ fn describe(plugin: &Plugin, line: &mut dyn FnMut(&str, std::fmt::Arguments<'_>)
     if let Some(about) = plugin.about() {
         line("", format_args!("{about}"));
     }
-    let denied = Capability::ALL.map(|one| host.grants.denied_calls(one));
+    let denied = Capability::ALL.map(|one| host.gate.denied_calls(one));
     line(
         "",
         format_args!(
             "granted {}; {} denied calls",
-            host.grants.granted(),
+            host.gate.granted(),
             denied.iter().sum::<u64>()
         ),
     );

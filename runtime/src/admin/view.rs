@@ -28,6 +28,8 @@ pub struct View {
     pub budget: Arc<Budget>,
     /// The store.
     pub store: KeyValue,
+    /// Clients' connections that there is room for at the same time.
+    pub connections: usize,
     /// Where clients are listened to.
     pub address: SocketAddr,
     /// Closed when the daemon drains.
@@ -64,8 +66,7 @@ impl View {
     /// What takes how much of the memory budget, in bytes. All is set aside, used or not, but for
     /// `instances`: those beyond the one that each plugin is sure of.
     pub(super) fn memory(&self) -> [(&'static str, usize); 8] {
-        let limits = self.plugins().first().map(|plugin| plugin.limits());
-        let connections = limits.map_or(0, |limits| limits.connections) * CONNECTION_SHARE;
+        let connections = self.connections * CONNECTION_SHARE;
         let bodies = self.pipeline.bodies_share();
         let store = keyvalue::Sizes::within(self.budget.limit()).memory();
         let cache = self

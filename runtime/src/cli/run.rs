@@ -1,20 +1,25 @@
-//! `zlayer run`: its flags, and what they make of a daemon's configuration.
+//! `zlayer run`: its flags, and what they say of a daemon's configuration.
 
+mod overrides;
+
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use argh::FromArgs;
+use zlayer_bundle::UnknownProfile;
 
 use crate::allowed_hosts::AllowedHost;
-use crate::cache;
 use crate::capability::{Capabilities, Capability};
 use crate::config::{
-    Config, INSTANCES_MAX, Limits, LogOutput, MEMORY_MIN, Override, THREADS_MAX, Timeouts,
-    parse_duration, parse_pair, parse_size,
+    Config, Draft, Grants, Limits, LogOutput, PluginConfig, Pooling, Timeouts, parse_duration,
+    parse_pair, parse_size,
 };
 use crate::error::{Error, Result};
-use crate::keyvalue::{Durability, Quota, Settings, VALUE_BYTES_MAX};
+use crate::keyvalue::{Durability, Quota, Settings};
 use crate::secrets;
+use overrides::Override;
 
 /// Serve plugins over HTTP.
 #[derive(FromArgs)]
@@ -142,154 +147,151 @@ impl Run {
     ///
     /// A flag's value is wrong, or a source of secrets cannot be read.
     pub fn into_config(self) -> Result<Config> {
-        let usage = |flag: &str, reason: String| Error::Usage(format!("--{flag}: {reason}"));
-        let up_to = |most: usize, flag: &str, given: Option<usize>| match given {
-            Some(0) => Err(usage(flag, "must be at least 1".to_owned())),
-            Some(count) if count > most => Err(usage(flag, format!("must be at most {most}"))),
-            given => Ok(given),
+        self.into_draft()?.check()
+    }
+
+    /// What the flags say, word for word and not checked yet.
+    fn into_draft(self) -> Result<Draft> {
+        let limits = self.limits();
+        let timeouts = timeouts(&self.timeout).map_err(|reason| wrong("timeout", reason))?;
+        let usual = PluginConfig {
+            pooling: self.pooling(),
+            grants: Arc::new(self.grants()?),
+            placement: Arc::default(),
         };
-        let defaults = Limits::default();
-        if let Some(memory) = self.memory_max.filter(|memory| *memory < MEMORY_MIN) {
-            return Err(usage(
-                "memory-max",
-                format!(
-                    "{} KiB are too few; at least {} KiB",
-                    memory >> 10,
-                    MEMORY_MIN >> 10
-                ),
-            ));
-        }
-        if self.cache_max.is_some_and(|bytes| bytes < cache::BYTES_MIN) {
-            let least = cache::BYTES_MIN >> 10;
-            return Err(usage("cache-max", format!("must be at least {least}Ki")));
-        }
-        let limits = Limits {
-            cache: self.cache_max,
-            connections: up_to(usize::MAX, "max-connections", self.max_connections)?
-                .unwrap_or(defaults.connections),
-            instances: up_to(INSTANCES_MAX, "max-instances", self.max_instances)?
-                .unwrap_or(defaults.instances),
-            reuse: match self.reuse {
-                Some(0) => return Err(usage("reuse", "must be at least 1".to_owned())),
-                reuse => reuse.unwrap_or(defaults.reuse),
-            },
-            body: self.max_body.unwrap_or(defaults.body),
-            websocket_message: self.max_message.unwrap_or(defaults.websocket_message),
-            log_records: match self.log_rate {
-                Some(0) => return Err(usage("log-rate", "must be at least 1".to_owned())),
-                rate => rate.unwrap_or(defaults.log_records),
-            },
-            ..defaults
+        let plugins = overrides(&self.plugin, &usual).map_err(|reason| wrong("plugin", reason))?;
+        let profile = self
+            .profile
+            .parse()
+            .map_err(|error: UnknownProfile| wrong("profile", error.to_string()))?;
+        let log = self.log.unwrap_or(match self.data_dir {
+            Some(_) => LogOutput::Both,
+            None => LogOutput::Text,
+        });
+        let secrets = secrets::Sources {
+            file: self.secrets_file,
+            credentials: self.secret_credential,
+            environment: self.secret_env,
+            literals: self.secret,
         };
-        // Without hosts to go to it is nobody's.
-        let granted = Capabilities::DEFAULT.with(Capability::HttpClient);
-        let mut quota = Quota::default();
-        quota.bytes = self.kv_quota.map_or(quota.bytes, |bytes| bytes as u64);
-        quota.keys = self.kv_max_keys.unwrap_or(quota.keys);
-        quota.value_bytes = self.kv_max_value_size.unwrap_or(quota.value_bytes);
-        if quota.value_bytes > VALUE_BYTES_MAX {
-            return Err(usage(
-                "kv-max-value-size",
-                format!("is more than {} MiB", VALUE_BYTES_MAX >> 20),
-            ));
-        }
-        // An unset variable of a script: the folder that it happens to run in is not meant.
-        if self
-            .data_dir
-            .as_ref()
-            .is_some_and(|path| path.as_os_str().is_empty())
-        {
-            return Err(usage("data-dir", "is empty; name a folder".to_owned()));
-        }
-        let log = match (self.log, &self.data_dir) {
-            (None | Some(LogOutput::Text), None) => LogOutput::Text,
-            (Some(_), None) => {
-                return Err(usage(
-                    "log",
-                    "the binary log needs a folder to keep; name one with --data-dir".to_owned(),
-                ));
-            }
-            (chosen, Some(_)) => chosen.unwrap_or(LogOutput::Both),
-        };
-        let mut timeouts = Timeouts::default();
-        for (phase, text) in &self.timeout {
-            let duration = parse_duration(text).map_err(|reason| usage("timeout", reason))?;
-            match phase.as_str() {
-                "idle" => timeouts.idle = duration,
-                "head" => timeouts.head = duration,
-                "request" => timeouts.request = duration,
-                "stall" => timeouts.stall = duration,
-                "websocket-ping" => timeouts.websocket_ping = duration,
-                "drain" => timeouts.drain = duration,
-                _ => {
-                    return Err(usage(
-                        "timeout",
-                        format!(
-                            "there is no phase '{phase}'; there are idle, head, request, stall, websocket-ping, drain"
-                        ),
-                    ));
-                }
-            }
-        }
-        let pairs = |flag: &str, words: Vec<String>| -> Result<Vec<(String, String)>> {
-            let read = words.iter().map(|word| parse_pair(word));
-            read.collect::<std::result::Result<_, _>>()
-                .map_err(|reason| usage(flag, reason))
-        };
-        let mut key_dirs = self.keys;
-        if key_dirs.is_empty() {
-            key_dirs.push(Path::new("/etc/zlayer/keys").to_owned());
-            key_dirs.extend(zlayer_bundle::user_key_dir());
-        }
-        Ok(Config {
-            artifacts: match self.wasm {
-                none if none.is_empty() => {
-                    return Err(Error::Usage(
-                        "what shall be served? Name a plugin with --wasm; see zlayer run --help"
-                            .to_owned(),
-                    ));
-                }
-                files => files,
-            },
-            overrides: {
-                let read = self.plugin.iter().map(|text| text.parse::<Override>());
-                read.collect::<std::result::Result<_, _>>()
-                    .map_err(|reason| usage("plugin", reason))?
-            },
+        Ok(Draft {
+            artifacts: self.wasm,
+            key_dirs: key_dirs(self.keys),
+            allow_unsigned: self.allow_unsigned,
+            profile,
             bind: self.bind,
             port: self.port,
-            threads: up_to(THREADS_MAX, "threads", self.threads)?,
+            admin_port: self.admin_port,
+            threads: self.threads,
             memory: self.memory_max,
             data_dir: self.data_dir,
-            key_dirs,
-            allow_unsigned: self.allow_unsigned,
-            profile: self
-                .profile
-                .parse()
-                .map_err(|error: zlayer_bundle::UnknownProfile| {
-                    usage("profile", error.to_string())
-                })?,
-            config: pairs("config", self.config)?.into_iter().collect(),
-            secrets: secrets::Sources {
-                file: self.secrets_file,
-                credentials: self.secret_credential,
-                environment: self.secret_env,
-                literals: self.secret,
-            }
-            .read()?,
-            granted: self.deny.into_iter().fold(granted, |granted, one| {
-                granted.without(Capabilities::NONE.with(one))
-            }),
-            allowed_hosts: self.allow_host.into_iter().collect(),
+            log,
             tls_roots: self.tls_roots,
-            keyvalue: Settings {
-                quota,
-                durability: self.kv_durability,
-            },
-            admin_port: self.admin_port,
+            secrets: Arc::new(secrets.read()?),
+            usual,
+            plugins,
             limits,
             timeouts,
-            log,
         })
     }
+
+    fn limits(&self) -> Limits {
+        let defaults = Limits::default();
+        Limits {
+            connections: self.max_connections.unwrap_or(defaults.connections),
+            body: self.max_body.unwrap_or(defaults.body),
+            websocket_message: self.max_message.unwrap_or(defaults.websocket_message),
+            cache: self.cache_max,
+            ..defaults
+        }
+    }
+
+    /// How instances are kept, of plugins of which `--plugin` says nothing else.
+    fn pooling(&self) -> Pooling {
+        let defaults = Pooling::default();
+        Pooling {
+            instances: self.max_instances.unwrap_or(defaults.instances),
+            reuse: self.reuse.unwrap_or(defaults.reuse),
+        }
+    }
+
+    /// What plugins may reach of which `--plugin` says nothing else.
+    fn grants(&self) -> Result<Grants> {
+        let defaults = Grants::default();
+        let denied = self
+            .deny
+            .iter()
+            .fold(Capabilities::NONE, |denied, one| denied.with(*one));
+        let config: std::result::Result<_, _> =
+            self.config.iter().map(|word| parse_pair(word)).collect();
+        Ok(Grants {
+            capabilities: defaults.capabilities.without(denied),
+            allowed_hosts: self.allow_host.iter().cloned().collect(),
+            config: config.map_err(|reason| wrong("config", reason))?,
+            keyvalue: Settings {
+                quota: self.quota(),
+                durability: self.kv_durability,
+            },
+            log_records: self.log_rate.unwrap_or(defaults.log_records),
+            ..defaults
+        })
+    }
+
+    fn quota(&self) -> Quota {
+        let defaults = Quota::default();
+        Quota {
+            bytes: self.kv_quota.map_or(defaults.bytes, |bytes| bytes as u64),
+            keys: self.kv_max_keys.unwrap_or(defaults.keys),
+            value_bytes: self.kv_max_value_size.unwrap_or(defaults.value_bytes),
+            ..defaults
+        }
+    }
+}
+
+/// What `--plugin` says of single plugins, in each of these words.
+fn overrides(
+    words: &[String],
+    usual: &PluginConfig,
+) -> std::result::Result<BTreeMap<String, PluginConfig>, String> {
+    let words: std::result::Result<Vec<Override>, _> =
+        words.iter().map(|word| word.parse()).collect();
+    overrides::apply(&words?, usual)
+}
+
+/// The default times, but for the phases that are named.
+fn timeouts(phases: &[(String, String)]) -> std::result::Result<Timeouts, String> {
+    let mut timeouts = Timeouts::default();
+    for (phase, text) in phases {
+        let duration = parse_duration(text)?;
+        match phase.as_str() {
+            "idle" => timeouts.idle = duration,
+            "head" => timeouts.head = duration,
+            "request" => timeouts.request = duration,
+            "stall" => timeouts.stall = duration,
+            "websocket-ping" => timeouts.websocket_ping = duration,
+            "drain" => timeouts.drain = duration,
+            _ => {
+                return Err(format!(
+                    "there is no phase '{phase}'; there are idle, head, request, stall, websocket-ping, drain"
+                ));
+            }
+        }
+    }
+    Ok(timeouts)
+}
+
+/// The named folders of keys; where none is named, the system's and the user's own.
+fn key_dirs(named: Vec<PathBuf>) -> Vec<PathBuf> {
+    if !named.is_empty() {
+        return named;
+    }
+    let system = PathBuf::from("/etc/zlayer/keys");
+    [system]
+        .into_iter()
+        .chain(zlayer_bundle::user_key_dir())
+        .collect()
+}
+
+fn wrong(flag: &str, reason: String) -> Error {
+    Error::Usage(format!("--{flag}: {reason}"))
 }

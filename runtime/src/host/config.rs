@@ -21,7 +21,7 @@ impl Host for HostState {
         if !self.may(Capability::Config) {
             return Err(denied());
         }
-        let value = self.plugin.config.get(&key).cloned();
+        let value = self.plugin.grants.config.get(&key).cloned();
         value.ok_or_else(|| Error {
             code: "CONFIG_MISSING".to_owned(),
             message: format!("the configuration has no value for '{key}'"),
@@ -37,7 +37,7 @@ impl Host for HostState {
         // plugin's memory cannot take is a trap anyway, and must not be made in the host first.
         let mut room = self.limiter.room();
         for key in keys {
-            let Some(value) = self.plugin.config.get(&key) else {
+            let Some(value) = self.plugin.grants.config.get(&key) else {
                 continue;
             };
             let bytes = key.len() + value.len() + size_of::<(String, String)>();
@@ -53,7 +53,7 @@ impl Host for HostState {
         if !self.may(Capability::Config) {
             return Vec::new();
         }
-        let from = self.plugin.config.range(prefix.clone()..);
+        let from = self.plugin.grants.config.range(prefix.clone()..);
         from.take_while(|(key, _)| key.starts_with(&prefix))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect()
@@ -90,6 +90,6 @@ impl HostState {
         if !self.may(Capability::Config) {
             return None;
         }
-        self.plugin.config.get(key).map(String::as_str)
+        self.plugin.grants.config.get(key).map(String::as_str)
     }
 }

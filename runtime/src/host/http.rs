@@ -53,8 +53,8 @@ impl Outgoing {
     /// Where a request goes, if it may. A guest's times of zero, and those that it does not give, are
     /// the defaults; all have an end.
     fn target(&self, uri: &http::Uri, options: RequestOptions) -> Result<Target, Error> {
-        let grants = &self.plugin.grants;
-        if !grants.allow(Capability::HttpClient) {
+        let gate = &self.plugin.gate;
+        if !gate.allow(Capability::HttpClient) {
             return Err(Error::HttpRequestDenied);
         }
         let tls = uri.scheme() == Some(&Scheme::HTTPS);
@@ -71,8 +71,8 @@ impl Outgoing {
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'));
         let host = literal.unwrap_or(host);
-        if !self.plugin.allowed_hosts.allow(host, port) {
-            grants.deny(Capability::HttpClient);
+        if !self.plugin.grants.allowed_hosts.allow(host, port) {
+            gate.deny(Capability::HttpClient);
             self.tell(&format!(
                 "a request to {authority} was denied: that host is not allowed; \
                  --allow-host {host}:{port} allows it"

@@ -101,7 +101,7 @@ impl HostState {
         // What is refused anyway does not wait.
         if bytes <= SMALL_VALUE
             || largest > limit
-            || !self.plugin.grants.granted().contains(Capability::Keyvalue)
+            || !self.plugin.gate.granted().contains(Capability::Keyvalue)
         {
             return Ok(None);
         }

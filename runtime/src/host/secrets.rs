@@ -13,7 +13,7 @@ impl Host for HostState {
         if !self.may(Capability::Secrets) {
             return Err(denied());
         }
-        let secret = self.plugin.secrets.get(&name);
+        let secret = self.plugin.secret(&name);
         Ok(secret.map(|secret| secret.0.clone()))
     }
 
@@ -25,13 +25,13 @@ impl Host for HostState {
     }
 
     fn exists(&mut self, name: String) -> bool {
-        self.may(Capability::Secrets) && self.plugin.secrets.contains_key(&name)
+        self.may(Capability::Secrets) && self.plugin.secret(&name).is_some()
     }
 
     fn list_names(&mut self) -> Vec<String> {
         if !self.may(Capability::Secrets) {
             return Vec::new();
         }
-        self.plugin.secrets.keys().cloned().collect()
+        self.plugin.secret_names().cloned().collect()
     }
 }

@@ -97,7 +97,7 @@ impl Pipeline {
             // It may be itself that it would wait for.
             true => Duration::ZERO,
             // The rest of a request's time is for the work.
-            false => self.timeouts.request / 3,
+            false => self.time / 3,
         };
         match cache.find(&ask, patience).await {
             Found::Fresh(entry) | Found::Stale(entry, None) => {
@@ -124,7 +124,7 @@ impl Pipeline {
                             authenticated,
                             headers: &asked.headers,
                         };
-                        let passage = Passage::new(pipeline.timeouts.request);
+                        let passage = Passage::new(pipeline.time);
                         passage.serve(services);
                         let stage = &pipeline.stages[index];
                         let fetching =

@@ -20,7 +20,7 @@ impl Pipeline {
         id: &Arc<str>,
         token: &str,
     ) -> Result<Option<Result<Vec<KeyValue>, Refused>>, Failure> {
-        let passage = Passage::new(self.timeouts.request);
+        let passage = Passage::new(self.time);
         let _working = self.plugins.first().map(|plugin| plugin.working());
         let mut last = None;
         for (_, stage) in self.at(Step::Authenticate) {
@@ -44,7 +44,7 @@ impl Pipeline {
         id: &Arc<str>,
         key: &str,
     ) -> Result<Vec<(&str, RateLimit)>, Failure> {
-        let passage = Passage::new(self.timeouts.request);
+        let passage = Passage::new(self.time);
         let _working = self.plugins.first().map(|plugin| plugin.working());
         let mut told = Vec::new();
         for (_, stage) in self.at(Step::RateLimit) {

@@ -11,7 +11,7 @@ use super::narrowing;
 use super::passage::Passage;
 use super::request::Request;
 use crate::cache::Fault;
-use crate::config::{BodyAccess, OnFailure, PluginSettings};
+use crate::config::{BodyAccess, OnFailure, Placement};
 use crate::failure::Failure;
 use crate::plugin::Plugin;
 use crate::stats::Outcome;
@@ -93,18 +93,19 @@ impl Step {
 pub struct Stage {
     pub(super) step: Step,
     pub(super) plugin: Arc<Plugin>,
+    pub(super) placement: Arc<Placement>,
     on_failure: OnFailure,
     /// Which faults of the plugin's the log has told, as bits.
     told: AtomicU8,
 }
 
 impl Stage {
-    pub(super) fn new(step: Step, plugin: Arc<Plugin>) -> Stage {
-        let on_failure = plugin.settings().on_failure;
+    pub(super) fn new(step: Step, plugin: Arc<Plugin>, placement: Arc<Placement>) -> Stage {
         Stage {
             step,
-            on_failure: on_failure.unwrap_or(step.on_failure()),
+            on_failure: placement.on_failure.unwrap_or(step.on_failure()),
             plugin,
+            placement,
             told: AtomicU8::new(0),
         }
     }
@@ -121,12 +122,12 @@ impl Stage {
 
     /// Whether it may hold whole bodies.
     pub(super) fn takes_bodies(&self) -> bool {
-        let settings = self.plugin.settings();
+        let placement = &self.placement;
         match self.step {
             Step::Authenticate | Step::RateLimit | Step::Route => {
-                settings.request_body == BodyAccess::Whole
+                placement.request_body == BodyAccess::Whole
             }
-            Step::Transform => settings.bodies.request || settings.bodies.response,
+            Step::Transform => placement.bodies.request || placement.bodies.response,
             Step::Handle => self.plugin.plays(Role::Handler),
             Step::Middleware | Step::Cache | Step::WebSocket => false,
         }
@@ -134,9 +135,9 @@ impl Stage {
 
     /// Whether it takes part in this request.
     pub(super) fn applies(&self, request: &Request, passage: &Passage) -> bool {
-        let PluginSettings {
+        let Placement {
             paths, services, ..
-        } = self.plugin.settings();
+        } = &*self.placement;
         // A stage may be for some handlers alone; a handler is not asked for itself.
         let serves = |names: &Vec<String>| {
             let mut services = passage.services().iter();
@@ -155,13 +156,7 @@ impl Stage {
 
     /// Whether its paths cover a normalised path.
     pub(super) fn covers(&self, path: &str) -> bool {
-        let paths = &self.plugin.settings().paths;
-        let any = |paths: &Vec<_>| {
-            paths
-                .iter()
-                .any(|pattern: &crate::config::PathPattern| pattern.covers(path))
-        };
-        paths.as_ref().is_none_or(any)
+        self.placement.covers(path)
     }
 
     /// Reads the body of the request, if this stage is to see it. The client's time for it is not the
@@ -171,12 +166,12 @@ impl Stage {
         request: &mut Request,
         bodies: &WholeBodies,
     ) -> Result<(), Failure> {
-        let settings = self.plugin.settings();
+        let placement = &self.placement;
         match self.step {
             Step::Authenticate | Step::RateLimit | Step::Route => {
-                request.prepare(bodies, settings.request_body).await
+                request.prepare(bodies, placement.request_body).await
             }
-            Step::Transform if settings.bodies.request => request.read_whole(bodies).await,
+            Step::Transform if placement.bodies.request => request.read_whole(bodies).await,
             _ => Ok(()),
         }
     }

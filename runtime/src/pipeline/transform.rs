@@ -33,7 +33,7 @@ pub(super) async fn run(
     };
     let headers = fields::to_list(&request.head.headers);
     // A request without a body has none to be transformed.
-    let wanted = stage.plugin.settings().bodies.request;
+    let wanted = stage.placement.bodies.request;
     let body = request
         .whole_body()
         .filter(|body| wanted && !body.is_empty());
@@ -73,7 +73,7 @@ pub(super) async fn read(
     let has_body = *method != Method::HEAD
         && !forbids_body(response.status().as_u16())
         && !response.body().is_end_stream();
-    if !has_body || !stage.plugin.settings().bodies.response {
+    if !has_body || !stage.placement.bodies.response {
         return Ok(None);
     }
     let read = bodies.read_answer(response.body_mut()).await;
@@ -125,7 +125,7 @@ pub(super) async fn response(
         let headers = response.headers_mut();
         headers.remove(TRANSFER_ENCODING);
         headers.insert(CONTENT_LENGTH, body.len().into());
-    } else if stage.plugin.settings().bodies.response && *method == Method::HEAD {
+    } else if stage.placement.bodies.response && *method == Method::HEAD {
         // How long the transformed body would be is not known.
         response.headers_mut().remove(CONTENT_LENGTH);
         *response.body_mut() = whole("", None);

@@ -76,7 +76,7 @@ impl Pipeline {
                     return Ok(ControlFlow::Break(response.into()));
                 }
                 Some(ControlFlow::Continue(accepted)) => {
-                    let time = self.timeouts.request;
+                    let time = self.time;
                     handler = Some(PluginHandler::new(stage, &request.id, time));
                     headers = accepted;
                     break;

@@ -8,7 +8,6 @@ use std::time::Duration;
 use wasmtime::{Engine, EngineWeak};
 use zlayer_bundle::{Profile, Target};
 
-use crate::config::{Limits, PluginSettings};
 use crate::error::{Error, Result};
 
 /// How often running guests are made to yield. A deadline is seen within one of these.
@@ -16,26 +15,28 @@ const TICK: Duration = Duration::from_millis(10);
 /// Ticks without any guest at work after which the ticker sleeps until there is one.
 const IDLE_TICKS: u32 = 100;
 
+/// Linear memories that an instance may have.
+const MEMORIES: u32 = 4;
+
 /// How the reason of a failed mapping ends where there is too little room: ENOMEM, by the same number
 /// on every Linux.
 const NO_MEMORY: &str = "(os error 12)";
 
-/// Builds the engine for this device, with room for the instances of these plugins in a budget of
-/// `memory` bytes. Where the device
-/// has not that much address space, it says so in their settings.
+/// Builds the engine for this device, with room for so many instances of all plugins together, each
+/// with at most the daemon's `memory`, in bytes.
 pub fn new_engine(
     target: Target,
     profile: Profile,
     memory: usize,
-    limits: &Limits,
-    plugins: &mut [&mut PluginSettings],
+    instances: usize,
 ) -> Result<Engine> {
     let built = zlayer_bundle::engine_config(target, profile)
         .map_err(|error| error.to_string())
         .and_then(|mut config| {
             if cfg!(target_pointer_width = "64") {
                 config.allocation_strategy(wasmtime::InstanceAllocationStrategy::Pooling(pool(
-                    target, profile, memory, limits, plugins,
+                    largest_memory(target, profile, memory),
+                    instances,
                 )));
             }
             Engine::new(&config).map_err(|error| format!("{error:#}"))
@@ -54,26 +55,13 @@ pub fn new_engine(
 
 /// Slots for as many instances as may run. They are address space, not memory: pages come with use
 /// and go with the instance. On 32 bits there is none to spare, so instances are allocated one by one there.
-fn pool(
-    target: Target,
-    profile: Profile,
-    memory: usize,
-    limits: &Limits,
-    plugins: &mut [&mut PluginSettings],
-) -> wasmtime::PoolingAllocationConfig {
+fn pool(memory: usize, instances: usize) -> wasmtime::PoolingAllocationConfig {
     /// Modules in a component: one with a memory and a few small ones around it, or dozens where an
     /// interpreter and its libraries are linked together.
     const MODULES: u32 = 128;
-    const MEMORIES: u32 = 4;
     const TABLES: u32 = 16;
     /// Room for 2,000 functions that are called indirectly.
     const TABLE_BYTES: usize = 16 << 10;
-    /// Address space for linear memories: boards have 512 GiB of it (39 bits), some less free.
-    const ADDRESSES: u64 = 128 << 30;
-    let memory = memory.min(usize::try_from(profile.memory_limit(target)).unwrap_or(usize::MAX));
-    let affordable = ADDRESSES / u64::from(MEMORIES) / memory.max(1) as u64;
-    let affordable = usize::try_from(affordable).unwrap_or(usize::MAX);
-    let instances = shared_out(affordable.max(limits.instances), limits.instances, plugins);
     let instances = u32::try_from(instances)
         .unwrap_or(u32::MAX / MODULES)
         .min(u32::MAX / MODULES);
@@ -95,21 +83,42 @@ fn pool(
     pool
 }
 
-/// Counts the instances of all plugins, `usual` for each that says nothing. Where they are more than
-/// `most`, none gets more than its share: what one has running must not keep another from its first.
-fn shared_out(most: usize, usual: usize, plugins: &mut [&mut PluginSettings]) -> usize {
-    let share = (most / plugins.len().max(1)).max(1);
-    let wanted = |plugin: &PluginSettings| plugin.instances.unwrap_or(usual);
-    let sum = |plugins: &[&mut PluginSettings]| {
-        let all = plugins.iter().map(|plugin| wanted(plugin));
-        all.fold(0, usize::saturating_add)
-    };
-    if sum(plugins) > most {
-        for plugin in &mut *plugins {
-            plugin.instances = Some(wanted(plugin).min(share));
-        }
+/// How many instances of each plugin this device has room for, where `wanted` are asked for. The
+/// daemon's `memory` is in bytes; a single plugin gets as many as are `usual` in any case.
+pub fn share_out(
+    target: Target,
+    profile: Profile,
+    memory: usize,
+    usual: usize,
+    wanted: &[usize],
+) -> Vec<usize> {
+    /// Address space for linear memories: boards have 512 GiB of it (39 bits), some less free.
+    const ADDRESSES: u64 = 128 << 30;
+    // Without the pool that `new_engine` sets up, nothing is set aside for them.
+    if cfg!(not(target_pointer_width = "64")) {
+        return wanted.to_vec();
     }
-    sum(plugins)
+    let memory = largest_memory(target, profile, memory);
+    let affordable = ADDRESSES / u64::from(MEMORIES) / memory.max(1) as u64;
+    let affordable = usize::try_from(affordable).unwrap_or(usize::MAX);
+    shared_out(affordable.max(usual), wanted)
+}
+
+/// Gives each plugin what it wants. Where these are more than `most` together, none gets more than
+/// its share: what one has running must not keep another from its first.
+fn shared_out(most: usize, wanted: &[usize]) -> Vec<usize> {
+    let share = (most / wanted.len().max(1)).max(1);
+    let all = wanted.iter().copied().fold(0, usize::saturating_add);
+    let given = wanted.iter().map(|&wanted| match all > most {
+        true => wanted.min(share),
+        false => wanted,
+    });
+    given.collect()
+}
+
+/// Bytes that one linear memory may reach.
+fn largest_memory(target: Target, profile: Profile, memory: usize) -> usize {
+    memory.min(usize::try_from(profile.memory_limit(target)).unwrap_or(usize::MAX))
 }
 
 /// Moves the engine's epoch on while guests work, from one thread that starts with the first of
@@ -209,33 +218,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_are_shared_out() {
-        let shared = |most, wanted: &[Option<usize>]| {
-            let mut settings: Vec<_> = wanted
-                .iter()
-                .map(|&instances| PluginSettings {
-                    instances,
-                    ..PluginSettings::default()
-                })
-                .collect();
-            let mut plugins: Vec<_> = settings.iter_mut().collect();
-            let sum = shared_out(most, 32, &mut plugins);
-            let given: Vec<_> = settings.iter().map(|one| one.instances).collect();
-            (sum, given)
-        };
+    fn instances_are_shared_out() {
         // One may have more than is usual.
-        assert_eq!(shared(512, &[Some(100)]), (100, vec![Some(100)]));
-        assert_eq!(
-            shared(512, &[Some(100), None]),
-            (132, vec![Some(100), None])
-        );
+        assert_eq!(shared_out(512, &[100]), [100]);
+        assert_eq!(shared_out(512, &[100, 32]), [100, 32]);
         // Nobody's instances take the last place of another.
-        assert_eq!(
-            shared(40, &[Some(100), None, Some(1)]),
-            (27, vec![Some(13), Some(13), Some(1)])
-        );
-        assert_eq!(shared(2, &[None; 3]), (3, vec![Some(1); 3]));
-        let endless = [Some(usize::MAX); 2];
-        assert_eq!(shared(8, &endless), (8, vec![Some(4); 2]));
+        assert_eq!(shared_out(40, &[100, 32, 1]), [13, 13, 1]);
+        assert_eq!(shared_out(2, &[32; 3]), [1; 3]);
+        assert_eq!(shared_out(8, &[usize::MAX; 2]), [4; 2]);
     }
 }

@@ -158,7 +158,7 @@ fn a_client_that_reads_nothing_does_not_hold_back_what_others_wait_for() {
 
 #[test]
 fn what_was_read_ahead_and_is_not_stored_reaches_the_client_in_its_order() {
-    let limit = BYTES_MIN / ENTRY_SHARE;
+    let limit = CACHE_MIN / ENTRY_SHARE;
     let long = Bytes::from((0..limit * 2 / 3).map(|n| n as u8).collect::<Vec<_>>());
     let pieces = || (0..3).map(|_| Ok(Frame::data(long.clone())));
     let last = |what| match what {
@@ -168,7 +168,7 @@ fn what_was_read_ahead_and_is_not_stored_reaches_the_client_in_its_order() {
     };
     for what in ["too long", "trailers", "error"] {
         for failed in [false, true] {
-            let (cache, plain) = (cache(BYTES_MIN), HeaderMap::new());
+            let (cache, plain) = (cache(CACHE_MIN), HeaderMap::new());
             let ask = ask("k", &plain);
             // Too long from the second piece on; or one that is not, and then its end.
             let take = if what == "too long" { 3 } else { 1 };
@@ -199,9 +199,9 @@ fn what_was_read_ahead_and_is_not_stored_reaches_the_client_in_its_order() {
 
 #[test]
 fn a_body_that_is_too_long_reaches_the_client_and_nobody_else() {
-    let (cache, plain) = (cache(BYTES_MIN), HeaderMap::new());
+    let (cache, plain) = (cache(CACHE_MIN), HeaderMap::new());
     let ask = ask("k", &plain);
-    let limit = BYTES_MIN / ENTRY_SHARE;
+    let limit = CACHE_MIN / ENTRY_SHARE;
     let long = Bytes::from(vec![b'x'; limit / 2]);
     let begun = miss(&cache, &ask).store(&ask, &parts(200, &[]), Some(policy()));
     let frames = (0..4).map(|_| Ok(Frame::data(long.clone())));
@@ -222,9 +222,9 @@ fn a_body_that_is_too_long_reaches_the_client_and_nobody_else() {
 
 #[test]
 fn what_is_asked_for_stays_and_what_is_over_goes_first() {
-    let (cache, plain) = (cache(BYTES_MIN), HeaderMap::new());
+    let (cache, plain) = (cache(CACHE_MIN), HeaderMap::new());
     let body_of = |length| "x".repeat(length);
-    let big = body_of(BYTES_MIN / ENTRY_SHARE / 2);
+    let big = body_of(CACHE_MIN / ENTRY_SHARE / 2);
     let of = |seconds| Policy {
         ttl: SECOND * seconds,
         ..Policy::default()
@@ -268,8 +268,8 @@ fn what_is_asked_for_stays_and_what_is_over_goes_first() {
 
 #[test]
 fn bytes_on_their_way_to_a_client_stay_charged() {
-    let (cache, plain) = (cache(BYTES_MIN), HeaderMap::new());
-    let big = "x".repeat(BYTES_MIN / ENTRY_SHARE / 2);
+    let (cache, plain) = (cache(CACHE_MIN), HeaderMap::new());
+    let big = "x".repeat(CACHE_MIN / ENTRY_SHARE / 2);
     store(&cache, &ask("k", &plain), policy(), &[], &big);
     let held = cache.figures().bytes;
     let entry = cache.peek(&ask("k", &plain)).unwrap();
@@ -284,8 +284,8 @@ fn bytes_on_their_way_to_a_client_stay_charged() {
 
 #[test]
 fn a_cache_whose_bytes_are_all_in_use_says_so() {
-    let (cache, plain) = (cache(BYTES_MIN), HeaderMap::new());
-    let big = "x".repeat(BYTES_MIN / ENTRY_SHARE / 2);
+    let (cache, plain) = (cache(CACHE_MIN), HeaderMap::new());
+    let big = "x".repeat(CACHE_MIN / ENTRY_SHARE / 2);
     let mut answers = Vec::new();
     let full = loop {
         let key = answers.len().to_string();
@@ -302,7 +302,7 @@ fn a_cache_whose_bytes_are_all_in_use_says_so() {
             None => break answers.len() > 8,
         }
     };
-    assert!(full && cache.figures().bytes <= BYTES_MIN);
+    assert!(full && cache.figures().bytes <= CACHE_MIN);
     answers.clear();
     store(&cache, &ask("k", &plain), policy(), &[], &big);
     assert!(body(&cache, &ask("k", &plain)).is_some());
@@ -310,7 +310,7 @@ fn a_cache_whose_bytes_are_all_in_use_says_so() {
 
 #[test]
 fn whatever_happens_the_bytes_stay_within_the_limit() {
-    let cache = cache(BYTES_MIN);
+    let cache = cache(CACHE_MIN);
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     let mut below = move |end: u64| {
         // xorshift64

@@ -1,0 +1,263 @@
+//! What a daemon's configuration has to hold, whoever made it.
+
+use std::collections::BTreeMap;
+
+use super::{
+    CACHE_MIN, Config, Draft, INSTANCES_MAX, LogOutput, MEMORY_MIN, PLUGINS_MAX, PluginConfig,
+    Secret, THREADS_MAX,
+};
+use crate::error::{Error, Result};
+use crate::keyvalue::VALUE_BYTES_MAX;
+
+impl Draft {
+    /// Checks everything that can be known before the artifacts are opened. What needs them, such
+    /// as the plugins' names, is checked when they are.
+    ///
+    /// # Errors
+    ///
+    /// The first value that is out of its range or does not fit to another one, by its flag.
+    pub fn check(self) -> Result<Config> {
+        self.check_counts()?;
+        self.check_folder()?;
+        check_artifacts(self.artifacts.len())?;
+        check_usual(&self.usual)?;
+        for plugin in self.plugins.values() {
+            check_plugin(plugin, &self.secrets).map_err(|reason| wrong("plugin", &reason))?;
+        }
+        Ok(Config(self))
+    }
+
+    fn check_counts(&self) -> Result<()> {
+        if let Some(memory) = self.memory.filter(|memory| *memory < MEMORY_MIN) {
+            return Err(wrong(
+                "memory-max",
+                &format!(
+                    "{} KiB are too few; at least {} KiB",
+                    memory >> 10,
+                    MEMORY_MIN >> 10
+                ),
+            ));
+        }
+        if self.limits.cache.is_some_and(|bytes| bytes < CACHE_MIN) {
+            let least = CACHE_MIN >> 10;
+            return Err(wrong("cache-max", &format!("must be at least {least}Ki")));
+        }
+        up_to(usize::MAX, "max-connections", self.limits.connections)?;
+        self.threads
+            .map_or(Ok(()), |count| up_to(THREADS_MAX, "threads", count))
+    }
+
+    fn check_folder(&self) -> Result<()> {
+        // An unset variable of a script: the folder that it happens to run in is not meant.
+        let data_dir = self.data_dir.as_ref();
+        if data_dir.is_some_and(|path| path.as_os_str().is_empty()) {
+            return Err(wrong("data-dir", "is empty; name a folder"));
+        }
+        if data_dir.is_none() && self.log != LogOutput::Text {
+            return Err(wrong(
+                "log",
+                "the binary log needs a folder to keep; name one with --data-dir",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn check_artifacts(count: usize) -> Result<()> {
+    match count {
+        0 => Err(Error::Usage(
+            "what shall be served? Name a plugin with --wasm; see zlayer run --help".to_owned(),
+        )),
+        1..=PLUGINS_MAX => Ok(()),
+        _ => Err(Error::Usage(format!("more than {PLUGINS_MAX} --wasm"))),
+    }
+}
+
+/// What holds for plugins that are not named, which flags of their own say.
+fn check_usual(usual: &PluginConfig) -> Result<()> {
+    let PluginConfig {
+        grants, pooling, ..
+    } = usual;
+    up_to(INSTANCES_MAX, "max-instances", pooling.instances)?;
+    for (flag, count) in [("reuse", pooling.reuse), ("log-rate", grants.log_records)] {
+        if count == 0 {
+            return Err(wrong(flag, "must be at least 1"));
+        }
+    }
+    if grants.keyvalue.quota.value_bytes > VALUE_BYTES_MAX {
+        return Err(wrong(
+            "kv-max-value-size",
+            &format!("is more than {} MiB", VALUE_BYTES_MAX >> 20),
+        ));
+    }
+    Ok(())
+}
+
+/// What is said of one plugin by its name.
+fn check_plugin(
+    plugin: &PluginConfig,
+    secrets: &BTreeMap<String, Secret>,
+) -> std::result::Result<(), String> {
+    let PluginConfig {
+        grants,
+        pooling,
+        placement,
+    } = plugin;
+    if !(1..=INSTANCES_MAX).contains(&pooling.instances) {
+        return Err(format!(
+            "max-instances: wants a number from 1 to {INSTANCES_MAX}"
+        ));
+    }
+    if pooling.reuse == 0 {
+        return Err("reuse: wants a number from 1".to_owned());
+    }
+    if grants.namespace.as_ref().is_some_and(String::is_empty) {
+        return Err("kv-namespace: wants a name".to_owned());
+    }
+    // None at all would switch the plugin off, and a guard with it.
+    for (setting, is_empty) in [
+        ("paths", placement.paths.as_ref().is_some_and(Vec::is_empty)),
+        (
+            "services",
+            placement.services.as_ref().is_some_and(Vec::is_empty),
+        ),
+    ] {
+        if is_empty {
+            return Err(format!("{setting}: wants at least one"));
+        }
+    }
+    let mut names = grants.secrets.iter().flatten();
+    match names.find(|name| !secrets.contains_key(*name)) {
+        Some(name) => Err(format!("there is no secret '{name}'")),
+        None => Ok(()),
+    }
+}
+
+fn up_to(most: usize, flag: &str, count: usize) -> Result<()> {
+    match count {
+        0 => Err(wrong(flag, "must be at least 1")),
+        count if count > most => Err(wrong(flag, &format!("must be at most {most}"))),
+        _ => Ok(()),
+    }
+}
+
+fn wrong(flag: &str, reason: &str) -> Error {
+    Error::Usage(format!("--{flag}: {reason}"))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::{Grants, Placement, Pooling};
+
+    /// What is wrong with a configuration that is the default but for `change`.
+    fn refused(change: impl FnOnce(&mut Draft)) -> String {
+        let mut draft = Draft::of(vec![PathBuf::from("a.cwasm")]);
+        change(&mut draft);
+        draft.check().unwrap_err().to_string()
+    }
+
+    /// The same for one plugin that is named.
+    fn refused_plugin(change: impl FnOnce(&mut Grants, &mut Pooling, &mut Placement)) -> String {
+        refused(|draft| {
+            let mut plugin = PluginConfig::default();
+            let PluginConfig {
+                grants,
+                pooling,
+                placement,
+            } = &mut plugin;
+            change(Arc::make_mut(grants), pooling, Arc::make_mut(placement));
+            draft.plugins.insert("p".to_owned(), plugin);
+        })
+    }
+
+    #[test]
+    fn the_defaults_pass() {
+        let config = Draft::of(vec![PathBuf::from("a.cwasm")]).check().unwrap();
+        assert_eq!(config.plugin("any").pooling.instances, 32);
+    }
+
+    #[test]
+    fn counts_and_sizes_are_refused_by_their_flags() {
+        for (told, says) in [
+            (
+                refused(|draft| draft.memory = Some(1 << 20)),
+                "--memory-max: 1024 KiB are too few; at least 12288 KiB",
+            ),
+            (
+                refused(|draft| draft.limits.cache = Some(1)),
+                "--cache-max: must be at least 256Ki",
+            ),
+            (
+                refused(|draft| draft.limits.connections = 0),
+                "--max-connections: must be at least 1",
+            ),
+            (
+                refused(|draft| draft.threads = Some(65)),
+                "--threads: must be at most 64",
+            ),
+            (
+                refused(|draft| draft.usual.pooling.instances = 1025),
+                "--max-instances: must be at most 1024",
+            ),
+            (
+                refused(|draft| draft.usual.pooling.reuse = 0),
+                "--reuse: must be at least 1",
+            ),
+        ] {
+            assert_eq!(told, says);
+        }
+    }
+
+    #[test]
+    fn a_folder_has_a_name_and_the_binary_log_a_folder() {
+        let told = refused(|draft| draft.data_dir = Some(PathBuf::new()));
+        assert_eq!(told, "--data-dir: is empty; name a folder");
+        let told = refused(|draft| draft.log = LogOutput::Both);
+        assert!(told.starts_with("--log: the binary log needs"), "{told}");
+    }
+
+    #[test]
+    fn one_to_64_plugins_are_served() {
+        let told = refused(|draft| draft.artifacts.clear());
+        assert!(told.starts_with("what shall be served?"), "{told}");
+        let told = refused(|draft| draft.artifacts = vec![PathBuf::from("a.cwasm"); 65]);
+        assert_eq!(told, "more than 64 --wasm");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_named_plugin_is_told_by_its_setting() {
+        for (told, says) in [
+            (
+                refused_plugin(|_, pooling, _| pooling.instances = 1025),
+                "max-instances: wants a number from 1 to 1024",
+            ),
+            (
+                refused_plugin(|_, pooling, _| pooling.reuse = 0),
+                "reuse: wants a number from 1",
+            ),
+            (
+                refused_plugin(|grants, _, _| grants.namespace = Some(String::new())),
+                "kv-namespace: wants a name",
+            ),
+            (
+                refused_plugin(|grants, _, _| grants.secrets = Some(vec!["s".to_owned()])),
+                "there is no secret 's'",
+            ),
+            (
+                refused_plugin(|_, _, placement| placement.paths = Some(Vec::new())),
+                "paths: wants at least one",
+            ),
+            (
+                refused_plugin(|_, _, placement| placement.services = Some(Vec::new())),
+                "services: wants at least one",
+            ),
+        ] {
+            assert_eq!(told, format!("--plugin: {says}"));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Where a plugin takes part, and what it is shown there.
+
+use std::str::FromStr;
+
+/// Where a plugin takes part in the pipeline, and how.
+#[derive(Debug, Clone, Default)]
+pub struct Placement {
+    /// The requests that it takes part in; `None` is all of them.
+    pub paths: Option<Vec<PathPattern>>,
+    /// It takes part in requests for these handlers alone; `None` is all of them.
+    pub services: Option<Vec<String>>,
+    /// What becomes of a request when it fails as a stage; `None` is what the stage's role asks for.
+    pub on_failure: Option<OnFailure>,
+    /// Which bodies its transformer is called for.
+    pub bodies: Bodies,
+    /// Whether its authenticator, rate limiter and router see bodies.
+    pub request_body: BodyAccess,
+}
+
+impl Placement {
+    /// Whether its paths cover a normalised path.
+    pub fn covers(&self, path: &str) -> bool {
+        let any = |paths: &Vec<PathPattern>| paths.iter().any(|pattern| pattern.covers(path));
+        self.paths.as_ref().is_none_or(any)
+    }
+}
+
+/// What becomes of a request whose stage trapped, took too long or had no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It goes on as if the stage were not there.
+    Open,
+    /// It is answered with 503.
+    Closed,
+}
+
+/// Which bodies a transformer is called for. Those it is called for are held whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bodies {
+    /// Of requests.
+    pub request: bool,
+    /// Of responses.
+    pub response: bool,
+}
+
+impl Default for Bodies {
+    fn default() -> Self {
+        Bodies {
+            request: true,
+            response: true,
+        }
+    }
+}
+
+/// Whether the stages before the handler see a request's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BodyAccess {
+    /// If its length is announced and at most 16 KiB, which costs nothing of the memory that
+    /// requests share: the client may be a stranger yet. Else it streams past them, and they see an
+    /// empty one and `body` = `streamed` in the context.
+    #[default]
+    Auto,
+    /// Always: those beyond the bound for bodies are refused with 413.
+    Whole,
+    /// Never.
+    None,
+}
+
+/// A path as it stands, or the beginning of one: `/status`, `/api/*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathPattern {
+    text: String,
+    is_prefix: bool,
+}
+
+impl PathPattern {
+    /// Whether a normalised path falls under it. `/api/*` covers `/api` too, and `/*` what is no path
+    /// as well: the `*` of `OPTIONS *`.
+    pub fn covers(&self, path: &str) -> bool {
+        if !self.is_prefix {
+            return path == self.text;
+        }
+        self.text == "/"
+            || path.starts_with(&self.text)
+            || self.text.strip_suffix('/') == Some(path)
+    }
+}
+
+impl FromStr for PathPattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (path, is_prefix) = match text.strip_suffix('*') {
+            Some(prefix) => (prefix, true),
+            None => (text, false),
+        };
+        // Requests are compared in one spelling: a pattern in another would never cover any.
+        let is_other = |segment: &str| matches!(segment, "." | "..");
+        let is_odd = path.contains("//") || path.split('/').any(is_other);
+        if !path.starts_with('/') || path.contains(['*', '?', '#', '%', '\\']) || is_odd {
+            return Err(format!(
+                "'{text}' is no path pattern; write it decoded, like /status or /api/*"
+            ));
+        }
+        Ok(PathPattern {
+            text: path.to_owned(),
+            is_prefix,
+        })
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_cover_a_path_or_all_below_it() {
+        for (pattern, covered, other) in [
+            ("/a", &["/a"][..], &["/a/", "/ab", "/"][..]),
+            ("/b/*", &["/b", "/b/", "/b/c"], &["/bc", "/", "*"]),
+            ("/*", &["/", "/a", "*"], &[]),
+        ] {
+            let pattern: PathPattern = pattern.parse().unwrap();
+            for path in covered {
+                assert!(pattern.covers(path), "{pattern:?} {path}");
+            }
+            for path in other {
+                assert!(!pattern.covers(path), "{pattern:?} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_paths_a_placement_covers_all() {
+        let mut placement = Placement::default();
+        assert!(placement.covers("/a"));
+        placement.paths = Some(vec!["/b".parse().unwrap()]);
+        assert!(placement.covers("/b") && !placement.covers("/a"));
+    }
+}
