@@ -103,11 +103,11 @@ fn carry_out(steps: &[Step], workspace: &Workspace, mut left_out: Vec<String>) -
     let started = Instant::now();
     let (mut summary, mut sum, mut skipped) = (Summary::default(), Counts::default(), Vec::new());
     // Two lanes' lines would mix: there a step's come when it has ended.
-    let show = |step: &Step, line: &str| match (is_live, line) {
-        (true, "") => println!("\n==== {}", step.name),
-        (true, line) => println!("{line}"),
-        (false, "") => println!("     {} begins", step.name),
-        (false, _) => {}
+    let show = |step: &Step, line: Option<&str>| match (is_live, line) {
+        (true, None) => println!("\n==== {}", step.name),
+        (true, Some(line)) => println!("{line}"),
+        (false, None) => println!("     {} begins", step.name),
+        (false, Some(_)) => {}
     };
     let result = runner::run(steps, &workspace.root, show, |ended| {
         let name = &ended.step.name;
@@ -132,11 +132,11 @@ fn carry_out(steps: &[Step], workspace: &Workspace, mut left_out: Vec<String>) -
         summary.table(steps.len(), started.elapsed())
     );
     let lines = |lines: &[String]| match lines {
-        [] => "nothing".to_owned(),
+        [] => " nothing".to_owned(),
         lines => format!("\n  {}", lines.join("\n  ")),
     };
-    println!("left out: {}", lines(&left_out));
-    println!("skipped by tests that cannot run here: {}", lines(&skipped));
+    println!("left out:{}", lines(&left_out));
+    println!("skipped by tests that cannot run here:{}", lines(&skipped));
     if let Err(error) = &result {
         println!("error: {error:#}");
     }

@@ -22,6 +22,9 @@ pub(super) struct Catalogue {
     pub(super) suites: Vec<Suite>,
     /// Tests, and modules with `::` behind them, as [`ONCE`] lists them.
     pub(super) once: Vec<String>,
+    /// The packages that the device's program is made of, and those of the host, by their whole names.
+    pub(super) device: Vec<String>,
+    pub(super) host: Vec<String>,
 }
 
 impl Catalogue {
@@ -31,10 +34,42 @@ impl Catalogue {
         let text = text.with_context(|| format!("cannot read {ONCE}"))?;
         let lines = text.lines().map(str::trim);
         let entries = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-        Ok(Catalogue {
-            suites: suites(root)?,
+        let mut catalogue = Catalogue {
+            suites: Vec::new(),
             once: entries.map(str::to_owned).collect(),
-        })
+            device: Vec::new(),
+            host: Vec::new(),
+        };
+        for package in packages(root, "Cargo.toml")? {
+            let folder = root.join("runtime");
+            match package.manifest_path.starts_with(folder) {
+                true => catalogue.device.push(package.name.clone()),
+                false => catalogue.host.push(package.name.clone()),
+            }
+            catalogue.add(&package, kind)?;
+        }
+        for workspace in PLUGINS {
+            for package in packages(root, workspace)? {
+                catalogue.add(&package, |_, _| Kind::Plugin(workspace))?;
+            }
+        }
+        Ok(catalogue)
+    }
+
+    /// Adds what a package has of programs with tests.
+    fn add(&mut self, package: &Package, kind: impl Fn(&str, &Program) -> Kind) -> Result<()> {
+        for program in package.targets.iter().filter(|program| program.test) {
+            let tests = tests_of(&program.src_path)?;
+            if !tests.is_empty() {
+                self.suites.push(Suite {
+                    package: package.name.clone(),
+                    program: chosen_by(program),
+                    kind: kind(&package.name, program),
+                    tests,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Whether an end-to-end test runs on the host's own target alone.
@@ -79,6 +114,7 @@ struct Metadata {
 #[derive(Deserialize)]
 struct Package {
     name: String,
+    manifest_path: PathBuf,
     targets: Vec<Program>,
 }
 
@@ -90,35 +126,18 @@ struct Program {
     test: bool,
 }
 
-fn suites(root: &Path) -> Result<Vec<Suite>> {
-    let mut suites = Vec::new();
-    for manifest in ["Cargo.toml"].into_iter().chain(PLUGINS) {
-        let ask = "metadata --no-deps --format-version 1 --offline --manifest-path";
-        let text = Cmd::new("cargo", ask).arg(manifest).output(root);
-        let text = text.with_context(|| format!("`cargo {ask} {manifest}` failed"))?;
-        let metadata: Metadata = serde_json::from_str(&text)
-            .with_context(|| format!("`cargo {ask} {manifest}` printed something else"))?;
-        for package in metadata.packages {
-            for program in package.targets.iter().filter(|program| program.test) {
-                let (kind, program) = (kind(manifest, &package.name, program), program);
-                let tests = tests_of(&program.src_path)?;
-                if !tests.is_empty() {
-                    suites.push(Suite {
-                        package: package.name.clone(),
-                        program: chosen_by(program),
-                        kind,
-                        tests,
-                    });
-                }
-            }
-        }
-    }
-    Ok(suites)
+fn packages(root: &Path, manifest: &str) -> Result<Vec<Package>> {
+    let ask = "metadata --no-deps --format-version 1 --offline --manifest-path";
+    let text = Cmd::new("cargo", ask).arg(manifest).output(root);
+    let text = text.with_context(|| format!("`cargo {ask} {manifest}` failed"))?;
+    let metadata: Metadata = serde_json::from_str(&text)
+        .with_context(|| format!("`cargo {ask} {manifest}` printed something else"))?;
+    Ok(metadata.packages)
 }
 
-fn kind(manifest: &'static str, package: &str, program: &Program) -> Kind {
+/// How the programs of the workspace are built; those of plugins are all alike.
+fn kind(package: &str, program: &Program) -> Kind {
     match (package, program.name.as_str()) {
-        _ if PLUGINS.contains(&manifest) => Kind::Plugin(manifest),
         ("zlayer-precompile", _) => Kind::Optimised,
         ("zlayer-tests", "e2e") => Kind::EndToEnd,
         _ => Kind::Unit,
@@ -211,7 +230,7 @@ mod tests {
             .lines()
             .filter_map(|line| line.strip_suffix(": test"))
             .collect();
-        let suites = suites(root()).unwrap();
+        let suites = Catalogue::read(root()).unwrap().suites;
         let found = suites.iter().find(|suite| suite.package == "zlayer-boards");
         let mut found: Vec<&str> = found.unwrap().tests.iter().map(String::as_str).collect();
         found.sort_unstable();
@@ -221,7 +240,7 @@ mod tests {
 
     #[test]
     fn each_kind_of_suite_is_found() {
-        let suites = suites(root()).unwrap();
+        let suites = Catalogue::read(root()).unwrap().suites;
         let has = |package: &str, program: &str, kind, part: &str| {
             suites.iter().any(|suite| {
                 (suite.package.as_str(), suite.program.as_str(), suite.kind)
@@ -312,6 +331,8 @@ mod tests {
         Catalogue {
             suites: Vec::new(),
             once: vec![entry.to_owned()],
+            device: Vec::new(),
+            host: Vec::new(),
         }
     }
 }

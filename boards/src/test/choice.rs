@@ -26,12 +26,12 @@ const PARTS: [(&str, &str); 5] = [
 /// What all end-to-end tests together are called.
 const END_TO_END: &str = "e2e";
 
-fn part(name: &str, workspace: &Workspace) -> Option<Step> {
+fn part(name: &str, workspace: &Workspace, catalogue: &Catalogue) -> Option<Step> {
     Some(match name {
         "formatting" => steps::formatting(),
         "wit" => steps::wit(workspace),
         "dependencies" => steps::dependencies(),
-        "lints" => steps::lints(),
+        "lints" => steps::lints(catalogue),
         "guests" => steps::guests(workspace),
         _ => return None,
     })
@@ -72,10 +72,10 @@ pub(super) fn choose(
     let all = [END_TO_END.to_owned()];
     let names = if names.is_empty() { &all[..] } else { names };
     let mut chosen = Vec::new();
-    // What of each package runs, without a name all of it.
-    let mut packages: BTreeMap<&str, Picked> = BTreeMap::new();
+    // What of each package runs, without a name all of it. Its end-to-end tests stand apart.
+    let mut packages: BTreeMap<(&str, bool), Picked> = BTreeMap::new();
     for name in names {
-        if let Some(step) = part(name, workspace) {
+        if let Some(step) = part(name, workspace, catalogue) {
             ensure!(target.is_none(), "`{name}` is the same for every --target");
             chosen.push(step);
             continue;
@@ -96,7 +96,8 @@ pub(super) fn choose(
             "`{name}` runs on this machine alone: leave --target away"
         );
         for suite in found.into_iter().filter(runs_there) {
-            let picked = packages.entry(&suite.package).or_insert_with(|| Picked {
+            let key = (suite.package.as_str(), suite.kind == Kind::EndToEnd);
+            let picked = packages.entry(key).or_insert_with(|| Picked {
                 kind: suite.kind,
                 programs: Vec::new(),
                 names: Some(Vec::new()),
@@ -104,9 +105,9 @@ pub(super) fn choose(
             picked.add(suite, name, is_whole);
         }
     }
-    for (package, picked) in packages {
+    for ((package, is_end_to_end), picked) in packages {
         let names = picked.names.unwrap_or_default();
-        if picked.kind != Kind::EndToEnd {
+        if !is_end_to_end {
             chosen.push(steps::package(
                 package,
                 picked.kind,
@@ -258,6 +259,8 @@ mod tests {
         Catalogue {
             suites,
             once: vec!["websocket::once::".to_owned()],
+            device: Vec::new(),
+            host: vec!["zlayer-boards".to_owned()],
         }
     }
 
@@ -271,7 +274,7 @@ mod tests {
 
     fn ends(names: &[&str], target: Option<Target>) -> Vec<String> {
         let commands = commands(names, target).unwrap().into_iter();
-        let end = |line: String| line.rsplit_once(" cargo ").map(|(_, end)| end.to_owned());
+        let end = |line: String| line.strip_prefix("cargo ").map(str::to_owned);
         commands.filter_map(end).collect()
     }
 
@@ -353,7 +356,10 @@ mod tests {
     fn the_list_has_everything_that_can_be_named() {
         let text = list(&catalogue());
         for (name, _) in PARTS {
-            assert!(part(name, &Workspace::example()).is_some(), "{name}");
+            assert!(
+                part(name, &Workspace::example(), &catalogue()).is_some(),
+                "{name}"
+            );
             assert!(text.contains(&format!("\n{name} ")), "{name} in {text}");
         }
         for line in [

@@ -27,11 +27,12 @@ pub(super) struct Ended<'a> {
 }
 
 /// Runs the steps, each lane's in their order, and hands each to `ended` as it ends. A step that fails
-/// ends the others at once, and is the last to be handed over. `show` gets each line as it comes.
+/// ends the others at once, and is the last to be handed over. `show` is told of each step as it
+/// begins, and then gets its lines as they come.
 pub(super) fn run<'a>(
     steps: &'a [Step],
     dir: &Path,
-    show: impl Fn(&Step, &str) + Sync,
+    show: impl Fn(&Step, Option<&str>) + Sync,
     mut ended: impl FnMut(Ended<'a>),
 ) -> Result<()> {
     let run = Run {
@@ -68,7 +69,7 @@ pub(super) fn run<'a>(
 /// What both lanes look at.
 struct Run<'a> {
     dir: &'a Path,
-    show: &'a (dyn Fn(&Step, &str) + Sync),
+    show: &'a (dyn Fn(&Step, Option<&str>) + Sync),
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -89,7 +90,7 @@ impl Run<'_> {
             if !self.wait_for(&step.after) {
                 return;
             }
-            (self.show)(step, "");
+            (self.show)(step, None);
             let (started, mut output) = (Instant::now(), String::new());
             let mut commands = step.commands.iter();
             let result = commands.try_for_each(|cmd| self.command(step, cmd, &mut output));
@@ -131,7 +132,7 @@ impl Run<'_> {
         let mut line = |line: &str| {
             output.push_str(line);
             output.push('\n');
-            (self.show)(step, line);
+            (self.show)(step, Some(line));
         };
         line(&format!("$ {cmd}"));
         let (mut child, pipe) = {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::catalogue::{Catalogue, Kind, PLUGINS, Suite};
+use super::catalogue::{Catalogue, Kind, PLUGINS};
 use crate::Workspace;
 use crate::command::Cmd;
 use crate::kosoku;
@@ -59,9 +59,19 @@ fn boards(workspace: &Workspace, words: &str) -> Cmd {
     Cmd::new(workspace.boards_program.to_string_lossy(), words)
 }
 
-/// Cargo, keeping no incremental state: a fresh checkout never uses it, and it is 1.2 GB.
 fn cargo(words: &str) -> Cmd {
-    Cmd::new("cargo", words).env("CARGO_INCREMENTAL", "0")
+    Cmd::new("cargo", words)
+}
+
+/// The steps of a whole run, whose cargo keeps no incremental state: a fresh checkout never uses it, and it
+/// is 1.2 GB.
+fn afresh(mut steps: Vec<Step>) -> Vec<Step> {
+    for cmd in steps.iter_mut().flat_map(|step| &mut step.commands) {
+        if cmd.has_word("test") || cmd.has_word("clippy") {
+            *cmd = cmd.clone().env("CARGO_INCREMENTAL", "0");
+        }
+    }
+    steps
 }
 
 /// Everything. The host's target goes first: what is wrong everywhere shows soonest there. On a tight disk
@@ -83,8 +93,8 @@ pub(super) fn full(
         wit(workspace),
         formatting(),
         dependencies(),
-        lints(),
-        unit_tests(&catalogue.suites),
+        lints(catalogue),
+        unit_tests(catalogue),
         guests(workspace),
         precompiler_tests(),
     ];
@@ -99,20 +109,20 @@ pub(super) fn full(
         // By then no build is left that would take the processor away from tests that wait for something.
         steps.push(end_to_end(workspace, catalogue, target, DEVICE_PROFILE, &[]).after(SIZES));
     }
-    steps
+    afresh(steps)
 }
 
 /// What shows most in the least time.
 pub(super) fn quick(workspace: &Workspace, catalogue: &Catalogue, host: Target) -> Vec<Step> {
-    vec![
+    afresh(vec![
         formatting(),
-        lints(),
-        unit_tests(&catalogue.suites),
+        lints(catalogue),
+        unit_tests(catalogue),
         guests(workspace),
         precompiler_tests(),
         binary(workspace, host, QUICK_PROFILE, false),
         end_to_end(workspace, catalogue, host, QUICK_PROFILE, &[]),
-    ]
+    ])
 }
 
 /// Names that other steps wait for.
@@ -142,18 +152,14 @@ pub(super) fn dependencies() -> Step {
 
 /// Device and host packages apart: together, cargo would unify their features, and the runtime
 /// would be checked with a compiler in its engine.
-pub(super) fn lints() -> Step {
+pub(super) fn lints(catalogue: &Catalogue) -> Step {
     let clippy = |words: &str| cargo(&format!("clippy {words} -- -D warnings"));
     let [examples, guests] = PLUGINS;
     step(
         "lints",
         vec![
-            clippy(
-                "-p zlayer-http1 -p zlayer-binlog -p zlayer-bundle -p zlayer-runtime --all-targets",
-            ),
-            clippy(
-                "-p zlayer-precompile -p zlayer-boards -p zlayer-board -p zlayer-tests --all-targets",
-            ),
+            clippy(&format!("{} --all-targets", named(&catalogue.device))),
+            clippy(&format!("{} --all-targets", named(&catalogue.host))),
             // Without what its tests want of the engine: they bring features along, also into the program
             // that they leave behind.
             clippy("-p zlayer-precompile"),
@@ -181,29 +187,41 @@ fn plugins_on_host(workspace: &str, verb: &str, words: &str) -> Cmd {
 }
 
 /// Unit tests of everything but the precompiler, which is built with optimisation.
-fn unit_tests(suites: &[Suite]) -> Step {
+fn unit_tests(catalogue: &Catalogue) -> Step {
+    let of = |kind| {
+        let mut packages: Vec<&String> = Vec::new();
+        for suite in catalogue.suites.iter().filter(|suite| suite.kind == kind) {
+            if !packages.contains(&&suite.package) {
+                packages.push(&suite.package);
+            }
+        }
+        packages
+    };
+    // Of a package with end-to-end tests the library alone: those tests have steps of their own.
+    let (outside, inside): (Vec<&String>, Vec<&String>) = of(Kind::Unit)
+        .into_iter()
+        .partition(|package| of(Kind::EndToEnd).contains(package));
+    let (device, host): (Vec<&String>, Vec<&String>) = inside
+        .into_iter()
+        .partition(|package| catalogue.device.contains(package));
     let mut commands = vec![
-        cargo("test -p zlayer-http1 -p zlayer-binlog -p zlayer-bundle -p zlayer-runtime"),
-        cargo("test -p zlayer-boards -p zlayer-board"),
-        // The benchmarks' library: their figures, and the page made from them.
-        cargo("test -p zlayer-tests --lib"),
+        cargo(&format!("test {}", named(device))),
+        cargo(&format!("test {}", named(host))),
+        cargo(&format!("test {} --lib", named(outside))),
     ];
     for workspace in PLUGINS {
-        let tested = suites
-            .iter()
-            .filter(|suite| suite.kind == Kind::Plugin(workspace));
-        let packages: String = tested
-            .map(|suite| format!("-p {} ", suite.package))
-            .collect();
+        let packages = of(Kind::Plugin(workspace));
         if !packages.is_empty() {
-            commands.push(plugins_on_host(
-                workspace,
-                "test --lib",
-                packages.trim_end(),
-            ));
+            commands.push(plugins_on_host(workspace, "test --lib", &named(packages)));
         }
     }
     step("unit tests", commands)
+}
+
+/// Packages as cargo is told of them.
+fn named<'a>(packages: impl IntoIterator<Item = &'a String>) -> String {
+    let packages = packages.into_iter().map(|package| format!("-p {package}"));
+    packages.collect::<Vec<_>>().join(" ")
 }
 
 pub(super) fn guests(workspace: &Workspace) -> Step {
@@ -399,27 +417,21 @@ mod tests {
                 let all = commands.iter().filter(|cmd| !cmd.contains("--test e2e"));
                 all.filter(|cmd| cmd.contains(&verb)).filter(named).count()
             };
-            for suite in catalogue()
-                .suites
-                .iter()
-                .filter(|suite| suite.kind != Kind::EndToEnd)
-            {
-                assert_eq!(count("test", &suite.package), 1, "{}", suite.package);
-                let linted = match (suite.kind, suite.package.as_str()) {
-                    (Kind::Plugin(_), _) => continue,
-                    (_, "zlayer-precompile") => 2,
+            let catalogue = catalogue();
+            for package in catalogue.device.iter().chain(&catalogue.host) {
+                let linted = match package.as_str() {
+                    "zlayer-precompile" => 2,
                     _ => 1,
                 };
-                assert_eq!(count("clippy", &suite.package), linted, "{}", suite.package);
+                assert_eq!(count("clippy", package), linted, "{package}");
+            }
+            let suites = catalogue.suites.iter();
+            for suite in suites.filter(|suite| suite.kind != Kind::EndToEnd) {
+                assert_eq!(count("test", &suite.package), 1, "{}", suite.package);
             }
             for cmd in commands.iter().filter(|cmd| cmd.contains("zlayer-runtime")) {
                 assert!(!cmd.contains("zlayer-precompile"), "{cmd}");
             }
-            assert!(
-                commands
-                    .iter()
-                    .any(|cmd| cmd.ends_with("zlayer-tests --all-targets -- -D warnings"))
-            );
         }
     }
 
