@@ -1,8 +1,8 @@
 //! The admin interface: metrics, status and health over HTTP/1.1, for this device alone.
 //!
 //! It listens on a Unix socket in the data folder, which only the daemon's own user may use, and on
-//! loopback TCP where that was asked for. Over TCP, which every user of the device can reach, it only
-//! reads: what changes something goes over the Unix socket alone ([`commands`]). It goes on
+//! loopback TCP if that was asked for. TCP, which every user of the device can reach, only reads:
+//! what changes something works over the Unix socket alone ([`commands`]). The interface goes on
 //! while the daemon drains.
 
 mod cache;
@@ -39,24 +39,24 @@ use connection::Connection;
 pub use client::{DEFAULT_DATA_DIR, print_status, purge};
 pub use view::View;
 
-/// Memory that the interface may take: [`CONNECTIONS`] on each of two sockets with a head of 8 KiB
-/// and a short answer of at most 2 KiB, and [`PAGES_BYTES`].
+/// Memory that the interface may take: [`CONNECTIONS`] on each of two sockets, with a head of 8 KiB
+/// and a short response of at most 2 KiB, and [`PAGES_BYTES`].
 pub const ADMIN_SHARE: usize = 128 << 10;
-/// Of these, for all pages of metrics and status that are on their way. What does not fit there is
-/// charged to the budget while it lasts.
+/// The part of it for all pages of metrics and status that are on their way. A page that does not
+/// fit is charged to the budget while it lasts.
 const PAGES_BYTES: usize = 48 << 10;
-/// Connections at the same time on one socket; more wait in the kernel's backlog. Each socket has its
-/// own: nobody who can only reach the TCP port keeps others from the Unix socket.
+/// Connections at the same time on one socket; more wait in the kernel's backlog. Each socket has
+/// its own, so that nobody who can only reach the TCP port keeps others from the Unix socket.
 const CONNECTIONS: usize = 4;
 /// The socket's name in the data folder.
 const SOCKET: &str = "admin.sock";
-/// Where it is made, so that nobody can use it before its mode is set. No longer than its name: what
-/// fits there fits here.
+/// Where the socket is made, so that nobody can use it before its mode is set. This path is no
+/// longer than the socket's own, so if one fits into an address, both do.
 const UNFINISHED: [&str; 2] = [".admin", "s"];
-/// After an accept that failed for want of descriptors or memory.
+/// Pause after an accept that failed because descriptors or memory were missing.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The sockets, bound: whoever connects early waits in the backlog.
+/// The bound sockets. Whoever connects before [`Admin::serve`] waits in the backlog.
 #[derive(Debug)]
 pub struct Admin {
     unix: Option<UnixListener>,
@@ -65,9 +65,9 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Binds a socket in `folder`, which the caller holds the lock of, and `port` on 127.0.0.1 if one
-    /// is given (0 lets the system choose). Without its Unix socket a daemon can do its work: what
-    /// is wrong with that is a warning.
+    /// Binds a socket in `folder`, whose lock the caller holds, and `port` on 127.0.0.1 if one is
+    /// given (0 lets the system choose). The daemon can work without its Unix socket, so what is
+    /// wrong with that is only a warning.
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ impl Admin {
             Ok(listener) => Some(listener),
             Err(error) => {
                 let hint = match error.kind() {
-                    // What std answers where a path does not fit sockaddr_un (unix(7): 108 bytes).
+                    // std returns this where a path does not fit sockaddr_un (unix(7): 108 bytes).
                     io::ErrorKind::InvalidInput => {
                         "; its path is too long for a socket, choose a --data-dir with a shorter one"
                     }
@@ -105,12 +105,12 @@ impl Admin {
         })
     }
 
-    /// Where it listens on TCP, if it does.
+    /// The address that it listens on over TCP, if it does.
     pub fn address(&self) -> Option<SocketAddr> {
         self.tcp.as_ref()?.local_addr().ok()
     }
 
-    /// Answers from `view` in tasks of `executor`, as long as that runs.
+    /// Serves `view` in tasks of `executor`, as long as that runs.
     ///
     /// # Errors
     ///
@@ -153,7 +153,7 @@ impl Admin {
     }
 }
 
-/// The interface while it is open; dropping it takes the socket's name away.
+/// The interface while it is open. Dropping it removes the socket.
 #[derive(Debug)]
 pub struct Open {
     path: PathBuf,
@@ -161,16 +161,16 @@ pub struct Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        // One that stays is replaced by the next daemon.
+        // If the socket stays, the next daemon replaces it.
         let _ = remove_socket(&self.path);
     }
 }
 
-/// What all connections share.
+/// What all connections have in common.
 struct Shared {
     view: View,
     executor: &'static Executor<'static>,
-    /// See [`PAGES_BYTES`].
+    /// The budget of [`PAGES_BYTES`].
     pages: Arc<Budget>,
 }
 
@@ -178,7 +178,7 @@ fn bind_unix(folder: &Path, path: &Path) -> io::Result<UnixListener> {
     remove_socket(path)?;
     let private = folder.join(UNFINISHED[0]);
     let unfinished = private.join(UNFINISHED[1]);
-    // What a killed daemon left.
+    // Remove what a killed daemon left.
     let _ = remove_socket(&unfinished);
     let _ = fs::remove_dir(&private);
     let made = DirBuilder::new().mode(0o700).create(&private);
@@ -199,7 +199,7 @@ fn bind_unix(folder: &Path, path: &Path) -> io::Result<UnixListener> {
     bound
 }
 
-/// Removes a socket, and nothing else.
+/// Removes a socket, and nothing that is not one.
 fn remove_socket(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => fs::remove_file(path),
@@ -213,7 +213,7 @@ fn remove_socket(path: &Path) -> io::Result<()> {
 }
 
 impl Shared {
-    /// Room for a page, in the interface's own share or else in the daemon's budget.
+    /// Reserves memory for a page, in the interface's own share or else in the daemon's budget.
     fn reserve(&self, bytes: usize) -> Option<Reservation> {
         let own = self.pages.reserve(bytes);
         own.or_else(|| self.view.budget.reserve(bytes))

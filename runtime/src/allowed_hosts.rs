@@ -4,12 +4,13 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// A list of patterns; a host is allowed that one of them matches. Empty: none is.
+/// A list of patterns. A host is allowed if one of them matches; an empty list allows none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllowedHosts(Vec<AllowedHost>);
 
-/// `HOST`, `HOST:PORT`, `*.DOMAIN`, `*.DOMAIN:PORT`, `*` or `*:PORT`. Without a port all are meant. `*.DOMAIN`
-/// is every name below DOMAIN, and not DOMAIN itself. An IPv6 address stands in brackets.
+/// One of `HOST`, `HOST:PORT`, `*.DOMAIN`, `*.DOMAIN:PORT`, `*` and `*:PORT`. Without a port, all
+/// ports match. `*.DOMAIN` matches every name below DOMAIN, but not DOMAIN itself. An IPv6 address
+/// stands in brackets.
 ///
 /// A pattern is compared with the name that a plugin asks for, not with the address behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,9 +22,9 @@ pub struct AllowedHost {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Host {
     Any,
-    /// With its leading dot, in lower case.
+    /// A domain with a leading dot, in lower case.
     Below(String),
-    /// In lower case.
+    /// A name or an address, in lower case.
     Name(String),
     Address(IpAddr),
 }
@@ -46,12 +47,12 @@ impl AllowedHosts {
         })
     }
 
-    /// Allows these as well.
+    /// Adds these patterns to the list.
     pub fn extend(&mut self, more: Vec<AllowedHost>) {
         self.0.extend(more);
     }
 
-    /// Whether it allows nothing.
+    /// Whether the list allows no host.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,18 +1,19 @@
-//! The response cache: a bounded store of answers, with the rules of RFC 9111 for shared caches.
+//! The response cache: a bounded store of responses, with the rules of RFC 9111 for shared caches.
 //!
-//! It knows neither plugins nor sockets. A plugin's `cache-key`, within the host and query that were
-//! asked for, chooses the responses of a resource ([`key`]); what they vary by chooses one among them.
-//! A plugin's `cache-policy` says how long one is fresh, which the response's own word can shorten.
+//! It knows neither plugins nor sockets. A plugin's `cache-key`, together with the host and the
+//! query of the request, chooses the responses of a resource ([`key`]); the headers that they vary
+//! by choose one among them. A plugin's `cache-policy` says how long one is fresh, which the
+//! response's own headers can shorten.
 //!
-//! - **Memory**: one share of the daemon's budget. Entries, what is being collected to become one, and
-//!   notes of who fetches what are charged to it, and an entry that was dropped stays charged until
-//!   the last client has its bytes. See [`state`] for who has to go.
-//! - **One fetch**: the first request that misses fetches, others for the same wait for it, a bounded
-//!   time. Where it turns out that the response cannot be stored, all go on at once, and nobody waits
-//!   for that resource again for [`PASS_FOR`].
-//! - **Stale answers**: in the window that the policy gives, one request gets the duty to refresh, and all are
-//!   answered with what there is.
-//! - **Purges**: what was being fetched when a purge came is not stored.
+//! - **Memory**: one share of the daemon's budget. Entries, responses that are being collected, and
+//!   notes of who fetches what are charged to it. An entry that was dropped stays charged until the
+//!   last client has its bytes. [`state`] says which entries are dropped first.
+//! - **One fetch**: the first request that misses fetches, and others for the same resource wait
+//!   for it for a bounded time. If it turns out that the response cannot be stored, all go on at
+//!   once, and nobody waits for that resource again for [`PASS_FOR`].
+//! - **Stale responses**: in the window that the policy gives, one request gets the duty to refresh
+//!   the entry, and all get the stale response meanwhile.
+//! - **Purges**: a response that was being fetched when a purge came is not stored.
 
 mod age;
 mod ask;
@@ -52,93 +53,95 @@ pub use fetch::{Fetch, Policy};
 pub use fill::{Approval, Fill, Tee};
 pub use state::Counts;
 
-/// The part of the memory budget that a cache takes: one of so many.
+/// A cache takes this part of the memory budget: one sixteenth.
 const SHARE: usize = 16;
-/// The part of the cache that one entry may take: one of so many.
+/// One entry may take this part of the cache: one eighth.
 const ENTRY_SHARE: usize = 8;
-/// Entries at most. A purge looks at each.
+/// The most entries. A purge looks at each.
 const ENTRIES: usize = 4096;
-/// Entries of one key at most; a new one takes the place of the oldest.
+/// The most entries of one key. A new one replaces the oldest.
 const VARIANTS: usize = 32;
-/// Bytes of a key with its scope, or of an identity.
+/// The most bytes of a key with its scope, or of an identity.
 const KEY_BYTES: usize = 4 << 10;
-/// Tags of one entry, and bytes of each.
+/// The most tags of one entry.
 const TAGS: usize = 32;
 const TAG_BYTES: usize = 256;
-/// Charged for what stands around the bytes of an entry or of a note: maps, counts, allocations.
+/// Bytes that are charged for each entry or note beside its content: maps, counts, allocations.
 const OVERHEAD: usize = 512;
-/// Resources that are known not to be worth waiting for; the oldest are forgotten.
+/// Resources that are remembered as not worth waiting for. The oldest are forgotten.
 const PASSES: usize = 256;
-/// How long that is believed. A response that is stored ends it at once.
+/// How long a resource counts as not worth waiting for. Storing a response ends it at once.
 const PASS_FOR: Duration = Duration::from_secs(30);
-/// After a refresh that failed.
+/// How long a stale entry is not refreshed again after a refresh that failed.
 const REFRESH_PAUSE: Duration = Duration::from_secs(1);
-/// Refreshes at once. No client waits for one, so nothing else bounds them; few, since each has an instance.
+/// Refreshes at the same time. Each has an instance and no client that waits, so nothing else
+/// bounds them.
 const REFRESHES: usize = 4;
-/// How often a request waits for others: once for the response, once more if that was of another kind, or
-/// if nothing came of it.
+/// How often a request waits for others: once for the response, and once more if that was of
+/// another variant or could not be had.
 const ROUNDS: usize = 2;
 
-/// Names the caches that a response went through (RFC 9211).
+/// The field that names the caches which a response went through (RFC 9211).
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// Where the cache takes its times from.
+/// Where the cache reads its times.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
-    /// A time that only goes on, by all that passes.
+    /// A time that never jumps and counts all that passes.
     pub now: fn() -> Duration,
-    /// The time of day; none while that was never set.
+    /// The time of day; `None` if nobody has set it.
     pub wall: fn() -> Option<SystemTime>,
 }
 
-/// The cache.
+/// The response cache. See the module for its rules.
 #[derive(Debug)]
 pub struct Cache {
     state: Mutex<State>,
     budget: Arc<Budget>,
-    /// The daemon's memory that it has.
+    /// The part of the daemon's budget that the cache holds.
     _share: Option<Reservation>,
     clock: Clock,
     hasher: RandomState,
-    /// One of it for each refresh at work.
+    /// A budget of one unit for each refresh that may run.
     refreshes: Arc<Budget>,
 }
 
-/// How much of the cache is used, and what became of requests.
+/// How much of the cache is used, and how requests fared.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Figures {
-    /// Entries.
+    /// How many responses are stored.
     pub entries: usize,
-    /// Bytes that they and what is being collected take.
+    /// Bytes that they and the responses being collected take.
     pub bytes: usize,
-    /// Bytes that there are.
+    /// Bytes that the cache may take.
     pub limit: usize,
     /// What was counted since the start.
     pub counts: Counts,
 }
 
-/// What there is for a request.
+/// What the cache has for a request.
 #[derive(Debug)]
 pub enum Found {
     /// A fresh response.
     Fresh(Arc<Entry>),
-    /// A stale one that may be served. With a [`Fetch`], it is this request's duty to have it refreshed.
+    /// A stale response that may be served. With a [`Fetch`], this request has the duty to refresh
+    /// it.
     Stale(Arc<Entry>, Option<Fetch>),
-    /// None; the caller fetches it, and may store it.
+    /// No response. The caller fetches one, and may store it.
     Miss(Fetch),
-    /// None, and the cache has no room to do anything about it.
+    /// No response, and no room to store one.
     Full,
 }
 
 /// What a first look finds.
 enum Look {
     Found(Found),
-    /// Somebody fetches it.
+    /// Another request fetches the response: wait for it.
     Wait(EventListener),
 }
 
 impl Cache {
-    /// Bytes for a cache where the daemon has `memory`.
+    /// Bytes that a cache gets if the daemon's limit is `memory`.
     pub fn share_of(memory: usize) -> usize {
         (memory / SHARE).max(CACHE_MIN)
     }
@@ -164,12 +167,13 @@ impl Cache {
         (self.clock.now)()
     }
 
-    /// Leave to work on a response that no client waits for, until it is dropped; none while enough have it.
+    /// Permission to work on a response that no client waits for; it lasts until it is dropped.
+    /// `None` while enough others have one.
     pub fn refreshing(&self) -> Option<Reservation> {
         self.refreshes.reserve(1)
     }
 
-    /// What there is for a GET. Waits for others that fetch the same, at most for `patience` in all.
+    /// Looks for a response to a GET. Waits while others fetch it, at most for `patience` in all.
     pub async fn find(self: &Arc<Self>, ask: &Ask<'_>, patience: Duration) -> Found {
         let mut late = Timer::after(patience);
         for _ in 0..ROUNDS {
@@ -188,7 +192,7 @@ impl Cache {
         }
     }
 
-    /// A response for a HEAD, or for a request that wants what is stored or nothing.
+    /// The response for a HEAD, or for a request that wants a stored response or none.
     pub fn peek(&self, ask: &Ask<'_>) -> Option<Arc<Entry>> {
         let now = self.now();
         let mut state = self.state();
@@ -201,23 +205,23 @@ impl Cache {
         Some(entry)
     }
 
-    /// Drops what is stored under a key, for all that it varies by. Answers how many entries went.
+    /// Drops all entries of a key, whatever they vary by. Returns how many there were.
     pub fn invalidate(&self, key: &str) -> usize {
         self.state().purge(|_| true, Some(key))
     }
 
-    /// Drops all entries that have one of these tags. Answers how many went.
+    /// Drops all entries that have one of these tags. Returns how many there were.
     pub fn purge_tags(&self, tags: &[&str]) -> usize {
         let tagged = |entry: &Entry| entry.tags.iter().any(|tag| tags.contains(&&**tag));
         self.state().purge(tagged, None)
     }
 
-    /// Drops all entries. Answers how many went.
+    /// Drops all entries. Returns how many there were.
     pub fn purge_all(&self) -> usize {
         self.state().purge(|_| true, None)
     }
 
-    /// How it is.
+    /// How full the cache is, and what was counted.
     pub fn figures(&self) -> Figures {
         let state = self.state();
         Figures {
@@ -278,7 +282,7 @@ impl Cache {
             .map_or(Found::Full, Found::Miss)
     }
 
-    /// Notes that somebody fetches it. None if there is no room for the note.
+    /// Notes that a request fetches the response. Returns `None` if there is no room for the note.
     fn begin(
         self: &Arc<Self>,
         state: &mut State,
@@ -310,8 +314,8 @@ impl Cache {
         Some(Fetch::new(cache, number, ask, is_awaited))
     }
 
-    /// Tells requests apart that cannot have the same answer, as far as is known: what the newest response
-    /// of the key varies by is likely to be what the next one does.
+    /// A number that differs for requests which cannot have the same response, as far as is known:
+    /// what the newest response of the key varies by is likely to be what the next one varies by.
     fn flight(&self, state: &State, ask: &Ask<'_>) -> u64 {
         let known = state.of(&ask.key).next();
         let known = known.map_or(&[][..], |entry| &entry.vary);
@@ -323,8 +327,8 @@ impl Cache {
             .hash_one((&ask.key, &ask.identity, ask.authenticated, vary))
     }
 
-    /// Takes `more` bytes for `charge`, and drops entries as far as that takes. False if all that is left is
-    /// in use.
+    /// Grows `charge` by `more` bytes, and drops entries until that succeeds. Returns `false` if
+    /// all that is left is in use.
     fn make_room(&self, state: &mut State, charge: &mut Reservation, more: usize) -> bool {
         let now = self.now();
         while !charge.grow(more) {
@@ -336,12 +340,13 @@ impl Cache {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Each change leaves it whole, or is a removal that stopped halfway.
+        // Every change leaves the state whole, or is a removal that stopped halfway, which does no
+        // harm.
         sync::lock(&self.state)
     }
 }
 
-/// The machine's clocks.
+/// Reads the machine's clocks.
 impl Default for Clock {
     fn default() -> Clock {
         Clock {
@@ -351,7 +356,8 @@ impl Default for Clock {
     }
 }
 
-/// Counts on while the machine sleeps: what is stored ages then, too.
+/// The time since boot. It counts on while the machine sleeps, because stored responses age then,
+/// too.
 fn since_boot() -> Duration {
     let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let seconds = u64::try_from(since.tv_sec).unwrap_or(0);
@@ -362,7 +368,7 @@ fn time_of_day() -> Option<SystemTime> {
     crate::wire::with_date(|date| date.map(|_| SystemTime::now()))
 }
 
-/// Tells a client what the cache did, beside what caches further off did.
+/// Adds what this cache did to `Cache-Status`, behind what caches further off did.
 pub fn tell(headers: &mut HeaderMap, what: &str) {
     entry::tell(headers, what);
 }

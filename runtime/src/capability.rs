@@ -1,4 +1,4 @@
-//! What a plugin may reach: the contract's capabilities, a set of them, and the calls that were denied.
+//! What a plugin may reach: capabilities, sets of them, and the calls that were denied.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,22 +7,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// One of the contract's capabilities (`plugin-metadata.capabilities`), in its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capability {
-    /// Reading the configuration.
+    /// The plugin may read its configuration.
     Config,
-    /// The plugin's namespace in the store.
+    /// The plugin may use its namespace in the store.
     Keyvalue,
-    /// The log. Standard output and standard error are not part of it.
+    /// The plugin may write to the log. This does not cover standard output and standard error.
     Logging,
-    /// The plugin's secrets.
+    /// The plugin may read its secrets.
     Secrets,
-    /// The metrics table.
+    /// The plugin may keep metrics.
     Metrics,
-    /// Outgoing HTTP requests.
+    /// The plugin may send HTTP requests.
     HttpClient,
 }
 
 impl Capability {
-    /// All of them.
+    /// All capabilities, in the contract's order.
     pub const ALL: [Capability; 6] = [
         Capability::Config,
         Capability::Keyvalue,
@@ -32,7 +32,7 @@ impl Capability {
         Capability::HttpClient,
     ];
 
-    /// The name that the contract has for it.
+    /// The name of the capability in the contract.
     pub fn name(self) -> &'static str {
         match self {
             Capability::Config => "config",
@@ -63,30 +63,30 @@ impl FromStr for Capability {
 pub struct Capabilities(u8);
 
 impl Capabilities {
-    /// None of them.
+    /// The empty set.
     pub const NONE: Capabilities = Capabilities(0);
-    /// What a plugin is granted unless the deployment denies it: all but outgoing HTTP, which is
-    /// granted together with the hosts that it may go to.
+    /// What a plugin is granted unless the deployment denies it: all but sending HTTP requests,
+    /// which is granted together with the hosts that they may go to.
     pub const DEFAULT: Capabilities = Capabilities(0b01_1111);
 
-    /// The set with `one` in it.
+    /// Returns the set with `one` added.
     #[must_use]
     pub fn with(self, one: Capability) -> Capabilities {
         Capabilities(self.0 | 1 << one as u8)
     }
 
-    /// The set without the members of `other`.
+    /// Returns the set without the members of `other`.
     #[must_use]
     pub fn without(self, other: Capabilities) -> Capabilities {
         Capabilities(self.0 & !other.0)
     }
 
-    /// Whether `one` is in it.
+    /// Whether `one` is in the set.
     pub fn contains(self, one: Capability) -> bool {
         self.0 & 1 << one as u8 != 0
     }
 
-    /// Its members, in the contract's order.
+    /// The members of the set, in the contract's order.
     pub fn iter(self) -> impl Iterator<Item = Capability> {
         Capability::ALL
             .into_iter()
@@ -123,12 +123,12 @@ impl Gate {
         }
     }
 
-    /// The set.
+    /// The capabilities that are granted.
     pub fn granted(&self) -> Capabilities {
         self.granted
     }
 
-    /// Whether a call may go on that needs `one`; counts it where it may not.
+    /// Whether a call that needs `one` may go on. Counts it as denied if it may not.
     pub fn allow(&self, one: Capability) -> bool {
         let granted = self.granted.contains(one);
         if !granted {
@@ -137,12 +137,12 @@ impl Gate {
         granted
     }
 
-    /// Counts a call of what is granted that is denied for what it asks for.
+    /// Counts a denied call whose capability is granted, but not for what it asked.
     pub fn deny(&self, one: Capability) {
         self.denied[one as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Calls that needed `one` and were denied.
+    /// How many calls that needed `one` were denied.
     pub fn denied_calls(&self, one: Capability) -> u64 {
         self.denied[one as usize].load(Ordering::Relaxed)
     }

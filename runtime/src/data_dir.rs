@@ -1,9 +1,8 @@
 //! The daemon's own folder: the store, and the copy of the artifact that is mapped.
 //!
-//! Mapped code must not change under the process: overwriting the file that a mapping reads
+//! Mapped code must not change while the process runs: overwriting the file behind a mapping
 //! rewrites running machine code, and shortening it kills the process. So the daemon maps a copy
-//! that it alone owns (mode 0400), and the file that the user named
-//! can be replaced at any moment.
+//! that it alone owns (mode 0400), and the file that the user named can be replaced at any moment.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek};
@@ -15,21 +14,22 @@ use crate::error::{Error, Result};
 /// Largest artifact that is copied: 256 MiB.
 pub const ARTIFACT_BYTES: u64 = 256 << 20;
 
-/// Read by its owner, written by nobody.
+/// The mode of a copy: only its owner may read it, and nobody may write to it.
 const COPY_MODE: u32 = 0o400;
 
 /// An open, locked data folder.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    /// Held, never read: the lock ends with the descriptor, however the process ends.
+    /// Holds the lock. The lock ends with the descriptor, however the process ends.
     _lock: File,
     temporary: bool,
 }
 
 impl DataDir {
-    /// Opens `path`, making it if it is missing; without one, a temporary folder that
-    /// [`DataDir::close`] removes. Fails when another process holds it or it cannot be written.
+    /// Opens `path`, and makes it if it is missing. Without a path, makes a temporary folder that
+    /// [`DataDir::close`] removes. Fails if another process holds the folder or it cannot be
+    /// written to.
     pub fn open(path: Option<&Path>) -> Result<DataDir> {
         let (path, temporary) = match path {
             Some(path) => (path.to_owned(), false),
@@ -84,31 +84,31 @@ impl DataDir {
         })
     }
 
-    /// Where the key-value store lives.
+    /// The path of the key-value store.
     pub fn store(&self) -> PathBuf {
         self.path.join("kv")
     }
 
-    /// Whether the folder goes with the process.
+    /// Whether the folder is removed when the process ends.
     pub fn is_temporary(&self) -> bool {
         self.temporary
     }
 
-    /// The folder itself.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The copy of an earlier run of the plugin at this place, if it is this user's alone and holds
-    /// the very bytes of `source`.
+    /// The copy that an earlier run made of the plugin at this place, if only this user can have
+    /// made it and it has the same bytes as `source`.
     pub fn kept(&self, place: usize, source: &mut File) -> Option<File> {
-        // A copy that cannot be read or trusted is as good as none: it is made anew.
+        // A copy that cannot be read or trusted counts as missing and is made anew.
         let mut copy = self.open_copy(place).ok()?;
         same_bytes(source, &mut copy).ok()?.then_some(copy)
     }
 
-    /// Opens the copy. Whoever else may write to the folder, a file that belongs to this user and
-    /// that nobody may write to is one that only this user could have made, and can change.
+    /// Opens the copy. Others may be able to write to the folder, but a file that belongs to this
+    /// user and that nobody may write to was made by this user, and only this user can change it.
     fn open_copy(&self, place: usize) -> io::Result<File> {
         // Opening a named pipe would wait for its other end.
         if !fs::symlink_metadata(self.copy(place))?.is_file() {
@@ -126,8 +126,8 @@ impl DataDir {
         }
     }
 
-    /// Copies `source` into the folder, in place of an earlier copy, and opens it. What was copied
-    /// is not trusted yet: the copy's descriptor is what must be verified and mapped.
+    /// Copies `source` into the folder, in place of an earlier copy, and opens the copy. It is not
+    /// trusted yet: the caller must verify and map the returned file, not the original.
     pub fn keep(&self, place: usize, source: &mut File) -> Result<File> {
         let unfinished = self.path.join("artifact.incoming");
         let copied = (|| {
@@ -154,7 +154,7 @@ impl DataDir {
             self.open_copy(place)
         })();
         copied.map_err(|error| {
-            // What is half written only takes room.
+            // A half-written file is of no use.
             let _ = fs::remove_file(&unfinished);
             let what = format!(
                 "data folder {}: cannot keep a copy of the plugin there",
@@ -164,9 +164,9 @@ impl DataDir {
         })
     }
 
-    /// Removes what earlier runs with more plugins than `count` have left.
+    /// Removes copies that earlier runs with more plugins than `count` have left.
     pub fn forget_from(&self, count: usize) {
-        // They were made in order.
+        // Copies are made in order, so the first missing one ends the search.
         let left = (count..).map(|place| self.copy(place));
         for path in left.take_while(|path| path.exists()) {
             if let Err(error) = fs::remove_file(&path) {
@@ -218,7 +218,7 @@ fn same_bytes(left: &mut File, right: &mut File) -> io::Result<bool> {
     }
 }
 
-/// Makes a new folder that only this user can enter.
+/// Makes a new folder that only this user can enter, and returns its path.
 pub fn temporary_folder() -> io::Result<PathBuf> {
     let base = std::env::temp_dir();
     for attempt in 0..100u32 {

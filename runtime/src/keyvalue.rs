@@ -7,15 +7,15 @@
 //! ```
 //!
 //! A change is made under one lock per database, which makes `increment` and `compare_and_swap`
-//! atomic over all instances and threads, and gathers in the [`overlay`]; reads look there first. The
-//! [`keeper`] writes what has gathered as one batch, at most [`COMMIT_INTERVAL`] later, or at once when
-//! somebody waits ([`Durability::Sync`]): all who wait meanwhile share the next commit. A batch is on
-//! the disk whole or not at all.
+//! atomic over all instances and threads. It is kept in the [`overlay`], where reads look first.
+//! The [`keeper`] writes all changes there as one batch, at most [`COMMIT_INTERVAL`] later, or at
+//! once when somebody waits ([`Durability::Sync`]); all who wait meanwhile share the next commit. A
+//! batch is on the disk whole or not at all.
 //!
-//! The keeper opens the database beside the listener (opening costs ten times the rest of the
-//! start); calls wait for it. It mends what a power cut left ([`journal`]), and when a write fails it
-//! refuses changes, lets reads go on, and opens the database anew once the disk takes data again.
-//! Values expire by the store's own time ([`clock`]).
+//! The keeper opens the database while the daemon already listens, because that takes ten times as
+//! long as the rest of the start; calls wait for it. It repairs what a power cut left
+//! ([`journal`]). When a write fails it refuses changes, lets reads go on, and opens the database
+//! anew once the disk takes data again. Values expire by the store's own time ([`clock`]).
 
 mod clock;
 mod database;
@@ -51,9 +51,10 @@ use store::Store;
 
 /// Longest key in bytes.
 pub const KEY_BYTES: usize = 1024;
-/// Largest value that a quota may allow: what the store's share of memory has room for.
+/// Largest value that a quota may allow, in bytes: the store's share of memory has room for that.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
-/// Bounds on one namespace.
+
+/// Bounds on what one namespace may hold.
 #[derive(Debug, Clone)]
 pub struct Quota {
     /// Bytes of one value (default 1 MiB).
@@ -62,8 +63,8 @@ pub struct Quota {
     pub bytes: u64,
     /// Number of keys (default 100,000).
     pub keys: u64,
-    /// Bytes of keys that one `list_keys` may answer (default 64 MiB: what bounds it is the plugin's
-    /// memory).
+    /// Bytes of keys that one `list_keys` may return (default 64 MiB, so that in practice the
+    /// plugin's memory is the bound).
     pub list_bytes: usize,
 }
 
@@ -78,16 +79,17 @@ impl Default for Quota {
     }
 }
 
-/// When an acknowledged change survives what.
+/// How safe a change is once it is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
-    /// Kept in memory alone, within the memory budget: gone with the process, and no wear on the flash.
+    /// Kept in memory alone, within the memory budget: it is gone with the process and does not
+    /// wear the flash.
     Memory,
     /// On the disk at most [`COMMIT_INTERVAL`] later (default). Changes of the same key in
     /// between cost one write.
     #[default]
     Interval,
-    /// Acknowledged means on the disk. Concurrent writers share a commit.
+    /// On the disk before it is acknowledged. Concurrent writers share a commit.
     Sync,
 }
 
@@ -106,19 +108,20 @@ impl std::str::FromStr for Durability {
     }
 }
 
-/// How a namespace is kept.
+/// How much a namespace may hold, and how safely.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// How much it may hold.
+    /// The bounds on its content.
     pub quota: Quota,
-    /// What an acknowledgement is worth.
+    /// How safe an acknowledged change is.
     pub durability: Durability,
 }
 
 /// Why a call failed; the cases of the contract's `kv-error`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KvError {
-    /// The key is empty, too long, or holds a character outside letters, digits and `-_./:`.
+    /// The key is empty, longer than [`KEY_BYTES`], or has other characters than letters, digits
+    /// and `-_./:`.
     InvalidKey,
     /// The value is longer than [`Quota::value_bytes`].
     ValueTooLarge,
@@ -141,13 +144,13 @@ impl fmt::Display for KvError {
 
 impl std::error::Error for KvError {}
 
-/// Reads that failed, of all stores of the process.
+/// The number of failed reads, of all stores of the process.
 static READ_ERRORS: AtomicU64 = AtomicU64::new(0);
 
 impl From<fjall::Error> for KvError {
     fn from(error: fjall::Error) -> Self {
         READ_ERRORS.fetch_add(1, Ordering::Relaxed);
-        // A plugin may ask a failing disk many times a second: the log need not hear all of it.
+        // Plugins may read a failing disk many times a second; the log does not need every failure.
         static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
         let mut told = sync::lock(&TOLD);
         if told.is_none_or(|told| told.elapsed() >= Duration::from_secs(1)) {
@@ -160,35 +163,35 @@ impl From<fjall::Error> for KvError {
 
 type Result<T> = std::result::Result<T, KvError>;
 
-/// How the store does.
+/// The state and the figures of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    /// Whether calls are answered.
+    /// Whether calls can be served.
     pub state: State,
     /// Bytes of memory that changes take on their way to the disk.
     pub pending_bytes: usize,
-    /// Bytes that the store's folder takes on the disk, what was put aside included.
+    /// Bytes that the store's folder takes on the disk, with what was put aside.
     pub disk_bytes: u64,
-    /// Batches written.
+    /// Batches that were written.
     pub commits: u64,
     /// Batches that could not be written.
     pub failures: u64,
-    /// Reads that failed: the disk did not answer, or not with what was written.
+    /// Reads that failed: the disk gave an error, or something else than what was written.
     pub read_errors: u64,
     /// How often the database was opened anew after a failure.
     pub restarts: u64,
-    /// Bytes that the store handed to the kernel to write; none where the kernel does not count.
+    /// Bytes that the store handed to the kernel to write; `None` if the kernel does not count.
     pub written_bytes: Option<u64>,
-    /// What was put aside because it could not be read.
+    /// Paths of what was put aside because it could not be read.
     pub aside: Vec<PathBuf>,
 }
 
-/// Whether calls are answered.
+/// Whether calls can be served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// Calls wait.
+    /// The database is being opened; calls wait.
     Opening,
-    /// Calls are answered.
+    /// Calls are served.
     Open,
     /// Changes fail with this reason; reads go on if the database is open.
     Failing(String),
@@ -208,8 +211,8 @@ struct Inner {
 }
 
 impl KeyValue {
-    /// Starts opening the database in `folder`, which is made if it is missing. Its sizes are
-    /// [`Sizes::within`] the limit of `budget`, from which namespaces in memory take theirs.
+    /// Starts to open the database in `folder`, which is made if it is missing. Its sizes are
+    /// [`Sizes::within`] the limit of `budget`. Namespaces in memory are charged to `budget`.
     pub fn open(
         folder: &Path,
         budget: &Arc<Budget>,
@@ -230,16 +233,16 @@ impl KeyValue {
         })
     }
 
-    /// A view of one namespace; waits until the store is open, unless the namespace is kept in
-    /// memory. Reading what a namespace holds takes a while, so it is done on a thread for
-    /// blocking work. A namespace must be opened once at a time: each view counts on its own.
+    /// Opens a namespace. Waits until the store is open, unless the namespace is kept in memory.
+    /// Counting the keys takes a while, so it is done on a thread for blocking work. A namespace
+    /// must not be opened twice at the same time, because each view counts its usage alone.
     pub async fn namespace(&self, name: &str, settings: &Settings) -> Result<Namespace> {
         let (store, settings) = (Arc::clone(&self.inner.store), settings.clone());
         if settings.durability == Durability::Memory {
             let reservation = self.inner.budget.reserve(0).ok_or(KvError::QuotaExceeded)?;
             return Ok(Namespace::volatile(store, settings, reservation));
         }
-        // Not to hold a thread while the store opens.
+        // Waits here, so that no thread is held while the store opens.
         store.reading().await.map(drop)?;
         let mut prefix = Vec::with_capacity(name.len() + 1);
         prefix.extend_from_slice(name.as_bytes());
@@ -247,12 +250,12 @@ impl KeyValue {
         smol::unblock(move || Namespace::open(store, prefix, settings)).await
     }
 
-    /// How the store does.
+    /// The present state and figures.
     pub fn status(&self) -> Status {
         self.inner.store.status(&self.inner.folder)
     }
 
-    /// Writes everything to the disk and ends the threads of the store. Calls fail from now on.
+    /// Writes everything to the disk and ends the store's threads. Later calls fail.
     pub fn close(&self) {
         self.inner.close();
     }

@@ -1,12 +1,12 @@
 //! The binary log's way to flash: a buffer in memory and a ring of segment files.
 //!
-//! Flash wears out, so records gather in memory and are written when the buffer is full, when one
-//! is severe, or when the oldest has waited long enough ([`RingLimits`]). What was written
-//! survives the end of the process, however it comes; errors survive a power cut, too, once they
-//! were synced. A folder that cannot be written disturbs nobody: records wait in the buffer,
-//! then are dropped and counted, and the log says how many when it can be written again.
+//! Flash wears out, so records gather in memory. They are written when the buffer is full, when one
+//! is severe, or when the oldest has waited long enough ([`RingLimits`]). What was written survives
+//! the end of the process, however it comes; an error survives a power cut, too, once it was
+//! synced. A folder that cannot be written to disturbs nobody: records wait in the buffer, then are
+//! dropped and counted, and the log says how many as soon as it can be written again.
 //!
-//! [`LogRing::write`] may be called from any thread and never waits for the disk's own commit:
+//! [`LogRing::write`] may be called from any thread and never waits for the disk to sync:
 //! [`LogRing::flush_in_time`] has that done by a thread for blocking work.
 
 mod files;
@@ -36,14 +36,15 @@ pub struct RingLimits {
     pub buffer_bytes: usize,
     /// Bytes of one segment file (default 256 KiB).
     pub segment_bytes: usize,
-    /// Bytes of all segment files (default 1 MiB). The oldest make room.
+    /// Bytes of all segment files (default 1 MiB). The oldest are removed to make room.
     pub ring_bytes: u64,
-    /// Segment files (default 256). Each start begins one, so this many restarts can be told apart
-    /// even when little was written, and a daemon that fails at each start does not soon erase why.
+    /// Number of segment files (default 256). Each start of the daemon begins one, so this many
+    /// restarts can be told apart even when little was written, and a daemon that fails at each
+    /// start does not soon erase the reason.
     pub segments: usize,
-    /// Bytes a minute that are written in the long run (default 1 MiB), for flash wears out. As many
-    /// as the ring holds may come at once; the last quarter of them is for errors. Records beyond
-    /// are counted as lost.
+    /// Bytes a minute that are written in the long run (default 1 MiB), because flash wears out. As
+    /// many as the ring holds may be written at once, the last quarter of them only for errors.
+    /// Records beyond that are counted as lost.
     pub minute_bytes: u64,
     /// Longest time that a record waits in memory (default 10 s).
     pub flush: Duration,
@@ -71,16 +72,16 @@ impl Default for RingLimits {
     }
 }
 
-/// See the module. It takes records before it has a folder: they wait in the buffer.
+/// The ring. It takes records before it has a folder: they wait in the buffer.
 #[derive(Debug, Default)]
 pub struct LogRing {
     state: Mutex<State>,
-    /// Something has to be done sooner than it seemed.
+    /// Notified when something has to be done earlier than it seemed.
     sooner: Event,
 }
 
 impl LogRing {
-    /// A ring with limits of its own.
+    /// A ring with these limits and no folder yet.
     pub fn new(limits: RingLimits) -> LogRing {
         let ring = LogRing::default();
         ring.lock().limits = limits;
@@ -96,7 +97,7 @@ impl LogRing {
         self.sooner.notify(usize::MAX);
     }
 
-    /// Takes one record at the time `now`.
+    /// Takes one record, at the time `now`.
     pub fn write(&self, record: &Record<'_>, now: Instant) {
         let mut state = self.lock();
         let before = state.due();
@@ -108,7 +109,7 @@ impl LogRing {
         }
     }
 
-    /// Does what is due at the time `now`. It waits for the disk. What went wrong is answered, once.
+    /// Does what is due at the time `now`, and waits for the disk. Returns what went wrong, once.
     pub fn work(&self, now: Instant) -> Option<String> {
         let mut state = self.lock();
         if state.flush_at.is_some_and(|at| at <= now) {
@@ -124,14 +125,14 @@ impl LogRing {
         commit(sync, trouble)
     }
 
-    /// Writes and syncs everything, and takes no more. What went wrong is answered.
+    /// Writes and syncs everything, and takes no more records. Returns what went wrong.
     pub fn close(&self) -> Option<String> {
         let now = Instant::now();
         let mut state = self.lock();
         (state.retry_at, state.told_spared) = (None, None);
         state.flush(now);
         if state.retry_at.is_none() {
-            // Word of lost records, if there were any.
+            // This writes the record that tells of lost records, if there were any.
             state.flush(now);
         }
         state.closed = true;
@@ -142,7 +143,8 @@ impl LogRing {
         commit(sync, trouble)
     }
 
-    /// Sees to it that no record waits longer than it may; `tell` is told what goes wrong. Never ends.
+    /// Writes records before they have waited too long, and calls `report` with what goes wrong.
+    /// Never ends.
     pub async fn flush_in_time(&'static self, tell: fn(&str)) {
         loop {
             let sooner = self.sooner.listen();
@@ -170,8 +172,8 @@ impl LogRing {
     }
 }
 
-/// Waits for the disk, not under the lock: whoever logs must not wait with it. Answers what went
-/// wrong, here or before.
+/// Syncs the disk. It does so without the lock, so that nobody who logs has to wait. Returns what
+/// went wrong, now or before.
 fn commit(sync: Option<Sync>, before: Option<String>) -> Option<String> {
     let failed = sync.and_then(|sync| sync.run().err());
     before.or(failed.map(|error| format!("the log cannot be committed to the disk: {error}")))

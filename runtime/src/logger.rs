@@ -23,16 +23,17 @@ pub use crate::standard_error::complain;
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
-/// Records a second about single requests, in the long run. The client decides how many there are.
+/// How many records a second about single requests are logged in the long run. Clients decide how
+/// many there would be.
 const REQUEST_RECORDS: u32 = 20;
-/// Such records that may come at once.
+/// How many such records may come at once.
 const REQUEST_BURST: u32 = 100;
 
-/// Where records go.
+/// The process's logger, with both outputs.
 struct Logger {
     level: LevelFilter,
     text: AtomicBool,
-    /// Takes records from the start; those of before the data folder is open wait in it.
+    /// Takes records from the start. Until the data folder is open, they wait in it.
     ring: LogRing,
     /// Bounds the daemon's own records about single requests.
     requests: Rate,
@@ -66,8 +67,8 @@ pub fn install() {
     }
 }
 
-/// Chooses the outputs, now that the folder of the ring is known. The future that is answered has to
-/// be polled for records to be written in time.
+/// Chooses the outputs, once the folder of the ring is known. Records are written in time only
+/// while the returned future is polled.
 pub fn choose(output: LogOutput, folder: &Path) -> impl Future<Output = ()> + use<> {
     let logger = LOGGER.get();
     if let Some(logger) = logger {
@@ -80,14 +81,14 @@ pub fn choose(output: LogOutput, folder: &Path) -> impl Future<Output = ()> + us
     }
     async move {
         let Some(logger) = logger else { return };
-        // A closed ring has nothing to do.
+        // If the ring is closed, this does nothing.
         let writing = logger.ring.flush_in_time(on_standard_error);
         let telling = logger.requests.watch(|count| logger.tell_of(count));
         or(writing, telling).await;
     }
 }
 
-/// Writes what waits to the ring, and to the disk. Later records go to standard error alone.
+/// Writes what waits to the ring, and syncs it. Later records go to standard error alone.
 pub fn close() {
     let Some(logger) = LOGGER.get() else { return };
     match logger.requests.take_untold() {
@@ -99,7 +100,7 @@ pub fn close() {
     }
 }
 
-/// Writes an error to the ring alone: one that people are told otherwise.
+/// Writes an error to the ring alone, because people see it elsewhere.
 pub fn remember(message: &str) {
     if let Some(logger) = LOGGER.get() {
         let message = scrub(message);
@@ -108,7 +109,7 @@ pub fn remember(message: &str) {
     }
 }
 
-/// Writes a plugin's record, whose level was checked already.
+/// Writes a plugin's record. The caller has checked its level.
 pub fn record(record: &Record<'_>) {
     if let Some(logger) = LOGGER.get() {
         logger.put(record);
@@ -129,8 +130,8 @@ impl Logger {
     }
 
     fn put(&self, record: &Record<'_>) {
-        // Whoever wrote it: a client's path may hold what a secret is. Modules' names and the
-        // requests' ids are the daemon's own, and what the log is searched for.
+        // Records of the daemon are masked as well: a client's path may hold a secret. The names of
+        // modules and the ids of requests are the daemon's own, and what people search the log for.
         let target = match record.plugin() {
             Some(_) => scrub(&record.target),
             None => Cow::Borrowed(&*record.target),
@@ -148,7 +149,7 @@ impl Logger {
                 .collect(),
         };
         if self.text.load(Ordering::Relaxed) {
-            // One write a record, so that lines of several threads do not mix.
+            // One write for each record, so that lines of several threads do not mix.
             complain(&record.to_string());
         }
         self.ring.write(record, Instant::now());
@@ -157,7 +158,7 @@ impl Logger {
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // What libraries tell of their own workings is for those who look for it.
+        // Libraries' records at level info are left out: they are about their own workings.
         let ours = metadata.target().starts_with("zlayer");
         metadata.level() <= self.level && (ours || metadata.level() != log::Level::Info)
     }
@@ -171,7 +172,7 @@ impl Log for Logger {
             None => Cow::Owned(record.args().to_string()),
         };
         let (request, message) = split_request(&text);
-        // Who asks for finer records wants them all.
+        // Whoever sets a finer level wants to see all such records.
         let bounded = request.is_some() && record.level() <= log::Level::Info;
         if bounded && !self.requests.allows(Instant::now()) {
             return;
@@ -184,7 +185,7 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
-/// The daemon's own records have a request's id in front, as text: `[0123456789abcdef] …`.
+/// Splits off a request's id, which the daemon puts in front of its texts: `[0123456789abcdef] …`.
 fn split_request(text: &str) -> (Option<&str>, &str) {
     let split = text
         .strip_prefix('[')
@@ -197,13 +198,13 @@ fn split_request(text: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// What the ring has to say of itself goes past it, and is seen where there is someone to see it.
+/// Shows an error of the ring itself. It cannot go to the ring, so standard error gets it.
 fn on_standard_error(trouble: &str) {
     let record = Record::new(Record::now(), log::Level::Error, module_path!(), trouble);
     complain(&record.to_string());
 }
 
-/// Writes to standard output; whoever started the program may not want to read it.
+/// Writes to standard output. Errors are ignored: the reader may have gone.
 pub fn say(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

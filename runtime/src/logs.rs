@@ -1,4 +1,4 @@
-//! `zlayer logs`: shows the ring's records as the text that standard error has.
+//! `zlayer logs`: shows the ring's records in the form that standard error has.
 
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
@@ -8,8 +8,8 @@ use zlayer_binlog::{Filter, ReadError, Record, read};
 use crate::error::{Error, Result};
 use crate::logger::complain;
 
-/// Writes the records in these files and folders that `filter` lets through to standard output, and
-/// what is torn to standard error. With `follow`, goes on until standard output is closed.
+/// Writes the records in these files and folders that `filter` accepts to standard output, and what
+/// is torn to standard error. With `follow`, goes on until standard output is closed.
 pub fn show(paths: &[PathBuf], filter: &Filter, follow: bool) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let mut show = |record: &Record<'_>| out.write_all(record.to_string().as_bytes());

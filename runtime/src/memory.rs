@@ -7,20 +7,20 @@ use std::sync::{Arc, Mutex, OnceLock};
 use crate::sync;
 
 /// The ceiling. Linear memories, instance overhead, whole bodies, connection buffers and the
-/// store's share are reserved here before they are allocated, so that the sum stays below the
-/// limit whatever strangers send; a refused reservation becomes a 503, a failed `memory.grow`
-/// or a connection that waits, never the kernel's out-of-memory killer.
+/// store's share are reserved here before they are allocated, so that the sum stays below the limit
+/// whatever strangers send. A refused reservation becomes a 503, a failed `memory.grow` or a
+/// connection that waits, but never wakes the kernel's out-of-memory killer.
 pub struct Budget {
     limit: usize,
     used: AtomicUsize,
-    /// Of that, what is never given back.
+    /// How much of `used` is never given back.
     set_aside: AtomicUsize,
     reclaim: OnceLock<Reclaim>,
-    /// What it is a part of.
+    /// The budget that this one is a part of.
     whole: Option<Arc<Budget>>,
 }
 
-/// Gives back what nobody needs at the moment, and tells whether that was anything.
+/// Frees what nobody needs at the moment. Returns whether that was anything.
 type Reclaim = Box<dyn Fn() -> bool + Send + Sync>;
 
 impl fmt::Debug for Budget {
@@ -41,8 +41,8 @@ impl Budget {
         })
     }
 
-    /// A budget of `limit` bytes within this one. Nothing is set aside: what is reserved in it counts in
-    /// both, so that its users leave the rest to others.
+    /// A budget of `limit` bytes within this one. It sets nothing aside: what is reserved in it
+    /// counts in both, so that its users leave the rest to others.
     pub fn part(self: &Arc<Self>, limit: usize) -> Arc<Budget> {
         Arc::new(Budget {
             limit,
@@ -53,18 +53,18 @@ impl Budget {
         })
     }
 
-    /// Says whom to ask when the budget is spent: what is idle goes before anything is refused. Only the first call
-    /// counts.
+    /// Sets the function that frees idle memory when the budget is spent, before a reservation is
+    /// refused. Only the first call counts.
     pub fn reclaim_by(&self, reclaim: impl Fn() -> bool + Send + Sync + 'static) {
         let _ = self.reclaim.set(Box::new(reclaim));
     }
 
-    /// Says that all that is reserved by now stays so: the set-up is done.
+    /// Ends the set-up: all that is reserved by now counts as never given back.
     pub fn settle(&self) {
         self.set_aside.store(self.used(), Ordering::Relaxed);
     }
 
-    /// Bytes that one user could have on top of what is set aside, if nobody else used any.
+    /// Bytes that one user could have beside what is set aside, if nobody else used any.
     pub fn attainable(&self) -> usize {
         self.limit
             .saturating_sub(self.set_aside.load(Ordering::Relaxed))
@@ -80,7 +80,7 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Takes `bytes` out of the budget until the reservation is dropped; `None` when it is spent.
+    /// Takes `bytes` out of the budget until the reservation is dropped; `None` if it is spent.
     pub fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Reservation> {
         let mut reservation = Reservation {
             budget: Arc::clone(self),
@@ -127,17 +127,17 @@ impl Budget {
     }
 }
 
-/// A part of the [`Budget`]; dropping it gives the bytes back.
+/// A part of the [`Budget`]. Dropping it gives the bytes back.
 #[derive(Debug)]
 pub struct Reservation {
     budget: Arc<Budget>,
     bytes: usize,
-    /// Where it goes instead.
+    /// The standing reservation that it returns to when it is dropped.
     home: Option<Arc<Standing>>,
 }
 
 impl Reservation {
-    /// Takes `more` bytes on top. False, with nothing changed, when the budget is spent.
+    /// Takes `more` bytes as well. Returns `false`, with nothing changed, if the budget is spent.
     pub fn grow(&mut self, more: usize) -> bool {
         let granted = self.budget.take(more);
         if granted {
@@ -146,24 +146,24 @@ impl Reservation {
         granted
     }
 
-    /// Gives `less` bytes back (at most what is held).
+    /// Gives `less` bytes back, or all if it holds less.
     pub fn shrink(&mut self, less: usize) {
         let less = less.min(self.bytes);
         self.bytes -= less;
         self.budget.give_back(less);
     }
 
-    /// Takes `bytes` out of the same budget, as a reservation of their own.
+    /// Reserves `bytes` in the same budget, as a separate reservation.
     pub fn another(&self, bytes: usize) -> Option<Reservation> {
         self.budget.reserve(bytes)
     }
 
-    /// Bytes that it could grow by at this moment.
+    /// Bytes by which it could grow at this moment.
     pub fn free(&self) -> usize {
         self.budget.free()
     }
 
-    /// Bytes held.
+    /// Bytes that it holds.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -186,7 +186,7 @@ impl Drop for Reservation {
     }
 }
 
-/// A reservation that is never given up: it is lent, and comes back. Its owner gets that much
+/// A reservation that is lent and comes back, and is never given up. Its owner gets that much
 /// whatever others take.
 #[derive(Debug)]
 pub struct Standing {
@@ -195,7 +195,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Makes a reservation stand.
+    /// Makes a standing reservation of `reservation`.
     pub fn new(reservation: Reservation) -> Arc<Standing> {
         Arc::new(Standing {
             bytes: reservation.bytes,
@@ -203,12 +203,13 @@ impl Standing {
         })
     }
 
-    /// Bytes that stand.
+    /// Bytes that its owner is sure of.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Lends it, if it is at home. Dropping it brings it back, whatever it has grown to.
+    /// Lends the reservation, unless it is lent already. When the borrower drops it, it comes back
+    /// with the original size, even if it has grown.
     pub fn lend(self: &Arc<Self>) -> Option<Reservation> {
         let mut lent = self.lock().take()?;
         lent.home = Some(Arc::clone(self));
@@ -216,7 +217,7 @@ impl Standing {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Reservation>> {
-        // It is replaced whole.
+        // The content is only ever replaced as a whole.
         sync::lock(&self.held)
     }
 }

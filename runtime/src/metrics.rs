@@ -12,9 +12,9 @@ use text::{Escaped, label_name, metric_name};
 
 use crate::sync;
 
-/// Series that a plugin may have; more are dropped and counted.
+/// Series that one plugin may have; more are dropped and counted.
 pub const SERIES: usize = 256;
-/// Series of all plugins together; a full table drops new ones. A power of two, as heapless wants it.
+/// Series of all plugins together; a full table drops new ones. heapless wants a power of two.
 const TABLE: usize = 1024;
 /// Longest series name with its labels, in bytes.
 pub const NAME_BYTES: usize = 256;
@@ -24,15 +24,15 @@ pub const BUCKETS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
 
-/// Bytes of a line on the page beside its name and labels: a suffix, a bucket's bound and a number of at
-/// most 24 letters.
+/// Bytes that a line on the page takes beside its name and labels: a suffix, a bucket's bound and a
+/// number of at most 24 characters.
 const LINE_BYTES: usize = 56;
-/// Labels that a series may have beside its plugin.
+/// Labels that a series may have beside the one that names its plugin.
 const LABELS: usize = 16;
-/// What the text format adds to a histogram's name.
+/// What the text format appends to a histogram's name for its samples.
 const SUFFIXES: [&str; 3] = ["_bucket", "_sum", "_count"];
 
-/// Counters, gauges and histograms by name and labels.
+/// The table of counters, gauges and histograms, by name and labels.
 pub struct Metrics {
     table: Mutex<Table>,
 }
@@ -51,9 +51,9 @@ struct Key {
 }
 
 impl Key {
-    /// The first label: whose series it is.
+    /// The first label, which names the plugin that the series belongs to.
     fn plugin(&self) -> &str {
-        // Quotes in a value are escaped, so this one ends it.
+        // Quotes in a value are escaped, so the first plain one ends it.
         let end = self.labels.find("\",").unwrap_or(self.labels.len() - 1);
         &self.labels[..end]
     }
@@ -65,7 +65,7 @@ enum Value {
     Histogram(Box<Histogram>),
 }
 
-/// What is done to a series.
+/// A change of one series.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Change {
     /// Adds to a counter.
@@ -90,10 +90,10 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Applies `change` to the series of `name` and `labels`, making it on first use. A change
-    /// that does not fit the kind of the name, a name that a histogram's samples have or would
-    /// have, a name or label list that is too long, and a new series in a full table are dropped
-    /// and counted.
+    /// Applies `change` to the series of `name` and `labels`, which is made on first use. Dropped
+    /// and counted are a change that does not fit the kind of the series, a name that clashes with
+    /// the samples of a histogram, a name or label list that is too long, and a new series in a
+    /// full table.
     pub fn apply<'a>(
         &self,
         plugin: &str,
@@ -108,12 +108,12 @@ impl Metrics {
         }
     }
 
-    /// Changes that were dropped.
+    /// How many changes were dropped.
     pub fn dropped(&self) -> u64 {
         self.lock().dropped
     }
 
-    /// The table as a page of its own, ended by the number of drops.
+    /// The table as a page of its own, with the number of dropped changes at its end.
     pub fn render(&self) -> String {
         let mut page = Page::default();
         self.write(&mut page);
@@ -126,11 +126,11 @@ impl Metrics {
         page.into_text()
     }
 
-    /// Bytes that the table takes on a page, at most.
+    /// The most bytes that the table takes on a page.
     pub fn page_bytes(&self) -> usize {
         let table = self.lock();
         let bytes = |(key, value): (&Key, &Value)| {
-            // A series may begin a family (`# TYPE name histogram`).
+            // A series may be the first of its family, which adds a line (`# TYPE name histogram`).
             let lines = match value {
                 Value::Counter(_) | Value::Gauge(_) => 2,
                 Value::Histogram(_) => BUCKETS.len() + 4,
@@ -174,7 +174,7 @@ impl Table {
                 Change::Observe(_) => Value::Histogram(Box::default()),
             };
             let names_clash = |(other, value): (&Key, &Value)| {
-                // One name has one kind, or the text format is not valid.
+                // Series of one name must have one kind, or the text format is not valid.
                 (other.name == key.name && value.kind() != fresh.kind())
                     || takes(&other.name, value, &key.name)
                     || takes(&key.name, &fresh, &other.name)
@@ -209,7 +209,7 @@ impl Value {
     }
 }
 
-/// Whether `other` is what a histogram called `name` calls one of its samples.
+/// Whether a histogram called `name` has a sample called `other`.
 fn takes(name: &str, value: &Value, other: &str) -> bool {
     matches!(value, Value::Histogram(_))
         && other
@@ -217,7 +217,7 @@ fn takes(name: &str, value: &Value, other: &str) -> bool {
             .is_some_and(|suffix| SUFFIXES.contains(&suffix))
 }
 
-/// The key of a series; none if it is too long.
+/// The key of a series; `None` if it is too long.
 fn series_key<'a>(
     plugin: &str,
     name: &str,

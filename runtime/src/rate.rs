@@ -1,4 +1,4 @@
-//! A bound on how often something is done, and the count of what it held back.
+//! A bound on how often something is done, with a count of what it held back.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -8,23 +8,23 @@ use smol::Timer;
 
 use crate::sync;
 
-/// How long what was held back is gathered before it is told.
+/// How long refusals are gathered before they are reported.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// A token bucket that counts what finds it empty.
+/// A token bucket that counts how often it was empty.
 #[derive(Debug)]
 pub struct Rate {
     per_second: u32,
     burst: u32,
     state: Mutex<State>,
-    /// There is something to tell, and was nothing before.
+    /// Notified when there is something to report, and nothing was before.
     held_back: Event,
 }
 
 #[derive(Debug)]
 struct State {
     left: u32,
-    /// Up to when `left` was earned.
+    /// Up to when the passing time was turned into `left`.
     since: Instant,
     held_back: u64,
     untold: u64,
@@ -46,7 +46,7 @@ impl Rate {
         }
     }
 
-    /// Whether it may be done at the time `now`; counted either way.
+    /// Takes a token at the time `now`. Returns whether there was one; refusals are counted.
     pub fn allows(&self, now: Instant) -> bool {
         let mut state = self.lock();
         let nanos = now.duration_since(state.since).as_nanos();
@@ -55,7 +55,8 @@ impl Rate {
         if earned >= u128::from(room) {
             (state.left, state.since) = (self.burst, now);
         } else if earned > 0 {
-            // Below the burst, so it fits; what is left of the time counts for the next one.
+            // This is below the burst, so it fits. The rest of the time counts towards the next
+            // token.
             state.left += earned as u32;
             let paid = earned as u64 * 1_000_000_000 / u64::from(self.per_second);
             state.since += Duration::from_nanos(paid);
@@ -79,13 +80,13 @@ impl Rate {
         self.lock().held_back
     }
 
-    /// How many were held back since this was asked last.
+    /// How many were held back since the last call.
     pub fn take_untold(&self) -> u64 {
         std::mem::take(&mut self.lock().untold)
     }
 
-    /// Calls `tell` with how many were held back, at most once a second and a second after the
-    /// first of them at the latest, whether or not more come. Never ends.
+    /// Calls `report` with how many were held back, at most once a second, and no later than a
+    /// second after the first of them, whether or not more come. Never ends.
     pub async fn watch(&self, tell: impl Fn(u64)) {
         loop {
             let listener = self.held_back.listen();
@@ -94,7 +95,7 @@ impl Rate {
             }
             Timer::after(GATHER).await;
             match self.take_untold() {
-                // Somebody else has told.
+                // Somebody else has reported them.
                 0 => {}
                 count => tell(count),
             }

@@ -1,11 +1,11 @@
 //! The one tokio reactor that wasmtime-wasi needs.
 //!
-//! Guests are polled by smol's executor. wasmtime-wasi reaches for "the current tokio runtime"
-//! in a few places (outgoing requests, files, sockets); if none is entered it starts one of its
-//! own with a thread per core. So every poll of a guest happens inside [`enter`], which offers a
-//! single-threaded runtime that is built on the first request. Its driver thread starts only when something
-//! was spawned on it that needs to be driven: see [`drive`]. Clocks never come here, they
-//! are on async-io (`host/clock.rs`).
+//! Guests are polled by smol's executor. wasmtime-wasi reaches for "the current tokio runtime" in a
+//! few places (outgoing requests, files, sockets). If none is entered, it starts one of its own
+//! with a thread per core. So every poll of a guest happens inside [`enter`], which offers a
+//! single-threaded runtime that is built at the first request. Its driver thread starts only when
+//! something was spawned on it that has to be driven: see [`drive`]. Clocks do not use it; they run
+//! on async-io (`host/clock.rs`).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -25,7 +25,7 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         .build();
     match built {
         Ok(runtime) => runtime,
-        // Only out of file descriptors or memory: nothing can be served then.
+        // This fails only without file descriptors or memory, and then nothing can be served.
         Err(error) => {
             log::error!(
                 "cannot build the reactor for WASI: {error}; raise the limit of open files"
@@ -37,7 +37,7 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 
 static DRIVER: Once = Once::new();
 
-/// Polls `future` with the reactor entered.
+/// Wraps `future` so that each poll of it happens inside the reactor.
 pub fn enter<F: Future>(future: F) -> Entered<F> {
     Entered { future }
 }
@@ -58,7 +58,7 @@ pub fn drive() {
 }
 
 pin_project_lite::pin_project! {
-    /// See [`enter`].
+    /// A future that is polled inside the reactor: see [`enter`].
     pub struct Entered<F> {
         #[pin]
         future: F,

@@ -1,30 +1,30 @@
 //! Keeps the values of secrets out of what the daemon shows.
 //!
 //! A plugin is given its secrets to use them, and may well put one into a log record, an error or a
-//! label. Wherever a plugin's words come in they pass here, before they are cut: a piece of a
-//! value would not be known for one. The logger looks at every record once more, for paths and
-//! other words of clients.
+//! label. All text from plugins passes here, before it is cut: a piece of a value could not be
+//! recognised. The logger checks every record once more, for paths and other text from clients.
 //!
-//! Known are the values themselves, each line of a value that has several, and both as Rust's
-//! `{:?}` writes them. A value that a plugin encodes (base64, hexadecimal, percent signs) is not.
+//! What is recognised: the values themselves, each line of a value that has several, and both as
+//! Rust's `{:?}` writes them. A value that a plugin encodes (base64, hexadecimal, percent signs) is
+//! not recognised.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-/// What stands in a value's place.
+/// The text that replaces a value.
 pub const MASK: &str = "***";
-/// Values shorter than this, in bytes, are not looked for: they stand in too many other words, and
-/// masking those would tell what they are.
+/// Values shorter than this, in bytes, are not masked: they occur in too many other words, and
+/// masking those would give the values away.
 pub const SHORTEST: usize = 4;
 
 static SECRETS: OnceLock<Redactor> = OnceLock::new();
 
-/// Tells which values must not be shown. Only the first call in a process counts.
+/// Sets the values that must not be shown. Only the first call in a process counts.
 pub fn install<'a>(values: impl Iterator<Item = &'a str>) {
     let _ = SECRETS.set(Redactor::new(values));
 }
 
-/// `text` with every secret masked.
+/// Returns `text` with every secret masked.
 pub fn scrub(text: &str) -> Cow<'_, str> {
     match SECRETS.get() {
         Some(secrets) => secrets.scrub(text),
@@ -32,7 +32,7 @@ pub fn scrub(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The beginning of `text` with every secret masked, at most `bytes` bytes.
+/// Returns the beginning of `text` with every secret masked, at most `bytes` bytes.
 pub fn cut(text: &str, bytes: usize) -> Cow<'_, str> {
     match SECRETS.get() {
         Some(secrets) => secrets.cut(text, bytes),
@@ -40,17 +40,18 @@ pub fn cut(text: &str, bytes: usize) -> Cow<'_, str> {
     }
 }
 
-/// How many bytes at the end of `bytes` may be the beginning of a secret that goes on in what follows.
+/// How many bytes at the end of `bytes` may be the beginning of a secret that goes on in what
+/// follows.
 pub fn unfinished(bytes: &[u8]) -> usize {
     SECRETS.get().map_or(0, |secrets| secrets.unfinished(bytes))
 }
 
-/// Bytes of the longest value that is looked for, 0 without any.
+/// Bytes of the longest value that is masked; 0 if there is none.
 pub fn longest() -> usize {
     SECRETS.get().map_or(0, Redactor::longest)
 }
 
-/// The values, longest first: one that holds another is masked as a whole.
+/// The values, longest first, so that a value that contains another is masked as a whole.
 struct Redactor {
     values: Vec<Box<str>>,
 }
@@ -86,10 +87,11 @@ impl Redactor {
     }
 
     fn cut<'a>(&self, text: &'a str, bytes: usize) -> Cow<'a, str> {
-        // A value that begins before the cut ends within this piece.
+        // With this many more bytes, a value that begins before the cut ends within the piece.
         let piece = prefix(text, bytes.saturating_add(self.longest()));
         let mut shown = self.scrub(piece);
-        // One that begins behind it may not, and masks before it can bring it forward.
+        // A value that begins after the cut may not end there, and shorter masks can move it before
+        // the cut.
         if piece.len() < text.len() {
             let end = shown.len() - self.unfinished(shown.as_bytes());
             shorten(&mut shown, end);
@@ -119,7 +121,7 @@ fn prefix(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }
 
-/// Keeps at most the first `bytes` bytes, whole characters.
+/// Cuts `text` to at most `bytes` bytes, without breaking a character.
 fn shorten(text: &mut Cow<'_, str>, bytes: usize) {
     match text {
         Cow::Borrowed(text) => *text = prefix(text, bytes),

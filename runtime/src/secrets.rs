@@ -1,8 +1,7 @@
-//! Where a plugin's secrets come from.
+//! Reads the secrets of a plugin.
 //!
-//! Four sources are read, and a later one wins over an earlier: the secrets file, systemd's
-//! credentials, the environment, the command line. Whatever is wrong with one of them is told
-//! without a word of what it holds.
+//! There are four sources, and a later one wins over an earlier: the secrets file, systemd's
+//! credentials, the environment, the command line. Error messages never show any of the content.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -22,22 +21,22 @@ const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// `Debug`.
 #[derive(Default)]
 pub struct Sources {
-    /// `--secrets-file FILE`: lines `KEY=VALUE`.
+    /// Of `--secrets-file FILE`: a file with lines `KEY=VALUE`.
     pub file: Option<PathBuf>,
-    /// `--secret-credential KEY[=NAME]`.
+    /// Of `--secret-credential KEY[=NAME]`: systemd credentials.
     pub credentials: Vec<String>,
-    /// `--secret-env KEY[=VARIABLE]`.
+    /// Of `--secret-env KEY[=VARIABLE]`: environment variables.
     pub environment: Vec<String>,
-    /// `--secret KEY=VALUE`.
+    /// Of `--secret KEY=VALUE`: values on the command line.
     pub literals: Vec<String>,
 }
 
 impl Sources {
-    /// Reads all of them.
+    /// Reads all sources.
     ///
     /// # Errors
     ///
-    /// The first source that is missing, too open, too large, or not what it should be.
+    /// The first source that is missing, readable by others, too large, or malformed.
     pub fn read(self) -> Result<BTreeMap<String, Secret>> {
         let mut secrets = BTreeMap::new();
         let mut keep = |(key, value): (String, String)| {
@@ -60,7 +59,7 @@ impl Sources {
     }
 }
 
-/// `KEY` or `KEY=OTHER`; `OTHER` is `KEY` where it is left out.
+/// Splits `KEY` or `KEY=OTHER`. Without `OTHER`, the key is used for it.
 fn key_and_source<'a>(flag: &str, word: &'a str) -> Result<(&'a str, &'a str)> {
     let (key, source) = word.split_once('=').unwrap_or((word, word));
     if key.is_empty() || source.is_empty() {
@@ -71,7 +70,7 @@ fn key_and_source<'a>(flag: &str, word: &'a str) -> Result<(&'a str, &'a str)> {
 
 fn from_environment(word: &str) -> Result<(String, String)> {
     let (key, variable) = key_and_source("secret-env", word)?;
-    // Looking for a name that no variable can have would panic in some libraries.
+    // A name with a zero byte cannot exist, and looking it up would panic in some libraries.
     let value = match variable.contains('\0') {
         true => None,
         false => std::env::var_os(variable),
@@ -111,8 +110,8 @@ fn from_credential(word: &str, folder: Option<&Path>) -> Result<(String, String)
     Ok((key.to_owned(), value))
 }
 
-/// Reads lines `KEY=VALUE`; empty lines and those that begin with `#` are skipped. A value is all
-/// that follows the first `=`, blanks and quotes included; blanks around the key are not part of it.
+/// Reads lines `KEY=VALUE`. Empty lines and those that begin with `#` are skipped. The value is all
+/// that follows the first `=`, with blanks and quotes; blanks around the key are removed.
 fn from_file(path: &Path) -> Result<Vec<(String, String)>> {
     let shown = path.display();
     let (file, found) = open(path)?;
@@ -148,9 +147,11 @@ fn from_file(path: &Path) -> Result<Vec<(String, String)>> {
     Ok(pairs)
 }
 
-/// Opens a regular file. What is known of it comes from the descriptor that is read.
+/// Opens a regular file. Its metadata comes from the descriptor that is read, so it cannot be
+/// exchanged.
 fn open(path: &Path) -> Result<(File, fs::Metadata)> {
-    // Looked at before it is opened, too: opening a named pipe would wait for its other end.
+    // It is looked at before it is opened as well: opening a named pipe would wait for its other
+    // end.
     let opened = fs::metadata(path).and_then(|found| {
         let file = File::open(path)?;
         let opened = file.metadata()?;

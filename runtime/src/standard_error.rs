@@ -1,4 +1,4 @@
-//! Standard error, which must not hold the daemon up: whoever reads it may have stopped.
+//! Writes to standard error without ever holding the daemon up, even if its reader has stopped.
 
 use std::io::{StderrLock, Write};
 use std::os::fd::AsFd;
@@ -11,30 +11,30 @@ use zlayer_binlog::Record;
 
 use crate::sync;
 
-/// Bytes that a pipe which can be written to at all takes without waiting: `PIPE_BUF` of Linux.
+/// How many bytes a pipe that is ready takes without blocking: `PIPE_BUF` of Linux.
 const PIECE: usize = 4096;
 /// How long a reader that has kept up so far is waited for.
 const GRACE: Duration = Duration::from_millis(100);
 
 static OUTLET: Mutex<Outlet> = Mutex::new(Outlet::new());
 
-/// Writes to standard error. A closed one does no harm. What an unread pipe has no room for is
-/// dropped, and how much that was is told when there is room again.
+/// Writes to standard error. Nothing happens if it is closed. What does not fit into a pipe that
+/// nobody reads is dropped, and how much that was is reported when there is room again.
 pub fn complain(text: &str) {
     let mut outlet = sync::lock(&OUTLET);
     outlet.write(&mut std::io::stderr().lock(), text);
 }
 
-/// What is known of the reader.
+/// What is known about the reader of standard error.
 #[derive(Debug)]
 struct Outlet {
-    /// Texts that found no room, whole or in part, since that was told last.
+    /// Texts that were dropped, whole or in part, since the last report.
     dropped: u64,
-    /// The last text broke off.
+    /// Whether the last text was cut off in the middle.
     torn: bool,
 }
 
-/// Where it goes: standard error, or what a test has in its place.
+/// Where texts go: standard error, or its substitute in a test.
 trait Target: Write + AsFd {}
 impl Target for StderrLock<'_> {}
 
@@ -47,7 +47,7 @@ impl Outlet {
     }
 
     fn write(&mut self, target: &mut dyn Target, text: &str) {
-        // Once somebody was waited for in vain, nobody else has to wait.
+        // Once a wait was in vain, later texts do not wait.
         let grace = if self.dropped == 0 {
             GRACE
         } else {
@@ -79,7 +79,7 @@ impl Outlet {
     }
 }
 
-/// Writes at most [`PIECE`] bytes. Says whether there was room.
+/// Writes at most [`PIECE`] bytes. Returns whether there was room.
 fn put(target: &mut dyn Target, piece: &[u8], grace: Duration) -> bool {
     let limit = Timespec {
         tv_sec: 0,
@@ -87,7 +87,7 @@ fn put(target: &mut dyn Target, piece: &[u8], grace: Duration) -> bool {
     };
     let fd = target.as_fd();
     let mut wanted = [PollFd::new(&fd, PollFlags::OUT)];
-    // An interrupted wait counts as one in vain; files can always be written to.
+    // An interrupted wait counts as one in vain. Files are always ready.
     let room = poll(&mut wanted, Some(&limit)).is_ok_and(|count| count > 0);
     if room {
         let _ = target.write_all(piece);

@@ -1,4 +1,4 @@
-//! What the daemon counts of its own work, for the admin interface.
+//! What the daemon counts about its own work, for the admin interface.
 //!
 //! Counting is a few atomic additions a request; only a trap takes a lock.
 
@@ -11,7 +11,7 @@ use crate::metrics::{BUCKETS, Histogram};
 use crate::redact;
 use crate::sync;
 
-/// Incidents that are remembered of a plugin, the latest.
+/// How many incidents of a plugin are remembered, the latest ones.
 pub const INCIDENTS: usize = 8;
 /// Bytes of an incident's reason that are kept.
 const REASON_BYTES: usize = 256;
@@ -19,11 +19,11 @@ const REASON_BYTES: usize = 256;
 /// How a request that reached a plugin ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// With the plugin's answer, whatever its status.
+    /// The plugin made a response, whatever its status.
     Answered,
-    /// No plugin wanted it.
+    /// No plugin wanted to handle it.
     NotHandled,
-    /// The client's request cannot be handled, or its body did not come.
+    /// The client's request could not be handled, or its body did not come.
     Client,
     /// The client went away.
     Gone,
@@ -31,22 +31,22 @@ pub enum Outcome {
     Trap,
     /// The plugin trapped after it was refused memory.
     OutOfMemory,
-    /// The plugin did not answer in time, or its answer stood still.
+    /// The plugin did not respond in time, or its response stood still.
     Deadline,
-    /// The plugin said that it failed.
+    /// The plugin reported an error.
     PluginError,
-    /// The plugin answered what is not HTTP, or nothing.
+    /// The plugin's response was not valid HTTP, or there was none.
     BadAnswer,
-    /// The plugin's `init` has failed.
+    /// The plugin's `init` had failed.
     InitFailed,
-    /// Memory or instances were used up.
+    /// There was no memory or no instance left.
     Busy,
-    /// The upstream that it was forwarded to could not be reached, or did not answer as it should.
+    /// The upstream that it was forwarded to could not be reached, or did not respond as it should.
     Upstream,
 }
 
 impl Outcome {
-    /// All of them.
+    /// All outcomes, in the order of their declaration.
     pub const ALL: [Outcome; 12] = [
         Outcome::Answered,
         Outcome::NotHandled,
@@ -62,7 +62,7 @@ impl Outcome {
         Outcome::Upstream,
     ];
 
-    /// Its name in metrics and status.
+    /// The outcome's name in metrics and status.
     pub fn name(self) -> &'static str {
         match self {
             Outcome::Answered => "answered",
@@ -81,20 +81,21 @@ impl Outcome {
     }
 }
 
-/// What the server counts.
+/// The figures of the server as a whole.
 #[derive(Debug)]
 pub struct ServerStats {
     started: Instant,
-    /// By the first digit of the answer's status; 0 is a request whose answer did not get out whole.
+    /// Requests by the first digit of the response's status; 0 counts responses that were not sent
+    /// whole.
     codes: [AtomicU64; 6],
     buckets: [AtomicU64; BUCKETS.len() + 1],
-    /// Time that requests took, together.
+    /// The time that all requests took together.
     microseconds: AtomicU64,
     connections: AtomicUsize,
 }
 
 impl ServerStats {
-    /// Nothing counted yet; the time of serving begins.
+    /// Starts counting from zero; the uptime begins now.
     pub fn new() -> Arc<ServerStats> {
         Arc::new(ServerStats {
             started: Instant::now(),
@@ -110,7 +111,8 @@ impl ServerStats {
         self.started.elapsed()
     }
 
-    /// Counts a request that was answered with `status` (0: not to its end) after `took`.
+    /// Counts a request that took `took` and got a response with `status` (0: one that was not sent
+    /// whole).
     pub fn request(&self, status: u16, took: Duration) {
         let class = usize::from(status / 100).min(self.codes.len() - 1);
         self.codes[class].fetch_add(1, Ordering::Relaxed);
@@ -121,7 +123,7 @@ impl ServerStats {
         self.microseconds.fetch_add(took, Ordering::Relaxed);
     }
 
-    /// Requests by the class of their answer.
+    /// The number of requests by class of their response's status.
     pub fn requests(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let names = [
             (0, "none"),
@@ -136,7 +138,7 @@ impl ServerStats {
             .map(|(class, name)| (name, self.codes[class].load(Ordering::Relaxed)))
     }
 
-    /// How long requests took, in seconds.
+    /// A histogram of how long requests took, in seconds.
     pub fn seconds(&self) -> Histogram {
         let mut sum = 0;
         let counts = self.buckets.each_ref().map(|bucket| {
@@ -152,19 +154,19 @@ impl ServerStats {
         }
     }
 
-    /// Counts a connection while the answer lives.
+    /// Counts a connection as open until the returned value is dropped.
     pub fn connection(self: &Arc<Self>) -> OpenConnection {
         self.connections.fetch_add(1, Ordering::Relaxed);
         OpenConnection(Arc::clone(self))
     }
 
-    /// Connections that are open.
+    /// The number of connections that are open.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 }
 
-/// See [`ServerStats::connection`].
+/// A connection that counts as open: see [`ServerStats::connection`].
 #[derive(Debug)]
 pub struct OpenConnection(Arc<ServerStats>);
 
@@ -174,7 +176,7 @@ impl Drop for OpenConnection {
     }
 }
 
-/// What is counted of one plugin.
+/// The figures of one plugin.
 #[derive(Debug, Default)]
 pub struct PluginStats {
     outcomes: [AtomicU64; Outcome::ALL.len()],
@@ -182,31 +184,32 @@ pub struct PluginStats {
     incidents: Mutex<VecDeque<Incident>>,
 }
 
-/// An instance that had to be thrown away.
+/// A failure after which an instance was thrown away.
 #[derive(Debug, Clone)]
 pub struct Incident {
-    /// When.
+    /// When it happened.
     pub at: SystemTime,
-    /// The request that it worked on; none in `init`, `info` and `shutdown`.
+    /// The request that the instance worked on; `None` in `init`, `info` and `shutdown`.
     pub request: Option<Arc<str>>,
-    /// `trap`, `out_of_memory` or `deadline`.
+    /// The outcome: `trap`, `out_of_memory` or `deadline`.
     pub kind: Outcome,
-    /// What the engine said, cut short and without secrets.
+    /// The engine's error, cut short and without secrets.
     pub reason: String,
 }
 
 impl PluginStats {
-    /// Counts a request.
+    /// Counts a request that ended with `outcome`.
     pub fn request(&self, outcome: Outcome) {
         self.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Requests that ended so.
+    /// The number of requests that ended with `outcome`.
     pub fn requests(&self, outcome: Outcome) -> u64 {
         self.outcomes[outcome as usize].load(Ordering::Relaxed)
     }
 
-    /// Remembers an incident, in place of the oldest, and counts it if it is a trap.
+    /// Remembers an incident, in place of the oldest if there are too many, and counts it if it is
+    /// a trap.
     pub fn incident(&self, request: Option<Arc<str>>, kind: Outcome, reason: &str) {
         if kind != Outcome::Deadline {
             self.traps.fetch_add(1, Ordering::Relaxed);
@@ -224,7 +227,7 @@ impl PluginStats {
         kept.push_back(incident);
     }
 
-    /// Traps in all calls, those after the memory ran out included.
+    /// The number of traps in all calls, with those after the memory ran out.
     pub fn traps(&self) -> u64 {
         self.traps.load(Ordering::Relaxed)
     }

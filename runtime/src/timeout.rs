@@ -1,22 +1,22 @@
-//! Work that may take so long and no longer. Work that is not done by then is dropped.
+//! Time limits for futures. A future that is not ready in time is dropped.
 
 use std::time::{Duration, Instant};
 
 use futures_lite::future::or;
 use smol::Timer;
 
-/// What `work` brings, if it does so within `time`.
+/// The output of `work`, if it is ready within `time`.
 pub(crate) async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
     before_timer(&mut Timer::after(time), work).await
 }
 
-/// What `work` brings before `end`.
+/// The output of `work`, if it is ready before `end`.
 pub(crate) async fn before<T>(end: Instant, work: impl Future<Output = T>) -> Option<T> {
     before_timer(&mut Timer::at(end), work).await
 }
 
-/// What `work` brings before `timer` fires, which several pieces of work may share. The timer is armed
-/// only when the work has to wait for something.
+/// The output of `work`, if it is ready before `timer` fires. Several futures may share the timer.
+/// It is armed only when `work` has to wait for something.
 pub(crate) async fn before_timer<T>(timer: &mut Timer, work: impl Future<Output = T>) -> Option<T> {
     let done = async { Some(work.await) };
     let late = async {

@@ -1,4 +1,4 @@
-//! The proxying client: sends requests to upstreams and brings their answers back.
+//! The proxying client: sends requests to upstreams and brings their responses back.
 //!
 //! What it is: HTTP/1.1 over TCP or TLS, for the router's `forward` and for
 //! plugins' outgoing requests. Connections are pooled; bodies stream both ways and are never
@@ -7,16 +7,18 @@
 //! # How an exchange runs
 //!
 //! [`Upstreams::send`] takes an idle connection or opens one, writes the request's head, then
-//! moves the request's body and reads the response's head side by side. With the head it returns:
-//! whoever reads the response's body moves it from the socket, and what is left of the request's body is sent
-//! by a task of its own, which ends with the response. A body that was read to its end gives its
-//! connection back to the pool; one that is dropped before closes it.
+//! writes the request's body and reads the response's head side by side. It returns once it has the
+//! response's head. From then on, whoever reads the response's body moves it from the socket, and a
+//! separate task sends what is left of the request's body; that task ends with the response. A body
+//! that was read to its end gives its connection back to the pool; one that is dropped earlier
+//! closes it.
 //!
 //! # Retries
 //!
-//! An idle connection may have been closed by the upstream a moment ago. A request that was lost that
-//! way is sent once more, over a fresh connection, if nothing of it was written, or if its
-//! method is idempotent and its body was not begun (RFC 9110 section 9.2.2). Nothing else is sent twice.
+//! An idle connection may have been closed by the upstream a moment ago. A request that was lost
+//! that way is sent once more, over a fresh connection, if nothing of it was written, or if its
+//! method is idempotent and its body was not begun (RFC 9110 section 9.2.2). Nothing else is sent
+//! twice.
 
 mod body;
 mod connect;
@@ -55,42 +57,42 @@ use crate::message::fields::pairs;
 use connection::Connection;
 use exchange::Exchange;
 
-/// Time to find the name, connect and shake hands, where none is given.
+/// Time to look up the name, connect and shake hands, if the caller sets none.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest such time: what asks for more gets this.
+/// The longest such time; longer ones are cut to this.
 pub const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(60);
-/// Time to the response's head, where none is given.
+/// Time until the response's head has come, if the caller sets none.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest such time.
+/// The longest such time; longer ones are cut to this.
 pub const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(600);
-/// Time that a response's body may stand still, where none is given.
+/// How long a response's body may stand still, if the caller sets no time.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest such time.
+/// The longest such time; longer ones are cut to this.
 pub const STALL_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 
-/// Where a request goes, and how long each phase may take. A time of zero is the default, one
-/// beyond the longest is that one.
+/// Where a request goes, and how long each phase may take. A time of zero stands for the default,
+/// and one that is too long is cut to the longest.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// A name or an IP address; brackets around an IPv6 address are no part of it.
+    /// A name or an IP address, an IPv6 address with or without brackets.
     pub host: String,
-    /// The port; 0 is none.
+    /// The port; 0 is not valid.
     pub port: u16,
     /// Whether to speak TLS.
     pub tls: bool,
-    /// Finding the name, connecting, shaking hands: together.
+    /// Time for looking up the name, connecting and shaking hands, together.
     pub connect_timeout: Duration,
-    /// From the last of the request that was written to the response's head. Time that the request's body
-    /// takes to come from elsewhere does not count.
+    /// Time from the last write of the request to the response's head. Waiting for the request's
+    /// body to come from elsewhere does not count.
     pub request_timeout: Duration,
-    /// Between two pieces of the response's body.
+    /// Time between two pieces of the response's body.
     pub stall_timeout: Duration,
-    /// What bounds the connections of the plugin that sends there: [`Upstreams::share`].
+    /// Bounds the connections of the plugin that sends the request: see [`Upstreams::share`].
     pub share: Option<Arc<Budget>>,
 }
 
 impl Target {
-    /// A target as a router names it: its two times in nanoseconds.
+    /// A target as a router names it, with its two times in nanoseconds.
     pub fn new(host: &str, port: u16, tls: bool, connect: u64, request: u64) -> Target {
         Target {
             host: host.to_owned(),
@@ -103,7 +105,7 @@ impl Target {
         }
     }
 
-    /// One connection's part of the share, for as long as that is in use.
+    /// Reserves one connection of the share, for as long as it is in use.
     fn hold(&self) -> Result<Option<Reservation>, UpstreamError> {
         let Some(share) = &self.share else {
             return Ok(None);
@@ -143,7 +145,7 @@ impl fmt::Display for Key {
     }
 }
 
-/// `asked`, the default if it is zero, at most `longest`.
+/// The time `asked`, or the default if it is zero, but at most `longest`.
 fn within(asked: Duration, default: Duration, longest: Duration) -> Duration {
     match asked.is_zero() {
         true => default,
@@ -152,17 +154,18 @@ fn within(asked: Duration, default: Duration, longest: Duration) -> Duration {
 }
 
 impl Upstreams {
-    /// Sends `request` and answers the response once its head is there. `id` is for the log.
+    /// Sends `request` and returns the response once its head is there. `id` is for the log.
     ///
-    /// Fields that are meant for one connection alone are taken out of both heads (those that a client's
-    /// `Connection` names went when it was received: [`strip_named`]), `Expect` out of the
-    /// request (who sent it was told to go on when its body was asked for). A request without
-    /// `Host` gets the target's. How long the body is says its own exact size, else `Content-Length`,
-    /// else it is sent in chunks. A response body that breaks off ends with an error, never as if it were whole.
+    /// Fields that are meant for one connection alone are removed from both heads. (Those that a
+    /// client's `Connection` names were removed when the request was received: [`strip_named`].)
+    /// `Expect` is removed from the request, because its sender was told to go on when the body was
+    /// asked for. A request without `Host` gets the target's. The length of the body is its own
+    /// exact size, or else its `Content-Length`; without either it is sent in chunks. A response
+    /// body that breaks off ends with an error, never as if it were whole.
     ///
     /// # Errors
     ///
-    /// Everything that goes wrong before the response's head.
+    /// Everything that goes wrong before the response's head is there.
     pub async fn send(
         &self,
         request: http::Request<Body>,
@@ -174,7 +177,8 @@ impl Upstreams {
         let accepts_trailers = hop::accepts_trailers(&parts.headers);
         hop::strip(&mut parts.headers);
         let length = match (body.is_end_stream(), body.size_hint().exact()) {
-            // Not 0, which methods without a body do not say (RFC 9110 section 8.6).
+            // No `Content-Length: 0`, which requests without a body do not carry (RFC 9110 section
+            // 8.6).
             (true, _) | (false, Some(0)) => RequestLength::None,
             (false, Some(length)) => RequestLength::Fixed(length),
             (false, None) => match parts.headers.get(http::header::CONTENT_LENGTH) {
@@ -218,7 +222,7 @@ impl Upstreams {
         }
     }
 
-    /// A new connection, within the target's connect timeout.
+    /// Opens a new connection, within the target's connect timeout.
     async fn open(&self, key: &Arc<Key>, to: &Target) -> Result<Connection, UpstreamError> {
         let place = self.place(key)?;
         let time = within(to.connect_timeout, CONNECT_TIMEOUT, CONNECT_TIMEOUT_MAX);
@@ -227,7 +231,7 @@ impl Upstreams {
     }
 }
 
-/// The bytes of a request's head.
+/// Encodes a request's head.
 fn encode(
     parts: &http::request::Parts,
     key: &Key,
@@ -239,7 +243,7 @@ fn encode(
         .uri
         .path_and_query()
         .map_or("/", |target| target.as_str());
-    // RFC 9110 section 4.2.3: an empty path is `/`, also where a query follows.
+    // An empty path is sent as `/`, also before a query (RFC 9110 section 4.2.3).
     let with_path = match target.starts_with('?') {
         true => format!("/{target}"),
         false => String::new(),

@@ -1,4 +1,4 @@
-//! From frames, whole or torn, to records.
+//! Turns frames, whole or torn, into records.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,48 +10,48 @@ use crate::encoder::{STRING_BYTES, STRINGS};
 use crate::frame::{Entry, FORMAT, FRAME_BYTES, Frame, Request, Start, Text, open};
 use crate::record::{FIELD_OVERHEAD, FIELDS_BYTES, Record, UNKNOWN_TIME};
 
-/// Fields of a record: more cannot have been written.
+/// The most fields of a record: an encoder cannot have written more.
 const FIELDS: usize = FIELDS_BYTES / FIELD_OVERHEAD;
 
-/// What a decoder found.
+/// Something that a decoder found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// A segment begins; not told again for its repeated start frames.
+    /// A segment begins. Repeated start frames are not reported again.
     Start(Start),
-    /// A record.
+    /// A complete record.
     Record(Record<'a>),
-    /// Bytes that are no frames.
+    /// Bytes that are not valid frames.
     Gap(Gap),
-    /// The bytes are of this version of the format, which this program does not know: none of what
-    /// follows is told.
+    /// A version of the format that this program does not know. Nothing that follows is reported.
     Foreign(u8),
 }
 
-/// A stretch that was skipped.
+/// Bytes that were skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
-    /// Where it begins, in bytes from the start of the input.
+    /// Where they begin, in bytes from the start of the input.
     pub offset: u64,
-    /// How long it is, in bytes.
+    /// How many bytes there are.
     pub bytes: u64,
 }
 
-/// Reads a segment piece by piece, as it grows or as a file gives it.
+/// Decodes a segment piece by piece, as it grows or as a file is read.
 ///
-/// Its memory is bounded whatever the input: one frame, and as many strings as a segment may define.
+/// Its memory is bounded whatever the input: one frame, and as many strings as a segment may
+/// define.
 #[derive(Debug, Default)]
 pub struct Decoder {
     /// The bytes of a frame whose end has not come.
     pending: Vec<u8>,
-    /// Bytes of it that were too many to keep.
+    /// How many bytes of it were too many to keep.
     dropped: u64,
-    /// Bytes before `pending`.
+    /// How many bytes of input came before `pending`.
     offset: u64,
     gap: Option<Gap>,
     state: State,
 }
 
-/// What frames have told that later ones need.
+/// What earlier frames said that later ones depend on.
 #[derive(Debug, Default)]
 struct State {
     start: Option<Start>,
@@ -61,11 +61,11 @@ struct State {
 }
 
 impl Decoder {
-    /// Reads on. Bytes after the last zero are kept until their frame's end comes.
+    /// Decodes more bytes. Those after the last zero are kept until the end of their frame comes.
     ///
     /// # Errors
     ///
-    /// Those of `tell`, which is called with each event in order.
+    /// Those of `found`, which is called with each event in order.
     pub fn push(
         &mut self,
         mut bytes: &[u8],
@@ -80,11 +80,11 @@ impl Decoder {
         Ok(())
     }
 
-    /// No more bytes come: what was kept is torn.
+    /// Ends the input: a frame that is not complete is torn.
     ///
     /// # Errors
     ///
-    /// Those of `tell`.
+    /// Those of `found`.
     pub fn finish(&mut self, tell: &mut dyn FnMut(Event<'_>) -> io::Result<()>) -> io::Result<()> {
         let torn = self.pending.len() as u64 + std::mem::take(&mut self.dropped);
         self.pending.clear();
@@ -101,7 +101,7 @@ impl Decoder {
         self.dropped += (bytes.len() - kept) as u64;
     }
 
-    /// The zero behind `pending` has come.
+    /// Ends the frame in `pending`, behind which the zero has come.
     fn end_frame(&mut self, tell: &mut dyn FnMut(Event<'_>) -> io::Result<()>) -> io::Result<()> {
         let mut frame = std::mem::take(&mut self.pending);
         let dropped = std::mem::take(&mut self.dropped);
@@ -119,14 +119,14 @@ impl Decoder {
                 }
             }
         }
-        // Its memory serves the next frame.
+        // The memory is used again for the next frame.
         frame.clear();
         self.pending = frame;
         Ok(())
     }
 
     fn skip(&mut self, bytes: u64) {
-        // Of a format that is not known, nothing can be said to be torn.
+        // In a format that is not known, nothing can be called torn.
         if bytes > 0 && !self.state.foreign {
             let gap = self.gap.get_or_insert(Gap {
                 offset: self.offset,
@@ -139,9 +139,10 @@ impl Decoder {
 }
 
 impl State {
-    /// What a frame tells, or `None` if it is none.
+    /// Reads a frame. Returns `None` if it is not valid, `Some(None)` if there is nothing to
+    /// report.
     fn read<'a>(&'a mut self, payload: &'a [u8]) -> Option<Option<Event<'a>>> {
-        // A later format may differ in all but this: a start frame is a zero and the version.
+        // A later format may change all but this: a start frame is a zero and the version.
         if let [0, format, ..] = *payload
             && format != FORMAT
         {
@@ -158,7 +159,7 @@ impl State {
             Frame::Info(entry) => (Level::Info, entry),
             Frame::Debug(entry) => (Level::Debug, entry),
             Frame::Trace(entry) => (Level::Trace, entry),
-            // Nothing may stand behind these.
+            // Nothing may follow the content of these frames.
             _ if !rest.is_empty() => return None,
             Frame::Start(start) => return Some(self.start(start)),
             Frame::Requests(number) => {
@@ -179,9 +180,11 @@ impl State {
     fn start<'a>(&mut self, start: Start) -> Option<Event<'a>> {
         match self.start {
             Some(known) if known == start => return None,
-            // Several segments in one input: what the one before defined is over.
+            // The input holds several segments: the definitions of the one before do not apply
+            // here.
             Some(_) => *self = State::default(),
-            // What came before its first start frame was lost is this segment's.
+            // The first start frame was lost, and what came before this one belongs to the same
+            // segment.
             None => self.foreign = false,
         }
         self.start = Some(start);
@@ -230,7 +233,7 @@ impl State {
             Text::Full(text) => Cow::Borrowed(text),
             Text::Known(number) => match self.strings.get(&number) {
                 Some(text) => Cow::Borrowed(text),
-                // Its definition was lost.
+                // The definition was lost.
                 None => Cow::Owned(format!("?{number}")),
             },
         }

@@ -1,4 +1,4 @@
-//! From records to frames.
+//! Turns records into frames.
 
 use std::collections::BTreeMap;
 
@@ -7,40 +7,40 @@ use log::Level;
 use crate::frame::{Entry, FORMAT, Frame, Request, Start, Text, put, seal};
 use crate::record::{FIELD_OVERHEAD, FIELDS_BYTES, MESSAGE_BYTES, Record};
 
-/// Strings that a segment defines at most. With [`STRING_BYTES`] this bounds the table: 16 KiB of text, and
-/// as much again around it.
+/// The most strings that a segment defines. Together with [`STRING_BYTES`] this bounds the table:
+/// 16 KiB of text, and as much again around it.
 pub const STRINGS: usize = 256;
-/// Bytes of the longest string that is defined; a longer one is written in full each time.
+/// Bytes of the longest string that is defined. A longer one is written in full each time.
 pub const STRING_BYTES: usize = 64;
-/// The start frame is repeated when this much was written since it came last.
+/// The start frame is repeated once this many bytes were written after it.
 pub const REPEAT_BYTES: usize = 4096;
-/// Places for targets, which plugins' messages cannot take: there are few of them, and each
+/// Definitions that only targets may use, not plugins' messages: there are few targets, and each
 /// record has one.
 const RESERVED: usize = 32;
-/// Targets whose definitions are repeated with the start frame: without them, the records behind
-/// a lost one would be nobody's.
+/// How many targets are defined again when the start frame is repeated. If the only definition were
+/// lost, nobody could tell whose the later records are.
 const REPEATED: usize = 16;
-/// What a definition's frame takes beside its text.
+/// Bytes that the frame of a definition takes beside its text.
 const DEFINE_BYTES: usize = 10;
-/// Fingerprints of strings that came once, by their last byte.
+/// How many strings that came once are remembered, by fingerprint.
 const SEEN: usize = 256;
-/// Bytes of the longest target, and of the longest request id.
+/// Bytes of the longest target, and of the longest request id. Longer ones are cut.
 const NAME_BYTES: usize = 256;
 
-/// Writes one segment's frames.
+/// Encodes the records of one segment.
 #[derive(Debug)]
 pub struct Encoder {
-    /// The segment's number and start, once it has any.
+    /// The segment's start frame, once it has one.
     start: Option<Start>,
-    /// The time of the first record.
+    /// The time of the first record, which the others count from.
     micros: Option<u64>,
-    /// The number of the first request.
+    /// The number of the first request, which the others count from.
     requests: Option<u64>,
     strings: BTreeMap<Box<str>, u16>,
     /// The first targets and their numbers, at most [`REPEATED`].
     targets: Vec<(u16, Box<str>)>,
     seen: Box<[u32]>,
-    /// Bytes since the start frame came last.
+    /// Bytes that were written after the last start frame.
     since: usize,
     payload: Vec<u8>,
 }
@@ -62,8 +62,8 @@ impl Default for Encoder {
 }
 
 impl Encoder {
-    /// The frames that the segment with this number has to begin with. They can be asked for when
-    /// records were encoded already: those of a time when there was no file yet.
+    /// Returns the frames that the segment with this number has to begin with. Records may be
+    /// encoded before this is called: those of a time when there was no file yet.
     pub fn start(&mut self, segment: u32) -> Vec<u8> {
         let mut out = Vec::new();
         self.start = Some(Start {
@@ -75,8 +75,8 @@ impl Encoder {
         out
     }
 
-    /// Appends the frames of one record to `out`, at most [`Encoder::bound`] bytes. What is longer
-    /// than [`MESSAGE_BYTES`] and [`FIELDS_BYTES`] is cut.
+    /// Appends the frames of one record to `out`, at most [`Encoder::bound`] bytes. The message is
+    /// cut to [`MESSAGE_BYTES`] and the fields to [`FIELDS_BYTES`].
     pub fn record(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
         let before = out.len();
         if self.since >= REPEAT_BYTES {
@@ -90,12 +90,12 @@ impl Encoder {
         let target = self.text(cut(&record.target, NAME_BYTES), true, out);
         let request = self.request(record.request.as_deref(), out);
         let message = self.text(cut(&record.message, MESSAGE_BYTES), false, out);
-        // Definitions stand in front of the frame that needs them, so all are made first.
+        // Definitions have to stand before the frame that uses them, so all are made first.
         let fields: Vec<_> = fields(record)
             .map(|(key, value)| (self.text(key, false, out), self.text(value, false, out)))
             .collect();
         let entry = Entry {
-            // Wrapping, here and when it is read, is exact for any two times.
+            // Wrapping arithmetic, here and in the decoder, is exact for any two times.
             micros: record.micros.wrapping_sub(base) as i64,
             target,
             request,
@@ -118,7 +118,8 @@ impl Encoder {
 
     /// The most bytes that [`Encoder::record`] appends for this record.
     pub fn bound(&self, record: &Record<'_>) -> usize {
-        // Either its definition's frame and its number, or in full with its length.
+        // A string takes a frame for its definition and its number, or it is written in full with
+        // its length.
         let text = |text: &str| match text.len() {
             length @ 2..=STRING_BYTES => length + DEFINE_BYTES,
             length => length + 4,
@@ -141,11 +142,12 @@ impl Encoder {
                 .sum(),
             false => 0,
         };
-        // Start, first request, the record's own numbers; and one byte for each 254 of COBS.
+        // The start, the first request and the record's own numbers; and one byte of COBS for each
+        // 254.
         128 + repeated + content + content / 128
     }
 
-    /// The start frame, and what else a reader who comes in the middle needs.
+    /// Appends the start frame, and what else a reader needs who begins in the middle.
     fn preamble(&mut self, out: &mut Vec<u8>) {
         self.since = 0;
         if let Some(start) = self.start {
@@ -171,9 +173,10 @@ impl Encoder {
         Request::Near(number.wrapping_sub(base) as i64)
     }
 
-    /// The string's number, if it has one or is worth one: `always`, or when it comes again.
+    /// Returns the string's number, after defining it if that is worth while: `always`, or when it
+    /// comes a second time.
     fn text<'a>(&mut self, text: &'a str, always: bool, out: &mut Vec<u8>) -> Text<'a> {
-        // In full, a single character is as short as a number.
+        // A single character in full is as short as a number.
         if text.len() < 2 || text.len() > STRING_BYTES {
             return Text::Full(text);
         }
@@ -184,7 +187,7 @@ impl Encoder {
         if self.strings.len() >= places || !(always || self.came_before(text)) {
             return Text::Full(text);
         }
-        // Below STRINGS.
+        // It is less than STRINGS, so it fits.
         let number = self.strings.len() as u16;
         put(&Frame::Define(number, text), &mut self.payload);
         seal(&mut self.payload, out);
@@ -195,9 +198,10 @@ impl Encoder {
         Text::Known(number)
     }
 
-    /// Whether the string came not long ago; remembers it.
+    /// Whether the string came a short while ago. Remembers it.
     fn came_before(&mut self, text: &str) -> bool {
-        // FNV-1a. Two strings with one fingerprint do no harm: one of them is defined early.
+        // FNV-1a. If two strings have the same fingerprint, one of them is defined too early, which
+        // does no harm.
         let hash = text.bytes().fold(0x811C_9DC5_u32, |hash, byte| {
             (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
         });
@@ -206,7 +210,7 @@ impl Encoder {
     }
 }
 
-/// The number behind a request id that the daemon made.
+/// The number in a request id, if the daemon made the id.
 fn request_number(id: &str) -> Option<u64> {
     let digits = id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     (id.len() == 16 && digits)
@@ -312,7 +316,8 @@ mod tests {
             let failure =
                 format!("GET {path}: plugin gate: failed: after {i} requests: unreachable");
             let mut record = match i % 10 {
-                // One that never comes again, one of a few words, one of the daemon; most have fields.
+                // One that never comes again, one of a few words, one of the daemon; most have
+                // fields.
                 0 => record("cache miss", &[("key", &request)]),
                 1 | 2 => record("upstream answered late, tried again", &[]),
                 3 => record(&failure, &[]),

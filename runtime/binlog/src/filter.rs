@@ -1,22 +1,22 @@
-//! Which records are shown.
+//! Chooses the records to show.
 
 use log::Level;
 
 use crate::record::Record;
 
-/// What a record must have to be shown; what is `None` is not asked.
+/// What a record must have to be shown. A part that is `None` accepts all records.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Written by this plugin.
+    /// The record was written by this plugin.
     pub plugin: Option<String>,
-    /// At least as severe as this.
+    /// The record is at least as severe as this.
     pub level: Option<Level>,
-    /// Of the request with this id.
+    /// The record belongs to the request with this id.
     pub request: Option<String>,
 }
 
 impl Filter {
-    /// Whether the record is shown.
+    /// Whether the filter accepts the record.
     pub fn shows(&self, record: &Record<'_>) -> bool {
         let plugin = self.plugin.as_deref();
         let request = self.request.as_deref();
@@ -26,11 +26,11 @@ impl Filter {
     }
 }
 
-/// A level as it is written on a command line, in any case.
+/// Parses a level as it is written on a command line, in any case.
 ///
 /// # Errors
 ///
-/// A sentence with the levels that there are.
+/// A sentence that lists the levels.
 pub fn level(word: &str) -> Result<Level, String> {
     word.parse()
         .map_err(|_| format!("{word:?} is no level: take error, warn, info, debug or trace"))

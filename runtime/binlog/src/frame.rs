@@ -1,4 +1,4 @@
-//! Frames: what they hold, and how they lie in a file.
+//! Frames: their content, and how they are written to a file.
 
 use std::fmt;
 
@@ -7,15 +7,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The version of the format that this crate writes and reads.
 pub const FORMAT: u8 = 1;
-/// Bytes of the longest frame that is read, its end included. Those that are written are shorter.
+/// Bytes of the longest frame that is read, with its end. Those that are written are shorter.
 pub const FRAME_BYTES: usize = 32 << 10;
-/// Bytes of the checksum.
+/// How many bytes the checksum takes.
 const CHECK_BYTES: usize = 2;
 
-/// How a segment begins.
+/// The start frame of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
-    /// The format's version; it stays the first field for ever.
+    /// The format's version. It stays the first field in all versions.
     pub format: u8,
     /// The segment's number in its ring; each start of the daemon begins a new one.
     pub segment: u32,
@@ -23,13 +23,13 @@ pub struct Start {
     pub micros: u64,
 }
 
-/// What one frame holds. A variant's place is its number in the file.
+/// The content of a frame. The position of a variant is its number in the file, so order matters.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Frame<'a> {
     Start(Start),
-    /// The number that the numbers of requests in this segment count from.
+    /// The number from which the numbers of requests in this segment are counted.
     Requests(u64),
-    /// The string that a number stands for from here on.
+    /// A string, and the number that stands for it from here on.
     Define(u16, &'a str),
     #[serde(borrow)]
     Error(Entry<'a>),
@@ -50,24 +50,25 @@ pub(crate) struct Entry<'a> {
     pub(crate) message: Text<'a>,
 }
 
-/// The id of a record's request.
+/// The id of the request that a record belongs to.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Request<'a> {
     None,
-    /// Sixteen hexadecimal digits, as the daemon makes them: their distance from the segment's first.
+    /// Sixteen hexadecimal digits, as the daemon makes them, written as the distance from the
+    /// segment's first.
     Near(i64),
     Other(&'a str),
 }
 
-/// A string: in full, or the number that it was defined with.
+/// A string in full, or the number of its definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Text<'a> {
     Full(&'a str),
     Known(u16),
 }
 
-// A number one higher than the string's, so that the most frequent case takes one byte; or zero
-// and the string itself.
+// Written as the string's number plus one, so that the most frequent case takes one byte; or as
+// zero and the string itself.
 impl Serialize for Text<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -100,37 +101,38 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// Appends `values` to `payload`.
+/// Appends `value` to `payload`.
 pub(crate) fn put<T: Serialize>(value: &T, payload: &mut Vec<u8>) {
-    // Numbers and strings have a postcard form, and a vector takes whatever comes: it cannot fail.
+    // This cannot fail: all values have a postcard form, and a vector grows as needed.
     if let Ok(longer) = postcard::to_extend(value, std::mem::take(payload)) {
         *payload = longer;
     }
 }
 
-/// Appends the frame that holds `payload` to `out`; empties `payload`.
+/// Appends the frame that holds `payload` to `out`, and empties `payload`.
 pub(crate) fn seal(payload: &mut Vec<u8>, out: &mut Vec<u8>) {
     payload.extend(checksum(payload).to_le_bytes());
     let at = out.len();
-    // One byte for each 254, and the zero at the end.
+    // COBS adds one byte for each 254; the last one is the zero at the end.
     out.resize(at + cobs::max_encoding_length(payload.len()) + 1, 0);
     let length = cobs::encode(payload, &mut out[at..]);
     out.truncate(at + length);
-    // Not taken from what is there: behind a last stretch of 254 bytes the encoder leaves a mark.
+    // The zero is pushed, not left over from the resize: after a last stretch of 254 bytes the
+    // encoder has written a mark there.
     out.push(0);
     payload.clear();
 }
 
-/// Undoes [`seal`] for the bytes before a zero: the payload, if they are a whole frame. They are
-/// overwritten.
+/// Undoes [`seal`] in place for the bytes before a zero. Returns the payload if they are a whole
+/// frame.
 pub(crate) fn open(frame: &mut [u8]) -> Option<&[u8]> {
     let length = cobs::decode_in_place(frame).ok()?;
     let (payload, check) = frame.get(..length)?.split_last_chunk::<CHECK_BYTES>()?;
     (checksum(payload).to_le_bytes() == *check).then_some(payload)
 }
 
-/// CRC-16/IBM-3740 (polynomial 0x1021, from 0xFFFF), bit by bit: frames are short, and a table would take
-/// more room than time.
+/// CRC-16/IBM-3740 (polynomial 0x1021, starting from 0xFFFF), bit by bit: frames are short, so a
+/// table would cost more space than it saves time.
 fn checksum(bytes: &[u8]) -> u16 {
     let mut crc = 0xFFFF_u16;
     for byte in bytes {

@@ -1,19 +1,20 @@
 //! The device's binary log: small to write, hard to tear.
 //!
 //! The daemon writes [`Record`]s through an [`Encoder`] into the segment files of a ring. Both
-//! `zlayer logs` and `zlayer-precompile logs` read them back with [`read`]. This crate is the
-//! format and its reading; the ring itself (buffers, rotation, when the flash is written) is the
-//! daemon's. It holds no threads and no global state.
+//! `zlayer logs` and `zlayer-precompile logs` read them back with [`read`]. This crate holds the
+//! format and its reader; the ring itself (buffers, rotation, when flash is written to) belongs to
+//! the daemon. It has no threads and no global state.
 //!
 //! # The format
 //!
-//! A segment is a row of frames. Each is a postcard value with a CRC-16 behind it, COBS-encoded,
-//! and ended by a zero byte, which occurs nowhere else. So a reader that meets damage goes on at the next zero.
+//! A segment is a sequence of frames. Each is a postcard value followed by a CRC-16, encoded with
+//! COBS and ended by a zero byte, which occurs nowhere else. So a reader that meets damage goes on
+//! after the next zero.
 //!
-//! A segment stands alone. It begins with a start frame (format version, segment number, time),
-//! which is repeated every [`REPEAT_BYTES`] in case the first one is lost. Strings that come back (targets,
-//! keys, messages, values) are defined once by a frame of their own and then named by a number.
-//! Times and the numbers of requests count from the segment's first.
+//! A segment can be read alone. It begins with a start frame (format version, segment number,
+//! time), which is repeated every [`REPEAT_BYTES`] in case the first one is lost. Strings that
+//! occur again (targets, keys, messages, values) are defined once by a separate frame and then
+//! referred to by number. Times and the numbers of requests are counted from the segment's first.
 //!
 //! A record whose definitions were lost is shown with `?N` in their place.
 //!

@@ -1,4 +1,4 @@
-//! Reading files and rings, to their end or for as long as they grow.
+//! Reads files and rings, to their end or for as long as they grow.
 
 use std::fmt;
 use std::fs::File;
@@ -13,9 +13,9 @@ use crate::filter::Filter;
 use crate::record::Record;
 use crate::segment::{Segment, segments};
 
-/// How often a followed log is looked at.
+/// How often a log that is followed is checked for more.
 pub const POLL: Duration = Duration::from_millis(250);
-/// Bytes that are read at a time.
+/// How many bytes are read at a time.
 const PIECE: usize = 16 << 10;
 
 /// Why a log could not be read to its end.
@@ -24,21 +24,21 @@ const PIECE: usize = 16 << 10;
 pub enum ReadError {
     /// A file or folder cannot be read.
     Input {
-        /// Its path.
+        /// The path of that file or folder.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         source: io::Error,
     },
-    /// A folder holds no log, or a file nothing that a log has.
+    /// The folder holds no log, or the file nothing that a log has.
     NoLog(PathBuf),
-    /// A log of a format that this program does not know.
+    /// The log has a format that this program does not know.
     Foreign {
-        /// The file.
+        /// The path of the log's file.
         path: PathBuf,
-        /// Its version of the format.
+        /// The version of its format.
         format: u8,
     },
-    /// What was read cannot be written out. A reader that has gone is one of these:
+    /// The records cannot be written out. If the reader of the output has gone, this is
     /// [`io::ErrorKind::BrokenPipe`].
     Output(io::Error),
 }
@@ -74,16 +74,16 @@ impl std::error::Error for ReadError {
     }
 }
 
-/// Shows the records of these files and folders that `filter` lets through, oldest first in each.
-/// A folder is one of segments, or a data folder that has one named `log`. `complain` is told what is torn or missing,
-/// a line each.
+/// Calls `show` with the records of these files and folders that `filter` accepts, oldest first in
+/// each. A folder holds segments, or it is a data folder with such a folder named `log` in it.
+/// `complain` is called with a line for each part that is torn or missing.
 ///
-/// With `follow`, which goes with one folder, it then waits for more until `show` fails or
+/// With `follow`, which works with one folder, it then waits for more until `show` fails or
 /// standard output has no reader left.
 ///
 /// # Errors
 ///
-/// See [`ReadError`].
+/// What [`ReadError`] lists: input that cannot be read or is no log, and output that fails.
 pub fn read(
     paths: &[PathBuf],
     filter: &Filter,
@@ -101,7 +101,7 @@ pub fn read(
         let inside = path.join("log");
         match std::fs::metadata(path) {
             Ok(about) if !about.is_dir() => reader.file(path)?,
-            // With a folder that is still to come, one can wait for it.
+            // A folder that does not exist yet can be waited for.
             Err(error) if !(follow && error.kind() == io::ErrorKind::NotFound) => {
                 return Err(input(path, error));
             }
@@ -119,12 +119,12 @@ struct Reader<'a> {
     piece: Vec<u8>,
 }
 
-/// One file that is being read.
+/// A file that is being read.
 struct Open<'a> {
     path: &'a Path,
     file: File,
     decoder: Decoder,
-    /// Whether anything in it was a frame.
+    /// Whether it held any valid frame.
     log: bool,
     bytes: u64,
 }
@@ -155,12 +155,13 @@ impl Reader<'_> {
             after = Some(segment.number);
             let mut open = match Open::new(&segment.path) {
                 Ok(open) => open,
-                // The ring went on meanwhile.
+                // The ring has removed the segment meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(input(&segment.path, error)),
             };
             loop {
-                // In this order: when there is a younger one, this one has got all that it gets.
+                // The order matters: if there is a younger segment, this one will not grow any
+                // more.
                 let last = next(folder, after, follow)?.is_none();
                 self.drain(&mut open)?;
                 if !(follow && last) {
@@ -174,7 +175,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads what there is.
+    /// Reads and shows what is in the file by now.
     fn drain(&mut self, open: &mut Open<'_>) -> Result<(), ReadError> {
         loop {
             let count = match open.file.read(&mut self.piece) {
@@ -238,7 +239,7 @@ impl Open<'_> {
     }
 }
 
-/// The oldest segment that is younger than `after`.
+/// The oldest segment with a number above `after`.
 fn next(folder: &Path, after: Option<u32>, follow: bool) -> Result<Option<Segment>, ReadError> {
     match segments(folder) {
         Ok(found) => Ok(found
@@ -249,10 +250,10 @@ fn next(folder: &Path, after: Option<u32>, follow: bool) -> Result<Option<Segmen
     }
 }
 
-/// Waits for [`POLL`]; says `false` at once when standard output has no reader any more.
+/// Waits for [`POLL`]. Returns `false` at once if standard output has no reader any more.
 fn wait_for_more() -> bool {
     let stdout = io::stdout();
-    // Asked for nothing, the system still tells of an error, and a pipe without reader is one.
+    // Even when asked for nothing, poll reports errors, and a pipe without a reader is one.
     let mut wanted = [PollFd::new(&stdout, PollFlags::empty())];
     let limit = Timespec {
         tv_sec: 0,

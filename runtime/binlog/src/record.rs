@@ -1,4 +1,4 @@
-//! One record, and the line that people read.
+//! A record, and the line that people read.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -6,16 +6,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use log::Level;
 
-/// Targets of records that plugins wrote start with this.
+/// The target of a plugin's record begins with this.
 pub const PLUGIN_TARGET: &str = "plugin ";
-/// Bytes of a message; the rest is cut off when it is written.
+/// The most bytes of a message; the rest is cut off when it is written.
 pub const MESSAGE_BYTES: usize = 4096;
-/// Bytes of all keys and values of a record, where each pair counts 16 more; what comes after is
+/// The most bytes of all keys and values of a record, where each pair counts 16 more; the rest is
 /// cut off.
 pub const FIELDS_BYTES: usize = 4096;
 /// The [`Record::micros`] of a record whose segment's start was lost.
 pub const UNKNOWN_TIME: u64 = u64::MAX;
-/// What a pair costs beside its text, so that empty ones are bounded, too.
+/// What a pair counts beside its text, so that empty pairs are bounded as well.
 pub(crate) const FIELD_OVERHEAD: usize = 16;
 /// The last second that an HTTP date can show, in the year 9999.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -25,24 +25,24 @@ const LAST_SECOND: u64 = 253_402_300_799;
 /// Its `Display` is the line that people read, with the line's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// Microseconds since the Unix epoch by the device's clock. A board without a clock that
-    /// outlives its power counts from 1970 until it has learned the time: this is the time since it started.
-    /// [`UNKNOWN_TIME`] where a torn log does not tell it.
+    /// Microseconds since the Unix epoch by the device's clock. A board whose clock does not
+    /// outlive its power counts from 1970 until it learns the time: then this is the time since it
+    /// started. [`UNKNOWN_TIME`] if it was lost in a torn log.
     pub micros: u64,
-    /// How bad it is.
+    /// How severe it is.
     pub level: Level,
     /// `plugin NAME`, or the module of the daemon that wrote it.
     pub target: Cow<'a, str>,
-    /// The request that was being worked on.
+    /// The id of the request that was being worked on.
     pub request: Option<Cow<'a, str>>,
-    /// What happened.
+    /// A text that says what happened.
     pub message: Cow<'a, str>,
     /// Keys and values, in the order in which they were given.
     pub fields: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
 impl<'a> Record<'a> {
-    /// A record without request and fields.
+    /// A record without a request and without fields.
     pub fn new(micros: u64, level: Level, target: &'a str, message: &'a str) -> Record<'a> {
         Record {
             micros,
@@ -54,14 +54,14 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The time now, as [`Record::micros`] counts it.
+    /// The present time, as [`Record::micros`] counts it.
     pub fn now() -> u64 {
         // A clock before 1970 shows as 1970.
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         u64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// The plugin that wrote it, if a plugin did.
+    /// The name of the plugin that wrote it, if a plugin did.
     pub fn plugin(&self) -> Option<&str> {
         self.target.strip_prefix(PLUGIN_TARGET)
     }
@@ -70,7 +70,7 @@ impl<'a> Record<'a> {
 impl fmt::Display for Record<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.micros == UNKNOWN_TIME {
-            // As wide as a time.
+            // This is as wide as a time.
             write!(f, "{:<29} {:<5} ", "(time unknown)", self.level)?;
         } else {
             let second = Duration::from_secs((self.micros / 1_000_000).min(LAST_SECOND));
@@ -90,14 +90,15 @@ impl fmt::Display for Record<'_> {
     }
 }
 
-/// Whether a terminal would obey this character, or show what follows in another order than it was written
-/// (the controls of Unicode's bidirectional algorithm, UAX #9), and so show what nobody has written.
+/// Whether a terminal would obey this character, or show what follows in another order than it was
+/// written (the controls of Unicode's bidirectional algorithm, UAX #9), so that it could show a
+/// forged text.
 pub fn steers(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// `text` as one line that is safe to show on a terminal: control characters are escaped.
+/// Returns `text` as one line that is safe to show on a terminal: control characters are escaped.
 pub fn one_line(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     // Writing to a String cannot fail.
@@ -105,8 +106,8 @@ pub fn one_line(text: &str) -> String {
     shown
 }
 
-/// Escapes what [`steers`], so that what a plugin or a client sent cannot forge a line or steer
-/// a terminal.
+/// Escapes the characters for which [`steers`] is true, so that a plugin's or a client's text
+/// cannot forge a line or steer a terminal.
 struct OneLine<'w, W>(&'w mut W);
 
 impl<W: fmt::Write> fmt::Write for OneLine<'_, W> {

@@ -1,32 +1,32 @@
-//! Segment files: their names and their folder.
+//! Segment files: their names, and how to find them in a folder.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What segments' names end with.
+/// The names of segments end with this.
 const ENDING: &str = ".zlog";
 
 /// One file of a ring.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
-    /// Its number: a higher one is younger.
+    /// The segment's number. A higher one is younger.
     pub number: u32,
-    /// Where it is.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Its size in bytes.
+    /// The size of the file in bytes.
     pub bytes: u64,
 }
 
-/// The name of the segment with this number.
+/// The file name of the segment with this number.
 pub fn segment_name(number: u32) -> String {
     format!("{number:08}{ENDING}")
 }
 
-/// The segments in `folder`, oldest first. Other files are not looked at.
+/// The segments in `folder`, oldest first. Other files are ignored.
 ///
 /// # Errors
 ///
-/// When the folder cannot be read.
+/// The folder cannot be read.
 pub fn segments(folder: &Path) -> io::Result<Vec<Segment>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -36,11 +36,12 @@ pub fn segments(folder: &Path) -> io::Result<Vec<Segment>> {
         let Some(number) = digits.and_then(|digits| digits.parse().ok()) else {
             continue;
         };
-        // No ring gets there: somebody else put it here, and no number would be left behind it.
+        // No ring gets to this number, so somebody else has put the file here. No number could
+        // follow it.
         if number == u32::MAX {
             continue;
         }
-        // It may have gone while we looked.
+        // The file may have been removed meanwhile.
         let Ok(about) = entry.metadata() else {
             continue;
         };

@@ -1,4 +1,4 @@
-//! What the status tells of the response cache.
+//! The response cache in the status.
 
 use std::fmt::Write as _;
 
@@ -50,7 +50,7 @@ impl Figures {
         });
     }
 
-    /// One line.
+    /// Writes one line of the status.
     pub(super) fn text(&self, out: &mut String) {
         // Writing to a String cannot fail.
         let _ = write!(

@@ -1,4 +1,5 @@
-//! `zlayer status` and `zlayer purge`: ask a daemon how it is, and have it forget responses.
+//! `zlayer status` and `zlayer purge`: ask a running daemon for its status, or to drop cached
+//! responses.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -11,20 +12,20 @@ use super::commands::encoded;
 use crate::error::{EXIT_UNHEALTHY, Error, Result};
 use crate::logger;
 
-/// The data folder that is looked at where none is named: what the system service uses.
+/// The data folder that is used if none is named: that of the system service.
 pub const DEFAULT_DATA_DIR: &str = "/var/lib/zlayer";
 
-/// A daemon that answers at all does so within this.
+/// How long the daemon may take to respond.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest status that is read, in bytes.
 const ANSWER_BYTES: u64 = 1 << 20;
 
 /// Prints the status of the daemon behind `socket`, or else behind the one in `data_dir` (default
-/// [`DEFAULT_DATA_DIR`]), and answers the exit code: 0, or 4 where the daemon is not well.
+/// [`DEFAULT_DATA_DIR`]). Returns the exit code: 0, or 4 if the daemon is not well.
 ///
 /// # Errors
 ///
-/// No daemon answers there.
+/// No daemon responds there.
 pub fn print_status(data_dir: Option<&Path>, socket: Option<PathBuf>, json: bool) -> Result<u8> {
     let page = if json { "/status" } else { "/status.txt" };
     let answer = ask_daemon(data_dir, socket, format!("GET {page}"))?;
@@ -35,13 +36,13 @@ pub fn print_status(data_dir: Option<&Path>, socket: Option<PathBuf>, json: bool
     })
 }
 
-/// Has the daemon behind `socket`, or else behind the one in `data_dir` (default [`DEFAULT_DATA_DIR`]), drop the
-/// responses in its cache that have one of these tags, or (without tags) all, and prints how many
-/// went.
+/// Has the daemon behind `socket`, or else behind the one in `data_dir` (default
+/// [`DEFAULT_DATA_DIR`]), drop the responses in its cache that have one of these tags, or all if
+/// there are no tags. Prints how many it dropped.
 ///
 /// # Errors
 ///
-/// No daemon answers there, or it has no cache.
+/// No daemon responds there, or it has no cache.
 pub fn purge(data_dir: Option<&Path>, socket: Option<PathBuf>, tags: &[String]) -> Result<()> {
     let tagged: Vec<_> = tags
         .iter()
@@ -68,7 +69,7 @@ fn ask_daemon(data_dir: Option<&Path>, socket: Option<PathBuf>, line: String) ->
             io::ErrorKind::ConnectionRefused => "; no zlayer runs there at the moment",
             io::ErrorKind::PermissionDenied => "; run this as the user that runs the daemon",
             io::ErrorKind::TimedOut => "; it does not answer, its log may say why",
-            // What std answers where a path does not fit sockaddr_un (unix(7): 108 bytes).
+            // std returns this where a path does not fit sockaddr_un (unix(7): 108 bytes).
             io::ErrorKind::InvalidInput => {
                 "; that path is too long for a socket, so a daemon there has none: it needs a shorter --data-dir"
             }
@@ -84,16 +85,16 @@ fn ask_daemon(data_dir: Option<&Path>, socket: Option<PathBuf>, line: String) ->
 #[derive(Debug, PartialEq, Eq)]
 struct Answer {
     body: String,
-    /// Where it tells of that.
+    /// Whether the daemon is well, if the response says so.
     healthy: Option<bool>,
 }
 
-/// Asks in a thread of its own: connecting to a socket whose backlog is full has no end, and no
-/// time limit.
+/// Sends a request in a separate thread: connecting to a socket whose backlog is full may take for
+/// ever, and has no time limit.
 fn ask_in_time(socket: &Path, line: String, patience: Duration) -> io::Result<Answer> {
     let (send, answer) = mpsc::channel();
     let socket = socket.to_owned();
-    // Nobody waits for one that is late: the process ends.
+    // If the thread is late nobody waits for it, because the process ends.
     std::thread::Builder::new().spawn(move || send.send(ask(&socket, &line)))?;
     match answer.recv_timeout(patience) {
         Ok(answer) => answer,
@@ -101,7 +102,7 @@ fn ask_in_time(socket: &Path, line: String, patience: Duration) -> io::Result<An
     }
 }
 
-/// `line` is a method and a target.
+/// Sends a request; `line` is its method and target.
 fn ask(socket: &Path, line: &str) -> io::Result<Answer> {
     let mut stream = UnixStream::connect(socket)?;
     stream.write_all(format!("{line} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes())?;
@@ -110,7 +111,7 @@ fn ask(socket: &Path, line: &str) -> io::Result<Answer> {
     read(&String::from_utf8_lossy(&answer))
 }
 
-/// Reads what this program's own server writes: a length, and no chunks.
+/// Reads a response of this program's own server, which announces its length and sends no chunks.
 fn read(answer: &str) -> io::Result<Answer> {
     let wrong = || io::Error::other("what answers there is no zlayer, or it broke off");
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(wrong)?;
@@ -129,7 +130,7 @@ fn read(answer: &str) -> io::Result<Answer> {
             body: body.to_owned(),
             healthy: health,
         }),
-        // Such as that its memory is spent.
+        // A refusal, such as when the daemon's memory is spent.
         false if status.starts_with("HTTP/1.1 ") => {
             let body = zlayer_binlog::one_line(body.trim_end());
             Err(io::Error::other(format!(

@@ -1,5 +1,5 @@
-//! What changes something or has plugins do something: over the Unix socket alone, which only the
-//! daemon's own user may use.
+//! Commands, which change something or call plugins. They work over the Unix socket alone, which
+//! only the daemon's own user may use.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::failure::Failure;
 use crate::reactor;
 use crate::redact;
 
-/// What log records of plugins carry in the place of a request's id.
+/// The request id in log records that plugins write during a command.
 const ID: &str = "admin";
 
-/// The methods that a path is there for.
+/// The methods that a path allows.
 pub(super) fn methods(path: &str) -> &'static str {
     match path {
         "/cache/purge" | "/validate-token" => "POST",
@@ -25,12 +25,12 @@ pub(super) fn methods(path: &str) -> &'static str {
     }
 }
 
-/// Whether a path is one of these.
+/// Whether a path is that of a command.
 pub(super) fn has(path: &str) -> bool {
     matches!(path, "/cache/purge" | "/validate-token" | "/rate-limit")
 }
 
-/// Does what is asked for.
+/// Runs the command that `request` asks for.
 pub(super) async fn run(view: &View, request: &Request) -> Answer {
     let query = request.query.as_deref().unwrap_or_default();
     match request.path.as_str() {
@@ -40,7 +40,7 @@ pub(super) async fn run(view: &View, request: &Request) -> Answer {
     }
 }
 
-/// Asks the authenticators about the token that the request's body is.
+/// Asks the authenticators about the token in the request's body.
 async fn validate(view: &View, body: &[u8]) -> Answer {
     let token = match std::str::from_utf8(body) {
         Ok(token) if !token.trim().is_empty() => token.trim(),
@@ -53,7 +53,7 @@ async fn validate(view: &View, body: &[u8]) -> Answer {
             let mut json = Json::object();
             json.truth("valid", known.is_ok());
             match known {
-                // A list: nobody has looked at their names.
+                // A list and not an object, because nobody has checked the names of claims.
                 Ok(claims) => json.nest("claims", '[', &mut |json| {
                     for claim in &claims {
                         json.nest("", '{', &mut |json| {
@@ -72,7 +72,7 @@ async fn validate(view: &View, body: &[u8]) -> Answer {
     }
 }
 
-/// Asks the limiters how a client stands.
+/// Asks the limiters for the limits of a client.
 async fn rate_limit(view: &View, query: &str) -> Answer {
     let mut pairs = pairs(query);
     let (Some((name, key)), None) = (pairs.next(), pairs.next()) else {
@@ -135,7 +135,7 @@ fn purge(view: &View, query: &str) -> Answer {
     Answer::json(json)
 }
 
-/// Characters of a query's value that are written with percent signs (RFC 3986 section 2.3).
+/// Characters in a query's value that are written with percent signs (RFC 3986 section 2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -147,7 +147,8 @@ pub(super) fn encoded(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-/// Decodes percent signs. What is not Unicode then becomes U+FFFD, and a sign without two digits stays.
+/// Decodes percent signs. What is not UTF-8 then becomes U+FFFD, and a sign without two digits
+/// stays.
 fn decoded(text: &str) -> Cow<'_, str> {
     percent_decode_str(text).decode_utf8_lossy()
 }

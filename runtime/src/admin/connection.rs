@@ -1,4 +1,4 @@
-//! One connection to the admin interface: one request, one answer.
+//! One connection to the admin interface. It carries one request and one response.
 
 use std::io;
 use std::time::Duration;
@@ -14,20 +14,20 @@ use super::{Shared, commands, pages};
 use crate::timeout::within;
 use crate::wire::{Socket, with_date};
 
-/// Bytes of a request: its head, and what follows that.
+/// The most bytes of a request, its head and its body together.
 const HEAD_BYTES: usize = 8 << 10;
-/// How long a head may take to come, and then the answer to go.
+/// How long a head may take to come, and then the response to be sent.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a head may take over TCP: whoever asks is on this device.
+/// How long a head may take over TCP, where clients are always on this device.
 const TCP_HEAD_PATIENCE: Duration = Duration::from_secs(2);
-/// How long a closing connection is read from, and how many bytes, so that the answer is not lost to
-/// a reset.
+/// How long a closing connection is read from, and how many bytes, so that the response is not lost
+/// to a reset.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 64 << 10;
 
 pub(super) struct Connection {
     stream: Box<dyn Socket>,
-    /// Programs of other users, and web pages in a browser, can reach a TCP socket.
+    /// Whether it came over TCP, which other users' programs and web pages in a browser can reach.
     is_tcp: bool,
 }
 
@@ -36,9 +36,9 @@ impl Connection {
         Connection { stream, is_tcp }
     }
 
-    /// Answers the request that comes, and closes.
+    /// Reads one request, sends the response, and closes.
     pub(super) async fn serve(mut self, shared: &Shared) {
-        // A client that goes away or stays silent needs no answer.
+        // A client that goes away or stays silent gets no response.
         let patience = match self.is_tcp {
             true => TCP_HEAD_PATIENCE,
             false => PATIENCE,
@@ -53,7 +53,7 @@ impl Connection {
         }
     }
 
-    /// Reads a request. None when the client leaves before its end.
+    /// Reads a request. Returns `None` if the client leaves before its end.
     async fn read(&mut self) -> io::Result<Option<Result<Request, Answer>>> {
         let limits = Limits {
             head_bytes: HEAD_BYTES,
@@ -73,7 +73,7 @@ impl Connection {
                 Ok(Some((head, length))) => {
                     let (is_head, body) = (head.method == "HEAD", head.body);
                     return match self.check(&head) {
-                        // What a GET brings is of no use.
+                        // The body of a GET is ignored.
                         Ok(request) if request.is_post => {
                             self.read_body(request, body, buffer, length).await
                         }
@@ -90,7 +90,7 @@ impl Connection {
         }
     }
 
-    /// Reads what follows a head of `head` bytes at the front of `buffer`.
+    /// Reads the body that follows a head of `head` bytes at the front of `buffer`.
     async fn read_body(
         &mut self,
         mut request: Request,
@@ -125,7 +125,7 @@ impl Connection {
         Ok(Some(Ok(request)))
     }
 
-    /// Takes out of a head what matters, unless it may not ask.
+    /// Reads what matters from a head, or refuses the request.
     fn check(&self, head: &RequestHead<'_, '_>) -> Result<Request, Answer> {
         let is_post = head.method == "POST";
         if self.is_tcp {
@@ -135,8 +135,8 @@ impl Connection {
                     "every user of this device can ask here: use the socket in the data folder",
                 ));
             }
-            // A web page can have a browser ask here under a name of its own that it lets point to
-            // this device (DNS rebinding), and could read the answer.
+            // A web page can make a browser send requests here, under a name of its own that it
+            // lets point to this device (DNS rebinding), and could read the response.
             if head.authority().is_some_and(|host| !is_loopback(host)) {
                 return Err(Answer::text(
                     421,
@@ -144,7 +144,8 @@ impl Connection {
                 ));
             }
         }
-        // Where somebody has put a proxy before the Unix socket, pages may not change anything.
+        // If somebody has put a proxy before the Unix socket, web pages must not change anything
+        // through it.
         let foreign = |site: &[u8]| site != b"none" && site != b"same-origin";
         let from_page =
             head.header("origin").is_some() || head.header("sec-fetch-site").is_some_and(foreign);
@@ -176,7 +177,7 @@ impl Connection {
             Ok(request) => request,
             Err(refused) => return self.write(&refused).await,
         };
-        // Memory is there before the answer is, and as long as that is on its way.
+        // Memory is reserved before the response is made, and for as long as it is on its way.
         let wanted = pages::room(&request, &shared.view);
         let mut room = shared.reserve(wanted);
         let mut answer = None;
@@ -184,7 +185,7 @@ impl Connection {
             let mut written = pages::answer(&request, &shared.view, wanted).await;
             written.body.shrink_to_fit();
             let length = written.body.len();
-            // Series can come meanwhile, and a status can have long paths in it.
+            // Series can be added meanwhile, and a status can have long paths in it.
             if length <= wanted || room.grow(length - wanted) {
                 room.shrink(wanted.saturating_sub(length));
                 answer = Some(written);
@@ -238,7 +239,7 @@ impl Connection {
         self.stream.flush().await
     }
 
-    /// Lets the client read the answer before the socket is closed (RFC 9112 section 9.6).
+    /// Lets the client read the response before the socket is closed (RFC 9112 section 9.6).
     async fn linger(&mut self) {
         if self.stream.close().await.is_err() {
             return;

@@ -6,7 +6,8 @@ use zlayer_binlog::steers;
 
 use crate::redact;
 
-/// A document on its way. Members of an object have a name; elements of an array have none (`""`).
+/// A JSON document that is being written. Members of an object have a name; elements of an array
+/// have none (`""`).
 #[derive(Debug)]
 pub(super) struct Json {
     text: String,
@@ -34,13 +35,13 @@ impl Json {
         self.text.push(if bracket == '{' { '}' } else { ']' });
     }
 
-    /// A string, with secrets masked: it may hold words of a plugin.
+    /// Writes a string with secrets masked, because it may hold a plugin's words.
     pub(super) fn text(&mut self, name: &str, value: &str) {
         self.name(name);
         self.quoted(&redact::scrub(value));
     }
 
-    /// A string, or null.
+    /// Writes a string, or null.
     pub(super) fn text_or_null(&mut self, name: &str, value: Option<&str>) {
         match value {
             Some(value) => self.text(name, value),
@@ -48,12 +49,12 @@ impl Json {
         }
     }
 
-    /// A number.
+    /// Writes a number.
     pub(super) fn number(&mut self, name: &str, value: u64) {
         self.plain(name, &value.to_string());
     }
 
-    /// True or false.
+    /// Writes true or false.
     pub(super) fn truth(&mut self, name: &str, value: bool) {
         self.plain(name, if value { "true" } else { "false" });
     }
@@ -79,7 +80,7 @@ impl Json {
             match c {
                 '"' => self.text.push_str("\\\""),
                 '\\' => self.text.push_str("\\\\"),
-                // Many of these may stand as they are, but terminals obey them.
+                // JSON allows many of these, but terminals obey them.
                 c if steers(c) => {
                     // Writing to a String cannot fail. All of them fit four digits.
                     let _ = write!(self.text, "\\u{:04x}", u32::from(c));

@@ -1,6 +1,6 @@
-//! Names of this device from its inside.
+//! Names by which this device calls itself.
 
-/// Whether a Host, with or without a port, names this device from its inside.
+/// Whether a Host, with or without a port, is a name of this device that only it can use.
 pub(super) fn is_loopback(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or(rest),

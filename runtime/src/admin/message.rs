@@ -1,26 +1,26 @@
-//! What is asked for and answered, as far as the admin interface looks at it.
+//! Requests and responses, as far as the admin interface looks at them.
 
 use super::json::Json;
 
-/// What is asked for.
+/// What a client asks for.
 pub(super) struct Request {
     pub(super) path: String,
     pub(super) query: Option<String>,
-    /// What came with a POST.
+    /// The body of a POST; empty for other methods.
     pub(super) body: Vec<u8>,
     pub(super) is_post: bool,
     pub(super) is_head: bool,
 }
 
-/// What to answer.
+/// The response to a request.
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) content_type: &'static str,
     pub(super) body: String,
-    /// Whether the daemon is well, for answers that tell of it.
+    /// Whether the daemon is well, in responses that say so.
     pub(super) healthy: Option<bool>,
     pub(super) is_head: bool,
-    /// The methods that there are, for answers that refuse one.
+    /// The methods that are allowed, in responses that refuse one.
     pub(super) allow: Option<&'static str>,
 }
 

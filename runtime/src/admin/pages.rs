@@ -1,4 +1,4 @@
-//! The pages: what there is to read, and what answers for it.
+//! The pages that can be read, and which module writes each.
 
 use super::message::{Answer, JSON, Request, TEXT};
 use super::view::View;
@@ -6,13 +6,13 @@ use super::{commands, series, status};
 use crate::metrics;
 use crate::redact;
 
-/// Room for a status, and for the daemon's own metrics, while they are written: with one plugin. Longer ones
-/// need more when they are done.
+/// Bytes reserved for a status, and for the daemon's own metrics, while they are written: enough
+/// with one plugin. Longer ones reserve more once they are written.
 const STATUS_BYTES: usize = 16 << 10;
-/// What each further plugin adds.
+/// Bytes reserved for each further plugin.
 const PLUGIN_BYTES: usize = 6 << 10;
 
-/// Bytes that the answer may take; short ones have theirs in any case.
+/// Bytes to reserve for the response. Short responses have room in any case.
 pub(super) fn room(request: &Request, view: &View) -> usize {
     let more = view.plugins().len().saturating_sub(1) * PLUGIN_BYTES;
     match request.path.as_str() {
@@ -22,7 +22,7 @@ pub(super) fn room(request: &Request, view: &View) -> usize {
     }
 }
 
-/// The answer, made with as much room as there was said to be.
+/// Makes the response. `room` is what [`room`] returned for the request.
 pub(super) async fn answer(request: &Request, view: &View, room: usize) -> Answer {
     if commands::has(&request.path) {
         return commands::run(view, request).await;

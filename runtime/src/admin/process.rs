@@ -1,20 +1,20 @@
-//! What the kernel knows of this process.
+//! What the kernel knows about this process.
 
 use std::fs;
 
-/// Bytes that the process had written to disks, by the kernel's account. None where it keeps none
+/// Bytes that the process had written to disks, as the kernel counts them. `None` if it does not
 /// (`CONFIG_TASK_IO_ACCOUNTING`).
 pub(super) fn write_bytes() -> Option<u64> {
     field(&fs::read_to_string("/proc/self/io").ok()?, "write_bytes:")
 }
 
-/// Bytes of memory that are resident.
+/// Bytes of the process's memory that are resident.
 pub(super) fn resident_bytes() -> Option<u64> {
     let kib = field(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")?;
     kib.checked_mul(1024)
 }
 
-/// The number behind a name at the beginning of a line.
+/// The number after a name at the beginning of a line.
 fn field(text: &str, name: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()?.parse().ok()

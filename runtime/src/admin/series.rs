@@ -1,4 +1,4 @@
-//! The page of metrics: the daemon's own, then the plugins'.
+//! The page of metrics: the daemon's own first, then the plugins'.
 
 use super::process;
 use super::view::View;
@@ -7,7 +7,7 @@ use crate::metrics::{Page, labels};
 use crate::plugin::{Plugin, State};
 use crate::stats::Outcome;
 
-/// Everything there is, as one page for which there is room for `bytes`.
+/// All metrics as one page, for which `bytes` are reserved.
 pub(super) fn render(view: &View, bytes: usize) -> String {
     let mut page = Page::with_capacity(bytes);
     server(view, &mut page);
@@ -55,7 +55,7 @@ fn server(view: &View, page: &mut Page) {
 
 fn plugins(view: &View, page: &mut Page) {
     let plugins = view.plugins();
-    // One sample a plugin.
+    // One sample for each plugin.
     let each =
         |page: &mut Page, family: &str, kind: &str, help: &str, value: &dyn Fn(&Plugin) -> u64| {
             page.family(family, kind, help);

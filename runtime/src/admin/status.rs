@@ -13,7 +13,7 @@ use crate::plugin::{Plugin, State};
 use crate::redact;
 use crate::stats::Outcome;
 
-/// The status as JSON. Fields may be added; none is renamed or taken away.
+/// The status as JSON. Fields may be added, but none is ever renamed or removed.
 pub(super) fn json(view: &View) -> String {
     let trouble = view.trouble();
     let mut json = Json::object();
@@ -159,7 +159,7 @@ pub(super) fn text(view: &View) -> String {
             view.server.connections()
         ),
     );
-    // A single plugin is its own order.
+    // A single plugin has no order to show.
     if view.plugins().len() > 1 {
         for (index, (stage, plugins)) in view.pipeline.order().into_iter().enumerate() {
             let name = if index == 0 { "pipeline" } else { "" };
@@ -200,7 +200,7 @@ pub(super) fn text(view: &View) -> String {
     redact::scrub(&out).into_owned()
 }
 
-/// The lines of one plugin.
+/// Writes the lines of one plugin.
 fn describe(plugin: &Plugin, line: &mut dyn FnMut(&str, std::fmt::Arguments<'_>)) {
     let host = plugin.host();
     let roles: Vec<_> = plugin.roles().map(|role| role.name()).collect();
@@ -258,7 +258,7 @@ fn unix_seconds(at: SystemTime) -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
-/// Seconds as `3d 04:05:06`.
+/// A time in seconds, shown as `3d 04:05:06`.
 struct Uptime(u64);
 
 impl std::fmt::Display for Uptime {

@@ -1,4 +1,4 @@
-//! What the status tells of the key-value store.
+//! The key-value store in the status.
 
 use std::fmt::Write as _;
 
@@ -8,11 +8,11 @@ use super::json::Json;
 use crate::keyvalue::{State, Status};
 use crate::metrics::Page;
 
-/// The store at a moment.
+/// The state of the store at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Store {
     pub(super) status: Status,
-    /// Name, bytes and keys of each namespace in use.
+    /// The name, bytes and keys of each namespace in use.
     pub(super) namespaces: Vec<(String, u64, u64)>,
 }
 
@@ -58,7 +58,7 @@ impl Store {
         });
     }
 
-    /// One line, and one for each namespace.
+    /// Writes one line, and one more for each namespace.
     pub(super) fn text(&self, out: &mut String) {
         let (state, reason) = self.state();
         let status = &self.status;

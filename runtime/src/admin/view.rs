@@ -1,4 +1,4 @@
-//! What the admin interface looks at.
+//! The parts of a daemon that the admin interface shows.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,21 +16,21 @@ use crate::pipeline::Pipeline;
 use crate::plugin::{Plugin, State};
 use crate::stats::ServerStats;
 
-/// The parts of a daemon that there is something to tell of.
+/// The parts of a daemon that status and metrics are made from.
 pub struct View {
     /// The plugins, and the stages that they take part in.
     pub pipeline: Arc<Pipeline>,
     /// What the server counts.
     pub server: Arc<ServerStats>,
-    /// The plugins' own metrics.
+    /// The metrics that plugins keep.
     pub metrics: Arc<Metrics>,
     /// The one memory budget.
     pub budget: Arc<Budget>,
-    /// The store.
+    /// The key-value store of the plugins.
     pub store: KeyValue,
     /// Clients' connections that there is room for at the same time.
     pub connections: usize,
-    /// Where clients are listened to.
+    /// The address that clients connect to.
     pub address: SocketAddr,
     /// Closed when the daemon drains.
     pub stop: Receiver<()>,
@@ -42,7 +42,7 @@ impl View {
         self.pipeline.plugins()
     }
 
-    /// Nothing, or why no good answer is to be expected from this daemon at the moment.
+    /// Why this daemon cannot serve well at the moment; `None` if it can.
     pub(super) fn trouble(&self) -> Option<String> {
         if self.stop.is_closed() {
             return Some("draining".to_owned());
@@ -56,15 +56,15 @@ impl View {
                 }
             }
         }
-        // One that is not open yet answers once it is.
+        // While the store opens, calls wait for it.
         match self.store.status().state {
             keyvalue::State::Failing(reason) => Some(format!("store: {reason}")),
             keyvalue::State::Opening | keyvalue::State::Open => None,
         }
     }
 
-    /// What takes how much of the memory budget, in bytes. All is set aside, used or not, but for
-    /// `instances`: those beyond the one that each plugin is sure of.
+    /// What each part takes of the memory budget, in bytes. All of it is set aside, used or not.
+    /// Only `instances` varies: it counts those beyond the one that each plugin is sure of.
     pub(super) fn memory(&self) -> [(&'static str, usize); 8] {
         let connections = self.connections * CONNECTION_SHARE;
         let bodies = self.pipeline.bodies_share();
@@ -95,7 +95,7 @@ impl View {
                 Some((host.namespace_name.clone(), bytes, keys))
             })
             .collect();
-        // Plugins that share one see the same figures.
+        // Plugins that share a namespace see the same figures.
         namespaces.sort();
         namespaces.dedup_by(|next, kept| next.0 == kept.0);
         Store {

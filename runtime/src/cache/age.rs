@@ -7,7 +7,7 @@ use http::header::{AGE, DATE, EXPIRES, HeaderName};
 
 use super::directives::{Directives, seconds};
 
-/// A date of a header field. Fields that come twice, or are none, are no date.
+/// The date in a header field; `None` if the field is missing, comes twice, or is no date.
 pub(super) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;
@@ -18,14 +18,14 @@ pub(super) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime>
 }
 
 /// The age of a response when it came, `delay` after it was asked for (RFC 9111 section 4.2.3,
-/// `corrected_initial_age`). `now` is none while the device's clock was never set: then only what
-/// `Age` and the delay say is known.
+/// `corrected_initial_age`). `now` is `None` while the device's clock was never set: then only
+/// `Age` and the delay count.
 pub(super) fn initial_age(
     headers: &HeaderMap,
     delay: Duration,
     now: Option<SystemTime>,
 ) -> Duration {
-    // Of several, the first counts (section 5.1).
+    // If there are several, the first counts (section 5.1).
     let age = headers
         .get(AGE)
         .and_then(|value| seconds(value.as_bytes().trim_ascii()));
@@ -37,8 +37,9 @@ pub(super) fn initial_age(
     apparent.max(corrected)
 }
 
-/// How long a response is fresh by its own word, counted from its origin's answer (RFC 9111
-/// section 4.2.1). None where it says nothing, or nothing that a device without a clock can use.
+/// How long a response is fresh according to its own headers, counted from when its origin sent it
+/// (RFC 9111 section 4.2.1). `None` if they do not say, or not in a way that a device without a
+/// clock can use.
 pub(super) fn lifetime(
     headers: &HeaderMap,
     directives: &Directives,

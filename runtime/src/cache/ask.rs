@@ -1,4 +1,4 @@
-//! What a request asks of the cache.
+//! What a request wants from the cache.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -11,28 +11,29 @@ use super::directives::Directives;
 /// What the cache can do for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Answer it, or store its answer.
+    /// Get a stored response, or store the new one.
     Get,
-    /// Answer it from what a GET stored.
+    /// Get the head of a response that a GET stored.
     Head,
-    /// Forget what is stored of its target, once it has gone well (RFC 9111 section 4.4).
+    /// Drop what is stored of its target, once the request has succeeded (RFC 9111 section 4.4).
     Unsafe,
-    /// Nothing.
+    /// Nothing: the request goes past the cache.
     None,
 }
 
 impl Purpose {
     /// The purpose of a request.
     ///
-    /// Requests for ranges and for WebSockets, such with preconditions that only the origin
-    /// can judge (RFC 9111 section 4.3.2), GETs with a body, and `no-store` go past the cache.
-    /// Other directives of the request are a client's wishes, which a cache need not follow (section
-    /// 5.2.1), and no client shall be able to have the work done anew by asking for that.
+    /// Some requests go past the cache: those for ranges and for WebSockets, those with
+    /// preconditions that only the origin can judge (RFC 9111 section 4.3.2), GETs with a body, and
+    /// those with `no-store`. Other directives of a request are a client's wishes, which a cache
+    /// need not follow (section 5.2.1): otherwise any client could have the work done anew by
+    /// asking for it.
     pub fn of(method: &Method, headers: &HeaderMap, has_body: bool) -> Purpose {
         let purpose = match *method {
             Method::GET => Purpose::Get,
             Method::HEAD => Purpose::Head,
-            // Safe methods (RFC 9110 section 9.2.1), and one that has no target here.
+            // Safe methods (RFC 9110 section 9.2.1), and CONNECT, which has no target here.
             Method::OPTIONS | Method::TRACE | Method::CONNECT => return Purpose::None,
             _ => return Purpose::Unsafe,
         };
@@ -48,18 +49,18 @@ impl Purpose {
     }
 }
 
-/// What chooses an entry.
+/// What an entry is looked up by.
 #[derive(Debug, Clone)]
 pub struct Ask<'a> {
-    /// Made by [`key`].
+    /// The cache key, as [`key`] makes it.
     pub key: Arc<str>,
-    /// Whose request it is, by [`identity`], where an authenticator knows. Entries of one identity are
-    /// for it alone.
+    /// Whose request it is, as [`identity`] makes it from the claims; empty without an
+    /// authenticator. Entries of one identity are for it alone.
     pub identity: Arc<str>,
-    /// The request is an authenticated one, and the key is the same for all: what answers it is
+    /// The request is authenticated, but the key does not tell clients apart. So a response is
     /// stored only if it varies by the client's credentials.
     pub authenticated: bool,
-    /// The request's headers, with the credentials that the client brought.
+    /// The request's headers, with the credentials that the client sent.
     pub headers: &'a HeaderMap,
 }
 
@@ -74,7 +75,7 @@ impl<'a> Ask<'a> {
         }
     }
 
-    /// An authenticated request, with what is known of the client.
+    /// An authenticated request, with the claims about its client.
     pub fn by(
         key: Arc<str>,
         claims: &mut dyn Iterator<Item = (&str, &str)>,
@@ -89,8 +90,9 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// A key within its bounds: the plugin that chose it, the host and the query that were asked for
-/// belong to it. The contract's `cache-key` knows neither, so that no plugin can mix them up.
+/// The whole cache key: the plugin that chose it, the host, the query and the plugin's `cache-key`.
+/// The plugin's part knows neither host nor query, so without them it could mix up sites or
+/// queries.
 pub fn key(plugin: &str, authority: &str, query: Option<&str>, chosen: &str) -> Arc<str> {
     let mut key = String::new();
     let authority = authority.to_ascii_lowercase();
@@ -102,8 +104,8 @@ pub fn key(plugin: &str, authority: &str, query: Option<&str>, chosen: &str) -> 
     key.into()
 }
 
-/// Whether a GET asks for a WebSocket on this connection (RFC 6455 section 4.2.1), the one protocol that the
-/// daemon may turn to. Any other wish is as good as none (RFC 9110 section 7.8).
+/// Whether a GET asks for a WebSocket on this connection (RFC 6455 section 4.2.1). That is the one
+/// protocol that the daemon may switch to; a wish for any other is ignored (RFC 9110 section 7.8).
 fn is_for_websocket(headers: &HeaderMap) -> bool {
     let has = |name, element: &[u8]| {
         let mut values = headers.get_all(name).iter();
@@ -115,7 +117,7 @@ fn is_for_websocket(headers: &HeaderMap) -> bool {
     has(UPGRADE, b"websocket") && has(CONNECTION, b"upgrade")
 }
 
-/// All claims as one text.
+/// All claims as one text, with the lengths of their parts.
 fn identity(claims: &mut dyn Iterator<Item = (&str, &str)>) -> String {
     let mut identity = String::new();
     for (name, value) in claims {
@@ -125,7 +127,7 @@ fn identity(claims: &mut dyn Iterator<Item = (&str, &str)>) -> String {
     identity
 }
 
-/// With its length in front: no part can pretend to be two.
+/// Appends a part with its length in front, so that one part cannot look like two.
 fn add(text: &mut String, part: &str) {
     // Writing to a String cannot fail.
     let _ = write!(text, "{}:{part}", part.len());

@@ -8,8 +8,8 @@ use http::header::{
 
 use super::age::date;
 
-/// Fields of a 304 (RFC 9110 section 15.4.5); `Age` comes on top. `Last-Modified` is for clients
-/// that know no entity tags.
+/// The fields of a 304 (RFC 9110 section 15.4.5); `Age` is added. `Last-Modified` is for clients
+/// that do not know entity tags.
 pub(super) const NOT_MODIFIED_FIELDS: [HeaderName; 7] = [
     CACHE_CONTROL,
     CONTENT_LOCATION,
@@ -20,12 +20,12 @@ pub(super) const NOT_MODIFIED_FIELDS: [HeaderName; 7] = [
     VARY,
 ];
 
-/// Whether 304 is the answer to a GET or HEAD with the headers `request`, where a response with
-/// the headers `response` and status 200 would be the answer otherwise.
+/// Whether a GET or HEAD with the headers `request` gets a 304, where it would otherwise get a
+/// response with the headers `response` and status 200.
 ///
-/// `If-None-Match` is compared weakly (section 13.1.2) and, where it stands, `If-Modified-Since`
-/// does not count (section 13.1.3). That one is compared with `Last-Modified`, or else with `Date`
-/// (RFC 9111 section 4.3.2).
+/// `If-None-Match` is compared weakly (section 13.1.2), and `If-Modified-Since` is ignored where it
+/// is present (section 13.1.3). `If-Modified-Since` is compared with `Last-Modified`, or else with
+/// `Date` (RFC 9111 section 4.3.2).
 pub fn not_modified(request: &HeaderMap, response: &HeaderMap) -> bool {
     if request.contains_key(IF_NONE_MATCH) {
         let own = response.get(ETAG).and_then(|tag| opaque(tag.as_bytes()));
@@ -42,7 +42,8 @@ pub fn not_modified(request: &HeaderMap, response: &HeaderMap) -> bool {
     changed.is_some_and(|changed| changed <= since)
 }
 
-/// Whether a line of `If-None-Match` is `*` or lists `own`. What is malformed lists nothing from there on.
+/// Whether a line of `If-None-Match` is `*` or lists `own`. Reading stops where the line is
+/// malformed.
 fn names(line: &[u8], own: Option<&[u8]>) -> bool {
     let mut rest = line.trim_ascii();
     if rest == b"*" {
@@ -63,7 +64,7 @@ fn names(line: &[u8], own: Option<&[u8]>) -> bool {
     }
 }
 
-/// The tag without its weakness, in its quotes, and what follows (section 8.8.3).
+/// The tag in its quotes but without `W/`, and what follows it (section 8.8.3).
 fn opaque(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let text = text.strip_prefix(b"W/").unwrap_or(text);
     let inside = text.strip_prefix(b"\"")?;

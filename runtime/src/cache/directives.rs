@@ -6,23 +6,24 @@ use http::header::CACHE_CONTROL;
 /// Larger numbers of seconds count as this one (RFC 9111 section 1.2.2).
 const SECONDS_MAX: u64 = 1 << 31;
 
-/// What the field's lines say together. Of a directive that comes twice, the stricter one counts.
+/// What the lines of the field say together. If a directive comes twice, the stricter one counts.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Directives {
-    /// Nothing of request and response may be stored (sections 5.2.1.5 and 5.2.2.5).
+    /// Nothing of the request and its response may be stored (sections 5.2.1.5 and 5.2.2.5).
     pub no_store: bool,
     /// A stored response may not be used without asking its origin (section 5.2.2.4). The form
     /// that names fields counts as this one.
     pub no_cache: bool,
-    /// For one user alone (section 5.2.2.7). The form that names fields counts as this one.
+    /// The response is for one user alone (section 5.2.2.7). The form that names fields counts as
+    /// this one.
     pub private: bool,
-    /// `must-revalidate`, `proxy-revalidate` or `s-maxage`, each of which forbids a shared cache to
-    /// serve it stale (sections 5.2.2.2, 5.2.2.8 and 5.2.2.10).
+    /// `must-revalidate`, `proxy-revalidate` or `s-maxage`: each of them forbids a shared cache to
+    /// serve the response stale (sections 5.2.2.2, 5.2.2.8 and 5.2.2.10).
     pub never_stale: bool,
-    /// The client wants what is stored or nothing (section 5.2.1.7).
+    /// The client wants a stored response or none (section 5.2.1.7).
     pub only_if_cached: bool,
-    /// Seconds for which it is fresh: `s-maxage`, else `max-age`. Unreadable numbers count as 0
-    /// (section 4.2.1).
+    /// Seconds for which the response is fresh: `s-maxage`, else `max-age`. Unreadable numbers
+    /// count as 0 (section 4.2.1).
     pub max_age: Option<u64>,
 }
 
@@ -32,7 +33,7 @@ impl Directives {
         let (mut read, mut shared) = (Directives::default(), None);
         for line in headers.get_all(CACHE_CONTROL) {
             let line = line.as_bytes();
-            // A quote that is never closed may not hide what stands behind it.
+            // A quote that is never closed must not hide the directives behind it.
             let quotes = line.iter().filter(|&&byte| byte == b'"').count() % 2 == 0;
             let mut inside = false;
             let parts = line.split(|&byte| {
@@ -76,7 +77,7 @@ fn stricter(known: &mut Option<u64>, value: &[u8]) {
     *known = Some(known.map_or(value, |known| known.min(value)));
 }
 
-/// Delta-seconds (RFC 9111 section 1.2.2).
+/// Reads a number of seconds (RFC 9111 section 1.2.2).
 pub(super) fn seconds(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;

@@ -1,4 +1,4 @@
-//! A stored response, and the answers that are made of it.
+//! A stored response, and the responses that are made of it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,10 +14,10 @@ use super::conditional::{NOT_MODIFIED_FIELDS, not_modified};
 use super::vary::Varied;
 use crate::memory::Reservation;
 
-/// A refresh is on its way.
+/// The value of `refresh` while a refresh is on its way.
 const REFRESHING: u64 = u64::MAX;
 
-/// A stored response.
+/// A response in the cache, with all that decides when it is used.
 #[derive(Debug)]
 pub struct Entry {
     pub(super) key: Arc<str>,
@@ -28,39 +28,39 @@ pub struct Entry {
     /// Lines of `name:value`. A map of headers would take several times the memory.
     pub(super) fields: Box<[u8]>,
     pub(super) body: Vec<u8>,
-    /// When it came, and how old it was then. Times are the cache's clock's.
+    /// When it came, by the cache's clock; `initial_age` is how old it was then.
     pub(super) came: Duration,
     pub(super) initial_age: Duration,
-    /// Fresh before this.
+    /// It is fresh before this time.
     pub(super) fresh: Duration,
-    /// Of use before this.
+    /// It may be used, stale, before this time.
     pub(super) lasts: Duration,
-    /// Asked for since the hand of the queue came by.
+    /// Whether it was asked for since the queue's hand last passed it.
     pub(super) visited: AtomicBool,
     /// When it may be refreshed, in milliseconds; or [`REFRESHING`].
     pub(super) refresh: AtomicU64,
-    /// Its memory, until the last answer that is made of it has gone.
+    /// Its memory, which is held until the last response made of it has gone.
     pub(super) charge: Reservation,
 }
 
 impl Entry {
-    /// Whether it answers `ask`, be it fresh or not.
+    /// Whether it fits the request `ask`, fresh or not.
     pub(super) fn answers(&self, ask: &Ask<'_>) -> bool {
         self.identity == ask.identity && self.vary.iter().all(|one| one.matches(ask.headers))
     }
 
-    /// Whether it would answer what `other` answers.
+    /// Whether it fits all requests that `other` fits.
     pub(super) fn replaces(&self, other: &Entry) -> bool {
         self.identity == other.identity && self.vary == other.vary
     }
 
-    /// Takes the duty to refresh it, if it is time for that and nobody has it.
+    /// Takes the duty to refresh it. Returns whether that is due and nobody else has the duty.
     pub(super) fn begin_refresh(&self, now: Duration) -> bool {
         let due = self.refresh.load(Ordering::Relaxed) <= millis(now);
         due && self.refresh.swap(REFRESHING, Ordering::Relaxed) != REFRESHING
     }
 
-    /// Gives the duty back; nobody takes it before `again`.
+    /// Gives the duty back. Nobody can take it before `again`.
     pub(super) fn end_refresh(&self, again: Duration) {
         self.refresh.store(millis(again), Ordering::Relaxed);
     }
@@ -71,19 +71,19 @@ impl Entry {
         whole.split_off(start.min(whole.len()))
     }
 
-    /// The answer to a GET or HEAD at `now`: the response with its `Age`, or 304 to a client whose own
-    /// copy is as good. The bytes keep the entry's memory charged.
+    /// The response to a GET or HEAD at `now`, with its `Age`; or a 304, if the client's own copy
+    /// is as good. The bytes keep the entry's memory charged.
     pub fn answer(self: &Arc<Entry>, request: &HeaderMap, now: Duration) -> Response<Bytes> {
         let mut headers = HeaderMap::new();
         for line in self.fields.split(|&byte| byte == b'\n') {
-            // No field of a stored response has a line break, nor a name a colon.
+            // In a stored response no field has a line break, and no name has a colon.
             let at = line.iter().position(|&byte| byte == b':').unwrap_or(0);
             let (name, value) = line.split_at(at);
             let value = value.get(1..).unwrap_or_default();
             if let (Ok(name), Ok(value)) =
                 (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
             {
-                // What is too many was never one of the client's answers.
+                // The field count can only be too large for what the client would have got anyway.
                 let _ = headers.try_append(name, value);
             }
         }
@@ -97,7 +97,7 @@ impl Entry {
         tell(&mut headers, &format!("hit; ttl={ttl}"));
         let mut answer = Response::new(self.bytes(0));
         *answer.status_mut() = self.status;
-        // Preconditions are for what would be a success (RFC 9110 section 13.2.1).
+        // Preconditions apply only where the response would be a success (RFC 9110 section 13.2.1).
         if self.status == StatusCode::OK && not_modified(request, &headers) {
             *answer.status_mut() = StatusCode::NOT_MODIFIED;
             *answer.body_mut() = Bytes::new();
@@ -119,15 +119,15 @@ pub fn only_validators(headers: &HeaderMap) -> HeaderMap {
     kept
 }
 
-/// Adds what the cache did to `Cache-Status` (RFC 9211), behind what caches further off did. A map of headers
-/// that is full goes without.
+/// Adds what this cache did to `Cache-Status` (RFC 9211), behind what caches further off did. Does
+/// nothing if the map of headers is full.
 pub(super) fn tell(headers: &mut HeaderMap, what: &str) {
     if let Ok(value) = HeaderValue::try_from(format!("zlayer; {what}")) {
         let _ = headers.try_append(CACHE_STATUS, value);
     }
 }
 
-/// An entry's body, which it is freed with.
+/// An entry's body, which keeps the entry alive.
 struct Whole(Arc<Entry>);
 
 impl AsRef<[u8]> for Whole {

@@ -1,4 +1,4 @@
-//! What a plugin says of a response that it wants stored, and that keeps it from being stored.
+//! What is wrong with a plugin's caching decision, so that the response is not stored.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use http::header::HeaderName;
 use super::vary::NAMES;
 use super::{KEY_BYTES, Policy, TAG_BYTES, TAGS};
 
-/// The limit that a plugin's word goes beyond.
+/// A limit of the cache that the plugin's decision exceeds, or a name that is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The key is too long.
@@ -18,17 +18,17 @@ pub enum Fault {
     Tag,
     /// There are too many names to vary by.
     Names,
-    /// A name to vary by is no header's.
+    /// One of the names to vary by is not a valid header name.
     Name,
 }
 
 impl Fault {
-    /// What is wrong with a key, as the cache has it.
+    /// What is wrong with a key that a plugin chose, if anything is.
     pub fn of_key(key: &str) -> Option<Fault> {
         (key.len() > KEY_BYTES).then_some(Fault::Key)
     }
 
-    /// What is wrong with a policy. `vary: *` is a plugin's right.
+    /// What is wrong with a policy, if anything is. A plugin may say `vary: *`.
     pub fn of_policy(policy: &Policy) -> Option<Fault> {
         let is_name = |name: &String| {
             let name = name.trim_ascii();
@@ -45,7 +45,7 @@ impl Fault {
         }
     }
 
-    /// A bit of its own.
+    /// A bit for this fault, for sets of faults in one byte.
     pub fn bit(self) -> u8 {
         1 << self as u8
     }

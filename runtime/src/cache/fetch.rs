@@ -1,4 +1,4 @@
-//! A response that is being fetched: what may become of it.
+//! A fetch of a response: the right to store what comes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -17,30 +17,30 @@ use super::vary::{Varied, names};
 use super::{CACHE_STATUS, Cache, ENTRY_SHARE, OVERHEAD, PASS_FOR, REFRESH_PAUSE, TAG_BYTES, TAGS};
 use crate::wire::with_date;
 
-/// What a plugin decided for a response.
+/// What a plugin decided for storing a response.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// How long it is fresh, from when it came.
+    /// How long it is fresh, counted from when it came.
     pub ttl: Duration,
-    /// What it can be purged by.
+    /// Tags by which it can be purged.
     pub tags: Vec<String>,
-    /// Names of request headers that it depends on.
+    /// Names of the request headers that it depends on.
     pub vary: Vec<String>,
-    /// How long it is of use when it is no longer fresh, while it is refreshed.
+    /// How long it may still be used after that, while it is refreshed.
     pub stale: Duration,
 }
 
-/// How long a body may be.
+/// Bounds on the length of a body.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
-    /// At most, in bytes.
+    /// The most bytes that the entry has room for.
     pub(super) limit: usize,
-    /// What the response's head announces: neither more nor less is a whole response.
+    /// What the response's head announces: a body of another length is not whole.
     pub(super) announced: Option<usize>,
 }
 
-/// The right to store the response that is fetched, and the duty to let those know who wait for it:
-/// they do when this is dropped.
+/// The right to store the response that is being fetched, and the duty to wake those who wait for
+/// it. Dropping it wakes them.
 #[derive(Debug)]
 pub struct Fetch {
     pub(super) cache: Arc<Cache>,
@@ -64,13 +64,13 @@ impl Fetch {
         }
     }
 
-    /// Whether others want the response too, now or later: it should be a whole one. Else it is known as
-    /// one that could not be stored.
+    /// Whether other requests want the response too, now or later, so that it should be a whole
+    /// one. If not, it is known that it cannot be stored.
     pub fn is_awaited(&self) -> bool {
         self.is_awaited
     }
 
-    /// An entry without its body, and the bounds of that.
+    /// Makes an entry without its body, and the bounds of that body.
     pub(super) fn draft(
         &self,
         ask: &Ask<'_>,
@@ -111,13 +111,13 @@ impl Fetch {
             }
         };
         for (name, value) in headers {
-            // Our own word on how it came to be is not for later requests.
+            // What this cache did for this request is not true for later ones.
             if is_stored(name, headers) && *name != CACHE_STATUS {
                 add(name.as_str(), value.as_bytes());
             }
         }
         if !headers.contains_key(DATE) {
-            // RFC 9110 section 6.6.1: what came without one gets that of its arrival.
+            // A response without a date gets that of its arrival (RFC 9110 section 6.6.1).
             with_date(|date| date.map(|date| add("date", date.as_bytes())));
         }
         let vary: Vec<_> = names
@@ -167,7 +167,7 @@ impl Fetch {
         Ok((entry, Bounds { limit, announced }))
     }
 
-    /// Ends with an entry, which is stored unless a purge came meanwhile.
+    /// Ends the fetch and stores `entry`, unless a purge came meanwhile.
     pub(super) fn succeed(self, entry: Arc<Entry>) {
         let cache = Arc::clone(&self.cache);
         let now = cache.now();
@@ -181,7 +181,7 @@ impl Fetch {
             state.insert(entry, now);
         }
         match &ended.refreshes {
-            // It may have been for another variant than the new one.
+            // The old entry may have been for another variant than the new one, so it is dropped.
             Some(old) if stored => state.forget(old),
             Some(old) => old.end_refresh(now + REFRESH_PAUSE),
             None => {}
@@ -190,13 +190,13 @@ impl Fetch {
         wake(&ended.waiters);
     }
 
-    /// Ends for a response that nothing is known of but that it is not stored. Nobody waits for its like for
-    /// a while.
+    /// Ends the fetch because the response is not stored, for a reason that says nothing of an
+    /// older entry. Nobody waits for such a response for a while.
     pub fn refuse(self) {
         self.end(true);
     }
 
-    /// The same; what it was to replace is kept or not.
+    /// Ends the fetch without storing. `keep_old` says whether the entry to be replaced stays.
     pub(super) fn end(self, keep_old: bool) {
         let now = self.cache.now();
         let mut state = self.cache.state();
@@ -213,11 +213,11 @@ impl Fetch {
     }
 }
 
-/// Ends without a response.
+/// Ends the fetch without a response.
 impl Drop for Fetch {
     fn drop(&mut self) {
         let now = self.cache.now();
-        // Taken out by `succeed` and `refuse`.
+        // `succeed` and `end` have removed the note already.
         let Some(ended) = self.cache.state().end(self.number) else {
             return;
         };

@@ -1,7 +1,8 @@
 //! Collects a response while the client gets it.
 //!
-//! Others wait for the response, and shall not wait for that client: a body is read ahead of it as far as it
-//! may be collected at all. What the client has still to get lies in the entry alone, whose memory is charged.
+//! Others wait for the response, and must not wait for that client. So the body is read ahead of
+//! it, as far as it may be collected at all. What the client has still to get is only in the entry,
+//! whose memory is charged.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -19,57 +20,58 @@ use super::fetch::{Bounds, Fetch, Policy};
 
 use crate::sync::lock;
 
-/// A response on its way into the cache.
+/// A response that is being collected for the cache.
 #[derive(Debug)]
 pub struct Fill {
     fetch: Fetch,
-    /// Its body grows.
+    /// The entry, whose body grows.
     entry: Entry,
     bounds: Bounds,
 }
 
-/// Bytes of a piece that the client gets out of what is still being collected.
+/// Most bytes that the client gets at once out of a body that is still being collected.
 const PIECE_BYTES: usize = 16 << 10;
 
-/// What a body answers: a frame, an error or its end.
+/// What polling a body returns: a frame, an error or its end.
 type Next<B> = Option<Result<Frame<Bytes>, <B as Body>::Error>>;
 
-/// What goes on with a response.
+/// The state of a response that is passed on and collected.
 struct Collecting<B: Body> {
-    /// None once the client has gone: whoever makes it is to know.
+    /// `None` once the client has gone, so that whoever makes the body notices.
     body: Option<B>,
-    /// None once it is decided.
+    /// `None` once it is decided whether the response is stored.
     fill: Option<Fill>,
     /// The body has come to its end.
     ended: bool,
-    /// Whoever made the response has done so well.
+    /// Whether the work that makes the response has succeeded.
     approved: bool,
-    /// Bytes of what was collected that the client has.
+    /// How many of the collected bytes the client has.
     read: usize,
     /// The entry, once it is decided, until the client has all of it.
     rest: Option<Arc<Entry>>,
-    /// What came behind the entry before the client asked for it.
+    /// What came after the collected bytes, until the client asks for it.
     next: Option<Next<B>>,
 }
 
-/// Passes a body on and collects it. Dropped before the end, it stores nothing.
+/// Passes a body on and collects it. If it is dropped before the body's end, nothing is stored.
 ///
-/// One task has to poll it and [`Approval::read_ahead`]: a body wakes only who asked last.
+/// One task has to poll both this and [`Approval::read_ahead`]: a body wakes only who polled it
+/// last.
 pub struct Tee<B: Body>(Arc<Mutex<Collecting<B>>>);
 
-/// Stands for the work that makes a response. A body that only ends, with no length
-/// announced, may well be what a plugin that trapped left behind; so it is stored only when the work is
-/// known to have gone well. Dropped, it says that it has not.
+/// Stands for the work that makes a response. A body that just ends, with no length announced, may
+/// be what a trapped plugin left behind. So it is stored only when the work is approved. Dropping
+/// this says that the work has failed.
 #[must_use = "dropped, it says that the response is not whole"]
 pub struct Approval<B: Body>(Arc<Mutex<Collecting<B>>>);
 
 impl Fetch {
-    /// Begins to collect the response that `ask` got, `policy` being the plugin's word on it.
+    /// Begins to collect the response that `ask` got. `policy` is the plugin's decision.
     ///
     /// # Errors
     ///
-    /// It is not stored; the reason is for a log. Those who wait have been told, and what it
-    /// was to replace is dropped, unless the response was a server's failure.
+    /// The response is not stored, and why, for a log. Those who wait have been woken, and the
+    /// entry that it was to replace is dropped, unless the response was a server's failure.
     pub fn store(
         self,
         ask: &Ask<'_>,
@@ -99,10 +101,10 @@ impl Fill {
         }
     }
 
-    /// Collects what goes through `body`, and stores it once that has come to its end and the work behind it
+    /// Collects what goes through `body`. Stores it once the body has ended and the work behind it
     /// is approved.
     pub fn tee<B: Body<Data = Bytes>>(self, body: B) -> (Tee<B>, Approval<B>) {
-        // Nobody asks for a body that is known to be empty.
+        // Nobody polls a body that is known to be empty.
         let ended = body.is_end_stream() || forbids_body(self.entry.status.as_u16());
         let mut collecting = Collecting {
             body: Some(body),
@@ -118,7 +120,7 @@ impl Fill {
         (Tee(Arc::clone(&collecting)), Approval(collecting))
     }
 
-    /// Takes a piece. False if it is one too many.
+    /// Adds a piece to the entry's body. Returns `false` if that becomes too long.
     fn push(&mut self, data: &[u8]) -> bool {
         let body = &mut self.entry.body;
         let length = body.len().saturating_add(data.len());
@@ -156,7 +158,7 @@ impl Fill {
 }
 
 impl<B: Body> Collecting<B> {
-    /// Stores it, or gives up, if that can be decided by now.
+    /// Stores the response or gives it up, if that can be decided by now.
     fn decide(&mut self) {
         let Some(fill) = &self.fill else { return };
         if !self.ended {
@@ -183,15 +185,15 @@ impl<B: Body> Collecting<B> {
         self.decide();
     }
 
-    /// Gives up what can never be stored: the next one is likely to be like it, and nobody shall wait
-    /// for that.
+    /// Gives up a response that can never be stored. The next one is likely to be like it, so
+    /// nobody is to wait for that one.
     fn refuse(&mut self) {
         if let Some(fetch) = self.abandon() {
             fetch.refuse();
         }
     }
 
-    /// Collects no more. The client still gets what was collected.
+    /// Stops collecting. The client still gets what was collected.
     fn abandon(&mut self) -> Option<Fetch> {
         let Fill { fetch, entry, .. } = self.fill.take()?;
         self.keep(Arc::new(entry));
@@ -204,7 +206,7 @@ impl<B: Body> Collecting<B> {
         }
     }
 
-    /// Bytes that were collected and that the client does not have.
+    /// How many collected bytes the client does not have.
     fn ahead(&self) -> usize {
         let collected = match (&self.rest, &self.fill) {
             (Some(entry), _) => entry.body.len(),
@@ -214,7 +216,7 @@ impl<B: Body> Collecting<B> {
         collected.saturating_sub(self.read)
     }
 
-    /// Some of them.
+    /// Returns some of those bytes.
     fn take(&mut self) -> Option<Bytes> {
         let data = match (self.rest.take(), &self.fill) {
             (Some(entry), _) => entry.bytes(self.read),
@@ -230,7 +232,8 @@ impl<B: Body> Collecting<B> {
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Collecting<B> {
-    /// Collects a piece, which the client has if it is not `ahead`. False if it is not collected.
+    /// Collects a piece. Without `ahead` the client has it already. Returns `false` if it is not
+    /// collected.
     fn push(&mut self, data: &[u8], ahead: bool) -> bool {
         let Some(fill) = &mut self.fill else {
             return false;
@@ -240,13 +243,13 @@ impl<B: Body<Data = Bytes> + Unpin> Collecting<B> {
             return true;
         }
         if let Some(fetch) = self.abandon() {
-            // The next one is likely to be as long.
+            // The next response is likely to be as long.
             fetch.end(false);
         }
         false
     }
 
-    /// Asks the body: what comes, and whether that is collected.
+    /// Polls the body. Returns what came, and whether it was collected.
     fn poll_body(&mut self, cx: &mut Context<'_>, ahead: bool) -> Poll<(Next<B>, bool)> {
         let Some(body) = &mut self.body else {
             return Poll::Ready((None, false));
@@ -258,12 +261,12 @@ impl<B: Body<Data = Bytes> + Unpin> Collecting<B> {
             None => self.end(),
             Some(Ok(frame)) => match frame.data_ref() {
                 Some(data) => is_collected = self.push(data, ahead),
-                // Trailers are not stored, nor what they belong to.
+                // Trailers are not stored, and so neither is the response.
                 None => self.refuse(),
             },
             Some(Err(_)) => self.refuse(),
         }
-        // Nobody has to ask once more.
+        // The end is known with the last frame, so nobody has to poll once more.
         if is_end {
             self.end();
         }
@@ -282,22 +285,22 @@ impl<B: Body<Data = Bytes> + Unpin> Collecting<B> {
 }
 
 impl<B: Body> Approval<B> {
-    /// The work went well.
+    /// Says that the work has succeeded.
     pub fn approve(self) {
         let mut collecting = lock(&self.0);
         collecting.approved = true;
         collecting.decide();
     }
 
-    /// It did not.
+    /// Says that the work has failed, and that the next attempt is likely to fail, too.
     pub fn refuse(self) {
         lock(&self.0).refuse();
     }
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Approval<B> {
-    /// Collects the body at its own pace, be the client as slow as it may, until it has ended or is not to be
-    /// stored.
+    /// Collects the body at its own pace, however slow the client is, until it has ended or turns
+    /// out not to be storable.
     pub async fn read_ahead(&self) {
         poll_fn(|cx| lock(&self.0).poll_ahead(cx)).await;
     }
@@ -312,11 +315,12 @@ impl<B: Body> Drop for Approval<B> {
     }
 }
 
-/// A client that went away says nothing of the response.
+/// A client that goes away ends the collecting. That says nothing about the response, so the next
+/// request may try again.
 impl<B: Body> Drop for Tee<B> {
     fn drop(&mut self) {
         let mut collecting = lock(&self.0);
-        // It wants no more.
+        // The client wants no more.
         collecting.read = usize::MAX;
         (collecting.rest, collecting.next) = (None, None);
         let body = collecting.body.take();
@@ -349,8 +353,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Tee<B> {
         collecting.ahead() == 0 && collecting.next.is_none() && body.is_none_or(Body::is_end_stream)
     }
 
-    /// That of the body, and what was read ahead. The end of a body that did not say how long it is tells no
-    /// length: the work may have failed.
+    /// The size of the body and of what was read ahead. An ended body that did not announce a
+    /// length still gives none: the work may have failed.
     fn size_hint(&self) -> SizeHint {
         let collecting = lock(&self.0);
         let mut ahead = collecting.ahead();

@@ -1,9 +1,9 @@
-//! The entries, who fetches what at the moment, and who has to go.
+//! The entries, the fetches under way, and the choice of what is dropped to make room.
 //!
-//! Room is made by SIEVE (Zhang et al., NSDI 2024): entries stand in the order of their arrival, and a
-//! hand goes over them from the oldest to the newest. It spares those that were asked for since
-//! it last came by, and takes the next one that was not. What was stored and never asked for again goes
-//! first, and what is asked for stays, at the cost of one bit.
+//! Room is made by SIEVE (Zhang et al., NSDI 2024): entries stand in the order of their arrival,
+//! and a hand moves over them from the oldest to the newest. It spares those that were asked for
+//! since it last passed, and drops the next one that was not. What was stored and never asked for
+//! again is dropped first, and what is asked for stays, at the cost of one bit.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -21,28 +21,28 @@ use crate::memory::Reservation;
 pub(super) struct State {
     /// By number, which is the order of arrival.
     entries: BTreeMap<u64, Arc<Entry>>,
-    /// The entries of a key, oldest first.
+    /// The numbers of a key's entries, oldest first.
     keys: HashMap<Arc<str>, Vec<u64>>,
-    /// Where the eviction goes on.
+    /// The number where the eviction goes on.
     hand: u64,
-    /// Numbers of entries and of fetches.
+    /// The last number that an entry or a fetch got.
     next: u64,
-    /// No entry's time is over before this.
+    /// No entry expires before this time.
     earliest: Duration,
     pub(super) fetches: Vec<Fetching>,
-    /// What was not worth waiting for, and until when that is believed.
+    /// Requests that are not worth waiting for, and until when that holds.
     passes: VecDeque<(u64, Duration)>,
     pub(super) counts: Counts,
 }
 
-/// What is counted.
+/// What happened since the start.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
-    /// Requests that were answered by a fresh entry.
+    /// Requests that got a fresh entry.
     pub hits: u64,
-    /// Requests that were answered by one that was stale.
+    /// Requests that got a stale entry.
     pub stale: u64,
-    /// Requests that no entry answered.
+    /// Requests that found no entry.
     pub misses: u64,
     /// Responses that were stored.
     pub stored: u64,
@@ -52,18 +52,18 @@ pub struct Counts {
     pub purged: u64,
 }
 
-/// A response that is being fetched.
+/// A note of a response that is being fetched.
 #[derive(Debug)]
 pub(super) struct Fetching {
     pub(super) number: u64,
     pub(super) key: Arc<str>,
-    /// Tells requests apart that wait for each other.
+    /// Requests with the same number wait for each other.
     pub(super) flight: u64,
-    /// Those who wait; none where nobody shall.
+    /// Wakes those who wait; `None` if nobody is to wait.
     pub(super) waiters: Option<Arc<Event>>,
-    /// What it is to replace.
+    /// The entry that it is to replace.
     pub(super) refreshes: Option<Arc<Entry>>,
-    /// A purge came meanwhile: what it brings may be older than that.
+    /// A purge came meanwhile, so the response may be older than the purge and is not stored.
     pub(super) spoiled: bool,
     pub(super) _charge: Reservation,
 }
@@ -78,7 +78,7 @@ impl State {
         self.entries.len()
     }
 
-    /// The newest entry that answers `ask` and is still of use.
+    /// The newest entry that fits `ask` and may still be used.
     pub(super) fn find(&self, ask: &Ask<'_>, now: Duration) -> Option<&Arc<Entry>> {
         self.of(&ask.key)
             .find(|entry| entry.lasts > now && entry.answers(ask))
@@ -93,7 +93,7 @@ impl State {
             .filter_map(|number| self.entries.get(number))
     }
 
-    /// Takes an entry in, in place of those that it replaces.
+    /// Adds an entry, and removes those that it replaces.
     pub(super) fn insert(&mut self, entry: Arc<Entry>, now: Duration) {
         let replaced: Vec<u64> = self.numbers(
             |other| *other.key == *entry.key && entry.replaces(other),
@@ -119,7 +119,8 @@ impl State {
         self.counts.stored += 1;
     }
 
-    /// Drops the entries whose time is over; or else the one that SIEVE picks. False when there is none.
+    /// Drops the entries that have expired, or else the one that SIEVE picks. Returns `false` if
+    /// there is none.
     pub(super) fn evict(&mut self, now: Duration) -> bool {
         if self.earliest <= now {
             let over = self.numbers(|entry| entry.lasts <= now, None);
@@ -140,7 +141,7 @@ impl State {
                 continue;
             };
             self.hand = number + 1;
-            // The second time round no bit is left.
+            // At the latest the second time round, no bit is left.
             if !entry.visited.swap(false, Ordering::Relaxed) {
                 self.remove(number);
                 self.counts.evicted += 1;
@@ -149,8 +150,8 @@ impl State {
         }
     }
 
-    /// Drops the entries that `is_meant`, of one key or of all, and spoils what is being fetched for that
-    /// key, or all of it. Answers how many entries went.
+    /// Drops the entries that `is_meant`, of one key or of all, and marks what is being fetched for
+    /// that key, or for all, as outdated. Returns how many entries were dropped.
     pub(super) fn purge(&mut self, is_meant: impl Fn(&Entry) -> bool, key: Option<&str>) -> usize {
         for fetching in &mut self.fetches {
             fetching.spoiled |= key.is_none_or(|key| *fetching.key == *key);
@@ -170,14 +171,15 @@ impl State {
         self.remove_all(&same);
     }
 
-    /// Whether requests of this flight shall not wait for each other.
+    /// Whether requests of this flight do not wait for each other.
     pub(super) fn passes(&self, flight: u64, now: Duration) -> bool {
         self.passes
             .iter()
             .any(|&(passed, until)| passed == flight && until > now)
     }
 
-    /// Remembers until when they shall not, or that they shall.
+    /// Remembers until when requests of this flight do not wait for each other; with `None`, that
+    /// they do.
     pub(super) fn pass(&mut self, flight: u64, until: Option<Duration>) {
         self.passes.retain(|&(passed, _)| passed != flight);
         if let Some(until) = until {
@@ -188,7 +190,7 @@ impl State {
         }
     }
 
-    /// Takes the note of a fetch that has ended.
+    /// Removes the note of a fetch that has ended, and returns it.
     pub(super) fn end(&mut self, number: u64) -> Option<Fetching> {
         let place = self.fetches.iter().position(|one| one.number == number)?;
         Some(self.fetches.swap_remove(place))

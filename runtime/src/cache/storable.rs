@@ -10,23 +10,25 @@ use super::ask::Ask;
 use super::directives::Directives;
 use crate::message::fields::{CREDENTIALS, OWN_FIELDS};
 
-/// Statuses that are stored, if the plugin says so: those that may be stored without an explicit word
-/// (RFC 9110 section 15.1) but for 206, and temporary redirects. What else fails is not kept alive.
+/// Statuses that are stored if the plugin says so: those that a cache may store by default (RFC
+/// 9110 section 15.1) without 206, and temporary redirects. Other failures are not kept.
 const STATUSES: [u16; 13] = [
     200, 203, 204, 300, 301, 302, 307, 308, 404, 405, 410, 414, 501,
 ];
 
-/// Whether the answer to `ask`, which varies by the headers `names`, may be stored.
+/// Whether the response to `ask`, which varies by the headers `names`, may be stored.
 ///
-/// - Not with `no-store`, `private` or `no-cache`: this cache asks no origin whether an entry still stands.
-/// - The answer to an authenticated request, only if it varies by its `Authorization` (RFC 9111 section 3.5);
-///   where it has none, by all headers with credentials that it has, and it has one.
-/// - With `Set-Cookie`, only if it varies by `Cookie` and the request had one: then it goes back to
-///   nobody but who got it before.
+/// - Not with `no-store`, `private` or `no-cache`: this cache never asks an origin whether an entry
+///   is still valid.
+/// - A response to an authenticated request only if it varies by `Authorization` (RFC 9111 section
+///   3.5). If the request has none, it must have other credentials, and the response must vary by
+///   all of them.
+/// - A response with `Set-Cookie` only if it varies by `Cookie` and the request had one: then only
+///   the client that got it before gets it again.
 ///
 /// # Errors
 ///
-/// It may not; the reason is for a log.
+/// Why it may not be stored, for a log.
 pub(super) fn check(
     ask: &Ask<'_>,
     status: u16,
@@ -57,7 +59,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Whether a field is stored (RFC 9111 section 3.1).
+/// Whether a field is stored with the response (RFC 9111 section 3.1).
 pub(super) fn is_stored(name: &HeaderName, headers: &HeaderMap) -> bool {
     let named = |line: &http::HeaderValue| {
         line.as_bytes().split(|&byte| byte == b',').any(|option| {

@@ -3,10 +3,10 @@
 use http::HeaderMap;
 use http::header::{HeaderName, VARY};
 
-/// Fields by which one response may vary.
+/// The most fields by which one response may vary.
 pub(super) const NAMES: usize = 16;
 
-/// A field and its value in the request that a response answered; none where it had no such field.
+/// A field and its value in the request; `None` if the request had no such field.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Varied {
     pub(super) name: Box<str>,
@@ -26,17 +26,17 @@ impl Varied {
         self.value == value(&self.name, request)
     }
 
-    /// Bytes behind it.
+    /// Bytes of memory that it takes.
     pub(super) fn bytes(&self) -> usize {
         self.name.len() + self.value.as_ref().map_or(0, |value| value.len()) + size_of::<Varied>()
     }
 }
 
-/// The fields by which a response varies: by its own word, and by the plugin's.
+/// The fields by which a response varies: those in its own `Vary`, and those that the plugin named.
 ///
 /// # Errors
 ///
-/// It can match no other request (`*`), or there are too many, or one is no field's name.
+/// It can match no other request (`*`), or there are too many names, or one is not a field name.
 pub(super) fn names(
     response: &HeaderMap,
     policy: &[String],
@@ -63,9 +63,9 @@ pub(super) fn names(
     Ok(names)
 }
 
-/// The field's lines as one, in a form that is the same for values of the same meaning (RFC 9111
-/// section 4.1): space around lines is dropped, and for lists of codings and languages case and
-/// all space, neither of which matters there.
+/// The field's lines joined into one, in a form that is the same for values of the same meaning
+/// (RFC 9111 section 4.1). Space around lines is dropped. In lists of codings and languages, case
+/// and all space do not matter and are dropped as well.
 fn value(name: &str, request: &HeaderMap) -> Option<Box<[u8]>> {
     let mut lines = request.get_all(name).iter();
     let mut joined = lines.next()?.as_bytes().trim_ascii().to_vec();

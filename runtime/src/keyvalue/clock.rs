@@ -16,26 +16,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What a machine tells about time.
+/// What the machine's clocks say at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
     /// Nanoseconds since the machine started, sleep included.
     pub uptime: u64,
-    /// Nanoseconds since the Unix epoch, whatever they are worth.
+    /// Nanoseconds since the Unix epoch; wrong if nobody has set the clock.
     pub wall: u64,
-    /// What tells this boot from all others; all zeros if the kernel does not say.
+    /// The number that the kernel gives this boot; all zeros if it gives none.
     pub boot: [u8; 16],
-    /// Whether a clock with a battery is behind `wall`.
+    /// Whether `wall` comes from a clock with a battery and looks as if it was ever set.
     pub trusted: bool,
 }
 
 /// Where the store's time comes from; tests have their own.
 pub trait TimeSource: Send + Sync {
-    /// The time at this moment.
+    /// Reads the clocks now.
     fn read(&self) -> Reading;
 }
 
-/// The machine's own clocks.
+/// Reads the machine's own clocks.
 #[derive(Debug)]
 pub struct Machine {
     boot: [u8; 16],
@@ -46,7 +46,8 @@ pub struct Machine {
 const WALL_FLOOR: u64 = 1_767_225_600_000_000_000;
 
 impl Machine {
-    /// Asks the kernel for what does not change while it runs.
+    /// Asks the kernel for what stays the same while it runs: the boot's number, and whether the
+    /// board has a clock with a battery.
     pub fn new() -> Machine {
         let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let hex: String = text.chars().filter(char::is_ascii_hexdigit).collect();
@@ -81,16 +82,16 @@ impl TimeSource for Machine {
     }
 }
 
-/// The store's clock: stands still until [`StoreClock::start`].
+/// The store's clock. It stands still until [`StoreClock::start`].
 pub(super) struct StoreClock {
     source: Arc<dyn TimeSource>,
-    /// The store's time minus the time since boot.
+    /// The store's time minus the time since boot, in nanoseconds.
     offset: AtomicI64,
-    /// When the last value of the store expires.
+    /// The store's time at which the last of its values expires.
     last_expiry: AtomicU64,
-    /// The store's time that was last written down.
+    /// The store's time as it was last written down.
     anchored: AtomicU64,
-    /// The machine has been started since.
+    /// Whether the machine was restarted after the time was last written down.
     is_new_boot: AtomicBool,
 }
 
@@ -137,31 +138,33 @@ impl StoreClock {
         self.at(self.source.read().uptime)
     }
 
-    /// Notes that a value expires then.
+    /// Notes that a value expires at the store's time `at`.
     pub(super) fn will_expire(&self, at: u64) {
         self.last_expiry.fetch_max(at, Ordering::AcqRel);
     }
 
-    /// Whether a value would come back to life, or live longer, if the time of now were forgotten:
-    /// what expired since it was last written down is expired by a time that the disk does not know.
+    /// Whether the present time has to be written down because values expire. If it were lost,
+    /// values that have expired since it was last written down would come back to life or live
+    /// longer.
     pub(super) fn is_owed(&self) -> bool {
         self.last_expiry.load(Ordering::Acquire) > self.anchored.load(Ordering::Acquire)
     }
 
-    /// Whether the time is to be written down at once: until it is, the disk knows of no time in this boot.
-    /// A device that is switched off every few minutes would start from the same time for ever, and a
-    /// clock that was set meanwhile would count as time in which it was off.
+    /// Whether the time has to be written down at once, as after a reboot: until then the disk
+    /// knows no time of this boot. A device that is switched off every few minutes would otherwise
+    /// start from the same time for ever, and a clock that was set meanwhile would count as time in
+    /// which it was off.
     pub(super) fn is_due(&self) -> bool {
         self.is_owed() && self.is_new_boot.load(Ordering::Acquire)
     }
 
-    /// The anchor is on the disk.
+    /// Notes that `anchor` has reached the disk.
     pub(super) fn written_down(&self, anchor: &Anchor) {
         self.anchored.store(anchor.time, Ordering::Release);
         self.is_new_boot.store(false, Ordering::Release);
     }
 
-    /// What to write down now.
+    /// The anchor to write down now.
     pub(super) fn anchor(&self) -> Anchor {
         let reading = self.source.read();
         Anchor {
@@ -202,7 +205,7 @@ impl Anchor {
         bytes
     }
 
-    /// None if the bytes are not what [`Anchor::encode`] writes.
+    /// Returns `None` if [`Anchor::encode`] cannot have written these bytes.
     pub(super) fn decode(bytes: &[u8]) -> Option<Anchor> {
         let bytes: &[u8; Anchor::BYTES] = bytes.try_into().ok()?;
         let number = |at: usize| {
@@ -221,7 +224,7 @@ impl Anchor {
         })
     }
 
-    /// The store's time at `now`.
+    /// The store's time when the machine's clocks say `now`.
     fn continued(&self, now: &Reading) -> u64 {
         let then = &self.reading;
         let passed = if then.boot == now.boot && then.boot != [0; 16] {

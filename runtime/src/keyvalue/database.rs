@@ -1,7 +1,7 @@
 //! The fjall database: its settings for a small device, and how it comes up after anything.
 //!
-//! In the store's folder lie `db` (fjall's own) and `aside` (what was put aside, with the time in its
-//! name). A database whose making was cut short has no file `complete` in it and is made anew.
+//! The store's folder holds `db` (fjall's own) and `aside` (what could not be read, under numbered
+//! names). A database without a file `complete` in it was never finished and is made anew.
 
 use std::fs::{self, File};
 use std::io;
@@ -20,18 +20,19 @@ use super::journal;
 use super::sizes::Sizes;
 use super::written::KEEPER;
 
-/// Bytes of a table: small ones keep what a compaction rewrites small.
+/// Bytes of one table. Small tables keep small what a compaction has to rewrite.
 const TABLE_BYTES: u64 = 2 << 20;
 /// One worker flushes and compacts: a device has few cores, and better things to do with them.
 const WORKERS: usize = 1;
-/// Torn ends of journals, and databases, that are kept aside; beyond these the oldest of its kind goes, so
-/// that they cannot fill the disk.
+/// How many torn ends of journals, and how many databases, are kept in `aside`. When there are
+/// more, the oldest of its kind is removed, so that they cannot fill the disk.
 const TAILS_KEPT: usize = 8;
 const DATABASES_KEPT: usize = 2;
-/// What the name of a torn end ends with.
+/// The name of a torn end ends with this.
 const TAIL: &str = ".tail";
 
-/// The clock's anchor. No namespace has an empty name, so no key of a plugin starts with a zero byte.
+/// The key of the clock's anchor. No namespace has an empty name, so no key of a plugin starts with
+/// a zero byte.
 const ANCHOR_KEY: &[u8] = b"\0clock";
 const KEYSPACE: &str = "plugins";
 
@@ -43,12 +44,12 @@ pub(super) struct Database {
     memtable_bytes: u64,
 }
 
-/// Why a database does not open.
+/// Why a database could not be opened.
 #[derive(Debug)]
 pub(super) enum OpenError {
-    /// The disk said no; it may say yes later.
+    /// The disk failed; a later try may succeed.
     Disk(String),
-    /// What lies there is not what was written: it was put aside, and a new one can be made.
+    /// The database on the disk is damaged. It was put aside, so that a new one can be made.
     PutAside,
 }
 
@@ -62,7 +63,8 @@ impl Database {
         let disk = |error: io::Error| OpenError::Disk(error.to_string());
         let path = folder.join("db");
         let complete = path.join("complete");
-        // A disk that does not answer is no missing file: everything below would go wrong.
+        // A disk error must not pass for a missing file: a new database would be made over a good
+        // one.
         let exists = |path: &Path| path.try_exists().map_err(disk);
         let made = exists(&complete)?;
         if !made && exists(&path)? {
@@ -78,8 +80,8 @@ impl Database {
         }
         fs::create_dir_all(&path).map_err(disk)?;
         mend_journals(folder, &path).map_err(disk)?;
-        // fjall is not written for damaged files: some make it panic. Where panics end the process,
-        // the mark tells the next one.
+        // fjall was not written for damaged files: some of them make it panic. Where a panic ends
+        // the process, this mark tells the next process what happened.
         let mark = folder.join("panicked");
         if exists(&mark)? {
             put_aside(folder, &path, "fjall panicked on it").map_err(disk)?;
@@ -103,7 +105,7 @@ impl Database {
             Ok(Err(error)) => reason(&error),
             Err(_) => "fjall panicked on it".to_owned(),
         };
-        // The mark of this very panic has done its work.
+        // The mark is needed only if the panic ends the process, and this one did not.
         let _ = fs::remove_file(&mark);
         put_aside(folder, &path, &why).map_err(disk)?;
         Err(OpenError::PutAside)
@@ -121,8 +123,8 @@ impl Database {
             .open()?;
         let options = || {
             KeyspaceCreateOptions::default()
-                // fjall's own limit is not reached: its worker looks at it only between
-                // compactions, which would let memory grow while one runs. `commit` does.
+                // fjall's own limit must not be reached: its worker checks it only between
+                // compactions, so memory could grow while one runs. `commit` checks it instead.
                 .max_memtable_size(64 * sizes.memtable)
                 .compaction_strategy(Arc::new(
                     Leveled::default().with_table_target_size(TABLE_BYTES),
@@ -141,7 +143,7 @@ impl Database {
         self.keyspace.get(key)
     }
 
-    /// All keys that start with `prefix` and what they hold, sorted.
+    /// All keys that start with `prefix`, sorted, with their values.
     pub(super) fn prefix(
         &self,
         prefix: &[u8],
@@ -171,15 +173,16 @@ impl Database {
         batch.commit().map_err(|error| reason(&error))
     }
 
-    /// Has a memtable that is full, or too full for `more`, written as a table, and waits while the one
-    /// before is still being written: what comes in faster than the disk takes it must not gather in memory.
+    /// Has the memtable written as a table once it is full, or has no room for `more` bytes. Waits
+    /// while the table before is still being written: if data comes in faster than the disk takes
+    /// it, it must not gather in memory.
     fn make_room(&self, more: u64) -> fjall::Result<()> {
         let size = self.keyspace.tree.active_memtable().size();
         if size == 0 || size + more <= self.memtable_bytes {
             return Ok(());
         }
         while self.keyspace.sealed_memtable_count() > 0 {
-            // Fails when the worker is gone.
+            // This fails when fjall's worker has ended.
             self.inner.persist(PersistMode::Buffer)?;
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
@@ -188,16 +191,17 @@ impl Database {
     }
 
     fn anchor(&self) -> Option<Anchor> {
-        // Without one the store's time starts anew: values live longer, which is the safe side.
+        // Without an anchor the store's time starts anew: values live longer, which does less harm
+        // than losing them.
         Anchor::decode(&self.get(ANCHOR_KEY).ok()??)
     }
 }
 
-/// Whether a database is being opened.
+/// Set while a database is being opened.
 static OPENING: AtomicBool = AtomicBool::new(false);
 
-/// Leaves a mark when fjall panics while it opens a database, for builds in which that is the end of
-/// the process. Only the first store of a process, which is the daemon's, has one.
+/// Leaves a mark on the disk when fjall panics while it opens a database, for builds in which a
+/// panic ends the process. Only the first store of a process, which is the daemon's, has one.
 pub(super) fn mark_panics(folder: &Path) {
     static ONCE: std::sync::Once = std::sync::Once::new();
     let mark = folder.join("panicked");
@@ -213,7 +217,7 @@ pub(super) fn mark_panics(folder: &Path) {
     });
 }
 
-/// Cuts torn journals, so that fjall opens.
+/// Cuts the torn ends off all journals, so that fjall can open the database.
 fn mend_journals(folder: &Path, database: &Path) -> io::Result<()> {
     for path in journal::journals(database)? {
         let Some(damage) = journal::examine(&path)? else {
@@ -264,9 +268,9 @@ fn holds_data(database: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Sees to it that every name of a new database is on the disk, and marks it complete. fjall syncs what
-/// its folders hold, but not the folder that holds the keyspaces': where a file system promises
-/// no more than POSIX, a keyspace would be gone after a power cut, and its data with it.
+/// Puts every name in a new database onto the disk, and marks it complete. fjall syncs what its
+/// folders hold, but not the folder that holds the keyspaces'. Where a file system promises no more
+/// than POSIX, a keyspace could be gone after a power cut, and its data with it.
 fn settle(folder: &Path, database: &Path, complete: &Path) -> io::Result<()> {
     sync_folder(&database.join("keyspaces"))?;
     File::create(complete)?.sync_all()?;
@@ -278,7 +282,7 @@ fn settle(folder: &Path, database: &Path, complete: &Path) -> io::Result<()> {
     }
 }
 
-/// Moves a database out of the way.
+/// Moves a damaged database into `aside`.
 fn put_aside(folder: &Path, database: &Path, why: &str) -> io::Result<()> {
     let aside = new_aside(folder, &file_name(database))?;
     fs::rename(database, &aside)?;
@@ -290,7 +294,8 @@ fn put_aside(folder: &Path, database: &Path, why: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// A path in `aside` that is not taken; makes room for it.
+/// Returns a path in `aside` that is not taken, after it has removed the oldest if there are too
+/// many.
 fn new_aside(folder: &Path, name: &str) -> io::Result<PathBuf> {
     let aside = folder.join("aside");
     if !aside.exists() {
@@ -298,9 +303,9 @@ fn new_aside(folder: &Path, name: &str) -> io::Result<PathBuf> {
         sync_folder(folder)?;
     }
     let mut kept = asides(folder)?;
-    // Numbers, not times: a board may not know the time.
+    // The names are numbers and not times, because a board may not know the time.
     let number = kept.last().and_then(|last| number(last)).unwrap_or(0) + 1;
-    // Each kind by itself: no torn tail makes a database go.
+    // Databases and torn ends are counted apart, so that torn ends never push out a database.
     let is_tail = |name: &str| name.ends_with(TAIL);
     kept.retain(|path| is_tail(&file_name(path)) == is_tail(name));
     let most = if is_tail(name) {
@@ -323,7 +328,7 @@ fn new_aside(folder: &Path, name: &str) -> io::Result<PathBuf> {
     Ok(aside.join(format!("{number:06}-{seconds}-{name}")))
 }
 
-/// What was put aside, oldest first.
+/// The paths in `aside`, oldest first.
 pub(super) fn asides(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = match fs::read_dir(folder.join("aside")) {
         Ok(entries) => entries
@@ -337,15 +342,15 @@ pub(super) fn asides(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Bytes that a folder takes on the disk: blocks, not lengths, for fjall makes its journals long and
-/// empty.
+/// Bytes that a folder takes on the disk. Blocks are counted, not lengths: fjall makes its journals
+/// at their full length before it fills them.
 pub(super) fn disk_bytes(folder: &Path) -> io::Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let found = match entry.metadata() {
             Ok(found) => found,
-            // A table that has just been compacted away.
+            // A compaction has just removed this table.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
@@ -370,7 +375,7 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Whether the disk is at fault, and what lies on it may be whole.
+/// Whether the disk is at fault, so that the data on it may well be whole.
 fn is_disk(error: &fjall::Error) -> bool {
     use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
     let fault = |error: &io::Error| !matches!(error.kind(), UnexpectedEof | InvalidData | NotFound);
@@ -381,7 +386,7 @@ fn is_disk(error: &fjall::Error) -> bool {
     }
 }
 
-/// What fjall says, without its own name.
+/// fjall's error text, without its own name in front.
 fn reason(error: &fjall::Error) -> String {
     match error {
         fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => {

@@ -1,14 +1,14 @@
-//! How a value lies in the database.
+//! How a value is laid out in the database.
 
 use std::time::Duration;
 
 use super::{KvError, Result};
 
-/// A stored value: a tag byte, the expiry if the tag says so, the plugin's bytes.
+/// A stored value: a tag byte, the expiry if the tag announces one, and the plugin's bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Entry<'a> {
     pub(super) value: &'a [u8],
-    /// Nanoseconds of the store's own time ([`super::clock`]).
+    /// When it expires, in nanoseconds of the store's own time ([`super::clock`]).
     pub(super) expires: Option<u64>,
 }
 
@@ -29,7 +29,7 @@ impl Entry<'_> {
         stored
     }
 
-    /// None if the bytes are not what [`Entry::encode`] writes.
+    /// Returns `None` if [`Entry::encode`] cannot have written these bytes.
     pub(super) fn decode(stored: &[u8]) -> Option<Entry<'_>> {
         match stored.split_first() {
             Some((&TAG_PLAIN, value)) => Some(Entry {
@@ -57,7 +57,7 @@ impl Entry<'_> {
     }
 }
 
-/// The number that a value stands for, and whether it is decimal text.
+/// The number that a value stands for, and whether it is stored as decimal text.
 pub(super) fn number(value: &[u8]) -> Result<(i64, bool)> {
     let digits = value.strip_prefix(b"-").unwrap_or(value);
     if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {

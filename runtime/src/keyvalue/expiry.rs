@@ -1,4 +1,4 @@
-//! Expired values leave the disk when fjall compacts.
+//! Removes expired values from the disk whenever fjall compacts.
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use fjall::compaction::filter::{
 use super::clock::StoreClock;
 use super::entry::Entry;
 
-/// Makes a filter for each compaction. Reads check the expiry themselves: this only gives space back.
+/// Makes a filter for each compaction. It only frees space: reads check the expiry themselves.
 pub(super) struct Expiry {
     pub(super) clock: Arc<StoreClock>,
 }
 
-// A panic cannot leave the clock half changed: it is made of atomic numbers.
+// The clock consists of atomic numbers, so a panic cannot leave it half changed.
 impl UnwindSafe for Expiry {}
 impl RefUnwindSafe for Expiry {}
 
@@ -29,7 +29,7 @@ impl Factory for Expiry {
     }
 }
 
-/// Removes what expired before a time.
+/// A filter that removes what expired before this time.
 struct Before(u64);
 
 impl CompactionFilter for Before {

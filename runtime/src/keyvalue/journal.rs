@@ -1,9 +1,10 @@
-//! fjall's journals, looked through before fjall opens them.
+//! Checks fjall's journals before fjall opens them.
 //!
-//! After a power cut the end of a journal may hold anything: half a batch, pages of a later one without
-//! those before, zeros. fjall cuts some of these silently and refuses to open on others (a
-//! whole batch with a wrong checksum). A device has to come up by itself, so the journal is cut here
-//! at the end of its last whole batch, what lay beyond is put aside, and the log says so.
+//! After a power cut the end of a journal may hold anything: half a batch, pages of a later batch
+//! without those before them, zeros. fjall cuts off some of these silently and refuses to open on
+//! others (a whole batch with a wrong checksum). A device has to start without help, so the journal
+//! is cut here at the end of its last whole batch. What follows it is put aside, and the log says
+//! so.
 //!
 //! The layout is private to fjall, so both `Cargo.toml` name the exact release, and tests read what
 //! that release writes. It is that of fjall 3.1.13 (`src/journal/entry.rs`): a batch is a start
@@ -22,13 +23,13 @@ use xxhash_rust::xxh3::Xxh3;
 const BUFFER_BYTES: usize = 32 << 10;
 const MAGIC: [u8; 4] = [b'F', b'J', b'L', 3];
 
-/// What was found in a journal.
+/// The damage at the end of a journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Damage {
     pub(super) journal: PathBuf,
     /// Where the last whole batch ends, in bytes from the start.
     pub(super) whole: u64,
-    /// Bytes from there to the last one that is not zero.
+    /// Bytes from there to the last byte that is not zero.
     pub(super) bytes: u64,
 }
 
@@ -48,7 +49,7 @@ pub(super) fn journals(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
-/// Reads a journal to its end and tells what lies beyond its last whole batch, if anything does.
+/// Reads a journal to its end. Returns what follows its last whole batch, if anything does.
 pub(super) fn examine(journal: &Path) -> io::Result<Option<Damage>> {
     let mut file = File::open(journal)?;
     let mut reader = Batches {
@@ -87,7 +88,7 @@ pub(super) fn holds_batch(journal: &Path) -> io::Result<bool> {
     }
 }
 
-/// Copies what lies beyond the last whole batch to `aside`, and cuts it off.
+/// Copies what follows the last whole batch to `aside`, and cuts it off the journal.
 pub(super) fn mend(damage: &Damage, aside: &Path) -> io::Result<()> {
     let mut journal = OpenOptions::new()
         .read(true)
@@ -97,13 +98,14 @@ pub(super) fn mend(damage: &Damage, aside: &Path) -> io::Result<()> {
     let copied = File::create(aside).and_then(|mut kept| {
         io::copy(&mut (&journal).take(damage.bytes), &mut kept)?;
         kept.sync_all()?;
-        // Its name, too, before the journal loses the bytes.
+        // The folder is synced as well, so that the copy has its name before the journal loses the
+        // bytes.
         aside
             .parent()
             .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     });
     if let Err(error) = copied {
-        // It is cut off all the same: a store that opens is worth more than its torn tail.
+        // The journal is cut even so: a store that opens is worth more than its torn end.
         log::error!(
             "key-value store: cannot keep what is cut off in {}: {error}",
             aside.display()
@@ -113,7 +115,7 @@ pub(super) fn mend(damage: &Damage, aside: &Path) -> io::Result<()> {
     journal.sync_all()
 }
 
-/// Whether the journal's content is at fault, and not the disk.
+/// Whether the content of the journal caused the error, and not the disk.
 fn is_content(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, UnexpectedEof};
     matches!(error.kind(), InvalidData | UnexpectedEof)
@@ -122,12 +124,12 @@ fn is_content(error: &io::Error) -> bool {
 /// Reads batch by batch and keeps nothing of them.
 struct Batches<R> {
     inner: R,
-    /// Bytes to the end of the file: no length that the file names may go beyond.
+    /// Bytes to the end of the file. No length that the file names may go beyond.
     left: u64,
 }
 
 impl<R: Read> Batches<R> {
-    /// Fails with `InvalidData` or `UnexpectedEof` where no whole batch follows.
+    /// Fails with `InvalidData` or `UnexpectedEof` if no whole batch follows.
     fn batch(&mut self) -> io::Result<()> {
         let [tag] = self.bytes()?;
         if tag != 1 {
@@ -177,7 +179,8 @@ impl<R: Read> Batches<R> {
                     h,
                 ] = head;
                 let value = u32::from_le_bytes([a, b, c, d]);
-                // A value or one of two kinds of tombstone, never compressed: what this build can read.
+                // Only what this build can read: a value or one of two kinds of tombstone, not
+                // compressed.
                 if kind > 2 || compression != 0 || value != u32::from_le_bytes([e, f, g, h]) {
                     return Err(invalid());
                 }
@@ -220,17 +223,17 @@ fn invalid() -> io::Error {
     io::ErrorKind::InvalidData.into()
 }
 
-/// The place of the last byte from `start` on that is not zero.
+/// The position of the last byte at or after `start` that is not zero.
 fn last_nonzero(file: &mut File, start: u64) -> io::Result<Option<u64>> {
     let mut at = start;
     let mut last = None;
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
-        // The rest of the file is a hole that was never written: its blocks are not read.
+        // The rest of the file may be a hole that was never written: its blocks are not read.
         at = match rustix::fs::seek(&*file, rustix::fs::SeekFrom::Data(at)) {
             Ok(data) => data,
             Err(rustix::io::Errno::NXIO) => return Ok(last),
-            // A file system without holes.
+            // The file system has no holes.
             Err(_) => at,
         };
         file.seek(SeekFrom::Start(at))?;

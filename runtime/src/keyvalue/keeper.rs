@@ -1,4 +1,4 @@
-//! The thread that opens the database, commits to it, and opens it anew when it fails.
+//! The thread that opens the database, commits to it, and reopens it when it has failed.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -11,20 +11,20 @@ use super::database::{self, Database, OpenError};
 use super::store::Store;
 use super::written::KEEPER;
 
-/// Longest time between an acknowledged change and its way to the disk.
+/// Longest time from an acknowledged change to its commit.
 pub const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
-/// How often the store's time is written down while values are to expire: after a power cut they live
-/// longer by at most this.
+/// How often the store's time is written down while values are due to expire. After a power cut
+/// they live longer by at most this.
 const ANCHOR_INTERVAL: Duration = Duration::from_secs(600);
-/// What calls are told after the end.
+/// The error that calls get once the store is closed.
 const CLOSING: &str = "the device is shutting down";
-/// First and longest pause before the disk is tried again.
+/// The first and the longest pause before the disk is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// Free space beyond what is to be written that the disk must have before the database is opened anew: fjall
-/// has to write tables, too.
+/// Free space that the disk must have, beyond the waiting changes, before the database is opened
+/// anew: fjall has to write tables as well.
 const PROBE_BYTES: usize = 1 << 20;
 
-/// Works for one store until it is closed.
+/// Runs one store until it is closed.
 pub(super) struct Keeper {
     pub(super) store: Arc<Store>,
     pub(super) folder: PathBuf,
@@ -33,7 +33,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Starts the thread.
+    /// Starts the keeper's thread.
     pub(super) fn start(store: Arc<Store>, folder: PathBuf) -> io::Result<JoinHandle<()>> {
         let mut keeper = Keeper {
             store,
@@ -83,10 +83,10 @@ impl Keeper {
         Database::open(&self.folder, &self.store.sizes, &self.store.clock)
     }
 
-    /// Commits until the store is closed (none), or the database has to be opened anew.
+    /// Commits until the store is closed (`None`) or the database has to be opened anew.
     fn serve(&mut self, database: Database, pause: &mut Duration) -> Option<()> {
-        // What an earlier failure left is written first: until it is, changes are refused.
-        // So is the time, after a reboot.
+        // What an earlier failure left is written first, since changes are refused until then; so
+        // is the time after a reboot.
         let recovering = self.store.overlay().refusing().is_some();
         let first = recovering || self.store.clock.is_due();
         let mut done = if first {
@@ -104,7 +104,8 @@ impl Keeper {
         while done.is_ok() {
             let closing = self.store.is_closing();
             done = self.commit(&database);
-            // What came during the commit is written by the next round: what was acknowledged counts.
+            // Changes that came during the commit are acknowledged, so the next round has to write
+            // them.
             if closing && done.is_ok() && self.store.overlay().refuse_if_empty(CLOSING) {
                 self.store.shut(CLOSING.to_owned());
                 return None;
@@ -119,7 +120,7 @@ impl Keeper {
         );
         self.store.failed(&client_reason(&reason));
         if first {
-            // Does nothing when it was opened before.
+            // This does nothing if the database was open before.
             self.store.opened(database.clone());
         }
         loop {
@@ -137,12 +138,12 @@ impl Keeper {
         Some(())
     }
 
-    /// Writes what has gathered, if anything has.
+    /// Writes the waiting changes as one batch, if there are any.
     fn commit(&mut self, database: &Database) -> Result<(), String> {
         let batch = self.store.overlay().begin();
         let clock = &self.store.clock;
-        // With every batch that is written anyway; else now and then, and when the device is shut down
-        // in order, until the disk knows a time by which all that can expire has expired.
+        // The time is written with every batch. Without one it is written from time to time, and at
+        // an orderly shutdown, until the disk knows a time by which all values have expired.
         let due =
             clock.is_due() || self.anchored.elapsed() >= ANCHOR_INTERVAL || self.store.is_closing();
         let anchored = clock.is_owed() && (batch.is_some() || due);
@@ -159,8 +160,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// Sleeps while nothing changes: an idle device must not wake its flash. Then gathers changes, for
-    /// the whole interval if nobody waits for them.
+    /// Sleeps while nothing changes: an idle device must not wake its flash. Then gathers changes,
+    /// for the whole interval if nobody waits for them.
     fn wait_for_changes(&self) {
         let mut gathering: Option<Instant> = None;
         loop {
@@ -192,7 +193,8 @@ impl Keeper {
         }
     }
 
-    /// Waits before the next try, longer each time; none if the store is closed meanwhile.
+    /// Waits before the next try, longer each time. Returns `None` if the store is closed
+    /// meanwhile.
     fn rest(&self, pause: &mut Duration) -> Option<()> {
         let until = Instant::now() + *pause;
         *pause = (*pause * 2).min(RETRY.1);
@@ -206,7 +208,7 @@ impl Keeper {
         None
     }
 
-    /// Whether the disk takes as much as is to be written.
+    /// Checks that the disk has room for the waiting changes.
     fn probe(&self) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         let path = self.folder.join("probe");
@@ -217,10 +219,11 @@ impl Keeper {
         }
     }
 
-    /// The device shuts down while the disk takes nothing. It may do so again by now.
+    /// Tries once more to write what waits: the device shuts down, and the disk may take data again
+    /// by now.
     fn try_a_last_time(&mut self, database: Database) {
         self.store.reopening();
-        // fjall's lock on the folder goes with the last handle.
+        // fjall unlocks the folder when the last handle is dropped.
         drop(database);
         if let Ok(database) = self.open()
             && self.commit(&database).is_ok()
@@ -249,7 +252,7 @@ fn write_zeros(path: &Path, bytes: usize) -> io::Result<()> {
     file.sync_all()
 }
 
-/// What a plugin is told: the cause, which the log has in full.
+/// The reason as a plugin gets it: only the cause, since the log has all of it.
 fn client_reason(reason: &str) -> String {
     format!("the device's store: {reason}")
 }

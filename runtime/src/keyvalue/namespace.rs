@@ -1,4 +1,4 @@
-//! One plugin's keys, with the meaning that the contract gives them.
+//! One plugin's keys, with the rules of the contract.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,37 +17,38 @@ use super::{Durability, KEY_BYTES, KvError, Result, Settings};
 use crate::memory::Reservation;
 use crate::sync;
 
-/// One plugin's keys.
+/// The keys of one plugin, or of several that share a namespace.
 pub struct Namespace {
     store: Arc<Store>,
-    /// The store's time, or one that began with the namespace where nothing outlives it.
+    /// The store's time; or, for a namespace in memory, one that began with it.
     clock: Arc<StoreClock>,
-    /// The namespace's name and a zero byte, which no key may hold.
+    /// The namespace's name and a zero byte. No key holds a zero byte, so names cannot run into
+    /// keys.
     prefix: Vec<u8>,
     settings: Settings,
     usage: Mutex<Usage>,
-    /// The keys themselves, where they are kept in memory alone.
+    /// The keys themselves, if they are kept in memory alone.
     volatile: Option<Mutex<Volatile>>,
 }
 
-/// What a change does, given what is there.
+/// What a change does to the value that it found.
 enum Step<'a> {
     Leave,
     Put(Cow<'a, [u8]>, Option<u64>),
     Remove,
 }
 
-/// Takes a full key and what is stored under it.
+/// A function that is called with a full key and what is stored under it.
 type Take<'t> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 't;
 
-/// A live value, taken out of the store.
+/// A live value, copied out of the store.
 struct Live {
     value: Vec<u8>,
     expires: Option<u64>,
 }
 
 impl Namespace {
-    /// Counts what is there; blocks until the database is open.
+    /// Counts the stored keys. Blocks until the database is open.
     pub(super) fn open(
         store: Arc<Store>,
         prefix: Vec<u8>,
@@ -68,7 +69,7 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// A namespace that is kept in memory; its bytes are taken from `reservation`'s budget.
+    /// A namespace that is kept in memory. Its bytes are charged to `reservation`'s budget.
     pub(super) fn volatile(
         store: Arc<Store>,
         settings: Settings,
@@ -90,7 +91,7 @@ impl Namespace {
         Ok(self.live(&full).await?.map(|live| live.value))
     }
 
-    /// The live value of `key` as text; bytes that are not UTF-8 are a storage error.
+    /// The live value of `key` as text. A value that is not UTF-8 is a storage error.
     pub async fn get_string(&self, key: &str) -> Result<Option<String>> {
         let not_text = |_| KvError::Storage("not a UTF-8 string".to_owned());
         self.get(key)
@@ -99,8 +100,8 @@ impl Namespace {
             .transpose()
     }
 
-    /// Stores `value`, without an expiry unless `ttl` gives one. A value that would expire at once
-    /// is not stored, and what was there goes.
+    /// Stores `value`, which expires after `ttl` if one is given. A value that would expire at once
+    /// is not stored, and the old value is removed.
     pub async fn set(&self, key: &str, value: &[u8], ttl: Option<Duration>) -> Result<()> {
         self.check_value(value)?;
         self.change(key, |_| {
@@ -111,7 +112,7 @@ impl Namespace {
         .await
     }
 
-    /// Removes `key`; true if a live key went.
+    /// Removes `key`. Returns whether it was there and alive.
     pub async fn delete(&self, key: &str) -> Result<bool> {
         self.change(key, |live| {
             let step = if live.is_some() {
@@ -124,7 +125,7 @@ impl Namespace {
         .await
     }
 
-    /// Whether `key` is there and alive. An invalid key is not there.
+    /// Whether `key` is there and alive. Returns `false` for an invalid key.
     pub async fn exists(&self, key: &str) -> bool {
         let Ok(full) = self.full_key(key) else {
             return false;
@@ -132,7 +133,7 @@ impl Namespace {
         self.live(&full).await.is_ok_and(|live| live.is_some())
     }
 
-    /// Bytes that a list of all keys would take at most, as [`Namespace::list_keys`] counts them.
+    /// The most bytes that a list of all keys could take, as [`Namespace::list_keys`] counts them.
     pub fn list_bound(&self) -> usize {
         let (bytes, keys) = self.held();
         let names = bytes.min(keys.saturating_mul(KEY_BYTES as u64));
@@ -140,13 +141,13 @@ impl Namespace {
         usize::try_from(names.saturating_add(entries)).unwrap_or(usize::MAX)
     }
 
-    /// Bytes that this list takes, counted in the same way.
+    /// Bytes that `keys` take as a list, counted in the same way.
     pub fn list_bytes(keys: &[String]) -> usize {
         keys.iter().map(|key| key.len() + LIST_ENTRY_BYTES).sum()
     }
 
-    /// The live keys that start with `prefix`, sorted. An empty prefix lists all. More than
-    /// [`super::Quota::list_bytes`] or `room` bytes of them are a storage error.
+    /// The live keys that start with `prefix`, sorted. An empty prefix lists all. If they take more
+    /// than [`super::Quota::list_bytes`] or `room` bytes, that is a storage error.
     pub async fn list_keys(&self, prefix: &str, room: usize) -> Result<Vec<String>> {
         if prefix.len() > KEY_BYTES || !prefix.bytes().all(is_key_byte) {
             return Err(KvError::InvalidKey);
@@ -179,8 +180,9 @@ impl Namespace {
         Ok(list.keys)
     }
 
-    /// Adds `delta` to the number in `key`, saturating, and answers the sum. An absent key counts
-    /// as 0 and becomes eight little-endian bytes; decimal text stays decimal text; an expiry stays.
+    /// Adds `delta` to the number in `key`, saturating, and returns the sum. An absent key counts
+    /// as 0 and becomes eight little-endian bytes. Decimal text stays decimal text, and an expiry
+    /// stays.
     pub async fn increment(&self, key: &str, delta: i64) -> Result<i64> {
         self.change(key, |live| {
             let (old, decimal) = match live {
@@ -199,7 +201,7 @@ impl Namespace {
         .await
     }
 
-    /// Stores `new` if the live value equals `expected` (`None`: if there is none) and answers
+    /// Stores `new` if the live value equals `expected` (`None`: if there is none), and returns
     /// whether it did. An expiry stays.
     pub async fn compare_and_swap(
         &self,
@@ -274,7 +276,8 @@ impl Namespace {
         }))
     }
 
-    /// What is under a full key, alive or not: a change on its way, else what the database holds.
+    /// What is stored under a full key, alive or not: a change on its way, or else the database's
+    /// value.
     fn stored(&self, database: &Database, full: &[u8]) -> Result<Option<Slice>> {
         if let Some(stored) = self.store.overlay().get(full) {
             return Ok(stored.clone());
@@ -282,9 +285,10 @@ impl Namespace {
         Ok(database.get(full)?)
     }
 
-    /// Hands every key of a prefix, alive or not, to `take`, sorted.
+    /// Calls `take` with every key of a prefix, alive or not, in order.
     fn scan(&self, database: &Database, prefix: &[u8], take: &mut Take<'_>) -> Result<()> {
-        // Taken before the database is read: what is committed meanwhile is in one of the two.
+        // Copied before the database is read: a change that is committed meanwhile is in one of the
+        // two.
         let changes = self.store.overlay().range(prefix);
         let mut changes = changes.into_iter().peekable();
         for item in database.prefix(prefix) {
@@ -308,7 +312,7 @@ impl Namespace {
         Ok(())
     }
 
-    /// Reads, decides and changes a key while nobody else changes any.
+    /// Reads a key, decides, and changes it, while nobody else changes any key.
     async fn change<'a, T>(
         &self,
         key: &str,
@@ -347,7 +351,7 @@ impl Namespace {
         Ok(answer)
     }
 
-    /// The caller holds the write lock.
+    /// Changes a key of a namespace on the disk. The caller holds the write lock.
     fn change_durable(
         &self,
         database: &Database,
@@ -375,7 +379,7 @@ impl Namespace {
         let after = |new: Option<&[u8]>| self.usage().after(key_bytes, old.as_deref(), new);
         let mut usage = after(new.as_deref());
         if !usage.fits(&self.settings.quota, &self.usage()) && self.usage().may_have_expired(now) {
-            // Expired keys count until they are counted out: make room before refusing.
+            // Expired keys count until the next count, so count before refusing anything.
             self.count(database);
             self.usage().counted_again();
             usage = after(new.as_deref());
@@ -384,7 +388,7 @@ impl Namespace {
             return Err(KvError::QuotaExceeded);
         }
         let expires = new.as_deref().and_then(Entry::expiry);
-        // What would expire at once is not worth storing: what was there goes.
+        // What would expire at once is not stored, and the old value is removed.
         let new = new.filter(|_| expires.is_none_or(|at| at > now));
         if new.is_none() {
             usage = after(None);
@@ -394,15 +398,16 @@ impl Namespace {
             stored: new.map(Slice::from),
             undo,
         };
-        // Before the change can be written: the clock's anchor goes with it.
+        // The clock must know before the change can be written: its anchor is written with the
+        // change.
         self.clock.will_expire(expires.unwrap_or(0));
         let outcome = self.store.change(full.into(), change)?;
         *self.usage() = usage;
         Ok(Some(outcome))
     }
 
-    /// Counts the namespace anew; the caller holds the write lock. Where a block cannot be read the count
-    /// ends there: the quota is then generous, and all other keys stay of use.
+    /// Counts the namespace anew; the caller holds the write lock. If a block cannot be read, the
+    /// count ends there: the quota is then too generous, but all other keys stay usable.
     fn count(&self, database: &Database) {
         let failures = self.store.failures();
         let mut usage = Usage::at(self.clock.now(), failures);
@@ -417,8 +422,8 @@ impl Namespace {
     }
 }
 
-/// What a key takes in a list beside its bytes: in the plugin's memory eight for its place in the list,
-/// and its allocator's own.
+/// What a key takes in a list beside its bytes. In the plugin's memory that is eight bytes for its
+/// place in the list, and what its allocator adds.
 const LIST_ENTRY_BYTES: usize = 32;
 
 /// A list of keys that may not grow past a bound.
@@ -428,7 +433,7 @@ struct List {
 }
 
 impl List {
-    /// False if the key does not fit any more.
+    /// Adds a key. Returns `false` if it does not fit any more.
     fn take(&mut self, key: &[u8]) -> bool {
         let bytes = key.len() + LIST_ENTRY_BYTES;
         let Some(left) = self.left.checked_sub(bytes) else {

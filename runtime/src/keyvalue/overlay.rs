@@ -11,18 +11,19 @@ use std::sync::Arc;
 use fjall::Slice;
 use smol::lock::OnceCell;
 
-/// What the database shall hold under a key; none: nothing.
+/// What the database is to hold under a key; `None` if the key is to be removed.
 pub(super) type Stored = Option<Slice>;
 
 /// Memory that a change takes beside its key and value: map nodes, headers of the slices.
 const CHANGE_BYTES: usize = 160;
 
-/// One key's change.
+/// The change of one key.
 #[derive(Clone)]
 pub(super) struct Change {
     pub(super) stored: Stored,
-    /// What to go back to if the commit fails: somebody waits for it and would be told so. None: the
-    /// change was acknowledged already and is kept until it can be written.
+    /// What to go back to if the commit fails, where somebody waits for the commit and will be told
+    /// of the failure. `None` if the change was acknowledged already: it is kept until it can be
+    /// written.
     pub(super) undo: Option<Stored>,
 }
 
@@ -36,7 +37,7 @@ impl Outcome {
     }
 
     fn is(&self, result: std::result::Result<(), String>) {
-        // Each outcome is set once: it is dropped from the overlay in the same breath.
+        // Each outcome is set once, because the overlay drops it at the same time.
         let _ = self.0.set_blocking(result);
     }
 }
@@ -48,18 +49,18 @@ type Changes = BTreeMap<Slice, Change>;
 pub(super) struct Overlay {
     pending: Changes,
     pending_bytes: usize,
-    /// Somebody waits for the pending changes to be on the disk.
+    /// Whether somebody waits until the pending changes are on the disk.
     awaited: bool,
     outcome: Arc<Outcome>,
     /// The batch that is being written, and who waits for it.
     committing: Option<(Arc<Changes>, Arc<Outcome>)>,
     committing_bytes: usize,
-    /// Why no change is taken: the disk does not.
+    /// Why changes are refused, while the disk takes none.
     refusing: Option<String>,
 }
 
 impl Overlay {
-    /// What is to be under `key`, if a change of it is on its way.
+    /// The change of `key` that is on its way, if there is one.
     pub(super) fn get(&self, key: &[u8]) -> Option<&Stored> {
         let committing = || self.committing.as_ref()?.0.get(key);
         self.pending
@@ -87,13 +88,13 @@ impl Overlay {
         found
     }
 
-    /// Takes a change in. The outcome is that of the batch it will be part of.
+    /// Adds a change. Returns the outcome of the batch that it will be part of.
     pub(super) fn put(&mut self, key: Slice, mut change: Change) -> Arc<Outcome> {
         self.awaited |= change.undo.is_some();
         self.pending_bytes += cost(&key, &change);
         if let Some(earlier) = self.pending.get(&key) {
             self.pending_bytes = self.pending_bytes.saturating_sub(cost(&key, earlier));
-            // The way back leads to before the first change of the batch.
+            // Undoing leads back to before the first change of the batch.
             change.undo = earlier.undo.clone().or(change.undo);
         }
         self.pending.insert(key, change);
@@ -105,12 +106,12 @@ impl Overlay {
         self.pending_bytes
     }
 
-    /// Bytes of memory that all changes take which are not on the disk.
+    /// Bytes of memory that all changes take which are not on the disk yet.
     pub(super) fn unwritten_bytes(&self) -> usize {
         self.pending_bytes + self.committing_bytes
     }
 
-    /// Whether nothing waits to be written.
+    /// Whether no change waits to be written.
     pub(super) fn is_empty(&self) -> bool {
         self.pending.is_empty() && self.committing.is_none()
     }
@@ -125,7 +126,7 @@ impl Overlay {
         self.refusing.as_deref()
     }
 
-    /// Takes no more changes, if none is on its way.
+    /// Refuses changes from now on, if none is on its way. Returns whether it does.
     pub(super) fn refuse_if_empty(&mut self, reason: &str) -> bool {
         let empty = self.is_empty();
         if empty {
@@ -134,7 +135,7 @@ impl Overlay {
         empty
     }
 
-    /// Begins a batch with all pending changes; none if there are none.
+    /// Begins a batch with all pending changes; `None` if there are none.
     pub(super) fn begin(&mut self) -> Option<Arc<Changes>> {
         if self.pending.is_empty() {
             return None;
@@ -147,7 +148,7 @@ impl Overlay {
         Some(batch)
     }
 
-    /// The batch is on the disk.
+    /// Ends the batch: it is on the disk.
     pub(super) fn committed(&mut self) {
         self.refusing = None;
         self.committing_bytes = 0;
@@ -156,9 +157,9 @@ impl Overlay {
         }
     }
 
-    /// The batch is not on the disk, or only in part: nobody can tell. What was acknowledged stays to
-    /// be written again; what was not is undone, even where it may have reached the disk. The
-    /// caller sees to it that no change is being made meanwhile.
+    /// Ends the batch: it is not on the disk, or only in part, which nobody can tell. Acknowledged
+    /// changes stay and are written again. The others are undone, even if they may have reached the
+    /// disk. The caller makes sure that nobody makes a change meanwhile.
     pub(super) fn failed(&mut self, reason: &str) {
         self.refusing = Some(reason.to_owned());
         self.committing_bytes = 0;
@@ -177,9 +178,9 @@ impl Overlay {
         for (key, change) in late {
             match change.undo {
                 None => drop(kept.insert(key, change)),
-                // If the batch has the key too, the way back is the batch's own.
+                // If the batch has the key too, the batch's own value is the one to go back to.
                 Some(_) if kept.contains_key(&key) => {}
-                // In no batch yet: the disk holds what it held.
+                // The key is in no batch yet, so the disk holds what it held before.
                 Some(_) => {}
             }
         }

@@ -3,19 +3,20 @@
 /// What the store may take of a device's memory, and of its open files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {
-    /// Bytes of blocks that reads keep in memory.
+    /// Bytes of blocks that are kept in memory for reads.
     pub cache: u64,
-    /// Bytes that gather in memory before they become a table. Twice as many may be there: one set
-    /// that fills and one that is being written.
+    /// Bytes that gather in memory before they are written as a table. Twice as many may be in
+    /// memory: one part that fills and one that is being written.
     pub memtable: u64,
-    /// Bytes of changes that gather before writers wait for a commit. Twice as many may be there, and
-    /// on top the one change that goes beyond.
+    /// Bytes of changes that gather before writers have to wait for a commit. Twice as many may be
+    /// in memory, and one change more that went beyond.
     pub pending: usize,
-    /// Files that fjall keeps open; each costs a descriptor and its index in memory.
+    /// Files that fjall keeps open. Each takes a descriptor, and its index takes memory.
     pub files: usize,
 }
 
-/// What fjall takes beside: indexes and filters of tables, journal buffers, the working set of a compaction.
+/// What else fjall takes: indexes and filters of tables, journal buffers, the working set of a
+/// compaction.
 const OVERHEAD: usize = 3 << 19;
 
 impl Sizes {
@@ -32,10 +33,10 @@ impl Sizes {
         }
     }
 
-    /// All of it in bytes, to be taken from the budget. It holds for values up to some KiB, which is what
-    /// stores are used for; measured with 100,000 keys of 100 bytes. Of a value of 1 MiB there may be a
-    /// dozen copies for a moment, in the journal's buffer, memtables, tables being written and compacted:
-    /// `--kv-max-value-size` bounds what that comes to.
+    /// All of it in bytes, to be taken from the budget. It holds for values up to some KiB, which
+    /// is what stores are used for; measured with 100,000 keys of 100 bytes. A value of 1 MiB may
+    /// be in memory a dozen times for a moment: in the journal's buffer, in memtables, in tables
+    /// being written and compacted. `--kv-max-value-size` bounds what that comes to.
     pub fn memory(&self) -> usize {
         self.cache as usize + 2 * self.memtable as usize + 2 * self.pending + OVERHEAD
     }

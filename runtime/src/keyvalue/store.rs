@@ -1,4 +1,4 @@
-//! What the namespaces and the keeper share.
+//! What the namespaces and the keeper have in common.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,16 +17,16 @@ use super::{KvError, Result};
 
 use crate::sync;
 
-/// The store: the database if it is open, and the changes on their way to it.
+/// The database, if it is open, and the changes on their way to it.
 pub(super) struct Store {
     pub(super) sizes: Sizes,
     phase: RwLock<Phase>,
     overlay: Mutex<Overlay>,
-    /// Held over every read-modify-write of any durable namespace. Taken before `overlay`.
+    /// Held during every read-modify-write of any namespace on the disk. Taken before `overlay`.
     writing: Mutex<()>,
-    /// Told when the phase changes, and when a batch has ended.
+    /// Notified when the phase changes, and when a batch has ended.
     moved: Event,
-    /// Counts failed commits: what was counted before one has to be counted anew.
+    /// Counts failed commits. A namespace that was counted before one has to be counted anew.
     failures: AtomicU64,
     commits: AtomicU64,
     restarts: AtomicU64,
@@ -40,7 +40,7 @@ pub(super) struct Store {
 enum Phase {
     Opening,
     Open(Database),
-    /// It cannot be opened, and why.
+    /// It cannot be opened, for this reason.
     Shut(String),
 }
 
@@ -62,15 +62,15 @@ impl Store {
         }
     }
 
-    /// The database to read from, as soon as it is open. The guard must not be held over an await:
-    /// the keeper waits for it when it opens the database anew.
+    /// Waits for the database to be open, and returns it for reading. The guard must not be held
+    /// over an await: the keeper waits for it when it opens the database anew.
     pub(super) async fn reading(&self) -> Result<Reading<'_>> {
         loop {
             if let Some(reading) = self.try_reading() {
                 return reading;
             }
             let moved = self.moved.listen();
-            // It may have moved before it was listened to.
+            // The phase may have changed before the listener was there.
             if let Some(reading) = self.try_reading() {
                 return reading;
             }
@@ -98,7 +98,7 @@ impl Store {
         }
     }
 
-    /// Waits until there is room for another change; fails at once while the disk takes none.
+    /// Waits until there is room for another change. Fails at once while the disk takes none.
     pub(super) async fn room(&self) -> Result<()> {
         loop {
             if let Some(room) = self.try_room() {
@@ -121,7 +121,7 @@ impl Store {
         }
     }
 
-    /// Nobody else changes anything while the guard is held.
+    /// Takes the write lock: nobody else changes anything while the guard is held.
     pub(super) fn writing(&self) -> MutexGuard<'_, ()> {
         // The lock guards no data of its own, so a holder that died left nothing half done in it.
         sync::lock(&self.writing)
@@ -136,7 +136,7 @@ impl Store {
         self.failures.load(Ordering::Acquire)
     }
 
-    /// Takes a change in; the caller holds the write lock. Fails if the disk has begun to refuse.
+    /// Adds a change; the caller holds the write lock. Fails if the disk takes no changes any more.
     pub(super) fn change(&self, key: Slice, change: Change) -> Result<Arc<Outcome>> {
         let mut overlay = self.overlay();
         if let Some(reason) = overlay.refusing() {
@@ -152,9 +152,9 @@ impl Store {
         Ok(outcome)
     }
 
-    /// The keeper's own part.
+    /// Says which thread to wake. The keeper calls it.
     pub(super) fn set_keeper(&self, thread: Thread) {
-        // Set once, by the keeper itself.
+        // It is set once, by the keeper itself.
         let _ = self.keeper.set(thread);
     }
 
@@ -172,7 +172,7 @@ impl Store {
         self.set_phase(Phase::Shut(reason));
     }
 
-    /// Readers wait from now on, until the database is open again.
+    /// Makes readers wait until the database is open again.
     pub(super) fn reopening(&self) {
         self.restarts.fetch_add(1, Ordering::Relaxed);
         self.set_phase(Phase::Opening);
@@ -183,7 +183,7 @@ impl Store {
         self.moved.notify(usize::MAX);
     }
 
-    /// What was to be written, if anything was, is on the disk.
+    /// Notes that all that was to be written is on the disk. `batch` says whether there was any.
     pub(super) fn committed(&self, batch: bool) {
         self.commits.fetch_add(u64::from(batch), Ordering::Relaxed);
         self.overlay().committed();
@@ -206,7 +206,7 @@ impl Store {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// How the store does.
+    /// The figures and the state that the admin interface shows.
     pub(super) fn status(&self, folder: &Path) -> super::Status {
         let (pending_bytes, refusing) = {
             let overlay = self.overlay();
@@ -245,7 +245,8 @@ impl std::ops::Deref for Reading<'_> {
     fn deref(&self) -> &Database {
         match &*self.0 {
             Phase::Open(database) => database,
-            // Made by `try_reading` alone, of an open phase, which the guard keeps from changing.
+            // Only `try_reading` makes a `Reading`, of an open phase, which the guard keeps from
+            // changing.
             _ => unreachable!("a reading of a store that is not open"),
         }
     }

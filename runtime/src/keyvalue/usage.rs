@@ -1,4 +1,4 @@
-//! What a namespace holds, against its quota.
+//! How much of its quota a namespace uses.
 
 use std::time::{Duration, Instant};
 
@@ -6,24 +6,24 @@ use super::Quota;
 use super::entry::Entry;
 
 /// What a namespace holds: all live keys at the last count, and every change since. A key that
-/// expires later stays in until the next count.
+/// expires later is included until the next count.
 #[derive(Debug, Clone)]
 pub(super) struct Usage {
     pub(super) bytes: u64,
     pub(super) keys: u64,
-    /// The store's time of the count: what had expired then is not in.
+    /// The store's time of the count. Keys that had expired by then are not included.
     counted_at: u64,
-    /// No key that is in expires before this time: until then a new count would find the same.
+    /// No included key expires before this time: until then a new count would find the same.
     next_expiry: Option<u64>,
-    /// Failed commits before the count ([`super::store::Store::failures`]).
+    /// How many commits had failed before the count ([`super::store::Store::failures`]).
     pub(super) failures: u64,
     began: Instant,
-    /// Not counted again before this: a namespace that is full of short-lived keys must not be counted
+    /// The next count is not before this: a namespace full of short-lived keys must not be counted
     /// with every call.
     not_before: Option<Instant>,
 }
 
-/// Counts that take longer than this may use one part in [`COUNTING_SHARE`] of the time.
+/// A count that takes longer than this may use one part in [`COUNTING_SHARE`] of the time.
 const QUICK_COUNT: Duration = Duration::from_millis(10);
 const COUNTING_SHARE: u32 = 10;
 
@@ -34,7 +34,7 @@ impl Default for Usage {
 }
 
 impl Usage {
-    /// Nothing yet, to be counted at the store's time `now`.
+    /// An empty usage, to be counted at the store's time `now`.
     pub(super) fn at(now: u64, failures: u64) -> Usage {
         Usage {
             bytes: 0,
@@ -47,7 +47,7 @@ impl Usage {
         }
     }
 
-    /// Adds a stored key; false if it has expired and is not in.
+    /// Adds a stored key. Returns `false` if it has expired and is not included.
     pub(super) fn count(&mut self, key_bytes: usize, stored: &[u8]) -> bool {
         let is_in = self.is_in(stored);
         if is_in {
@@ -58,7 +58,7 @@ impl Usage {
         is_in
     }
 
-    /// All keys have been added, while a call waited for it.
+    /// Ends a count that a call had to wait for.
     pub(super) fn counted_again(&mut self) {
         let took = self.began.elapsed().min(Duration::from_secs(60));
         if took > QUICK_COUNT {
@@ -66,7 +66,7 @@ impl Usage {
         }
     }
 
-    /// What is held when `new` takes the place of `old` under a key of `key_bytes`.
+    /// The usage once `new` has replaced `old` under a key of `key_bytes`.
     pub(super) fn after(&self, key_bytes: usize, old: Option<&[u8]>, new: Option<&[u8]>) -> Usage {
         let mut after = self.clone();
         let size = |stored: &[u8]| (key_bytes + stored.len()) as u64;
@@ -82,13 +82,13 @@ impl Usage {
         after
     }
 
-    /// Whether this is within the quota, or at least not further beyond it than before.
+    /// Whether this is within the quota, or at least not further beyond it than `before` is.
     pub(super) fn fits(&self, quota: &Quota, before: &Usage) -> bool {
         let grows = self.bytes > before.bytes || self.keys > before.keys;
         !grows || self.bytes <= quota.bytes && self.keys <= quota.keys
     }
 
-    /// Whether a new count might find less, and is not too soon.
+    /// Whether a new count might find less, and may be done already.
     pub(super) fn may_have_expired(&self, now: u64) -> bool {
         self.next_expiry.is_some_and(|at| at <= now)
             && self.not_before.is_none_or(|at| Instant::now() >= at)

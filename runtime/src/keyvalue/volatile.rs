@@ -1,4 +1,4 @@
-//! A namespace that never reaches the disk.
+//! A namespace that is kept in memory and never reaches the disk.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +14,11 @@ pub(super) struct Volatile {
     reservation: Reservation,
 }
 
-/// Memory that a key takes beside its bytes and its value's.
+/// Memory that a key takes beside its own bytes and its value's.
 const KEY_BYTES: usize = 96;
 
 impl Volatile {
-    /// Nothing yet; what comes is taken from the reservation's budget.
+    /// An empty namespace. What it will hold is charged to the reservation's budget.
     pub(super) fn new(reservation: Reservation) -> Volatile {
         Volatile {
             keys: BTreeMap::new(),
@@ -27,12 +27,12 @@ impl Volatile {
         }
     }
 
-    /// What is stored under a key, alive or not.
+    /// What is stored under a key, expired or not.
     pub(super) fn get(&self, key: &[u8]) -> Option<&[u8]> {
         self.keys.get(key).map(Vec::as_slice)
     }
 
-    /// All keys that start with `prefix` and what is stored under them, sorted.
+    /// All keys that start with `prefix`, sorted, with what is stored under them.
     pub(super) fn prefix<'a>(
         &'a self,
         prefix: &'a [u8],
@@ -43,7 +43,7 @@ impl Volatile {
             .map(|(key, stored)| (key.as_slice(), stored.as_slice()))
     }
 
-    /// Stores `new` under a key, or nothing.
+    /// Stores `new` under a key, or removes the key.
     pub(super) fn change(
         &mut self,
         key: Vec<u8>,
@@ -52,7 +52,7 @@ impl Volatile {
         now: u64,
     ) -> Result<()> {
         if !self.make_room(&key, new.as_deref(), quota) {
-            // Expired keys make room before anything is refused.
+            // Expired keys are removed before anything is refused.
             self.sweep(now);
             if !self.make_room(&key, new.as_deref(), quota) {
                 return Err(KvError::QuotaExceeded);
@@ -86,7 +86,7 @@ impl Volatile {
         fits
     }
 
-    /// Drops expired keys.
+    /// Removes expired keys.
     fn sweep(&mut self, now: u64) {
         let mut usage = Usage::at(now, 0);
         self.keys
@@ -95,7 +95,7 @@ impl Volatile {
         self.usage = usage;
     }
 
-    /// Makes the reservation fit what will be held; false if the budget is spent.
+    /// Makes the reservation fit `usage`. Returns `false` if the budget is spent.
     fn hold(&mut self, usage: &Usage) -> bool {
         let keys = usize::try_from(usage.keys).unwrap_or(usize::MAX);
         let bytes = usize::try_from(usage.bytes).unwrap_or(usize::MAX);

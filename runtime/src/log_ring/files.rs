@@ -1,4 +1,4 @@
-//! The ring's files on flash: one that is written, older ones that make room.
+//! The ring's files on flash: the one that is being written and the older ones, which make room.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use zlayer_binlog::{Encoder, segment_name, segments};
 
 use super::RingLimits;
 
-/// Names that are tried for a new segment when something else has them already.
+/// How many names are tried for a new segment if other files have them already.
 const NAMES_TRIED: usize = 16;
 
 /// The folder of a ring, and its youngest segment.
@@ -23,11 +23,11 @@ pub(super) struct Files {
     open: Option<Arc<File>>,
     /// Bytes in the open segment.
     written: usize,
-    /// Whether the folder knows of the open segment after a power cut.
+    /// Whether the segment's name in the folder has been synced, so that it survives a power cut.
     known: bool,
 }
 
-/// What has to reach the disk: see [`Files::unsynced`].
+/// What has to be synced: see [`Files::unsynced`].
 #[derive(Debug)]
 pub(super) struct Sync {
     file: Arc<File>,
@@ -50,18 +50,18 @@ impl Files {
         &self.folder
     }
 
-    /// Whether the open segment has room for as many bytes.
+    /// Whether the open segment has room for `bytes` more bytes.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
         self.open.is_none() || self.written + bytes <= self.limits.segment_bytes
     }
 
-    /// The open segment is complete; the next write begins a new one.
+    /// Closes the open segment. The next write begins a new one.
     pub(super) fn end_segment(&mut self) {
         self.open = None;
     }
 
-    /// Writes the buffer, and takes from it what was written, also when an error cuts that short:
-    /// a later call goes on at that very byte, so that a full disk tears nothing.
+    /// Writes the buffer and removes from it what was written, even if an error cuts the write
+    /// short: a later call goes on at that very byte, so that a full disk tears no record.
     pub(super) fn write(&mut self, encoder: &mut Encoder, buffer: &mut Vec<u8>) -> io::Result<()> {
         let file = match &self.open {
             Some(file) => Arc::clone(file),
@@ -81,8 +81,8 @@ impl Files {
         Ok(())
     }
 
-    /// Makes room for a new segment and opens it. One of an earlier run is never written to again: its end
-    /// may be torn.
+    /// Removes old segments to make room, and opens a new one. A segment of an earlier run is never
+    /// written to again, because its end may be torn.
     fn begin(&mut self, encoder: &mut Encoder, buffer: &mut Vec<u8>) -> io::Result<Arc<File>> {
         let mut make = DirBuilder::new();
         make.recursive(true).mode(0o700).create(&self.folder)?;
@@ -107,7 +107,7 @@ impl Files {
         Ok(file)
     }
 
-    /// Makes the first file behind number `after` whose name is not taken by something else.
+    /// Creates the first file after number `after` whose name is free.
     fn create(&self, after: u32) -> io::Result<(u32, File)> {
         let mut number = after;
         for _ in 0..NAMES_TRIED {
@@ -125,7 +125,7 @@ impl Files {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// What must be synced so that all that was written outlives a power cut.
+    /// What must be synced so that all that was written survives a power cut.
     pub(super) fn unsynced(&mut self) -> Option<Sync> {
         let file = Arc::clone(self.open.as_ref()?);
         let known = std::mem::replace(&mut self.known, true);
@@ -135,7 +135,7 @@ impl Files {
 }
 
 impl Sync {
-    /// Waits for the disk.
+    /// Syncs the file, and the folder if the file is new in it.
     pub(super) fn run(&self) -> io::Result<()> {
         self.file.sync_data()?;
         match &self.folder {

@@ -1,4 +1,4 @@
-//! What waits to be written, and when it has to be.
+//! The records that wait to be written, and when they have to be.
 
 use std::time::Instant;
 
@@ -8,46 +8,46 @@ use zlayer_binlog::{Encoder, Record};
 use super::RingLimits;
 use super::files::Files;
 
-/// What a ring's lock guards.
+/// The part of a ring that its lock guards.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) limits: RingLimits,
     pub(super) closed: bool,
     encoder: Encoder,
-    /// Frames that are not written yet.
+    /// Encoded records that are not written yet.
     pub(super) buffer: Vec<u8>,
     pub(super) files: Option<Files>,
-    /// Records that found no room since the log last told of them.
+    /// Records that found no room since the log last reported such losses.
     lost: u64,
-    /// Records that were too many for the flash, likewise.
+    /// Records that were left out to spare the flash since the log last reported that.
     spared: u64,
-    /// When the log told of those.
+    /// When the log last reported records that were left out to spare the flash.
     pub(super) told_spared: Option<Instant>,
-    /// Bytes that were taken and have not been earned since: see [`RingLimits::minute_bytes`].
+    /// Bytes written beyond what the passing time has allowed: see [`RingLimits::minute_bytes`].
     pub(super) spent: u64,
-    /// Up to when they were earned.
+    /// Up to when the passing time was taken off `spent`.
     earned: Option<Instant>,
-    /// When the buffer has to be written.
+    /// When the buffer has to be written at the latest.
     pub(super) flush_at: Option<Instant>,
     /// When what was written has to be synced.
     pub(super) sync_at: Option<Instant>,
     warned: Option<Instant>,
     pub(super) synced: Option<Instant>,
-    /// Writing has failed; it is tried again then.
+    /// Writing has failed and is tried again at this time.
     pub(super) retry_at: Option<Instant>,
-    /// What went wrong, until it was told.
+    /// What went wrong, until somebody was told.
     pub(super) trouble: Option<String>,
 }
 
 impl State {
-    /// When there is something to do next.
+    /// The time at which there is something to do next.
     pub(super) fn due(&self) -> Option<Instant> {
         // Without a folder there is nothing to write to.
         self.files.as_ref()?;
         self.flush_at.into_iter().chain(self.sync_at).min()
     }
 
-    /// Takes a record, and writes it at once if it is severe.
+    /// Adds a record, and writes it at once if it is severe.
     pub(super) fn put(&mut self, record: &Record<'_>, now: Instant) {
         if self.closed {
             return;
@@ -55,7 +55,7 @@ impl State {
         let bound = self.encoder.bound(record);
         if !self.may_spend(record.level, bound, now) {
             self.spared += 1;
-            // So that it is told of, though nothing else may come.
+            // A flush is due even if no other record comes, so that the loss gets reported.
             let at = now + self.limits.flush;
             self.flush_at.get_or_insert(at);
             return;
@@ -90,11 +90,11 @@ impl State {
         }
     }
 
-    /// Whether the flash is meant to take as many bytes more.
+    /// Whether `bytes` more bytes may be written without wearing the flash out.
     fn may_spend(&mut self, level: Level, bytes: usize, now: Instant) -> bool {
         let since = now.saturating_duration_since(*self.earned.get_or_insert(now));
         let earned = since.as_millis() * u128::from(self.limits.minute_bytes) / 60_000;
-        // Fractions of a byte are not worth the sum.
+        // Less than a byte is not subtracted now: it stays for the next time.
         if earned > 0 {
             self.spent = self
                 .spent
@@ -108,7 +108,7 @@ impl State {
         self.spent + bytes as u64 <= most
     }
 
-    /// Whether a record of as many bytes fits into the buffer and into the segment.
+    /// Makes room for `bytes` in the buffer and in the segment. Returns whether there is.
     fn make_room(&mut self, bytes: usize, now: Instant) -> bool {
         let fits = |state: &State| state.buffer.len() + bytes <= state.limits.buffer_bytes;
         let ends = |files: &Files, waiting: usize| !files.has_room(waiting + bytes);
@@ -123,7 +123,8 @@ impl State {
         if let Some(files) = &mut self.files
             && full
         {
-            // What waits belongs to the old segment and names strings that are defined there.
+            // The waiting records belong to the old segment: they name strings that are defined
+            // there.
             if !self.buffer.is_empty() {
                 return false;
             }
@@ -133,14 +134,14 @@ impl State {
         fits(self)
     }
 
-    /// Writes what waits, unless that failed a short while ago, and puts down what was lost before.
+    /// Writes what waits, unless that failed a short while ago, and then reports lost records.
     pub(super) fn flush(&mut self, now: Instant) {
         if self.files.is_some() && self.write_out(now) {
             self.tell_of_the_lost(now);
         }
     }
 
-    /// Says whether nothing waits any more.
+    /// Writes the buffer. Returns whether nothing waits any more.
     fn write_out(&mut self, now: Instant) -> bool {
         let Some(files) = &mut self.files else {
             return false;
@@ -179,7 +180,7 @@ impl State {
             self.tell(&message, now);
         }
         if self.spared > 0 {
-            // Word of it takes its room, too: not with each flush.
+            // The report takes room as well, so it is not written with each flush.
             let next = self.told_spared.map_or(now, |at| at + self.limits.flush);
             if now < next {
                 self.flush_at.get_or_insert(next);
@@ -195,7 +196,7 @@ impl State {
         }
     }
 
-    /// Puts down a record of its own that must not be lost in its turn.
+    /// Adds a record of the log's own. It is not counted as lost if it finds no room.
     fn tell(&mut self, message: &str, now: Instant) {
         let record = Record::new(Record::now(), Level::Warn, module_path!(), message);
         let bound = self.encoder.bound(&record);

@@ -1,25 +1,25 @@
-//! Prometheus' text format, version 0.0.4.
+//! The text format of Prometheus, version 0.0.4.
 
 use std::fmt::{self, Write as _};
 
 use super::BUCKETS;
 
-/// What `Content-Type` says of a page of metrics.
+/// The `Content-Type` of a page of metrics.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// A histogram at one moment. Buckets are cumulative: each holds the smaller ones too.
+/// A histogram at one moment. Its buckets are cumulative: each includes the smaller ones.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Histogram {
-    /// Values up to each of [`BUCKETS`].
+    /// How many values were at most each of [`BUCKETS`].
     pub buckets: [u64; BUCKETS.len()],
-    /// Values in all.
+    /// How many values were observed.
     pub count: u64,
-    /// Their sum.
+    /// The sum of all observed values.
     pub sum: f64,
 }
 
 impl Histogram {
-    /// Counts one value. One that is not a number is in no bucket but the last.
+    /// Counts one value. NaN is in no bucket but the last.
     pub fn observe(&mut self, value: f64) {
         for (bucket, bound) in self.buckets.iter_mut().zip(BUCKETS) {
             *bucket += u64::from(value <= bound);
@@ -29,26 +29,26 @@ impl Histogram {
     }
 }
 
-/// A page of metrics on its way. Writing to it cannot fail.
+/// A page of metrics that is being written. Writing to it cannot fail.
 #[derive(Debug, Default)]
 pub struct Page {
     text: String,
 }
 
 impl Page {
-    /// An empty page that need not be moved until it has so many bytes.
+    /// An empty page that has room for `bytes` before it must be moved.
     pub fn with_capacity(bytes: usize) -> Page {
         Page {
             text: String::with_capacity(bytes),
         }
     }
 
-    /// The page.
+    /// The text of the page.
     pub fn into_text(self) -> String {
         self.text
     }
 
-    /// Begins a family; its samples follow. A help text of the daemon's own needs no escaping.
+    /// Begins a family of samples. The help text is the daemon's own, so it needs no escaping.
     pub fn family(&mut self, name: &str, kind: &str, help: &str) {
         if !help.is_empty() {
             let _ = writeln!(self.text, "# HELP {name} {help}");
@@ -56,17 +56,17 @@ impl Page {
         let _ = writeln!(self.text, "# TYPE {name} {kind}");
     }
 
-    /// A whole number with these labels, see [`labels`].
+    /// Writes a sample that is a whole number, with `labels` as [`labels`] writes them.
     pub fn whole(&mut self, name: &str, labels: &str, value: u64) {
         self.sample(name, labels, format_args!("{value}"));
     }
 
-    /// A number with these labels.
+    /// Writes a sample with these labels.
     pub fn number(&mut self, name: &str, labels: &str, value: f64) {
         self.sample(name, labels, format_args!("{}", Number(value)));
     }
 
-    /// The samples of a histogram with these labels.
+    /// Writes the samples of a histogram with these labels.
     pub fn histogram(&mut self, name: &str, labels: &str, histogram: &Histogram) {
         let comma = if labels.is_empty() { "" } else { "," };
         let Histogram {
@@ -95,14 +95,14 @@ impl Page {
         };
     }
 
-    /// A family of one sample without labels.
+    /// Writes a family of one sample without labels.
     pub fn single(&mut self, name: &str, kind: &str, help: &str, value: u64) {
         self.family(name, kind, help);
         self.whole(name, "", value);
     }
 }
 
-/// `a="b",c="d"`, with the values escaped.
+/// Writes labels as `a="b",c="d"`, with the values escaped.
 pub fn labels(pairs: &[(&str, &str)]) -> String {
     let mut text = String::new();
     for (index, (name, value)) in pairs.iter().enumerate() {
@@ -112,7 +112,7 @@ pub fn labels(pairs: &[(&str, &str)]) -> String {
     text
 }
 
-/// A float as Prometheus writes it: very large and very small ones with an exponent.
+/// Writes a float as Prometheus does: very large and very small ones with an exponent.
 struct Number(f64);
 
 impl fmt::Display for Number {
@@ -126,7 +126,7 @@ impl fmt::Display for Number {
     }
 }
 
-/// A label value with `\`, `"` and line feeds escaped as the text format wants it.
+/// Writes a label value with `\`, `"` and line feeds escaped, as the text format wants it.
 pub(super) struct Escaped<'a>(pub(super) &'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -143,9 +143,9 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Maps a metric's name to the letters that Prometheus allows; `.` and `-` become `_`, like all
-/// others. A name that begins with a digit, or poses as one of the daemon's own (`zlayer_`), gets a `_`
-/// in front. At most `bytes` characters are looked at.
+/// Turns a metric's name into one that Prometheus allows: all other characters, `.` and `-` among
+/// them, become `_`. A name that begins with a digit, or that looks like one of the daemon's own
+/// (`zlayer_`), gets a `_` in front. At most `bytes` characters are looked at.
 pub(super) fn metric_name(name: &str, bytes: usize) -> String {
     let mut mapped = mapped(name, bytes, ":");
     if mapped.starts_with("zlayer_") {
@@ -154,7 +154,8 @@ pub(super) fn metric_name(name: &str, bytes: usize) -> String {
     mapped
 }
 
-/// Maps a label's name likewise, but that Prometheus keeps names with two leading `_` to itself.
+/// Turns a label's name into one that Prometheus allows, which keeps names with two leading `_` to
+/// itself.
 pub(super) fn label_name(name: &str, bytes: usize) -> String {
     let mut mapped = mapped(name, bytes, "");
     while mapped.starts_with("__") {

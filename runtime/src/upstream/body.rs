@@ -1,4 +1,4 @@
-//! A response's body on its way from an upstream.
+//! The body of an upstream's response, on its way to whoever reads it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use super::upload::UploadError;
 use crate::message::BodyError;
 use crate::message::fields::trailer_map;
 
-/// The rest of an exchange.
+/// A response's body, with the rest of the exchange that it belongs to.
 pub(super) struct UpstreamBody {
-    /// `None` once the body has ended, well or not.
+    /// `None` once the body has ended or failed.
     rest: Option<Rest>,
-    /// From Content-Length, less what was read.
+    /// How many bytes are still to come, if the response has a `Content-Length`.
     left: Option<u64>,
     upstreams: Upstreams,
     id: Box<str>,
@@ -31,24 +31,24 @@ pub(super) struct UpstreamBody {
 struct Rest {
     connection: Connection,
     upload: RestOfUpload,
-    /// `None`: whatever comes is the body, until the connection ends.
+    /// `None` if the body goes on until the connection ends.
     decoder: Option<BodyDecoder>,
-    /// Whether the connection is good for another exchange.
+    /// Whether the connection may be used for another exchange.
     keep: bool,
     stall: Duration,
-    /// Somebody waits for the next piece, and the deadline is set.
+    /// Whether somebody waits for the next piece, so that the deadline is set.
     waiting: bool,
 }
 
-/// What the upstream has not got of the request yet.
+/// The part of the request that is not sent yet.
 pub(super) struct RestOfUpload {
-    /// Sends it, beside whoever reads the response. It stops when this is dropped.
+    /// Sends it while the response is read. It stops when this is dropped.
     pub(super) upload: Option<Task<Result<(), UploadError>>>,
-    /// Its body has to come on before anything can be sent.
+    /// Whether the task waits for more of the request's body, so that nothing can be sent.
     pub(super) waits: Arc<AtomicBool>,
 }
 
-/// What came out of the connection.
+/// A part of the body that was read from the connection.
 enum Piece {
     Data(Bytes),
     End(HeaderMap),
@@ -83,7 +83,7 @@ impl UpstreamBody {
         }
     }
 
-    /// The body is read: its connection may be used again, if the request is out as well.
+    /// Ends the body. Its connection may be used again if the request has been sent as well.
     fn finish(&mut self) {
         if let Some(rest) = self.rest.take()
             && rest.keep
@@ -94,7 +94,7 @@ impl UpstreamBody {
         }
     }
 
-    /// The body cannot be brought to its end. The log says why; who reads it sees that it is cut short.
+    /// Ends the body with an error. The log says why; the reader sees that the body is cut short.
     fn fail(&mut self, error: BodyError, reason: &str) -> BodyError {
         if let Some(rest) = self.rest.take() {
             let key = &rest.connection.place.key;
@@ -127,7 +127,7 @@ impl Body for UpstreamBody {
                     *left = left.saturating_sub(data.len() as u64);
                 }
                 if whole {
-                    // Known with the last byte, and nobody need ask again.
+                    // The last byte ends the body, so nobody need poll once more.
                     this.finish();
                 }
                 Ok(Frame::data(data))
@@ -159,7 +159,7 @@ impl Body for UpstreamBody {
 impl Rest {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, (BodyError, String)>> {
         if !self.waiting {
-            // The time that the reader took for the last piece is not the upstream's.
+            // The time that the reader took for the last piece does not count against the upstream.
             self.connection.deadline.set(self.stall);
             self.waiting = true;
         }
@@ -170,7 +170,8 @@ impl Rest {
                 self.upload.upload = None;
                 match ended {
                     Ok(()) => {}
-                    // It has answered, and need not hear the rest.
+                    // The upstream has sent its response, and does not need the rest of the
+                    // request.
                     Err(UploadError::Upstream(_)) => self.keep = false,
                     Err(UploadError::Body(error)) => {
                         let reason = format!("the request's body: {error}");
@@ -198,7 +199,7 @@ impl Rest {
             }
             ready!(self.connection.deadline.poll(cx));
             if self.upload.upload.is_some() && self.upload.waits.load(Ordering::Relaxed) {
-                // The upstream may well wait for the rest of the request.
+                // The upstream may be waiting for the rest of the request.
                 self.connection.deadline.set(self.stall);
                 continue;
             }
@@ -207,7 +208,7 @@ impl Rest {
         }
     }
 
-    /// What there is in the buffer.
+    /// Decodes what is in the buffer.
     fn decode(&mut self) -> Result<Option<Piece>, (BodyError, String)> {
         let buffer = &mut self.connection.buffer;
         let Some(decoder) = &mut self.decoder else {

@@ -1,4 +1,4 @@
-//! Finds an upstream and connects to it.
+//! Looks up an upstream's name and connects to it.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -11,12 +11,12 @@ use super::io::Io;
 use super::{Key, UpstreamError, Upstreams};
 use crate::timeout::before;
 
-/// Addresses of one name that are tried.
+/// How many addresses of one name are tried.
 const ADDRESSES: usize = 8;
-/// Bytes of a name (RFC 1035 section 2.3.4).
+/// Longest name in bytes (RFC 1035 section 2.3.4).
 const NAME_BYTES: usize = 253;
 
-/// A connection to `key`, within `time`.
+/// Connects to `key` within `time`.
 pub(super) async fn connect(
     upstreams: &Upstreams,
     key: &Arc<Key>,
@@ -29,7 +29,7 @@ pub(super) async fn connect(
     let addresses = before(end, resolve(upstreams, key)).await;
     let addresses = addresses.unwrap_or(Err(UpstreamError::NameTimeout))?;
     let stream = connect_to(&addresses, end).await?;
-    // A request goes out in as few writes as it needs; waiting for more would only delay it.
+    // The request is written in as few pieces as possible, so waiting for more would only delay it.
     if let Err(error) = stream.get_ref().set_nodelay(true) {
         log::debug!("upstream {key}: cannot set TCP_NODELAY: {error}");
     }
@@ -43,7 +43,8 @@ pub(super) async fn connect(
     shaken.unwrap_or(Err(UpstreamError::ConnectTimeout))
 }
 
-/// The addresses of an upstream. The system is asked in a thread of its own: it takes its time.
+/// Looks up the addresses of an upstream, in a separate thread because the system's resolver
+/// blocks.
 async fn resolve(upstreams: &Upstreams, key: &Arc<Key>) -> Result<Vec<SocketAddr>, UpstreamError> {
     if let Ok(address) = key.host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, key.port)]);
@@ -53,7 +54,7 @@ async fn resolve(upstreams: &Upstreams, key: &Arc<Key>) -> Result<Vec<SocketAddr
         let shown = key.host.escape_debug();
         return Err(UpstreamError::Target(format!("'{shown}' is not a host")));
     }
-    // It goes into the thread, which outlives a request that gives up.
+    // The permit moves into the thread, which goes on even if the request gives up.
     let turn = upstreams.lookups().acquire_arc().await;
     let key = Arc::clone(key);
     let found = smol::unblock(move || {
@@ -70,8 +71,8 @@ async fn resolve(upstreams: &Upstreams, key: &Arc<Key>) -> Result<Vec<SocketAddr
     }
 }
 
-/// Tries the addresses in turn. Each gets its share of the time, so that one that is silent leaves some to the
-/// next.
+/// Tries the addresses in turn. Each gets its share of the time, so that one that is silent leaves
+/// some to the next.
 async fn connect_to(
     addresses: &[SocketAddr],
     end: Instant,

@@ -1,4 +1,4 @@
-//! One connection to an upstream.
+//! A connection to an upstream.
 
 use std::future::poll_fn;
 use std::io;
@@ -14,9 +14,9 @@ use crate::wire::deadline::Deadline;
 /// A connection that carries one exchange at a time.
 pub(super) struct Connection {
     pub(super) io: SharedIo,
-    /// What was read and not used yet.
+    /// Bytes that were read and not used yet.
     pub(super) buffer: ReadBuffer,
-    /// One timer for all its phases.
+    /// One timer for all phases of an exchange.
     pub(super) deadline: Arc<Deadline>,
     pub(super) place: Place,
 }
@@ -31,12 +31,12 @@ impl Connection {
         }
     }
 
-    /// Whether it can carry another request, as far as can be seen from here.
+    /// Whether the connection can carry another request, as far as can be seen from here.
     pub(super) async fn is_quiet(&mut self) -> bool {
         poll_fn(|cx| Poll::Ready(self.io.with(|io| io.is_quiet(cx)))).await
     }
 
-    /// Reads once. 0 is the end of the connection.
+    /// Reads once. A count of 0 means the end of the connection.
     pub(super) fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
@@ -46,7 +46,7 @@ impl Connection {
         self.io.with(|io| buffer.poll_fill(cx, Pin::new(io), limit))
     }
 
-    /// Gives back what an idle connection does not need.
+    /// Frees what an idle connection does not need.
     pub(super) fn rest(&mut self) {
         self.buffer = ReadBuffer::default();
         self.place.rest();

@@ -1,4 +1,4 @@
-//! Why an upstream gave no answer.
+//! The errors of a request to an upstream.
 
 use std::fmt;
 
@@ -8,39 +8,39 @@ use super::Key;
 use crate::failure::Failure;
 use crate::message::BodyError;
 
-/// What went wrong before a response's head was there.
+/// What went wrong before the response's head was there.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum UpstreamError {
-    /// The target's host or port cannot be connected to.
+    /// The target's host or port is not one to connect to.
     Target(String),
-    /// Its name is not known, or nobody can be asked.
+    /// The target's name is not known, or no name server can be reached.
     Name(String),
-    /// Nobody listens there.
+    /// The target refused the connection.
     Refused(String),
-    /// It cannot be reached for another reason.
+    /// The target cannot be reached for another reason.
     Unreachable(String),
     /// The TLS handshake failed.
     Tls(String),
     /// The certificate is not for this host, or not valid, or not trusted.
     Certificate(String),
-    /// What is to be sent is not valid HTTP.
+    /// The request that is to be sent is not valid HTTP.
     Request(String),
     /// The request's body broke off, is malformed, or has another length than announced.
     RequestBody(BodyError),
     /// The response's head is not valid HTTP.
     Malformed(ResponseError),
-    /// It answered 101 to a request for something else.
+    /// The upstream switched protocols without having been asked to.
     Switched,
     /// The connection ended before the response's head did.
     BrokeOff(String),
-    /// No connection is left, for this upstream or for all.
+    /// All connections are in use, for this upstream or for all.
     Full(usize),
-    /// The plugin that sends it has all its connections in use.
+    /// The plugin that sends the request uses all connections that it may have.
     Share(usize),
-    /// The memory that a connection takes is not left.
+    /// There is not enough memory for another connection.
     NoMemory,
-    /// Finding the name took too long.
+    /// Looking up the name took too long.
     NameTimeout,
     /// Connecting or shaking hands took too long.
     ConnectTimeout,
@@ -49,7 +49,7 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
-    /// What the client is told, and what the log says of `key`.
+    /// The failure that the client sees; its reason, for the log, names `key`.
     pub(super) fn failure(self, key: &Key) -> Failure {
         let reason = format!("upstream {key}: {self}");
         match self {

@@ -1,4 +1,4 @@
-//! One request on one connection, until its response's head is there.
+//! One request on one connection, until the response's head is there.
 
 use std::future::poll_fn;
 use std::io;
@@ -22,31 +22,31 @@ use super::{
 use crate::message::fields::{BadField, header_map};
 use crate::message::{Body, empty};
 
-/// See the module's words.
+/// A request that is being sent, and the connection that its response will come on.
 pub(super) struct Exchange<'a> {
     pub(super) connection: Connection,
     upload: Upload,
-    /// The upstream takes no more of the request.
+    /// Why the upstream takes no more of the request.
     lost: Option<io::Error>,
     method: &'a http::Method,
 }
 
-/// A response's head.
+/// The head of a response.
 pub(super) struct Head {
     pub(super) parts: http::response::Parts,
     body: ResponseBody,
     keep_alive: bool,
 }
 
-/// An exchange without a response.
+/// An exchange that ended without a response.
 pub(super) struct Failed {
     pub(super) error: UpstreamError,
-    /// The request's body, if it is safe to send the request again.
+    /// The request's body, if the request may be sent again.
     pub(super) retry: Option<Body>,
 }
 
 impl<'a> Exchange<'a> {
-    /// `head` has `length` in it; `method` is the one in it.
+    /// Begins an exchange. `head` is encoded and includes `length`; `method` is the one in it.
     pub(super) fn new(
         connection: Connection,
         head: Vec<u8>,
@@ -62,8 +62,8 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Sends the request and reads the response's head. What is left of both bodies goes on in the body
-    /// of the answer.
+    /// Sends the request and reads the response's head. What is left of both bodies belongs to the
+    /// body of the response that it returns.
     pub(super) async fn run(
         mut self,
         upstreams: &Upstreams,
@@ -80,7 +80,7 @@ impl<'a> Exchange<'a> {
         Ok(self.answer(head, upstreams, to, id))
     }
 
-    /// The answer that begins with `head`, its body connected to what is left of the exchange.
+    /// Makes the response that begins with `head`. Its body carries the rest of the exchange.
     pub(super) fn answer(
         self,
         head: Head,
@@ -121,7 +121,7 @@ impl<'a> Exchange<'a> {
         http::Response::from_parts(parts, body.boxed_unsync())
     }
 
-    /// Sends the request, as far as the upstream takes it before it answers, and reads the response's head.
+    /// Sends as much of the request as the upstream takes, and reads the response's head.
     pub(super) async fn head(
         &mut self,
         upstreams: &Upstreams,
@@ -149,7 +149,7 @@ impl<'a> Exchange<'a> {
                     Poll::Ready(Err(UploadError::Body(error))) => {
                         return Poll::Ready(Err(UpstreamError::RequestBody(error)));
                     }
-                    // It may have answered before it closed.
+                    // The upstream may have sent a response before it closed the connection.
                     Poll::Ready(Err(UploadError::Upstream(error))) => self.lost = Some(error),
                     Poll::Ready(Ok(())) | Poll::Pending => {}
                 }
@@ -170,14 +170,14 @@ impl<'a> Exchange<'a> {
             }
             match self.connection.deadline.poll(cx) {
                 Poll::Pending => return Poll::Pending,
-                // Who sends the request is slow, not the upstream.
+                // The sender of the request is slow, not the upstream.
                 Poll::Ready(_) if self.upload.waits => self.connection.deadline.set(time),
                 Poll::Ready(_) => return Poll::Ready(Err(UpstreamError::ResponseTimeout)),
             }
         }
     }
 
-    /// Takes the head out of what was read, once it is complete.
+    /// Takes the head out of the buffer, once it is complete.
     fn parse(&mut self, limits: &Limits) -> Result<Option<Head>, ResponseError> {
         let mut slots = HeaderSlots::new();
         let bytes = self.connection.buffer.bytes();
@@ -189,7 +189,7 @@ impl<'a> Exchange<'a> {
         let (mut parts, ()) = http::Response::new(()).into_parts();
         parts.status = http::StatusCode::from_u16(head.status)
             .map_err(|_| ResponseError::InvalidStatusLine)?;
-        // The codec has checked them.
+        // The codec has checked the fields already.
         parts.headers = header_map(head.headers).map_err(|part| {
             ResponseError::Rule(match part {
                 BadField::Name => RequestError::InvalidHeaderName,
@@ -205,11 +205,11 @@ impl<'a> Exchange<'a> {
         }))
     }
 
-    /// Whether the request may be sent again is known here alone.
+    /// Ends the exchange with an error. Decides whether the request may be sent again.
     fn failed(self, error: UpstreamError) -> Failed {
         let unanswered = matches!(error, UpstreamError::BrokeOff(_))
             && self.connection.buffer.bytes().is_empty();
-        // RFC 9110 section 9.2.2.
+        // RFC 9110 section 9.2.2: a repeated request must not have another effect.
         let repeatable = self.method.is_idempotent() && !self.upload.begun;
         let safe = unanswered && (!self.upload.wrote || repeatable);
         Failed {

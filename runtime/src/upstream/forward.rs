@@ -1,4 +1,4 @@
-//! The router's `forward`: a client's request goes to an upstream as a reverse proxy sends it.
+//! The router's `forward`: sends a client's request to an upstream, as a reverse proxy does.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -10,32 +10,33 @@ use super::{Target, Upgrade, Upstreams};
 use crate::failure::Failure;
 use crate::message::{Body, Response, empty, final_status};
 
-/// What the proxy calls itself in `Via` (RFC 9110 section 7.6.3).
+/// The name of this proxy in `Via` (RFC 9110 section 7.6.3).
 const OWN_NAME: &str = "zlayer";
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// A response to a request that was to be sent on.
+/// The response to a request that was to be forwarded.
 pub struct Forwarded {
-    /// The response.
+    /// The response as it came, or as the proxy made it.
     pub response: Response,
-    /// What the log calls the upstream that it comes from. None: the request went no further than here.
+    /// The upstream that it comes from, as the log calls it; `None` if the proxy made it.
     pub upstream: Option<Arc<str>>,
 }
 
-/// Sends the request of a client at `client` to the upstream, and brings back the response. Bodies stream
-/// both ways; `id` is the request's, for the log.
+/// Sends the request of a client at `client` to the upstream, and brings back the response. Bodies
+/// stream both ways; `id` is the request's, for the log.
 ///
-/// The upstream sees the client's own `Host`, as it would without a proxy in between: links and redirects that
-/// it makes of it lead back here, and it can tell sites apart. TLS still asks for the name of the
-/// target. The fields of a reverse proxy are set: `X-Forwarded-For` and `Forwarded` have the
-/// client appended to what came, `X-Forwarded-Proto` and `X-Forwarded-Host` say what the client
-/// used here whatever it claimed, `Via` has this proxy appended.
+/// The upstream sees the client's own `Host`, as it would without a proxy in between: so the links
+/// and redirects that it makes lead back here, and it can tell sites apart. TLS still asks for the
+/// name of the target. The fields of a reverse proxy are set: `X-Forwarded-For` and `Forwarded` get
+/// the client appended to what came, `X-Forwarded-Proto` and `X-Forwarded-Host` say what the client
+/// used here whatever it claimed, and `Via` gets this proxy appended.
 ///
 /// # Errors
 ///
+/// 502, 503 and 504 as [`UpstreamError`] says; 400 if the client's body is at fault.
 /// 502, 503 and 504 as [`UpstreamError`] has it; 400 where the client's body is at fault.
 pub async fn forward(
     upstreams: &Upstreams,
@@ -64,8 +65,9 @@ pub async fn forward(
     })
 }
 
-/// The answer to a request that goes no further: to TRACE, which would show a client's secrets to whoever
-/// has it sent, and to OPTIONS whose `Max-Forwards` is spent (RFC 9110 section 7.6.2). Else that is counted down.
+/// The response to a request that is not forwarded: TRACE, which would show a client's secrets to
+/// whoever makes the client send it, and OPTIONS whose `Max-Forwards` is 0 (RFC 9110 section
+/// 7.6.2). In other OPTIONS requests `Max-Forwards` is counted down.
 fn answered_here(parts: &mut http::request::Parts) -> Option<Response> {
     let status = match parts.method {
         http::Method::TRACE => http::StatusCode::METHOD_NOT_ALLOWED,
@@ -86,12 +88,12 @@ fn answered_here(parts: &mut http::request::Parts) -> Option<Response> {
     Some(answer)
 }
 
-/// Asks the upstream to switch to what the `Upgrade` field of `head` names, for a client at `client`: as
-/// [`forward`] but for that.
+/// Asks the upstream to switch to the protocol that the `Upgrade` field of `head` names, for a
+/// client at `client`. In all else it does as [`forward`] does.
 ///
 /// # Errors
 ///
-/// As of [`forward`].
+/// The same as of [`forward`].
 pub async fn forward_upgrade(
     upstreams: &Upstreams,
     mut head: http::request::Parts,
@@ -105,20 +107,21 @@ pub async fn forward_upgrade(
     sent.map_err(|error| error.failure(&to.key()))
 }
 
-/// Sets what tells the upstream of the client and of this proxy. For requests that are passed on by other
-/// ways too, such as a WebSocket's upgrade.
+/// Sets the fields that tell the upstream about the client and this proxy, for requests and for
+/// upgrades.
 fn proxy_fields(parts: &mut http::request::Parts, client: IpAddr) {
     let headers = &mut parts.headers;
-    // A client of IPv4 at a socket of both versions is one of IPv4.
+    // A client of IPv4 on a socket for both versions appears as an IPv4 address.
     let client = client.to_canonical();
     let host = headers.get(HOST).cloned();
     let mut forwarded = match client {
         IpAddr::V4(address) => format!("for={address}"),
-        // RFC 7239 section 6: in brackets, and so in quotes.
+        // RFC 7239 section 6: an IPv6 address stands in brackets, and therefore in quotes.
         IpAddr::V6(address) => format!("for=\"[{address}]\""),
     };
     if let Some(host) = host.as_ref().and_then(|host| host.to_str().ok()) {
-        // A host has neither quotes nor backslashes; a port's colon wants the quotes.
+        // A host has neither quotes nor backslashes. The colon before a port makes quotes
+        // necessary.
         let _ = write!(forwarded, ";host=\"{host}\"");
     }
     forwarded.push_str(";proto=http");
@@ -136,7 +139,7 @@ fn proxy_fields(parts: &mut http::request::Parts, client: IpAddr) {
     }
 }
 
-/// Puts `value` behind what the list `name` holds, in one field.
+/// Appends `value` to the list in the field `name`, so that it stays one field.
 fn append(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     let mut list = Vec::new();
     for field in headers.get_all(&name) {

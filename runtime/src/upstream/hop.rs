@@ -5,12 +5,14 @@ use http::header::{CONNECTION, HeaderName, TE};
 
 use crate::message::fields::is_hop_by_hop;
 
-/// Never taken out for being named in `Connection`: the message would be another without them.
+/// Fields that stay even if `Connection` names them: without them the message would mean something
+/// else.
 const KEPT: [&str; 2] = ["host", "content-length"];
 
-/// Takes out of a client's request what its `Connection` names. Before any stage sees it: what is added
-/// on the way, by stages or by this proxy, is not the client's to take out. Fields that are always for one
-/// connection stay, [`strip`] takes them out where the request is passed on.
+/// Removes the fields that a client's `Connection` names from its request. This happens before any
+/// stage sees the request, because a client must not be able to remove what stages or this proxy
+/// add later. Fields that are always for one connection stay; [`strip`] removes them when the
+/// request is passed on.
 pub fn strip_named(headers: &mut HeaderMap) {
     let named = named(headers);
     if !named.is_empty() {
@@ -18,19 +20,20 @@ pub fn strip_named(headers: &mut HeaderMap) {
     }
 }
 
-/// Takes the fields for one connection out of a head that is about to be sent.
+/// Removes the fields for one connection from a head that is about to be sent.
 pub(super) fn strip(headers: &mut HeaderMap) {
     retain(headers, |name| !is_hop_by_hop(name));
 }
 
-/// Takes the fields for one connection, and those that its `Connection` names, out of a head that was
+/// Removes the fields for one connection, and those that `Connection` names, from a head that was
 /// received.
 pub(super) fn strip_received(headers: &mut HeaderMap) {
     strip_named(headers);
     strip(headers);
 }
 
-/// The fields at hand that `Connection` names, without those that have a rule of their own.
+/// The fields in `headers` that its `Connection` names, without those that have a rule of their
+/// own.
 fn named(headers: &HeaderMap) -> Vec<HeaderName> {
     let mut named = Vec::new();
     for option in elements(headers, &CONNECTION) {
@@ -46,14 +49,14 @@ fn named(headers: &HeaderMap) -> Vec<HeaderName> {
     named
 }
 
-/// Drops the other fields. What is left keeps its order.
+/// Keeps only the fields that `stays` accepts, in their order.
 fn retain(headers: &mut HeaderMap, stays: impl Fn(&HeaderName) -> bool) {
     if headers.keys().all(&stays) {
         return;
     }
     let mut last = None;
     for (name, value) in std::mem::take(headers) {
-        // Further values of a name come without it.
+        // The iterator gives a name only with the first of its values.
         last = name.or(last);
         if let Some(name) = last.as_ref().filter(|name| stays(name)) {
             headers.append(name, value);
@@ -61,13 +64,13 @@ fn retain(headers: &mut HeaderMap, stays: impl Fn(&HeaderName) -> bool) {
     }
 }
 
-/// Whether who sent this head reads trailers (RFC 9110 section 10.1.4).
+/// Whether the sender of this head reads trailers (RFC 9110 section 10.1.4).
 pub(super) fn accepts_trailers(headers: &HeaderMap) -> bool {
     elements(headers, &TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
-/// The elements of a comma-separated list over all fields of that name. Bytes: an element that is not
-/// text must not hide those beside it.
+/// The elements of a comma-separated list over all fields of that name, as bytes: an element that
+/// is not text must not hide the others.
 pub(super) fn elements<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,

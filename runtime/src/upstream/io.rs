@@ -10,9 +10,9 @@ use smol::Async;
 use crate::sync;
 use crate::wire::Socket;
 
-/// A socket, with TLS around it or without.
+/// A socket, with or without TLS.
 pub(super) trait Io: Socket {
-    /// Whether nothing came that was not asked for: neither bytes nor the connection's end.
+    /// Whether nothing unexpected has come: neither bytes nor the end of the connection.
     fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool;
 }
 
@@ -23,7 +23,7 @@ impl Io for Async<TcpStream> {
     }
 }
 
-/// A socket that is written to by one task and read from by another.
+/// A socket that one task writes to while another reads from it.
 #[derive(Clone)]
 pub(super) struct SharedIo(Arc<Mutex<Box<dyn Io>>>);
 
@@ -32,7 +32,7 @@ impl SharedIo {
         SharedIo(Arc::new(Mutex::new(io)))
     }
 
-    /// Calls `f` with the socket. Nobody waits while they hold it.
+    /// Calls `f` with the socket. The lock is never held while somebody waits.
     pub(super) fn with<R>(&self, f: impl FnOnce(&mut dyn Io) -> R) -> R {
         f(&mut **sync::lock(&self.0))
     }

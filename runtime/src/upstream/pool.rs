@@ -14,30 +14,32 @@ use super::{Key, UpstreamError};
 use crate::memory::{Budget, Reservation};
 use crate::sync;
 
-/// Memory of a connection in use: what is read and not passed on, what is to be written, a piece of a body each
-/// way, the head of a response.
+/// Memory of a connection in use: what was read and not passed on, what is to be written, a piece
+/// of a body each way, the head of a response.
 pub(super) const ACTIVE_SHARE: usize = 64 << 10;
 /// Memory of an idle connection.
 pub(super) const IDLE_SHARE: usize = 8 << 10;
-/// What TLS keeps for a connection on top: a record as it comes (18 KiB, RFC 5246 section 6.2.3), what was
-/// in it (16), what is not sent yet (16), keys and states. A handshake takes up to 64 KiB, while
+/// Memory that TLS adds to a connection: a record as it comes (18 KiB, RFC 5246 section 6.2.3), its
+/// content (16), what is not sent yet (16), keys and states. A handshake takes up to 64 KiB, while
 /// nothing of [`ACTIVE_SHARE`] is in use.
 pub(super) const TLS_SHARE: usize = 56 << 10;
-/// Names that are looked up at the same time: each takes a thread, and the system's resolver cannot be stopped.
+/// Names that are looked up at the same time. Each lookup takes a thread, and the system's resolver
+/// cannot be stopped.
 const LOOKUPS: usize = 4;
 
-/// What bounds the pool.
+/// Bounds on the connections to upstreams.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Open connections, in use or idle, to all upstreams (default 256).
+    /// Open connections to all upstreams, in use or idle (default 256).
     pub connections: usize,
     /// Open connections to one upstream (default 192, as many as there are clients).
     pub per_upstream: usize,
-    /// Connections in use by the requests of one plugin (default 192): the others have the rest at least.
+    /// Connections that the requests of one plugin may use at the same time (default 192), so that
+    /// the rest is left to others.
     pub per_plugin: usize,
-    /// Idle connections that are kept, of all upstreams (default 32).
+    /// Idle connections to all upstreams that are kept (default 32).
     pub idle: usize,
-    /// How long they are kept (default 30 s).
+    /// How long idle connections are kept (default 30 s).
     pub idle_time: Duration,
     /// Limits of response heads, chunk lines and trailers (default as for requests, but 32 KiB of
     /// head).
@@ -64,7 +66,7 @@ impl Default for Settings {
     }
 }
 
-/// The client's side of the daemon. Clones share one pool.
+/// The daemon's side as a client of upstreams. Clones share one pool.
 #[derive(Clone)]
 pub struct Upstreams {
     shared: Arc<Shared>,
@@ -82,11 +84,11 @@ struct Shared {
 
 #[derive(Default)]
 struct Pool {
-    /// Open connections by upstream; none with a count of 0.
+    /// The number of open connections by upstream, without those that have none.
     open: Vec<(Arc<Key>, usize)>,
-    /// The longest idle first.
+    /// Idle connections, with the one that has been idle longest first.
     idle: Vec<Idle>,
-    /// The task runs that closes those that were idle too long.
+    /// Whether a task runs that closes connections which have been idle too long.
     sweeping: bool,
 }
 
@@ -96,7 +98,7 @@ struct Idle {
 }
 
 impl Upstreams {
-    /// A pool without connections, which charges those to come to `budget`.
+    /// A pool without connections. Those to come are charged to `budget`.
     pub fn new(
         settings: Settings,
         budget: Arc<Budget>,
@@ -116,11 +118,11 @@ impl Upstreams {
         }
     }
 
-    /// Reads the root certificates that the settings name, if they do.
+    /// Reads the root certificates, if the settings name a file.
     ///
     /// # Errors
     ///
-    /// The file cannot be used, and why.
+    /// The file cannot be used; the error says why.
     pub fn read_roots(&self) -> crate::error::Result<()> {
         match self.shared.settings.tls_roots {
             Some(_) => self.shared.tls.prepare(|bytes| self.reserve(bytes)),
@@ -128,12 +130,12 @@ impl Upstreams {
         }
     }
 
-    /// Open connections and, among them, idle ones.
+    /// The number of open connections, and how many of those are idle.
     pub fn counts(&self) -> (usize, usize) {
         self.with_pool(|pool| (pool.total(), pool.idle.len()))
     }
 
-    /// What bounds the connections of a plugin, which is one for each.
+    /// A new share, which bounds the connections of one plugin.
     pub fn share(&self) -> Arc<Budget> {
         Budget::new(self.shared.settings.per_plugin)
     }
@@ -142,7 +144,7 @@ impl Upstreams {
         &self.shared.settings
     }
 
-    /// What runs beside whoever asked for it.
+    /// The executor for tasks that go on beside whoever started them.
     pub(crate) fn executor(&self) -> &'static Executor<'static> {
         self.shared.executor
     }
@@ -151,7 +153,7 @@ impl Upstreams {
         &self.shared.tls
     }
 
-    /// What stops requests that come round.
+    /// Stops requests that come back to this daemon again and again.
     pub fn rounds(&self) -> &Rounds {
         &self.shared.rounds
     }
@@ -160,18 +162,18 @@ impl Upstreams {
         &self.shared.lookups
     }
 
-    /// An idle connection that the upstream has not closed, if there is one.
+    /// Takes an idle connection that the upstream has not closed, if there is one.
     pub(super) async fn reuse(&self, key: &Key) -> Option<Connection> {
         loop {
             let mut connection = self.with_pool(|pool| pool.take(key))?;
-            // Dropped where it is stale, or where the memory to use it is not left.
+            // Otherwise it is dropped: it is stale, or there is not enough memory to use it.
             if connection.is_quiet().await && self.wake(&mut connection.place) {
                 return Some(connection);
             }
         }
     }
 
-    /// A place for one more connection; idle ones make room.
+    /// Reserves a place for one more connection. Idle connections are closed to make room.
     pub(super) fn place(&self, key: &Arc<Key>) -> Result<Place, UpstreamError> {
         let Settings {
             connections,
@@ -206,7 +208,7 @@ impl Upstreams {
                         held: None,
                     });
                 }
-                // One that is idle makes room: any, or one of the same upstream.
+                // Close an idle connection to make room: any, or one of the same upstream.
                 Some(error) => {
                     let full = matches!(error, UpstreamError::Full(most) if most == connections);
                     let evicted = match full {
@@ -221,7 +223,7 @@ impl Upstreams {
         }
     }
 
-    /// Keeps a connection for the next request, in place of the one that is idle longest.
+    /// Keeps a connection for later requests. If too many are idle, the one idle longest is closed.
     pub(super) fn keep(&self, mut connection: Connection) {
         connection.rest();
         let idle = Idle {
@@ -234,7 +236,7 @@ impl Upstreams {
             let evicted = over.then(|| pool.idle.remove(0));
             (evicted, !std::mem::replace(&mut pool.sweeping, true))
         });
-        // A connection that goes takes the lock.
+        // Dropping a connection takes the lock, so it happens after the lock is released.
         drop(evicted);
         if sweep {
             self.shared
@@ -244,7 +246,7 @@ impl Upstreams {
         }
     }
 
-    /// Charges an idle connection as one in use.
+    /// Charges an idle connection as one in use. Returns `false` if there is not enough memory.
     fn wake(&self, place: &mut Place) -> bool {
         loop {
             if place.memory.grow(ACTIVE_SHARE - IDLE_SHARE) {
@@ -256,7 +258,7 @@ impl Upstreams {
         }
     }
 
-    /// Takes memory out of the budget; idle connections give theirs back where it is spent.
+    /// Reserves memory from the budget. If it is spent, idle connections are closed to free some.
     pub(crate) fn reserve(&self, share: usize) -> Option<Reservation> {
         loop {
             match self.shared.budget.reserve(share) {
@@ -266,7 +268,7 @@ impl Upstreams {
         }
     }
 
-    /// Closes the connection that is idle longest. False when none is.
+    /// Closes the connection that has been idle longest. Returns `false` if none is idle.
     fn evict(&self) -> bool {
         let oldest = self.with_pool(|pool| match pool.idle.is_empty() {
             true => None,
@@ -285,7 +287,8 @@ impl Pool {
         self.open.iter().map(|(_, count)| count).sum()
     }
 
-    /// The connection to `key` that was used last: the upstream is least likely to have closed it.
+    /// Takes the idle connection to `key` that was used last: the upstream is least likely to have
+    /// closed it.
     fn take(&mut self, key: &Key) -> Option<Connection> {
         let mut idle = self.idle.iter();
         let at = idle.rposition(|idle| *idle.connection.place.key == *key)?;
@@ -293,7 +296,7 @@ impl Pool {
     }
 }
 
-/// Closes connections that were idle too long, until none is idle.
+/// Closes connections that have been idle too long, until none is idle.
 async fn sweep_idle(upstreams: Upstreams) {
     let time = upstreams.shared.settings.idle_time;
     loop {
@@ -315,17 +318,17 @@ async fn sweep_idle(upstreams: Upstreams) {
     }
 }
 
-/// A connection's place among the others, and its memory. Dropping it frees both.
+/// The place that a connection takes among the others, and its memory. Dropping it frees both.
 pub(super) struct Place {
     upstreams: Upstreams,
     pub(super) key: Arc<Key>,
     memory: Reservation,
-    /// Its part of a plugin's share, while it is in use.
+    /// Its part of a plugin's share, while the connection is in use.
     pub(super) held: Option<Reservation>,
 }
 
 impl Place {
-    /// Gives back what only a connection in use takes.
+    /// Frees what only a connection in use needs.
     pub(super) fn rest(&mut self) {
         self.memory.shrink(ACTIVE_SHARE - IDLE_SHARE);
         self.held = None;

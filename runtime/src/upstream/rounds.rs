@@ -1,13 +1,14 @@
-//! Requests that come round to the daemon that sent them.
+//! Stops requests that come back to the daemon that sent them, again and again.
 //!
-//! A router may name an upstream, and a plugin may ask a server, that leads back here. Each round holds a
-//! connection and an instance while it waits for the next, until there are none. So what is sent says
-//! in `CDN-Loop` (RFC 8586) how often its request came by, by this daemon's name: once more for each time.
-//! A request that came too often is refused before any plugin sees it.
+//! A router may name an upstream, and a plugin may ask a server, that leads back here. Each round
+//! holds a connection and an instance while it waits for the next, until there are none left. So
+//! each request that is sent says in `CDN-Loop` (RFC 8586) how often it has come by: this daemon's
+//! name is in the field once for each time. A request that came too often is refused before any
+//! plugin sees it.
 //!
-//! The name is a new one in each process, so that a chain of daemons is no loop, and whatever a
-//! client writes into the field says nothing of other clients' requests. A plugin cannot take the field
-//! out: the count of a request that is being worked on is kept here, not in its headers.
+//! Each process makes itself a new name. So a chain of daemons is no loop, and whatever a client
+//! writes into the field has no effect on other clients' requests. A plugin cannot remove the
+//! count: for a request that is being worked on it is kept here, not in the request's headers.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,8 +19,8 @@ use super::hop;
 use crate::failure::Failure;
 use crate::sync;
 
-/// How often a request may come by again. A plugin may well ask another one of its own daemon; more rounds than
-/// these would only take instances from others.
+/// How often a request may come back. A plugin may well send a request to another plugin of its own
+/// daemon; more rounds than these would only take instances from others.
 const ROUNDS: usize = 3;
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
@@ -29,13 +30,13 @@ const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 pub struct Rounds(Arc<Inner>);
 
 struct Inner {
-    /// What this daemon calls itself.
+    /// This daemon's name in `CDN-Loop`.
     name: String,
-    /// How often, by their ids. As many at most as there are requests at work.
+    /// How often each request has come by, by its id. There are no more than requests at work.
     at_work: Mutex<Vec<(Arc<str>, usize)>>,
 }
 
-/// Notes that a request which has come by before is at work, until it is dropped.
+/// Notes, until it is dropped, that a request is at work which has come by before.
 #[must_use = "dropped, it says that the request is no longer at work"]
 pub struct Round {
     rounds: Rounds,
@@ -50,7 +51,7 @@ impl Rounds {
         }))
     }
 
-    /// Whether an element of the field is this daemon's; parameters may stand behind the name.
+    /// Whether an element of the field is this daemon's. Parameters may follow the name.
     fn is_own(&self, element: &[u8]) -> bool {
         let name = element.split(|&byte| byte == b';').next();
         name.is_some_and(|name| name.trim_ascii() == self.0.name.as_bytes())
@@ -60,11 +61,12 @@ impl Rounds {
         sync::lock(&self.0.at_work)
     }
 
-    /// Notes how often the request with this id has come by, as its headers tell. None for one that has not.
+    /// Notes how often the request with this id has come by, as its headers say. Returns `None` for
+    /// one that has not.
     ///
     /// # Errors
     ///
-    /// [`Failure::Loop`]: it has come too often.
+    /// [`Failure::Loop`] if it has come by too often.
     pub fn begin(&self, id: &Arc<str>, headers: &HeaderMap) -> Result<Option<Round>, Failure> {
         let elements = hop::elements(headers, &CDN_LOOP);
         match elements.filter(|element| self.is_own(element)).count() {
@@ -80,8 +82,8 @@ impl Rounds {
         }
     }
 
-    /// Has a head that goes out for the request with this id tell how often that came by, whatever it said so
-    /// far. What it tells of others stays.
+    /// Sets `CDN-Loop` in a head that is sent for the request with this id, so that it says how
+    /// often that request has come by. What the field says of other daemons stays.
     pub fn mark(&self, headers: &mut HeaderMap, id: &str) {
         let at_work = self.at_work();
         let known = at_work.iter().find(|(other, _)| **other == *id);
@@ -98,7 +100,7 @@ impl Rounds {
             list.extend_from_slice(b", ");
         }
         list.extend_from_slice(self.0.name.as_bytes());
-        // Made of values and a name.
+        // The list is made of valid values and a name.
         if let Ok(value) = HeaderValue::from_bytes(&list) {
             headers.insert(CDN_LOOP, value);
         }

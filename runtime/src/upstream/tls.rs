@@ -2,9 +2,9 @@
 //!
 //! # What strangers cost
 //!
-//! A connection is charged [`TLS_SHARE`](super::pool::TLS_SHARE) on top of what any has. The roots are
-//! charged as long as they are held. No session is kept to be resumed: a server may make what it
-//! leaves here for that as large as it likes, and connections are pooled.
+//! A connection is charged [`TLS_SHARE`](super::pool::TLS_SHARE) on top of what any has. The roots
+//! are charged as long as they are held. No session is kept to be resumed: a server could make such
+//! a session as large as it likes, and connections are pooled anyway.
 
 mod roots;
 
@@ -29,10 +29,10 @@ use crate::error::Error;
 use crate::memory::Reservation;
 use roots::RootsError;
 
-/// Bytes that wait encrypted to be sent, of one connection; rustls itself would take 64 KiB.
+/// Encrypted bytes of one connection that wait to be sent; rustls itself would allow 64 KiB.
 const UNSENT_BYTES: usize = 16 << 10;
 
-/// The client's side of TLS. The system's root certificates are read with the first handshake.
+/// The client's side of TLS. The system's root certificates are read at the first handshake.
 pub(super) struct Tls {
     roots: PathBuf,
     ready: OnceCell<Ready>,
@@ -45,7 +45,7 @@ struct Ready {
 }
 
 impl Tls {
-    /// Trusts the certificates in this file, or the system's.
+    /// Trusts the certificates in the file `roots`, or the system's.
     pub(super) fn new(roots: Option<PathBuf>) -> Tls {
         Tls {
             roots: roots.unwrap_or_else(|| roots::SYSTEM.into()),
@@ -53,7 +53,7 @@ impl Tls {
         }
     }
 
-    /// Shakes hands with `host`, whose certificate must be for that name. The first time it reads the
+    /// Shakes hands with `host`, whose certificate must be for that name. The first call reads the
     /// roots, whose memory is taken from `reserve`.
     pub(super) async fn connect(
         &self,
@@ -87,7 +87,7 @@ impl Tls {
         }
     }
 
-    /// Reads the roots now: whoever named a file wants to know at once that it cannot be used.
+    /// Reads the roots now, so that a file which cannot be used is reported at the start.
     pub(super) fn prepare(
         &self,
         reserve: impl Fn(usize) -> Option<Reservation>,
@@ -141,7 +141,7 @@ fn prepare(
 
 impl Io for TlsStream<Async<TcpStream>> {
     fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
-        // Session tickets come unasked; this takes them in.
+        // Session tickets come unasked. This read takes them in.
         Pin::new(self).poll_read(cx, &mut [0]).is_pending()
     }
 }

@@ -1,4 +1,4 @@
-//! Connections that turn to another protocol, such as WebSocket.
+//! Connections that switch to another protocol, such as WebSocket.
 
 use std::io;
 use std::pin::Pin;
@@ -17,32 +17,33 @@ use super::{Target, UpstreamError, Upstreams, encode, hop};
 use crate::message::{Body, empty};
 use crate::wire::Socket;
 
-/// What came of a wish to upgrade.
+/// What came of a request to upgrade.
 pub enum Upgrade {
     /// The upstream has switched.
     Done(Upgraded),
-    /// It answered as to any other request; the body streams.
+    /// The upstream sent an ordinary response, whose body streams.
     Refused(http::Response<Body>),
 }
 
-/// A connection that was HTTP.
+/// A connection that was HTTP and has switched.
 pub struct Upgraded {
-    /// The head of the 101, without the fields that were for the connection. What else the new protocol
-    /// wants of it (`Sec-WebSocket-Accept`) is for the caller to check.
+    /// The head of the 101 response, without the fields that were for the connection. The caller
+    /// checks what else the new protocol requires of it (`Sec-WebSocket-Accept`).
     pub head: http::response::Parts,
-    /// Both directions. It keeps its place in the pool's count and its memory until it is dropped.
+    /// Both directions. It keeps its place in the pool and its memory until it is dropped.
     pub socket: Box<dyn Socket>,
-    /// What was read behind the head: the first bytes of the new protocol.
+    /// Bytes that were read behind the head: the first of the new protocol.
     pub left_over: Vec<u8>,
 }
 
 impl Upstreams {
-    /// Asks an upstream to switch to what the `Upgrade` field of `head` names. The connection is always a
-    /// new one, the request has no body.
+    /// Asks an upstream to switch to the protocol that the `Upgrade` field of `head` names. The
+    /// connection is always a new one, and the request has no body.
     ///
     /// # Errors
     ///
-    /// As of [`Upstreams::send`]; a 101 that names another protocol is [`UpstreamError::Switched`].
+    /// The same as of [`Upstreams::send`]; a 101 that names another protocol is
+    /// [`UpstreamError::Switched`].
     pub async fn upgrade(
         &self,
         mut head: http::request::Parts,
@@ -70,7 +71,7 @@ impl Upstreams {
             return Ok(Upgrade::Refused(exchange.answer(answer, self, to, id)));
         }
         let mut parts = answer.parts;
-        // RFC 9110 section 7.8, RFC 6455 section 4.1.
+        // RFC 9110 section 7.8 and RFC 6455 section 4.1: the response must name the protocol.
         let switched = hop::elements(&parts.headers, &UPGRADE)
             .any(|name| name.eq_ignore_ascii_case(protocol.as_bytes()))
             && hop::elements(&parts.headers, &CONNECTION)

@@ -1,4 +1,4 @@
-//! A request on its way out: head first, then the body, piece by piece.
+//! Sends a request: first the head, then the body piece by piece.
 
 use std::future::poll_fn;
 use std::io;
@@ -17,27 +17,27 @@ use crate::message::fields::pairs;
 use crate::message::{Body, BodyError};
 use crate::wire::deadline::Deadline;
 
-/// Bytes of a body that go out in one write.
+/// Bytes of a body that are written at once.
 const PIECE: usize = 16 << 10;
 
-/// What is to be sent, and how far it has got.
+/// What is to be sent, and how much of it has been.
 pub(super) struct Upload {
-    /// Put together to be written: the head, or a piece.
+    /// Bytes that are ready to be written: the head, or a piece of the body.
     out: Vec<u8>,
-    /// Bytes of `out` that are written.
+    /// How many bytes of `out` are written.
     sent: usize,
     /// What is left of the body's last frame.
     frame: Bytes,
     phase: Phase,
     length: RequestLength,
     body: Body,
-    /// A byte was written.
+    /// Whether any byte was written.
     pub(super) wrote: bool,
-    /// The body was asked for its first frame.
+    /// Whether the body was polled for its first frame.
     pub(super) begun: bool,
-    /// Nothing can be sent because the body has no frame ready.
+    /// Whether nothing can be sent because the body has no frame ready.
     pub(super) waits: bool,
-    /// Something was written since this was last reset.
+    /// Whether anything was written since this was last reset.
     pub(super) moved: bool,
 }
 
@@ -48,16 +48,16 @@ enum Phase {
     Done,
 }
 
-/// Why it cannot go on.
+/// Why the upload cannot go on.
 pub(super) enum UploadError {
-    /// The upstream does not take it. It may still have answered.
+    /// The upstream does not take it. It may have sent a response even so.
     Upstream(io::Error),
     /// The body broke off, or has another length than announced.
     Body(BodyError),
 }
 
 impl Upload {
-    /// `head` and then `body`, as `length` says.
+    /// Sends `head` and then `body`, whose length is `length`.
     pub(super) fn new(head: Vec<u8>, length: RequestLength, body: Body) -> Upload {
         Upload {
             out: head,
@@ -81,13 +81,13 @@ impl Upload {
         self.phase == Phase::Done
     }
 
-    /// The body, for another try: the caller knows that it was not begun.
+    /// Returns the body for another try. The caller knows that it was not begun.
     pub(super) fn into_body(self) -> Body {
         self.body
     }
 
-    /// Writes the rest while the response is read elsewhere: `deadline` is moved on by `stall` with every write,
-    /// and `waits` tells that the body is what is waited for.
+    /// Writes the rest while the response is read elsewhere. Every write moves `deadline` on by
+    /// `stall`, and `waits` says whether the body is waited for.
     pub(super) async fn finish(
         mut self,
         io: SharedIo,
@@ -106,7 +106,7 @@ impl Upload {
         .await
     }
 
-    /// Writes what can be written now. Ready when all is out.
+    /// Writes what can be written now. Ready when everything is written.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -140,14 +140,14 @@ impl Upload {
                         return broken(error);
                     }
                     self.phase = Phase::Done;
-                    // It has no more to hold.
+                    // The buffer is not needed any more.
                     self.out = Vec::new();
                 }
                 Phase::Body => {
                     self.begun = true;
                     let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
                         self.waits = true;
-                        // What is out must not wait for the body to go on.
+                        // What was written must not wait until the body goes on.
                         return match ready!(Pin::new(&mut *io).poll_flush(cx)) {
                             Ok(()) => Poll::Pending,
                             Err(error) => broken(error),
@@ -161,7 +161,7 @@ impl Upload {
         }
     }
 
-    /// Takes the body's next frame, or its end.
+    /// Takes in the next frame of the body, or its end.
     fn take(
         &mut self,
         frame: Option<Result<http_body::Frame<Bytes>, BodyError>>,
@@ -169,7 +169,7 @@ impl Upload {
         let trailers = match frame.transpose()?.map(http_body::Frame::into_data) {
             Some(Ok(data)) => {
                 if let RequestLength::Fixed(left) = &mut self.length {
-                    // More than announced would be read as the next request.
+                    // What exceeds the announced length would be read as the next request.
                     *left = left
                         .checked_sub(data.len() as u64)
                         .ok_or(BodyError::OtherLength)?;
@@ -189,7 +189,7 @@ impl Upload {
                 encode_last_chunk(&mut self.out, &fields)
                     .map_err(|error| BodyError::BadTrailers(error.to_string()))?;
             }
-            // Trailers can only stand behind chunks.
+            // Trailers can only follow a body in chunks.
             RequestLength::Fixed(_) | RequestLength::None => {}
         }
         self.phase = Phase::Flush;

@@ -65,8 +65,8 @@ fn an_idle_connection_that_was_closed_is_noticed_whatever_the_method() {
     served.join().unwrap();
 }
 
-/// Keeps a connection, then has `second` sent over it and lost. Answers how that ended, and how many
-/// connections there were.
+/// Keeps a connection, then has `second` sent over it and lost. Answers how that ended, and how
+/// many connections there were.
 fn lost(second: http::Request<Body>) -> (Result<u16, UpstreamError>, usize) {
     let (stop, stopped) = mpsc::channel();
     let (to, served) = upstream(move |listener| {

@@ -1,6 +1,7 @@
 //! TLS to upstreams. The certificates in `tls/` were made once, for this alone, and hold until
-//! 2120: `ca.pem` signed `server.pem`, which is for the name `localhost`, `elsewhere.pem`, which is for
-//! another, and `expired.pem`, which held until 2021; their key is `server.key`. `other-ca.pem` signed nothing.
+//! 2120: `ca.pem` signed `server.pem`, which is for the name `localhost`, `elsewhere.pem`, which is
+//! for another, and `expired.pem`, which held until 2021; their key is `server.key`. `other-ca.pem`
+//! signed nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -33,8 +34,8 @@ fn acceptor(certificate: &str) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// An upstream that takes one connection and answers `requests` requests; it tells the name that it was
-/// asked for.
+/// An upstream that takes one connection and answers `requests` requests; it tells the name that it
+/// was asked for.
 fn secure(requests: usize) -> (Target, JoinHandle<Option<String>>) {
     proving("server.pem", requests)
 }

@@ -1,4 +1,4 @@
-//! The root certificates that upstreams are checked against.
+//! The root certificates that the certificates of upstreams are checked against.
 
 use std::fs;
 use std::io;
@@ -10,24 +10,24 @@ use futures_rustls::rustls::pki_types::pem::PemObject;
 
 use crate::memory::Reservation;
 
-/// The system's, where Debian, Alpine, Buildroot and OpenWrt have it.
+/// The system's file, where Debian, Alpine, Buildroot and OpenWrt have it.
 pub(super) const SYSTEM: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// Bytes of such a file at most. The system's, with all public authorities, has 0.2 MB.
+/// The longest such file in bytes. The system's, with all public authorities, has 0.2 MB.
 const FILE_BYTES: u64 = 1 << 20;
 
 /// Why a file of root certificates cannot be used.
 #[derive(Debug)]
 pub(super) enum RootsError {
-    /// The system does not give it.
+    /// The file cannot be read.
     Open(io::Error),
-    /// What it says is no use.
+    /// The content of the file is of no use, for this reason.
     Content(String),
-    /// The memory to read it is not left.
+    /// There is not enough memory to read it.
     NoMemory,
 }
 
-/// Reads a file in PEM, and charges what is kept of it to what `reserve` gives.
+/// Reads a file in PEM. What is kept of it is charged to a reservation from `reserve`.
 pub(super) fn read(
     file: &Path,
     reserve: impl Fn(usize) -> Option<Reservation>,
@@ -43,7 +43,7 @@ pub(super) fn read(
             FILE_BYTES >> 10
         )));
     }
-    // The file, and what is kept: names and keys, which are a part of it even without its base64.
+    // The file itself, and what is kept: names and keys, which are only a part of it.
     let bytes = found.len() as usize;
     let mut memory = reserve(2 * bytes).ok_or(RootsError::NoMemory)?;
     let text = fs::read(file).map_err(RootsError::Open)?;
@@ -51,7 +51,7 @@ pub(super) fn read(
         .collect::<Result<_, _>>()
         .map_err(|error| RootsError::Content(format!("it is not valid PEM: {error}")))?;
     let mut roots = RootCertStore::empty();
-    // Old roots that are malformed by today's rules are of no use, and no harm.
+    // Old roots that are malformed by today's rules are skipped and do no harm.
     match roots.add_parsable_certificates(certificates) {
         (0, 0) => return Err(RootsError::Content("there are none".to_owned())),
         (0, wrong) => {
