@@ -167,7 +167,7 @@ fn serve(
     for plugin in plugins {
         let telling = Arc::clone(plugin);
         EXECUTOR
-            .spawn(async move { telling.host().log.tell_in_time().await })
+            .spawn(async move { telling.host().log.report_dropped_in_time().await })
             .detach();
         let warming = crate::reactor::enter(warm_up(Arc::clone(plugin), request_timeout));
         EXECUTOR.spawn(warming).detach();
@@ -197,7 +197,9 @@ fn serve(
         }
     }));
     store.close();
-    plugins.iter().for_each(|plugin| plugin.host().log.tell());
+    plugins
+        .iter()
+        .for_each(|plugin| plugin.host().log.report_dropped());
     log::info!("stopped");
     Ok(())
 }

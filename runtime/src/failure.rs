@@ -19,7 +19,7 @@ pub enum Failure {
     /// The plugin trapped after it was refused memory.
     OutOfMemory(String),
     /// The plugin returned without an answer.
-    NoAnswer,
+    NoResponse,
     /// The plugin did not begin its answer in time.
     Deadline,
     /// The answer had begun, then nothing moved for too long.
@@ -27,7 +27,7 @@ pub enum Failure {
     /// The plugin said that it failed.
     PluginError(String),
     /// What the plugin answered is not valid HTTP.
-    BadAnswer(String),
+    BadResponse(String),
     /// No plugin wanted the request.
     PassThrough,
     /// The plugin's `init` failed.
@@ -82,17 +82,17 @@ impl Failure {
 
     /// An answer whose body cannot be what its head says.
     pub fn broken_body() -> Failure {
-        Failure::BadAnswer("its body broke off or has another length than announced".to_owned())
+        Failure::BadResponse("its body broke off or has another length than announced".to_owned())
     }
 
     /// A plugin handed over a body that is longer than `limit`.
-    pub fn answer_too_long(limit: usize) -> Failure {
-        Failure::BadAnswer(format!("a body of more than {limit} bytes (--max-body)"))
+    pub fn response_body_too_long(limit: usize) -> Failure {
+        Failure::BadResponse(format!("a body of more than {limit} bytes (--max-body)"))
     }
 
     /// A plugin handed over so much that the engine did not even copy it.
-    pub fn far_too_long(limit: usize) -> Failure {
-        Failure::BadAnswer(format!(
+    pub fn handed_over_too_much(limit: usize) -> Failure {
+        Failure::BadResponse(format!(
             "a body of more than {limit} bytes (--max-body), or far more of other data at once"
         ))
     }
@@ -100,7 +100,7 @@ impl Failure {
     /// What an answer that is not valid means where it came from an upstream, not from a plugin.
     pub fn of_upstream(self, name: &str) -> Failure {
         match self {
-            Failure::BadAnswer(reason) => Failure::BadGateway(format!(
+            Failure::BadResponse(reason) => Failure::BadGateway(format!(
                 "upstream {name}: its answer is not valid HTTP: {reason}"
             )),
             other => other,
@@ -110,9 +110,9 @@ impl Failure {
     /// The status for the client.
     pub fn status(&self) -> u16 {
         match self {
-            Failure::Trap(_) | Failure::OutOfMemory(_) | Failure::NoAnswer => 500,
+            Failure::Trap(_) | Failure::OutOfMemory(_) | Failure::NoResponse => 500,
             Failure::Deadline | Failure::Stalled | Failure::GatewayTimeout(_) => 504,
-            Failure::PluginError(_) | Failure::BadAnswer(_) | Failure::BadGateway(_) => 502,
+            Failure::PluginError(_) | Failure::BadResponse(_) | Failure::BadGateway(_) => 502,
             Failure::PassThrough => 404,
             Failure::InitFailed(_) | Failure::Busy(_) | Failure::UpstreamBusy(_) => 503,
             Failure::BodyTooLarge(_) => 413,
@@ -123,7 +123,7 @@ impl Failure {
             Failure::Loop(_) => 508,
             // What is not HTTP is the plugin's own failure; any other closes the stage.
             Failure::Stage { cause, .. } => match &**cause {
-                Failure::BadAnswer(_) => 502,
+                Failure::BadResponse(_) => 502,
                 _ => 503,
             },
         }
@@ -136,7 +136,7 @@ impl Failure {
             Failure::OutOfMemory(_) => Outcome::OutOfMemory,
             Failure::Deadline | Failure::Stalled => Outcome::Deadline,
             Failure::PluginError(_) => Outcome::PluginError,
-            Failure::NoAnswer | Failure::BadAnswer(_) => Outcome::BadAnswer,
+            Failure::NoResponse | Failure::BadResponse(_) => Outcome::BadAnswer,
             Failure::PassThrough => Outcome::NotHandled,
             Failure::InitFailed(_) => Outcome::InitFailed,
             Failure::Busy(_) => Outcome::Busy,
@@ -176,12 +176,12 @@ impl fmt::Display for Failure {
         match self {
             Failure::Trap(reason) => write!(f, "trap: {reason}"),
             Failure::OutOfMemory(reason) => write!(f, "out of memory: {reason}"),
-            Failure::NoAnswer => f.write_str("the plugin returned without an answer"),
+            Failure::NoResponse => f.write_str("the plugin returned without an answer"),
             Failure::Deadline => f.write_str("the plugin did not answer in time"),
             Failure::SlowBody => f.write_str("the body did not come in time"),
             Failure::Stalled => f.write_str("nothing of the answer moved for too long"),
             Failure::PluginError(reason) => write!(f, "the plugin answered an error: {reason}"),
-            Failure::BadAnswer(reason) => {
+            Failure::BadResponse(reason) => {
                 write!(f, "the plugin's answer is not valid HTTP: {reason}")
             }
             Failure::PassThrough => f.write_str("no plugin handles this request"),

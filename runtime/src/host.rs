@@ -234,7 +234,7 @@ impl HostState {
     }
 
     /// The instance has done its work and waits for more.
-    pub fn rest(&mut self) {
+    pub fn end_request(&mut self) {
         self.request.set(None);
         self.limiter.forget_refused();
         self.listed = None;

@@ -37,12 +37,12 @@ pub fn whole(data: impl Into<Bytes>, held: Option<Reservation>) -> Body {
 ///
 /// # Errors
 ///
-/// [`Failure::BadAnswer`] for any other.
+/// [`Failure::BadResponse`] for any other.
 pub fn final_status(status: u16) -> Result<http::StatusCode, Failure> {
     let known = http::StatusCode::from_u16(status).ok();
     known
         .filter(|_| (200..600).contains(&status))
-        .ok_or_else(|| Failure::BadAnswer(format!("status {status}")))
+        .ok_or_else(|| Failure::BadResponse(format!("status {status}")))
 }
 
 /// No body.

@@ -220,9 +220,9 @@ impl Pipeline {
             _ticking: ticking,
             _round: round,
         };
-        passage.serve(self.services(&request));
+        passage.set_services(self.services(&request));
         let mut reply = self.outer(request, &passage).await?;
-        reply.tail.hold(at_work);
+        reply.tail.keep_until_end(at_work);
         Ok(reply)
     }
 
@@ -259,7 +259,7 @@ impl Pipeline {
             }
             Err(failure) => Err(failure),
         };
-        let mut reply = replied.unwrap_or_else(|failure| own::failed(failure, &id));
+        let mut reply = replied.unwrap_or_else(|failure| own::failure_reply(failure, &id));
         let Reply {
             response,
             marks,
@@ -272,7 +272,7 @@ impl Pipeline {
         };
         if let Err(failure) = tail.beside(leaving).await {
             // Nothing of the response is out: the client can still be told.
-            reply = own::failed(failure, &id);
+            reply = own::failure_reply(failure, &id);
             let Reply {
                 response, marks, ..
             } = &mut reply;
@@ -336,7 +336,7 @@ impl Pipeline {
             if !stage.applies(request, passage) {
                 continue;
             }
-            passage.enter(Some(&stage.plugin));
+            passage.set_at_work(Some(&stage.plugin));
             if stage.plugin.plays(Role::Handler)
                 && let Some(response) = handle::typed(&stage.plugin, request, &self.bodies).await?
             {
@@ -346,7 +346,7 @@ impl Pipeline {
                 return handle::wasi_http(&stage.plugin, request).await;
             }
             stage.plugin.host().stats.request(Outcome::NotHandled);
-            passage.enter(None);
+            passage.set_at_work(None);
         }
         Err(Failure::PassThrough)
     }
@@ -404,7 +404,7 @@ impl Pipeline {
         for &index in trail.seen.iter().rev() {
             let stage = &self.stages[index];
             let mut read = transform::read(stage, bodies, method, response, upstream).await?;
-            let running = transform::response(stage, id, bodies, method, response, &mut read);
+            let running = transform::on_response(stage, id, bodies, method, response, &mut read);
             stage.guard(id, passage, running).await?;
             if let Some((body, held)) = read {
                 *response.body_mut() = whole(body, held);
@@ -427,7 +427,7 @@ impl Pipeline {
         for &index in trail.seen.iter().rev() {
             let stage = &self.stages[index];
             let (status, headers) = (response.status().as_u16(), response.headers());
-            let running = middleware::answer(stage, id, status, headers);
+            let running = middleware::on_response(stage, id, status, headers);
             match stage.guard(id, passage, running).await {
                 Ok(Some(ControlFlow::Continue(headers))) => *response.headers_mut() = headers,
                 Ok(Some(ControlFlow::Break(other))) => {
@@ -435,13 +435,13 @@ impl Pipeline {
                 }
                 Ok(None) => {}
                 Err(failure) => {
-                    let failed = own::failed(failure, id);
+                    let failed = own::failure_reply(failure, id);
                     (*response, *marks) = (failed.response, failed.marks);
                 }
             }
         }
         if let Some(limit) = &trail.limit {
-            limit.tell(response.headers_mut());
+            limit.write_fields(response.headers_mut());
         }
     }
 

@@ -18,7 +18,7 @@ use zlayer_bundle::{Role, VerifiedArtifact};
 pub use engine::{Ticker, Working, new_engine, share_out};
 pub use pool::{Running, Spare};
 pub use roles::Guests;
-pub use status::{About, Instances, State};
+pub use status::{About, Instances, PluginState};
 
 use crate::capability::{Capabilities, Capability};
 use crate::config::{Limits, Timeouts};
@@ -157,7 +157,7 @@ impl Plugin {
             false => limits.body,
         };
         let share = match roles.is_stateful() {
-            true if roles.answers_bodies() => (INSTANCE_SHARE + CALL_SHARE).saturating_add(answer),
+            true if roles.returns_bodies() => (INSTANCE_SHARE + CALL_SHARE).saturating_add(answer),
             true => INSTANCE_SHARE + CALL_SHARE,
             false => INSTANCE_SHARE,
         };
@@ -173,7 +173,7 @@ impl Plugin {
         let fitting = 1 + budget.limit().saturating_sub(budget.used()) / each;
         let instances = instances.min(fitting);
         // Its answers stream past itself.
-        let returns = roles.has(Role::HttpHandler) && roles.sees_answers();
+        let returns = roles.has(Role::HttpHandler) && roles.sees_responses();
         wasmtime::ensure!(
             instances > 1 || !returns,
             "it answers as wasi:http and takes part on the way back: a request may need two instances of it at a time, and there can be {instances}; raise max-instances or --memory-max"
@@ -264,7 +264,7 @@ impl Plugin {
             }
             // A wasi:http plugin hands nothing over but to the host's own functions.
             Err(error) if self.roles.is_stateful() && is_too_much(&error) => {
-                Err(Failure::far_too_long(self.body_max))
+                Err(Failure::handed_over_too_much(self.body_max))
             }
             Err(error) => Err(from_call(error, &running.instance.store)),
         }
@@ -276,7 +276,7 @@ impl Plugin {
         }
         // What only answers wasi:http gets a fresh instance for each request, or for each so many.
         if self.roles.is_stateful() || instance.served < self.reuse {
-            instance.store.data_mut().rest();
+            instance.store.data_mut().end_request();
             self.idle.put(instance);
         }
     }

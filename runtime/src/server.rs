@@ -30,14 +30,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Server {
     listener: Async<TcpListener>,
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     /// Cloned into every connection; the drain waits until all clones are gone.
     open: Sender<()>,
     closed: Receiver<()>,
 }
 
 /// What every connection needs.
-pub(crate) struct Shared {
+pub(crate) struct ServerState {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
@@ -63,7 +63,7 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     /// Waits for a place, and asks the connection that has waited longest for a head to leave its own.
-    async fn place(&self, places: &Arc<Semaphore>) -> SemaphoreGuardArc {
+    async fn acquire_place(&self, places: &Arc<Semaphore>) -> SemaphoreGuardArc {
         if let Some(place) = places.try_acquire_arc() {
             return place;
         }
@@ -89,7 +89,7 @@ impl Crowd {
     }
 }
 
-impl Shared {
+impl ServerState {
     /// An id that is new in this process and unlikely to repeat in the next.
     pub(crate) fn next_request_id(&self) -> Arc<str> {
         let id = self.request_ids.fetch_add(1, Ordering::Relaxed);
@@ -140,7 +140,7 @@ impl Server {
         Ok(Server {
             listener,
             address,
-            shared: Arc::new(Shared {
+            shared: Arc::new(ServerState {
                 pipeline,
                 limits,
                 timeouts,
@@ -182,7 +182,7 @@ impl Server {
                     }
                 };
                 // At the limit this one waits, and those after it in the kernel's backlog.
-                let permit = shared.crowd.place(&connections).await;
+                let permit = shared.crowd.acquire_place(&connections).await;
                 let (shared, open) = (Arc::clone(&shared), open.clone());
                 let executor = shared.executor;
                 executor
@@ -206,7 +206,7 @@ impl Server {
 async fn serve(
     stream: Async<TcpStream>,
     client: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     open: Sender<()>,
 ) {
     let _counted = shared.stats.connection();

@@ -82,16 +82,17 @@ impl Endpoint {
 }
 
 /// What a plugin answers to a message, in time.
-pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Option<Message>, Failure>> + Send + 'a>>;
+pub type HandlerFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<Option<Message>, Failure>> + Send + 'a>>;
 
 /// A plugin, as a session sees it. Each call is bounded in time by whoever makes it; at most one of
 /// each kind runs at the same time.
 pub trait MessageHandler: Send + Sync {
     /// Takes a message from the client; answers what goes on.
-    fn client_message(&self, message: Message) -> Answer<'_>;
+    fn client_message(&self, message: Message) -> HandlerFuture<'_>;
 
     /// Takes a message from the upstream; answers what goes on to the client.
-    fn upstream_message(&self, message: Message) -> Answer<'_>;
+    fn upstream_message(&self, message: Message) -> HandlerFuture<'_>;
 }
 
 /// A conversation, from the end of the opening handshake to that of the closing one.
@@ -120,22 +121,22 @@ enum Side {
 }
 
 /// When to stop between two messages.
-struct Leave {
+struct StopSignals {
     /// The daemon drains.
     stop: Receiver<()>,
     /// The other direction has ended.
     ended: Receiver<()>,
 }
 
-impl Leave {
-    async fn asked(&self) -> End {
+impl StopSignals {
+    async fn requested(&self) -> End {
         let stop = async {
             stopped(&self.stop).await;
             End::Stopped
         };
         let told = async {
             stopped(&self.ended).await;
-            End::Told
+            End::OtherEnded
         };
         or(stop, told).await
     }
@@ -172,7 +173,7 @@ impl WebSocketSession {
         };
 
         let (end_told, ended) = bounded::<()>(1);
-        let leave = Leave { stop, ended };
+        let leave = StopSignals { stop, ended };
         let first = OnceLock::new();
         let relay = Relay {
             handler: handler.as_deref(),
@@ -184,7 +185,7 @@ impl WebSocketSession {
         // The one that ends first tells the other, which ends with the message that it is at: what
         // is half written stays whole.
         let conclude = |end: End| {
-            if !matches!(end, End::Told) {
+            if !matches!(end, End::OtherEnded) {
                 let _ = first.set(end);
             }
             end_told.close();
@@ -245,7 +246,7 @@ async fn close(reader: &mut Reader, writer: &Writer, end: &End) {
     };
     let _ = timeout::within(CLOSING, closing).await;
     // A reset must not overtake what we sent: end our half, and read until the other ends its own.
-    if writer.shut().await {
+    if writer.end_stream().await {
         reader.linger().await;
     }
 }

@@ -4,7 +4,7 @@ use super::process;
 use super::view::View;
 use crate::capability::Capability;
 use crate::metrics::{Page, labels};
-use crate::plugin::{Plugin, State};
+use crate::plugin::{Plugin, PluginState};
 use crate::stats::Outcome;
 
 /// All metrics as one page, for which `bytes` are reserved.
@@ -77,7 +77,7 @@ fn plugins(view: &View, page: &mut Page) {
     }
     let help = "Whether the plugin takes requests: 0 while it starts and after its init failed.";
     each(page, "zlayer_plugin_ready", "gauge", help, &|plugin| {
-        u64::from(plugin.state() == State::Ready)
+        u64::from(plugin.state() == PluginState::Ready)
     });
     page.family(
         "zlayer_instances",

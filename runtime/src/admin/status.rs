@@ -9,7 +9,7 @@ use super::json::Json;
 use super::process;
 use super::view::View;
 use crate::capability::{Capabilities, Capability};
-use crate::plugin::{Plugin, State};
+use crate::plugin::{Plugin, PluginState};
 use crate::redact;
 use crate::stats::Outcome;
 
@@ -93,8 +93,8 @@ fn plugin(plugin: &Plugin, json: &mut Json) {
     json.text_or_null(
         "reason",
         match &state {
-            State::Failed(reason) => Some(reason),
-            State::Starting | State::Ready => None,
+            PluginState::Failed(reason) => Some(reason),
+            PluginState::Starting | PluginState::Ready => None,
         },
     );
     let instances = plugin.instances();

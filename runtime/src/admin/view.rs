@@ -13,7 +13,7 @@ use crate::log_ring::MEMORY_SHARE;
 use crate::memory::Budget;
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
-use crate::plugin::{Plugin, State};
+use crate::plugin::{Plugin, PluginState};
 use crate::stats::ServerStats;
 
 /// The parts of a daemon that status and metrics are made from.
@@ -49,9 +49,11 @@ impl View {
         }
         for plugin in self.plugins() {
             match plugin.state() {
-                State::Ready => {}
-                State::Starting => return Some(format!("plugin {}: starting", plugin.name())),
-                State::Failed(reason) => {
+                PluginState::Ready => {}
+                PluginState::Starting => {
+                    return Some(format!("plugin {}: starting", plugin.name()));
+                }
+                PluginState::Failed(reason) => {
                     return Some(format!("plugin {}: init failed: {reason}", plugin.name()));
                 }
             }

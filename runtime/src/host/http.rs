@@ -73,7 +73,7 @@ impl Outgoing {
         let host = literal.unwrap_or(host);
         if !self.plugin.grants.allowed_hosts.allow(host, port) {
             gate.deny(Capability::HttpClient);
-            self.tell(&format!(
+            self.log_warning(&format!(
                 "a request to {authority} was denied: that host is not allowed; \
                  --allow-host {host}:{port} allows it"
             ));
@@ -91,7 +91,7 @@ impl Outgoing {
     }
 
     /// Writes to the log, out of the plugin's allowance.
-    fn tell(&self, message: &str) {
+    fn log_warning(&self, message: &str) {
         let id = self.request.id();
         self.plugin
             .log
@@ -142,7 +142,7 @@ async fn send(outgoing: Outgoing, request: http::Request<Body>, target: Target) 
             Ok((http::Response::from_parts(parts, body), nothing_left))
         }
         Err(error) => {
-            outgoing.tell(&format!(
+            outgoing.log_warning(&format!(
                 "a request to {}:{}: {error}",
                 target.host, target.port
             ));

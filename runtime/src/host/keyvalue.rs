@@ -78,7 +78,7 @@ impl Host for HostState {
         new_value: Vec<u8>,
     ) -> Result<bool> {
         let expected_bytes = expected.as_ref().map_or(0, Vec::len);
-        let _held = self.hold(expected_bytes + new_value.len(), new_value.len())?;
+        let _held = self.charge_value(expected_bytes + new_value.len(), new_value.len())?;
         let namespace = self.plugin.namespace().await?;
         let swap = namespace.compare_and_swap(&key, expected.as_deref(), &new_value);
         Ok(swap.await?)
@@ -90,13 +90,13 @@ const ALLOCATOR_BYTES: usize = 128 << 10;
 
 impl HostState {
     async fn store(&mut self, key: &str, value: &[u8], ttl: Option<Duration>) -> Result<()> {
-        let _held = self.hold(value.len(), value.len())?;
+        let _held = self.charge_value(value.len(), value.len())?;
         let namespace = self.plugin.namespace().await?;
         Ok(namespace.set(key, value, ttl).await?)
     }
 
     /// Charges large values to the memory budget for as long as a call may wait with them.
-    fn hold(&self, bytes: usize, largest: usize) -> Result<Option<Reservation>> {
+    fn charge_value(&self, bytes: usize, largest: usize) -> Result<Option<Reservation>> {
         let limit = self.plugin.largest_value();
         // What is refused anyway does not wait.
         if bytes <= SMALL_VALUE
@@ -105,7 +105,7 @@ impl HostState {
         {
             return Ok(None);
         }
-        match self.limiter.hold(bytes) {
+        match self.limiter.charge_call(bytes) {
             Some(held) => Ok(Some(held)),
             None => Err(keyvalue::KvError::Storage(
                 "the device has no memory for the value at the moment".to_owned(),
@@ -129,7 +129,7 @@ impl HostState {
         if large <= small {
             return small;
         }
-        self.listed = self.limiter.hold(large * HELD_LIST);
+        self.listed = self.limiter.charge_call(large * HELD_LIST);
         match self.listed {
             Some(_) => large,
             None => small,

@@ -69,7 +69,7 @@ impl Limiter {
 
     /// Charges what a call holds in the host to the budget, until it is dropped: what goes beyond the
     /// instance's own share.
-    pub fn hold(&self, bytes: usize) -> Option<Reservation> {
+    pub fn charge_call(&self, bytes: usize) -> Option<Reservation> {
         self.reservation
             .another(bytes.saturating_sub(self.call_share))
     }

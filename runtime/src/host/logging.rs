@@ -102,19 +102,19 @@ impl PluginLog {
     }
 
     /// Writes how many records were dropped, a second after the first of them. Never ends.
-    pub async fn tell_in_time(&self) {
-        self.rate.watch(|dropped| self.tell_of(dropped)).await;
+    pub async fn report_dropped_in_time(&self) {
+        self.rate.watch(|dropped| self.write_dropped(dropped)).await;
     }
 
     /// Writes how many records were dropped, if that was not written yet.
-    pub fn tell(&self) {
+    pub fn report_dropped(&self) {
         match self.rate.take_untold() {
             0 => {}
-            dropped => self.tell_of(dropped),
+            dropped => self.write_dropped(dropped),
         }
     }
 
-    fn tell_of(&self, dropped: u64) {
+    fn write_dropped(&self, dropped: u64) {
         let told = format!(
             "{dropped} records dropped: more than {} a second",
             self.per_second
@@ -197,7 +197,7 @@ mod tests {
             let passed = (0..burst * 10).filter(|_| log.rate.allows(now)).count() as u32;
             assert_eq!(passed, burst);
             assert_eq!(u64::from(burst * 10 - passed), log.dropped());
-            log.tell();
+            log.report_dropped();
             assert_eq!(log.rate.take_untold(), 0);
         }
     }

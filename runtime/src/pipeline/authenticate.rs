@@ -85,13 +85,13 @@ fn accept(claims: Vec<KeyValue>, request: &mut Request) -> Result<(), Failure> {
         .map(|claim| claim.key.len() + claim.value.len())
         .sum();
     if claims.len() > CLAIMS || bytes > CLAIM_BYTES {
-        return Err(Failure::BadAnswer(format!(
+        return Err(Failure::BadResponse(format!(
             "{} claims of {bytes} bytes; at most {CLAIMS} and {CLAIM_BYTES}",
             claims.len()
         )));
     }
     for KeyValue { key, value } in claims {
-        request.tell(&format!("claim.{key}"), &value);
+        request.set_context(&format!("claim.{key}"), &value);
     }
     request.is_authenticated = true;
     Ok(())

@@ -18,7 +18,7 @@ pub const SMALL_BODY: usize = 16 << 10;
 pub struct WholeBodies {
     limit: usize,
     requests: Arc<Budget>,
-    answers: Arc<Budget>,
+    responses: Arc<Budget>,
     share: Reservation,
 }
 
@@ -29,7 +29,7 @@ impl WholeBodies {
         Some(WholeBodies {
             limit,
             requests: Budget::new(share / 2),
-            answers: Budget::new(share / 2),
+            responses: Budget::new(share / 2),
             share: budget.reserve(share)?,
         })
     }
@@ -66,11 +66,11 @@ impl WholeBodies {
     /// # Errors
     ///
     /// It is too long, or breaks off, or the memory for bodies is spent.
-    pub async fn read_answer(
+    pub async fn read_response(
         &self,
         body: &mut (dyn HttpBody<Data = Bytes, Error = BodyError> + Send + Unpin),
     ) -> Result<(Vec<u8>, Option<Reservation>), Failure> {
-        let read = read(body, self.limit, &self.answers).await;
+        let read = read(body, self.limit, &self.responses).await;
         read.map_err(|unread| match unread {
             Unread::TooLong => self.too_long(),
             Unread::NoMemory => Failure::no_memory_for_body(),
@@ -97,12 +97,12 @@ impl WholeBodies {
     /// # Errors
     ///
     /// Those of [`WholeBodies::recharge_request`].
-    pub fn recharge_answer(
+    pub fn recharge_response(
         &self,
         held: &mut Option<Reservation>,
         bytes: usize,
     ) -> Result<(), Failure> {
-        self.recharge(&self.answers, held, bytes)
+        self.recharge(&self.responses, held, bytes)
     }
 
     fn recharge(
@@ -129,19 +129,19 @@ impl WholeBodies {
     /// # Errors
     ///
     /// It is too long, or the memory for bodies is spent.
-    pub fn answer(&self, data: Vec<u8>) -> Result<Body, Failure> {
+    pub fn response_body(&self, data: Vec<u8>) -> Result<Body, Failure> {
         if data.len() > self.limit {
             return Err(self.too_long());
         }
         let held = self
-            .answers
+            .responses
             .reserve(data.len().saturating_sub(SMALL_BODY))
             .ok_or_else(Failure::no_memory_for_body)?;
         Ok(whole(data, Some(held)))
     }
 
     fn too_long(&self) -> Failure {
-        Failure::answer_too_long(self.limit)
+        Failure::response_body_too_long(self.limit)
     }
 }
 
@@ -220,7 +220,7 @@ mod tests {
             let mut small = whole(vec![1; SMALL_BODY], None);
             assert!(bodies.read_request(&mut small).await.is_ok());
             // Answers have a share of their own.
-            assert!(bodies.answer(vec![0; 100 << 10]).is_ok());
+            assert!(bodies.response_body(vec![0; 100 << 10]).is_ok());
             drop(first);
             let mut third = whole(vec![1; 100 << 10], None);
             assert!(bodies.read_request(&mut third).await.is_ok());
@@ -268,24 +268,24 @@ mod tests {
         assert!(bodies.recharge_request(&mut held, 10).is_ok());
         assert!(matches!(
             bodies.recharge_request(&mut held, (100 << 10) + 1),
-            Err(Failure::BadAnswer(_))
+            Err(Failure::BadResponse(_))
         ));
         let mut other = None;
         assert!(bodies.recharge_request(&mut other, 100 << 10).is_err());
         // Answers have a share of their own.
-        assert!(bodies.recharge_answer(&mut None, 100 << 10).is_ok());
+        assert!(bodies.recharge_response(&mut None, 100 << 10).is_ok());
     }
 
     #[test]
     fn an_answer_is_charged_as_long_as_its_body_lives() {
         let bodies = bodies();
-        let first = bodies.answer(vec![0; 100 << 10]);
-        assert!(first.is_ok() && bodies.answer(vec![0; 100 << 10]).is_err());
+        let first = bodies.response_body(vec![0; 100 << 10]);
+        assert!(first.is_ok() && bodies.response_body(vec![0; 100 << 10]).is_err());
         drop(first);
-        assert!(bodies.answer(vec![0; 100 << 10]).is_ok());
+        assert!(bodies.response_body(vec![0; 100 << 10]).is_ok());
         assert!(matches!(
-            bodies.answer(vec![0; 101 << 10]),
-            Err(Failure::BadAnswer(_))
+            bodies.response_body(vec![0; 101 << 10]),
+            Err(Failure::BadResponse(_))
         ));
     }
 }

@@ -125,7 +125,7 @@ impl Pipeline {
                             headers: &asked.headers,
                         };
                         let passage = Passage::new(pipeline.time);
-                        passage.serve(services);
+                        passage.set_services(services);
                         let stage = &pipeline.stages[index];
                         let fetching =
                             pipeline.fetch(stage, fetch, &ask, &asked, &mut request, &passage);
@@ -133,7 +133,7 @@ impl Pipeline {
                             Ok(fetched) => fetched.collect().await,
                             Err(failure) => Err(failure),
                         };
-                        refreshed(ended, &asked, &passage);
+                        record_refresh(ended, &asked, &passage);
                         // It is not this request that failed.
                         Ok(())
                     });
@@ -283,7 +283,7 @@ fn decide(approval: Approval<Body>, ended: &Result<(), Failure>) {
 }
 
 /// Counts a refresh, and has the log tell of one that failed.
-fn refreshed(ended: Result<(), Failure>, asked: &Asked, passage: &Passage) {
+fn record_refresh(ended: Result<(), Failure>, asked: &Asked, passage: &Passage) {
     let outcome = match ended {
         Ok(()) => Outcome::Answered,
         Err(failure) => {

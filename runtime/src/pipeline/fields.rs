@@ -29,17 +29,18 @@ pub fn from_list(list: Vec<KeyValue>) -> Result<HeaderMap, Failure> {
         .map(|pair| pair.key.len() + pair.value.len() + 4);
     let bytes: usize = sizes.sum();
     if list.len() > LIST_HEADERS || bytes > LIST_BYTES {
-        return Err(Failure::BadAnswer(format!(
+        return Err(Failure::BadResponse(format!(
             "{} headers of {bytes} bytes; at most {LIST_HEADERS} and {LIST_BYTES}",
             list.len()
         )));
     }
     let mut map = HeaderMap::with_capacity(list.len());
     for KeyValue { key, value } in list {
-        let name = HeaderName::from_bytes(key.as_bytes())
-            .map_err(|_| Failure::BadAnswer(format!("header name {:?}", cut(&key, SHOWN_BYTES))))?;
+        let name = HeaderName::from_bytes(key.as_bytes()).map_err(|_| {
+            Failure::BadResponse(format!("header name {:?}", cut(&key, SHOWN_BYTES)))
+        })?;
         let value = HeaderValue::from_bytes(value.as_bytes())
-            .map_err(|_| Failure::BadAnswer(format!("value of header {name}")))?;
+            .map_err(|_| Failure::BadResponse(format!("value of header {name}")))?;
         map.append(name, value);
     }
     Ok(map)
@@ -56,7 +57,7 @@ pub fn value(what: &str, text: &str) -> Result<HeaderValue, Failure> {
         true => None,
         false => HeaderValue::from_str(text).ok(),
     };
-    value.ok_or_else(|| Failure::BadAnswer(format!("{what} {:?}", cut(text, SHOWN_BYTES))))
+    value.ok_or_else(|| Failure::BadResponse(format!("{what} {:?}", cut(text, SHOWN_BYTES))))
 }
 
 /// Reads the list that a plugin wants in the place of a request's headers, as [`replace`] does.
@@ -68,14 +69,14 @@ pub fn replace_request(old: &HeaderMap, list: Vec<KeyValue>) -> Result<HeaderMap
     let new = replace(old, list)?;
     if new.get_all(HOST).iter().count() > 1 {
         // Whoever is asked next would choose one of them (RFC 9112 section 3.2).
-        return Err(Failure::BadAnswer("more than one host".to_owned()));
+        return Err(Failure::BadResponse("more than one host".to_owned()));
     }
     if let Some(host) = new.get(HOST)
         && !zlayer_http1::is_valid_host(host.as_bytes())
     {
         // The server has refused a client's own that is none.
         let shown = String::from_utf8_lossy(host.as_bytes());
-        return Err(Failure::BadAnswer(format!(
+        return Err(Failure::BadResponse(format!(
             "host {:?}",
             cut(&shown, SHOWN_BYTES)
         )));
@@ -138,7 +139,7 @@ mod tests {
         ] {
             let list = vec![pair("fine", "fine"), pair(key, value)];
             assert!(
-                matches!(from_list(list), Err(Failure::BadAnswer(_))),
+                matches!(from_list(list), Err(Failure::BadResponse(_))),
                 "{key:?} {value:?}"
             );
         }
@@ -148,7 +149,10 @@ mod tests {
     fn lists_are_bounded_in_number_and_bytes() {
         let many = |count| (0..count).map(|n| pair(&format!("x-{n}"), "")).collect();
         for count in [257, 24_575, 24_576, 100_000] {
-            assert!(matches!(from_list(many(count)), Err(Failure::BadAnswer(_))));
+            assert!(matches!(
+                from_list(many(count)),
+                Err(Failure::BadResponse(_))
+            ));
         }
         // Nothing that is put on top panics.
         let mut old = HeaderMap::new();

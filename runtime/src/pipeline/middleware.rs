@@ -44,7 +44,7 @@ pub(super) async fn run(
 }
 
 /// Shows it an answer: it goes on with other headers, or another answer takes its place.
-pub(super) async fn answer(
+pub(super) async fn on_response(
     stage: &Stage,
     id: &Arc<str>,
     status: u16,

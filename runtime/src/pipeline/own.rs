@@ -36,7 +36,7 @@ pub(super) fn refusal(status: u16, reason: &str) -> Result<Response, Failure> {
 
 /// What the client is told of a failure: a status and the request's id, and the reason only where
 /// the client can mend it.
-pub(super) fn failed(failure: Failure, id: &Arc<str>) -> Reply {
+pub(super) fn failure_reply(failure: Failure, id: &Arc<str>) -> Reply {
     let mut response = text(failure.status(), &failure.public_text(id));
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(id) {

@@ -79,12 +79,12 @@ impl Passage {
     }
 
     /// Says who is at work now, and answers who was.
-    pub(super) fn enter(&self, plugin: Option<&Arc<Plugin>>) -> Option<Arc<Plugin>> {
+    pub(super) fn set_at_work(&self, plugin: Option<&Arc<Plugin>>) -> Option<Arc<Plugin>> {
         std::mem::replace(&mut *lock(&self.at_work), plugin.cloned())
     }
 
     /// Says which handlers the request may get to.
-    pub(super) fn serve(&self, services: Vec<Arc<Plugin>>) {
+    pub(super) fn set_services(&self, services: Vec<Arc<Plugin>>) {
         // Said once.
         let _ = self.services.set(services);
     }
@@ -100,7 +100,7 @@ impl Passage {
         self.time.saturating_sub(spent) / 2
     }
 
-    pub(super) fn spend(&self, time: Duration) {
+    pub(super) fn add_spent(&self, time: Duration) {
         let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.spent.fetch_add(time, Ordering::Relaxed);
     }
@@ -133,9 +133,9 @@ mod tests {
     fn each_stage_leaves_time_for_the_next() {
         let passage = Passage::new(Duration::from_secs(8));
         assert_eq!(passage.allowance(), Duration::from_secs(4));
-        passage.spend(Duration::from_secs(4));
+        passage.add_spent(Duration::from_secs(4));
         assert_eq!(passage.allowance(), Duration::from_secs(2));
-        passage.spend(Duration::from_secs(40));
+        passage.add_spent(Duration::from_secs(40));
         assert_eq!(passage.allowance(), Duration::ZERO);
     }
 }

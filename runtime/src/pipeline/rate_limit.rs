@@ -31,7 +31,7 @@ pub struct RateLimit {
 impl RateLimit {
     /// Writes `RateLimit-Limit`, `-Remaining` and `-Reset` (draft-ietf-httpapi-ratelimit-headers-06,
     /// the last form with one figure a field).
-    pub fn tell(&self, headers: &mut HeaderMap) {
+    pub fn write_fields(&self, headers: &mut HeaderMap) {
         for (name, figure) in [
             ("ratelimit-limit", self.limit),
             ("ratelimit-remaining", self.remaining),
@@ -76,7 +76,7 @@ pub(super) async fn run(
         RateLimitResult::Denied(info) => {
             let mut response = own::text(429, "too many requests");
             let headers = response.headers_mut();
-            RateLimit::from(&info).tell(headers);
+            RateLimit::from(&info).write_fields(headers);
             // A client that is told to come back at once would.
             let wait = seconds(info.retry_after.unwrap_or(info.reset_after)).max(1);
             headers.insert(RETRY_AFTER, wait.into());

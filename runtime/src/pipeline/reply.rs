@@ -106,7 +106,7 @@ impl Tail {
     }
 
     /// Has `at_work` last until the work has ended.
-    pub(super) fn hold(&mut self, at_work: AtWork) {
+    pub(super) fn keep_until_end(&mut self, at_work: AtWork) {
         self.at_work = self.is_running().then_some(at_work);
     }
 
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     /// A tail that waits for a word and ends with it; the second value tells whether it lives.
-    fn told(word: Receiver<Result<(), Failure>>) -> (Tail, Arc<()>) {
+    fn waiting_tail(word: Receiver<Result<(), Failure>>) -> (Tail, Arc<()>) {
         let alive = Arc::new(());
         let held = Arc::clone(&alive);
         let tail = Tail::running(async move {
@@ -221,13 +221,15 @@ mod tests {
     fn a_tail_outlives_what_is_done_with_the_response() {
         block_on(async {
             let (send, word) = bounded(1);
-            let (mut tail, alive) = told(word);
+            let (mut tail, alive) = waiting_tail(word);
             let done = tail.beside(async { Ok(1) }).await;
             assert_eq!(done.unwrap() + tail.during(async { 1 }).await, 2);
             assert!(tail.is_running() && Arc::strong_count(&alive) == 2);
             // What fails beside it does not end it.
-            let failed = tail.beside(async { Err::<(), _>(Failure::NoAnswer) }).await;
-            assert!(matches!(failed, Err(Failure::NoAnswer)) && tail.is_running());
+            let failed = tail
+                .beside(async { Err::<(), _>(Failure::NoResponse) })
+                .await;
+            assert!(matches!(failed, Err(Failure::NoResponse)) && tail.is_running());
             assert!(poll_once(&mut tail).await.is_none());
             send.send(Ok(())).await.unwrap();
             assert!((&mut tail).await.is_ok() && !tail.is_running());
@@ -243,9 +245,9 @@ mod tests {
             assert_eq!(tail.beside(async { Ok(1) }).await.unwrap(), 1);
             assert_eq!(tail.during(async { 2 }).await, 2);
             assert!(poll_once(tail).await.unwrap().is_ok());
-            let mut failed = Tail::ended(Err(Failure::NoAnswer));
+            let mut failed = Tail::ended(Err(Failure::NoResponse));
             let beside = failed.beside(async { Ok(1) }).await;
-            assert!(matches!(beside, Err(Failure::NoAnswer)));
+            assert!(matches!(beside, Err(Failure::NoResponse)));
             assert_eq!(failed.during(async { 2 }).await, 2);
         });
     }
@@ -253,7 +255,7 @@ mod tests {
     #[test]
     fn dropping_a_tail_stops_the_work() {
         let (_send, word) = bounded(1);
-        let (tail, alive) = told(word);
+        let (tail, alive) = waiting_tail(word);
         drop(tail);
         assert_eq!(Arc::strong_count(&alive), 1);
     }

@@ -109,7 +109,7 @@ impl Request {
             RequestBody::Whole(_) => "whole",
             RequestBody::Streamed(_) | RequestBody::Hidden(_) => "streamed",
         };
-        self.tell(BODY_KEY, told);
+        self.set_context(BODY_KEY, told);
         Ok(())
     }
 
@@ -236,7 +236,7 @@ impl Request {
     }
 
     /// Tells later stages something, in the place of what was said under the same key.
-    pub fn tell(&mut self, key: &str, value: &str) {
+    pub fn set_context(&mut self, key: &str, value: &str) {
         let known = self.context.iter_mut().find(|pair| pair.key == key);
         match known {
             Some(pair) if pair.value == value => return,
@@ -318,8 +318,8 @@ mod tests {
         );
         assert_eq!(record.context[0].value, "192.0.2.7");
         drop(record);
-        request.tell("claim.sub", "alice");
-        request.tell("claim.sub", "bob");
+        request.set_context("claim.sub", "alice");
+        request.set_context("claim.sub", "bob");
         let mut headers = request.head.headers.clone();
         headers.insert("x-new", "1".parse().unwrap());
         request.set_headers(headers);

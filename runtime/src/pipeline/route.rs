@@ -48,7 +48,7 @@ pub(super) async fn run(
         }
         RoutingDecision::Redirect(to) => redirected(&to).map(ControlFlow::Break),
         RoutingDecision::RespondImmediate(answer) => {
-            answered(answer, bodies).map(ControlFlow::Break)
+            to_response(answer, bodies).map(ControlFlow::Break)
         }
     }
 }
@@ -57,7 +57,7 @@ pub(super) async fn run(
 /// section 15.4). The status counts.
 fn redirected(to: &RedirectInfo) -> Result<Response, Failure> {
     if !matches!(to.status, 301 | 302 | 303 | 307 | 308) {
-        return Err(Failure::BadAnswer(format!(
+        return Err(Failure::BadResponse(format!(
             "redirect with status {}",
             to.status
         )));
@@ -66,7 +66,7 @@ fn redirected(to: &RedirectInfo) -> Result<Response, Failure> {
     // As in a client's own target: browsers send `|`, `{` and their like as they are, and a router that
     // keeps the query sends them back.
     if !to.location.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Failure::BadAnswer(format!(
+        return Err(Failure::BadResponse(format!(
             "location {:?}: blanks and what is not ASCII have to be percent-encoded",
             cut(&to.location, SHOWN_BYTES)
         )));
@@ -76,9 +76,9 @@ fn redirected(to: &RedirectInfo) -> Result<Response, Failure> {
     Ok(response)
 }
 
-fn answered(answer: ImmediateResponse, bodies: &WholeBodies) -> Result<Response, Failure> {
+fn to_response(answer: ImmediateResponse, bodies: &WholeBodies) -> Result<Response, Failure> {
     let status = final_status(answer.status)?;
-    let mut response = http::Response::new(bodies.answer(answer.body)?);
+    let mut response = http::Response::new(bodies.response_body(answer.body)?);
     *response.status_mut() = status;
     *response.headers_mut() = fields::from_list(answer.headers)?;
     Ok(response)

@@ -184,12 +184,12 @@ impl Stage {
         passage: &Passage,
         running: impl Future<Output = Result<T, Failure>>,
     ) -> Result<Option<T>, Failure> {
-        let before = passage.enter(Some(&self.plugin));
+        let before = passage.set_at_work(Some(&self.plugin));
         let started = Instant::now();
         let ran = timeout::within(passage.allowance(), running).await;
         let ran = ran.unwrap_or(Err(Failure::Deadline));
-        passage.spend(started.elapsed());
-        passage.enter(before.as_ref());
+        passage.add_spent(started.elapsed());
+        passage.set_at_work(before.as_ref());
         let stats = &self.plugin.host().stats;
         let failure = match ran {
             Ok(answer) => {

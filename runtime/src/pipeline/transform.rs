@@ -76,16 +76,16 @@ pub(super) async fn read(
     if !has_body || !stage.placement.bodies.response {
         return Ok(None);
     }
-    let read = bodies.read_answer(response.body_mut()).await;
+    let read = bodies.read_response(response.body_mut()).await;
     let (body, held) = read.map_err(|cause| match upstream {
-        Some(name) if matches!(cause, Failure::BadAnswer(_)) => cause.of_upstream(name),
+        Some(name) if matches!(cause, Failure::BadResponse(_)) => cause.of_upstream(name),
         _ => stage.failed(cause),
     })?;
     Ok(Some((body.into(), held)))
 }
 
 /// Changes an answer: its headers, then its body if it was read. If it fails, all is as it was.
-pub(super) async fn response(
+pub(super) async fn on_response(
     stage: &Stage,
     id: &Arc<str>,
     bodies: &WholeBodies,
@@ -117,7 +117,7 @@ pub(super) async fn response(
     let (headers, new_body) = stage.plugin.finish(running, called)?;
     let headers = fields::replace(response.headers(), headers)?;
     if let Some((new_body, (body, held))) = new_body.zip(read.as_mut()) {
-        bodies.recharge_answer(held, new_body.len())?;
+        bodies.recharge_response(held, new_body.len())?;
         *body = new_body.into();
     }
     *response.headers_mut() = headers;

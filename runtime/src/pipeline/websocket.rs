@@ -69,7 +69,7 @@ impl Pipeline {
         let (mut headers, mut handler) = (HeaderMap::new(), None);
         for stage in stages {
             match stage
-                .guard(&request.id, passage, run(stage, request))
+                .guard(&request.id, passage, ask_plugin(stage, request))
                 .await?
             {
                 Some(ControlFlow::Break(response)) => {
@@ -89,7 +89,7 @@ impl Pipeline {
             return Ok(ControlFlow::Continue(()));
         }
         // What becomes of the upstream is not the plugin's doing, nor is its time.
-        let begun = handshake::begin(
+        let begun = handshake::complete(
             request,
             asked,
             headers,
@@ -102,7 +102,7 @@ impl Pipeline {
 }
 
 /// Asks the plugin: the headers that it accepts with, or its refusal.
-async fn run(
+async fn ask_plugin(
     stage: &Stage,
     request: &Request,
 ) -> Result<ControlFlow<Response, HeaderMap>, Failure> {
@@ -126,13 +126,13 @@ async fn run(
 }
 
 /// What a request asks for that begins a WebSocket.
-struct Asked {
+struct UpgradeRequest {
     /// The value of Sec-WebSocket-Accept.
     accept: String,
     deflate: Option<Deflate>,
 }
 
-fn read(head: &http::request::Parts) -> Result<Option<Asked>, UpgradeError> {
+fn read(head: &http::request::Parts) -> Result<Option<UpgradeRequest>, UpgradeError> {
     if !head.headers.contains_key(http::header::UPGRADE) {
         return Ok(None);
     }
@@ -142,7 +142,7 @@ fn read(head: &http::request::Parts) -> Result<Option<Asked>, UpgradeError> {
         _ => Version::Http11,
     };
     let asked = read_upgrade(head.method.as_str(), version, &headers)?;
-    Ok(asked.map(|accept| Asked {
+    Ok(asked.map(|accept| UpgradeRequest {
         accept,
         deflate: Deflate::negotiate(&headers),
     }))
@@ -171,7 +171,7 @@ fn accepted(list: Vec<KeyValue>, request: &Request) -> Result<HeaderMap, Failure
         // RFC 6455 section 4.2.2: one of those that the client offered.
         if chosen.next().is_some() || !offers.any(|offered| offered == protocol.as_bytes()) {
             let shown = String::from_utf8_lossy(protocol.as_bytes());
-            return Err(Failure::BadAnswer(format!(
+            return Err(Failure::BadResponse(format!(
                 "subprotocol {:?}, which the client did not offer",
                 cut(&shown, SHOWN_BYTES)
             )));
@@ -244,7 +244,7 @@ mod tests {
             ],
             vec![pair("x", "a\r\nb: c")],
         ] {
-            assert!(matches!(chosen(list), Err(Failure::BadAnswer(_))));
+            assert!(matches!(chosen(list), Err(Failure::BadResponse(_))));
         }
     }
 }

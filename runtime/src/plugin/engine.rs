@@ -125,10 +125,10 @@ fn largest_memory(target: Target, profile: Profile, memory: usize) -> usize {
 /// them and sleeps while there is none.
 #[derive(Clone)]
 pub struct Ticker {
-    shared: Arc<Shared>,
+    shared: Arc<TickerState>,
 }
 
-struct Shared {
+struct TickerState {
     engine: EngineWeak,
     working: AtomicUsize,
     asleep: AtomicBool,
@@ -137,14 +137,14 @@ struct Shared {
 
 /// A guest at work; the epoch moves while this lives.
 pub struct Working {
-    shared: Arc<Shared>,
+    shared: Arc<TickerState>,
 }
 
 impl Ticker {
     /// A ticker for `engine`; its thread ends with the engine.
     pub fn new(engine: &Engine) -> Ticker {
         Ticker {
-            shared: Arc::new(Shared {
+            shared: Arc::new(TickerState {
                 engine: engine.weak(),
                 working: AtomicUsize::new(0),
                 asleep: AtomicBool::new(false),
@@ -157,7 +157,7 @@ impl Ticker {
     pub fn work(&self) -> Working {
         let shared = Arc::clone(&self.shared);
         shared.working.fetch_add(1, Ordering::SeqCst);
-        let thread = shared.thread.get_or_init(|| start(&self.shared));
+        let thread = shared.thread.get_or_init(|| spawn_ticker(&self.shared));
         // Sequentially consistent with the ticker's own store and load, so that one of the two sees the other.
         if shared.asleep.load(Ordering::SeqCst) {
             thread.unpark();
@@ -172,7 +172,7 @@ impl Drop for Working {
     }
 }
 
-fn start(shared: &Arc<Shared>) -> Thread {
+fn spawn_ticker(shared: &Arc<TickerState>) -> Thread {
     let shared = Arc::clone(shared);
     let spawned = thread::Builder::new()
         .name("epoch".to_owned())
@@ -188,7 +188,7 @@ fn start(shared: &Arc<Shared>) -> Thread {
     }
 }
 
-fn tick(shared: &Shared) {
+fn tick(shared: &TickerState) {
     let mut idle = 0;
     loop {
         thread::sleep(TICK);

@@ -89,13 +89,13 @@ impl Roles {
     }
 
     /// Whether it takes part on the way back.
-    pub(super) fn sees_answers(&self) -> bool {
+    pub(super) fn sees_responses(&self) -> bool {
         let roles = [Role::Transformer, Role::Middleware, Role::Cache];
         roles.iter().any(|role| self.has(*role))
     }
 
     /// Whether a call may leave a whole body in the host.
-    pub(super) fn answers_bodies(&self) -> bool {
+    pub(super) fn returns_bodies(&self) -> bool {
         self.handler.is_some() || self.transformer.is_some() || self.websocket.is_some()
     }
 

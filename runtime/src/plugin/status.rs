@@ -52,7 +52,7 @@ impl fmt::Display for About {
 
 /// How far a plugin has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum PluginState {
     /// No instance of it has been made yet.
     Starting,
     /// It takes requests.
@@ -62,19 +62,19 @@ pub enum State {
     Failed(String),
 }
 
-impl State {
+impl PluginState {
     /// Its name in metrics and status.
     pub fn name(&self) -> &'static str {
         match self {
-            State::Starting => "starting",
-            State::Ready => "ready",
-            State::Failed(_) => "failed",
+            PluginState::Starting => "starting",
+            PluginState::Ready => "ready",
+            PluginState::Failed(_) => "failed",
         }
     }
 
     /// Which of the contract's `init-error` cases a failure is; none for a trap or a deadline.
     pub fn init_error(&self) -> Option<&'static str> {
-        let State::Failed(reason) = self else {
+        let PluginState::Failed(reason) = self else {
             return None;
         };
         let cases = [
@@ -101,14 +101,18 @@ pub struct Instances {
 
 impl Plugin {
     /// How far it has come.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> PluginState {
         let idle = self.idle.count();
         match &*self.broken() {
             // One that waits for requests was made before, and answers the next.
-            Some(broken) if !broken.outlived && idle == 0 => State::Failed(broken.reason.clone()),
-            Some(_) => State::Ready,
-            None if self.roles.handler.is_some() && !self.about.is_initialized() => State::Starting,
-            None => State::Ready,
+            Some(broken) if !broken.outlived && idle == 0 => {
+                PluginState::Failed(broken.reason.clone())
+            }
+            Some(_) => PluginState::Ready,
+            None if self.roles.handler.is_some() && !self.about.is_initialized() => {
+                PluginState::Starting
+            }
+            None => PluginState::Ready,
         }
     }
 
@@ -143,11 +147,11 @@ mod tests {
 
     #[test]
     fn init_errors_are_known_by_name() {
-        let case = |reason: &str| State::Failed(reason.to_owned()).init_error();
+        let case = |reason: &str| PluginState::Failed(reason.to_owned()).init_error();
         assert_eq!(case("config-missing: a key"), Some("config-missing"));
         assert_eq!(case("failed: config-missing: x"), Some("failed"));
         assert_eq!(case("trap: unreachable"), None);
         assert_eq!(case("it did not end in time"), None);
-        assert_eq!(State::Ready.init_error(), None);
+        assert_eq!(PluginState::Ready.init_error(), None);
     }
 }

@@ -11,7 +11,7 @@ use smol::Async;
 use smol::channel::Sender;
 use zlayer_http1::{BodyDecoder, Decoded, HeaderSlots, RequestHead, Version};
 
-use super::Shared;
+use super::ServerState;
 use super::exchange::{Ended, Exchange};
 use super::head::{Head, Refusal};
 use super::response::ResponseWriter;
@@ -32,7 +32,7 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(super) struct Connection {
     stream: Async<TcpStream>,
     client: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     buffer: ReadBuffer,
     /// Where answers are put together; reused.
     out: Vec<u8>,
@@ -57,7 +57,7 @@ impl Connection {
     pub(super) fn new(
         stream: Async<TcpStream>,
         client: SocketAddr,
-        shared: Arc<Shared>,
+        shared: Arc<ServerState>,
         open: Sender<()>,
     ) -> Connection {
         Connection {
@@ -165,7 +165,7 @@ impl Connection {
         }
     }
 
-    /// Has one request answered.
+    /// Has one request responded.
     async fn exchange(&mut self, head: Head) -> Next {
         let Connection {
             stream,
@@ -179,7 +179,8 @@ impl Connection {
         match Exchange::run(head, *client, stream, buffer, out, deadline, shared, open).await {
             Ended::Broken => Next::Close,
             Ended::Upgraded(upgrade) => Next::Converse(upgrade),
-            Ended::Answered(answered, decoder) => match (answered.keep_alive, decoder.is_done()) {
+            Ended::Responded(responded, decoder) => match (responded.keep_alive, decoder.is_done())
+            {
                 (true, true) => Next::Keep,
                 (true, false) => self.skip_body(decoder).await,
                 // The client may have sent more, if only its next request.
@@ -253,7 +254,10 @@ impl Connection {
         };
         self.deadline.set(LINGER);
         // Whether the client still wanted to know does not matter any more.
-        let _ = self.deadline.within(writer.own(*status, text, &[])).await;
+        let _ = self
+            .deadline
+            .within(writer.write_text(*status, text, &[]))
+            .await;
     }
 
     /// Closes without a reset that could overtake the answer (RFC 9112 section 9.6).

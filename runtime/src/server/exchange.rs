@@ -14,9 +14,9 @@ use smol::lock::Mutex;
 use smol::{Async, Timer};
 use zlayer_http1::{BodyDecoder, BodyLength, Version};
 
-use super::Shared;
+use super::ServerState;
 use super::head::Head;
-use super::response::{Answered, ResponseWriter, WriteError};
+use super::response::{Responded, ResponseWriter, WriteError};
 use super::upload::{Upload, grace};
 use crate::failure::Failure;
 use crate::message::{BodySender, Demand, IncomingBody, Response};
@@ -41,7 +41,7 @@ const LOGGED_BYTES: usize = 128;
 pub(super) struct Exchange<'a> {
     stream: &'a Async<TcpStream>,
     deadline: &'a Deadline,
-    shared: &'a Arc<Shared>,
+    shared: &'a Arc<ServerState>,
     id: Arc<str>,
     /// When its head was complete.
     received: Instant,
@@ -63,7 +63,7 @@ pub(super) struct Exchange<'a> {
     /// Which plugin is at work.
     passage: Arc<Passage>,
     /// The failure that the answer tells of, if it does.
-    told: OnceLock<Failure>,
+    reported: OnceLock<Failure>,
     /// The upstream that the answer comes from, if it does.
     origin: OnceLock<Arc<str>>,
 }
@@ -71,7 +71,7 @@ pub(super) struct Exchange<'a> {
 /// How an exchange left the connection.
 pub(super) enum Ended {
     /// The answer is out. The decoder knows what is left of the request's body.
-    Answered(Answered, BodyDecoder),
+    Responded(Responded, BodyDecoder),
     /// The connection is a WebSocket from here on.
     Upgraded(Box<Upgrade>),
     /// The answer broke off.
@@ -82,13 +82,13 @@ pub(super) enum Ended {
 type Handled = Result<(Response, Marks), Failure>;
 
 /// What became of the writing of a response; with it, what the connection turns into, if it does.
-type Written = Result<(Answered, Option<Box<Upgrade>>), WriteError>;
+type Written = Result<(Responded, Option<Box<Upgrade>>), WriteError>;
 
 /// The plugins' work on a request.
 enum Work {
     /// There is no response yet.
     Responding(Responding),
-    /// There is one, or a failure to be told of, and this goes on while it is written.
+    /// There is one, or a failure to be reported of, and this goes on while it is written.
     Tail(Tail),
 }
 
@@ -127,7 +127,7 @@ impl Work {
 }
 
 impl<'a> Exchange<'a> {
-    /// Has the request behind `head` answered.
+    /// Has the request behind `head` responded.
     #[expect(
         clippy::too_many_arguments,
         reason = "the parts of a connection, borrowed apart from each other"
@@ -139,7 +139,7 @@ impl<'a> Exchange<'a> {
         buffer: &mut ReadBuffer,
         out: &mut Vec<u8>,
         deadline: &'a Deadline,
-        shared: &'a Arc<Shared>,
+        shared: &'a Arc<ServerState>,
         open: &'a Sender<()>,
     ) -> Ended {
         let mut decoder = BodyDecoder::new(head.body, &shared.limits.http);
@@ -172,7 +172,7 @@ impl<'a> Exchange<'a> {
             open,
             outcome: OnceLock::new(),
             passage,
-            told: OnceLock::new(),
+            reported: OnceLock::new(),
             origin: OnceLock::new(),
         };
         let mut work = Work::Responding(responding);
@@ -193,12 +193,12 @@ impl<'a> Exchange<'a> {
             exchange.drive(&mut work, upload, respond).await
         };
         let failure = match driven {
-            Ok(Ok((answered, upgrade))) => {
-                match exchange.told.get() {
-                    None => exchange.count(answered.status, Outcome::Answered),
+            Ok(Ok((responded, upgrade))) => {
+                match exchange.reported.get() {
+                    None => exchange.count(responded.status, Outcome::Answered),
                     Some(failure) => {
                         exchange.log_failure("failed", failure);
-                        exchange.count(answered.status, failure.outcome());
+                        exchange.count(responded.status, failure.outcome());
                     }
                 }
                 if let Work::Tail(tail) = work
@@ -208,13 +208,13 @@ impl<'a> Exchange<'a> {
                 }
                 return match upgrade {
                     Some(upgrade) => Ended::Upgraded(upgrade),
-                    None => Ended::Answered(answered, decoder),
+                    None => Ended::Responded(responded, decoder),
                 };
             }
-            Ok(Err(WriteError::Failed(failure))) => exchange.blamed(failure),
+            Ok(Err(WriteError::Failed(failure))) => exchange.blame_upstream(failure),
             Ok(Err(WriteError::Broken)) => {
                 let failure = exchange.outcome.get().and_then(|ended| ended.clone().err());
-                let failure = exchange.blamed(failure.unwrap_or_else(Failure::broken_body));
+                let failure = exchange.blame_upstream(failure.unwrap_or_else(Failure::broken_body));
                 exchange.log_failure("cut off", &failure);
                 exchange.count(0, failure.outcome());
                 return Ended::Broken;
@@ -237,11 +237,11 @@ impl<'a> Exchange<'a> {
             // The rest of the body would have to be read first.
             exchange.in_step.store(false, Ordering::Relaxed);
         }
-        let told = exchange.tell(&failure, out).await;
-        let status = told.as_ref().map_or(0, |answered| answered.status);
+        let reported = exchange.respond_with_failure(&failure, out).await;
+        let status = reported.as_ref().map_or(0, |responded| responded.status);
         exchange.count(status, failure.outcome());
-        match told {
-            Some(answered) => Ended::Answered(answered, decoder),
+        match reported {
+            Some(responded) => Ended::Responded(responded, decoder),
             None => Ended::Broken,
         }
     }
@@ -296,7 +296,7 @@ impl<'a> Exchange<'a> {
                 if let Some(failure) = late.take() {
                     return Poll::Ready(Err(failure));
                 }
-                let failure = self.late();
+                let failure = self.late_failure();
                 let left = self
                     .shared
                     .timeouts
@@ -324,7 +324,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// What it means that time is up before the first byte of an answer.
-    fn late(&self) -> Failure {
+    fn late_failure(&self) -> Failure {
         let demand = self.demand.as_ref();
         match demand.is_some_and(|demand| demand.is_waiting()) {
             true => Failure::SlowBody,
@@ -364,23 +364,27 @@ impl<'a> Exchange<'a> {
             let _ = self.origin.set(upstream);
         }
         if let Some(failure) = marks.failure {
-            let _ = self.told.set(failure);
+            let _ = self.reported.set(failure);
         }
         let mut out = out.lock().await;
         let mut writer = self.writer(&mut out);
         if let Some(upgrade) = marks.upgrade {
             let accept = upgrade.accept(response.headers_mut());
-            let answered = writer.switch(accept, response.headers()).await?;
-            return Ok((answered, Some(upgrade)));
+            let responded = writer.write_upgrade(accept, response.headers()).await?;
+            return Ok((responded, Some(upgrade)));
         }
         writer.keep_date = marks.is_stored;
-        let answered = writer.answer(response, &self.outcome).await?;
-        Ok((answered, None))
+        let responded = writer.write_response(response, &self.outcome).await?;
+        Ok((responded, None))
     }
 
     /// Tells the client of a failure: a status and the request's id, and the reason only where
     /// the client can mend it.
-    async fn tell(&self, failure: &Failure, out: &mut Vec<u8>) -> Option<Answered> {
+    async fn respond_with_failure(
+        &self,
+        failure: &Failure,
+        out: &mut Vec<u8>,
+    ) -> Option<Responded> {
         self.log_failure("failed", failure);
         let text = failure.public_text(&self.id);
         let mut extra = vec![("x-request-id", self.id.as_bytes())];
@@ -388,7 +392,7 @@ impl<'a> Exchange<'a> {
             extra.push(("retry-after", seconds.as_bytes()));
         }
         self.deadline.set(self.shared.timeouts.stall);
-        let telling = self.writer(out).own(failure.status(), &text, &extra);
+        let telling = self.writer(out).write_text(failure.status(), &text, &extra);
         self.deadline.within(telling).await.ok()?.ok()
     }
 
@@ -409,7 +413,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Lets a plugin go on that has answered, for as long as a request may take.
+    /// Lets a plugin go on that has responded, for as long as a request may take.
     fn finish_detached(&self, tail: Tail) {
         let (id, shared) = (Arc::clone(&self.id), Arc::clone(self.shared));
         let (open, passage) = (self.open.clone(), Arc::clone(&self.passage));
@@ -442,7 +446,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Says whose answer it was that failed.
-    fn blamed(&self, failure: Failure) -> Failure {
+    fn blame_upstream(&self, failure: Failure) -> Failure {
         match self.origin.get() {
             Some(name) => failure.of_upstream(name),
             None => failure,

@@ -47,7 +47,7 @@ pub(super) struct ResponseWriter<'a> {
 }
 
 /// An answer is out as a whole.
-pub(super) struct Answered {
+pub(super) struct Responded {
     /// Its status.
     pub(super) status: u16,
     /// Whether the connection may carry another request.
@@ -74,11 +74,11 @@ impl From<io::Error> for WriteError {
 impl ResponseWriter<'_> {
     /// Writes a plugin's answer to its end. `outcome` holds how the plugin's work ended, once it
     /// has: a plugin that trapped drops its body just as one does that is done with it.
-    pub(super) async fn answer(
+    pub(super) async fn write_response(
         mut self,
         response: http::Response<Body>,
         outcome: &OnceLock<Result<(), Failure>>,
-    ) -> Result<Answered, WriteError> {
+    ) -> Result<Responded, WriteError> {
         let (parts, mut body) = response.into_parts();
         self.keep_date &= parts.headers.contains_key(http::header::DATE);
         let status = parts.status.as_u16();
@@ -94,66 +94,68 @@ impl ResponseWriter<'_> {
                 // A plugin may well leave the body out of its answer to HEAD.
                 _ => ResponseLength::HeadOf(announced.or(exact.filter(|&length| length > 0))),
             };
-            let answered = self.head(status, &headers, length)?;
+            let responded = self.write_head(status, &headers, length)?;
             self.write_out().await?;
-            return Ok(answered);
+            return Ok(responded);
         }
         // Most answers are ready as a whole by now: then their length is known and one write does.
-        let mut ready = Gathered::default();
+        let mut ready = ReadyBody::default();
         ready.gather(&mut body).await;
         // Nothing is out yet: what is known to have failed can still be told as a failure.
-        match (outcome.get(), &ready.rest) {
+        match (outcome.get(), &ready.remainder) {
             (Some(Err(failure)), _) => return Err(WriteError::Failed(failure.clone())),
-            (_, Rest::Broken) => return Err(WriteError::Failed(Failure::broken_body())),
+            (_, Remainder::Broken) => return Err(WriteError::Failed(Failure::broken_body())),
             _ => {}
         }
         // A body that was here as a whole is as long as it is, whatever the plugin announced.
-        let length = match (exact.or(announced), &ready.rest) {
+        let length = match (exact.or(announced), &ready.remainder) {
             (Some(length), _) => ResponseLength::Fixed(length),
-            (None, Rest::Ended(None)) => ResponseLength::Fixed(ready.bytes as u64),
+            (None, Remainder::Ended(None)) => ResponseLength::Fixed(ready.bytes as u64),
             // Trailers can only stand behind chunks.
             (None, _) => ResponseLength::Chunked,
         };
-        let answered = self.head(status, &headers, length)?;
+        let responded = self.write_head(status, &headers, length)?;
         drop(headers);
         let mut framing = Framing::new(length, self.version);
         for data in ready.data {
-            self.piece(&mut framing, data).await?;
+            self.write_piece(&mut framing, data).await?;
         }
-        let trailers = match ready.rest {
-            Rest::Ended(trailers) => trailers,
-            Rest::Open | Rest::Broken => self.stream_rest(&mut framing, &mut body, outcome).await?,
+        let trailers = match ready.remainder {
+            Remainder::Ended(trailers) => trailers,
+            Remainder::Open | Remainder::Broken => {
+                self.stream_rest(&mut framing, &mut body, outcome).await?
+            }
         };
-        framing.end(self.out, trailers.as_ref())?;
+        framing.encode_end(self.out, trailers.as_ref())?;
         self.write_out().await?;
-        Ok(answered)
+        Ok(responded)
     }
 
     /// Writes the head with which a connection turns into a WebSocket.
-    pub(super) async fn switch(
+    pub(super) async fn write_upgrade(
         mut self,
         accept: &str,
         headers: &http::HeaderMap,
-    ) -> Result<Answered, WriteError> {
+    ) -> Result<Responded, WriteError> {
         let headers = pairs(headers);
         self.check_size(&headers)?;
         self.out.clear();
         websocket::encode_answer(self.out, accept, &headers)
-            .map_err(|error| WriteError::Failed(Failure::BadAnswer(error.to_string())))?;
+            .map_err(|error| WriteError::Failed(Failure::BadResponse(error.to_string())))?;
         self.write_out().await?;
-        Ok(Answered {
+        Ok(Responded {
             status: 101,
             keep_alive: false,
         })
     }
 
     /// Writes an answer of the daemon's own.
-    pub(super) async fn own(
+    pub(super) async fn write_text(
         mut self,
         status: u16,
         text: &str,
         extra: &[(&str, &[u8])],
-    ) -> Result<Answered, WriteError> {
+    ) -> Result<Responded, WriteError> {
         let mut body = format!("{status} {}\n{text}\n", reason_phrase(status));
         let length = body.len() as u64;
         let mut headers: Vec<(&str, &[u8])> = vec![("content-type", b"text/plain; charset=utf-8")];
@@ -164,10 +166,10 @@ impl ResponseWriter<'_> {
         } else {
             ResponseLength::Fixed(length)
         };
-        let answered = self.head(status, &headers, length)?;
+        let responded = self.write_head(status, &headers, length)?;
         self.out.extend_from_slice(body.as_bytes());
         self.write_out().await?;
-        Ok(answered)
+        Ok(responded)
     }
 
     /// Sends what comes until the body ends; answers its trailers.
@@ -188,7 +190,7 @@ impl ResponseWriter<'_> {
             };
             match frame {
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => self.piece(framing, data).await?,
+                    Ok(data) => self.write_piece(framing, data).await?,
                     Err(frame) => return Ok(frame.into_trailers().ok()),
                 },
                 None if !matches!(outcome.get(), Some(Err(_))) => return Ok(None),
@@ -197,12 +199,12 @@ impl ResponseWriter<'_> {
         }
     }
 
-    fn head(
+    fn write_head(
         &mut self,
         status: u16,
         headers: &[(&str, &[u8])],
         length: ResponseLength,
-    ) -> Result<Answered, WriteError> {
+    ) -> Result<Responded, WriteError> {
         self.out.clear();
         self.check_size(headers)?;
         let encoded = with_date(|date| {
@@ -217,8 +219,8 @@ impl ResponseWriter<'_> {
             head.encode(self.out).map(|()| head.stays_open())
         });
         let keep_alive =
-            encoded.map_err(|error| WriteError::Failed(Failure::BadAnswer(error.to_string())))?;
-        Ok(Answered { status, keep_alive })
+            encoded.map_err(|error| WriteError::Failed(Failure::BadResponse(error.to_string())))?;
+        Ok(Responded { status, keep_alive })
     }
 
     fn check_size(&self, headers: &[(&str, &[u8])]) -> Result<(), WriteError> {
@@ -227,7 +229,7 @@ impl ResponseWriter<'_> {
             .map(|(name, value)| name.len() + value.len() + 4)
             .sum();
         if bytes > self.head_limit {
-            return Err(WriteError::Failed(Failure::BadAnswer(format!(
+            return Err(WriteError::Failed(Failure::BadResponse(format!(
                 "headers of {bytes} bytes; at most {}",
                 self.head_limit
             ))));
@@ -235,7 +237,7 @@ impl ResponseWriter<'_> {
         Ok(())
     }
 
-    async fn piece(&mut self, framing: &mut Framing, data: Bytes) -> Result<(), WriteError> {
+    async fn write_piece(&mut self, framing: &mut Framing, data: Bytes) -> Result<(), WriteError> {
         if data.len() > GATHER {
             // Too much to be copied: what is gathered goes out first, then the piece itself.
             framing.begin_piece(self.out, data.len())?;
@@ -243,7 +245,7 @@ impl ResponseWriter<'_> {
             self.write(&data).await?;
             framing.end_piece(self.out);
         } else {
-            framing.piece(self.out, &data)?;
+            framing.encode_piece(self.out, &data)?;
             if self.out.len() > GATHER {
                 self.write_out().await?;
             }
@@ -279,15 +281,15 @@ impl ResponseWriter<'_> {
 
 /// The part of a body that was ready at once.
 #[derive(Default)]
-struct Gathered {
+struct ReadyBody {
     data: Vec<Bytes>,
     bytes: usize,
-    rest: Rest,
+    remainder: Remainder,
 }
 
 /// What follows it.
 #[derive(Default)]
-enum Rest {
+enum Remainder {
     /// More, later.
     #[default]
     Open,
@@ -297,19 +299,21 @@ enum Rest {
     Broken,
 }
 
-impl Gathered {
+impl ReadyBody {
     async fn gather(&mut self, body: &mut Body) {
         while self.bytes < GATHER {
             match poll_once(body.frame()).await {
                 None => return,
-                Some(None) => return self.rest = Rest::Ended(None),
-                Some(Some(Err(_))) => return self.rest = Rest::Broken,
+                Some(None) => return self.remainder = Remainder::Ended(None),
+                Some(Some(Err(_))) => return self.remainder = Remainder::Broken,
                 Some(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => {
                         self.bytes += data.len();
                         self.data.push(data);
                     }
-                    Err(frame) => return self.rest = Rest::Ended(frame.into_trailers().ok()),
+                    Err(frame) => {
+                        return self.remainder = Remainder::Ended(frame.into_trailers().ok());
+                    }
                 },
             }
         }
@@ -332,7 +336,7 @@ impl Framing {
         }
     }
 
-    fn piece(&mut self, out: &mut Vec<u8>, data: &[u8]) -> Result<(), WriteError> {
+    fn encode_piece(&mut self, out: &mut Vec<u8>, data: &[u8]) -> Result<(), WriteError> {
         match self {
             Framing::Chunked => encode_chunk(out, data),
             _ => {
@@ -361,7 +365,11 @@ impl Framing {
         }
     }
 
-    fn end(&self, out: &mut Vec<u8>, trailers: Option<&http::HeaderMap>) -> Result<(), WriteError> {
+    fn encode_end(
+        &self,
+        out: &mut Vec<u8>,
+        trailers: Option<&http::HeaderMap>,
+    ) -> Result<(), WriteError> {
         match self {
             Framing::Fixed { left: 0 } | Framing::UntilClose => Ok(()),
             Framing::Fixed { .. } => Err(WriteError::Broken),
@@ -385,7 +393,7 @@ fn content_length(headers: &http::HeaderMap) -> Result<Option<u64>, WriteError> 
         .filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
     match digits.and_then(|text| text.parse().ok()) {
         Some(length) if values.next().is_none() => Ok(Some(length)),
-        _ => Err(WriteError::Failed(Failure::BadAnswer(
+        _ => Err(WriteError::Failed(Failure::BadResponse(
             "content-length".to_owned(),
         ))),
     }

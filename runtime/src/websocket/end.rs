@@ -31,7 +31,7 @@ pub(super) enum End {
     /// The daemon drains.
     Stopped,
     /// The other direction has ended.
-    Told,
+    OtherEnded,
 }
 
 impl End {
@@ -87,7 +87,7 @@ impl fmt::Display for End {
             End::Wrong(side, error) => write!(f, "{side} broke the protocol: {error}"),
             End::NoMemory => f.write_str("there is no memory for its messages"),
             End::Failed(failure) => write!(f, "{failure}"),
-            End::Stopped | End::Told => f.write_str("the daemon stops"),
+            End::Stopped | End::OtherEnded => f.write_str("the daemon stops"),
         }
     }
 }

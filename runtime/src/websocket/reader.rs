@@ -10,7 +10,7 @@ use zlayer_http1::websocket::{Kind, Message, MessageDecoder, ProtocolError, Role
 
 use super::end::End;
 use super::writer::Writer;
-use super::{Leave, Side};
+use super::{Side, StopSignals};
 use crate::config::{Timeouts, UPLOAD_RATE};
 use crate::memory::{Budget, Reservation};
 use crate::wire::Socket;
@@ -86,7 +86,11 @@ impl Reader {
     }
 
     /// The next message. While there is none, `writer` asks this side whether it is there.
-    pub(super) async fn next(&mut self, writer: &Writer, leave: &Leave) -> Result<Incoming, End> {
+    pub(super) async fn next(
+        &mut self,
+        writer: &Writer,
+        leave: &StopSignals,
+    ) -> Result<Incoming, End> {
         let mut pinged = false;
         loop {
             while let Some(incoming) = self.decode()? {
@@ -102,7 +106,7 @@ impl Reader {
             let last = within && self.patience <= self.ping;
             self.deadline
                 .set(if last { self.patience } else { self.ping });
-            let asked = async { Err(leave.asked().await) };
+            let asked = async { Err(leave.requested().await) };
             let filling = async { Ok(self.buffer.fill(&mut self.socket, 0).await) };
             let began = Instant::now();
             let filled = self.deadline.within(or(asked, filling)).await;
@@ -133,7 +137,7 @@ impl Reader {
     /// Resolves when a client has gone, and nothing of it is left to be answered. Its end of the stream alone
     /// may be closed, which looks the same from here, so it gets a while then; and what
     /// an upstream has sent is worth the same whether that is still there or not.
-    pub(super) async fn left(&mut self) -> End {
+    pub(super) async fn wait_until_gone(&mut self) -> End {
         while self.side == Side::Client && self.buffer.bytes().len() < AHEAD_BYTES {
             match self.buffer.fill(&mut self.socket, 0).await {
                 Ok(count) if count > 0 => {}

@@ -8,14 +8,14 @@ use zlayer_http1::websocket::{Kind, Message};
 use super::end::End;
 use super::reader::{Incoming, Reader};
 use super::writer::Writer;
-use super::{Leave, MessageHandler, Side};
+use super::{MessageHandler, Side, StopSignals};
 use crate::failure::Failure;
 use crate::memory::{Budget, Reservation};
 
 /// Takes messages from a side, through the plugin, to where they go.
 pub(super) struct Relay<'a> {
     pub(super) handler: Option<&'a dyn MessageHandler>,
-    pub(super) leave: &'a Leave,
+    pub(super) leave: &'a StopSignals,
     pub(super) budget: &'a Arc<Budget>,
     /// Bytes of an answer at most.
     pub(super) limit: usize,
@@ -40,8 +40,8 @@ impl Relay<'_> {
         // Small enough to be kept until it is known who answers.
         let payload = kind.is_control().then(|| message.data.clone());
         // A client that has gone takes the plugin's work with it.
-        let left = async { Err(reader.left().await) };
-        let (answer, _held) = or(self.ask(side, message, held), left).await?;
+        let left = async { Err(reader.wait_until_gone().await) };
+        let (answer, _held) = or(self.call_handler(side, message, held), left).await?;
         match (kind, answer, payload) {
             (Kind::Ping, Some(answer), _) if answer.kind == Kind::Pong => {
                 back.pong(answer.data).await
@@ -51,22 +51,22 @@ impl Relay<'_> {
             }
             (Kind::Ping, answer, Some(payload)) => {
                 back.pong(payload).await?;
-                self.pass(answer, onward).await
+                self.send_on(answer, onward).await
             }
             (Kind::Close, Some(answer), _) if answer.kind == Kind::Close => {
                 Err(End::Closed(side, answer.data))
             }
             (Kind::Close, answer, Some(payload)) => {
                 // What cannot be said any more does not change how it ends.
-                let _ = self.pass(answer, onward).await;
+                let _ = self.send_on(answer, onward).await;
                 Err(End::Closed(side, payload))
             }
-            (_, answer, _) => self.pass(answer, onward).await,
+            (_, answer, _) => self.send_on(answer, onward).await,
         }
     }
 
     /// Sends the plugin's answer on.
-    async fn pass(&self, answer: Option<Message>, onward: &Writer) -> Result<(), End> {
+    async fn send_on(&self, answer: Option<Message>, onward: &Writer) -> Result<(), End> {
         match answer {
             Some(answer) if answer.kind == Kind::Close => Err(End::ClosedByPlugin(answer.data)),
             Some(answer) => onward.send(answer).await,
@@ -75,7 +75,7 @@ impl Relay<'_> {
     }
 
     /// Asks the plugin, and checks what it answers.
-    async fn ask(
+    async fn call_handler(
         &self,
         side: Side,
         message: Message,
@@ -92,7 +92,7 @@ impl Relay<'_> {
             return Ok((None, None));
         };
         let bytes = answer.data.len();
-        let invalid = |what: String| End::Failed(Failure::BadAnswer(what));
+        let invalid = |what: String| End::Failed(Failure::BadResponse(what));
         if bytes > self.limit {
             let limit = self.limit;
             let what = format!("a WebSocket message of {bytes} bytes; at most {limit}");

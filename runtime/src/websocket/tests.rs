@@ -28,7 +28,7 @@ struct Plugin {
 }
 
 impl Plugin {
-    fn answer(&self, side: Side, message: Message) -> Answer<'_> {
+    fn answer(&self, side: Side, message: Message) -> HandlerFuture<'_> {
         self.seen.lock().unwrap().push((side, message.clone()));
         let answer = (self.call)(side, message);
         Box::pin(async move { answer })
@@ -36,11 +36,11 @@ impl Plugin {
 }
 
 impl MessageHandler for Plugin {
-    fn client_message(&self, message: Message) -> Answer<'_> {
+    fn client_message(&self, message: Message) -> HandlerFuture<'_> {
         self.answer(Side::Client, message)
     }
 
-    fn upstream_message(&self, message: Message) -> Answer<'_> {
+    fn upstream_message(&self, message: Message) -> HandlerFuture<'_> {
         self.answer(Side::Upstream, message)
     }
 }

@@ -85,7 +85,7 @@ impl Writer {
         let mut half = self.half.lock().await;
         self.send_pong(&mut half).await?;
         let (message, compressed) = self.compress(&half, message).await;
-        self.frame(&mut half, message, compressed).await?;
+        self.write_frame(&mut half, message, compressed).await?;
         // One that was asked for meanwhile. Both directions run in one task: between this and the
         // end of the lock nobody asks for another.
         self.send_pong(&mut half).await
@@ -107,7 +107,8 @@ impl Writer {
         let mut data = PING.to_vec();
         data.extend_from_slice(&half.pings.to_be_bytes());
         let kind = Kind::Ping;
-        self.frame(&mut half, Message { kind, data }, false).await
+        self.write_frame(&mut half, Message { kind, data }, false)
+            .await
     }
 
     /// Whether a pong's payload is that of a ping of the session's own.
@@ -120,13 +121,15 @@ impl Writer {
         let mut half = self.half.lock().await;
         let kind = Kind::Close;
         let data = payload;
-        let sent = self.frame(&mut half, Message { kind, data }, false).await;
+        let sent = self
+            .write_frame(&mut half, Message { kind, data }, false)
+            .await;
         half.ended = true;
         sent.is_ok()
     }
 
     /// Ends the stream to this side.
-    pub(super) async fn shut(&self) -> bool {
+    pub(super) async fn end_stream(&self) -> bool {
         let mut half = self.half.lock().await;
         let half = &mut *half;
         half.deadline.set(self.stall);
@@ -140,7 +143,8 @@ impl Writer {
                 return Ok(());
             };
             let kind = Kind::Pong;
-            self.frame(half, Message { kind, data }, false).await?;
+            self.write_frame(half, Message { kind, data }, false)
+                .await?;
         }
     }
 
@@ -149,7 +153,12 @@ impl Writer {
     }
 
     /// Writes one frame to its end.
-    async fn frame(&self, half: &mut Half, message: Message, compressed: bool) -> Result<(), End> {
+    async fn write_frame(
+        &self,
+        half: &mut Half,
+        message: Message,
+        compressed: bool,
+    ) -> Result<(), End> {
         if half.ended {
             return Err(End::Gone(self.side));
         }

@@ -26,16 +26,16 @@ pub(in crate::pipeline) async fn handle(
         HandleResult::Response(response) => {
             // The request's body has done its work: only the answer's is charged from here on.
             request.drop_body();
-            answered(response, bodies).map(Some)
+            to_response(response, bodies).map(Some)
         }
         HandleResult::PassThrough => Ok(None),
         HandleResult::Error(reason) => Err(Failure::plugin_error(&reason)),
     }
 }
 
-fn answered(answer: PluginResponse, bodies: &WholeBodies) -> Result<Response, Failure> {
+fn to_response(answer: PluginResponse, bodies: &WholeBodies) -> Result<Response, Failure> {
     let status = final_status(answer.status)?;
-    let mut response = http::Response::new(bodies.answer(answer.body)?);
+    let mut response = http::Response::new(bodies.response_body(answer.body)?);
     *response.status_mut() = status;
     *response.headers_mut() = fields::from_list(answer.headers)?;
     Ok(response)

@@ -31,11 +31,11 @@ pub(in crate::pipeline) async fn handle(
     // The plugin can set its response only while it is polled: nobody has to be woken for that.
     let (response, polled) = poll_fn(|cx| {
         let polled = call.as_mut().poll(cx);
-        match (outparam.take(), polled) {
+        match (outparam.take_response(), polled) {
             (Some(response), polled) => Poll::Ready(Ok((response, polled))),
             // A call that ends well without a response is a failure all the same.
             (None, Poll::Ready(ended)) => {
-                Poll::Ready(Err(ended.err().unwrap_or(Failure::NoAnswer)))
+                Poll::Ready(Err(ended.err().unwrap_or(Failure::NoResponse)))
             }
             (None, Poll::Pending) => Poll::Pending,
         }
@@ -87,10 +87,10 @@ async fn call(
 
 /// The plugin's one chance to respond: what it did with it.
 #[derive(Default)]
-struct Outparam(Mutex<Set>);
+struct Outparam(Mutex<OutparamState>);
 
 #[derive(Default)]
-enum Set {
+enum OutparamState {
     #[default]
     Nothing,
     Response(Response),
@@ -103,16 +103,16 @@ enum Set {
 impl Outparam {
     fn set(&self, result: Result<Response, Failure>) {
         *self.lock() = match result {
-            Ok(response) => Set::Response(response),
-            Err(failure) => Set::Refused(failure),
+            Ok(response) => OutparamState::Response(response),
+            Err(failure) => OutparamState::Refused(failure),
         };
     }
 
     /// The response, once, when it is there.
-    fn take(&self) -> Option<Response> {
+    fn take_response(&self) -> Option<Response> {
         let mut set = self.lock();
-        match std::mem::replace(&mut *set, Set::Taken) {
-            Set::Response(response) => Some(response),
+        match std::mem::replace(&mut *set, OutparamState::Taken) {
+            OutparamState::Response(response) => Some(response),
             other => {
                 *set = other;
                 None
@@ -123,13 +123,13 @@ impl Outparam {
     /// Fails unless a response was set.
     fn check(&self) -> Result<(), Failure> {
         match &*self.lock() {
-            Set::Response(_) | Set::Taken => Ok(()),
-            Set::Refused(failure) => Err(failure.clone()),
-            Set::Nothing => Err(Failure::NoAnswer),
+            OutparamState::Response(_) | OutparamState::Taken => Ok(()),
+            OutparamState::Refused(failure) => Err(failure.clone()),
+            OutparamState::Nothing => Err(Failure::NoResponse),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Set> {
+    fn lock(&self) -> MutexGuard<'_, OutparamState> {
         sync::lock(&self.0)
     }
 }

@@ -10,7 +10,7 @@ use crate::plugin::Plugin;
 use crate::reactor;
 use crate::stats::Outcome;
 use crate::timeout;
-use crate::websocket::{Answer, Kind, Message, MessageHandler};
+use crate::websocket::{HandlerFuture, Kind, Message, MessageHandler};
 
 /// Calls a plugin's `on-client-message` and `on-upstream-message`, on any of its instances.
 pub(super) struct PluginHandler {
@@ -65,11 +65,11 @@ impl PluginHandler {
 }
 
 impl MessageHandler for PluginHandler {
-    fn client_message(&self, message: Message) -> Answer<'_> {
+    fn client_message(&self, message: Message) -> HandlerFuture<'_> {
         Box::pin(reactor::enter(self.call(message, true)))
     }
 
-    fn upstream_message(&self, message: Message) -> Answer<'_> {
+    fn upstream_message(&self, message: Message) -> HandlerFuture<'_> {
         Box::pin(reactor::enter(self.call(message, false)))
     }
 }

@@ -8,7 +8,7 @@ use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use zlayer_http1::websocket::{check_answer, client_key};
 
 use super::upgrade::{Upgrade, strip};
-use super::{Asked, OURS, PROTOCOL, PluginHandler};
+use super::{OURS, PROTOCOL, PluginHandler, UpgradeRequest};
 use crate::failure::Failure;
 use crate::memory::Budget;
 use crate::message::fields::pairs;
@@ -21,9 +21,9 @@ use crate::upstream::{self, Upstreams};
 use crate::websocket::{Endpoint, MessageHandler};
 
 /// Has the upstream accept too, if there is one, and answers 101.
-pub(super) async fn begin(
+pub(super) async fn complete(
     request: &mut Request,
-    asked: Asked,
+    asked: UpgradeRequest,
     mut headers: HeaderMap,
     handler: Option<PluginHandler>,
     upstreams: &Upstreams,
@@ -31,7 +31,7 @@ pub(super) async fn begin(
 ) -> Result<Reply, Failure> {
     let upstream = match request.upstream.take() {
         None => None,
-        Some(to) => match reach(request, &mut headers, upstreams, &to).await? {
+        Some(to) => match upgrade_upstream(request, &mut headers, upstreams, &to).await? {
             ControlFlow::Break(response) => return Ok(response.into()),
             ControlFlow::Continue(endpoint) => Some(endpoint),
         },
@@ -70,7 +70,7 @@ fn label(request: &Request, handler: Option<&PluginHandler>) -> String {
 /// Asks the upstream for a WebSocket of its own, with the subprotocol that is chosen already, or
 /// those that the client offers. What it chooses goes into `headers`, and so do its answer's other
 /// fields; its answer if it does not want to goes back to the client.
-async fn reach(
+async fn upgrade_upstream(
     request: &Request,
     headers: &mut HeaderMap,
     upstreams: &Upstreams,
@@ -91,8 +91,8 @@ async fn reach(
         (HeaderName::from_static("sec-websocket-key"), &key),
     ];
     for (name, value) in fixed {
-        let value =
-            HeaderValue::from_str(value).map_err(|error| Failure::BadAnswer(error.to_string()))?;
+        let value = HeaderValue::from_str(value)
+            .map_err(|error| Failure::BadResponse(error.to_string()))?;
         head.headers.insert(name, value);
     }
     let sent = offers(&head.headers);
