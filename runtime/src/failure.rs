@@ -1,4 +1,4 @@
-//! Why a request got no answer from its plugin, and what the client is told.
+//! Why a request got no response from its plugin, and what the client is told about it.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use wasmtime::Trap;
 use crate::redact;
 use crate::stats::Outcome;
 
-/// Bytes of a plugin's own words that are kept.
+/// How many bytes are kept of a reason that a plugin gives in its own words.
 pub const REASON_BYTES: usize = 2048;
 
-/// The reason. The log gets all of it, the client a status and the request id.
+/// Why a request failed. The log gets the whole reason, the client a status and the request's id.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Failure {
@@ -18,23 +18,23 @@ pub enum Failure {
     Trap(String),
     /// The plugin trapped after it was refused memory.
     OutOfMemory(String),
-    /// The plugin returned without an answer.
+    /// The plugin returned without having set a response.
     NoResponse,
-    /// The plugin did not begin its answer in time.
+    /// The plugin did not begin its response in time.
     Deadline,
-    /// The answer had begun, then nothing moved for too long.
+    /// The response had begun, then nothing of it moved for too long.
     Stalled,
     /// The plugin said that it failed.
     PluginError(String),
-    /// What the plugin answered is not valid HTTP.
+    /// The plugin's response is not valid HTTP.
     BadResponse(String),
-    /// No plugin wanted the request.
+    /// Every handler passed the request through, or there is none for its path.
     PassThrough,
     /// The plugin's `init` failed.
     InitFailed(String),
-    /// Memory or instances are used up at the moment.
+    /// Memory or instances are used up at the moment; a later request may succeed.
     Busy(String),
-    /// The request's body is longer than a typed plugin takes.
+    /// The request's body is longer than this limit in bytes, which holds for typed plugins.
     BodyTooLarge(usize),
     /// The client's body broke off or is malformed.
     BadBody(String),
@@ -42,27 +42,27 @@ pub enum Failure {
     SlowBody,
     /// The contract has no case for this method.
     Method(String),
-    /// The request came by this daemon so often: it goes round.
+    /// The request has passed through this daemon that many times already: it goes in a loop.
     Loop(usize),
     /// A stage before or after the handler failed, and the request could not go on without it.
     Stage {
-        /// Its name, as the status has it.
+        /// The stage's name, as the status shows it.
         step: &'static str,
         /// The plugin's name.
         plugin: String,
         /// How it failed.
         cause: Box<Failure>,
     },
-    /// An upstream cannot be reached, or its answer is not HTTP or broke off.
+    /// An upstream cannot be reached, or its response is not valid HTTP or broke off.
     BadGateway(String),
     /// There are no connections or no memory left for upstreams.
     UpstreamBusy(String),
-    /// An upstream did not take the connection or did not answer in time.
+    /// An upstream did not accept the connection or did not respond in time.
     GatewayTimeout(String),
 }
 
 impl Failure {
-    /// A trap, described by its root cause.
+    /// Makes a failure of a trap, described by its root cause.
     pub fn trap(error: wasmtime::Error) -> Failure {
         match error.downcast_ref::<Trap>() {
             Some(trap) => Failure::Trap(trap.to_string()),
@@ -70,34 +70,36 @@ impl Failure {
         }
     }
 
-    /// What a plugin said of its failure, cut to what a log record should hold.
+    /// Makes a failure of the reason that a plugin gave, cut to what a log record should hold.
     pub fn plugin_error(reason: &str) -> Failure {
         Failure::PluginError(redact::cut(reason, REASON_BYTES).into_owned())
     }
 
-    /// What is set aside for bodies is spent.
+    /// The memory that is set aside for whole bodies is used up.
     pub fn no_memory_for_body() -> Failure {
         Failure::Busy("there is no memory for the body".to_owned())
     }
 
-    /// An answer whose body cannot be what its head says.
+    /// A response whose body broke off, or is not as long as its head announced.
     pub fn broken_body() -> Failure {
         Failure::BadResponse("its body broke off or has another length than announced".to_owned())
     }
 
-    /// A plugin handed over a body that is longer than `limit`.
+    /// A plugin's response has a body of more than `limit` bytes.
     pub fn response_body_too_long(limit: usize) -> Failure {
         Failure::BadResponse(format!("a body of more than {limit} bytes (--max-body)"))
     }
 
-    /// A plugin handed over so much that the engine did not even copy it.
+    /// A plugin returned so much data that the engine refused to copy it out of the plugin's
+    /// memory.
     pub fn handed_over_too_much(limit: usize) -> Failure {
         Failure::BadResponse(format!(
             "a body of more than {limit} bytes (--max-body), or far more of other data at once"
         ))
     }
 
-    /// What an answer that is not valid means where it came from an upstream, not from a plugin.
+    /// Puts the blame on the upstream `name` where a response that is not valid HTTP came from
+    /// there and not from a plugin.
     pub fn of_upstream(self, name: &str) -> Failure {
         match self {
             Failure::BadResponse(reason) => Failure::BadGateway(format!(
@@ -107,7 +109,7 @@ impl Failure {
         }
     }
 
-    /// The status for the client.
+    /// The status code of the response that tells the client of this failure.
     pub fn status(&self) -> u16 {
         match self {
             Failure::Trap(_) | Failure::OutOfMemory(_) | Failure::NoResponse => 500,
@@ -121,7 +123,8 @@ impl Failure {
             Failure::Method(_) => 501,
             // RFC 5842 section 7.2.
             Failure::Loop(_) => 508,
-            // What is not HTTP is the plugin's own failure; any other closes the stage.
+            // A response that is not HTTP is the plugin's mistake; after any other failure the
+            // stage is out of service.
             Failure::Stage { cause, .. } => match &**cause {
                 Failure::BadResponse(_) => 502,
                 _ => 503,
@@ -129,7 +132,7 @@ impl Failure {
         }
     }
 
-    /// What the failed request is counted as.
+    /// The outcome under which the failed request is counted.
     pub fn outcome(&self) -> Outcome {
         match self {
             Failure::Trap(_) => Outcome::Trap,
@@ -152,12 +155,12 @@ impl Failure {
         }
     }
 
-    /// Whether the client, not the plugin or the device, is at fault.
+    /// Whether the client is at fault, and neither a plugin nor the device.
     pub fn is_clients(&self) -> bool {
         (400..500).contains(&self.status()) || matches!(self, Failure::Method(_))
     }
 
-    /// What the client is told: the request's id, and the reason only where it can mend that.
+    /// The text for the client: the request's id, and the reason only where the client can mend it.
     pub fn public_text(&self, id: &str) -> String {
         match self.is_clients() {
             true => format!("{self}\nrequest {id}"),
@@ -165,7 +168,7 @@ impl Failure {
         }
     }
 
-    /// Seconds after which the client may try again, if that may help.
+    /// The value of Retry-After in seconds, where trying again may help.
     pub fn retry_after(&self) -> Option<&'static str> {
         (self.status() == 503).then_some("1")
     }

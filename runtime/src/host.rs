@@ -1,4 +1,5 @@
-//! What a plugin can reach: the state behind each instance, and the interfaces linked to it.
+//! What a plugin can reach: the state behind each instance, and the interfaces that are linked to
+//! it.
 
 mod bindings;
 mod clock;
@@ -41,19 +42,19 @@ use crate::stats::{Outcome, PluginStats};
 use crate::sync;
 use crate::upstream::Upstreams;
 
-/// Resources (streams, headers, bodies, pollables) that one instance may hold at a time.
+/// How many resources (streams, headers, bodies, pollables) one instance may hold at a time.
 const RESOURCES: usize = 128;
-/// Bytes that one call of `wasi:random` may ask for.
+/// How many bytes one call of `wasi:random` may ask for.
 const RANDOM_BYTES: u64 = 64 << 10;
-/// Memory that the headers of one message may take inside the host: what a list of headers may hold,
-/// and so a client's head, with wasmtime-wasi-http's overhead for each (it counts a name's and a value's
-/// structures). A plugin that fills every resource with headers takes 6.4 MiB that the budget does
-/// not see: what bounds that are the instances.
+/// Bytes of memory that the headers of one message may take inside the host: as much as a list of
+/// headers may hold, plus what wasmtime-wasi-http counts for each header (the structures of a name
+/// and a value). A plugin that fills every resource with headers takes 6.4 MiB that the budget does
+/// not see; only the number of instances bounds that.
 const FIELDS_BYTES: usize =
     LIST_BYTES + LIST_HEADERS * (size_of::<HeaderName>() + size_of::<HeaderValue>());
-/// What a plugin is told that calls what it is not granted.
+/// The message of the error that a plugin gets when it calls what it is not granted.
 const DENIED: &str = "denied: the deployment does not grant this capability";
-/// The code of the same error where the interface has codes.
+/// The code of that error, for interfaces whose errors have codes.
 const DENIED_CODE: &str = "CAPABILITY_DENIED";
 
 /// What all instances of one plugin share with the host.
@@ -70,9 +71,10 @@ pub struct PluginHost {
     pub metrics: Arc<Metrics>,
     /// Lets the plugin call what it is granted.
     pub gate: Gate,
-    /// How its calls went.
+    /// Counters of the plugin's requests and incidents.
     pub stats: PluginStats,
-    /// What bounds its connections to upstreams, those that it routes clients to included.
+    /// The budget for the plugin's connections to upstreams, including those that it routes clients
+    /// to.
     pub share: Arc<Budget>,
     upstreams: Upstreams,
     store: KeyValue,
@@ -123,7 +125,7 @@ impl PluginHost {
         self.secrets.get(name).filter(|_| is_shown)
     }
 
-    /// Bytes and keys in the plugin's namespace, if it has used it.
+    /// How many bytes and keys are in the plugin's namespace. None if the plugin has not used it.
     pub fn held(&self) -> Option<(u64, u64)> {
         self.namespace.get().map(Namespace::held)
     }
@@ -134,7 +136,7 @@ impl PluginHost {
     }
 
     /// The plugin's namespace in the store; waits until the store is open. Every call of `keyvalue`
-    /// comes through here, so this is where it is denied.
+    /// comes through here, so the capability is checked here.
     async fn namespace(&self) -> Result<&Namespace, KvError> {
         if !self.gate.allow(Capability::Keyvalue) {
             return Err(KvError::Storage(DENIED.to_owned()));
@@ -148,7 +150,7 @@ impl PluginHost {
     }
 }
 
-/// The `T` of every `Store<T>`: what one instance holds.
+/// The state of one instance in the host: the `T` of every `Store<T>`.
 pub struct HostState {
     plugin: Arc<PluginHost>,
     table: ResourceTable,
@@ -157,9 +159,9 @@ pub struct HostState {
     outgoing: http::Outgoing,
     /// Bounds what the instance may allocate.
     pub limiter: Limiter,
-    /// What a long list of keys is charged to, until the plugin has it.
+    /// The memory that a long list of keys is charged to until the plugin has received it.
     listed: Option<Reservation>,
-    /// The request that the instance works on.
+    /// The request that the instance is working on.
     request: CurrentRequest,
 }
 
@@ -178,8 +180,8 @@ impl CurrentRequest {
 }
 
 impl HostState {
-    /// The state of a new instance; its memory is charged to `reservation`, which holds `prepaid`
-    /// bytes for it already, and `call_share` bytes for what its calls leave in the host.
+    /// Makes the state of a new instance. Its memory is charged to `reservation`, which already
+    /// holds `prepaid` bytes for it, and `call_share` bytes for what its calls leave in the host.
     pub fn new(
         plugin: Arc<PluginHost>,
         reservation: Reservation,
@@ -191,7 +193,7 @@ impl HostState {
         table.set_max_capacity(RESOURCES);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(FIELDS_BYTES);
-        // Empty but for the output, which goes to the log: no files, sockets or environment.
+        // Nothing but the output, which goes to the log: no files, sockets or environment.
         let request = CurrentRequest::default();
         let output = |level| stdio::LogStream::new(&plugin, &request, level);
         let wasi = WasiCtx::builder()
@@ -213,12 +215,12 @@ impl HostState {
         }
     }
 
-    /// The instance begins to work on a request.
+    /// Records the request that the instance begins to work on.
     pub fn work_on(&mut self, request_id: &Arc<str>) {
         self.request.set(Some(Arc::clone(request_id)));
     }
 
-    /// The instance trapped in a call. It will not be used again.
+    /// Records that the instance trapped in a call. It will not be used again.
     pub fn trapped(&self, failure: &Failure) {
         let kind = match failure {
             Failure::OutOfMemory(_) => Outcome::OutOfMemory,
@@ -228,12 +230,12 @@ impl HostState {
         stats.incident(self.request.id(), kind, &failure.to_string());
     }
 
-    /// Whether the plugin may use `capability`; a call that may not is counted.
+    /// Whether the plugin may use `capability`. A call that is denied is counted.
     fn may(&self, capability: Capability) -> bool {
         self.plugin.gate.allow(capability)
     }
 
-    /// The instance has done its work and waits for more.
+    /// Forgets the request when the instance has done its work and waits for the next one.
     pub fn end_request(&mut self) {
         self.request.set(None);
         self.limiter.forget_refused();
@@ -241,12 +243,13 @@ impl HostState {
     }
 }
 
-/// Links every interface of the contract and WASI 0.2. Nothing is left out for a plugin that may
-/// not use it: a denied call answers an error, an import that is missing would refuse the plugin.
+/// Links every interface of the contract and WASI 0.2, whatever the plugin may use: a call that is
+/// denied returns an error, whereas without the import the plugin could not be loaded at all.
 pub fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
-    // Our clock replaces the one that needs tokio's timers; for the other see there.
+    // Our clock replaces the one that needs tokio's timers. For what `http` replaces, see
+    // `http.rs`.
     linker.allow_shadowing(true);
     clock::add_to_linker(linker)?;
     http::add_to_linker(linker)?;
@@ -266,7 +269,7 @@ fn denied() -> common::Error {
     }
 }
 
-/// Marks that our interfaces are implemented on [`HostState`] itself.
+/// Tells the generated code that our interfaces are implemented on [`HostState`] itself.
 struct Host;
 
 impl HasData for Host {

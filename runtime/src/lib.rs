@@ -20,15 +20,15 @@
 //!
 //! # Threads
 //!
-//! A few threads run smol's executor, on which connections and guests are polled alike. Beside them:
-//! async-io's reactor, one that makes guests yield (`epoch`, asleep while none runs), the store's keeper
-//! (`kv-keeper`, asleep while nothing changes), fjall's one worker, and one for tokio's reactor
-//! that starts with the first outgoing request ([`reactor`]).
+//! A few threads run smol's executor, which polls connections and guests alike. Beside them run
+//! async-io's reactor, a thread that makes guests yield (`epoch`, asleep while no guest runs), the
+//! store's keeper (`kv-keeper`, asleep while nothing changes), fjall's one worker, and a thread for
+//! tokio's reactor, which starts with the first outgoing request ([`reactor`]).
 //!
 //! # Memory
 //!
-//! [`memory::Budget`] is the one ceiling. Everything that a stranger or a plugin can make grow is reserved
-//! there first.
+//! [`memory::Budget`] is the one ceiling. Everything that a client, an upstream or a plugin can
+//! make grow is reserved there first.
 
 pub mod admin;
 pub mod allowed_hosts;

@@ -1,4 +1,4 @@
-//! Bodies, responses and header fields, as all who handle them have them.
+//! Bodies, responses and header fields, in the types that all layers share.
 
 mod body_error;
 pub(crate) mod fields;
@@ -21,19 +21,20 @@ pub type Body = UnsyncBoxBody<Bytes, BodyError>;
 /// A response on its way out.
 pub type Response = http::Response<Body>;
 
-/// A body that is here already. It is charged to `held` until it is dropped.
+/// Makes a body of data that is complete. The memory in `held` stays reserved until the body is
+/// dropped.
 pub fn whole(data: impl Into<Bytes>, held: Option<Reservation>) -> Body {
     Full::new(data.into())
         .map_err(move |never| {
-            // Held as long as the body is.
+            // Moved into the body, and so released with it.
             let _ = &held;
             match never {}
         })
         .boxed_unsync()
 }
 
-/// A status that a response may end with: 1xx are not final, and RFC 9110 section 15 knows none from
-/// 600.
+/// Checks that a status can be that of a final response: 1xx are interim, and RFC 9110 section 15
+/// has none from 600.
 ///
 /// # Errors
 ///
@@ -45,7 +46,7 @@ pub fn final_status(status: u16) -> Result<http::StatusCode, Failure> {
         .ok_or_else(|| Failure::BadResponse(format!("status {status}")))
 }
 
-/// No body.
+/// Makes an empty body.
 pub fn empty() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
 }

@@ -2,31 +2,31 @@
 //!
 //! Request: **authenticate** → **rate-limit** → **middleware** (declared order) → **cache** →
 //! **route** → [a request for a WebSocket leaves here: **websocket**] → **transform** → **handle**.
-//! Answer: **transform** → **cache** → **middleware** (reverse order).
+//! Response: **transform** → **cache** → **middleware** (reverse order).
 //!
-//! Who a client is comes before how often it may ask, so that limits can be per identity; both come
-//! before middlewares, so that these see no request that was refused, and before the cache, so that they
-//! hold for what is stored too. What the cache answers goes past all that follows. Routes are chosen before
-//! bodies are transformed, since a transformer cannot change the path.
+//! Authentication comes before rate limits, so that limits can be per identity. Both come before
+//! middlewares, so that these see no request that was refused, and before the cache, so that they
+//! hold for stored responses too. A response from the cache skips all stages behind it. Routes are
+//! chosen before bodies are transformed, since a transformer cannot change the path.
 //!
-//! A request for a WebSocket takes the same way, but the cache is not asked about it: what it leads to
-//! cannot be stored, and a stored answer must not take its place. So a client can have its own request
-//! answered afresh by it, as by `Range`.
+//! A request for a WebSocket takes the same way, but not through the cache: a conversation cannot
+//! be stored, and a stored response must not take its place. As a consequence, a client that asks
+//! for a WebSocket always gets a fresh response, as does one that sends `Range`.
 //!
 //! # How to write a stage
 //!
-//! [`Step::ORDER`] names the steps in their order, and each has a file here. Most look at a request on
-//! its way in and nothing else: an async function `run` takes the stage and the request, and says
-//! whether the request goes on ([`ControlFlow::Continue`]) or gets this response
+//! [`Step::ORDER`] names the steps in their order, and each has a file here. Most look at a request
+//! on its way in and nothing else: an async function `run` takes the stage and the request, and
+//! says whether the request goes on ([`ControlFlow::Continue`]) or gets this response
 //! ([`ControlFlow::Break`]). `Pipeline::each` calls it for every plugin of the step, within the
 //! time that a stage may take, and does what the deployment wants if it fails.
 //!
-//! A stage that has to do with the response as well is an async function that calls what lies behind
-//! it and returns what that returns: a [`Reply`], which is a response with the work that goes on behind
-//! it, or a [`Failure`], of which the client is told. What to do with that work is written at the head
-//! of `reply.rs`. The functions of this kind are, from the outermost to the innermost,
-//! `Pipeline::outer` (middlewares), `Pipeline::cached`, `Pipeline::inner` (transformers) and
-//! `Pipeline::handle`.
+//! A stage that has to do with the response as well is an async function that calls what lies
+//! behind it and returns what that returns: a [`Reply`], which is a response with the work that
+//! goes on behind it, or a [`Failure`], of which the client is told. What to do with that work is
+//! written at the head of `reply.rs`. The functions of this kind are, from the outermost to the
+//! innermost, `Pipeline::outer` (middlewares), `Pipeline::cached`, `Pipeline::inner` (transformers)
+//! and `Pipeline::handle`.
 
 mod authenticate;
 pub mod bodies;
@@ -80,10 +80,10 @@ pub type Responding = Pin<Box<dyn Future<Output = std::result::Result<Reply, Fai
 
 /// A request on its way through the plugins.
 pub struct Started {
-    /// Ends with the response and with the work that goes on behind it, or with the reason why there
-    /// is none. Dropped, it stops the plugin that is at work.
+    /// Resolves to the response with the work that goes on behind it, or to the reason why there is
+    /// none. Dropping it stops the plugin that is at work.
     pub responding: Responding,
-    /// Which plugin is at work.
+    /// Which plugin is at work, for the log and the counters.
     pub passage: Arc<Passage>,
 }
 
@@ -92,23 +92,23 @@ pub struct Pipeline {
     plugins: Vec<Arc<Plugin>>,
     /// By step, and in the declared order within one.
     stages: Vec<Stage>,
-    /// Where a plugin has that role.
+    /// The response cache, if a plugin has that role.
     cache: Option<Arc<Cache>>,
     bodies: WholeBodies,
     upstreams: Upstreams,
     /// How long a request may take to its response.
     time: Duration,
-    /// What the conversations may take together.
+    /// The budget for the messages of all WebSocket conversations together.
     messages: Arc<Budget>,
     budget: Arc<Budget>,
 }
 
-/// What a request leaves behind on its way in, for its answer on the way out.
+/// What is remembered of a request's way in, for its response's way out.
 #[derive(Default)]
 struct Trail {
-    /// The middlewares or transformers that have seen the request, as indices of stages.
+    /// The middlewares or transformers that have seen the request, as indices into the stages.
     seen: Vec<usize>,
-    /// What limiters said of the client.
+    /// How the client stands with the rate limiters, if one said.
     limit: Option<RateLimit>,
 }
 
@@ -140,7 +140,7 @@ impl Pipeline {
             true => Some(new_cache(limits, budget)?),
             false => None,
         };
-        // A quarter of what is left, and at least one body each way.
+        // Bodies get a quarter of what is left, and at least room for one body each way.
         let takes_bodies = stages.iter().any(Stage::takes_bodies);
         let free = budget.limit().saturating_sub(budget.used());
         let share = match takes_bodies {
@@ -155,7 +155,7 @@ impl Pipeline {
                 free >> 10
             ))
         })?;
-        // A quarter at most, and one of the longest messages each way.
+        // Messages get a quarter at most, and at least room for one of the longest each way.
         let free = budget.limit().saturating_sub(budget.used());
         let messages = budget.part((free / 4).max(limits.websocket_message.saturating_mul(2)));
         // Nothing is set aside after this.
@@ -196,7 +196,7 @@ impl Pipeline {
         self.bodies.share()
     }
 
-    /// Begins to respond to `request`; nothing happens until `responding` is polled.
+    /// Prepares the work on `request`; nothing happens until `responding` is polled.
     pub fn start(self: &Arc<Self>, request: Request) -> Started {
         let passage = Arc::new(Passage::new(self.time));
         let pipeline = Arc::clone(self);
@@ -226,8 +226,8 @@ impl Pipeline {
         Ok(reply)
     }
 
-    /// What lies before the cache: who asks and how often, and the middlewares, which see the
-    /// response too.
+    /// Runs the stages before the cache: authentication, rate limits, and the middlewares, which
+    /// see the response too.
     async fn outer(
         self: &Arc<Self>,
         mut request: Request,
@@ -243,7 +243,7 @@ impl Pipeline {
         let entered = self
             .each(Step::Middleware, &mut request, passage, &mut trail)
             .await;
-        // Most daemons have neither: then nothing stands between the plugin and the client.
+        // Most daemons have neither middlewares nor limiters: then the response goes out as it is.
         if trail.seen.is_empty() && trail.limit.is_none() {
             return match entered? {
                 ControlFlow::Break(response) => Ok(response.into()),
@@ -271,7 +271,8 @@ impl Pipeline {
             Ok(())
         };
         if let Err(failure) = tail.beside(leaving).await {
-            // Nothing of the response is out: the client can still be told.
+            // Nothing of the response is written yet, so the client can still be told of the
+            // failure.
             reply = own::failure_reply(failure, &id);
             let Reply {
                 response, marks, ..
@@ -282,7 +283,7 @@ impl Pipeline {
         Ok(reply)
     }
 
-    /// What lies behind the cache.
+    /// Runs the stages behind the cache: routes, WebSocket, transformers and the handler.
     async fn inner(
         &self,
         request: &mut Request,
@@ -315,7 +316,8 @@ impl Pipeline {
         Ok(reply)
     }
 
-    /// The upstream, or the plugins that answer, until one does.
+    /// Forwards the request to the upstream that a router chose, or else asks the handlers in order
+    /// until one responds.
     async fn handle(
         &self,
         request: &mut Request,
@@ -351,7 +353,7 @@ impl Pipeline {
         Err(Failure::PassThrough)
     }
 
-    /// Has every stage of a step look at the request, until one answers it.
+    /// Calls every stage of a step with the request, until one of them responds.
     async fn each(
         &self,
         step: Step,
@@ -373,7 +375,8 @@ impl Pipeline {
                     Step::Middleware => middleware::run(stage, request).await,
                     Step::Route => route::run(stage, request, &self.bodies).await,
                     Step::Transform => transform::run(stage, request, &self.bodies).await,
-                    // These do more than to look at it on its way in.
+                    // These are not called here, since they do more than look at the request on its
+                    // way in.
                     Step::Cache | Step::WebSocket | Step::Handle => Ok(ControlFlow::Continue(())),
                 }
             };
@@ -384,14 +387,14 @@ impl Pipeline {
                         trail.seen.push(index);
                     }
                 }
-                // It failed open: it has not been there.
+                // The stage failed open, so it does not see the response either.
                 None => {}
             }
         }
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Takes a response past the transformers that have seen its request, in reverse.
+    /// Passes a response through the transformers that have seen its request, in reverse order.
     async fn respond_through_transformers(
         &self,
         request: &Request,
@@ -413,9 +416,9 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Takes a response past the middlewares that have seen its request, in reverse, and has it tell
-    /// how the client stands with the limiters. A middleware that fails does not end this: what
-    /// tells of its failure takes the place of the response.
+    /// Passes a response through the middlewares that have seen its request, in reverse order, and
+    /// adds how the client stands with the limiters. A middleware that fails does not end this: a
+    /// response that reports the failure takes the place of the other.
     async fn respond_through_middlewares(
         &self,
         id: &Arc<str>,
@@ -451,9 +454,10 @@ impl Pipeline {
         stages.filter(move |(_, stage)| stage.step == step)
     }
 
-    /// The handlers that the request may get to: those whose paths cover it, to the first that cannot
-    /// pass it through. A stage that is for one of them takes part, lest a guard be passed by way of
-    /// the handler before.
+    /// The handlers that the request may reach: those whose paths cover it, up to the first that
+    /// cannot pass it through. A stage that is meant for one of them takes part in the request.
+    /// Otherwise a request that an earlier handler passes through would reach the later one without
+    /// its guard.
     fn services(&self, request: &Request) -> Vec<Arc<Plugin>> {
         let path = narrowing::normalised(request.head.uri.path());
         let handlers = self.at(Step::Handle).map(|(_, stage)| stage);

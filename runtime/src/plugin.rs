@@ -37,9 +37,9 @@ use roles::Roles;
 const INSTANCE_SHARE: usize = 1 << 20;
 /// Bytes that a plugin may hand to the host in one call, on top of [`Limits::body`].
 const CALL_SHARE: usize = 256 << 10;
-/// Bytes that every plugin may hand over in one call, whatever the limits: what is too large for the
-/// store or the log is refused or cut by them, which a trap would forestall. It is there for the moment
-/// of the call; values that wait for the disk are charged to the budget.
+/// Bytes that every plugin may hand over in one call, whatever the limits: what is too large for
+/// the store or the log is refused or cut by them, which a trap would forestall. It is there for
+/// the moment of the call; values that wait for the disk are charged to the budget.
 const CALL_BYTES: usize = 4 << 20;
 /// Growth of its linear memory that every instance is sure of: allocators take it in small steps,
 /// and one refused step is a trap.
@@ -59,8 +59,8 @@ pub struct Plugin {
     linked: InstancePre<HostState>,
     roles: Roles,
     idle: Arc<Idle>,
-    /// Memory that an instance takes beside its linear memory, in bytes. A call also
-    /// leaves its answer in the host.
+    /// Memory that an instance takes beside its linear memory, in bytes. A call also leaves its
+    /// result in the host.
     share: usize,
     /// Memory that each instance is sure of, in bytes: what it starts with, and room to grow.
     memory: usize,
@@ -100,7 +100,7 @@ pub struct Common<'a> {
 struct Broken {
     when: Instant,
     reason: String,
-    /// Another instance has answered well since: the plugin as a whole has not failed.
+    /// Another instance has worked since then, so the plugin as a whole has not failed.
     outlived: bool,
 }
 
@@ -172,7 +172,7 @@ impl Plugin {
         };
         let fitting = 1 + budget.limit().saturating_sub(budget.used()) / each;
         let instances = instances.min(fitting);
-        // Its answers stream past itself.
+        // Its own responses stream past it on their way back.
         let returns = roles.has(Role::HttpHandler) && roles.sees_responses();
         wasmtime::ensure!(
             instances > 1 || !returns,
@@ -220,7 +220,7 @@ impl Plugin {
         Role::ALL.into_iter().filter(|role| self.plays(*role))
     }
 
-    /// Keeps the engine's clock ticking while the answer lives.
+    /// Keeps the engine's clock ticking until the result is dropped.
     pub fn working(&self) -> Working {
         self.ticker.work()
     }
@@ -231,7 +231,7 @@ impl Plugin {
         self.begin(request, false).await
     }
 
-    /// The same for work that may go on until its answer has been read.
+    /// The same for work that may go on until the response has been read.
     pub async fn streaming_instance(
         &self,
         request: &Arc<str>,
@@ -274,7 +274,8 @@ impl Plugin {
         if let Some(broken) = &mut *self.broken() {
             broken.outlived = true;
         }
-        // What only answers wasi:http gets a fresh instance for each request, or for each so many.
+        // A plugin that only exports wasi:http gets a fresh instance for each request, or after as
+        // many as the deployment says.
         if self.roles.is_stateful() || instance.served < self.reuse {
             instance.store.data_mut().end_request();
             self.idle.put(instance);

@@ -1,4 +1,4 @@
-//! The listener: accepts connections within bounds, and drains them when told to stop.
+//! The listener: accepts connections up to a limit, and drains them when the daemon stops.
 
 mod connection;
 mod exchange;
@@ -23,74 +23,77 @@ use crate::stats::ServerStats;
 use crate::timeout;
 use crate::wire::stopped;
 use connection::Connection;
-/// After an accept that failed for want of descriptors or memory.
+/// How long to wait after an accept that failed, as it does where descriptors or memory are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A bound listener and what its connections share.
+/// A bound listener, and the state that its connections share.
 pub struct Server {
     listener: Async<TcpListener>,
     address: SocketAddr,
     shared: Arc<ServerState>,
-    /// Cloned into every connection; the drain waits until all clones are gone.
+    /// Cloned into every connection. The drain waits until all clones are dropped.
     open: Sender<()>,
     closed: Receiver<()>,
 }
 
-/// What every connection needs.
+/// What all connections of the server share.
 pub(crate) struct ServerState {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) executor: &'static Executor<'static>,
-    /// What is counted of connections and requests.
+    /// Counters of connections and requests, for the admin interface.
     pub(crate) stats: Arc<ServerStats>,
     /// Closed when the daemon drains.
     pub(crate) stop: Receiver<()>,
-    /// Asks connections that wait for a head to make room.
+    /// Through which a connection that waits for a head is asked to make room for a new one.
     pub(crate) crowd: Crowd,
     request_ids: AtomicU64,
 }
 
-/// Where a listener that has no place left meets the connections that have no work to lose: those
-/// that wait for a head.
+/// Makes room when the listener has reached its limit: it asks connections to close that lose no
+/// work by that, which are those that wait for a request's head.
 #[derive(Default)]
 pub(crate) struct Crowd {
-    /// Somebody waits for a place.
+    /// The listener waits for a place.
     wanted: AtomicBool,
-    /// Told in the order in which they began to wait.
+    /// The connections that can be asked to close, in the order in which they began to wait.
     waiting: Event,
 }
 
 impl Crowd {
-    /// Waits for a place, and asks the connection that has waited longest for a head to leave its own.
+    /// Waits for a place. If all are taken, asks the connection that has waited longest for a head
+    /// to give its place up.
     async fn acquire_place(&self, places: &Arc<Semaphore>) -> SemaphoreGuardArc {
         if let Some(place) = places.try_acquire_arc() {
             return place;
         }
         self.wanted.store(true, Ordering::SeqCst);
-        // One at a time: who was asked and has not left yet counts.
+        // One at a time: a connection that was asked and has not closed yet is counted.
         self.waiting.notify(1);
         let place = places.acquire_arc().await;
         self.wanted.store(false, Ordering::SeqCst);
         place
     }
 
-    /// Resolves when a connection that waits for a head has to leave. Its turn is counted from the
-    /// first poll; dropped because the head came, it hands the request on to the next.
+    /// Resolves when a connection that waits for a head has to close. Its place in the order is
+    /// taken at the first poll. If the future is dropped because the head came, the next connection
+    /// is asked.
     pub(crate) async fn asked_to_leave(&self) {
         let asked = self.waiting.listen();
-        // Listening first: one of the two sees the other. Who has just come is the last to be asked.
+        // Listen first, then look: that way either this connection sees the wish, or the listener
+        // sees this connection. The connection that came last is asked last.
         if self.wanted.load(Ordering::SeqCst) {
             self.waiting.notify(1);
         }
         asked.await;
-        // The place that gets free is the one that was wanted.
+        // This connection frees the place that was wanted, so no other has to close.
         self.wanted.store(false, Ordering::SeqCst);
     }
 }
 
 impl ServerState {
-    /// An id that is new in this process and unlikely to repeat in the next.
+    /// Makes a request id that is unique in this process and unlikely to repeat after a restart.
     pub(crate) fn next_request_id(&self) -> Arc<str> {
         let id = self.request_ids.fetch_add(1, Ordering::Relaxed);
         format!("{id:016x}").into()
@@ -98,7 +101,8 @@ impl ServerState {
 }
 
 impl Server {
-    /// Binds before anything slow is done: early clients wait in the backlog.
+    /// Binds the address. This is done before anything slow, so that early clients wait in the
+    /// kernel's backlog instead of being refused.
     pub fn bind(address: SocketAddr) -> Result<TcpListener> {
         let bound = TcpListener::bind(address);
         bound.map_err(|error| {
@@ -134,7 +138,8 @@ impl Server {
         let (address, listener) =
             wrapped.map_err(|error| Error::device("cannot use the listening socket", error))?;
         let (open, closed) = bounded(1);
-        // Ids start at a random place: two runs of a device should not share them in its logs.
+        // Request ids start at a random number, so that two runs of the daemon do not share ids in
+        // its logs.
         let start =
             std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), std::process::id());
         Ok(Server {
@@ -155,7 +160,7 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// The address that the server listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -181,7 +186,8 @@ impl Server {
                         continue;
                     }
                 };
-                // At the limit this one waits, and those after it in the kernel's backlog.
+                // At the limit this connection waits here, and those after it wait in the kernel's
+                // backlog.
                 let permit = shared.crowd.acquire_place(&connections).await;
                 let (shared, open) = (Arc::clone(&shared), open.clone());
                 let executor = shared.executor;
@@ -210,7 +216,8 @@ async fn serve(
     open: Sender<()>,
 ) {
     let _counted = shared.stats.connection();
-    // An answer goes out in as few writes as it needs; waiting for more would only delay it.
+    // A response goes out in as few writes as possible already, so waiting for more data would only
+    // delay it.
     if let Err(error) = stream.get_ref().set_nodelay(true) {
         log::debug!("{client}: cannot set TCP_NODELAY: {error}");
     }

@@ -3,29 +3,31 @@
 //! # What becomes of a message
 //!
 //! Every message of either side is offered to the plugin, of whatever kind, one at a time in the
-//! order in which they came. What the plugin answers goes on to the other side; without an upstream
-//! that is the client itself. Nothing more than a buffer is read from a side while its last message is
-//! with the plugin or on its way out, so that a slow reader slows the writer down, and memory holds one
-//! message each way. A client that leaves meanwhile takes the plugin's work with it.
+//! order in which they came. What the plugin returns goes on to the other side; without an upstream
+//! that is the client itself. While a side's last message is with the plugin or on its way out, no
+//! more than one buffer is read from that side. So a slow reader slows the writer down, and memory
+//! holds one message each way. When a client leaves meanwhile, the plugin's work is stopped.
 //!
-//! - **Ping.** A pong as the plugin's answer goes back to who asked. A ping goes on to the other
-//!   side if there is an upstream, whose pong will then come back. Whatever else it answers, and if
-//!   it drops the ping, the session itself sends the pong (RFC 6455, 5.5.2).
-//! - **Pong.** Offered like any message, but for answers to pings of the session's own.
-//! - **Close.** The plugin sees it with its payload as on the wire. A close as its answer goes out
-//!   in place of the one that came; anything else goes out before it. A plugin cannot keep a
-//!   conversation open. With an upstream both sides are closed.
-//! - **Close from the plugin**, in answer to any message, ends the conversation on both sides.
+//! - **Ping.** If the plugin returns a pong, it goes back to the sender. If it returns a ping and
+//!   there is an upstream, the ping goes on to the other side, whose pong will come back. If it
+//!   returns anything else or nothing, the session itself sends the pong (RFC 6455, 5.5.2).
+//! - **Pong.** Offered like any message, except for pongs to pings of the session's own.
+//! - **Close.** The plugin sees it with its payload as on the wire. If the plugin returns a close,
+//!   that goes out in place of the one that came; anything else that it returns goes out before the
+//!   close. A plugin cannot keep a conversation open. With an upstream both sides are closed.
+//! - **Close from the plugin**, returned for any message, ends the conversation on both sides.
 //!
-//! What the plugin answers has to be valid: text UTF-8, control messages short, close codes ones
-//! that may be sent. Otherwise, and when it traps or takes too long, the close is 1011.
+//! What the plugin returns has to be valid: text has to be UTF-8, control messages short, close
+//! codes ones that may be sent. If it is not, and when the plugin traps or takes too long, the
+//! session closes with 1011.
 //!
-//! # What strangers cost
+//! # How much a client or an upstream can cost
 //!
-//! A message's buffer grows with what has come and is reserved in the [`Budget`] first, of which all
-//! conversations together have a part. A message that has begun has to bring [`UPLOAD_RATE`](crate::config::UPLOAD_RATE) bytes a
-//! second in the long run; what came faster earns no longer silence than a stall. A side that is silent
-//! gets a ping, and is given up when nothing comes after it. Writes that stand still end the session.
+//! A message's buffer grows with what has come, and is reserved first in the [`Budget`], of which
+//! all conversations together have a part. A message that has begun has to bring
+//! [`UPLOAD_RATE`](crate::config::UPLOAD_RATE) bytes a second in the long run; bytes that came
+//! faster earn no longer silence than the stall time. A side that is silent gets a ping, and is
+//! given up when nothing comes after it. A write that makes no progress ends the session.
 
 mod end;
 mod reader;
@@ -56,22 +58,24 @@ use reader::Reader;
 use relay::Relay;
 use writer::Writer;
 
-/// How long the other direction gets to end its message, and then the closing handshake.
+/// How long the other direction may take to end its message, and after that how long the closing
+/// handshake may take.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// Memory that the socket to an upstream takes beside messages: a read and a write buffer.
+/// Bytes of memory that the socket to an upstream takes beside messages: a read and a write buffer.
 const UPSTREAM_BYTES: usize = 32 << 10;
 
-/// A connection on which the opening handshake is done.
+/// One side's connection, on which the opening handshake is done.
 pub struct Endpoint {
-    /// The connection. Closing it has to end the stream to the other side.
+    /// The connection. Closing it has to end the stream to the peer.
     pub socket: Box<dyn Socket>,
-    /// What was read behind the handshake.
+    /// Bytes that were read behind the handshake.
     pub received: Vec<u8>,
 }
 
 impl Endpoint {
-    /// A bare connection, and what was read behind the handshake.
+    /// An endpoint on a TCP connection without TLS, with the bytes that were read behind the
+    /// handshake.
     pub fn tcp(stream: Async<TcpStream>, received: Vec<u8>) -> Endpoint {
         Endpoint {
             // `Async` itself only flushes when it is closed; this one ends the stream.
@@ -81,33 +85,34 @@ impl Endpoint {
     }
 }
 
-/// What a plugin answers to a message, in time.
+/// The future of a plugin's result for a message: the message that goes on, if any does.
 pub type HandlerFuture<'a> =
     Pin<Box<dyn Future<Output = Result<Option<Message>, Failure>> + Send + 'a>>;
 
-/// A plugin, as a session sees it. Each call is bounded in time by whoever makes it; at most one of
-/// each kind runs at the same time.
+/// A plugin, as a session sees it. The implementation bounds the time of each call; the session
+/// makes at most one call of each kind at a time.
 pub trait MessageHandler: Send + Sync {
-    /// Takes a message from the client; answers what goes on.
+    /// Takes a message from the client, and returns what goes on to the upstream, or back to the
+    /// client if there is none.
     fn client_message(&self, message: Message) -> HandlerFuture<'_>;
 
-    /// Takes a message from the upstream; answers what goes on to the client.
+    /// Takes a message from the upstream, and returns what goes on to the client.
     fn upstream_message(&self, message: Message) -> HandlerFuture<'_>;
 }
 
 /// A conversation, from the end of the opening handshake to that of the closing one.
 pub struct WebSocketSession {
-    /// What the log calls it: request, path, plugin.
+    /// What the log calls the conversation: request, path, plugin.
     pub label: String,
-    /// Who asked for it.
+    /// The client that asked for the conversation.
     pub client: Endpoint,
-    /// Who it is carried on to, if anybody.
+    /// The upstream that the other side of the conversation is, if there is one.
     pub upstream: Option<Endpoint>,
-    /// Who is asked about each message; without one they go on as they came.
+    /// The plugin that each message is offered to. Without one, messages go on as they came.
     pub handler: Option<Box<dyn MessageHandler>>,
-    /// Compression as agreed with the client. There is none with an upstream.
+    /// The compression that was agreed with the client. Messages to an upstream are not compressed.
     pub deflate: Option<Deflate>,
-    /// What messages are charged to.
+    /// The budget that messages are charged to.
     pub budget: Arc<Budget>,
     /// Closed when the daemon drains.
     pub stop: Receiver<()>,
@@ -120,7 +125,7 @@ enum Side {
     Upstream,
 }
 
-/// When to stop between two messages.
+/// The two signals that end a direction between two messages.
 struct StopSignals {
     /// The daemon drains.
     stop: Receiver<()>,
@@ -182,8 +187,8 @@ impl WebSocketSession {
             limit: message,
             has_upstream: other.is_some(),
         };
-        // The one that ends first tells the other, which ends with the message that it is at: what
-        // is half written stays whole.
+        // The direction that ends first signals the other, which first finishes the message that it
+        // is working on, so that no message is left half written.
         let conclude = |end: End| {
             if !matches!(end, End::OtherEnded) {
                 let _ = first.set(end);
@@ -237,7 +242,7 @@ fn parts(
     (reader, writer)
 }
 
-/// Closes one side: our close, the other's, then the stream (RFC 6455, 7).
+/// Closes one side: sends our close, waits for the peer's, then ends the stream (RFC 6455, 7).
 async fn close(reader: &mut Reader, writer: &Writer, end: &End) {
     let closing = async {
         if writer.close(end.payload(reader.side())).await {
@@ -245,7 +250,7 @@ async fn close(reader: &mut Reader, writer: &Writer, end: &End) {
         }
     };
     let _ = timeout::within(CLOSING, closing).await;
-    // A reset must not overtake what we sent: end our half, and read until the other ends its own.
+    // A reset must not overtake what we sent, so end our half and read until the peer ends its own.
     if writer.end_stream().await {
         reader.linger().await;
     }

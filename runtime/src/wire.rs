@@ -1,6 +1,7 @@
-//! What whoever speaks over a socket needs: a read buffer, a deadline, the date, the word to stop.
+//! What everything that speaks over a socket needs: a read buffer, a deadline, the date, and the
+//! signal to stop.
 //!
-//! It knows bytes and times alone: neither requests nor plugins.
+//! These modules know bytes and times, but neither requests nor plugins.
 
 pub(crate) mod buffer;
 mod date;
@@ -14,6 +15,6 @@ pub use socket::Socket;
 
 /// Resolves when the daemon was told to stop.
 pub(crate) async fn stopped(stop: &Receiver<()>) {
-    // Nothing is ever sent: the channel only closes.
+    // Nothing is ever sent through the channel; it only closes.
     let _ = stop.recv().await;
 }

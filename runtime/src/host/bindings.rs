@@ -25,9 +25,9 @@ wasmtime::component::bindgen!({
         }
     ",
     imports: {
-        // These wait for the store to open; the rest answers at once.
+        // These wait for the store to open; all others return at once.
         "zlayer:plugin/keyvalue@0.1.0": async,
-        // It can be asked for more than any memory holds, and has no error to say so.
+        // A plugin can ask it for more than any memory holds, and it has no error for that.
         "zlayer:plugin/config@0.1.0.get-many": trappable,
     },
     exports: { default: async },

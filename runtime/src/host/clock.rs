@@ -38,14 +38,15 @@ impl monotonic_clock::Host for HostState {
         &mut self,
         after: monotonic_clock::Duration,
     ) -> wasmtime::Result<Resource<DynPollable>> {
-        // None is a time that never comes.
+        // `None` means a time that is too far away ever to come.
         let at = Instant::now().checked_add(Duration::from_nanos(after));
         let alarm = self.table.push(Alarm { at })?;
         subscribe(&mut self.table, alarm)
     }
 }
 
-/// Where the plugin's monotonic clock starts: it tells nothing about the device's uptime.
+/// When the plugins' monotonic clock started. It is not the device's boot, so that plugins do not
+/// learn the uptime.
 static EPOCH: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
 
 struct Alarm {

@@ -1,8 +1,8 @@
 //! `zlayer:plugin/config`: typed reads of the plugin's configuration.
 //!
-//! Numbers are what Rust's `parse` takes, and nothing around them: `42`, `-7` and `+5` are integers,
-//! ` 42`, `4_2` and `0x2a` are not, nor is what does not fit 64 bits. A float may also have an
-//! exponent, and be `inf`, `infinity` or `nan` in any case, with a sign.
+//! Numbers are what Rust's `parse` takes, and nothing around them: `42`, `-7` and `+5` are
+//! integers, ` 42`, `4_2` and `0x2a` are not, nor is what does not fit 64 bits. A float may also
+//! have an exponent, and be `inf`, `infinity` or `nan` in any case, with a sign.
 //!
 //! Without the capability `config` there is no configuration: every read finds nothing, and
 //! `get-required` fails with code `CAPABILITY_DENIED`.
@@ -33,8 +33,9 @@ impl Host for HostState {
         if !self.may(Capability::Config) {
             return Ok(found);
         }
-        // The same key may stand there many times: the answer is as long as its keys make it. What the
-        // plugin's memory cannot take is a trap anyway, and must not be made in the host first.
+        // A plugin may name the same key many times, so the result can be as long as it wants. A
+        // result that does not fit the plugin's memory is a trap anyway, so it must not be built in
+        // the host first.
         let mut room = self.limiter.room();
         for key in keys {
             let Some(value) = self.plugin.grants.config.get(&key) else {
@@ -85,7 +86,7 @@ impl Host for HostState {
 }
 
 impl HostState {
-    /// The value of `key`, none where the configuration is denied.
+    /// The value of `key`. None where the plugin is not granted the configuration.
     fn value(&self, key: &str) -> Option<&str> {
         if !self.may(Capability::Config) {
             return None;

@@ -1,7 +1,7 @@
 //! `wasi:http/outgoing-handler`, and what bounds the bodies that plugins send.
 //!
-//! Requests go out through [`crate::upstream`]. A plugin needs the capability `http-client`, and the host that
-//! it asks for must be among those that it is allowed.
+//! Requests go out through [`crate::upstream`]. A plugin needs the capability `http-client`, and
+//! the host that it asks for must be among those that it is allowed.
 
 use std::future::{Future, ready};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use super::{CurrentRequest, HostState, PluginHost};
 use crate::capability::Capability;
 use crate::upstream::Target;
 
-/// Bytes of one chunk of a body on its way from a plugin; two may wait.
+/// How many bytes one chunk of a plugin's outgoing body may have. Two chunks may wait.
 const CHUNK_BYTES: usize = 16 << 10;
 
 type Body = UnsyncBoxBody<Bytes, Error>;
@@ -35,10 +35,10 @@ type Sent = Result<
     Error,
 >;
 
-/// A plugin's way out.
+/// Sends a plugin's outgoing requests.
 pub(super) struct Outgoing {
     plugin: Arc<PluginHost>,
-    /// Whom the log names.
+    /// The request that the instance works on, which the log names.
     request: CurrentRequest,
 }
 
@@ -50,8 +50,8 @@ impl Outgoing {
         }
     }
 
-    /// Where a request goes, if it may. A guest's times of zero, and those that it does not give, are
-    /// the defaults; all have an end.
+    /// Where a request goes, if it is allowed. Timeouts that the guest sets to zero, or does not
+    /// set, take their defaults; every phase has one.
     fn target(&self, uri: &http::Uri, options: RequestOptions) -> Result<Target, Error> {
         let gate = &self.plugin.gate;
         if !gate.allow(Capability::HttpClient) {
@@ -90,7 +90,7 @@ impl Outgoing {
         })
     }
 
-    /// Writes to the log, out of the plugin's allowance.
+    /// Writes a warning to the log. It counts as one of the plugin's own records.
     fn log_warning(&self, message: &str) {
         let id = self.request.id();
         self.plugin
@@ -106,20 +106,21 @@ impl WasiHttpHooks for Outgoing {
         options: Option<RequestOptions>,
         _sent: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        // The answer travels through a task of the reactor, which must run for it to arrive.
+        // The response arrives through a task of tokio's reactor, which must run for that.
         crate::reactor::drive();
         let target = match self.target(request.uri(), options.unwrap_or_default()) {
             Ok(target) => target,
             Err(error) => return Box::new(ready(Err(error))),
         };
-        // Now, since a guest may have gone on to another request before this one is sent.
+        // The id is read now, since the guest may be working on another request when this one is
+        // sent.
         let id = self.request.id();
         let upstreams = &self.plugin.upstreams;
         let rounds = upstreams.rounds();
         rounds.mark(request.headers_mut(), id.as_deref().unwrap_or("-"));
         let outgoing = Outgoing::new(&self.plugin, &self.request);
-        // Not by the reactor's thread: its stack is small, and everybody's answers pass there. It is
-        // given up with the guest's handle for the response.
+        // This does not run on the reactor's thread, whose stack is small and through which all
+        // responses pass. The task is cancelled when the guest drops its handle for the response.
         let executor = upstreams.executor();
         Box::new(executor.spawn(send(outgoing, request, target)))
     }
@@ -153,10 +154,11 @@ async fn send(outgoing: Outgoing, request: http::Request<Body>, target: Target) 
 
 /// Lets a plugin name a whole URL where WASI wants a path.
 ///
-/// The plugin guide calls `set-path-with-query` with a URL, and sets neither scheme nor authority. WASI
-/// refuses that; here the URL sets all three, where the other two are not set yet.
+/// The plugin guide calls `set-path-with-query` with a URL, and sets neither scheme nor authority.
+/// WASI refuses that; here the URL sets all three, where the other two are not set yet.
 pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    // The version that wasmtime-wasi-http links; a plugin's older one is matched to it.
+    // The version that wasmtime-wasi-http links. A plugin that imports an older one is matched to
+    // it.
     let mut types = linker.instance("wasi:http/types@0.2.12")?;
     types.func_wrap(
         "[method]outgoing-request.set-path-with-query",

@@ -1,4 +1,4 @@
-//! What went wrong with HTTP, in the words that plugins know: the errors of `wasi:http`.
+//! Translates errors of HTTP into those of `wasi:http`, which plugins know.
 
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -8,14 +8,14 @@ use zlayer_http1::ResponseError;
 use crate::message::{Body, BodyError};
 use crate::upstream::UpstreamError;
 
-/// A body that a plugin writes, for those who know nothing of plugins.
+/// Converts a body that a plugin writes into one for the layers that know nothing of plugins.
 pub fn plugin_body(body: UnsyncBoxBody<bytes::Bytes, Error>) -> Body {
-    // It fails only because the plugin let go of it before its end.
+    // Such a body fails only if the plugin dropped it before its end.
     body.map_err(|error| BodyError::PluginGaveUp(error.to_string()))
         .boxed_unsync()
 }
 
-/// What a plugin is told that reads the body.
+/// The error for a plugin that reads the body.
 impl From<BodyError> for Error {
     fn from(error: BodyError) -> Error {
         match error {
@@ -31,7 +31,7 @@ impl From<BodyError> for Error {
     }
 }
 
-/// What a plugin is told that has sent a request.
+/// The error for a plugin that has sent a request.
 impl From<UpstreamError> for Error {
     fn from(error: UpstreamError) -> Error {
         match error {

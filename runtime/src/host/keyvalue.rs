@@ -49,7 +49,7 @@ impl Host for HostState {
     }
 
     async fn list_keys(&mut self, prefix: String) -> Result<Vec<String>> {
-        // What the last one took is the plugin's own by now.
+        // The last list is in the plugin's own memory by now.
         self.listed = None;
         let plugin = Arc::clone(&self.plugin);
         let namespace = plugin.namespace().await?;
@@ -85,7 +85,8 @@ impl Host for HostState {
     }
 }
 
-/// Of the memory that a plugin may yet take, what its allocator may need beside an answer.
+/// Bytes of the memory that a plugin may still take which are left for its allocator, beside a
+/// call's result.
 const ALLOCATOR_BYTES: usize = 128 << 10;
 
 impl HostState {
@@ -95,10 +96,11 @@ impl HostState {
         Ok(namespace.set(key, value, ttl).await?)
     }
 
-    /// Charges large values to the memory budget for as long as a call may wait with them.
+    /// Charges large values to the memory budget for as long as a call may wait while it holds
+    /// them.
     fn charge_value(&self, bytes: usize, largest: usize) -> Result<Option<Reservation>> {
         let limit = self.plugin.largest_value();
-        // What is refused anyway does not wait.
+        // A call that will be refused anyway does not wait.
         if bytes <= SMALL_VALUE
             || largest > limit
             || !self.plugin.gate.granted().contains(Capability::Keyvalue)
@@ -113,15 +115,15 @@ impl HostState {
         }
     }
 
-    /// Bytes that an answer may take in the plugin's memory. A longer one would be a trap: lowering
-    /// it makes the plugin allocate.
+    /// How many bytes a call's result may take in the plugin's memory. A longer one would be a
+    /// trap, because copying it there makes the plugin allocate.
     fn room(&self) -> usize {
         let room = self.limiter.room().saturating_sub(ALLOCATOR_BYTES);
         room.max(SMALL_ANSWER)
     }
 
-    /// Bytes that a list may take, at most `bound`. One that is longer than [`SMALL_LIST`] is charged while
-    /// the host holds it, so there has to be room for it several times.
+    /// How many bytes a list may take, at most `bound`. One that is longer than [`SMALL_LIST`] is
+    /// charged while the host holds it, so there has to be room for it several times.
     fn room_for_list(&mut self, bound: usize) -> usize {
         let room = self.room();
         let small = room.min(SMALL_LIST);
@@ -146,14 +148,16 @@ impl HostState {
     }
 }
 
-/// Bytes of a list of keys that are not charged: an instance's own share has room for them.
+/// Up to this many bytes of a list of keys are not charged: the instance's own share has room for
+/// them.
 const SMALL_LIST: usize = 1 << 20;
-/// What a list takes in the host for what it takes in the plugin's memory: its strings and their list, which
-/// grows by doubling.
+/// How many times the memory that a list takes in the plugin it takes in the host: the strings, and
+/// the list of them, which grows by doubling.
 const HELD_LIST: usize = 2;
-/// Bytes of values that are not worth charging: an instance's own share has room for them.
+/// Values of up to this many bytes are not charged: the instance's own share has room for them.
 const SMALL_VALUE: usize = 64 << 10;
-/// Bytes of an answer that are lowered without a look at the memory: they fit into what an allocator has at hand.
+/// Results of up to this many bytes are returned without a look at the plugin's memory: they fit
+/// into what its allocator has at hand.
 const SMALL_ANSWER: usize = 4 << 10;
 
 impl From<KvError> for keyvalue::KvError {

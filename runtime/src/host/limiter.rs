@@ -1,40 +1,41 @@
-//! Bounds what an instance may allocate.
+//! Bounds the memory and tables that an instance may allocate.
 
 use wasmtime::ResourceLimiter;
 
 use crate::memory::Reservation;
 
-/// Elements of an instance's tables, together.
+/// How many elements each of an instance's tables may have.
 const TABLE_ELEMENTS: usize = 20_000;
 
-/// Memory that an instance asked for in vain: the likely reason behind a trap.
+/// A growth of memory that an instance was refused: the likely reason behind a later trap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
-    /// The size in bytes that a memory was to have.
+    /// The size in bytes that the memory was to grow to.
     pub wanted: usize,
-    /// It could have had that if others used none: not the plugin is at fault.
+    /// Whether it would have been granted if others used no memory. Then the plugin is not at
+    /// fault.
     pub is_busy: bool,
 }
 
 /// Charges an instance's linear memories to the budget and bounds its tables.
 pub struct Limiter {
     reservation: Reservation,
-    /// Bytes of the reservation that no memory has taken yet.
+    /// Bytes of the reservation that the instance's memories have not taken yet.
     prepaid: usize,
-    /// Bytes that its memories could have if nobody else used any.
+    /// How many bytes the instance's memories could have if nobody else used any.
     memory_max: usize,
-    /// Bytes that the instance's reservation holds for what its calls leave in the host.
+    /// How many bytes of the reservation are for what the instance's calls leave in the host.
     call_share: usize,
-    /// Bytes of all the instance's memories.
+    /// The size of all the instance's memories in bytes.
     taken: usize,
-    /// What the last granted growth took, if the engine then fails it.
+    /// Bytes that the last granted growth took, to be given back if the engine then fails to grow.
     pending: usize,
     refused: Option<Refused>,
 }
 
 impl Limiter {
-    /// Charges what an instance takes to `reservation`, which holds `prepaid` bytes for its memories
-    /// already, and `call_share` bytes for what its calls leave in the host.
+    /// Makes a limiter that charges an instance's memories to `reservation`, which already holds
+    /// `prepaid` bytes for them, and `call_share` bytes for what its calls leave in the host.
     pub(super) fn new(
         reservation: Reservation,
         prepaid: usize,
@@ -52,29 +53,29 @@ impl Limiter {
         }
     }
 
-    /// What was refused so far has no part in what comes.
+    /// Forgets the last refusal, which has nothing to do with the next request.
     pub(super) fn forget_refused(&mut self) {
         self.refused = None;
     }
 
-    /// Whether what was last refused is there at another time.
+    /// Whether the last refused growth might be granted at another time.
     pub fn is_busy(&self) -> bool {
         self.refused.is_some_and(|refused| refused.is_busy)
     }
 
-    /// What was last refused, if anything.
+    /// The last growth that was refused, if there was one.
     pub fn refused(&self) -> Option<Refused> {
         self.refused
     }
 
-    /// Charges what a call holds in the host to the budget, until it is dropped: what goes beyond the
-    /// instance's own share.
+    /// Reserves memory for what a call holds in the host, as far as it goes beyond the instance's
+    /// own share, until the result is dropped.
     pub fn charge_call(&self, bytes: usize) -> Option<Reservation> {
         self.reservation
             .another(bytes.saturating_sub(self.call_share))
     }
 
-    /// Bytes that the instance's memory could grow by at this moment.
+    /// How many bytes the instance's memory could grow by at this moment.
     pub fn room(&self) -> usize {
         let own = self.memory_max.saturating_sub(self.taken);
         own.min(self.prepaid.saturating_add(self.reservation.free()))
@@ -108,7 +109,7 @@ impl ResourceLimiter for Limiter {
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        // What was taken is kept for the next growth; the instance gives it back as a whole.
+        // The reservation is kept for the next growth; it ends with the instance.
         let failed = std::mem::take(&mut self.pending);
         self.prepaid += failed;
         self.taken = self.taken.saturating_sub(failed);

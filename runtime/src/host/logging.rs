@@ -16,25 +16,25 @@ use crate::logger;
 use crate::rate::Rate;
 use crate::redact::cut;
 
-/// Seconds whose records may come at once.
+/// How many seconds' worth of records may come at once.
 const BURST_SECONDS: u32 = 5;
-/// Bytes of one record's message and fields; the rest is cut off.
+/// The most bytes of one record's message and fields; the rest is cut off.
 const RECORD_BYTES: usize = 4096;
-/// What a field takes beside its text: ` =""`.
+/// The bytes that a field takes beside its text: ` =""`.
 const FIELD_OVERHEAD: usize = 4;
 
 /// A plugin's way into the log: its level, and a bound on how much it writes.
 pub struct PluginLog {
     target: String,
     level: LevelFilter,
-    /// Records a second that the plugin may write in the long run.
+    /// How many records a second the plugin may write in the long run.
     per_second: u32,
     rate: Rate,
 }
 
 impl PluginLog {
-    /// The log of plugin `name` at the level that its config names (default info), with room for
-    /// `rate` records a second.
+    /// Makes the log of plugin `name` at the level that its config names (default info), with room
+    /// for `rate` records a second.
     pub fn new(name: &str, level: Option<&str>, rate: u32) -> PluginLog {
         let known = level.map(str::parse::<LevelFilter>);
         if let (Some(Err(_)), Some(text)) = (&known, level) {
@@ -51,7 +51,7 @@ impl PluginLog {
         }
     }
 
-    /// Records that were dropped since the start, for they were too many.
+    /// How many records were dropped since the start because there were too many.
     pub fn dropped(&self) -> u64 {
         self.rate.held_back()
     }
@@ -87,7 +87,7 @@ impl PluginLog {
         self.emit(level, request_id, &message, kept);
     }
 
-    /// Past the macros of `log`, whose levels are the daemon's.
+    /// Writes a record without the macros of `log`, whose levels are the daemon's own.
     fn emit<'a>(
         &'a self,
         level: log::Level,
@@ -101,12 +101,13 @@ impl PluginLog {
         logger::record(&record);
     }
 
-    /// Writes how many records were dropped, a second after the first of them. Never ends.
+    /// Reports how many records were dropped, each time a second after the first of them. Never
+    /// returns.
     pub async fn report_dropped_in_time(&self) {
         self.rate.watch(|dropped| self.write_dropped(dropped)).await;
     }
 
-    /// Writes how many records were dropped, if that was not written yet.
+    /// Reports how many records were dropped, if that was not reported yet.
     pub fn report_dropped(&self) {
         match self.rate.take_untold() {
             0 => {}

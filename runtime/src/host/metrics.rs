@@ -57,7 +57,7 @@ impl HostState {
         if !self.may(Capability::Metrics) {
             return;
         }
-        // The plugin's words end here: what the table holds is shown.
+        // The table is shown to people, so secrets are taken out of names and labels here.
         let name = redact::scrub(name);
         let labels: Vec<_> = labels
             .iter()

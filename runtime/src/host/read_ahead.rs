@@ -1,9 +1,9 @@
-//! The start of a response's body, read before a plugin sees the response.
+//! Reads the start of an upstream's body before a plugin sees the response.
 //!
-//! The plugin guide reads a body with `read` in a loop that ends at the first empty piece, and `read` answers
-//! one whenever nothing is there yet. Of a body that is still on its way such a plugin would see nothing. So a
-//! response waits a moment for the start of its body; short bodies are whole by then, and who reads properly
-//! sees no difference.
+//! The plugin guide reads a body with `read` in a loop that ends at the first empty piece, and
+//! `read` returns an empty piece whenever nothing is there yet. Such a plugin would see nothing of
+//! a body that is still on its way. So a response waits a moment for the start of its body. Short
+//! bodies are complete by then, and a plugin that reads properly sees no difference.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -19,16 +19,17 @@ use crate::message::{Body, BodyError};
 use crate::timeout;
 use crate::upstream::Upstreams;
 
-/// Bytes that are read ahead.
+/// How many bytes are read ahead.
 const BYTES: usize = 64 << 10;
-/// How long a response waits for them. One that brings its body bit by bit for ever is late by this.
+/// How long a response waits for these bytes. A response that streams slowly is late by as much.
 const TIME: Duration = Duration::from_millis(250);
-/// Memory for them: the last piece goes beyond.
+/// Memory in bytes for what is read ahead; the last piece may go beyond [`BYTES`].
 const SHARE: usize = BYTES + (16 << 10);
 
 type Next = Option<Result<Frame<Bytes>, BodyError>>;
 
-/// `body`, its start at hand. Where the memory for that is not left it is as it was.
+/// Reads the start of `body`, and returns the body with that at hand. Where there is no memory for
+/// it, the body is returned as it was.
 pub(super) async fn read_ahead(upstreams: &Upstreams, mut body: Body) -> Body {
     let Some(memory) = upstreams.reserve(SHARE) else {
         return body;
@@ -59,9 +60,9 @@ pub(super) async fn read_ahead(upstreams: &Upstreams, mut body: Body) -> Body {
 
 struct Ahead {
     start: Bytes,
-    /// What came behind the start and ended the body.
+    /// The trailers or the error that ended the body behind its start.
     behind: Next,
-    /// `None` if it has ended.
+    /// The rest of the body; none if it has ended.
     rest: Option<Body>,
     _memory: Reservation,
 }
@@ -96,7 +97,8 @@ mod tests {
 
     static EXECUTOR: Executor<'static> = Executor::new();
 
-    /// A body whose frames come through a channel, read ahead, and the budget that it is charged to.
+    /// A body whose frames come through a channel, read ahead, and the budget that it is charged
+    /// to.
     async fn ahead(frames: Receiver<Result<Frame<Bytes>, BodyError>>) -> (Body, Arc<Budget>) {
         let budget = Budget::new(1 << 20);
         let settings = crate::upstream::Settings::default();

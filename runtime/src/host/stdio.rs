@@ -10,10 +10,11 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
 use super::{CurrentRequest, PluginHost};
 use crate::redact;
 
-/// Bytes of a line that are kept while its end has not come, besides as many as the longest secret has.
+/// How many bytes of a line are kept while its end has not come, plus as many as the longest secret
+/// has.
 const LINE_BYTES: usize = 1024;
 
-/// Where one of the two streams goes. A Rust plugin's panic message comes this way.
+/// Writes one of the two streams to the log. A Rust plugin's panic message comes this way.
 pub(super) struct LogStream {
     plugin: Arc<PluginHost>,
     request: CurrentRequest,
@@ -65,14 +66,16 @@ struct LineWriter {
 }
 
 impl LineWriter {
-    /// Writes what is there as a record. Where the line goes `on`, what may be the beginning of a
-    /// secret is kept for the next record, and so is a character that is not complete.
+    /// Writes what is there as a record. Where the line goes `on`, the bytes at its end that may be
+    /// the beginning of a secret are kept for the next record, and so is a character that is not
+    /// complete.
     fn write_line(&mut self, on: bool) {
         if self.line.is_empty() {
             return;
         }
         let mut line = std::mem::take(&mut self.line);
-        // Half a character would be replaced, and a secret that it belongs to not be known.
+        // Half a character would be replaced by U+FFFD, and a secret that contains it would not be
+        // recognised.
         let half = if on { unfinished_character(&line) } else { 0 };
         let half = line.split_off(line.len() - half);
         let text = String::from_utf8_lossy(&line);

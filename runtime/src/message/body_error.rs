@@ -1,35 +1,35 @@
-//! Why a body did not come to its end.
+//! Why a body could not be read to its end.
 
 use std::fmt;
 
 use crate::failure::Failure;
 
-/// What went wrong with a body on its way, and on whose side. Where a plugin reads the body, `host`
-/// says the same in its words.
+/// What went wrong with a body, and on whose side. Where a plugin reads the body, `host` translates
+/// this into the errors of `wasi:http`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BodyError {
-    /// The client that sends it has gone, or stopped in the middle.
+    /// The client that sends the body has gone, or stopped in the middle.
     ClientBrokeOff,
-    /// What the client sends is not a body as HTTP has it.
+    /// The client's body is not valid HTTP.
     ClientMalformed(String),
     /// The upstream closed the connection before the end that it had announced.
     UpstreamClosed,
     /// The connection to the upstream broke.
     UpstreamLost,
-    /// What the upstream sends is not a body as HTTP has it.
+    /// The upstream's body is not valid HTTP.
     UpstreamMalformed,
     /// Nothing came from the upstream for too long.
     UpstreamStalled,
-    /// The plugin that writes it gave it up.
+    /// The plugin that writes the body gave it up before its end.
     PluginGaveUp(String),
-    /// It is to be sent on, and has another length than its head announced.
+    /// The body is to be sent on, and has another length than its head announced.
     OtherLength,
-    /// It is to be sent on, and its trailers are not valid HTTP.
+    /// The body is to be sent on, and its trailers are not valid HTTP.
     BadTrailers(String),
 }
 
 impl BodyError {
-    /// What it means for the request whose body this is.
+    /// The failure of a request whose body could not be read.
     pub(crate) fn of_request(&self) -> Failure {
         Failure::BadBody(self.to_string())
     }

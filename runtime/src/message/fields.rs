@@ -1,4 +1,5 @@
-//! Header fields: those with rules of their own, and the ways between the codec and `http`.
+//! Header fields: the lists of fields that have special rules, and conversions between the HTTP
+//! codec and the `http` crate.
 
 use std::fmt;
 
@@ -9,19 +10,19 @@ use http::header::{
 };
 use zlayer_http1::Header;
 
-/// Headers in a plugin's list. What the server puts on top is a handful: no map gets near the
+/// The most headers in a plugin's list. The server adds only a handful, so no map gets near the
 /// 24,576 names at which an insert panics.
 pub(crate) const LIST_HEADERS: usize = 256;
-/// Bytes of names and values in a plugin's list, and four more for each as in a head: what a head
-/// may have by default. They are not charged to the budget.
+/// The most bytes of names and values in a plugin's list, with four more for each header as a head
+/// needs them. It is what a request's head may have by default. They are not charged to the budget.
 pub(crate) const LIST_BYTES: usize = 32 << 10;
 
-/// Fields that tell who asks.
+/// Fields that tell who the client is.
 pub(crate) const CREDENTIALS: [HeaderName; 3] =
     [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
 
-/// Fields that frame a message or are for one connection: the server's to write, whatever a plugin
-/// puts there (RFC 9110 section 7.6.1, RFC 9112 section 6).
+/// Fields that frame a message or concern one connection alone. The server writes them itself,
+/// whatever a plugin puts there (RFC 9110 section 7.6.1, RFC 9112 section 6).
 pub(crate) const OWN_FIELDS: [HeaderName; 8] = [
     CONNECTION,
     CONTENT_LENGTH,
@@ -33,7 +34,8 @@ pub(crate) const OWN_FIELDS: [HeaderName; 8] = [
     UPGRADE,
 ];
 
-/// Of these, what a proxy passes on: the length of the same body, and which trailers will follow.
+/// The fields of [`OWN_FIELDS`] that a proxy passes on all the same: the body's length, and which
+/// trailers will follow.
 const PASSED_ON: [HeaderName; 2] = [CONTENT_LENGTH, TRAILER];
 
 /// Further fields that a proxy takes out (RFC 9110 sections 10.1.1 and 11.7).
@@ -51,7 +53,7 @@ pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     is_own || NOT_PASSED_ON.contains(name)
 }
 
-/// The part of a field that cannot be understood.
+/// The part of a field that is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BadField {
     Name,
@@ -67,7 +69,7 @@ impl fmt::Display for BadField {
     }
 }
 
-/// The fields of a head that the codec has read.
+/// Converts the fields of a head that the codec has read.
 pub(crate) fn header_map(fields: &[Header<'_>]) -> Result<HeaderMap, BadField> {
     let mut map = HeaderMap::with_capacity(fields.len());
     for field in fields {
@@ -78,7 +80,7 @@ pub(crate) fn header_map(fields: &[Header<'_>]) -> Result<HeaderMap, BadField> {
     Ok(map)
 }
 
-/// The fields of a trailer section that the codec has read.
+/// Converts the fields of a trailer section that the codec has read.
 pub(crate) fn trailer_map(trailers: Vec<(String, Vec<u8>)>) -> HeaderMap {
     let mut map = HeaderMap::new();
     for (name, value) in trailers {
@@ -90,7 +92,7 @@ pub(crate) fn trailer_map(trailers: Vec<(String, Vec<u8>)>) -> HeaderMap {
     map
 }
 
-/// Fields as the codec writes them.
+/// Converts fields to the pairs that the codec writes.
 pub(crate) fn pairs(headers: &HeaderMap) -> Vec<(&str, &[u8])> {
     let all = headers.iter();
     all.map(|(name, value)| (name.as_str(), value.as_bytes()))

@@ -14,10 +14,11 @@ use smol::channel::{Receiver, Sender, bounded};
 use super::BodyError;
 use crate::memory::Reservation;
 
-/// Pieces that may wait between the socket and the plugin: one, so that the plugin's pace is the client's.
+/// How many pieces may wait between the socket and the plugin: one, so that the client is slowed
+/// down to the plugin's pace.
 const PIECES: usize = 1;
 
-/// What the connection hands to the plugin.
+/// A piece of a body, as the connection hands it to the plugin.
 pub(crate) enum Piece {
     Data(Bytes),
     /// The end of the body, with its trailers. Without it the body counts as broken off.
@@ -26,18 +27,18 @@ pub(crate) enum Piece {
     Malformed(zlayer_http1::BodyError),
 }
 
-/// The connection's end of a body.
+/// The connection's end of a body, through which it sends the pieces.
 pub(crate) struct BodySender {
     pieces: Sender<Piece>,
     demand: Arc<Demand>,
 }
 
-/// What the plugin has asked for.
+/// What the plugin has asked for, shared by both ends of a body.
 #[derive(Default)]
 pub(crate) struct Demand {
-    /// It has asked for the body: a client that expects `100 Continue` is told now.
+    /// The plugin has asked for the body: a client that expects `100 Continue` gets it now.
     asked: AtomicBool,
-    /// It waits for the next piece.
+    /// The plugin waits for the next piece.
     waiting: AtomicBool,
     waker: atomic_waker::AtomicWaker,
 }
@@ -50,12 +51,13 @@ impl Demand {
 }
 
 impl BodySender {
-    /// Waits until there is room, and sends. False when the plugin has dropped the body.
+    /// Waits until there is room, and sends a piece. Returns false when the plugin has dropped the
+    /// body.
     pub(crate) async fn send(&self, piece: Piece) -> bool {
         self.pieces.send(piece).await.is_ok()
     }
 
-    /// What the plugin asks for, to be looked at from elsewhere.
+    /// What the plugin asks for, for others to look at.
     pub(crate) fn demand(&self) -> Arc<Demand> {
         Arc::clone(&self.demand)
     }
@@ -92,13 +94,13 @@ enum Source {
     Stream {
         pieces: Pin<Box<Receiver<Piece>>>,
         demand: Arc<Demand>,
-        /// From Content-Length, less what was read.
+        /// What is left of the announced Content-Length.
         left: Option<u64>,
     },
 }
 
 impl IncomingBody {
-    /// A body that comes in pieces; `length` is what Content-Length announced.
+    /// Makes a body that comes in pieces; `length` is what Content-Length announced.
     pub(crate) fn stream(length: Option<u64>) -> (Option<BodySender>, IncomingBody) {
         let (send, receive) = bounded(PIECES);
         let demand = Arc::new(Demand::default());
@@ -114,7 +116,7 @@ impl IncomingBody {
         (Some(sender), IncomingBody { source })
     }
 
-    /// A body that was read before.
+    /// Makes a body that was read to its end before.
     pub fn whole(data: Bytes, held: Option<Reservation>) -> IncomingBody {
         IncomingBody {
             source: Source::Whole { data, _held: held },
@@ -124,7 +126,7 @@ impl IncomingBody {
 
 impl Drop for IncomingBody {
     fn drop(&mut self) {
-        // A plugin that has let go of the body waits for nobody.
+        // A plugin that has dropped the body does not wait for the client any more.
         if let Source::Stream { demand, .. } = &self.source {
             demand.waiting.store(false, Ordering::Release);
         }

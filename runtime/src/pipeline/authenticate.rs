@@ -1,11 +1,11 @@
-//! `authenticate`: who is asking.
+//! `authenticate`: finds out who the client is.
 //!
-//! A request for a WebSocket that can carry no header, as a browser's, is known by the token that it brings in
-//! its subprotocol or query: that goes to `validate-token`.
+//! A browser cannot set headers on a request for a WebSocket. Such a request is authenticated by
+//! the token in its subprotocol or query, which goes to `validate-token`.
 //!
-//! Runs first, for every request; once an authenticator knows the client, those behind it are not asked.
-//! It may answer 401 or 403. What it claims of the client reaches later stages as `claim.NAME` in
-//! the context, where no header of the client's can get.
+//! Runs first, for every request; once an authenticator knows the client, those behind it are not
+//! asked. It may respond with 401 or 403. The claims that it returns reach later stages as
+//! `claim.NAME` in the context, which a client's headers cannot change.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -23,9 +23,9 @@ use crate::message::Response;
 use crate::message::fields::CREDENTIALS;
 use crate::redact::cut;
 
-/// Bytes of names and values of claims that a request carries on.
+/// The most bytes of names and values that a request's claims may have.
 const CLAIM_BYTES: usize = 16 << 10;
-/// Claims that a request carries on.
+/// The most claims that a request may have.
 const CLAIMS: usize = 128;
 
 pub(super) async fn run(
@@ -44,7 +44,8 @@ pub(super) async fn run(
             Err(refused) => ControlFlow::Break(unknown(&refused.message)),
         });
     }
-    // Before an instance is taken: a method that nobody can be asked with would cost it.
+    // This comes before an instance is taken, which a method that the contract does not know would
+    // waste.
     request.record()?;
     let mut running = stage.plugin.instance(&request.id).await?;
     let (store, guests) = running.parts();
@@ -63,7 +64,7 @@ pub(super) async fn run(
     })
 }
 
-/// Has it look at a bare token.
+/// Asks the authenticator for its verdict on a bare token.
 pub(super) async fn validate(
     stage: &Stage,
     id: &Arc<str>,
@@ -78,7 +79,7 @@ pub(super) async fn validate(
     stage.plugin.finish(running, called)
 }
 
-/// Takes claims over into the context.
+/// Puts claims into the request's context.
 fn accept(claims: Vec<KeyValue>, request: &mut Request) -> Result<(), Failure> {
     let bytes: usize = claims
         .iter()
@@ -97,7 +98,8 @@ fn accept(claims: Vec<KeyValue>, request: &mut Request) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Without any credentials it is 401, as the client may try again with some (RFC 9110 section 15.5.2).
+/// Makes the response to a denied client. Without any credentials it is 401, as the client may try
+/// again with some (RFC 9110 section 15.5.2); else it is 403.
 fn denied(reason: &str, request: &Request) -> Response {
     let headers = &request.head.headers;
     let reason = cut(reason, REASON_BYTES);
@@ -110,7 +112,7 @@ fn denied(reason: &str, request: &Request) -> Response {
     response
 }
 
-/// A token that is no good (RFC 6750 section 3.1).
+/// Makes the response to a token that is not valid (RFC 6750 section 3.1).
 fn unknown(reason: &str) -> Response {
     let mut response = own::text(401, &cut(reason, REASON_BYTES));
     let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");

@@ -1,4 +1,4 @@
-//! Bodies that are held whole, for those roles that take them so.
+//! Bodies that are held whole in memory, for the roles that take them so.
 
 use std::sync::Arc;
 
@@ -10,11 +10,12 @@ use crate::failure::Failure;
 use crate::memory::{Budget, Reservation};
 use crate::message::{Body, BodyError, whole};
 
-/// Bytes of a body that its connection's share covers: small bodies pass whatever large ones take.
+/// The bytes of a body that its connection's own share of memory covers, so that small bodies get
+/// through even when large ones use the rest up.
 pub const SMALL_BODY: usize = 16 << 10;
 
-/// What whole bodies may take: each, and together. The memory is set aside, so that uploads, answers and
-/// instances cannot lock each other out.
+/// How much memory whole bodies may take: each one, and all together. It is set aside, so that
+/// uploads, responses and instances cannot lock each other out.
 pub struct WholeBodies {
     limit: usize,
     requests: Arc<Budget>,
@@ -34,12 +35,12 @@ impl WholeBodies {
         })
     }
 
-    /// The longest body in bytes.
+    /// The length of the longest body that is taken, in bytes.
     pub fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Bytes of the memory budget that are set aside.
+    /// How many bytes of the memory budget are set aside.
     pub fn share(&self) -> usize {
         self.share.bytes()
     }
@@ -61,7 +62,7 @@ impl WholeBodies {
         })
     }
 
-    /// Reads an answer's body to its end.
+    /// Reads a response's body to its end.
     ///
     /// # Errors
     ///
@@ -78,8 +79,8 @@ impl WholeBodies {
         })
     }
 
-    /// Charges a request's body that a plugin has made to what the body was charged to whose place it
-    /// takes. If it fails, that one is as it was.
+    /// Charges a request's body that a plugin has made to the reservation `held` of the body that
+    /// it replaces. If that fails, the reservation is as it was.
     ///
     /// # Errors
     ///
@@ -92,7 +93,7 @@ impl WholeBodies {
         self.recharge(&self.requests, held, bytes)
     }
 
-    /// The same for an answer's body.
+    /// The same for a response's body.
     ///
     /// # Errors
     ///
@@ -124,7 +125,7 @@ impl WholeBodies {
         grown.then_some(()).ok_or_else(Failure::no_memory_for_body)
     }
 
-    /// Makes a body of what a plugin answered, charged until it is written.
+    /// Makes a response's body of data that a plugin returned. It is charged until it is written.
     ///
     /// # Errors
     ///
@@ -160,7 +161,8 @@ async fn read(
     if body.size_hint().lower() > limit as u64 {
         return Err(Unread::TooLong);
     }
-    // No more room than what is announced: a small body is to cost nothing however it comes.
+    // No more room is taken than was announced, so that a small body costs nothing, whatever pieces
+    // it comes in.
     let announced = body.size_hint().upper();
     let most = announced.map_or(limit, |bytes| bytes.min(limit as u64) as usize);
     let mut held = budget.reserve(0);
@@ -175,7 +177,7 @@ async fn read(
             return Err(Unread::TooLong);
         }
         if length > data.capacity() {
-            // What is announced costs nothing until it comes.
+            // Memory is reserved for bytes that have come, not for those that are announced.
             let capacity = length.max((2 * data.capacity()).min(most));
             let more = capacity.saturating_sub(SMALL_BODY.max(data.capacity()));
             if !held.as_mut().is_some_and(|held| held.grow(more)) {
@@ -219,7 +221,7 @@ mod tests {
             ));
             let mut small = whole(vec![1; SMALL_BODY], None);
             assert!(bodies.read_request(&mut small).await.is_ok());
-            // Answers have a share of their own.
+            // Responses have a share of their own.
             assert!(bodies.response_body(vec![0; 100 << 10]).is_ok());
             drop(first);
             let mut third = whole(vec![1; 100 << 10], None);
@@ -272,7 +274,7 @@ mod tests {
         ));
         let mut other = None;
         assert!(bodies.recharge_request(&mut other, 100 << 10).is_err());
-        // Answers have a share of their own.
+        // Responses have a share of their own.
         assert!(bodies.recharge_response(&mut None, 100 << 10).is_ok());
     }
 

@@ -1,13 +1,13 @@
-//! `cache`: answers from what was answered before.
+//! `cache`: responds with what was stored before.
 //!
-//! Runs after the middlewares, so that quotas and authentication hold for what is stored too, and
-//! before routes and transformers, which an answer from the cache goes past. What comes back from
-//! them is shown to the plugin's `cache-policy` and stored as that says. The first caching plugin that applies
-//! to a request has it.
+//! Runs after the middlewares, so that quotas and authentication hold for stored responses too, and
+//! before routes and transformers, which a response from the cache skips. The response that comes
+//! back from them is shown to the plugin's `cache-policy` and stored as that says. Only the first
+//! caching plugin that applies to a request is asked.
 //!
-//! `cache-key` and `cache-policy` see GET where a client asks with HEAD, since a GET's answer serves both. The
-//! first is asked twice for an authenticated request: the second time with another credential, which
-//! shows whether the key depends on that.
+//! `cache-key` and `cache-policy` see GET where a client asks with HEAD, since the response to a
+//! GET serves both. For an authenticated request `cache-key` is called twice, the second time with
+//! another credential, which shows whether the key depends on the credential.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,16 +32,17 @@ use crate::message::fields::CREDENTIALS;
 use crate::message::{Body, Response, whole};
 use crate::stats::Outcome;
 
-/// What is asked for, before later stages change it.
+/// What the client asked for, before later stages change the request.
 struct Asked {
     path: String,
-    /// With the credentials that the client brought, be they meant for those that come later or not.
+    /// The headers, with the credentials that the client sent even where a middleware took them
+    /// out.
     headers: HeaderMap,
     id: Arc<str>,
 }
 
 impl Pipeline {
-    /// Responds from the cache, or has what lies behind it respond and stores that.
+    /// Responds from the cache, or runs the stages behind it and stores their response.
     pub(super) async fn cached(
         self: &Arc<Self>,
         mut request: Request,
@@ -58,7 +59,8 @@ impl Pipeline {
             return self.inner(&mut request, passage).await;
         }
         if purpose == Purpose::Get && head.headers.contains_key(UPGRADE) {
-            // Nothing comes of this one, and no answer that is stored shall depend on it.
+            // This request is not upgraded, so the field has no effect, and a stored response must
+            // not depend on it.
             let mut headers = head.headers.clone();
             headers.remove(UPGRADE);
             request.set_headers(headers);
@@ -94,9 +96,9 @@ impl Pipeline {
             };
         }
         let patience = match request.came_round {
-            // It may be itself that it would wait for.
+            // The request came through this daemon before, so it might wait for itself.
             true => Duration::ZERO,
-            // The rest of a request's time is for the work.
+            // The rest of the request's time is left for the work, if waiting is in vain.
             false => self.time / 3,
         };
         match cache.find(&ask, patience).await {
@@ -134,7 +136,7 @@ impl Pipeline {
                             Err(failure) => Err(failure),
                         };
                         record_refresh(ended, &asked, &passage);
-                        // It is not this request that failed.
+                        // A failed refresh does not make this request fail.
                         Ok(())
                     });
                 }
@@ -170,7 +172,7 @@ impl Pipeline {
         }
     }
 
-    /// Has what lies behind the cache respond, and begins to store the response if it may be stored.
+    /// Runs the stages behind the cache, and begins to store the response if it may be stored.
     async fn fetch(
         &self,
         stage: &Stage,
@@ -181,7 +183,7 @@ impl Pipeline {
         passage: &Passage,
     ) -> Result<Fetched, Failure> {
         if fetch.is_awaited() {
-            // A whole response is wanted, which others can be answered from.
+            // Other requests wait for this response, so it has to be a complete one and not a 304.
             let mut headers = request.head.headers.clone();
             headers.remove(IF_NONE_MATCH);
             headers.remove(IF_MODIFIED_SINCE);
@@ -203,22 +205,23 @@ impl Pipeline {
                 Ok(Fetched { reply, approval })
             }
             Err(failure) => {
-                // The plugin that has responded is not stopped for another one's failure.
+                // The plugin that has responded is not stopped because another one failed.
                 let _ = tail.await;
                 Err(failure)
             }
         }
     }
 
-    /// Room for work that goes on when its client has its answer, so that no number of answers makes more
-    /// of it.
+    /// Reserves room for work that goes on after the client has its response, so that the amount of
+    /// such work is bounded however many responses there are.
     fn unattended(&self) -> Option<(Reservation, Reservation)> {
         let one = self.cache.as_ref()?.refreshing()?;
         Some((one, self.budget.reserve(CONNECTION_SHARE)?))
     }
 
-    /// Has what lies behind the cache respond to an unsafe request. If that went well, what is stored
-    /// of its target goes before the client knows (RFC 9111 section 4.4).
+    /// Runs the stages behind the cache for an unsafe request. If it succeeded, the stored
+    /// responses of its target are dropped before the client gets the response (RFC 9111 section
+    /// 4.4).
     async fn invalidating(
         &self,
         cache: &Arc<Cache>,
@@ -235,16 +238,16 @@ impl Pipeline {
     }
 }
 
-/// A response to be stored, as far as it is, while it is read.
+/// A response from behind the cache, which is stored while it is read if it may be stored.
 struct Fetched {
     reply: Reply,
-    /// None where it is not stored.
+    /// Decides whether the response is stored in the end. None where it is not to be stored.
     approval: Option<Approval<Body>>,
 }
 
 impl Fetched {
-    /// The response for the client, which may read it slowly: others who wait for it do not wait for
-    /// that.
+    /// Passes the response on to the client. It is read ahead for the store, so that others who
+    /// wait for it need not wait for a client that reads slowly.
     fn pass_on(self) -> Reply {
         let Fetched {
             mut reply,
@@ -261,7 +264,7 @@ impl Fetched {
         reply
     }
 
-    /// Reads the response for the store alone. One that breaks off is not stored.
+    /// Reads the response for the store alone. A response that breaks off is not stored.
     async fn collect(self) -> Result<(), Failure> {
         let Reply { response, tail, .. } = self.reply;
         let mut body = response.into_body();
@@ -274,7 +277,7 @@ impl Fetched {
     }
 }
 
-/// Has a response stored whose tail has ended well, or not stored.
+/// Has the response stored if its tail has ended well, and dropped otherwise.
 fn decide(approval: Approval<Body>, ended: &Result<(), Failure>) {
     match ended {
         Ok(()) => approval.approve(),
@@ -282,7 +285,7 @@ fn decide(approval: Approval<Body>, ended: &Result<(), Failure>) {
     }
 }
 
-/// Counts a refresh, and has the log tell of one that failed.
+/// Counts a refresh, and logs it if it failed.
 fn record_refresh(ended: Result<(), Failure>, asked: &Asked, passage: &Passage) {
     let outcome = match ended {
         Ok(()) => Outcome::Answered,
@@ -296,8 +299,8 @@ fn record_refresh(ended: Result<(), Failure>, asked: &Asked, passage: &Passage) 
     }
 }
 
-/// Asks the plugin for the key of a GET of the same target, and whether it is another one with another
-/// credential.
+/// Asks the plugin for the key of a GET of the same target. Returns the key, and whether it differs
+/// for another credential.
 async fn keys(
     stage: &Stage,
     asked: &Asked,
@@ -320,7 +323,8 @@ async fn keys(
             true => credential(&asked.headers, request.claims().next().is_some()),
             false => None,
         };
-        // What a middleware has put there may be the same for all.
+        // A credential that a middleware has set may be the same for all clients, so only the
+        // client's own is tried.
         let Some(name) = credential.filter(|name| request.has_brought(name)) else {
             return Ok((key, false));
         };
@@ -334,7 +338,7 @@ async fn keys(
     let called = called.await;
     let (chosen, is_telling) = stage.plugin.finish(running, called)?;
     let authority = authority.unwrap_or_default();
-    // What host and query add is the client's.
+    // Only the plugin's part is checked, since the client chooses host and query.
     if let Some(fault) = Fault::of_key(&chosen) {
         stage.warn_of(fault);
     }
@@ -342,7 +346,7 @@ async fn keys(
     Ok((key, is_telling))
 }
 
-/// Shows an answer to the plugin, and begins to store it if it may be.
+/// Shows a response to the plugin, and begins to store it if it may be stored.
 async fn store(
     stage: &Stage,
     fetch: Fetch,
@@ -380,7 +384,7 @@ async fn store(
     }
 }
 
-/// The plugin's word on an answer; none if it is not to be stored.
+/// Asks the plugin for its verdict on a response. Returns none if it is not to be stored.
 async fn policy(
     stage: &Stage,
     asked: &Asked,
@@ -425,15 +429,17 @@ fn from_cache(entry: &Arc<Entry>, asked: &Asked, cache: &Cache) -> Reply {
     Reply::marked(response.map(|data| whole(data, None)), marks)
 }
 
-/// Whether an answer may be for one client alone: an authenticator knows who it is, or a handler may.
+/// Whether a response may be meant for one client alone: an authenticator knows who the client is,
+/// or a handler may know it.
 fn is_authenticated(request: &Request, asked: &Asked) -> bool {
     let [authorization, _, api_key] = &CREDENTIALS;
     let named = |name| asked.headers.contains_key(name);
     request.is_authenticated || named(authorization) || named(api_key)
 }
 
-/// What tells who the client is: `Authorization`, else the only credential that there is. In a cookie
-/// there are other things, so it counts only where the claims keep clients apart as well.
+/// The field that tells who the client is: `Authorization`, or else the only credential that there
+/// is. A cookie also holds other things, so it counts only where claims keep the clients apart as
+/// well.
 fn credential(headers: &HeaderMap, has_claims: bool) -> Option<&'static str> {
     let named = |name: &str| headers.contains_key(name);
     match (named("authorization"), named("x-api-key"), named("cookie")) {
@@ -444,8 +450,9 @@ fn credential(headers: &HeaderMap, has_claims: bool) -> Option<&'static str> {
     }
 }
 
-/// Puts another credential in the place of the one that there is: one that differs in its last character, since
-/// whatever is alike for many clients, as a scheme or the begin of a token, must not count.
+/// Puts another credential in the place of the one that there is. It differs in the last character
+/// only, because the parts that many clients share, as the scheme or the beginning of a token, must
+/// not count.
 fn alter(headers: &mut [KeyValue], name: &str) {
     for field in headers.iter_mut().filter(|field| field.key == name) {
         let last = field.value.pop();

@@ -1,4 +1,4 @@
-//! Header fields, as HTTP has them and as the contract has them.
+//! Converts header fields between HTTP and the contract's lists.
 
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 
@@ -8,7 +8,8 @@ use crate::message::fields::{LIST_BYTES, LIST_HEADERS, OWN_FIELDS};
 use crate::plugin::SHOWN_BYTES;
 use crate::redact::cut;
 
-/// The contract's strings are Unicode; bytes of a value that are not become U+FFFD.
+/// Makes a list for a plugin. The contract's strings are Unicode, so bytes of a value that are not
+/// become U+FFFD.
 pub fn to_list(map: &HeaderMap) -> Vec<KeyValue> {
     let pairs = map.iter().map(|(name, value)| KeyValue {
         key: name.as_str().to_owned(),
@@ -21,8 +22,7 @@ pub fn to_list(map: &HeaderMap) -> Vec<KeyValue> {
 ///
 /// # Errors
 ///
-/// A name or value is not valid HTTP, or there are too many or too long ones: nothing of the list is
-/// used.
+/// A name or value is not valid HTTP, or the list is too long. Nothing of the list is used then.
 pub fn from_list(list: Vec<KeyValue>) -> Result<HeaderMap, Failure> {
     let sizes = list
         .iter()
@@ -46,8 +46,8 @@ pub fn from_list(list: Vec<KeyValue>) -> Result<HeaderMap, Failure> {
     Ok(map)
 }
 
-/// Reads a plugin's text that is to be a field's whole value: not empty, and no longer than a list may
-/// be.
+/// Reads a plugin's text that is to be a field's whole value: not empty, and no longer than a list
+/// may be.
 ///
 /// # Errors
 ///
@@ -64,17 +64,17 @@ pub fn value(what: &str, text: &str) -> Result<HeaderValue, Failure> {
 ///
 /// # Errors
 ///
-/// Those of [`from_list`], and what is no `Host`.
+/// Those of [`from_list`], and a `Host` that is not valid.
 pub fn replace_request(old: &HeaderMap, list: Vec<KeyValue>) -> Result<HeaderMap, Failure> {
     let new = replace(old, list)?;
     if new.get_all(HOST).iter().count() > 1 {
-        // Whoever is asked next would choose one of them (RFC 9112 section 3.2).
+        // The next server might choose either of them (RFC 9112 section 3.2).
         return Err(Failure::BadResponse("more than one host".to_owned()));
     }
     if let Some(host) = new.get(HOST)
         && !zlayer_http1::is_valid_host(host.as_bytes())
     {
-        // The server has refused a client's own that is none.
+        // A client's own Host was checked when its request was read.
         let shown = String::from_utf8_lossy(host.as_bytes());
         return Err(Failure::BadResponse(format!(
             "host {:?}",
@@ -178,7 +178,7 @@ mod tests {
             assert!(replace_request(&HeaderMap::new(), vec![pair("Host", host)]).is_ok());
         }
         for host in ["evil x/y", "\u{e9}", "a:b", "u@a", "a, b"] {
-            // In an answer it is a field like any other.
+            // In a response, Host is a field like any other.
             assert!(replace(&HeaderMap::new(), vec![pair("Host", host)]).is_ok());
             let error = replace_request(&HeaderMap::new(), vec![pair("Host", host)]).unwrap_err();
             assert!(error.to_string().contains("host \""), "{error}");

@@ -1,7 +1,7 @@
-//! `handle`: a plugin answers.
+//! `handle`: a plugin makes the response.
 //!
-//! Comes last. A typed handler may pass the request through to the next; one that exports
-//! `wasi:http/incoming-handler` always answers.
+//! Comes last. A typed handler may pass the request through to the next handler; one that exports
+//! `wasi:http/incoming-handler` cannot, and always makes the response.
 
 mod typed;
 mod wasi_http;

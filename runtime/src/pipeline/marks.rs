@@ -1,20 +1,22 @@
-//! What the server has to know of a response that its head does not say.
+//! What the server has to know about a response beyond its head.
 
 use std::sync::Arc;
 
 use super::Upgrade;
 use crate::failure::Failure;
 
-/// Marks of a response. They go with it from where it was made to the server, past all stages; a stage
-/// that puts another response in its place drops them.
+/// Notes about a response for the server. They go with the response from where it was made through
+/// all stages; a stage that puts another response in its place drops them.
 #[derive(Debug, Default)]
 pub struct Marks {
-    /// The response tells the client of this failure: the request is logged and counted as failed.
+    /// The failure that the response reports to the client: the request is logged and counted as
+    /// failed.
     pub failure: Option<Failure>,
-    /// The upstream that it comes from: what is wrong with it is no plugin's doing.
+    /// The name of the upstream that the response comes from: a fault in the response is not a
+    /// plugin's.
     pub upstream: Option<Arc<str>>,
-    /// It comes from the cache: it was made earlier, and keeps the Date that it has.
+    /// Whether the response comes from the cache. It was made earlier then, and keeps its own Date.
     pub is_stored: bool,
-    /// What the connection turns into when it is out. It is a 101 then.
+    /// The WebSocket that the connection turns into once the response, a 101, is written.
     pub upgrade: Option<Box<Upgrade>>,
 }

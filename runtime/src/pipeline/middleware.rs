@@ -1,8 +1,8 @@
-//! `middleware`: looks at the heads of requests, and of their answers on the way back.
+//! `middleware`: looks at the heads of requests, and of their responses on the way back.
 //!
-//! Runs in the declared order for requests that were let in, and in reverse for their answers, those that tell
-//! of a failure included. It may put another list of headers in the place of the one that there was,
-//! or answer itself.
+//! Runs in the declared order for requests that were let in, and in reverse order for their
+//! responses, including those that report a failure. A middleware may replace the list of headers,
+//! or respond itself.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -43,7 +43,8 @@ pub(super) async fn run(
     }
 }
 
-/// Shows it an answer: it goes on with other headers, or another answer takes its place.
+/// Shows the middleware a response. The response goes on with the headers that it returns, or the
+/// middleware's own response takes its place.
 pub(super) async fn on_response(
     stage: &Stage,
     id: &Arc<str>,

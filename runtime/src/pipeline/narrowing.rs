@@ -1,4 +1,4 @@
-//! Paths as they are compared with patterns.
+//! Normalises paths, so that they can be compared with the patterns of a stage.
 
 use std::borrow::Cow;
 
@@ -7,14 +7,15 @@ use percent_encoding::percent_decode_str;
 /// A request's path in the one spelling that patterns are compared with: percent signs decoded, `.`
 /// and `..` resolved, slashes not doubled (RFC 3986 section 6.2.2).
 ///
-/// It is for the comparison alone; plugins see the path as it came. Otherwise a stage that guards
-/// `/admin/*` could be passed as `/%61dmin/` or `/x/../admin/` by a handler that resolves these.
+/// It is used for the comparison alone; plugins see the path as it came. Without it, a stage that
+/// guards `/admin/*` could be passed as `/%61dmin/` or `/x/../admin/` by a handler that resolves
+/// these.
 pub(super) fn normalised(path: &str) -> Cow<'_, str> {
     spelled(path, true)
 }
 
-/// The same with `..` left in place, as a handler takes the path that compares beginnings only: to
-/// that, `/admin/../x` is one of `/admin/*`.
+/// The same with `..` left in place. A handler that only compares the beginning of a path
+/// understands it so: for such a handler, `/admin/../x` is below `/admin/`.
 pub(super) fn unresolved(path: &str) -> Cow<'_, str> {
     spelled(path, false)
 }
@@ -23,7 +24,8 @@ fn spelled(path: &str, resolves: bool) -> Cow<'_, str> {
     if !path.contains(['%', '.', '\\']) && !path.contains("//") {
         return Cow::Borrowed(path);
     }
-    // Once. What is not Unicode then becomes U+FFFD, and a sign without two digits stays.
+    // Percent signs are decoded once. Bytes that are not Unicode then become U+FFFD, and a sign
+    // without two digits stays.
     let decoded = percent_decode_str(path).decode_utf8_lossy();
     let mut segments: Vec<&str> = Vec::new();
     let mut is_folder = false;

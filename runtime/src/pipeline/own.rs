@@ -1,4 +1,4 @@
-//! Answers of the daemon's own.
+//! Responses that the daemon itself makes.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use crate::failure::{Failure, REASON_BYTES};
 use crate::message::{Response, final_status, whole};
 use crate::redact::cut;
 
-/// A short text for people.
+/// Makes a response with a short text for people.
 pub(super) fn text(status: u16, text: &str) -> Response {
     let mut response = http::Response::new(whole(
         format!("{status} {}\n{text}\n", reason_phrase(status)),
         None,
     ));
-    // Callers pass statuses that exist or were checked; any other is the plugin's failure.
+    // Callers pass statuses that are valid; any other would be the plugin's mistake.
     *response.status_mut() =
         http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::BAD_GATEWAY);
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -24,18 +24,18 @@ pub(super) fn text(status: u16, text: &str) -> Response {
     response
 }
 
-/// What a plugin refuses a request with.
+/// Makes the response with which a plugin refuses a request.
 ///
 /// # Errors
 ///
-/// The status is none that a response may end with.
+/// The status is not that of a final response.
 pub(super) fn refusal(status: u16, reason: &str) -> Result<Response, Failure> {
     final_status(status)?;
     Ok(text(status, &cut(reason, REASON_BYTES)))
 }
 
-/// What the client is told of a failure: a status and the request's id, and the reason only where
-/// the client can mend it.
+/// Makes the response that reports a failure to the client: a status and the request's id, and the
+/// reason only where the client can mend it.
 pub(super) fn failure_reply(failure: Failure, id: &Arc<str>) -> Reply {
     let mut response = text(failure.status(), &failure.public_text(id));
     let headers = response.headers_mut();

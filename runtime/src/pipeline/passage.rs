@@ -1,4 +1,4 @@
-//! Where a request is at the moment.
+//! Keeps track of which plugin a request is at.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -11,13 +11,13 @@ use crate::failure::Failure;
 use crate::plugin::Plugin;
 use crate::sync::lock;
 
-/// Shared by a request's work and by the connection that waits for it: when time is up, it is known
-/// which plugin was at work.
+/// How far a request has come. It is shared by the work on the request and by the connection that
+/// waits for it, so that the connection knows which plugin was at work when time is up.
 pub struct Passage {
-    /// The handlers that the request may get to.
+    /// The handlers that the request may reach.
     services: OnceLock<Vec<Arc<Plugin>>>,
     at_work: Mutex<Option<Arc<Plugin>>>,
-    /// The whole time for a request.
+    /// How long a request may take in all.
     time: Duration,
     /// Microseconds that stages have used up.
     spent: AtomicU64,
@@ -26,11 +26,11 @@ pub struct Passage {
 
 /// Whether the work on a response can be cut off.
 enum CutOff {
-    /// It has ended, or nobody but the client is to hear that time is up.
+    /// The work has ended, or no stage has to see the response that reports a timeout.
     Impossible,
-    /// It is under way, and others have to see the response whatever that is.
+    /// The work is under way, and middlewares have to see the response, whatever it is.
     Possible,
-    /// It is to end with this.
+    /// The work is to end with this failure.
     Due(Failure),
 }
 
@@ -45,14 +45,14 @@ impl Passage {
         }
     }
 
-    /// The plugin that is at work, or was when the work ended.
+    /// The plugin that is at work, or that was when the work ended.
     pub fn plugin(&self) -> Option<Arc<Plugin>> {
         lock(&self.at_work).clone()
     }
 
-    /// Cuts the work on the response off, if what `failure` tells has to pass others first: the
-    /// response that tells of it comes when the work is polled next, which is the caller's to do.
-    /// False if it cannot be cut off.
+    /// Cuts the work on the response off, if middlewares have to see the response that reports
+    /// `failure`. The caller then has to poll the work, which ends with that failure. Returns false
+    /// if the work cannot be cut off.
     pub fn cut_off(&self, failure: Failure) -> bool {
         let mut state = lock(&self.cut_off);
         let is_possible = matches!(*state, CutOff::Possible);
@@ -62,7 +62,8 @@ impl Passage {
         is_possible
     }
 
-    /// Does `work`, unless it is cut off before it has ended: then that is its failure.
+    /// Does `work`. If it is cut off before it has ended, the result is the failure that it was cut
+    /// off with.
     pub(super) async fn until_cut_off<T>(
         &self,
         work: impl Future<Output = Result<T, Failure>>,
@@ -78,14 +79,14 @@ impl Passage {
         ended
     }
 
-    /// Says who is at work now, and answers who was.
+    /// Records which plugin is at work now, and returns the one that was before.
     pub(super) fn set_at_work(&self, plugin: Option<&Arc<Plugin>>) -> Option<Arc<Plugin>> {
         std::mem::replace(&mut *lock(&self.at_work), plugin.cloned())
     }
 
-    /// Says which handlers the request may get to.
+    /// Records which handlers the request may reach.
     pub(super) fn set_services(&self, services: Vec<Arc<Plugin>>) {
-        // Said once.
+        // This is called once for a request.
         let _ = self.services.set(services);
     }
 

@@ -1,4 +1,4 @@
-//! What the admin interface asks plugins, without a client's request.
+//! Questions that the admin interface puts to plugins, without a client's request.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use crate::failure::Failure;
 use crate::host::common::{Error as Refused, KeyValue};
 
 impl Pipeline {
-    /// Asks the authenticators about a bare token: the claims of the first that knows it, or what
-    /// the last one had against it. `None` if there is no authenticator.
+    /// Asks the authenticators about a bare token. Returns the claims of the first that accepts it,
+    /// or else the error of the last one; `None` if there is no authenticator.
     ///
     /// # Errors
     ///
@@ -34,7 +34,8 @@ impl Pipeline {
         Ok(last)
     }
 
-    /// Asks each rate limiter how the client with this key stands: its name, and its answer.
+    /// Asks each rate limiter how the client with this key stands. Returns each limiter's name, and
+    /// what it said.
     ///
     /// # Errors
     ///

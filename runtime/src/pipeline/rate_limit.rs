@@ -1,8 +1,8 @@
-//! `rate-limit`: whether the client asks too often.
+//! `rate-limit`: refuses clients that ask too often.
 //!
-//! Runs once the client is known, so that limits can be per identity. It may answer 429. What
-//! it says of the client's standing is told with every answer, in `RateLimit-*` fields; of several limiters
-//! the one that leaves the client least.
+//! Runs once the client is known, so that limits can be per identity. It may respond with 429.
+//! Every response tells the client how it stands, in `RateLimit-*` fields. If there are several
+//! limiters, the one that leaves the client the fewest requests counts.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -17,20 +17,20 @@ use crate::failure::Failure;
 use crate::host::rate_limiter::{RateLimitInfo, RateLimitResult};
 use crate::message::Response;
 
-/// How a client stands, in the units of the header fields.
+/// How a client stands with a limiter, in the units of the header fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Requests that a window holds.
+    /// How many requests the client may send in a window.
     pub limit: u64,
-    /// Requests that are left in this one.
+    /// How many requests are left in this window.
     pub remaining: u64,
-    /// Seconds until it begins anew, rounded up.
+    /// Seconds until the next window begins, rounded up.
     pub reset: u64,
 }
 
 impl RateLimit {
-    /// Writes `RateLimit-Limit`, `-Remaining` and `-Reset` (draft-ietf-httpapi-ratelimit-headers-06,
-    /// the last form with one figure a field).
+    /// Writes `RateLimit-Limit`, `-Remaining` and `-Reset`
+    /// (draft-ietf-httpapi-ratelimit-headers-06, the last form with one figure a field).
     pub fn write_fields(&self, headers: &mut HeaderMap) {
         for (name, figure) in [
             ("ratelimit-limit", self.limit),
@@ -57,7 +57,8 @@ pub(super) async fn run(
     request: &mut Request,
     standing: &mut Option<RateLimit>,
 ) -> Result<ControlFlow<Response>, Failure> {
-    // Before an instance is taken: a method that nobody can be asked with would cost it.
+    // This comes before an instance is taken, which a method that the contract does not know would
+    // waste.
     request.record()?;
     let mut running = stage.plugin.instance(&request.id).await?;
     let (store, guests) = running.parts();
@@ -77,7 +78,7 @@ pub(super) async fn run(
             let mut response = own::text(429, "too many requests");
             let headers = response.headers_mut();
             RateLimit::from(&info).write_fields(headers);
-            // A client that is told to come back at once would.
+            // At least one second, since a client that is told to come back at once would do so.
             let wait = seconds(info.retry_after.unwrap_or(info.reset_after)).max(1);
             headers.insert(RETRY_AFTER, wait.into());
             ControlFlow::Break(response)
@@ -85,7 +86,7 @@ pub(super) async fn run(
     })
 }
 
-/// Asks it how a client stands, without counting anything.
+/// Asks the limiter how a client stands, without counting a request.
 pub(super) async fn standing(
     stage: &Stage,
     id: &Arc<str>,

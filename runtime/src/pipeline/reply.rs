@@ -27,14 +27,14 @@ use crate::upstream::Round;
 pub struct Reply {
     /// What the client gets.
     pub response: Response,
-    /// What else the server has to know of it.
+    /// What the server has to know about the response beyond its head.
     pub marks: Marks,
-    /// What still has to be polled while it gets it, and after that.
+    /// The work that still has to be polled while the response is written, and after that.
     pub tail: Tail,
 }
 
 impl From<Response> for Reply {
-    /// A response that nobody has to do anything more for.
+    /// Makes a reply of a response that is complete: no work goes on behind it.
     fn from(response: Response) -> Reply {
         Reply {
             response,
@@ -45,7 +45,7 @@ impl From<Response> for Reply {
 }
 
 impl Reply {
-    /// A response with these marks, that nobody has to do anything more for.
+    /// Makes a reply of a complete response and its marks.
     pub fn marked(response: Response, marks: Marks) -> Reply {
         Reply {
             marks,
@@ -56,10 +56,10 @@ impl Reply {
 
 /// The work that goes on once the head of a response is known, and how it ended once it has.
 ///
-/// Awaited, it is worked to its end. It may be polled again after that.
+/// To await it is to do the work to its end. It may be polled again after that.
 pub struct Tail {
     work: Work,
-    /// Dropped when the work has ended.
+    /// Kept until the work has ended, then dropped.
     at_work: Option<AtWork>,
 }
 
@@ -72,14 +72,15 @@ type Boxed = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 
 /// What lasts as long as plugins work on a request, its tail included.
 pub(super) struct AtWork {
-    /// The engine's clock ticks.
+    /// Keeps the engine's clock ticking.
     pub(super) _ticking: Option<Working>,
-    /// Requests that it leads to are known as its own.
+    /// Keeps the request's id known, so that requests which it leads to can be recognised as its
+    /// own.
     pub(super) _round: Option<Round>,
 }
 
 impl Tail {
-    /// Nothing is left to be done, and this is how it ended.
+    /// Makes a tail of work that has ended already, with this result.
     pub fn ended(result: Result<(), Failure>) -> Tail {
         Tail {
             work: Work::Ended(result),
@@ -87,12 +88,12 @@ impl Tail {
         }
     }
 
-    /// Work that goes on.
+    /// Makes a tail of work that goes on.
     pub fn running(work: impl Future<Output = Result<(), Failure>> + Send + 'static) -> Tail {
         Tail::boxed(Box::pin(work))
     }
 
-    /// The same, of work that is on the heap already.
+    /// Makes a tail of work that is on the heap already.
     pub(super) fn boxed(work: Boxed) -> Tail {
         Tail {
             work: Work::Running(work),
@@ -105,7 +106,7 @@ impl Tail {
         matches!(self.work, Work::Running(_))
     }
 
-    /// Has `at_work` last until the work has ended.
+    /// Keeps `at_work` until the work has ended.
     pub(super) fn keep_until_end(&mut self, at_work: AtWork) {
         self.at_work = self.is_running().then_some(at_work);
     }
@@ -122,7 +123,8 @@ impl Tail {
     ) -> Result<T, Failure> {
         let mut other = pin!(other);
         poll_fn(|cx| {
-            // The tail first: a body that breaks off with its maker shows as that, not as a short one.
+            // The tail is polled first. So a body that breaks off because the plugin failed is seen
+            // as that, and not as a short body.
             if let Poll::Ready(Err(failure)) = self.poll_end(cx) {
                 return Poll::Ready(Err(failure.clone()));
             }

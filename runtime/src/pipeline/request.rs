@@ -27,34 +27,36 @@ pub use record::Record;
 /// The key under which the context tells whether the record holds the request's body.
 const BODY_KEY: &str = "body";
 
-/// A client's request.
+/// A client's request on its way through the stages.
 pub struct Request {
-    /// Method, target, headers.
+    /// The request's method, target and headers.
     pub head: http::request::Parts,
-    /// Who asks.
+    /// The client's address.
     pub client: SocketAddr,
-    /// The id that log records and error answers carry.
+    /// The request's id, which log records and responses that report a failure carry.
     pub id: Arc<str>,
-    /// When the head was complete.
+    /// When the request's head was complete.
     pub received_at: SystemTime,
-    /// Where a router sends it instead of to a handler.
+    /// The upstream that a router chose, if the request does not go to a handler.
     pub upstream: Option<Target>,
-    /// It has come by this daemon before, which waits for its answer.
+    /// Whether the request has passed through this daemon before, which still waits for the
+    /// response to it.
     pub came_round: bool,
-    /// An authenticator knows the client.
+    /// Whether an authenticator knows the client.
     pub is_authenticated: bool,
-    /// What the client itself brought of [`CREDENTIALS`], whatever middlewares make of that.
+    /// The [`CREDENTIALS`] fields that the client itself sent, whatever middlewares change.
     brought: HeaderMap,
     body: RequestBody,
-    /// What the contract says of `head` and `context`, once a stage has asked for it; none again as
-    /// soon as one of the two changes. Its own body is empty but while a [`Record`] lives.
+    /// `head` and `context` in the contract's types, made when a stage first asks for them and
+    /// dropped when one of the two changes. Its body is empty except while a [`Record`] lives.
     record: Option<Box<PluginRequest>>,
-    /// What stages tell later ones.
+    /// The context: pairs that stages set for later ones.
     context: Vec<KeyValue>,
 }
 
 impl Request {
-    /// A request whose head was just read. What its `Connection` names is taken out.
+    /// Makes a request whose head was just read. The fields that its `Connection` names are taken
+    /// out.
     pub fn new(
         mut head: http::request::Parts,
         body: IncomingBody,
@@ -94,7 +96,7 @@ impl Request {
         bodies: &WholeBodies,
         access: BodyAccess,
     ) -> Result<(), Failure> {
-        // Nobody knows the client yet: what is shared is not for it to fill.
+        // The client is not known yet, so it must not fill the memory that all share.
         let most = bodies.limit().min(SMALL_BODY);
         let fits = self.body.length().is_some_and(|bytes| bytes <= most as u64);
         self.body.show();
@@ -102,7 +104,7 @@ impl Request {
             BodyAccess::Whole => self.read_whole(bodies).await?,
             BodyAccess::Auto if fits => self.read_whole(bodies).await?,
             BodyAccess::Auto => {}
-            // Another stage may have had it read.
+            // The body may have been read for another stage.
             BodyAccess::None => self.body.hide(),
         }
         let told = match self.body {
@@ -128,12 +130,12 @@ impl Request {
         Ok(())
     }
 
-    /// Lets go of the body, and of the memory that it is charged to.
+    /// Drops the body, and releases the memory that it is charged to.
     pub fn drop_body(&mut self) {
         drop(self.body.take());
     }
 
-    /// Puts a whole body in the place of the one that there was.
+    /// Replaces the body by a whole one.
     pub fn set_body(&mut self, data: Vec<u8>, held: Option<Reservation>) {
         self.body = RequestBody::Whole(WholeBody { data, held });
     }
@@ -143,7 +145,7 @@ impl Request {
         !self.body.is_empty()
     }
 
-    /// What the authenticate stage found out of the client.
+    /// The claims about the client that an authenticator returned.
     pub fn claims(&self) -> impl Iterator<Item = (&str, &str)> {
         self.context.iter().filter_map(|pair| {
             let name = pair.key.strip_prefix("claim.")?;
@@ -151,8 +153,7 @@ impl Request {
         })
     }
 
-    /// The headers, and with them what the client brought to tell who it is, where a stage has changed
-    /// that.
+    /// The headers, together with the client's own credentials where a stage has changed those.
     pub fn telling_headers(&self) -> HeaderMap {
         let mut headers = self.head.headers.clone();
         for name in &CREDENTIALS {
@@ -163,17 +164,17 @@ impl Request {
         headers
     }
 
-    /// Whether a credential is there, and the one that the client brought.
+    /// Whether a credential is there and is the one that the client sent.
     pub fn has_brought(&self, name: &str) -> bool {
         let brought = self.brought.get_all(name);
         self.brought.contains_key(name) && brought == self.head.headers.get_all(name)
     }
 
-    /// Puts a body that a plugin has made in the place of the whole one that there was.
+    /// Replaces the whole body by one that a plugin has made.
     ///
     /// # Errors
     ///
-    /// It is too long, or there is no memory for it: then the old one is still there.
+    /// The new body is too long, or there is no memory for it. The old one is still there then.
     pub fn replace_body(&mut self, data: Vec<u8>, bodies: &WholeBodies) -> Result<(), Failure> {
         let mut none = None;
         let held = match self.body.whole_mut() {
@@ -186,18 +187,18 @@ impl Request {
         Ok(())
     }
 
-    /// The body for whoever reads it piece by piece.
+    /// Takes the body out, as a stream of pieces.
     pub fn stream(&mut self) -> IncomingBody {
         self.body.take().into_stream()
     }
 
-    /// The body, where it was read as a whole.
+    /// The body, if it was read to its end.
     pub fn whole_body(&self) -> Option<&Vec<u8>> {
         self.body.whole().map(|whole| &whole.data)
     }
 
-    /// The request as the contract has it. Its body is there if it was read as a whole and is not
-    /// hidden from the stage that is asked.
+    /// The request in the contract's types. Its body is included if it was read to its end and is
+    /// not hidden from the stage.
     ///
     /// # Errors
     ///
@@ -215,7 +216,7 @@ impl Request {
         Ok(Record::new(record, self.body.shown()))
     }
 
-    /// What the contract tells routers and middlewares of the connection.
+    /// What the contract tells routers and middlewares about the connection.
     pub fn metadata(&self) -> RequestMetadata {
         let host = self.head.headers.get(HOST);
         RequestMetadata {
@@ -223,7 +224,7 @@ impl Request {
             client_port: self.client.port(),
             tls_version: None,
             tls_cipher: None,
-            // Without TLS no name was indicated; the one in Host is in the headers.
+            // There is no TLS, and so no indicated server name: the name in Host is used.
             server_name: host
                 .and_then(|host| host.to_str().ok())
                 .map(|host| without_port(host).to_owned()),
@@ -235,7 +236,7 @@ impl Request {
         }
     }
 
-    /// Tells later stages something, in the place of what was said under the same key.
+    /// Sets a pair of the context for later stages, in place of one with the same key.
     pub fn set_context(&mut self, key: &str, value: &str) {
         let known = self.context.iter_mut().find(|pair| pair.key == key);
         match known {
@@ -249,8 +250,8 @@ impl Request {
         self.record = None;
     }
 
-    /// Puts another list of headers in the place of the one that there was. Host stays if the list has
-    /// none: a request has to have one (RFC 9112 section 3.2).
+    /// Replaces the headers. Host stays if the new list has none, because a request must have one
+    /// (RFC 9112 section 3.2).
     pub fn set_headers(&mut self, mut headers: HeaderMap) {
         if let Some(host) = self.head.headers.remove(HOST) {
             headers.entry(HOST).or_insert(host);
@@ -259,8 +260,8 @@ impl Request {
         self.record = None;
     }
 
-    /// Writes a Content-Length that fits the whole body. A request without a body that never had one
-    /// gets none.
+    /// Sets the Content-Length of a whole body. A request without a body and without that field
+    /// does not get one.
     pub fn mend_length(&mut self) {
         let Some(length) = self.whole_body().map(Vec::len) else {
             return;
@@ -357,7 +358,7 @@ mod tests {
             assert_eq!(record.body, body.as_bytes());
             assert_eq!(record.context[1].value, told);
             drop(record);
-            // Whoever comes later has it in any case.
+            // A later stage can have the body in any case.
             assert_eq!(request.whole_body().unwrap(), b"hello");
         }
         smol::block_on(request.prepare(&bodies, BodyAccess::None)).unwrap();

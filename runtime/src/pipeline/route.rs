@@ -1,7 +1,7 @@
-//! `route`: where a request goes.
+//! `route`: decides where a request goes.
 //!
-//! Runs after the middlewares. The first router that decides is followed: to an upstream, to another
-//! address, to an answer of its own; if none does, the request goes to the handlers.
+//! Runs after the middlewares. The verdict of the first router that has one counts: an upstream, a
+//! redirect, or a response of its own. If no router has one, the request goes to the handlers.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -28,7 +28,8 @@ pub(super) async fn run(
         return Ok(ControlFlow::Continue(()));
     }
     let metadata = request.metadata();
-    // Before an instance is taken: a method that nobody can be asked with would cost it.
+    // This comes before an instance is taken, which a method that the contract does not know would
+    // waste.
     request.record()?;
     let mut running = stage.plugin.instance(&request.id).await?;
     let (store, guests) = running.parts();
@@ -53,8 +54,8 @@ pub(super) async fn run(
     }
 }
 
-/// `preserve-body` says in other words what the status says: 307 and 308 keep method and body (RFC 9110
-/// section 15.4). The status counts.
+/// Makes a redirect. `preserve-body` is not read, because the status already says it: 307 and 308
+/// keep method and body (RFC 9110 section 15.4).
 fn redirected(to: &RedirectInfo) -> Result<Response, Failure> {
     if !matches!(to.status, 301 | 302 | 303 | 307 | 308) {
         return Err(Failure::BadResponse(format!(
@@ -63,8 +64,8 @@ fn redirected(to: &RedirectInfo) -> Result<Response, Failure> {
         )));
     }
     let location = fields::value("location", &to.location)?;
-    // As in a client's own target: browsers send `|`, `{` and their like as they are, and a router that
-    // keeps the query sends them back.
+    // The same characters are allowed as in a request's target: browsers send `|`, `{` and the like
+    // as they are, and a router that keeps the query sends them back.
     if !to.location.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Failure::BadResponse(format!(
             "location {:?}: blanks and what is not ASCII have to be percent-encoded",
@@ -84,7 +85,7 @@ fn to_response(answer: ImmediateResponse, bodies: &WholeBodies) -> Result<Respon
     Ok(response)
 }
 
-/// Where `upstream` is.
+/// Converts the upstream that a router named.
 fn target(upstream: &Upstream) -> Target {
     let (connect, request) = (upstream.connect_timeout, upstream.request_timeout);
     Target::new(

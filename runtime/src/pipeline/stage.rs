@@ -20,26 +20,27 @@ use crate::timeout;
 /// A place in the way of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Who is asking.
+    /// Finds out who the client is.
     Authenticate,
-    /// Whether that client asks too often.
+    /// Refuses clients that ask too often.
     RateLimit,
-    /// Whatever looks at heads.
+    /// Looks at the heads of requests and responses.
     Middleware,
-    /// What was answered before.
+    /// Responses that were stored before.
     Cache,
-    /// Where the request goes.
+    /// Chooses where the request goes.
     Route,
-    /// Whether a WebSocket may begin.
+    /// Decides whether a WebSocket conversation may begin.
     WebSocket,
-    /// What the handler gets to see.
+    /// Changes what the handler sees of the request, and what the client sees of the response.
     Transform,
-    /// The answer.
+    /// Makes the response.
     Handle,
 }
 
 impl Step {
-    /// The order of a request. Middlewares and transformers see the answer too, in reverse.
+    /// The order in which a request passes the steps. Middlewares and transformers see the response
+    /// too, in reverse order.
     pub const ORDER: [Step; 8] = [
         Step::Authenticate,
         Step::RateLimit,
@@ -79,8 +80,9 @@ impl Step {
         }
     }
 
-    /// What a failure does to the request unless the deployment says otherwise: a limiter or a cache that is
-    /// broken should not take the service down, but nobody passes an authenticator that is.
+    /// Whether a request goes on when the stage fails, unless the deployment says otherwise: a
+    /// broken limiter or cache should not take the service down, but no request may pass a broken
+    /// authenticator.
     fn on_failure(self) -> OnFailure {
         match self {
             Step::RateLimit | Step::Cache => OnFailure::Open,
@@ -95,7 +97,7 @@ pub struct Stage {
     pub(super) plugin: Arc<Plugin>,
     pub(super) placement: Arc<Placement>,
     on_failure: OnFailure,
-    /// Which faults of the plugin's the log has told, as bits.
+    /// The faults of the plugin that were logged already, as bits.
     told: AtomicU8,
 }
 
@@ -110,7 +112,7 @@ impl Stage {
         }
     }
 
-    /// Has the log tell, once, that what the plugin wants stored is not.
+    /// Logs, once for each fault, that a response which the plugin wants stored is not stored.
     pub(super) fn warn_of(&self, fault: Fault) {
         if self.told.fetch_or(fault.bit(), Ordering::Relaxed) & fault.bit() == 0 {
             log::warn!(
@@ -138,14 +140,15 @@ impl Stage {
         let Placement {
             paths, services, ..
         } = &*self.placement;
-        // A stage may be for some handlers alone; a handler is not asked for itself.
+        // A stage may be meant for some handlers alone. That does not apply to the handlers
+        // themselves.
         let serves = |names: &Vec<String>| {
             let mut services = passage.services().iter();
             services.any(|service| names.iter().any(|name| name == service.name()))
         };
         let path = request.head.uri.path();
-        // Whether a handler resolves `..` is not known: a guard holds for both places that the path may
-        // mean.
+        // Whether a handler resolves `..` is not known: a guard holds for both places that the path
+        // may mean.
         let covered = || {
             self.covers(&narrowing::normalised(path))
                 || self.step != Step::Handle && self.covers(&narrowing::unresolved(path))
@@ -159,8 +162,8 @@ impl Stage {
         self.placement.covers(path)
     }
 
-    /// Reads the body of the request, if this stage is to see it. The client's time for it is not the
-    /// stage's.
+    /// Reads the body of the request, if this stage is to see it. The time that the client takes to
+    /// send it is not counted as the stage's.
     pub(super) async fn prepare(
         &self,
         request: &mut Request,
@@ -176,8 +179,8 @@ impl Stage {
         }
     }
 
-    /// Waits for `running` as long as this stage may take. `None`: it failed, and the request goes
-    /// on without it.
+    /// Waits for `running` as long as this stage may take. Returns `None` if the stage failed and
+    /// the request goes on without it.
     pub(super) async fn guard<T>(
         &self,
         id: &Arc<str>,
@@ -196,7 +199,7 @@ impl Stage {
                 stats.request(Outcome::Answered);
                 return Ok(Some(answer));
             }
-            // The request cannot be put to any plugin: that is nobody's failure but the client's.
+            // No plugin can be called with this request: that is the client's failure alone.
             Err(failure) if failure.is_clients() => return Err(failure),
             Err(failure) => failure,
         };
@@ -218,7 +221,7 @@ impl Stage {
         }
     }
 
-    /// What it means for the request that this stage failed.
+    /// The failure of a request for which this stage failed.
     pub(super) fn failed(&self, cause: Failure) -> Failure {
         Failure::Stage {
             step: self.step.name(),

@@ -1,8 +1,8 @@
-//! `transform`: changes what the handler gets to see, and what comes back from it.
+//! `transform`: changes what the handler sees of a request, and what it returns.
 //!
-//! Runs after the route is chosen, since it cannot change the path. Bodies that it is called for are
-//! held whole and bounded; it can be switched off for them (`bodies=`), since nobody knows beforehand
-//! whether a transformer leaves them alone.
+//! Runs after the route is chosen, since it cannot change the path. Bodies that it is called with
+//! are held whole, up to a limit. A deployment can switch that off (`bodies=`), since it is not
+//! known beforehand whether a transformer would change the body at all.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -58,11 +58,11 @@ pub(super) async fn run(
     Ok(ControlFlow::Continue(()))
 }
 
-/// An answer's body, and what it is charged to.
+/// A response's body, and the memory that it is charged to.
 pub(super) type Read = (Bytes, Option<Reservation>);
 
-/// Reads an answer's body, if this stage is to see it. The time and the mistakes of whoever answers are
-/// not the stage's: this is no part of what it may fail at.
+/// Reads a response's body, if this stage is to see it. How long the responder takes, and what it
+/// does wrong, is not counted as the stage's: this happens outside of the stage's guard.
 pub(super) async fn read(
     stage: &Stage,
     bodies: &WholeBodies,
@@ -84,7 +84,8 @@ pub(super) async fn read(
     Ok(Some((body.into(), held)))
 }
 
-/// Changes an answer: its headers, then its body if it was read. If it fails, all is as it was.
+/// Has the stage change a response: its headers, then its body if it was read. If that fails, the
+/// response is as it was.
 pub(super) async fn on_response(
     stage: &Stage,
     id: &Arc<str>,
@@ -126,7 +127,7 @@ pub(super) async fn on_response(
         headers.remove(TRANSFER_ENCODING);
         headers.insert(CONTENT_LENGTH, body.len().into());
     } else if stage.placement.bodies.response && *method == Method::HEAD {
-        // How long the transformed body would be is not known.
+        // It is not known how long the transformed body would be.
         response.headers_mut().remove(CONTENT_LENGTH);
         *response.body_mut() = whole("", None);
     }

@@ -1,10 +1,10 @@
-//! `websocket`: whether a conversation may begin.
+//! `websocket`: decides whether a WebSocket conversation may begin.
 //!
-//! Runs behind the routers, for requests that ask for a WebSocket (RFC 6455). The first plugin that plays
-//! the role is asked with the path and the headers; if it accepts, the answer is 101 and every message that
-//! follows is offered to it: see [`crate::websocket`]. If a router has named an
-//! upstream, that has to accept too. Without such a plugin an upstream alone decides, and messages
-//! pass between it and the client; without either the request is one like any other.
+//! Runs behind the routers, for requests that ask for a WebSocket (RFC 6455). The first plugin that
+//! plays the role is asked with the path and the headers; if it accepts, the response is 101 and
+//! every message that follows is offered to it: see [`crate::websocket`]. If a router has named an
+//! upstream, that has to accept too. Without such a plugin the upstream alone decides, and messages
+//! pass between it and the client. Without either, the request is handled like any other.
 
 mod handler;
 mod handshake;
@@ -35,8 +35,8 @@ pub use upgrade::Upgrade;
 
 const PROTOCOL: HeaderName = HeaderName::from_static("sec-websocket-protocol");
 const EXTENSIONS: HeaderName = HeaderName::from_static("sec-websocket-extensions");
-/// Fields of the handshake that a plugin has no say in; those that frame a message are left out by
-/// whoever writes the answer.
+/// Fields of the handshake that a plugin cannot set. Fields that frame a message need not be
+/// listed, as the server leaves them out when it writes the response.
 const OURS: [HeaderName; 4] = [
     HeaderName::from_static("sec-websocket-accept"),
     EXTENSIONS,
@@ -45,8 +45,8 @@ const OURS: [HeaderName; 4] = [
 ];
 
 impl Pipeline {
-    /// Has a plugin and the upstream, as far as there are any, decide on a request for a WebSocket.
-    /// Any other request goes on.
+    /// Lets a plugin and the upstream, if there are any, decide on a request for a WebSocket. Any
+    /// other request goes on.
     pub(super) async fn converse(
         &self,
         request: &mut Request,
@@ -81,14 +81,14 @@ impl Pipeline {
                     headers = accepted;
                     break;
                 }
-                // It failed open: the next one is asked.
+                // The stage failed open, so the next one is asked.
                 None => {}
             }
         }
         if handler.is_none() && request.upstream.is_none() {
             return Ok(ControlFlow::Continue(()));
         }
-        // What becomes of the upstream is not the plugin's doing, nor is its time.
+        // The upstream's failures and its time are not counted as the plugin's.
         let begun = handshake::complete(
             request,
             asked,
@@ -101,7 +101,8 @@ impl Pipeline {
     }
 }
 
-/// Asks the plugin: the headers that it accepts with, or its refusal.
+/// Asks the plugin for its verdict: the headers that it accepts with, or the response that it
+/// refuses with.
 async fn ask_plugin(
     stage: &Stage,
     request: &Request,
@@ -125,7 +126,7 @@ async fn ask_plugin(
     }
 }
 
-/// What a request asks for that begins a WebSocket.
+/// What a valid request for a WebSocket asks for.
 struct UpgradeRequest {
     /// The value of Sec-WebSocket-Accept.
     accept: String,

@@ -12,13 +12,13 @@ use crate::error::{Error, Result};
 
 /// How often running guests are made to yield. A deadline is seen within one of these.
 const TICK: Duration = Duration::from_millis(10);
-/// Ticks without any guest at work after which the ticker sleeps until there is one.
+/// After how many ticks without any guest at work the ticker goes to sleep until there is one.
 const IDLE_TICKS: u32 = 100;
 
 /// Linear memories that an instance may have.
 const MEMORIES: u32 = 4;
 
-/// How the reason of a failed mapping ends where there is too little room: ENOMEM, by the same number
+/// How the text of a failed mapping ends when address space is short: ENOMEM, which has this number
 /// on every Linux.
 const NO_MEMORY: &str = "(os error 12)";
 
@@ -54,7 +54,8 @@ pub fn new_engine(
 }
 
 /// Slots for as many instances as may run. They are address space, not memory: pages come with use
-/// and go with the instance. On 32 bits there is none to spare, so instances are allocated one by one there.
+/// and go with the instance. On 32 bits there is none to spare, so instances are allocated one by
+/// one there.
 fn pool(memory: usize, instances: usize) -> wasmtime::PoolingAllocationConfig {
     /// Modules in a component: one with a memory and a few small ones around it, or dozens where an
     /// interpreter and its libraries are linked together.
@@ -135,7 +136,7 @@ struct TickerState {
     thread: OnceLock<Thread>,
 }
 
-/// A guest at work; the epoch moves while this lives.
+/// Stands for a guest at work: the engine's epoch moves on while this lives.
 pub struct Working {
     shared: Arc<TickerState>,
 }
@@ -153,12 +154,13 @@ impl Ticker {
         }
     }
 
-    /// Counts one guest in.
+    /// Counts a guest as being at work until the result is dropped.
     pub fn work(&self) -> Working {
         let shared = Arc::clone(&self.shared);
         shared.working.fetch_add(1, Ordering::SeqCst);
         let thread = shared.thread.get_or_init(|| spawn_ticker(&self.shared));
-        // Sequentially consistent with the ticker's own store and load, so that one of the two sees the other.
+        // Sequentially consistent with the ticker's own store and load, so that at least one of the
+        // two sees the other's change.
         if shared.asleep.load(Ordering::SeqCst) {
             thread.unpark();
         }
@@ -181,7 +183,8 @@ fn spawn_ticker(shared: &Arc<TickerState>) -> Thread {
     match spawned {
         Ok(handle) => handle.thread().clone(),
         Err(error) => {
-            // Without it no spinning guest could be stopped: better not to run any.
+            // Without this thread no guest that loops forever could be stopped, so it is better not
+            // to run any.
             log::error!("cannot start the thread that interrupts plugins: {error}");
             std::process::exit(crate::error::EXIT_DEVICE.into());
         }

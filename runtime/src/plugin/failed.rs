@@ -1,14 +1,15 @@
-//! Why a call into an instance failed.
+//! Finds out why a call into an instance failed.
 
 use wasmtime::{Store, Trap};
 
 use crate::failure::Failure;
 use crate::host::HostState;
 
-/// Reads the reason out of an error that a call into an instance ended with, and has it counted
-/// where it is the plugin's.
+/// Turns the error that a call into an instance ended with into a failure, and records it as the
+/// plugin's incident unless others were to blame.
 pub(super) fn from_call(error: wasmtime::Error, store: &Store<HostState>) -> Failure {
-    // How allocators give up. Any other trap is the plugin's own, whatever it was refused before.
+    // This trap is how allocators give up. Any other trap has nothing to do with memory that was
+    // refused before.
     let gave_up = error.downcast_ref() == Some(&Trap::UnreachableCodeReached);
     let reason = Failure::trap(error);
     let failure = match (reason, store.data().limiter.refused()) {
@@ -28,8 +29,8 @@ pub(super) fn from_call(error: wasmtime::Error, store: &Store<HostState>) -> Fai
     failure
 }
 
-/// Whether a call ended since the plugin handed over more than the engine copies. The engine's
-/// type for that is its own; a test tells if its words change.
+/// Whether a call ended because the plugin returned more data than the engine copies. The engine's
+/// type for this error is private, so its text is compared; a test fails if that text changes.
 pub(super) fn is_too_much(error: &wasmtime::Error) -> bool {
     let cause = error.root_cause().to_string();
     cause.contains("fuel allocated for hostcalls has been exhausted")

@@ -1,4 +1,4 @@
-//! The one place where bytes become code.
+//! Maps a verified artifact: the one place where bytes become code.
 
 use std::os::fd::AsRawFd;
 

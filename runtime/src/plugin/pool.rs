@@ -1,4 +1,4 @@
-//! Instances at rest, and the places for those at work.
+//! A plugin's idle instances, and the places for those at work.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -15,30 +15,32 @@ use crate::host::HostState;
 use crate::sync;
 use crate::timeout;
 
-/// How many instances may work at the same time, and who waits for one.
+/// Limits how many instances work at the same time, and lets requests wait for one.
 pub(super) struct Places {
     max: usize,
     semaphore: Arc<Semaphore>,
-    /// All but one of the places, for answers that stream, where the same plugin takes part on the way
-    /// back: while they are on their way, they need it once more.
+    /// For a plugin that also takes part on the way back: all places but one, for responses that
+    /// stream. Such a response needs the plugin a second time while it is on its way, and the one
+    /// place that is left makes sure that it gets it.
     streaming: Option<Arc<Semaphore>>,
     work: Arc<Work>,
-    /// How long a request waits.
+    /// How long a request waits for a place or for memory.
     patience: Duration,
 }
 
-/// What is at work.
+/// Counts the instances at work.
 #[derive(Default)]
 struct Work {
     instances: AtomicUsize,
-    /// Told when an instance has ended its work: there may be memory now.
+    /// Notified when an instance has ended its work, since there may be memory now.
     freed: Event,
 }
 
-/// An instance at work. Dropping it ends the instance, as must happen after a trap or a deadline
-/// (a store whose call did not end is never used again); [`Plugin::finish`] puts it back.
+/// An instance at work. Dropping it ends the instance, as must happen after a trap or a timeout,
+/// because a store whose call did not end is never used again. [`Plugin::finish`] keeps the
+/// instance instead.
 pub struct Running {
-    /// The instance. It stands first: its memory is free before the next one is let in.
+    /// The instance. It is the first field so that its memory is free before its place is.
     pub(super) instance: Instance,
     _slot: SemaphoreGuardArc,
     _streaming: Option<SemaphoreGuardArc>,
@@ -46,18 +48,20 @@ pub struct Running {
 }
 
 impl Running {
-    /// Its store, and its functions.
+    /// The instance's store and its functions.
     pub fn parts(&mut self) -> (&mut Store<HostState>, &Guests) {
         (&mut self.instance.store, &self.instance.guests)
     }
 }
 
 impl Work {
-    /// One instance less; answers how many are left. Nobody waits where nobody is left to tell them.
+    /// Counts one instance less, and returns how many are left. Those who wait are notified if
+    /// memory was freed, and also if no instance is left, since nobody would notify them after
+    /// that.
     fn leave(&self, is_freed: bool) -> usize {
         let left = self.instances.fetch_sub(1, Ordering::SeqCst) - 1;
         if is_freed || left == 0 {
-            // All of them: nobody knows how many the memory is enough for.
+            // All who wait are notified, because it is not known for how many the memory is enough.
             self.freed.notify(usize::MAX);
         }
         left
@@ -79,8 +83,9 @@ impl Counted {
         }
     }
 
-    /// Takes it back, since it was not made, and answers how many others there are. Those who wait are
-    /// not told: they would all try in vain, and tell each other, without end.
+    /// Takes the count back because the instance was not made, and returns how many others there
+    /// are. Those who wait are not notified: they would all try in vain and notify each other
+    /// without end.
     fn withdraw(mut self) -> usize {
         self.is_in = false;
         self.work.leave(false)
@@ -96,7 +101,7 @@ impl Drop for Counted {
 }
 
 impl Places {
-    /// `returns`: what streams needs another place before it ends.
+    /// `returns` means that a response which streams needs a second place before it ends.
     pub(super) fn new(count: usize, returns: bool, patience: Duration) -> Places {
         Places {
             max: count,
@@ -107,26 +112,26 @@ impl Places {
         }
     }
 
-    /// Places in all.
+    /// How many places there are.
     pub(super) fn max(&self) -> usize {
         self.max
     }
 
-    /// Instances at work.
+    /// How many instances are at work.
     pub(super) fn running(&self) -> usize {
         self.work.instances.load(Ordering::Relaxed)
     }
 
     /// Takes an idle instance or makes one. When all places are taken, or memory is short while
-    /// other instances work, it waits for one of them, until patience ends. `streams`: it may be at work
-    /// until its answer has been read.
+    /// other instances work, it waits for one of them, until patience ends. `streams`: it may be at
+    /// work until its response has been read.
     pub(super) async fn run(&self, plugin: &Plugin, streams: bool) -> Result<Running, Failure> {
         let until = Instant::now() + self.patience;
         let (streaming, slot) = self.admit(streams, until).await?;
         loop {
-            // Listening before looking: what is freed meanwhile is not missed.
+            // Listen before looking, so that memory that is freed meanwhile is not missed.
             let mut freed = self.work.freed.listen();
-            // Counted before it is made: others wait for its memory from then on.
+            // Counted before it is made, because others can wait for its memory from then on.
             let counted = Counted::new(&self.work);
             let made = match plugin.idle.take() {
                 Some(instance) => Ok(instance),
@@ -205,8 +210,9 @@ impl<I> Idle<I> {
         self.lock().len()
     }
 
-    /// Drops all but the warmest one, outside the lock, and tells how many. A plugin has the memory
-    /// for one instance to itself: nobody else could use it.
+    /// Drops all but the instance that was used last, outside the lock, and returns how many were
+    /// dropped. One stays because the memory for one instance is set aside for the plugin: no other
+    /// plugin could use it.
     fn thin_out(&self) -> usize {
         let mut instances = self.lock();
         let cold = instances.len().saturating_sub(1);
@@ -221,7 +227,7 @@ impl<I> Idle<I> {
     }
 }
 
-/// The idle instances of all plugins of a daemon: they go first when memory is short.
+/// The idle instances of all plugins of a daemon. They are dropped first when memory is short.
 #[derive(Default)]
 pub struct Spare {
     plugins: Mutex<Vec<Weak<Idle>>>,
@@ -232,7 +238,7 @@ impl Spare {
         self.lock().push(Arc::downgrade(idle));
     }
 
-    /// Drops idle instances and tells how many.
+    /// Drops idle instances, and returns how many.
     pub fn evict(&self) -> usize {
         let plugins = self.lock().clone();
         let idle = plugins.iter().filter_map(Weak::upgrade);
@@ -259,7 +265,7 @@ mod tests {
             assert!(back.is_ok());
             drop((first, back));
             assert!(places.admit(true, Instant::now()).await.is_ok());
-            // Where nothing comes back all places are for all.
+            // Where the plugin takes no part on the way back, all places are for everyone.
             let places = Places::new(2, false, Duration::ZERO);
             let first = places.admit(true, Instant::now()).await;
             let second = places.admit(true, Instant::now()).await;

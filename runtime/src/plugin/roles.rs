@@ -1,4 +1,4 @@
-//! What a component exports, and with it the parts that it can play.
+//! Which roles a plugin can play, read from the interfaces that its component exports.
 
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
@@ -10,8 +10,8 @@ use crate::host::{
     websocket,
 };
 
-/// Where a component's exports are, looked up once: an interface that it lacks, or has with other
-/// types than the contract's, is no role of it.
+/// Where a component's exports are, looked up once. An interface that the component lacks, or
+/// exports with other types than the contract's, is not one of its roles.
 pub(super) struct Roles {
     pub(super) handler: Option<handler::GuestIndices>,
     pub(super) http: Option<ProxyIndices>,
@@ -61,7 +61,7 @@ impl Roles {
         }
     }
 
-    /// Whether `role` is among them.
+    /// Whether the plugin has `role`.
     pub(super) fn has(&self, role: Role) -> bool {
         match role {
             Role::Handler => self.handler.is_some(),
@@ -76,25 +76,26 @@ impl Roles {
         }
     }
 
-    /// Whether one of the contract's own roles is among them: such an instance may hold state, so it is
-    /// kept.
+    /// Whether the plugin has one of the contract's own roles. Its instances may hold state, so
+    /// they are kept.
     pub(super) fn is_stateful(&self) -> bool {
         let own = |role: &Role| *role != Role::HttpHandler && self.has(*role);
         Role::ALL.iter().any(own)
     }
 
-    /// Whether there is any.
+    /// Whether the plugin has any role.
     pub(super) fn any(&self) -> bool {
         Role::ALL.iter().any(|role| self.has(*role))
     }
 
-    /// Whether it takes part on the way back.
+    /// Whether the plugin is called again when the response is on its way back.
     pub(super) fn sees_responses(&self) -> bool {
         let roles = [Role::Transformer, Role::Middleware, Role::Cache];
         roles.iter().any(|role| self.has(*role))
     }
 
-    /// Whether a call may leave a whole body in the host.
+    /// Whether the plugin's functions may return a whole body or message, which is then held by the
+    /// host.
     pub(super) fn returns_bodies(&self) -> bool {
         self.handler.is_some() || self.transformer.is_some() || self.websocket.is_some()
     }
@@ -104,7 +105,7 @@ impl Roles {
         store: &mut Store<HostState>,
         instance: &Instance,
     ) -> wasmtime::Result<Guests> {
-        // Written out: each line is another generated type.
+        // This is written out because each line has another generated type.
         let mut guests = Guests {
             handler: None,
             http: None,

@@ -1,4 +1,4 @@
-//! What there is to tell of a plugin at a moment.
+//! What the admin interface shows of a plugin.
 
 use std::fmt;
 
@@ -10,13 +10,13 @@ use crate::redact::cut;
 /// What a typed plugin says of itself in `info`, cut short and without secrets, and in `init`.
 #[derive(Debug, Clone)]
 pub struct About {
-    /// Its id.
+    /// The id that the plugin gives in `info`.
     pub id: String,
-    /// Its name for people.
+    /// The plugin's name for people to read.
     pub name: String,
-    /// Its version, which need not be that of its manifest.
+    /// The version from `info`, which need not be that of the manifest.
     pub version: String,
-    /// What `init` asked for.
+    /// The capabilities that `init` asked for.
     pub asked: Capabilities,
 }
 
@@ -50,20 +50,20 @@ impl fmt::Display for About {
     }
 }
 
-/// How far a plugin has come.
+/// Whether a plugin can take requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PluginState {
-    /// No instance of it has been made yet.
+    /// No instance of the plugin has been made yet.
     Starting,
-    /// It takes requests.
+    /// The plugin takes requests.
     Ready,
-    /// Its last `init` failed, for this reason, and no other instance answers; the next request tries
+    /// The last `init` failed for this reason, and no other instance works. The next request tries
     /// again.
     Failed(String),
 }
 
 impl PluginState {
-    /// Its name in metrics and status.
+    /// The state's name in metrics and status.
     pub fn name(&self) -> &'static str {
         match self {
             PluginState::Starting => "starting",
@@ -72,7 +72,7 @@ impl PluginState {
         }
     }
 
-    /// Which of the contract's `init-error` cases a failure is; none for a trap or a deadline.
+    /// Which of the contract's `init-error` cases the failure was. None for a trap or a timeout.
     pub fn init_error(&self) -> Option<&'static str> {
         let PluginState::Failed(reason) = self else {
             return None;
@@ -88,23 +88,23 @@ impl PluginState {
     }
 }
 
-/// How many instances there are.
+/// How many instances a plugin has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instances {
-    /// At work on a request.
+    /// Instances at work on a request.
     pub running: usize,
-    /// Made, and waiting for one.
+    /// Instances that wait for a request.
     pub idle: usize,
-    /// How many may be at work at the same time.
+    /// How many instances may be at work at the same time.
     pub max: usize,
 }
 
 impl Plugin {
-    /// How far it has come.
+    /// Whether the plugin can take requests.
     pub fn state(&self) -> PluginState {
         let idle = self.idle.count();
         match &*self.broken() {
-            // One that waits for requests was made before, and answers the next.
+            // An instance that was made before waits for requests, and will take the next one.
             Some(broken) if !broken.outlived && idle == 0 => {
                 PluginState::Failed(broken.reason.clone())
             }
@@ -116,12 +116,13 @@ impl Plugin {
         }
     }
 
-    /// What it said of itself; none before its first instance, and of a plugin that is no `handler`.
+    /// What the plugin said of itself. None before its first instance, and for a plugin that is not
+    /// a `handler`.
     pub fn about(&self) -> Option<&About> {
         self.about.get()
     }
 
-    /// How many instances there are.
+    /// How many instances a plugin has.
     pub fn instances(&self) -> Instances {
         Instances {
             running: self.places.running(),
@@ -135,7 +136,7 @@ impl Plugin {
         self.standing.bytes()
     }
 
-    /// What it shares with the host.
+    /// The part of the plugin that its instances share with the host interfaces.
     pub fn host(&self) -> &PluginHost {
         &self.host
     }

@@ -1,4 +1,4 @@
-//! One client connection: heads in, answers out, one request at a time.
+//! One client connection: reads heads and writes responses, one request at a time.
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::pin::pin;
@@ -21,11 +21,13 @@ use crate::wire::buffer::ReadBuffer;
 use crate::wire::deadline::{Deadline, TimedOut};
 use crate::wire::stopped;
 
-/// Bytes of a body that nobody read which are skipped to keep a connection; past that it is closed.
+/// How many bytes of an unread request body are skipped in order to keep the connection open. If
+/// more are left, the connection is closed.
 const SKIP_BYTES: usize = 64 << 10;
-/// Capacity of the write buffer that an idle connection may keep.
+/// The write buffer's capacity in bytes that an idle connection may keep.
 const OUT_BYTES: usize = 8 << 10;
-/// How long a closing connection is read from, so that the client gets the answer before a reset.
+/// How long a closing connection is still read from, so that the client gets the response before a
+/// reset.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// A connection and its buffers.
@@ -34,22 +36,22 @@ pub(super) struct Connection {
     client: SocketAddr,
     shared: Arc<ServerState>,
     buffer: ReadBuffer,
-    /// Where answers are put together; reused.
+    /// The buffer in which responses are encoded. It is reused from request to request.
     out: Vec<u8>,
     deadline: Deadline,
     /// See [`super::Server::run`].
     open: Sender<()>,
 }
 
-/// What becomes of a connection.
+/// What to do with the connection after an exchange.
 enum Next {
-    /// The next request may come.
+    /// Wait for the next request.
     Keep,
-    /// All was said and read: close.
+    /// Close it: nothing is left to be read or written.
     Close,
-    /// The client may still be sending: close so that it can read the answer.
+    /// Close it in such a way that the client, which may still be sending, can read the response.
     Linger,
-    /// It is a WebSocket now.
+    /// Go on with it as a WebSocket.
     Converse(Box<Upgrade>),
 }
 
@@ -71,7 +73,7 @@ impl Connection {
         }
     }
 
-    /// Serves requests until one side has had enough.
+    /// Serves requests until one of the two sides ends the connection.
     pub(super) async fn serve(mut self) {
         let mut first = true;
         loop {
@@ -89,7 +91,8 @@ impl Connection {
                 self.out = Vec::new();
             }
             match next {
-                // A client whose next request is always there must not keep the thread from others.
+                // A client that always has its next request ready must not keep the thread from
+                // others.
                 Next::Keep => yield_now().await,
                 Next::Close => return,
                 Next::Linger => return self.linger().await,
@@ -109,14 +112,16 @@ impl Connection {
             ..
         } = self;
         let timeouts = &shared.timeouts;
-        // The first request has to come soon: who connects and stays silent holds a place.
+        // The first request has to come soon, since a client that connects and stays silent holds a
+        // place.
         let mut begun = !buffer.bytes().is_empty();
         deadline.set(if begun || first {
             timeouts.head
         } else {
             timeouts.idle
         });
-        // One wait until the head is whole, so that nobody keeps a place by sending it bit by bit.
+        // One wait until the head is complete, so that no client keeps a place by sending it bit by
+        // bit.
         let mut asked_to_leave = pin!(shared.crowd.asked_to_leave());
         loop {
             if begun {
@@ -138,7 +143,8 @@ impl Connection {
             }
             let filling = async { buffer.fill(&*stream, shared.limits.http.head_bytes).await };
             let leave = async {
-                // Between requests a draining daemon need not wait. A crowded one never can.
+                // A daemon that drains need not wait between requests. One whose places are all
+                // taken can ask at any time for this one.
                 match begun {
                     true => asked_to_leave.as_mut().await,
                     false => or(stopped(&shared.stop), asked_to_leave.as_mut()).await,
@@ -189,13 +195,13 @@ impl Connection {
         }
     }
 
-    /// Hands the socket over to the conversation that was agreed on.
+    /// Hands the socket over to the WebSocket session that was agreed on.
     async fn converse(self, upgrade: Upgrade) {
         let Connection {
             stream,
             shared,
             buffer,
-            // Kept until its end: the drain waits for it.
+            // Kept until the session ends, because the drain waits for it.
             open: _open,
             ..
         } = self;
@@ -208,7 +214,7 @@ impl Connection {
             .await;
     }
 
-    /// Reads over what is left of a body that the plugin did not want.
+    /// Skips the rest of a request body that the plugin did not read.
     async fn skip_body(&mut self, mut decoder: BodyDecoder) -> Next {
         let mut skipped = 0;
         self.deadline.set(LINGER);
@@ -253,14 +259,15 @@ impl Connection {
             keep_date: false,
         };
         self.deadline.set(LINGER);
-        // Whether the client still wanted to know does not matter any more.
+        // The connection is closed either way, so it does not matter whether the client still reads
+        // this.
         let _ = self
             .deadline
             .within(writer.write_text(*status, text, &[]))
             .await;
     }
 
-    /// Closes without a reset that could overtake the answer (RFC 9112 section 9.6).
+    /// Closes without a reset that could overtake the response (RFC 9112 section 9.6).
     async fn linger(mut self) {
         if self.stream.get_ref().shutdown(Shutdown::Write).is_err() {
             return;

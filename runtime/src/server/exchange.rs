@@ -1,4 +1,4 @@
-//! One request and its answer, once the head is read.
+//! One request and its response, once the request's head is read.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -28,60 +28,63 @@ use crate::timeout;
 use crate::wire::buffer::ReadBuffer;
 use crate::wire::deadline::{Deadline, TimedOut};
 
-/// How often a client that is further behind is looked at: it is cut off once the plugin waits for it.
+/// How often to check a client that is too slow with its body. It is cut off once the plugin waits
+/// for it.
 const UPLOAD_CHECK: Duration = Duration::from_secs(1);
 
-/// How long an answer that tells that time is up may take past the middlewares.
+/// How long a response that reports a timeout may take on its way through the middlewares.
 const LEAVING: Duration = Duration::from_secs(3);
 
-/// Bytes of a method, and of a path, that the log shows: a client chooses both.
+/// How many bytes of a method, and of a path, the log shows. A client chooses both, so they are
+/// cut.
 const LOGGED_BYTES: usize = 128;
 
-/// What an exchange is about, and how far it has come.
+/// One request that is being served, and how far it has come.
 pub(super) struct Exchange<'a> {
     stream: &'a Async<TcpStream>,
     deadline: &'a Deadline,
     shared: &'a Arc<ServerState>,
     id: Arc<str>,
-    /// When its head was complete.
+    /// When the request's head was complete.
     received: Instant,
     method: http::Method,
     uri: http::Uri,
     version: Version,
     keep_alive: bool,
-    /// The first byte of an answer is out: from then on a failure can only cut it off.
+    /// Whether the first byte of a response is out. From then on a failure can only cut the
+    /// response off.
     begun: AtomicBool,
-    /// It is known where the next request will start: the client does not wait for `100 Continue`
-    /// (it might send its body or leave it), and its body keeps to the rules.
+    /// Whether it is known where the next request will start. It is not while the client waits for
+    /// `100 Continue`, since it may then send its body or not, nor when its body is malformed.
     in_step: AtomicBool,
-    /// What the plugin asks for of the body.
+    /// Whether the plugin has asked for the body, and whether it waits for it. None without a body.
     demand: Option<Arc<Demand>>,
-    /// Kept until the exchange and what follows from it have ended: the drain waits for it.
+    /// Cloned into work that outlives the exchange: the drain waits until all clones are dropped.
     open: &'a Sender<()>,
-    /// How the plugins' work ended, once it has.
+    /// How the plugins' work ended, once it has ended.
     outcome: OnceLock<Result<(), Failure>>,
-    /// Which plugin is at work.
+    /// Which plugin is at work, for the log and the counters.
     passage: Arc<Passage>,
-    /// The failure that the answer tells of, if it does.
+    /// The failure that the response reports to the client, if it reports one.
     reported: OnceLock<Failure>,
-    /// The upstream that the answer comes from, if it does.
+    /// The name of the upstream that the response comes from, if it comes from one.
     origin: OnceLock<Arc<str>>,
 }
 
-/// How an exchange left the connection.
+/// In what state an exchange has left the connection.
 pub(super) enum Ended {
-    /// The answer is out. The decoder knows what is left of the request's body.
+    /// The response is written. The decoder knows what is left of the request's body.
     Responded(Responded, BodyDecoder),
-    /// The connection is a WebSocket from here on.
+    /// The connection is a WebSocket from now on.
     Upgraded(Box<Upgrade>),
-    /// The answer broke off.
+    /// The response broke off, so the connection has to be closed.
     Broken,
 }
 
-/// What the plugins' work comes to: a response, or the reason why there is none.
+/// The result of the plugins' work: a response, or the reason why there is none.
 type Handled = Result<(Response, Marks), Failure>;
 
-/// What became of the writing of a response; with it, what the connection turns into, if it does.
+/// The result of writing a response, with the WebSocket that the connection turns into, if it does.
 type Written = Result<(Responded, Option<Box<Upgrade>>), WriteError>;
 
 /// The plugins' work on a request.
@@ -93,8 +96,9 @@ enum Work {
 }
 
 impl Work {
-    /// Goes on. What it comes to is handed out once: a response, or the reason why there is none. How all
-    /// of it ended is put into `outcome` when that is known, which may be at the same time.
+    /// Polls the work. Returns its result once: a response, or the reason why there is none. How
+    /// the work as a whole ended is put into `outcome` when it is known, which may be at the same
+    /// time.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -119,7 +123,7 @@ impl Work {
             && let Work::Tail(tail) = self
             && let Poll::Ready(ended) = Pin::new(&mut reactor::enter(tail)).poll(cx)
         {
-            // Set once: it was just looked at.
+            // It cannot have been set already: that was checked above.
             let _ = outcome.set(ended);
         }
         handled
@@ -231,7 +235,7 @@ impl<'a> Exchange<'a> {
             }
             Err(failure) => failure,
         };
-        // The instance goes with its work, whatever it was doing.
+        // This drops the plugin's instance, whatever it was doing.
         drop(work);
         if !decoder.is_done() {
             // The rest of the body would have to be read first.
@@ -247,9 +251,10 @@ impl<'a> Exchange<'a> {
     }
 
     /// Polls the plugins' work, the upload and the writing of the response side by side in this
-    /// task, until the response is written, the client has gone or nothing moves before the deadline:
-    /// then it answers what that means. `respond` writes what the work comes to. `upload` tells whether
-    /// it has read all that the client sent so far: only then does what comes next tell of the client.
+    /// task, until the response is written, the client has gone or nothing moves before the
+    /// deadline; in the last case it returns the failure that this means. `respond` writes the
+    /// work's result. `upload` returns whether all that the client sent so far has been read: only
+    /// then do the next bytes on the socket show whether the client is still there.
     async fn drive<R: Future<Output = Written>>(
         &self,
         work: &mut Work,
@@ -263,7 +268,8 @@ impl<'a> Exchange<'a> {
         let mut responding = pin!(None);
         poll_fn(|cx| {
             loop {
-                // The work goes first: with luck it leaves a whole answer, and one write sends it.
+                // The work is polled first: it may leave a complete response, which one write then
+                // sends.
                 if let Some(handled) = work.poll(cx, &self.outcome) {
                     responding.set(Some(respond(handled)));
                 }
@@ -312,8 +318,8 @@ impl<'a> Exchange<'a> {
                 }
                 late = Some(failure);
                 if uploading {
-                    // The rest of the body would have to be read first. Nobody wants it, and it must not move
-                    // the deadline.
+                    // The rest of the body would have to be read before the next request. Nobody
+                    // wants it, and it must not move the deadline.
                     uploading = false;
                     self.in_step.store(false, Ordering::Relaxed);
                 }
@@ -323,7 +329,7 @@ impl<'a> Exchange<'a> {
         .await
     }
 
-    /// What it means that time is up before the first byte of an answer.
+    /// The failure that it means when time is up before the first byte of a response.
     fn late_failure(&self) -> Failure {
         let demand = self.demand.as_ref();
         match demand.is_some_and(|demand| demand.is_waiting()) {
@@ -332,10 +338,12 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Waits for what comes next of the client: bytes, its end (0), or a reset. Nothing is taken.
+    /// Waits for what comes next from the client: bytes, the end of its stream (0), or a reset.
+    /// Nothing is taken out of the socket.
     fn poll_next(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         loop {
-            // The first time it may only tell of what was read before.
+            // The first time the socket may be reported as readable because of bytes that were read
+            // since.
             let ready = ready!(self.stream.poll_readable(cx));
             match ready.and_then(|()| self.stream.get_ref().peek(&mut [0])) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -356,10 +364,10 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Writes the response that the work has come to.
+    /// Writes the response that the plugins' work resulted in.
     async fn respond(&self, handled: Handled, out: &Mutex<&mut Vec<u8>>) -> Written {
         let (mut response, marks) = handled.map_err(WriteError::Failed)?;
-        // Both are set once: there is one response.
+        // Neither can have been set before, because there is one response.
         if let Some(upstream) = marks.upstream {
             let _ = self.origin.set(upstream);
         }
@@ -378,8 +386,8 @@ impl<'a> Exchange<'a> {
         Ok((responded, None))
     }
 
-    /// Tells the client of a failure: a status and the request's id, and the reason only where
-    /// the client can mend it.
+    /// Responds to the client with a failure: a status and the request's id, and the reason only
+    /// where the client can mend it.
     async fn respond_with_failure(
         &self,
         failure: &Failure,
@@ -436,8 +444,8 @@ impl<'a> Exchange<'a> {
         executor.spawn(finish).detach();
     }
 
-    /// Counts the request, which ended with this status, or without a whole answer (0). Stages were
-    /// counted when they ended.
+    /// Counts the request, which ended with this status, or with 0 if no complete response got out.
+    /// Stages were counted when they ended.
     fn count(&self, status: u16, outcome: Outcome) {
         self.shared.stats.request(status, self.received.elapsed());
         if let Some(plugin) = self.passage.plugin() {
@@ -445,7 +453,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Says whose answer it was that failed.
+    /// Puts the blame for a failed response on the upstream that it came from, if it came from one.
     fn blame_upstream(&self, failure: Failure) -> Failure {
         match self.origin.get() {
             Some(name) => failure.of_upstream(name),
@@ -455,7 +463,7 @@ impl<'a> Exchange<'a> {
 
     fn log_failure(&self, how: &str, failure: &Failure) {
         let plugin = self.passage.plugin();
-        // A trap was counted where it was seen.
+        // Only a timeout is recorded here: a trap was recorded where it was seen.
         if failure.outcome() == Outcome::Deadline
             && let Some(plugin) = &plugin
         {

@@ -8,7 +8,7 @@ use zlayer_http1::{BodyLength, RequestHead, Version};
 
 use crate::message::fields::header_map;
 
-/// A head in the types that plugins are called with.
+/// A request's head, in the types that the pipeline and plugins are called with.
 pub(super) struct Head {
     pub(super) parts: http::request::Parts,
     pub(super) version: Version,
@@ -17,7 +17,7 @@ pub(super) struct Head {
     pub(super) expect_continue: bool,
 }
 
-/// A request that is refused before any plugin sees it.
+/// Why a request is refused before any plugin sees it: the status and the text for the client.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) status: u16,
@@ -47,7 +47,7 @@ impl Head {
         parts.headers = header_map(head.headers).map_err(|part| bad(&part.to_string()))?;
         if parts.uri.authority().is_some() || !parts.headers.contains_key(http::header::HOST) {
             // An absolute target overrides Host (RFC 9112 section 3.2.2). A client of HTTP/1.0 may
-            // send neither: it asks for whoever listens where it has connected.
+            // send neither: then the address that it connected to stands for the host.
             let host = match (head.authority(), stream.get_ref().local_addr()) {
                 (Some(authority), _) => authority.to_owned(),
                 (None, Ok(address)) => address.to_string(),

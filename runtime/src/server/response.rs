@@ -1,4 +1,5 @@
-//! Writes answers to a client: frames them, and tells a whole answer from one that broke off.
+//! Writes responses to a client: frames them, and makes sure that one that broke off does not look
+//! complete.
 
 use std::io;
 use std::net::TcpStream;
@@ -23,16 +24,16 @@ use crate::message::{Body, final_status};
 use crate::wire::deadline::Deadline;
 use crate::wire::with_date;
 
-/// Bytes of an answer that are gathered to be sent in one write, with its length known, if the
-/// plugin has them ready.
+/// How many bytes of a body are gathered, if the plugin has them ready, so that one write sends the
+/// response and its length is known.
 const GATHER: usize = 16 << 10;
 
-/// Writes one answer.
+/// Writes one response.
 pub(super) struct ResponseWriter<'a> {
     pub(super) stream: &'a Async<TcpStream>,
-    /// Where the answer is put together.
+    /// The buffer in which the response is encoded.
     pub(super) out: &'a mut Vec<u8>,
-    /// Moved on by `stall` with every write that went through.
+    /// Moved on by `stall` with every write that succeeded.
     pub(super) deadline: &'a Deadline,
     pub(super) stall: Duration,
     /// See [`crate::config::Limits::response_head`].
@@ -40,26 +41,26 @@ pub(super) struct ResponseWriter<'a> {
     pub(super) version: Version,
     pub(super) is_head: bool,
     pub(super) keep_alive: bool,
-    /// Set before the first byte goes out.
+    /// Set before the first byte of the response goes out.
     pub(super) begun: &'a AtomicBool,
-    /// The answer was made earlier, and keeps its own Date, if it has one.
+    /// The response was made earlier, as one from the cache, and keeps its own Date if it has one.
     pub(super) keep_date: bool,
 }
 
-/// An answer is out as a whole.
+/// A response that was written to its end.
 pub(super) struct Responded {
-    /// Its status.
+    /// The response's status.
     pub(super) status: u16,
     /// Whether the connection may carry another request.
     pub(super) keep_alive: bool,
 }
 
-/// Why there is no answer on the wire, or only a part of one.
+/// Why no response was written, or only a part of one.
 #[derive(Debug)]
 pub(super) enum WriteError {
-    /// Nothing was written; the client can be told.
+    /// Nothing was written yet, so the client can be told of the failure.
     Failed(Failure),
-    /// The plugin broke its answer off, or it is longer than its head says.
+    /// The plugin broke its response off, or the body has another length than the head announced.
     Broken,
     /// The client went away.
     Gone,
@@ -72,8 +73,9 @@ impl From<io::Error> for WriteError {
 }
 
 impl ResponseWriter<'_> {
-    /// Writes a plugin's answer to its end. `outcome` holds how the plugin's work ended, once it
-    /// has: a plugin that trapped drops its body just as one does that is done with it.
+    /// Writes a response to its end. `outcome` holds how the plugin's work ended, once it has
+    /// ended. It is needed because a plugin that trapped drops its body just as one does that has
+    /// finished it.
     pub(super) async fn write_response(
         mut self,
         response: http::Response<Body>,
@@ -88,30 +90,33 @@ impl ResponseWriter<'_> {
         let exact = body.size_hint().exact();
         if self.is_head || forbids_body(status) {
             let length = match status {
-                // What GET would have brought is the plugin's to tell (RFC 9110 section 8.6).
+                // Only the plugin knows how long the response to a GET would have been (RFC 9110
+                // section 8.6).
                 304 => ResponseLength::HeadOf(announced),
                 _ if forbids_body(status) => ResponseLength::None,
-                // A plugin may well leave the body out of its answer to HEAD.
+                // A plugin may leave the body out of its response to HEAD, so an empty body says
+                // nothing about the length.
                 _ => ResponseLength::HeadOf(announced.or(exact.filter(|&length| length > 0))),
             };
             let responded = self.write_head(status, &headers, length)?;
             self.write_out().await?;
             return Ok(responded);
         }
-        // Most answers are ready as a whole by now: then their length is known and one write does.
+        // Most responses are complete by now: then their length is known and one write sends them.
         let mut ready = ReadyBody::default();
         ready.gather(&mut body).await;
-        // Nothing is out yet: what is known to have failed can still be told as a failure.
+        // Nothing is written yet, so a failure that is known by now can still be reported to the
+        // client.
         match (outcome.get(), &ready.remainder) {
             (Some(Err(failure)), _) => return Err(WriteError::Failed(failure.clone())),
             (_, Remainder::Broken) => return Err(WriteError::Failed(Failure::broken_body())),
             _ => {}
         }
-        // A body that was here as a whole is as long as it is, whatever the plugin announced.
+        // A complete body has the length that it has, whatever the plugin announced.
         let length = match (exact.or(announced), &ready.remainder) {
             (Some(length), _) => ResponseLength::Fixed(length),
             (None, Remainder::Ended(None)) => ResponseLength::Fixed(ready.bytes as u64),
-            // Trailers can only stand behind chunks.
+            // Trailers can only follow a chunked body.
             (None, _) => ResponseLength::Chunked,
         };
         let responded = self.write_head(status, &headers, length)?;
@@ -149,7 +154,7 @@ impl ResponseWriter<'_> {
         })
     }
 
-    /// Writes an answer of the daemon's own.
+    /// Writes a response that the daemon itself makes: a short text.
     pub(super) async fn write_text(
         mut self,
         status: u16,
@@ -172,7 +177,7 @@ impl ResponseWriter<'_> {
         Ok(responded)
     }
 
-    /// Sends what comes until the body ends; answers its trailers.
+    /// Sends the pieces of the body as they come until it ends. Returns its trailers.
     async fn stream_rest(
         &mut self,
         framing: &mut Framing,
@@ -183,7 +188,7 @@ impl ResponseWriter<'_> {
             let frame = match poll_once(body.frame()).await {
                 Some(frame) => frame,
                 None => {
-                    // The plugin has to go on first: what is gathered must not wait for it.
+                    // The next piece is not there yet: what is gathered must not wait for it.
                     self.write_out().await?;
                     body.frame().await
                 }
@@ -239,7 +244,8 @@ impl ResponseWriter<'_> {
 
     async fn write_piece(&mut self, framing: &mut Framing, data: Bytes) -> Result<(), WriteError> {
         if data.len() > GATHER {
-            // Too much to be copied: what is gathered goes out first, then the piece itself.
+            // The piece is too large to be copied: what is gathered goes out first, then the piece
+            // itself.
             framing.begin_piece(self.out, data.len())?;
             self.write_out().await?;
             self.write(&data).await?;
@@ -263,7 +269,7 @@ impl ResponseWriter<'_> {
 
     async fn write(&self, mut data: &[u8]) -> io::Result<()> {
         if !data.is_empty() && !self.begun.swap(true, Ordering::Relaxed) {
-            // What was left before had been for the plugin, or for the request's body.
+            // The time that was left had been meant for the plugin, or for the request's body.
             self.deadline.extend(self.stall);
         }
         while !data.is_empty() {
@@ -287,15 +293,15 @@ struct ReadyBody {
     remainder: Remainder,
 }
 
-/// What follows it.
+/// What follows the part of a body that was ready.
 #[derive(Default)]
 enum Remainder {
-    /// More, later.
+    /// More will come later.
     #[default]
     Open,
-    /// Nothing but these trailers.
+    /// The body ended, with these trailers if any.
     Ended(Option<http::HeaderMap>),
-    /// Nothing, though more was announced.
+    /// The body broke off.
     Broken,
 }
 
@@ -320,7 +326,7 @@ impl ReadyBody {
     }
 }
 
-/// How the bytes of a body are put on the wire, and how many are still owed.
+/// How the bytes of a body are framed, and how many of the announced length are still to come.
 enum Framing {
     Fixed { left: u64 },
     Chunked,
@@ -349,7 +355,7 @@ impl Framing {
 
     fn begin_piece(&mut self, out: &mut Vec<u8>, length: usize) -> Result<(), WriteError> {
         match self {
-            // More than announced would be read as the next answer.
+            // The client would take bytes beyond the announced length for the next response.
             Framing::Fixed { left } => {
                 *left = left.checked_sub(length as u64).ok_or(WriteError::Broken)?
             }
@@ -381,7 +387,7 @@ impl Framing {
     }
 }
 
-/// The length that a plugin announced.
+/// The length that a plugin announced in Content-Length.
 fn content_length(headers: &http::HeaderMap) -> Result<Option<u64>, WriteError> {
     let mut values = headers.get_all(http::header::CONTENT_LENGTH).iter();
     let Some(value) = values.next() else {

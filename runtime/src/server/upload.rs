@@ -1,4 +1,4 @@
-//! A request's body on its way from the socket to whoever reads it.
+//! Moves a request's body from the socket to the plugin or upstream that reads it.
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,20 +16,20 @@ use crate::message::{BodySender, Piece};
 use crate::wire::buffer::ReadBuffer;
 use crate::wire::deadline::Deadline;
 
-/// How far behind that a client may be: this long, or a third of the stall time where that is longer, and
-/// never longer than the stall time.
+/// How far behind [`UPLOAD_RATE`] a client may be: this long, or a third of the stall time where
+/// that is longer, but never longer than the stall time.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The parts of an exchange that the upload looks at and moves on.
+/// The parts of an exchange that the upload reads and changes.
 pub(super) struct Upload<'a> {
     pub(super) stream: &'a Async<TcpStream>,
     pub(super) deadline: &'a Deadline,
     pub(super) timeouts: &'a Timeouts,
     /// The request's id, for the log.
     pub(super) id: &'a str,
-    /// It is known where the next request will start.
+    /// Whether it is known where the next request will start.
     pub(super) in_step: &'a AtomicBool,
-    /// The first byte of an answer is out.
+    /// Whether the first byte of a response is out.
     pub(super) begun: &'a AtomicBool,
 }
 
@@ -45,13 +45,15 @@ impl Upload<'_> {
         let Some(sender) = sender else { return };
         if !self.in_step.load(Ordering::Relaxed) {
             sender.wanted().await;
-            // It was not to send before.
+            // The client was to wait before this, so its time begins now.
             self.deadline.extend(grace(self.timeouts));
-            // An answer holds the lock from before its first byte to its end. A client that sees
-            // it before it was told to go on may still send its body, and the plugin wants it.
+            // A response holds this lock from before its first byte to its end. A client that sees
+            // the response before `100 Continue` may still send its body, and the plugin may still
+            // want it.
             if let Some(_out) = out.try_lock() {
                 self.in_step.store(true, Ordering::Relaxed);
-                // Half of it on the wire would spoil whatever came next.
+                // If only half of `100 Continue` got out, whatever is written next would be
+                // unreadable.
                 self.begun.store(true, Ordering::Relaxed);
                 let mut stream = self.stream;
                 if stream.write_all(CONTINUE).await.is_err() {
@@ -92,11 +94,11 @@ impl Upload<'_> {
             if !sender.send(piece).await {
                 return;
             }
-            // Time that the plugin takes is not the client's.
+            // The time that the plugin takes to read is not counted against the client.
             held_up += offered.elapsed();
             let timeouts = self.timeouts;
             if is_end {
-                // The plugin has all it needs: its time to answer begins.
+                // The plugin has the whole request, so its time to respond begins now.
                 self.deadline.extend(timeouts.request);
                 return;
             }
@@ -108,7 +110,7 @@ impl Upload<'_> {
     }
 }
 
-/// How far behind a client with these timeouts may be.
+/// How far behind the upload rate a client may be, with these timeouts.
 pub(super) fn grace(timeouts: &Timeouts) -> Duration {
     let stall = timeouts.stall;
     (stall / 3).max(stall.min(GRACE))

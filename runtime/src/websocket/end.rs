@@ -7,26 +7,26 @@ use zlayer_http1::websocket::{CloseReason, ProtocolError};
 use super::Side;
 use crate::failure::Failure;
 
-/// The reason.
+/// Why a conversation ends.
 #[derive(Debug)]
 pub(super) enum End {
-    /// A side closed, and this is the payload for both.
+    /// A side sent a close, and this is the payload for both.
     Closed(Side, Vec<u8>),
-    /// The plugin answered with a close.
+    /// The plugin returned a close.
     ClosedByPlugin(Vec<u8>),
-    /// A side broke its connection off, or it broke.
+    /// A side closed its connection without a close message, or the connection broke.
     Gone(Side),
-    /// A side takes nothing more.
+    /// Writes to a side make no progress.
     Stuck(Side),
     /// A side did not answer a ping.
     Silent(Side),
-    /// A side's message took too long.
+    /// A side's message came too slowly.
     Slow(Side),
     /// A side broke the protocol.
     Wrong(Side, ProtocolError),
-    /// Memory is used up.
+    /// There is no memory for a message.
     NoMemory,
-    /// The plugin failed, or its answer is not valid.
+    /// The plugin failed, or the message that it returned is not valid.
     Failed(Failure),
     /// The daemon drains.
     Stopped,
@@ -60,7 +60,8 @@ impl End {
         payload
     }
 
-    /// How loud the log tells it: what strangers do is no news.
+    /// The level at which it is logged. What clients do is logged at debug, since any client can
+    /// cause it.
     pub(super) fn level(&self) -> log::Level {
         match self {
             End::Failed(_) => log::Level::Error,
@@ -113,7 +114,7 @@ impl fmt::Display for Code<'_> {
     }
 }
 
-/// What a peer is told that broke the protocol; all fit a close.
+/// The text for a peer that broke the protocol. All of them are short enough for a close message.
 fn error_text(error: &ProtocolError) -> &'static str {
     match error {
         ProtocolError::InvalidUtf8 => "text is not UTF-8",

@@ -1,4 +1,4 @@
-//! Messages from one side.
+//! Reads messages from one side.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,29 +17,29 @@ use crate::wire::Socket;
 use crate::wire::buffer::ReadBuffer;
 use crate::wire::deadline::{Deadline, TimedOut};
 
-/// Bytes that are read over while a side's close is waited for.
+/// The most bytes that are skipped while waiting for a side's close.
 const CLOSING_BYTES: usize = 1 << 20;
-/// How long a side that was closed may take to end its stream, and how much it may still send.
+/// How long a side may take to end its stream after the closing handshake.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 64 << 10;
-/// Bytes that are read of a client while a plugin is at its last message, to see whether it is still there. No more
-/// than a buffer has room for anyway.
+/// The most bytes that are read from a client while a plugin works on its last message, in order to
+/// see whether the client is still there. It is no more than the read buffer has room for anyway.
 const AHEAD_BYTES: usize = 4 << 10;
 
-/// Reads one side.
+/// Reads and decodes one side's messages.
 pub(super) struct Reader {
     side: Side,
     socket: ReadHalf<Box<dyn Socket>>,
     buffer: ReadBuffer,
     decoder: MessageDecoder,
     budget: Arc<Budget>,
-    /// What the message that is coming is charged to.
+    /// The memory that the message which is coming is charged to.
     held: Option<Reservation>,
     deadline: Deadline,
     ping: Duration,
     stall: Duration,
     half_closed: Duration,
-    /// How long the message that is coming may still be waited for.
+    /// How much longer to wait for the message that is coming.
     patience: Duration,
 }
 
@@ -85,7 +85,8 @@ impl Reader {
         self.side
     }
 
-    /// The next message. While there is none, `writer` asks this side whether it is there.
+    /// Waits for the next message. While there is none, `writer` sends pings to see whether this
+    /// side is still there.
     pub(super) async fn next(
         &mut self,
         writer: &Writer,
@@ -115,7 +116,8 @@ impl Reader {
             }
             match filled {
                 Ok(Ok(Ok(count))) if count > 0 => {
-                    // What came fast is no reason to wait for long: silence alone ends it.
+                    // Bytes that came fast do not add up to a long wait: silence of the stall time
+                    // always ends it.
                     let earned = Duration::from_millis(count as u64 * 1000 / UPLOAD_RATE);
                     self.patience = (self.patience + earned).min(self.stall);
                     pinged = false;
@@ -134,9 +136,10 @@ impl Reader {
         }
     }
 
-    /// Resolves when a client has gone, and nothing of it is left to be answered. Its end of the stream alone
-    /// may be closed, which looks the same from here, so it gets a while then; and what
-    /// an upstream has sent is worth the same whether that is still there or not.
+    /// Resolves when a client has gone and has sent nothing that is still to be handled. A client
+    /// that has only closed its half of the stream looks the same from here, so it gets a while.
+    /// For an upstream this never resolves: what it has sent goes on to the client whether the
+    /// upstream is still there or not.
     pub(super) async fn wait_until_gone(&mut self) -> End {
         while self.side == Side::Client && self.buffer.bytes().len() < AHEAD_BYTES {
             match self.buffer.fill(&mut self.socket, 0).await {
@@ -152,7 +155,7 @@ impl Reader {
         pending().await
     }
 
-    /// A message out of what was read.
+    /// Decodes the next message from the bytes that were read, if it is complete.
     fn decode(&mut self) -> Result<Option<Incoming>, End> {
         let Reader {
             budget,
@@ -177,7 +180,8 @@ impl Reader {
         let Some(message) = message else {
             return Ok(None);
         };
-        // A ping between fragments takes no more than it is: the rest belongs to its message.
+        // A control message between fragments is small and not charged: the memory belongs to the
+        // message whose fragments these are.
         let held = match message.kind.is_control() {
             true => None,
             false => {
@@ -188,7 +192,8 @@ impl Reader {
         Ok(Some(Incoming { message, held }))
     }
 
-    /// Reads on, to no purpose, until this side's close has come, unless it never will.
+    /// Reads and drops messages until this side's close has come, or until it is clear that it will
+    /// not come.
     pub(super) async fn await_close(&mut self) {
         let mut read = 0;
         while !self.decoder.is_closed() && read < CLOSING_BYTES {
@@ -204,7 +209,7 @@ impl Reader {
         }
     }
 
-    /// Reads until the stream ends, for a moment.
+    /// Reads and drops bytes until the stream ends, for at most [`LINGER`].
     pub(super) async fn linger(&mut self) {
         self.deadline.set(LINGER);
         let (buffer, socket) = (&mut self.buffer, &mut self.socket);

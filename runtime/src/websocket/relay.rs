@@ -1,4 +1,4 @@
-//! One direction of a conversation.
+//! Carries messages in one direction of a conversation.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use super::{MessageHandler, Side, StopSignals};
 use crate::failure::Failure;
 use crate::memory::{Budget, Reservation};
 
-/// Takes messages from a side, through the plugin, to where they go.
+/// Takes messages from one side, through the plugin, to where they go.
 pub(super) struct Relay<'a> {
     pub(super) handler: Option<&'a dyn MessageHandler>,
     pub(super) leave: &'a StopSignals,
     pub(super) budget: &'a Arc<Budget>,
-    /// Bytes of an answer at most.
+    /// The most bytes that a message from the plugin may have.
     pub(super) limit: usize,
     pub(super) has_upstream: bool,
 }
@@ -37,9 +37,10 @@ impl Relay<'_> {
     async fn step(&self, reader: &mut Reader, back: &Writer, onward: &Writer) -> Result<(), End> {
         let Incoming { message, held } = reader.next(back, self.leave).await?;
         let (kind, side) = (message.kind, reader.side());
-        // Small enough to be kept until it is known who answers.
+        // A control message is small enough to keep a copy until it is known whether the plugin or
+        // the session responds to it.
         let payload = kind.is_control().then(|| message.data.clone());
-        // A client that has gone takes the plugin's work with it.
+        // If the client goes away, the plugin's work is dropped.
         let left = async { Err(reader.wait_until_gone().await) };
         let (answer, _held) = or(self.call_handler(side, message, held), left).await?;
         match (kind, answer, payload) {
@@ -57,7 +58,7 @@ impl Relay<'_> {
                 Err(End::Closed(side, answer.data))
             }
             (Kind::Close, answer, Some(payload)) => {
-                // What cannot be said any more does not change how it ends.
+                // If this cannot be sent any more, the conversation still ends with that close.
                 let _ = self.send_on(answer, onward).await;
                 Err(End::Closed(side, payload))
             }
@@ -65,7 +66,7 @@ impl Relay<'_> {
         }
     }
 
-    /// Sends the plugin's answer on.
+    /// Sends the message that the plugin returned.
     async fn send_on(&self, answer: Option<Message>, onward: &Writer) -> Result<(), End> {
         match answer {
             Some(answer) if answer.kind == Kind::Close => Err(End::ClosedByPlugin(answer.data)),
@@ -74,7 +75,7 @@ impl Relay<'_> {
         }
     }
 
-    /// Asks the plugin, and checks what it answers.
+    /// Calls the plugin, and checks the message that it returns.
     async fn call_handler(
         &self,
         side: Side,
@@ -101,7 +102,8 @@ impl Relay<'_> {
         if let Err(error) = answer.check() {
             return Err(invalid(format!("a WebSocket message: {error}")));
         }
-        // It takes the place of the message that came; only what it is longer by is new.
+        // The new message takes the place of the one that came, so only the bytes that it is longer
+        // by are charged.
         let mut held = held;
         let room = match &mut held {
             Some(held) => held.grow(bytes.saturating_sub(held.bytes())),

@@ -1,4 +1,4 @@
-//! Messages to one side.
+//! Writes messages to one side.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex as StdMutex};
@@ -17,32 +17,34 @@ use crate::sync;
 use crate::wire::Socket;
 use crate::wire::deadline::Deadline;
 
-/// Bytes that are sent together with a frame's head, and at once; what is longer follows in pieces.
+/// The most bytes that one write sends. A longer message follows in pieces of this size.
 const PIECE: usize = 16 << 10;
-/// Messages below this are not worth a compressor; they are stored.
+/// Messages of fewer bytes than this are not worth a compressor; they are stored uncompressed.
 const COMPRESS_FROM: usize = 64;
 /// How the session's own pings begin; a number follows.
 const PING: &[u8; 6] = b"zlayer";
 
-/// Writes to one side. Both directions may: answers to pings go against the stream.
+/// Writes to one side. Both directions of a conversation use it, since a pong goes back to the side
+/// that the ping came from.
 pub(super) struct Writer {
     side: Side,
     half: Mutex<Half>,
-    /// The payload of a pong that has to go out: a later one takes its place (RFC 6455, 5.5.3).
+    /// The payload of a pong that is still to be sent. A later one takes its place (RFC 6455,
+    /// 5.5.3).
     pong: StdMutex<Option<Vec<u8>>>,
     stall: Duration,
     budget: Arc<Budget>,
 }
 
-/// What one writer at a time has.
+/// What one of the two directions at a time may use.
 struct Half {
     socket: WriteHalf<Box<dyn Socket>>,
-    /// The frame that goes out, or its beginning.
+    /// The frame that is being sent, or its beginning.
     out: Vec<u8>,
     deadline: Deadline,
-    /// A frame is out in part, or a close as a whole: no other may follow.
+    /// A frame is written in part, or a close as a whole: no other frame may follow.
     ended: bool,
-    /// The secret that masks are drawn from, and how many were (RFC 6455, 10.3).
+    /// The secret that masks are drawn from, and how many were drawn (RFC 6455, 10.3).
     masks: Option<(RandomState, u64)>,
     pings: u32,
     deflate: Option<Deflate>,
@@ -74,24 +76,25 @@ impl Writer {
     }
 
     pub(super) fn deflate(&self, agreed: Deflate) {
-        // Nobody else knows of it yet.
+        // The lock is free, because nobody else knows of this writer yet.
         if let Some(mut half) = self.half.try_lock() {
             half.deflate = Some(agreed);
         }
     }
 
-    /// Sends a message, which is valid.
+    /// Sends a message. The caller has checked that it is valid.
     pub(super) async fn send(&self, message: Message) -> Result<(), End> {
         let mut half = self.half.lock().await;
         self.send_pong(&mut half).await?;
         let (message, compressed) = self.compress(&half, message).await;
         self.write_frame(&mut half, message, compressed).await?;
-        // One that was asked for meanwhile. Both directions run in one task: between this and the
-        // end of the lock nobody asks for another.
+        // This sends a pong that was asked for meanwhile. Both directions run in one task, so none
+        // can be asked for between this and the release of the lock.
         self.send_pong(&mut half).await
     }
 
-    /// Answers a ping of this side. If a message is on its way to it, whoever sends that does.
+    /// Sends a pong for a ping of this side. If a message is on its way to this side, the pong goes
+    /// out behind it.
     pub(super) async fn pong(&self, payload: Vec<u8>) -> Result<(), End> {
         *self.waiting() = Some(payload);
         match self.half.try_lock() {
@@ -100,7 +103,7 @@ impl Writer {
         }
     }
 
-    /// Asks this side whether it is there.
+    /// Sends a ping, to see whether this side is still there.
     pub(super) async fn ping(&self) -> Result<(), End> {
         let mut half = self.half.lock().await;
         half.pings = half.pings.wrapping_add(1);
@@ -116,7 +119,7 @@ impl Writer {
         payload.len() == PING.len() + 4 && payload.starts_with(PING)
     }
 
-    /// Sends a close. False if that cannot be.
+    /// Sends a close. Returns false if that fails.
     pub(super) async fn close(&self, payload: Vec<u8>) -> bool {
         let mut half = self.half.lock().await;
         let kind = Kind::Close;
@@ -128,7 +131,7 @@ impl Writer {
         sent.is_ok()
     }
 
-    /// Ends the stream to this side.
+    /// Ends the stream to this side. Returns false if that fails.
     pub(super) async fn end_stream(&self) -> bool {
         let mut half = self.half.lock().await;
         let half = &mut *half;
@@ -181,7 +184,8 @@ impl Writer {
         head.encode(&mut half.out);
         let (first, rest) = data.split_at(data.len().min(PIECE - MAX_HEAD_BYTES));
         half.out.extend_from_slice(first);
-        // Until all is out, also when this future is dropped.
+        // Set until all of the frame is written, so that it also holds when this future is dropped
+        // half way.
         half.ended = true;
         for piece in std::iter::once(&half.out[..]).chain(rest.chunks(PIECE)) {
             half.deadline.set(self.stall);
@@ -192,7 +196,8 @@ impl Writer {
                 Err(_) => return Err(End::Stuck(self.side)),
             }
         }
-        // TLS keeps the last of it where the socket takes no more, and nobody else sends that on.
+        // TLS keeps the last bytes in its buffer when the socket takes no more, and only a flush
+        // sends them.
         half.deadline.set(self.stall);
         match half.deadline.within(half.socket.flush()).await {
             Ok(Ok(())) => {}

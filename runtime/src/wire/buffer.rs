@@ -7,12 +7,12 @@ use std::task::{Context, Poll};
 
 use smol::io::AsyncRead;
 
-/// Capacity at first; most heads fit.
+/// The buffer's first capacity in bytes. Most heads fit into it.
 const FIRST: usize = 4 << 10;
-/// Bytes that one read takes at most while a body streams.
+/// The most bytes that one read takes while a body streams.
 const READ: usize = 16 << 10;
 
-/// Bytes that were read and not used yet.
+/// Bytes that were read from a connection and not used yet.
 #[derive(Default)]
 pub(crate) struct ReadBuffer {
     data: Vec<u8>,
@@ -32,17 +32,17 @@ impl From<Vec<u8>> for ReadBuffer {
 }
 
 impl ReadBuffer {
-    /// The bytes at hand.
+    /// The bytes that were read and not used yet.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.data[self.start..self.end]
     }
 
-    /// The bytes at hand, to be unmasked in place.
+    /// The same bytes, so that they can be unmasked in place.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.data[self.start..self.end]
     }
 
-    /// Drops the first `count` of them.
+    /// Drops the first `count` unused bytes.
     pub(crate) fn consume(&mut self, count: usize) {
         self.start = (self.start + count).min(self.end);
         if self.start == self.end {
@@ -59,7 +59,7 @@ impl ReadBuffer {
         poll_fn(|cx| self.poll_fill(cx, Pin::new(&mut from), limit)).await
     }
 
-    /// What [`ReadBuffer::fill`] waits for.
+    /// Polls the read that [`ReadBuffer::fill`] waits for.
     pub(crate) fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
@@ -82,7 +82,7 @@ impl ReadBuffer {
         })
     }
 
-    /// Gives the memory back when nothing is held: an idle connection should cost little.
+    /// Gives the memory back when the buffer is empty, so that an idle connection costs little.
     pub(crate) fn release_if_empty(&mut self) {
         if self.start == self.end && self.data.len() > FIRST {
             *self = ReadBuffer::default();

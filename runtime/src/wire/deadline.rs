@@ -28,7 +28,7 @@ struct Armed {
     at: u64,
 }
 
-/// The phase's time was up.
+/// The phase's time is up.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TimedOut;
 
@@ -46,7 +46,7 @@ impl Deadline {
         self.at.store(self.after_now(after), Ordering::Relaxed);
     }
 
-    /// Tells of progress: the phase lasts at least `after` from now.
+    /// Records progress: the phase now lasts until at least `after` from now.
     pub(crate) fn extend(&self, after: Duration) {
         self.at.fetch_max(self.after_now(after), Ordering::Relaxed);
     }
@@ -70,7 +70,7 @@ impl Deadline {
                     }
                     Poll::Ready(_) => *armed = None,
                 },
-                // Not armed, or too late.
+                // No timer is armed, or the one that is armed fires too late.
                 _ => {
                     let timer = Timer::at(self.start + Duration::from_millis(at));
                     *armed = Some(Armed { timer, at });

@@ -2,7 +2,7 @@
 
 use smol::io::{AsyncRead, AsyncWrite};
 
-/// Whatever bytes can be read from and written to.
+/// A stream of bytes that can be read from and written to.
 pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}

@@ -7,13 +7,15 @@ use crate::pipeline::bodies::WholeBodies;
 use crate::pipeline::{Request, fields};
 use crate::plugin::Plugin;
 
-/// Runs `handle`; `None` means that the plugin passed the request through, with its body still there.
+/// Runs `handle`; `None` means that the plugin passed the request through, with its body still
+/// there.
 pub(in crate::pipeline) async fn handle(
     plugin: &Plugin,
     request: &mut Request,
     bodies: &WholeBodies,
 ) -> Result<Option<Response>, Failure> {
-    // Before the body is read: nobody can be asked with this method.
+    // This comes before the body is read, which a method that the contract does not know would
+    // waste.
     request.record()?;
     request.read_whole(bodies).await?;
     let mut running = plugin.instance(&request.id).await?;
@@ -24,7 +26,8 @@ pub(in crate::pipeline) async fn handle(
     let called = guest.call_handle(store, &*request.record()?).await;
     match plugin.finish(running, called)? {
         HandleResult::Response(response) => {
-            // The request's body has done its work: only the answer's is charged from here on.
+            // The request's body is not needed any more: from here on only the response's body is
+            // charged.
             request.drop_body();
             to_response(response, bodies).map(Some)
         }

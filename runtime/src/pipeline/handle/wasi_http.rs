@@ -28,7 +28,7 @@ pub(in crate::pipeline) async fn handle(
         incoming,
         Arc::clone(&outparam),
     ));
-    // The plugin can set its response only while it is polled: nobody has to be woken for that.
+    // The plugin can set its response only while it is polled, so no waker is needed for that.
     let (response, polled) = poll_fn(|cx| {
         let polled = call.as_mut().poll(cx);
         match (outparam.take_response(), polled) {
@@ -78,14 +78,14 @@ async fn call(
     };
     let called = called.await;
     if called.is_ok() {
-        // The instance is not kept where this fails: the handle for its response may still be in
-        // its table.
+        // Where this fails the instance is not kept, because the handle for its response may still
+        // be in its table.
         outparam.check()?;
     }
     plugin.finish(running, called)
 }
 
-/// The plugin's one chance to respond: what it did with it.
+/// The `response-outparam`, which a plugin can set once, and what the plugin did with it.
 #[derive(Default)]
 struct Outparam(Mutex<OutparamState>);
 
@@ -94,9 +94,9 @@ enum OutparamState {
     #[default]
     Nothing,
     Response(Response),
-    /// A response, which was taken out since.
+    /// A response was set, and has been taken out since.
     Taken,
-    /// It gave an error instead.
+    /// The plugin set an error instead.
     Refused(Failure),
 }
 
@@ -108,7 +108,7 @@ impl Outparam {
         };
     }
 
-    /// The response, once, when it is there.
+    /// Takes the response out, if there is one.
     fn take_response(&self) -> Option<Response> {
         let mut set = self.lock();
         match std::mem::replace(&mut *set, OutparamState::Taken) {

@@ -1,4 +1,4 @@
-//! The body of a request: still on its way, or here as a whole.
+//! The body of a request: still being received, or read to its end.
 
 use bytes::Bytes;
 use http_body::Body as _;
@@ -8,9 +8,9 @@ use crate::message::IncomingBody;
 
 /// The body of a request, in one of three states.
 ///
-/// It begins as `Streamed`. A stage that takes whole bodies has it read, which makes it `Whole`, and
-/// from then on it is either that or, while a stage is asked that is not to see it, `Hidden`.
-/// Whoever takes it out leaves an empty `Streamed` behind.
+/// It begins as `Streamed`. When a stage takes whole bodies it is read, which makes it `Whole`.
+/// From then on it is either that or, while a stage is called that must not see it, `Hidden`.
+/// Taking it out leaves an empty `Streamed` behind.
 pub(super) enum RequestBody {
     /// The client still sends it. The body of a request that has none is an empty one.
     Streamed(IncomingBody),
@@ -28,7 +28,7 @@ pub(super) struct WholeBody {
 }
 
 impl RequestBody {
-    /// Takes a whole body out of a stage's sight.
+    /// Hides a whole body from the next stage.
     pub(super) fn hide(&mut self) {
         *self = match self.take() {
             RequestBody::Whole(whole) => RequestBody::Hidden(whole),
@@ -52,7 +52,7 @@ impl RequestBody {
         }
     }
 
-    /// The same, to be changed.
+    /// The same, as a mutable reference.
     pub(super) fn whole_mut(&mut self) -> Option<&mut WholeBody> {
         match self {
             RequestBody::Streamed(_) => None,
@@ -60,7 +60,7 @@ impl RequestBody {
         }
     }
 
-    /// What the record of the request shows of it: nothing, unless it is whole and not hidden.
+    /// The body for the request's record: none unless it is whole and not hidden.
     pub(super) fn shown(&mut self) -> Option<&mut Vec<u8>> {
         match self {
             RequestBody::Whole(whole) => Some(&mut whole.data),
@@ -84,12 +84,12 @@ impl RequestBody {
         }
     }
 
-    /// Takes it out, and leaves an empty one.
+    /// Takes the body out, and leaves an empty one.
     pub(super) fn take(&mut self) -> RequestBody {
         std::mem::replace(self, RequestBody::Streamed(IncomingBody::default()))
     }
 
-    /// The body for whoever reads it piece by piece.
+    /// Converts the body to a stream of pieces.
     pub(super) fn into_stream(self) -> IncomingBody {
         match self {
             RequestBody::Streamed(body) => body,

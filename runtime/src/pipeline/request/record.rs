@@ -1,4 +1,4 @@
-//! A request as the contract has it: what typed plugins are called with.
+//! A request in the contract's types, which typed plugins are called with.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -9,15 +9,15 @@ use crate::host::common::KeyValue;
 use crate::host::request_types::{HttpMethod, PluginRequest};
 use crate::pipeline::fields;
 
-/// The record of a request, for as long as a plugin is called with it: it lends the body to the
-/// record, and gives it back when it is dropped.
+/// The record of a request, for as long as a plugin is called with it. The body is moved into the
+/// record, and moved back when this is dropped, so that it need not be copied.
 pub struct Record<'a> {
     request: &'a mut PluginRequest,
     body: Option<&'a mut Vec<u8>>,
 }
 
 impl<'a> Record<'a> {
-    /// `request` with `body` in it, where there is one that the plugin may see.
+    /// Makes a record of `request` with `body` in it, if there is one that the plugin may see.
     pub(super) fn new(request: &'a mut PluginRequest, body: Option<&'a mut Vec<u8>>) -> Record<'a> {
         let mut record = Record { request, body };
         record.swap();
@@ -45,7 +45,7 @@ impl Drop for Record<'_> {
     }
 }
 
-/// What the contract says of a request, without its body.
+/// Converts a request to the contract's types, without its body.
 ///
 /// # Errors
 ///
@@ -69,7 +69,7 @@ pub(super) fn describe(
     }))
 }
 
-/// A point in time as the contract has it: nanoseconds since 1970.
+/// Converts a time to the contract's form: nanoseconds since 1970.
 pub(super) fn nanoseconds(at: SystemTime) -> u64 {
     let since = at.duration_since(UNIX_EPOCH);
     since.map_or(0, |since| {

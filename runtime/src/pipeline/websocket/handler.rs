@@ -1,4 +1,4 @@
-//! A plugin, asked about each message.
+//! Calls a plugin with each message of a WebSocket conversation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,8 @@ use crate::stats::Outcome;
 use crate::timeout;
 use crate::websocket::{HandlerFuture, Kind, Message, MessageHandler};
 
-/// Calls a plugin's `on-client-message` and `on-upstream-message`, on any of its instances.
+/// A plugin as the handler of a conversation's messages. It calls `on-client-message` and
+/// `on-upstream-message` on any of the plugin's instances.
 pub(super) struct PluginHandler {
     plugin: Arc<Plugin>,
     /// The id of the request that began the conversation.
@@ -30,7 +31,7 @@ impl PluginHandler {
         }
     }
 
-    /// The plugin's.
+    /// The plugin's name.
     pub(super) fn name(&self) -> &str {
         self.plugin.name()
     }

@@ -1,5 +1,5 @@
-//! The last step before a WebSocket begins: the upstream accepts too, if there is one, and the client
-//! gets its 101.
+//! The last step before a WebSocket begins: the upstream has to accept too, if there is one, and
+//! the client gets its 101.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::redact::cut;
 use crate::upstream::{self, Upstreams};
 use crate::websocket::{Endpoint, MessageHandler};
 
-/// Has the upstream accept too, if there is one, and answers 101.
+/// Asks the upstream to accept too, if there is one, and makes the response 101.
 pub(super) async fn complete(
     request: &mut Request,
     asked: UpgradeRequest,
@@ -56,7 +56,7 @@ pub(super) async fn complete(
     Ok(Reply::marked(response, marks))
 }
 
-/// What the log calls the conversation: as it calls a request.
+/// What the log calls the conversation: the same as it calls a request.
 fn label(request: &Request, handler: Option<&PluginHandler>) -> String {
     let path = cut(request.head.uri.path(), SHOWN_BYTES);
     let mut label = format!("[{}] GET {path}", request.id);
@@ -68,8 +68,8 @@ fn label(request: &Request, handler: Option<&PluginHandler>) -> String {
 }
 
 /// Asks the upstream for a WebSocket of its own, with the subprotocol that is chosen already, or
-/// those that the client offers. What it chooses goes into `headers`, and so do its answer's other
-/// fields; its answer if it does not want to goes back to the client.
+/// those that the client offers. The subprotocol that it chooses goes into `headers`, and so do the
+/// other fields of its response. If it refuses, its response goes back to the client.
 async fn upgrade_upstream(
     request: &Request,
     headers: &mut HeaderMap,
@@ -102,7 +102,7 @@ async fn upgrade_upstream(
         upstream::Upgrade::Refused(response) => return Ok(ControlFlow::Break(response)),
         upstream::Upgrade::Done(upgraded) => upgraded,
     };
-    // Those two were looked at and taken out.
+    // These two fields were checked and taken out before.
     let mut answer: Vec<(&str, &[u8])> =
         vec![("upgrade", b"websocket"), ("connection", b"upgrade")];
     answer.extend(pairs(&upgraded.head.headers));
@@ -127,14 +127,14 @@ async fn upgrade_upstream(
     }))
 }
 
-/// The subprotocols that are offered.
+/// The values in which subprotocols are offered.
 fn offers(headers: &HeaderMap) -> Vec<Vec<u8>> {
     let fields = headers.get_all(PROTOCOL).iter();
     fields.map(|value| value.as_bytes().to_vec()).collect()
 }
 
-/// Sixteen bytes that are new for each connection (RFC 6455 section 4.1). They guard against caches that
-/// mistake one answer for another, and are no secret.
+/// Sixteen bytes that are new for each connection (RFC 6455 section 4.1). They guard against caches
+/// that mistake one response for another, and are not secret.
 fn nonce() -> [u8; 16] {
     use std::hash::{BuildHasher, RandomState};
     let mut bytes = [0; 16];

@@ -1,5 +1,5 @@
-//! The token of a client that cannot set headers: browsers open a WebSocket with nothing but a URL
-//! and subprotocols.
+//! Finds the token of a client that cannot set headers: a browser opens a WebSocket with nothing
+//! but a URL and subprotocols.
 
 use std::borrow::Cow;
 
@@ -12,12 +12,12 @@ use zlayer_http1::websocket::offered_protocols;
 
 /// How a subprotocol that carries a token begins.
 const PREFIX: &str = "auth-";
-/// The query's parameter that carries one (RFC 6750 section 2.3).
+/// The query parameter that carries a token (RFC 6750 section 2.3).
 const PARAMETER: &str = "access_token";
 
-/// The bearer token of a request for a WebSocket: a subprotocol `auth-TOKEN`, else `access_token=` in the
-/// query, percent signs decoded. `None` if the request is another, or has an Authorization field,
-/// which then says who it is.
+/// The bearer token of a request for a WebSocket: a subprotocol `auth-TOKEN`, else `access_token=`
+/// in the query, percent signs decoded. `None` if the request does not ask for a WebSocket, or has
+/// an Authorization field, which counts then.
 pub fn upgrade_token(head: &http::request::Parts) -> Option<String> {
     let headers = &head.headers;
     let upgrades = headers.get(UPGRADE).is_some_and(|value| {
@@ -41,15 +41,15 @@ pub fn upgrade_token(head: &http::request::Parts) -> Option<String> {
         .filter_map(|pair| pair.split_once('='))
         .filter(|(name, _)| *name == PARAMETER)
         .map(|(_, value)| value);
-    // Two of them may be read differently by two readers.
+    // If there are two, two programs may read different ones, so neither is taken.
     match (values.next(), values.next()) {
         (Some(value), None) if !value.is_empty() => decoded(value),
         _ => None,
     }
 }
 
-/// Decodes percent signs and, as forms have it, `+` for a blank; `None` if that is not Unicode, or if a
-/// sign has not its two digits.
+/// Decodes percent signs and, as in forms, `+` for a blank. `None` if the result is not Unicode, or
+/// if a percent sign lacks its two digits.
 fn decoded(value: &str) -> Option<String> {
     let has_digits = |after: &str| {
         let digits = after.as_bytes().get(..2);

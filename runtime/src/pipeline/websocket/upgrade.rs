@@ -1,4 +1,4 @@
-//! What a request for a WebSocket turns into once everybody has accepted.
+//! What a request for a WebSocket turns into once the plugin and the upstream have accepted.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use crate::config::{Limits, Timeouts};
 use crate::memory::Budget;
 use crate::websocket::{Endpoint, MessageHandler, WebSocketSession};
 
-/// A conversation that begins when the client has its 101.
+/// A WebSocket conversation that begins when the client has its 101.
 pub struct Upgrade {
     pub(super) accept: String,
-    /// What was agreed with the client, which nobody changes any more: the subprotocol.
+    /// The subprotocol that was agreed on with the client. No stage can change it any more.
     pub(super) protocol: Option<HeaderValue>,
     pub(super) label: String,
     pub(super) upstream: Option<Endpoint>,
@@ -24,8 +24,8 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// The value of Sec-WebSocket-Accept. The fields of the handshake in `headers` become what was
-    /// agreed, whatever middlewares made of them.
+    /// The value of Sec-WebSocket-Accept. Sets the fields of the handshake in `headers` to what was
+    /// agreed on, whatever middlewares have changed.
     pub fn accept(&self, headers: &mut HeaderMap) -> &str {
         strip(headers);
         if let Some(protocol) = &self.protocol {
@@ -39,7 +39,7 @@ impl Upgrade {
         &self.accept
     }
 
-    /// Carries messages between `client` and whoever the request was for, until the conversation has
+    /// Carries messages between `client`, the plugin and the upstream until the conversation has
     /// ended.
     pub async fn converse(
         self,
@@ -67,7 +67,7 @@ impl fmt::Debug for Upgrade {
     }
 }
 
-/// Takes the fields of the handshake out.
+/// Removes the fields of the handshake.
 pub(super) fn strip(headers: &mut HeaderMap) {
     headers.remove(PROTOCOL);
     for name in &OURS {
