@@ -6,6 +6,7 @@ mod build;
 mod byte_size;
 mod command;
 mod demo;
+mod docs;
 mod guests;
 mod kosoku;
 mod list;
@@ -43,6 +44,7 @@ enum Verb {
     List(list::Args),
     Test(test::Args),
     Demo(demo::Args),
+    Docs(docs::Args),
 }
 
 /// Builds the guests of the tests into target/guests.
@@ -158,6 +160,7 @@ fn run(verb: &Verb, workspace: &Workspace) -> Result<ExitCode> {
         Verb::Wit(WitArgs { check: true }) => wit::check(&workspace.root),
         Verb::List(args) => list::main(args, workspace),
         Verb::Demo(args) => demo::main(args, workspace),
+        Verb::Docs(args) => docs::main(args, workspace),
     }
     .map(|()| ExitCode::SUCCESS)
 }
@@ -200,6 +203,7 @@ mod tests {
             "test websocket::messages http1",
             "test --target armv7 websocket",
             "demo",
+            "docs",
         ] {
             assert!(
                 parse(line).is_ok(),
@@ -214,7 +218,7 @@ mod tests {
         let help = parse("--help").unwrap_err();
         assert!(help.status.is_ok());
         for verb in [
-            "setup", "build", "sizes", "guests", "wit", "list", "test", "demo",
+            "setup", "build", "sizes", "guests", "wit", "list", "test", "demo", "docs",
         ] {
             assert!(
                 help.output.contains(&format!("  {verb} ")),

@@ -27,6 +27,8 @@ mod cli;
 mod deflate;
 /// What the daemon is built from: no compiler in it.
 mod dependencies;
+/// The pages: their links, the tables of flags, the variables, the README's first plugin.
+mod documentation;
 /// What SIGTERM and a second signal do; ports that are taken.
 mod drain;
 /// The plugins in `examples/` do what their comments show.

@@ -23,11 +23,11 @@ pub(crate) struct Build {
     #[argh(positional)]
     plugin: PathBuf,
 
-    /// what to compile for: x86_64, aarch64, armv7, or several with commas (this machine's)
+    /// what to compile for: x86_64, aarch64, armv7, or several with commas (default: this machine's)
     #[argh(option)]
     target: Vec<String>,
 
-    /// engine settings of the device: compact or wide (compact)
+    /// engine settings of the device: compact or wide (default compact)
     #[argh(option)]
     profile: Option<String>,
 
@@ -36,15 +36,15 @@ pub(crate) struct Build {
     #[argh(option)]
     board: Option<String>,
 
-    /// where the boards are (boards/ here, or in a folder above, or beside the program)
+    /// where the boards are (default: boards/ here, or in a folder above, or beside the program)
     #[argh(option)]
     boards_dir: Option<PathBuf>,
 
-    /// the plugin's version (the component's own, else 0.0.0)
+    /// the plugin's version (default: the component's own, else 0.0.0)
     #[argh(option)]
     plugin_version: Option<String>,
 
-    /// secret key to sign with (a development key of yours, made on first use)
+    /// secret key to sign with (default: a development key of yours, made on first use)
     #[argh(option)]
     key: Option<PathBuf>,
 
@@ -52,7 +52,7 @@ pub(crate) struct Build {
     #[argh(switch)]
     unsigned: bool,
 
-    /// folder to write to (the current one)
+    /// folder to write to (default: the current one)
     #[argh(option, short = 'o')]
     output: Option<PathBuf>,
 

@@ -13,11 +13,11 @@ use super::{Outcome, usage};
 #[derive(FromArgs)]
 #[argh(subcommand, name = "keygen")]
 pub(crate) struct Keygen {
-    /// folder to write to (the current one)
+    /// folder to write to (default: the current one)
     #[argh(option, short = 'o', default = "PathBuf::from(\".\")")]
     output: PathBuf,
 
-    /// name of the two files, without ending (zlayer)
+    /// name of the two files, without ending (default zlayer)
     #[argh(option, default = "\"zlayer\".to_owned()")]
     name: String,
 

@@ -22,7 +22,7 @@ pub(crate) struct Sign {
     #[argh(option)]
     key: PathBuf,
 
-    /// file to write (the same one)
+    /// file to write (default: the same one)
     #[argh(option, short = 'o')]
     output: Option<PathBuf>,
 

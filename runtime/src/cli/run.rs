@@ -37,10 +37,10 @@ pub struct Run {
     // Read by hand, as secrets are: argh repeats a value that it cannot read.
     #[argh(option)]
     plugin: Vec<String>,
-    /// port to listen on (default 8080; 0 lets the system choose)
+    /// port to listen on; 0 lets the system choose (default 8080)
     #[argh(option, default = "8080")]
     port: u16,
-    /// address to listen on (default 127.0.0.1; 0.0.0.0 or :: for all)
+    /// address to listen on; 0.0.0.0 or :: for all (default 127.0.0.1)
     #[argh(option, default = "IpAddr::from([127, 0, 0, 1])")]
     bind: IpAddr,
     /// a configuration value KEY=VALUE; may be repeated
@@ -60,15 +60,15 @@ pub struct Run {
     /// file of secrets, a line KEY=VALUE each, that nobody but its owner may use (mode 0600)
     #[argh(option)]
     secrets_file: Option<PathBuf>,
-    /// what the plugin may not use: config, keyvalue, logging, secrets, metrics or http-client (which
+    /// what plugins may not use: config, keyvalue, logging, secrets, metrics or http-client (which
     /// is denied without --allow-host); may be repeated
     #[argh(option)]
     deny: Vec<Capability>,
     /// a host that plugins may send requests to: HOST[:PORT], *.DOMAIN[:PORT] or *; may be repeated
     #[argh(option)]
     allow_host: Vec<AllowedHost>,
-    /// file of the root certificates (PEM) that TLS upstreams are checked against, instead of the system's
-    /// (default /etc/ssl/certs/ca-certificates.crt)
+    /// file of the root certificates (PEM) that TLS upstreams are checked against
+    /// (default: the system's, /etc/ssl/certs/ca-certificates.crt)
     #[argh(option)]
     tls_roots: Option<PathBuf>,
     /// port on 127.0.0.1 for metrics, status and health (0 lets the system choose), which every
@@ -78,51 +78,52 @@ pub struct Run {
     /// folder for the key-value store (default: a temporary one)
     #[argh(option)]
     data_dir: Option<PathBuf>,
-    /// what an acknowledged change of the store survives: memory (nothing), interval (default: on the
-    /// disk within a second) or sync (on the disk)
+    /// what an acknowledged change of the store survives: memory (nothing), interval (on the disk
+    /// within a second) or sync (on the disk) (default interval)
     #[argh(option, default = "Durability::default()")]
     kv_durability: Durability,
-    /// bytes of keys and values that the plugin may store, such as 64Mi (the default)
+    /// bytes of keys and values that a plugin may store (default 64Mi)
     #[argh(option, from_str_fn(parse_size))]
     kv_quota: Option<usize>,
-    /// number of keys that the plugin may store (default 100000)
+    /// number of keys that a plugin may store (default 100000)
     #[argh(option)]
     kv_max_keys: Option<u64>,
-    /// largest value that the plugin may store, such as 1Mi (the default)
+    /// largest value that a plugin may store (default 1Mi)
     #[argh(option, from_str_fn(parse_size))]
     kv_max_value_size: Option<usize>,
-    /// memory for plugins, bodies, connections and the store together, such as 48Mi (default: what the board
-    /// says that the plugins were built for, else 64Mi)
+    /// memory for plugins, bodies, connections and the store together, at least 12Mi
+    /// (default: what the board says that the plugins were built for, else 64Mi)
     #[argh(option, from_str_fn(parse_size))]
     memory_max: Option<usize>,
     /// threads that serve, at most 64 (default: what the board says that the plugins were built for, else one
     /// for two processors, at most 4)
     #[argh(option)]
     threads: Option<usize>,
-    /// instances of the plugin at the same time, at most 1024 (default 32)
+    /// instances of a plugin at the same time, at most 1024 (default 32)
     #[argh(option)]
     max_instances: Option<usize>,
     /// client connections at the same time (default 192)
     #[argh(option)]
     max_connections: Option<usize>,
-    /// largest body that a typed plugin takes, such as 1Mi (the default)
+    /// largest body that a typed plugin takes (default 1Mi)
     #[argh(option, from_str_fn(parse_size))]
     max_body: Option<usize>,
-    /// largest WebSocket message, such as 1Mi (the default)
+    /// largest WebSocket message (default 1Mi)
     #[argh(option, from_str_fn(parse_size))]
     max_message: Option<usize>,
     /// bytes of the response cache, where a plugin has that role, at least 256Ki (default: a
     /// sixteenth of --memory-max)
     #[argh(option, from_str_fn(parse_size))]
     cache_max: Option<usize>,
-    /// requests that one instance of a wasi:http plugin serves (default 1: a fresh one each)
+    /// requests that one instance of a wasi:http plugin serves; with 1 each gets a fresh one
+    /// (default 1)
     #[argh(option)]
     reuse: Option<u32>,
-    /// a phase's time PHASE=DURATION; may be repeated; phases and their defaults: idle=60s, head=10s,
-    /// request=30s, stall=30s, websocket-ping=30s, drain=10s
+    /// a phase's time PHASE=DURATION; may be repeated (default idle=60s, head=10s, request=30s,
+    /// stall=30s, websocket-ping=30s, drain=10s)
     #[argh(option, from_str_fn(parse_pair))]
     timeout: Vec<(String, String)>,
-    /// engine settings of this device: compact (default) or wide
+    /// engine settings of this device: compact or wide (default compact)
     #[argh(option, default = "String::from(\"compact\")")]
     profile: String,
     /// folder of public keys to trust; may be repeated (default: /etc/zlayer/keys and the user's own)
