@@ -97,7 +97,7 @@ Options:
   -o, --output      where (default: here)
   --help, help      display usage information
 ";
-    let expected = "Does it.
+    let expected = "`x y`: Does it.
 
 | argument | default | what it is |
 |---|---|---|
@@ -145,8 +145,10 @@ fn with_tables(page: &str, table: impl Fn(&str) -> String) -> String {
 fn table(help: &str) -> String {
     let mut parts = help.split("\n\n");
     let usage = parts.next().unwrap();
+    let command = usage.trim_start_matches("Usage: ").split(" [").next();
+    let command = command.unwrap();
     let what = parts.next().unwrap().trim();
-    let mut table = format!("{what}\n\n| argument | default | what it is |\n{RULE}\n");
+    let mut table = format!("`{command}`: {what}\n\n| argument | default | what it is |\n{RULE}\n");
     let options = rows(help, "Options:");
     let flags = options.iter().filter(|(name, _)| name != "--help, help");
     for (name, text) in rows(help, "Positional Arguments:").iter().chain(flags) {
