@@ -82,6 +82,15 @@ fn with(durability: Durability) -> Settings {
     }
 }
 
+/// Waits until `condition` holds, for as long as nothing takes that does not hang.
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(120);
+    while !condition() {
+        assert!(Instant::now() < end, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn values_expiries_and_lists_hold_across_a_restart() {
     let device = Device::new();
@@ -384,12 +393,12 @@ fn a_store_that_cannot_be_opened_answers_storage_and_opens_once_it_can() {
     assert!(matches!(refused, Err(KvError::Storage(_))));
     assert!(matches!(store.status().state, State::Failing(_)));
     std::fs::remove_file(device.folder.join("kv")).unwrap();
-    let opened = loop {
-        if let Ok(namespace) = block_on(store.namespace("x", &Settings::default())) {
-            break namespace;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
+    let mut opened = None;
+    eventually("a store that opens", || {
+        opened = block_on(store.namespace("x", &Settings::default())).ok();
+        opened.is_some()
+    });
+    let opened = opened.unwrap();
     block_on(opened.set("k", b"v", None)).unwrap();
     assert_eq!(store.status().state, State::Open);
 }
@@ -433,9 +442,10 @@ fn a_kill_brings_no_expired_value_back() {
     device.pass(10 * HOUR);
     block_on(kv.set("short", b"1", Some(Duration::from_millis(1)))).unwrap();
     device.pass(Duration::from_millis(2));
-    while store.status().pending_bytes > 0 || store.status().commits == 0 {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    eventually("a commit", || {
+        let status = store.status();
+        status.pending_bytes == 0 && status.commits > 0
+    });
     let killed = Device {
         folder: temporary_folder().unwrap(),
         clock: Arc::clone(&device.clock),

@@ -98,7 +98,8 @@ mod tests {
     fn progress_moves_the_deadline_and_its_absence_ends_the_phase() {
         smol::block_on(async {
             let deadline = Deadline::new();
-            // Long enough that a busy machine does not let one pass between two steps.
+            // Times that are looked at themselves, long enough that a busy machine does not let one pass between
+            // two steps.
             deadline.set(Duration::from_secs(1));
             let working = async {
                 for _ in 0..6 {

@@ -211,7 +211,8 @@ fn child() {
     let failures = device.store.status().failures;
     let restarts = device.store.status().restarts;
     if failed > 0 {
-        assert!(failures > 0 || restarts > 0, "failed, but by what?");
+        // Which of the two it is depends on the call that failed, and on what the store was doing.
+        assert_ne!(failures + restarts, 0, "failed, but by what?");
     }
     let kept = device.stop();
     let device = Device {

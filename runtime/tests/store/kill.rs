@@ -81,10 +81,11 @@ fn run_generation(random: &mut Random, kills: u64) -> u64 {
         if quiet {
             said("committed");
         } else if random.once_in(4) {
-            // While it starts, opens and mends.
+            // At any moment while it starts, opens and mends: which one is all that this time decides.
             std::thread::sleep(opening.mul_f64(1.2 * fraction));
         } else if said("ready") {
             opening = began.elapsed();
+            // At any moment of its work, likewise.
             std::thread::sleep(LIFE.mul_f64(fraction));
         }
         child.kill().unwrap();

@@ -18,6 +18,8 @@ use crate::support::{Folder, Random, number};
 
 /// How long sequences are tried for each durability, and how many at least.
 const TIME: (Duration, u64) = (Duration::from_secs(4), 5);
+/// A commit that takes longer than this hangs.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Steps of a sequence.
 const STEPS: u64 = 300;
 /// Bytes that a key takes in a list beside its own.
@@ -440,7 +442,9 @@ impl Sequence {
             return None;
         }
         let (store, _) = self.open.as_ref().unwrap();
+        let end = Instant::now() + PATIENCE;
         while store.status().pending_bytes > 0 {
+            assert!(Instant::now() < end, "never committed");
             std::thread::sleep(Duration::from_millis(5));
         }
         let killed = self.folder.0.join("killed");

@@ -47,13 +47,42 @@ fn a_body_that_stands_still_is_cut_off() {
         let mut body = client.send(get(), &to, "id").await.unwrap().into_body();
         let first = body.frame().await.unwrap().unwrap();
         assert_eq!(first.into_data().unwrap(), "half");
-        // The time between two reads is the reader's own.
-        smol::Timer::after(BRIEF * 2).await;
         let error = body.frame().await.unwrap().unwrap_err();
         assert!(matches!(error, BodyError::UpstreamStalled), "{error:?}");
         assert_eq!((client.counts(), budget.used()), ((0, 0), 0));
     });
     drop(stop);
+    served.join().unwrap();
+}
+
+#[test]
+fn the_time_between_two_reads_is_the_readers_own() {
+    let (ask, asked) = mpsc::channel::<()>();
+    let (mut to, served) = upstream(move |listener| {
+        let mut peer = Peer::accept(&listener);
+        peer.answer("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhalf");
+        asked.recv().unwrap();
+        peer.send("more");
+    });
+    // As long as a busy machine may take to bring the second half.
+    to.stall_timeout = Duration::from_secs(2);
+    let (client, _) = client(Settings::default());
+    smol::block_on(async {
+        let mut body = client.send(get(), &to, "id").await.unwrap().into_body();
+        let first = body.frame().await.unwrap().unwrap();
+        assert_eq!(first.into_data().unwrap(), "half");
+        // The reader's pause, longer than the upstream may stand still: it passes for its own sake.
+        smol::Timer::after(to.stall_timeout * 3 / 2).await;
+        // Nothing is there when it begins to wait.
+        let next = body.frame();
+        let (frame, ()) = futures_lite::future::zip(next, async {
+            futures_lite::future::yield_now().await;
+            ask.send(()).unwrap();
+        })
+        .await;
+        let frame = frame.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), "more");
+    });
     served.join().unwrap();
 }
 
@@ -73,6 +102,7 @@ fn a_request_that_is_slow_to_come_is_not_the_upstreams_fault() {
         let (send, receive) = smol::channel::unbounded();
         let sent = request("POST", &[("host", "h")], channel(receive));
         let slow = async {
+            // The client's pause, longer than the upstream may take: it passes for its own sake.
             smol::Timer::after(Duration::from_secs(4)).await;
             send.try_send(Frame::data(Bytes::from_static(b"late")))
                 .unwrap();
