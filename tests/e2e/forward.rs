@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::support::{Builder, Client, Daemon, PATIENCE, get, refusing, request, under_qemu};
+use crate::support::{
+    Builder, Client, Daemon, PATIENCE, figures_are_the_daemons, get, refusing, request, under_qemu,
+};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -194,7 +196,7 @@ fn a_request_that_waits_for_the_one_before_is_answered_too() {
     // At once, and one by one.
     client.send(get.repeat(3));
     client.shutdown_write();
-    for _ in 0..2 {
+    for _ in 0..3 {
         assert_eq!(client.read_response().text(), "ok");
     }
     let mut client = Client::connect(&daemon);
@@ -261,21 +263,33 @@ fn failures_are_told_apart() {
 
 #[test]
 fn an_answer_that_breaks_off_does_not_look_whole() {
-    for answer in [
-        "HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\nhalf",
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nno-size\r\nx\r\n",
+    for (head, part, rest) in [
+        ("content-length: 100000", "half", ""),
+        ("transfer-encoding: chunked", "4\r\nhalf\r\n", ""),
+        (
+            "transfer-encoding: chunked",
+            "4\r\nhalf\r\n",
+            "no-size\r\nx\r\n",
+        ),
     ] {
-        let to = saying(answer);
+        let (begun, has_begun) = std::sync::mpsc::channel::<()>();
+        let (to, _) = upstream(move |mut stream| {
+            read_head(&mut stream);
+            let first = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{part}");
+            stream.write_all(first.as_bytes()).unwrap();
+            // The client has this part before it turns out that there is no whole.
+            let _ = has_begun.recv();
+            let _ = stream.write_all(rest.as_bytes());
+        });
         let daemon = proxy(to);
         let mut client = Client::connect(&daemon);
         client.send("GET / HTTP/1.1\r\nhost: h\r\n\r\n");
-        // What is known before the head is out can still be told.
-        let answered = client.try_read_response();
-        let whole = answered
-            .as_ref()
-            .is_ok_and(|answered| answered.status != 502);
-        assert!(!whole, "{answered:?}");
+        let answer = client.read_head().unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let came = client.read_exactly(part.len()).unwrap();
+        assert_eq!(String::from_utf8_lossy(&came), part);
+        begun.send(()).unwrap();
+        assert!(client.is_closed(), "{head} {rest:?}: more came");
         daemon.wait_for_log("its answer is cut off");
         // And it is no plugin's.
         daemon.wait_for_log(&format!("upstream {to}: its answer is not valid HTTP: "));
@@ -333,11 +347,10 @@ fn bodies_stream_both_ways_in_little_memory() {
         client.send(&piece);
     }
     assert_eq!(client.read_response().text(), "ok");
-    let grown = daemon.status_kib("VmHWM").saturating_sub(before);
-    assert!(
-        grown < 8 << 10 || under_qemu(),
-        "{grown} KiB for {bytes} bytes"
-    );
+    if figures_are_the_daemons() {
+        let grown = daemon.status_kib("VmHWM").saturating_sub(before);
+        assert!(grown < 8 << 10, "{grown} KiB for {bytes} bytes");
+    }
 }
 
 #[test]
@@ -393,7 +406,7 @@ fn a_client_that_breaks_its_upload_off_is_not_passed_on_as_whole() {
     client.send("POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n");
     client.shutdown_write();
     let seen = receive.recv_timeout(PATIENCE).unwrap();
-    assert!(!String::from_utf8(seen).unwrap().contains("0\r\n\r\n"));
+    assert_eq!(String::from_utf8(seen).unwrap(), "4\r\nhalf\r\n");
 }
 
 #[test]

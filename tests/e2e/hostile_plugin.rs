@@ -3,9 +3,12 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::plugin::status_beside_a_full_instance;
 use crate::support::{
-    Client, Daemon, Response, TempDir, at_rest, brief, eventually, get, under_qemu,
+    Client, Daemon, PATIENCE, Response, TempDir, ask, at_rest, brief, eventually,
+    figures_are_the_daemons, get, skipped, under_qemu,
 };
 
 /// Flags of a daemon whose requests end soon, though not before one has been answered that is
@@ -100,31 +103,48 @@ fn a_handler_that_does_not_answer_in_time_is_stopped() {
 }
 
 #[test]
-fn a_body_that_is_not_what_was_announced_is_a_bad_gateway_or_breaks_off() {
-    let builder = Daemon::builder("hostile").env("ZLAYER_LOG", "debug");
-    let daemon = builder.start();
-    for path in ["/short-body", "/long-body", "/no-finish"] {
-        let mut client = Client::connect(&daemon);
-        client.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
-        match client.try_read_response() {
-            // The usual case: all was known before the head went out.
-            Ok(answer) if answer.status == 502 => {
-                let line = logged(&daemon, path, &answer);
-                assert!(line.contains("not valid HTTP"), "{line}");
-            }
-            // As much as was announced, and then nothing that could be taken for another answer.
-            Ok(answer) => {
-                assert_eq!(
-                    (path, answer.status, answer.body.len()),
-                    ("/long-body", 200, 10)
-                );
-                assert!(client.is_closed());
-            }
-            Err(told) => {
-                assert!(told.contains("the end of the stream"), "{path}: {told}");
-                daemon.wait_for_log(&format!("] GET {path}: "));
-            }
-        }
+fn a_body_that_is_known_not_to_be_what_was_announced_is_a_bad_gateway() {
+    let daemon = Daemon::start("hostile");
+    for path in ["/short-body-at-once", "/no-finish-at-once"] {
+        let answer = get(&daemon, path);
+        assert_eq!(answer.status, 502, "{path}: {answer:?}");
+        let line = logged(&daemon, path, &answer);
+        assert!(line.contains("not valid HTTP"), "{line}");
+    }
+    assert_eq!(get(&daemon, "/fine").text(), "ok");
+}
+
+/// Asks `hostile` for an answer that goes wrong when the end of the request's body has come, and sends that
+/// end only once the answer's head and the first `part` of its body are here. Answers the head.
+fn begun(daemon: &Daemon, path: &str, part: &str) -> (Response, Client) {
+    let mut client = Client::connect(daemon);
+    client.send(format!(
+        "POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n"
+    ));
+    let head = client.read_head().unwrap();
+    assert_eq!(head.status, 200, "{path}: {head:?}");
+    let came = match head.header("transfer-encoding") {
+        Some(_) => client.read_chunk().unwrap().unwrap(),
+        None => client.read_exactly(part.len()).unwrap(),
+    };
+    assert_eq!(String::from_utf8_lossy(&came), part, "{path}");
+    client.send("x");
+    (head, client)
+}
+
+#[test]
+fn a_body_that_turns_out_not_to_be_what_was_announced_breaks_off() {
+    let daemon = Daemon::start("hostile");
+    for (path, announced, part) in [
+        ("/short-body", Some("100"), "xxxxxxxxxx"),
+        // As much as was announced, and then nothing that could be taken for another answer.
+        ("/long-body", Some("10"), "xxxxxxxxxx"),
+        ("/no-finish", None, "unfinished\n"),
+    ] {
+        let (head, mut client) = begun(&daemon, path, part);
+        assert_eq!(head.header("content-length"), announced, "{path}");
+        assert!(client.is_closed(), "{path}: more came");
+        daemon.wait_for_log(&format!("] POST {path}: plugin hostile: cut off"));
     }
     assert_eq!(get(&daemon, "/fine").text(), "ok");
 }
@@ -132,7 +152,7 @@ fn a_body_that_is_not_what_was_announced_is_a_bad_gateway_or_breaks_off() {
 #[test]
 fn an_answer_that_breaks_off_is_never_taken_for_a_whole_one() {
     let daemon = Daemon::builder("hostile").args(soon()).start();
-    for path in ["/spin-after-head", "/hold", "/trap-after-head"] {
+    for path in ["/spin-after-head", "/hold"] {
         let mut client = Client::connect(&daemon);
         client.send(format!(
             "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
@@ -143,11 +163,6 @@ fn an_answer_that_breaks_off_is_never_taken_for_a_whole_one() {
         let (head, body) = text
             .split_once("\r\n\r\n")
             .unwrap_or_else(|| panic!("{path}: {text:?}"));
-        if path == "/trap-after-head" && head.starts_with("HTTP/1.1 500 ") {
-            // The trap came before anything was sent: then the client can be told.
-            assert!(head.contains("\r\nx-request-id: "), "{text}");
-            continue;
-        }
         assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {text}");
         assert!(
             head.contains("\r\ntransfer-encoding: chunked"),
@@ -156,6 +171,17 @@ fn an_answer_that_breaks_off_is_never_taken_for_a_whole_one() {
         assert!(!body.ends_with("0\r\n\r\n"), "{path} looks whole: {text}");
         daemon.wait_for_log(&format!("] GET {path}: plugin hostile: cut off"));
     }
+    assert_eq!(get(&daemon, "/fine").text(), "ok");
+}
+
+#[test]
+fn a_trap_in_the_middle_of_an_answer_breaks_it_off() {
+    let daemon = Daemon::start("hostile");
+    let (head, mut client) = begun(&daemon, "/trap-after-head", "the first part\n");
+    assert_eq!(head.header("transfer-encoding"), Some("chunked"));
+    // Not even the last chunk.
+    assert!(client.is_closed());
+    daemon.wait_for_log("] POST /trap-after-head: plugin hostile: cut off: trap: ");
     assert_eq!(get(&daemon, "/fine").text(), "ok");
 }
 
@@ -205,6 +231,7 @@ fn a_plugin_that_floods_the_log_is_cut_off_and_its_drops_are_counted() {
         let (written, drops) = told(&daemon.log());
         written + drops.iter().sum::<usize>() >= lines
     });
+    // How much a rate allows depends on the time: it took this long at most.
     let seconds = start.elapsed().as_secs() as usize + 1;
     let (written, drops) = told(&daemon.log());
     assert!(
@@ -244,21 +271,20 @@ fn what_a_typed_plugin_answers_wrongly_is_a_bad_gateway() {
 }
 
 #[test]
-fn a_typed_answer_whose_framing_fields_lie_is_refused_or_framed_anew() {
+fn a_typed_answer_whose_framing_fields_lie_is_framed_anew() {
     let daemon = Daemon::start("hostile-plugin");
     let mut client = Client::connect(&daemon);
     client.send("GET /header-framing HTTP/1.1\r\nhost: a\r\n\r\nGET /fine HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
     let answer = client.read_response();
-    if answer.status == 200 {
-        assert_eq!(answer.text(), "a body of more than five bytes");
-    } else {
-        assert_eq!(answer.status, 502, "{answer:?}");
-        logged(&daemon, "/header-framing", &answer);
-    }
+    assert_eq!(
+        (answer.status, answer.text().as_str()),
+        (200, "a body of more than five bytes")
+    );
+    // One length, its own: the client itself refuses an answer with two, or with chunks as well.
+    assert_eq!(answer.header("content-length"), Some("30"), "{answer:?}");
     // Nothing of the body is left to be taken for the next answer.
-    if answer.keep_alive {
-        assert_eq!(client.read_response().text(), "ok");
-    }
+    assert!(answer.keep_alive, "{answer:?}");
+    assert_eq!(client.read_response().text(), "ok");
     assert!(client.is_closed());
 }
 
@@ -317,9 +343,11 @@ fn an_init_that_never_ends_does_not_keep_the_device_busy() {
         .args(soon())
         .args(flags)
         .start();
+    // It comes while the daemon's own first `init` goes on, and begins one for itself, which has as much time.
     let answer = get(&daemon, "/");
-    assert!([503, 504].contains(&answer.status), "{answer:?}");
+    assert_eq!(answer.status, 504, "{answer:?}");
     logged(&daemon, "/", &answer);
+    daemon.wait_for_log("plugin hostile-plugin: init failed: it did not end in time");
     // Not `eventually`: what does not end in some multiples of the deadline never does.
     let ends = (0..30).any(|_| is_idle(&daemon));
     assert!(ends, "init goes on for ever; the log:\n{}", daemon.log());
@@ -361,7 +389,10 @@ fn a_shutdown_that_traps_or_never_ends_does_not_hold_the_daemon_up() {
 fn others_are_served_while_plugins_spin_and_block() {
     for (guest, threads) in [("hostile", "1"), ("hostile", "2"), ("hostile-plugin", "1")] {
         let flags = ["--threads", threads, "--timeout", "request=5m"];
-        let daemon = Daemon::builder(guest).args(flags).start();
+        let folder = TempDir::new();
+        let builder = Daemon::builder(guest).data_dir(folder.path());
+        let daemon = builder.args(flags).start();
+        at_rest(&folder);
         let paths: &[&str] = match guest {
             "hostile" => &["/spin", "/never", "/spin", "/hold"],
             _ => &["/spin", "/spin"],
@@ -374,7 +405,7 @@ fn others_are_served_while_plugins_spin_and_block() {
                 client
             })
             .collect();
-        // Connections are accepted in order: from here on the others are at it.
+        eventually("all of them at it", || running(&folder) == paths.len());
         for _ in 0..3 {
             assert_eq!(get(&daemon, "/").text(), "ok", "{guest}, {threads} threads");
         }
@@ -386,8 +417,7 @@ fn others_are_served_while_plugins_spin_and_block() {
 #[test]
 fn a_spinning_plugin_delays_others_by_its_ticks_and_not_by_seconds() {
     if under_qemu() {
-        // What the emulator does itself would count.
-        return;
+        return skipped("what the emulator does itself would count as the daemon's");
     }
     let daemon = Daemon::builder("hostile").args(["--threads", "1"]).start();
     let mut spinning = Client::connect(&daemon);
@@ -397,7 +427,8 @@ fn a_spinning_plugin_delays_others_by_its_ticks_and_not_by_seconds() {
         processor_ticks(&daemon) > before + 20
     });
     // A plugin is interrupted each 10 ms. This machine may be busy with other things, so the time is the
-    // daemon's own, all of which the plugin would use: the median of several, and a bound of a hundred times that.
+    // daemon's own, all of which the plugin would use: the median of several, and a bound of a hundred times
+    // that, which tells ticks from no interruption at all and is no figure.
     let mut waits: Vec<u64> = (0..5)
         .map(|_| {
             let start = processor_ticks(&daemon);
@@ -410,14 +441,32 @@ fn a_spinning_plugin_delays_others_by_its_ticks_and_not_by_seconds() {
 }
 
 #[test]
-fn a_spinning_plugin_is_stopped_when_its_client_goes_away_or_its_time_is_up() {
-    let flags = ["--timeout", "request=2s", "--max-instances", "1"];
-    let daemon = Daemon::builder("hostile").args(flags).start();
+fn a_spinning_plugin_is_stopped_when_its_client_goes_away() {
+    // Its time would be up long after this test's patience.
+    let flags = ["--timeout", "request=20m", "--max-instances", "1"];
+    let folder = TempDir::new();
+    let builder = Daemon::builder("hostile").data_dir(folder.path());
+    let daemon = builder.args(flags).start();
     let mut gone = Client::connect(&daemon);
     gone.send("GET /spin HTTP/1.1\r\nhost: a\r\n\r\n");
+    eventually("a spinning plugin", || running(&folder) == 1);
     drop(gone);
-    // The only slot comes back. A request that waited too long for it is told so.
-    eventually("a free slot", || get(&daemon, "/").status == 200);
+    // The only slot comes back.
+    assert_eq!(get(&daemon, "/").text(), "ok");
+    eventually("an idle daemon", || is_idle(&daemon));
+}
+
+#[test]
+fn a_spinning_plugin_is_stopped_when_its_time_is_up_though_its_client_stays() {
+    let daemon = Daemon::builder("hostile")
+        .timeout("request", brief())
+        .args(["--max-instances", "1"])
+        .start();
+    let mut stays = Client::connect(&daemon);
+    stays.send("GET /spin HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert_eq!(stays.read_response().status, 504);
+    // The only slot comes back.
+    assert_eq!(get(&daemon, "/").text(), "ok");
     eventually("an idle daemon", || is_idle(&daemon));
 }
 
@@ -434,13 +483,11 @@ fn memory_that_plugins_grow_is_bounded_and_given_back() {
     let before = daemon.status_kib("VmRSS");
     let grown: usize = get(&daemon, "/grow-report").text().parse().unwrap();
     assert!((MAX / 2..MAX).contains(&grown), "{grown}");
-    // Many at once share the same budget.
+    // Many at once share the same budget. Which of them is refused for its own sake and which for the
+    // others' is a matter of time, so nothing is said of their answers; what they may take together is not.
     thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| {
-                let answer = get(&daemon, "/grow");
-                assert!([500, 503].contains(&answer.status), "{answer:?}");
-            });
+            scope.spawn(|| get(&daemon, "/grow"));
         }
     });
     // One after the other finds the same room each time: nothing leaks.
@@ -453,7 +500,7 @@ fn memory_that_plugins_grow_is_bounded_and_given_back() {
         };
         eventually("the memory of the last plugin", || room() == grown);
     }
-    if !under_qemu() {
+    if figures_are_the_daemons() {
         let peak = daemon.status_kib("VmHWM").saturating_sub(before);
         let max = (MAX >> 10) as u64;
         assert!(peak < max + 8 * 1024, "{peak} KiB more than before");
@@ -549,8 +596,15 @@ fn one_daemon_outlives_it_all() {
     assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
 }
 
-/// Whether the daemon does nothing for a second. A tick in a hundred of its own is nothing; a
-/// plugin that spins gets more than that on the busiest of machines.
+/// How many instances are at work.
+fn running(folder: &TempDir) -> usize {
+    let status: Value = serde_json::from_str(&ask(folder, "/status").text()).unwrap();
+    let running = status["plugins"][0]["instances"]["running"].as_u64();
+    running.unwrap() as usize
+}
+
+/// Whether the daemon does nothing for a second, which is what is looked at, not a wait for something. A tick
+/// in a hundred of its own is nothing; a plugin that spins gets more than that on the busiest of machines.
 fn is_idle(daemon: &Daemon) -> bool {
     let before = processor_ticks(daemon);
     thread::sleep(Duration::from_secs(1));
@@ -567,11 +621,15 @@ fn processor_ticks(daemon: &Daemon) -> u64 {
 }
 
 #[test]
-fn a_second_answer_is_a_trap_and_the_first_may_stand() {
+fn a_second_answer_is_a_trap_and_the_first_stands_once_it_is_out() {
     let daemon = Daemon::start("hostile");
-    // Whether the first answer was on its way before the second was tried is a matter of time.
-    let answer = get(&daemon, "/twice");
-    assert!([200, 500].contains(&answer.status), "{answer:?}");
+    let mut client = Client::connect(&daemon);
+    // The second answer is tried when the end of this body has come, or can no longer come.
+    client.send("POST /twice HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n");
+    let answer = client.read_response();
+    assert_eq!((answer.status, answer.body.len()), (200, 0), "{answer:?}");
+    // The daemon may have closed by now: it does not wait for bodies that it does not need.
+    let _ = client.try_send("x");
     daemon.wait_for_log("unknown handle index");
     assert_eq!(get(&daemon, "/fine").text(), "ok");
 }
@@ -600,11 +658,20 @@ fn a_body_that_drips_too_slowly_is_given_up() {
         .start();
     let mut client = Client::connect(&daemon);
     client.send("POST /api/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n");
-    // Twenty bytes a second keep nothing alive.
-    eventually("the end of patience", || {
-        thread::sleep(Duration::from_millis(50));
-        client.try_send("x").is_err()
-    });
+    // Twenty bytes a second keep nothing alive. The pause between two is the pace that is looked at here; an
+    // answer ends it.
+    client
+        .socket()
+        .set_read_timeout(Some(Duration::from_millis(50)))
+        .unwrap();
+    let mut dripped = 0;
+    while client.socket().peek(&mut [0]).is_err() {
+        client.send("x");
+        dripped += 1;
+        assert!(dripped < 3000, "minutes of drops, and still listened to");
+    }
+    client.socket().set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(client.read_response().status, 408);
 }
 
 #[test]
@@ -625,7 +692,7 @@ fn answers_that_nobody_reads_stay_within_the_memory_budget() {
     // What does not fit is refused; a request without a body to speak of is not.
     assert_eq!(get(&daemon, "/fine").status, 200);
     daemon.wait_for_log("there is no memory for the body");
-    if !under_qemu() {
+    if figures_are_the_daemons() {
         let resident = daemon.status_kib("VmRSS");
         assert!(resident < 96 << 10, "{resident} KiB");
     }

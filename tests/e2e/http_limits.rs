@@ -14,36 +14,37 @@ fn assert_alive(daemon: &Daemon) {
     assert_eq!(response.status, 200, "{response:?}");
 }
 
-/// Whether nothing has come after a while. Only ever too trusting, never too strict.
+/// Whether nothing has come so far.
 fn is_silent(client: &Client) -> bool {
     let mut socket = client.socket();
-    socket
-        .set_read_timeout(Some(Duration::from_millis(300)))
-        .unwrap();
-    let silent = match socket.read(&mut [0; 1]) {
-        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
-        Ok(_) => false,
-    };
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    silent
+    socket.set_nonblocking(true).unwrap();
+    let read = socket.read(&mut [0; 1]);
+    socket.set_nonblocking(false).unwrap();
+    read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
 }
 
 #[test]
 fn a_connection_over_the_limit_waits_and_is_served_later() {
+    // With one thread the daemon looks at all sockets between two pieces of one client's.
     let daemon = Daemon::builder("echo")
-        .args(["--max-connections", "2"])
+        .args(["--max-connections", "2", "--threads", "1"])
         .start();
     let mut holders = [Client::connect(&daemon), Client::connect(&daemon)];
     for holder in &mut holders {
         // In the middle of a request nobody is asked to leave.
-        holder.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nfirst");
+        holder.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nfirst");
         assert_eq!(holder.read_head().unwrap().status, 200);
         assert_eq!(holder.read_chunk().unwrap().as_deref(), Some(&b"first"[..]));
     }
     let mut third = Client::connect(&daemon);
     third.send("GET /download?bytes=1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    assert!(is_silent(&third), "served over the limit");
     let [first, mut second] = holders;
+    // The daemon goes on meanwhile, and could have served the third one long ago.
+    for _ in 0..50 {
+        second.send("piece");
+        assert_eq!(second.read_chunk().unwrap().as_deref(), Some(&b"piece"[..]));
+    }
+    assert!(is_silent(&third), "served over the limit");
     drop(first);
     assert_eq!(third.read_response().body, [0]);
     // Nobody lost a place by it.
@@ -233,26 +234,26 @@ fn silent_connections_do_not_hold_their_places_for_ever() {
 fn a_body_that_stalls_is_given_up() {
     let daemon = Daemon::builder("echo")
         .timeout("stall", brief())
-        .timeout("request", brief())
+        .timeout("request", "1000")
         .start();
     for framing in [
         "Content-Length: 100\r\n\r\nhalf",
-        "Transfer-Encoding: chunked\r\n\r\n5\r\nhe",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nhalf",
     ] {
         let mut client = Client::connect(&daemon);
         client.send(format!(
             "POST /count HTTP/1.1\r\nHost: localhost\r\n{framing}"
         ));
         let response = client.read_response();
-        assert!([408, 504].contains(&response.status), "{response:?}");
+        assert_eq!(response.status, 408, "{response:?}");
         assert!(client.is_closed());
 
         // An answer that has begun is cut off, so that it cannot pass for whole.
         let mut client = Client::connect(&daemon);
         client.send(format!("POST / HTTP/1.1\r\nHost: localhost\r\n{framing}"));
-        if let Ok(response) = client.try_read_response() {
-            assert!([408, 504].contains(&response.status), "{response:?}");
-        }
+        assert_eq!(client.read_head().unwrap().status, 200);
+        assert_eq!(client.read_chunk().unwrap().as_deref(), Some(&b"half"[..]));
+        assert!(client.is_closed(), "more came, or an end");
     }
     assert_eq!(get(&daemon, "/download?bytes=1").body, [0]);
 }
@@ -268,10 +269,11 @@ fn a_body_of_next_to_nothing_holds_no_instance_for_the_time_of_a_request() {
     for (expect, body) in [("", ""), ("", "half"), ("Expect: 100-continue\r\n", "")] {
         let mut client = Client::connect(&daemon);
         client.send(format!("{head}{expect}\r\n{body}"));
-        let mut response = client.read_response();
-        if response.status == 100 {
-            response = client.read_response();
+        if !expect.is_empty() {
+            // The plugin asks for the body at once.
+            assert_eq!(client.read_response().status, 100);
         }
+        let response = client.read_response();
         assert_eq!(response.status, 408, "{expect:?} {body:?}: {response:?}");
         assert!(client.is_closed());
     }
@@ -333,11 +335,7 @@ fn a_client_that_has_closed_its_half_early_is_closed() {
         let mut client = Client::connect(&daemon);
         client.send(part);
         client.shutdown_write();
-        let answer = client.read_to_end();
-        assert!(
-            !answer.starts_with(b"HTTP/1.1 2"),
-            "answered half a request: {part:?}"
-        );
+        assert!(client.is_closed(), "answered half a request: {part:?}");
     }
     assert_alive(&daemon);
 }

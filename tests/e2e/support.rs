@@ -273,6 +273,16 @@ pub(crate) fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {name}: {why}");
 }
 
+/// Whether the memory and the threads that the daemon's process has are the daemon's own. Says what is left out
+/// of a test where they are not.
+pub(crate) fn figures_are_the_daemons() -> bool {
+    let own = !under_qemu();
+    if !own {
+        skipped("in part: the emulator's own memory and threads would be in the figures");
+    }
+    own
+}
+
 /// Waits until `condition` holds; `what` is for the message when it never does.
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;

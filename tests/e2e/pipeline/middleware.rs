@@ -1,5 +1,5 @@
 use super::{Fields, ask, lines, values, wire};
-use crate::support::{Builder, Daemon, brief, get, request};
+use crate::support::{Builder, Daemon, Response, TempDir, at_rest, brief, get, request};
 
 /// Two copies in front of a handler that tells what it saw.
 fn two() -> Builder {
@@ -399,16 +399,34 @@ fn answers_that_tell_that_time_is_up_pass_the_middlewares_and_have_the_limits() 
 }
 
 #[test]
+fn a_middleware_that_hangs_on_the_way_back_has_only_its_own_part_of_the_time() {
+    // A quarter of this at the latest, while a response that tells that time is up may take 3 s to leave.
+    let answer = hanging_both_ways("4s");
+    assert_eq!(answer.status, 503, "{answer:?}");
+}
+
+#[test]
 fn time_that_is_up_waits_for_no_middleware_for_long() {
+    // Half of this would be the middleware's own. The 3 s for leaving are over before.
+    let answer = hanging_both_ways("12s");
+    assert_eq!(answer.status, 504, "{answer:?}");
+}
+
+/// What a client is told where the handler does not answer within `time`, nor a middleware let the response
+/// pass that tells so.
+fn hanging_both_ways(time: &str) -> Response {
+    let folder = TempDir::new();
     let daemon = Daemon::builder("stage-middleware")
         .with("stages")
         .plugin("stage-middleware:config.test.on-response=wait 600000")
-        .timeout("request", brief())
+        .timeout("request", time)
+        .data_dir(folder.path())
         .start();
+    at_rest(&folder);
     let answer = ask(&daemon, &[("x-test-handle", "wait 600000")]);
-    // Its own time ended, or that for the way back.
-    assert!(matches!(answer.status, 503 | 504), "{answer:?}");
-    assert!(answer.header("x-request-id").is_some(), "{answer:?}");
+    let id = answer.header("x-request-id").unwrap();
+    daemon.wait_for_log(&format!("[{id}] GET /: "));
+    answer
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Streams: sends a request's body back as it comes.
 //!
 //! - `/count`: reads the body and answers `{"bytes":N,"fnv1a":"HEX"}`.
+//! - `/greet`: sends 256 KiB of `h` first, more than is held on the way to the client, then the request's body as it
+//!   comes.
 //! - `/download?bytes=N`: answers N bytes with a `content-length`; byte i is i modulo 251.
 //! - anything else: the request's body, chunk by chunk, with its content type and its trailers.
 //!
@@ -19,6 +21,9 @@ use wasi::io::streams::{InputStream, OutputStream, StreamError};
 /// The most that is read at a time.
 const CHUNK: u64 = 64 * 1024;
 
+/// Bytes of a greeting.
+const GREETING: usize = 256 << 10;
+
 struct Echo;
 
 impl Guest for Echo {
@@ -31,27 +36,32 @@ impl Guest for Echo {
                 Some(bytes) => download(bytes, out),
                 None => answer(out, 400, "/download wants ?bytes=N\n"),
             },
-            _ => echo(request, out),
+            "/greet" => echo(request, out, GREETING),
+            _ => echo(request, out, 0),
         }
     }
 }
 
-fn echo(request: IncomingRequest, out: ResponseOutparam) {
+fn echo(request: IncomingRequest, out: ResponseOutparam, greeting: usize) {
     let types = request.headers().get("content-type");
     let fields: Vec<_> = types
         .into_iter()
         .map(|value| ("content-type".to_owned(), value))
         .collect();
     let outgoing = begin(out, 200, &fields);
+    let Ok(output) = outgoing.write() else { return };
+    // Most of it is on its way before the body is asked for.
+    if write(&output, &vec![b'h'; greeting]).is_err() {
+        return;
+    }
     let Ok(incoming) = request.consume() else {
         return;
     };
     let copied = {
-        let (Ok(input), Ok(output)) = (incoming.stream(), outgoing.write()) else {
-            return;
-        };
+        let Ok(input) = incoming.stream() else { return };
         copy(&input, &output)
     };
+    drop(output);
     // An outgoing body that is dropped without `finish` tells the client that the answer is cut short.
     if copied.is_ok()
         && let Ok(trailers) = trailers(incoming)

@@ -1,6 +1,7 @@
 //! Answers, right ones and wrong ones.
 
 use crate::wasi::http::types::{Fields, OutgoingBody, OutgoingResponse, ResponseOutparam};
+use crate::wasi::io::streams::OutputStream;
 
 /// 200 with this text: what a well-behaved plugin does.
 pub fn text(out: ResponseOutparam, text: &str) {
@@ -24,7 +25,13 @@ pub fn begin(out: ResponseOutparam, fields: &[(&str, &str)]) -> OutgoingBody {
 /// Writes and waits until it is on its way. Errors are the host's answer to
 /// misbehaviour, and this plugin does not mend its ways.
 pub fn send(body: &OutgoingBody, bytes: &[u8]) {
-    let Ok(stream) = body.write() else { return };
+    if let Ok(stream) = body.write() {
+        pour(&stream, bytes);
+    }
+}
+
+/// The same into a body's stream, of which there is one alone.
+fn pour(stream: &OutputStream, bytes: &[u8]) {
     // The bindings allow 4096 bytes at a time.
     for chunk in bytes.chunks(4096) {
         if stream.blocking_write_and_flush(chunk).is_err() {
@@ -56,20 +63,47 @@ pub fn with_headers(out: ResponseOutparam, count: usize, size: usize) {
     let _ = OutgoingBody::finish(body, None);
 }
 
-/// A body of another length than the head says.
-pub fn with_length(out: ResponseOutparam, said: usize, sent: usize) {
+/// A body of another length than the head says. Calls `pause` when what both lengths allow is out.
+pub fn with_length(out: ResponseOutparam, said: usize, sent: usize, pause: impl FnOnce()) {
     let body = begin(out, &[("content-length", &said.to_string())]);
-    send(&body, &vec![b'x'; sent]);
+    let valid = said.min(sent);
+    if let Ok(stream) = body.write() {
+        pour(&stream, &vec![b'x'; valid]);
+        pause();
+        pour(&stream, &vec![b'x'; sent - valid]);
+    }
     let _ = OutgoingBody::finish(body, None);
 }
 
-/// A body that is dropped instead of finished.
-pub fn without_finish(out: ResponseOutparam) {
-    drop(partial(out, "unfinished\n"));
+/// A body that is dropped instead of finished, once its first part is out and `pause` has returned.
+pub fn without_finish(out: ResponseOutparam, pause: impl FnOnce()) {
+    let body = partial(out, "unfinished\n");
+    pause();
+    drop(body);
 }
 
-/// Sets the answer twice through the same handle.
-pub fn twice(out: ResponseOutparam) {
+/// A body of ten bytes that is over before the head is set: shorter than the length `said`, or not finished
+/// at all.
+pub fn at_once(out: ResponseOutparam, said: Option<usize>) {
+    let length = said.map(|said| ("content-length".to_owned(), said.to_string().into_bytes()));
+    let fields: Vec<_> = length.into_iter().collect();
+    let response = OutgoingResponse::new(Fields::from_list(&fields).expect("valid header fields"));
+    let body = response.body().expect("the first call for the body");
+    if let Ok(stream) = body.write()
+        && stream.check_write().is_ok_and(|room| room >= 10)
+    {
+        // Waiting until it is on its way would be for ever: it is on its way behind the head.
+        let _ = stream.write(b"ten bytes\n");
+    }
+    match said {
+        Some(_) => drop(OutgoingBody::finish(body, None)),
+        None => drop(body),
+    }
+    ResponseOutparam::set(out, Ok(response));
+}
+
+/// Sets the answer twice through the same handle, and calls `pause` between.
+pub fn twice(out: ResponseOutparam, pause: impl FnOnce()) {
     let first = OutgoingResponse::new(Fields::new());
     let second = OutgoingResponse::new(Fields::new());
     second.set_status_code(500).expect("a status code of HTTP");
@@ -77,6 +111,7 @@ pub fn twice(out: ResponseOutparam) {
     // SAFETY: the handle came from `take_handle`, so this is its owner.
     let out = unsafe { ResponseOutparam::from_handle(handle) };
     ResponseOutparam::set(out, Ok(first));
+    pause();
     // SAFETY: not kept. The handle is gone by now; that the host notices is
     // what this path is for. Nothing of this module's memory hangs on it.
     let out = unsafe { ResponseOutparam::from_handle(handle) };

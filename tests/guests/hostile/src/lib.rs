@@ -56,13 +56,17 @@ impl Guest for Hostile {
             ),
             "/log-flood" => log_flood(query, out),
 
-            // Breaks the rules of an answer.
-            "/twice" => answers::twice(out),
+            // Breaks the rules of an answer. A part of it is out by then if the client sends the end of its
+            // own body only when it has that part.
+            "/twice" => answers::twice(out, || wait_for_body(&request)),
             "/headers-huge" => answers::with_headers(out, 1, number(query, "size", 256 << 10)),
             "/headers-many" => answers::with_headers(out, number(query, "count", 10_000), 8),
-            "/short-body" => answers::with_length(out, 100, 10),
-            "/long-body" => answers::with_length(out, 10, 100),
-            "/no-finish" => answers::without_finish(out),
+            "/short-body" => answers::with_length(out, 100, 10, || wait_for_body(&request)),
+            "/long-body" => answers::with_length(out, 10, 100, || wait_for_body(&request)),
+            "/no-finish" => answers::without_finish(out, || wait_for_body(&request)),
+            // All that is wrong is known before the head can go out.
+            "/short-body-at-once" => answers::at_once(out, Some(100)),
+            "/no-finish-at-once" => answers::at_once(out, None),
 
             // Stops in the middle of one.
             "/spin-after-head" => {
@@ -75,6 +79,7 @@ impl Guest for Hostile {
             }
             "/trap-after-head" => {
                 let _body = answers::partial(out, "the first part\n");
+                wait_for_body(&request);
                 trap()
             }
 

@@ -2,7 +2,8 @@
 //!
 //! - `/`: the checks that one request can make
 //! - `/write`, then after a restart `/check`: what has to survive it
-//! - `/brief`: whether the keys that `/write` gave a brief time to live are gone
+//! - `/brief`: whether the keys that `/write` gave a brief time to live are gone; `/over`: whether that with the
+//!   briefest is
 //! - `/fill?from=N&count=N&bytes=N`: stores keys of so many bytes each; answers how many, and the error that ended it
 //! - `/full-of-keys`, `/full-of-bytes`: the checks when `/fill` has met a quota
 //! - `/race?count=N`: increments `race/increment` and, by compare-and-swap, `race/swap`, N times each
@@ -39,6 +40,7 @@ impl Probe for KeyvalueProbe {
             "/write" => restart::write,
             "/check" => restart::check,
             "/brief" => restart::brief,
+            "/over" => restart::over,
             "/full-of-keys" => quotas::full_of_keys,
             "/full-of-bytes" => quotas::full_of_bytes,
             "/large-swap" => swaps::of_the_largest_size,

@@ -114,6 +114,11 @@ pub fn check(checks: &mut Checks) {
     );
 }
 
+/// The time to live of this one has passed while the daemon was down.
+pub fn over(checks: &mut Checks) {
+    checks.is("gone/brief is over", is_absent("gone/brief"));
+}
+
 /// The time to live of these has passed while the daemon was down, or passes after it.
 pub fn brief(checks: &mut Checks) {
     for key in ["gone/brief", "gone/brief-count"] {
