@@ -50,7 +50,7 @@ pub enum Failure {
         step: &'static str,
         /// The plugin's name.
         plugin: String,
-        /// How it failed.
+        /// How the stage failed.
         cause: Box<Failure>,
     },
     /// An upstream cannot be reached, or its response is not valid HTTP or broke off.
@@ -182,8 +182,8 @@ impl fmt::Display for Failure {
             Failure::NoResponse => f.write_str("the plugin returned without an answer"),
             Failure::Deadline => f.write_str("the plugin did not answer in time"),
             Failure::SlowBody => f.write_str("the body did not come in time"),
-            Failure::Stalled => f.write_str("nothing of the answer moved for too long"),
-            Failure::PluginError(reason) => write!(f, "the plugin answered an error: {reason}"),
+            Failure::Stalled => f.write_str("nothing of the response moved for too long"),
+            Failure::PluginError(reason) => write!(f, "the plugin returned an error: {reason}"),
             Failure::BadResponse(reason) => {
                 write!(f, "the plugin's answer is not valid HTTP: {reason}")
             }

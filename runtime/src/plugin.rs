@@ -1,4 +1,4 @@
-//! A plugin: its component linked and ready, its roles, its instances.
+//! A plugin: its component, linked and ready to run, its roles, and its instances.
 
 mod engine;
 mod failed;
@@ -32,27 +32,28 @@ use failed::{from_call, is_too_much};
 use pool::{Idle, Places};
 use roles::Roles;
 
-/// Memory that an instance may take beside its linear memory: its stack (`bundle/src/engine.rs`),
-/// tables, handles and buffers.
+/// Bytes of memory that an instance may take beside its linear memory: its stack
+/// (`bundle/src/engine.rs`), tables, handles and buffers.
 const INSTANCE_SHARE: usize = 1 << 20;
-/// Bytes that a plugin may hand to the host in one call, on top of [`Limits::body`].
+/// How many bytes a plugin may hand to the host in one call, on top of [`Limits::body`].
 const CALL_SHARE: usize = 256 << 10;
-/// Bytes that every plugin may hand over in one call, whatever the limits: what is too large for
-/// the store or the log is refused or cut by them, which a trap would forestall. It is there for
-/// the moment of the call; values that wait for the disk are charged to the budget.
+/// How many bytes every plugin may hand to the host in one call, whatever the limits. The store and
+/// the log refuse or cut what is too large for them, but they can only do so if it reaches them;
+/// with a lower limit it would be a trap. The memory is in use for the moment of the call only;
+/// values that wait for the disk are charged to the budget.
 const CALL_BYTES: usize = 4 << 20;
-/// Growth of its linear memory that every instance is sure of: allocators take it in small steps,
-/// and one refused step is a trap.
+/// Bytes by which every instance can be sure to grow its linear memory: allocators take it in small
+/// steps, and one step that is refused is a trap.
 const GROWTH_SHARE: usize = 512 << 10;
-/// Handles that an instance may hold at a time.
+/// How many handles an instance may hold at a time.
 const HANDLES: usize = 4096;
-/// Bytes of a plugin's id and name, and of other words of its own, that are shown.
+/// How many bytes are shown of a plugin's id, its name, and other texts that it chooses.
 pub const SHOWN_BYTES: usize = 128;
 /// After a failed `init` no new instance is tried for this long: a broken plugin must not keep
 /// the device busy.
 const INIT_PAUSE: Duration = Duration::from_secs(1);
 
-/// One plugin, ready to take part.
+/// One plugin, ready to take requests.
 pub struct Plugin {
     host: Arc<PluginHost>,
     version: String,
@@ -62,7 +63,7 @@ pub struct Plugin {
     /// Memory that an instance takes beside its linear memory, in bytes. A call also leaves its
     /// result in the host.
     share: usize,
-    /// Memory that each instance is sure of, in bytes: what it starts with, and room to grow.
+    /// Bytes of linear memory that each instance is sure of: what it starts with, and room to grow.
     memory: usize,
     /// The memory of one instance, set aside: whatever other plugins take, this one can go on, so
     /// that a request which needs several of them cannot be stuck between two.
@@ -70,33 +71,33 @@ pub struct Plugin {
     places: Places,
     budget: Arc<Budget>,
     spare: Arc<Spare>,
-    /// Requests that an instance serves which only answers `wasi:http`.
+    /// How many requests an instance serves if the plugin only exports `wasi:http`.
     reuse: u32,
     /// See [`Limits::body`].
     body_max: usize,
     ticker: Ticker,
     broken: Mutex<Option<Broken>>,
-    /// What `init` and `info` said of it, once an instance was made.
+    /// What `init` and `info` said of the plugin. Set once an instance was made.
     about: OnceCell<About>,
 }
 
-/// What a daemon's plugins share.
+/// What all plugins of a daemon share.
 pub struct Common<'a> {
     /// The engine that they run in.
     pub engine: &'a Engine,
-    /// What interrupts them.
+    /// The ticker that makes them yield.
     pub ticker: &'a Ticker,
-    /// Where idle instances are found when memory is short.
+    /// The idle instances of all plugins, which are dropped when memory is short.
     pub spare: &'a Arc<Spare>,
     /// The one memory budget.
     pub budget: &'a Arc<Budget>,
-    /// Sizes and counts.
+    /// Limits of sizes and counts.
     pub limits: &'a Limits,
-    /// Durations.
+    /// How long each phase may take.
     pub timeouts: &'a Timeouts,
 }
 
-/// That the last `init` failed.
+/// When and why the last `init` failed.
 struct Broken {
     when: Instant,
     reason: String,
@@ -104,11 +105,12 @@ struct Broken {
     outlived: bool,
 }
 
-/// One instance, in all its roles; where it is a `handler`, `init` has succeeded.
+/// One instance, with its functions for all roles. If the plugin is a `handler`, `init` has
+/// succeeded.
 pub struct Instance {
     store: Store<HostState>,
     guests: Guests,
-    /// Requests that it has begun.
+    /// How many requests the instance has begun.
     served: u32,
 }
 
@@ -176,7 +178,7 @@ impl Plugin {
         let returns = roles.has(Role::HttpHandler) && roles.sees_responses();
         wasmtime::ensure!(
             instances > 1 || !returns,
-            "it answers as wasi:http and takes part on the way back: a request may need two instances of it at a time, and there can be {instances}; raise max-instances or --memory-max"
+            "it exports wasi:http/incoming-handler and takes part in responses: a request may need two instances of it at a time, and there can be {instances}; raise max-instances or --memory-max"
         );
         let idle = Arc::new(Idle::default());
         common.spare.add(&idle);
@@ -210,12 +212,12 @@ impl Plugin {
         &self.version
     }
 
-    /// Whether it plays `role`.
+    /// Whether the plugin has `role`.
     pub fn plays(&self, role: Role) -> bool {
         self.roles.has(role)
     }
 
-    /// What it can do, in the contract's order.
+    /// The plugin's roles, in the contract's order.
     pub fn roles(&self) -> impl Iterator<Item = Role> {
         Role::ALL.into_iter().filter(|role| self.plays(*role))
     }
@@ -225,10 +227,10 @@ impl Plugin {
         self.ticker.work()
     }
 
-    /// An instance to work on the request with this id: an idle one, else a new one. Waits for a
-    /// free place.
+    /// Takes an instance to work on the request with this id: an idle one, or else a new one. Waits
+    /// for a free place.
     pub async fn instance(&self, request: &Arc<str>) -> std::result::Result<Running, Failure> {
-        self.begin(request, false).await
+        self.checkout(request, false).await
     }
 
     /// The same for work that may go on until the response has been read.
@@ -236,15 +238,15 @@ impl Plugin {
         &self,
         request: &Arc<str>,
     ) -> std::result::Result<Running, Failure> {
-        self.begin(request, true).await
+        self.checkout(request, true).await
     }
 
-    async fn begin(
+    async fn checkout(
         &self,
         request: &Arc<str>,
         streams: bool,
     ) -> std::result::Result<Running, Failure> {
-        let mut running = self.places.run(self, streams).await?;
+        let mut running = self.places.acquire(self, streams).await?;
         running.instance.served += 1;
         running.instance.store.data_mut().work_on(request);
         Ok(running)
@@ -259,10 +261,11 @@ impl Plugin {
     ) -> std::result::Result<T, Failure> {
         match called {
             Ok(answer) => {
-                self.keep(running.instance);
+                self.return_to_pool(running.instance);
                 Ok(answer)
             }
-            // A wasi:http plugin hands nothing over but to the host's own functions.
+            // Only typed plugins can hand over too much as a result; in a wasi:http plugin this
+            // error comes from a host function, and is a trap like any other.
             Err(error) if self.roles.is_stateful() && is_too_much(&error) => {
                 Err(Failure::handed_over_too_much(self.body_max))
             }
@@ -270,7 +273,7 @@ impl Plugin {
         }
     }
 
-    fn keep(&self, mut instance: Instance) {
+    fn return_to_pool(&self, mut instance: Instance) {
         if let Some(broken) = &mut *self.broken() {
             broken.outlived = true;
         }
@@ -278,7 +281,7 @@ impl Plugin {
         // many as the deployment says.
         if self.roles.is_stateful() || instance.served < self.reuse {
             instance.store.data_mut().end_request();
-            self.idle.put(instance);
+            self.idle.push(instance);
         }
     }
 
@@ -286,8 +289,8 @@ impl Plugin {
     pub async fn warm_up(&self) {
         if self.plays(Role::Handler) {
             let _working = self.working();
-            match self.places.run(self, false).await {
-                Ok(running) => self.keep(running.instance),
+            match self.places.acquire(self, false).await {
+                Ok(running) => self.return_to_pool(running.instance),
                 // `init` logged its own reason.
                 Err(Failure::InitFailed(_)) => {}
                 Err(failure) => log::error!("plugin {}: no first instance: {failure}", self.name()),
@@ -298,7 +301,7 @@ impl Plugin {
     /// Calls `shutdown` on every idle instance of a plugin that has one.
     pub async fn shut_down(&self) {
         let _working = self.working();
-        while let Some(mut instance) = self.idle.take() {
+        while let Some(mut instance) = self.idle.pop() {
             let Instance { store, guests, .. } = &mut instance;
             let Some(guest) = &guests.handler else { return };
             if let Err(error) = guest.call_shutdown(&mut *store).await {
@@ -334,23 +337,24 @@ impl Plugin {
         {
             return Err(Failure::InitFailed(broken.reason.clone()));
         }
-        // Stands until `init` has ended: if a deadline drops this future, it has not.
-        let verdict = Verdict {
+        // This is recorded if a timeout drops this future before `init` has ended.
+        let record = InitRecord {
             plugin: self,
-            known: Known::Failed("it did not end in time".to_owned()),
+            result: InitResult::Failed("it did not end in time".to_owned()),
         };
         let made = self.init_handler().await;
-        verdict.pass(match &made {
-            Ok(_) => Known::Succeeded,
-            Err(Failure::InitFailed(reason)) => Known::Failed(reason.clone()),
-            // It was not called, or had no memory.
-            Err(_) => Known::Nothing,
+        record.finish(match &made {
+            Ok(_) => InitResult::Succeeded,
+            Err(Failure::InitFailed(reason)) => InitResult::Failed(reason.clone()),
+            // `init` was not called, or had no memory: that says nothing about the plugin.
+            Err(_) => InitResult::Unknown,
         });
         made
     }
 
     fn broken(&self) -> MutexGuard<'_, Option<Broken>> {
-        // It is replaced whole: it stands wherever a holder died.
+        // The value is only ever replaced as a whole, so it is valid even if a thread panicked
+        // while it held the lock.
         sync::lock(&self.broken)
     }
 
@@ -366,7 +370,7 @@ impl Plugin {
         let wanted = match guest.call_init(&mut store).await {
             Ok(Ok(wanted)) => wanted,
             Ok(Err(error)) => return Err(Failure::InitFailed(init_error(&error))),
-            // It may well succeed when there is memory again.
+            // `init` may succeed when there is memory again.
             Err(_) if store.data().limiter.is_busy() => {
                 return Err(Failure::Busy("no memory for init".to_owned()));
             }
@@ -374,7 +378,7 @@ impl Plugin {
                 return Err(Failure::InitFailed(from_call(error, &store).to_string()));
             }
         };
-        let wanted = asked(wanted);
+        let wanted = from_flags(wanted);
         let denied = wanted.without(self.host.gate.granted());
         if denied != Capabilities::NONE {
             return Err(Failure::InitFailed(format!(
@@ -399,13 +403,13 @@ impl Plugin {
         })
     }
 
-    /// A new store with all its bounds, and an instance in it.
+    /// Makes a new store with all its limits, and an instance in it.
     async fn instantiate(
         &self,
     ) -> std::result::Result<(Store<HostState>, wasmtime::component::Instance), Failure> {
         let made = self.try_instantiate().await;
         match made {
-            // Room that idle instances hold is given to those who have work.
+            // Memory that idle instances hold is freed for an instance that has work.
             Err(Failure::OutOfMemory(_) | Failure::Busy(_)) if self.spare.evict() > 0 => {
                 self.try_instantiate().await
             }
@@ -421,7 +425,7 @@ impl Plugin {
         else {
             return Err(Failure::Busy("the memory budget is spent".to_owned()));
         };
-        // With the instance's standing share, where no other instance has that.
+        // All that could be had, with the memory that is set aside for one instance of this plugin.
         let most = self.budget.attainable() + self.standing.bytes();
         let state = HostState::new(
             Arc::clone(&self.host),
@@ -432,7 +436,8 @@ impl Plugin {
         );
         let mut store = Store::new(self.linked.engine(), state);
         store.limiter(|state| &mut state.limiter);
-        // Each tick the guest yields, so that others are polled and its own deadline is looked at.
+        // The guest yields at each tick, so that other tasks are polled and its own deadline is
+        // checked.
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
         let call = self.body_max.saturating_add(CALL_SHARE);
@@ -452,31 +457,31 @@ impl Plugin {
     }
 }
 
-/// Tells the plugin how its `init` ended, when this is dropped.
-struct Verdict<'a> {
+/// Records in the plugin how its `init` ended, when this is dropped.
+struct InitRecord<'a> {
     plugin: &'a Plugin,
-    known: Known,
+    result: InitResult,
 }
 
-/// What is known of an `init`.
-enum Known {
-    Nothing,
+/// How an `init` ended.
+enum InitResult {
+    Unknown,
     Succeeded,
     Failed(String),
 }
 
-impl Verdict<'_> {
-    fn pass(mut self, known: Known) {
-        self.known = known;
+impl InitRecord<'_> {
+    fn finish(mut self, result: InitResult) {
+        self.result = result;
     }
 }
 
-impl Drop for Verdict<'_> {
+impl Drop for InitRecord<'_> {
     fn drop(&mut self) {
-        let broken = match std::mem::replace(&mut self.known, Known::Nothing) {
-            Known::Nothing => return,
-            Known::Succeeded => None,
-            Known::Failed(reason) => {
+        let broken = match std::mem::replace(&mut self.result, InitResult::Unknown) {
+            InitResult::Unknown => return,
+            InitResult::Succeeded => None,
+            InitResult::Failed(reason) => {
                 log::error!("plugin {}: init failed: {reason}", self.plugin.name());
                 Some(Broken {
                     when: Instant::now(),
@@ -499,8 +504,8 @@ fn init_error(error: &handler::InitError) -> String {
     format!("{case}: {}", cut(what, REASON_BYTES))
 }
 
-/// The contract's flags as a set of ours.
-fn asked(flags: plugin_metadata::Capabilities) -> Capabilities {
+/// Converts the contract's flags to a set of capabilities.
+fn from_flags(flags: plugin_metadata::Capabilities) -> Capabilities {
     use plugin_metadata::Capabilities as Flags;
     let pairs = [
         (Flags::CONFIG, Capability::Config),

@@ -43,7 +43,7 @@ impl Host for HostState {
             };
             let bytes = key.len() + value.len() + size_of::<(String, String)>();
             room = room.checked_sub(bytes).ok_or_else(|| {
-                wasmtime::format_err!("config.get-many: the plugin has no memory for the answer")
+                wasmtime::format_err!("config.get-many: the plugin has no memory for the result")
             })?;
             found.push((key, value.clone()));
         }

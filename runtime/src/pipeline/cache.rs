@@ -33,7 +33,7 @@ use crate::message::{Body, Response, whole};
 use crate::stats::Outcome;
 
 /// What the client asked for, before later stages change the request.
-struct Asked {
+struct Original {
     path: String,
     /// The headers, with the credentials that the client sent even where a middleware took them
     /// out.
@@ -65,12 +65,12 @@ impl Pipeline {
             headers.remove(UPGRADE);
             request.set_headers(headers);
         }
-        let asked = Asked {
+        let asked = Original {
             path: request.head.uri.path().to_owned(),
             headers: request.telling_headers(),
             id: Arc::clone(&request.id),
         };
-        let keys = keys(stage, &asked, &request);
+        let keys = ask_keys(stage, &asked, &request);
         let Some((key, is_telling)) = stage.guard(&asked.id, passage, keys).await? else {
             return self.inner(&mut request, passage).await;
         };
@@ -178,7 +178,7 @@ impl Pipeline {
         stage: &Stage,
         fetch: Fetch,
         ask: &Ask<'_>,
-        asked: &Asked,
+        asked: &Original,
         request: &mut Request,
         passage: &Passage,
     ) -> Result<Fetched, Failure> {
@@ -194,7 +194,7 @@ impl Pipeline {
             marks,
             mut tail,
         } = self.inner(request, passage).await?;
-        let storing = store(stage, fetch, ask, asked, passage, response);
+        let storing = show_and_store(stage, fetch, ask, asked, passage, response);
         match tail.during(storing).await {
             Ok((response, approval)) => {
                 let reply = Reply {
@@ -286,7 +286,7 @@ fn decide(approval: Approval<Body>, ended: &Result<(), Failure>) {
 }
 
 /// Counts a refresh, and logs it if it failed.
-fn record_refresh(ended: Result<(), Failure>, asked: &Asked, passage: &Passage) {
+fn record_refresh(ended: Result<(), Failure>, asked: &Original, passage: &Passage) {
     let outcome = match ended {
         Ok(()) => Outcome::Answered,
         Err(failure) => {
@@ -301,9 +301,9 @@ fn record_refresh(ended: Result<(), Failure>, asked: &Asked, passage: &Passage) 
 
 /// Asks the plugin for the key of a GET of the same target. Returns the key, and whether it differs
 /// for another credential.
-async fn keys(
+async fn ask_keys(
     stage: &Stage,
-    asked: &Asked,
+    asked: &Original,
     request: &Request,
 ) -> Result<(Arc<str>, bool), Failure> {
     let uri = &request.head.uri;
@@ -340,23 +340,23 @@ async fn keys(
     let authority = authority.unwrap_or_default();
     // Only the plugin's part is checked, since the client chooses host and query.
     if let Some(fault) = Fault::of_key(&chosen) {
-        stage.warn_of(fault);
+        stage.log_fault(fault);
     }
     let key = cache::key(stage.plugin.name(), authority, uri.query(), &chosen);
     Ok((key, is_telling))
 }
 
 /// Shows a response to the plugin, and begins to store it if it may be stored.
-async fn store(
+async fn show_and_store(
     stage: &Stage,
     fetch: Fetch,
     ask: &Ask<'_>,
-    asked: &Asked,
+    asked: &Original,
     passage: &Passage,
     response: Response,
 ) -> Result<(Response, Option<Approval<Body>>), Failure> {
     let (mut head, body) = response.into_parts();
-    let deciding = policy(stage, asked, &head);
+    let deciding = ask_policy(stage, asked, &head);
     let policy = match stage.guard(&asked.id, passage, deciding).await {
         Ok(policy) => policy.flatten(),
         Err(failure) => {
@@ -365,7 +365,7 @@ async fn store(
         }
     };
     if let Some(fault) = policy.as_ref().and_then(Fault::of_policy) {
-        stage.warn_of(fault);
+        stage.log_fault(fault);
     }
     match fetch.store(ask, &head, policy) {
         Ok(fill) => {
@@ -385,9 +385,9 @@ async fn store(
 }
 
 /// Asks the plugin for its verdict on a response. Returns none if it is not to be stored.
-async fn policy(
+async fn ask_policy(
     stage: &Stage,
-    asked: &Asked,
+    asked: &Original,
     head: &http::response::Parts,
 ) -> Result<Option<Policy>, Failure> {
     let mut running = stage.plugin.instance(&asked.id).await?;
@@ -420,7 +420,7 @@ async fn policy(
     })
 }
 
-fn from_cache(entry: &Arc<Entry>, asked: &Asked, cache: &Cache) -> Reply {
+fn from_cache(entry: &Arc<Entry>, asked: &Original, cache: &Cache) -> Reply {
     let response = entry.answer(&asked.headers, cache.now());
     let marks = Marks {
         is_stored: true,
@@ -431,7 +431,7 @@ fn from_cache(entry: &Arc<Entry>, asked: &Asked, cache: &Cache) -> Reply {
 
 /// Whether a response may be meant for one client alone: an authenticator knows who the client is,
 /// or a handler may know it.
-fn is_authenticated(request: &Request, asked: &Asked) -> bool {
+fn is_authenticated(request: &Request, asked: &Original) -> bool {
     let [authorization, _, api_key] = &CREDENTIALS;
     let named = |name| asked.headers.contains_key(name);
     request.is_authenticated || named(authorization) || named(api_key)

@@ -98,7 +98,7 @@ pub struct Stage {
     pub(super) placement: Arc<Placement>,
     on_failure: OnFailure,
     /// The faults of the plugin that were logged already, as bits.
-    told: AtomicU8,
+    logged: AtomicU8,
 }
 
 impl Stage {
@@ -108,13 +108,13 @@ impl Stage {
             on_failure: placement.on_failure.unwrap_or(step.on_failure()),
             plugin,
             placement,
-            told: AtomicU8::new(0),
+            logged: AtomicU8::new(0),
         }
     }
 
     /// Logs, once for each fault, that a response which the plugin wants stored is not stored.
-    pub(super) fn warn_of(&self, fault: Fault) {
-        if self.told.fetch_or(fault.bit(), Ordering::Relaxed) & fault.bit() == 0 {
+    pub(super) fn log_fault(&self, fault: Fault) {
+        if self.logged.fetch_or(fault.bit(), Ordering::Relaxed) & fault.bit() == 0 {
             log::warn!(
                 "cache by plugin {}: an answer is not stored: {fault}; said once, however often it happens",
                 self.plugin.name()
@@ -211,7 +211,7 @@ impl Stage {
                 &failure.to_string(),
             );
         }
-        let failure = self.failed(failure);
+        let failure = self.failure(failure);
         match self.on_failure {
             OnFailure::Closed => Err(failure),
             OnFailure::Open => {
@@ -222,7 +222,7 @@ impl Stage {
     }
 
     /// The failure of a request for which this stage failed.
-    pub(super) fn failed(&self, cause: Failure) -> Failure {
+    pub(super) fn failure(&self, cause: Failure) -> Failure {
         Failure::Stage {
             step: self.step.name(),
             plugin: self.plugin.name().to_owned(),

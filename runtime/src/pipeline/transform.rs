@@ -79,7 +79,7 @@ pub(super) async fn read(
     let read = bodies.read_response(response.body_mut()).await;
     let (body, held) = read.map_err(|cause| match upstream {
         Some(name) if matches!(cause, Failure::BadResponse(_)) => cause.of_upstream(name),
-        _ => stage.failed(cause),
+        _ => stage.failure(cause),
     })?;
     Ok(Some((body.into(), held)))
 }

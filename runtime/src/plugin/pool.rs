@@ -58,7 +58,7 @@ impl Work {
     /// Counts one instance less, and returns how many are left. Those who wait are notified if
     /// memory was freed, and also if no instance is left, since nobody would notify them after
     /// that.
-    fn leave(&self, is_freed: bool) -> usize {
+    fn remove(&self, is_freed: bool) -> usize {
         let left = self.instances.fetch_sub(1, Ordering::SeqCst) - 1;
         if is_freed || left == 0 {
             // All who wait are notified, because it is not known for how many the memory is enough.
@@ -88,14 +88,14 @@ impl Counted {
     /// without end.
     fn withdraw(mut self) -> usize {
         self.is_in = false;
-        self.work.leave(false)
+        self.work.remove(false)
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         if self.is_in {
-            self.work.leave(true);
+            self.work.remove(true);
         }
     }
 }
@@ -125,7 +125,7 @@ impl Places {
     /// Takes an idle instance or makes one. When all places are taken, or memory is short while
     /// other instances work, it waits for one of them, until patience ends. `streams`: it may be at
     /// work until its response has been read.
-    pub(super) async fn run(&self, plugin: &Plugin, streams: bool) -> Result<Running, Failure> {
+    pub(super) async fn acquire(&self, plugin: &Plugin, streams: bool) -> Result<Running, Failure> {
         let until = Instant::now() + self.patience;
         let (streaming, slot) = self.admit(streams, until).await?;
         loop {
@@ -133,7 +133,7 @@ impl Places {
             let mut freed = self.work.freed.listen();
             // Counted before it is made, because others can wait for its memory from then on.
             let counted = Counted::new(&self.work);
-            let made = match plugin.idle.take() {
+            let made = match plugin.idle.pop() {
                 Some(instance) => Ok(instance),
                 None => plugin.new_instance().await,
             };
@@ -198,11 +198,11 @@ impl<I> Default for Idle<I> {
 }
 
 impl<I> Idle<I> {
-    pub(super) fn take(&self) -> Option<I> {
+    pub(super) fn pop(&self) -> Option<I> {
         self.lock().pop()
     }
 
-    pub(super) fn put(&self, instance: I) {
+    pub(super) fn push(&self, instance: I) {
         self.lock().push(instance);
     }
 
@@ -222,7 +222,8 @@ impl<I> Idle<I> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<I>> {
-        // Pushing and popping leave the list whole wherever a holder died.
+        // The list is valid even if a thread panicked while it held the lock, because it is only
+        // pushed to and popped from.
         sync::lock(&self.instances)
     }
 }
@@ -276,11 +277,11 @@ mod tests {
     #[test]
     fn the_warmest_instance_is_taken_first_and_stays_when_memory_is_short() {
         let idle = Idle::default();
-        idle.put(1);
-        idle.put(2);
-        assert_eq!(idle.take(), Some(2));
-        idle.put(3);
+        idle.push(1);
+        idle.push(2);
+        assert_eq!(idle.pop(), Some(2));
+        idle.push(3);
         assert_eq!((idle.thin_out(), idle.thin_out()), (1, 0));
-        assert_eq!((idle.take(), idle.take()), (Some(3), None));
+        assert_eq!((idle.pop(), idle.pop()), (Some(3), None));
     }
 }

@@ -171,7 +171,7 @@ impl Connection {
         }
     }
 
-    /// Has one request responded.
+    /// Serves one request: runs the pipeline and writes the response.
     async fn exchange(&mut self, head: Head) -> Next {
         let Connection {
             stream,

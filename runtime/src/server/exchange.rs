@@ -91,7 +91,7 @@ type Written = Result<(Responded, Option<Box<Upgrade>>), WriteError>;
 enum Work {
     /// There is no response yet.
     Responding(Responding),
-    /// There is one, or a failure to be reported of, and this goes on while it is written.
+    /// There is a response or a failure, and this work goes on while that is written.
     Tail(Tail),
 }
 
@@ -131,7 +131,8 @@ impl Work {
 }
 
 impl<'a> Exchange<'a> {
-    /// Has the request behind `head` responded.
+    /// Serves the request behind `head`: starts the pipeline, reads the body for it, and writes the
+    /// response.
     #[expect(
         clippy::too_many_arguments,
         reason = "the parts of a connection, borrowed apart from each other"
@@ -421,7 +422,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Lets a plugin go on that has responded, for as long as a request may take.
+    /// Lets a plugin go on after its response is written, for as long as a request may take.
     fn finish_detached(&self, tail: Tail) {
         let (id, shared) = (Arc::clone(&self.id), Arc::clone(self.shared));
         let (open, passage) = (self.open.clone(), Arc::clone(&self.passage));
@@ -433,10 +434,10 @@ impl<'a> Exchange<'a> {
             match ended.await {
                 Some(Ok(())) => {}
                 Some(Err(failure)) => {
-                    log::error!("[{id}] plugin {plugin}: after its answer: {failure}");
+                    log::error!("[{id}] plugin {plugin}: after its response: {failure}");
                 }
                 None => log::error!(
-                    "[{id}] plugin {plugin}: was stopped, it went on too long after its answer"
+                    "[{id}] plugin {plugin}: was stopped, it went on too long after its response"
                 ),
             }
             drop(open);

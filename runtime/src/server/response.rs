@@ -28,7 +28,7 @@ use crate::wire::with_date;
 /// response and its length is known.
 const GATHER: usize = 16 << 10;
 
-/// Writes one response.
+/// Writes one response to a client, and consumes itself by that.
 pub(super) struct ResponseWriter<'a> {
     pub(super) stream: &'a Async<TcpStream>,
     /// The buffer in which the response is encoded.

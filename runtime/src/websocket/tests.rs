@@ -461,7 +461,8 @@ fn a_draining_daemon_says_that_it_goes() {
     });
 }
 
-/// Short pings, everything else as it is. A peer on a busy machine has to have answered one in as long.
+/// Short pings, everything else as by default. A peer on a busy machine has to have answered one in
+/// as long.
 fn impatient() -> (Limits, Timeouts) {
     let (limits, mut timeouts) = limits();
     timeouts.websocket_ping = Duration::from_secs(1);

@@ -1,4 +1,5 @@
-//! An upstream whose socket holds back what is written, as TLS does with what the kernel does not take at once.
+//! An upstream whose socket holds back what is written, as TLS does with what the kernel does not
+//! take at once.
 
 use std::task::{Context, Poll, ready};
 
