@@ -37,7 +37,6 @@ pub struct Forwarded {
 /// # Errors
 ///
 /// 502, 503 and 504 as [`UpstreamError`] says; 400 if the client's body is at fault.
-/// 502, 503 and 504 as [`UpstreamError`] has it; 400 where the client's body is at fault.
 pub async fn forward(
     upstreams: &Upstreams,
     mut head: http::request::Parts,
