@@ -14,6 +14,7 @@ mod loopback;
 mod message;
 mod pages;
 mod process;
+mod section;
 mod series;
 mod status;
 mod store;

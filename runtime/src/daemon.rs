@@ -153,6 +153,7 @@ fn serve(
         budget: Arc::clone(&budget),
         store: store.clone(),
         connections: fixed.connections,
+        threads: resources.threads,
         address: server.address(),
         stop,
     };

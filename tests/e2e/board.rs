@@ -37,10 +37,13 @@ impl Boards {
     }
 }
 
+fn status(data: &TempDir) -> Value {
+    serde_json::from_str(&ask(data, "/status").text()).unwrap()
+}
+
 /// Bytes of the memory budget.
 fn memory(data: &TempDir) -> u64 {
-    let status: Value = serde_json::from_str(&ask(data, "/status").text()).unwrap();
-    status["memory"]["limit_bytes"].as_u64().unwrap()
+    status(data)["memory"]["limit_bytes"].as_u64().unwrap()
 }
 
 /// Threads that serve: the one that started all, and those that were started to help it. An
@@ -67,6 +70,7 @@ fn a_boards_threads_and_memory_are_the_daemons_and_flags_win() {
             .args(flags.iter().copied())
             .start();
         assert_eq!(memory(&data), wanted.1, "{flags:?}");
+        assert_eq!(status(&data)["threads"], wanted.0, "{flags:?}");
         daemon.wait_for_log("built for the board b (threads 3, memory_max 32Mi)");
         // They are started when the admin interface serves already.
         eventually("threads", || threads(&daemon) == wanted.0);

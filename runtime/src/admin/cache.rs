@@ -1,8 +1,6 @@
 //! The response cache in the status.
 
-use std::fmt::Write as _;
-
-use super::json::Json;
+use super::section::{Section, Value};
 use crate::cache::Figures;
 use crate::metrics::Page;
 
@@ -39,31 +37,16 @@ impl Figures {
         ]
     }
 
-    pub(super) fn json(&self, json: &mut Json) {
-        json.nest("cache", '{', &mut |json| {
-            json.number("entries", self.entries as u64);
-            json.number("bytes", self.bytes as u64);
-            json.number("limit_bytes", self.limit as u64);
-            for (name, _, count) in self.counts() {
-                json.number(name, count);
-            }
-        });
-    }
-
-    /// Writes one line of the status.
-    pub(super) fn text(&self, out: &mut String) {
-        // Writing to a String cannot fail.
-        let _ = write!(
-            out,
-            "cache      {} responses in {} of {} KiB",
-            self.entries,
-            self.bytes >> 10,
-            self.limit >> 10
-        );
-        for (name, _, count) in self.counts() {
-            let _ = write!(out, ", {count} {name}");
-        }
-        out.push('\n');
+    pub(super) fn describe(&self) -> Section {
+        let described = Section::default()
+            .line("cache", "{entries} responses in {bytes} of {limit_bytes}")
+            .field("entries", self.entries)
+            .field("bytes", Value::Bytes(self.bytes as u64))
+            .field("limit_bytes", Value::Bytes(self.limit as u64));
+        let counts = self.counts().into_iter();
+        counts.fold(described, |section, (name, _, count)| {
+            section.field(name, count)
+        })
     }
 
     pub(super) fn series(&self, page: &mut Page) {
@@ -90,6 +73,7 @@ impl Figures {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
+    use super::super::json::Json;
     use super::*;
     use crate::cache::Counts;
 
@@ -108,8 +92,9 @@ mod tests {
                 purged: 8,
             },
         };
+        let described = Section::default().field("cache", figures.describe());
         let mut json = Json::object();
-        figures.json(&mut json);
+        described.write_json(&mut json);
         let read: serde_json::Value = serde_json::from_str(&json.finish()).unwrap();
         let wanted = serde_json::json!({"cache": {
             "entries": 1, "bytes": 2048, "limit_bytes": 1 << 20, "hits": 3, "stale": 4,
@@ -117,8 +102,8 @@ mod tests {
         }});
         assert_eq!(read, wanted);
         let mut text = String::new();
-        figures.text(&mut text);
-        let wanted = "cache      1 responses in 2 of 1024 KiB, 3 hits, 4 stale, 5 misses, 6 stored, \
+        described.write_text("", &mut text);
+        let wanted = "cache      1 responses in 2 KiB of 1024 KiB, 3 hits, 4 stale, 5 misses, 6 stored, \
             7 evicted, 8 purged\n";
         assert_eq!(text, wanted);
         let mut page = Page::default();

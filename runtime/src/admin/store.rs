@@ -1,10 +1,6 @@
 //! The key-value store in the status.
 
-use std::fmt::Write as _;
-
-use zlayer_binlog::one_line;
-
-use super::json::Json;
+use super::section::{Section, Value};
 use crate::keyvalue::{State, Status};
 use crate::metrics::Page;
 
@@ -25,67 +21,40 @@ impl Store {
         }
     }
 
-    pub(super) fn json(&self, json: &mut Json) {
+    pub(super) fn describe(&self) -> Section {
         let (state, reason) = self.state();
         let status = &self.status;
-        json.nest("store", '{', &mut |json| {
-            json.text("state", state);
-            json.text_or_null("reason", reason);
-            json.number("pending_bytes", status.pending_bytes as u64);
-            json.number("disk_bytes", status.disk_bytes);
-            json.number("commits", status.commits);
-            json.number("failed_commits", status.failures);
-            json.number("read_errors", status.read_errors);
-            json.number("restarts", status.restarts);
-            // Left out where the kernel does not count.
-            if let Some(bytes) = status.written_bytes {
-                json.number("written_bytes", bytes);
-            }
-            json.nest("set_aside", '[', &mut |json| {
-                for path in &status.aside {
-                    json.text("", &path.to_string_lossy());
-                }
-            });
-            json.nest("namespaces", '[', &mut |json| {
-                for (name, bytes, keys) in &self.namespaces {
-                    json.nest("", '{', &mut |json| {
-                        json.text("name", name);
-                        json.number("bytes", *bytes);
-                        json.number("keys", *keys);
-                    });
-                }
-            });
+        let sentence = match reason {
+            None => "{state}, {disk_bytes} on disk, {pending_bytes} bytes pending",
+            Some(_) => "{state}: {reason}, {disk_bytes} on disk, {pending_bytes} bytes pending",
+        };
+        let aside = status.aside.iter();
+        let aside = aside.map(|path| path.to_string_lossy().into_owned());
+        let described = Section::default()
+            .line("store", sentence)
+            .field("state", state)
+            .field("reason", reason)
+            .field("pending_bytes", status.pending_bytes)
+            .field("disk_bytes", Value::Bytes(status.disk_bytes))
+            .field("commits", status.commits)
+            .field("failed_commits", status.failures)
+            .field("read_errors", status.read_errors)
+            .field("restarts", status.restarts);
+        // Left out where the kernel does not count.
+        let described = match status.written_bytes {
+            Some(bytes) => described.field("written_bytes", Value::Bytes(bytes)),
+            None => described,
+        };
+        let namespaces = self.namespaces.iter().map(|(name, bytes, keys)| {
+            Section::default()
+                .line("", "{name}: {keys} keys, {bytes} bytes")
+                .field("name", name.as_str())
+                .field("bytes", *bytes)
+                .field("keys", *keys)
         });
-    }
-
-    /// Writes one line, and one more for each namespace.
-    pub(super) fn text(&self, out: &mut String) {
-        let (state, reason) = self.state();
-        let status = &self.status;
-        // Writing to a String cannot fail.
-        let _ = write!(out, "store      {state}");
-        if let Some(reason) = reason {
-            let _ = write!(out, ": {}", one_line(reason));
-        }
-        let _ = write!(out, ", {} KiB on disk", status.disk_bytes >> 10);
-        if let Some(bytes) = status.written_bytes {
-            let _ = write!(out, ", {} KiB written", bytes >> 10);
-        }
-        let _ = write!(
-            out,
-            ", {} commits, {} failed, {} reads failed, {} bytes pending, {} restarts, {} set aside",
-            status.commits,
-            status.failures,
-            status.read_errors,
-            status.pending_bytes,
-            status.restarts,
-            status.aside.len()
-        );
-        out.push('\n');
-        for (name, bytes, keys) in &self.namespaces {
-            let name = one_line(name);
-            let _ = writeln!(out, "           {name}: {keys} keys, {bytes} bytes");
-        }
+        described
+            .field("set_aside", Value::Texts(aside.collect()))
+            .field("namespaces", namespaces.collect::<Vec<_>>())
     }
 
     pub(super) fn series(&self, page: &mut Page) {
@@ -125,6 +94,7 @@ impl Store {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
+    use super::super::json::Json;
     use super::*;
 
     #[test]
@@ -143,8 +113,9 @@ mod tests {
             },
             namespaces: vec![("p".to_owned(), 7, 8)],
         };
+        let described = Section::default().field("store", store.describe());
         let mut json = Json::object();
-        store.json(&mut json);
+        described.write_json(&mut json);
         let read: serde_json::Value = serde_json::from_str(&json.finish()).unwrap();
         let wanted = serde_json::json!({"store": {
             "state": "failing", "reason": "the disk is \"full\"\n", "pending_bytes": 1, "disk_bytes": 4096,
@@ -154,16 +125,12 @@ mod tests {
         }});
         assert_eq!(read, wanted);
         let mut text = String::new();
-        store.text(&mut text);
-        assert!(
-            text.starts_with(
-                "store      failing: the disk is \"full\"\\n, 4 KiB on disk, 3 KiB written"
-            ),
-            "{text}"
-        );
-        assert!(
-            text.ends_with("\n           p: 8 keys, 7 bytes\n"),
-            "{text}"
+        described.write_text("", &mut text);
+        assert_eq!(
+            text,
+            "store      failing: the disk is \"full\"\\n, 4 KiB on disk, 1 bytes pending, 2 commits, \
+             9 failed commits, 10 read errors, 5 restarts, 3 KiB written, \
+             set aside aside/000001-0-db\n           p: 8 keys, 7 bytes\n"
         );
         let mut page = Page::default();
         store.series(&mut page);

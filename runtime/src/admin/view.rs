@@ -30,6 +30,8 @@ pub struct View {
     pub store: KeyValue,
     /// Clients' connections that there is room for at the same time.
     pub connections: usize,
+    /// Threads that serve.
+    pub threads: usize,
     /// The address that clients connect to.
     pub address: SocketAddr,
     /// Closed when the daemon drains.
