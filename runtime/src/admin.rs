@@ -118,7 +118,7 @@ impl Admin {
     /// A socket cannot be used.
     pub fn serve(self, view: View, executor: &'static Executor<'static>) -> Result<Open> {
         let unusable = |error| Error::device("cannot use the admin interface's socket", error);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(AdminShared {
             view,
             executor,
             pages: Budget::new(PAGES_BYTES),
@@ -168,7 +168,7 @@ impl Drop for Open {
 }
 
 /// What all connections have in common.
-struct Shared {
+struct AdminShared {
     view: View,
     executor: &'static Executor<'static>,
     /// The budget of [`PAGES_BYTES`].
@@ -213,7 +213,7 @@ fn remove_socket(path: &Path) -> io::Result<()> {
     }
 }
 
-impl Shared {
+impl AdminShared {
     /// Reserves memory for a page, in the interface's own share or else in the daemon's budget.
     fn reserve(&self, bytes: usize) -> Option<Reservation> {
         let own = self.pages.reserve(bytes);

@@ -41,7 +41,7 @@ use crate::config::CACHE_MIN;
 use crate::memory::{Budget, Reservation};
 use crate::sync;
 use crate::timeout;
-use state::{Fetching, State};
+use state::{CacheState, Fetching};
 use vary::Varied;
 
 pub use ask::{Ask, Purpose, key};
@@ -96,7 +96,7 @@ pub struct Clock {
 /// The response cache. See the module for its rules.
 #[derive(Debug)]
 pub struct Cache {
-    state: Mutex<State>,
+    state: Mutex<CacheState>,
     budget: Arc<Budget>,
     /// The part of the daemon's budget that the cache holds.
     _share: Option<Reservation>,
@@ -252,7 +252,7 @@ impl Cache {
         }
     }
 
-    fn found(self: &Arc<Self>, state: &mut State, ask: &Ask<'_>) -> Option<Found> {
+    fn found(self: &Arc<Self>, state: &mut CacheState, ask: &Ask<'_>) -> Option<Found> {
         let now = self.now();
         let entry = Arc::clone(state.find(ask, now)?);
         entry.visited.store(true, Ordering::Relaxed);
@@ -263,7 +263,7 @@ impl Cache {
         state.counts.stale += 1;
         let mut duty = None;
         if entry.begin_refresh(now) {
-            duty = self.begin(state, ask, None, Some(Arc::clone(&entry)));
+            duty = self.begin_fetch(state, ask, None, Some(Arc::clone(&entry)));
             if duty.is_none() {
                 entry.end_refresh(now + REFRESH_PAUSE);
             }
@@ -273,19 +273,19 @@ impl Cache {
 
     fn miss(
         self: &Arc<Self>,
-        state: &mut State,
+        state: &mut CacheState,
         ask: &Ask<'_>,
         waiters: Option<Arc<Event>>,
     ) -> Found {
         state.counts.misses += 1;
-        self.begin(state, ask, waiters, None)
+        self.begin_fetch(state, ask, waiters, None)
             .map_or(Found::Full, Found::Miss)
     }
 
     /// Notes that a request fetches the response. Returns `None` if there is no room for the note.
-    fn begin(
+    fn begin_fetch(
         self: &Arc<Self>,
-        state: &mut State,
+        state: &mut CacheState,
         ask: &Ask<'_>,
         waiters: Option<Arc<Event>>,
         refreshes: Option<Arc<Entry>>,
@@ -316,8 +316,8 @@ impl Cache {
 
     /// A number that differs for requests which cannot have the same response, as far as is known:
     /// what the newest response of the key varies by is likely to be what the next one varies by.
-    fn flight(&self, state: &State, ask: &Ask<'_>) -> u64 {
-        let known = state.of(&ask.key).next();
+    fn flight(&self, state: &CacheState, ask: &Ask<'_>) -> u64 {
+        let known = state.entries_of(&ask.key).next();
         let known = known.map_or(&[][..], |entry| &entry.vary);
         let vary: Vec<_> = known
             .iter()
@@ -329,7 +329,7 @@ impl Cache {
 
     /// Grows `charge` by `more` bytes, and drops entries until that succeeds. Returns `false` if
     /// all that is left is in use.
-    fn make_room(&self, state: &mut State, charge: &mut Reservation, more: usize) -> bool {
+    fn make_room(&self, state: &mut CacheState, charge: &mut Reservation, more: usize) -> bool {
         let now = self.now();
         while !charge.grow(more) {
             if !state.evict(now) {
@@ -339,7 +339,7 @@ impl Cache {
         true
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, CacheState> {
         // Every change leaves the state whole, or is a removal that stopped halfway, which does no
         // harm.
         sync::lock(&self.state)
@@ -369,8 +369,8 @@ fn time_of_day() -> Option<SystemTime> {
 }
 
 /// Adds what this cache did to `Cache-Status`, behind what caches further off did.
-pub fn tell(headers: &mut HeaderMap, what: &str) {
-    entry::tell(headers, what);
+pub fn add_cache_status(headers: &mut HeaderMap, what: &str) {
+    entry::add_cache_status(headers, what);
 }
 
 #[cfg(test)]

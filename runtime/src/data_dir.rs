@@ -101,7 +101,7 @@ impl DataDir {
 
     /// The copy that an earlier run made of the plugin at this place, if only this user can have
     /// made it and it has the same bytes as `source`.
-    pub fn kept(&self, place: usize, source: &mut File) -> Option<File> {
+    pub fn kept_copy(&self, place: usize, source: &mut File) -> Option<File> {
         // A copy that cannot be read or trusted counts as missing and is made anew.
         let mut copy = self.open_copy(place).ok()?;
         same_bytes(source, &mut copy).ok()?.then_some(copy)
@@ -128,7 +128,7 @@ impl DataDir {
 
     /// Copies `source` into the folder, in place of an earlier copy, and opens the copy. It is not
     /// trusted yet: the caller must verify and map the returned file, not the original.
-    pub fn keep(&self, place: usize, source: &mut File) -> Result<File> {
+    pub fn keep_copy(&self, place: usize, source: &mut File) -> Result<File> {
         let unfinished = self.path.join("artifact.incoming");
         let copied = (|| {
             match fs::remove_file(&unfinished) {
@@ -165,7 +165,7 @@ impl DataDir {
     }
 
     /// Removes copies that earlier runs with more plugins than `count` have left.
-    pub fn forget_from(&self, count: usize) {
+    pub fn remove_copies_from(&self, count: usize) {
         // Copies are made in order, so the first missing one ends the search.
         let left = (count..).map(|place| self.copy(place));
         for path in left.take_while(|path| path.exists()) {
@@ -257,9 +257,9 @@ mod tests {
         for content in ["first", "other", "longer than before"] {
             fs::write(&path, content).unwrap();
             let mut source = File::open(&path).unwrap();
-            assert!(dir.kept(0, &mut source).is_none());
-            let copy = dir.keep(0, &mut source).unwrap();
-            let again = dir.kept(0, &mut source).unwrap();
+            assert!(dir.kept_copy(0, &mut source).is_none());
+            let copy = dir.keep_copy(0, &mut source).unwrap();
+            let again = dir.kept_copy(0, &mut source).unwrap();
             fs::write(&path, "overwritten").unwrap();
             assert_eq!((read(copy), read(again)), (content.into(), content.into()));
         }
@@ -272,11 +272,11 @@ mod tests {
         let dir = DataDir::open(Some(&folder.join("data"))).unwrap();
         fs::write(folder.join("plugin"), "code").unwrap();
         let mut source = File::open(folder.join("plugin")).unwrap();
-        dir.keep(0, &mut source).unwrap();
+        dir.keep_copy(0, &mut source).unwrap();
         fs::set_permissions(dir.copy(0), PermissionsExt::from_mode(0o606)).unwrap();
-        assert!(dir.kept(0, &mut source).is_none());
-        dir.keep(0, &mut source).unwrap();
-        assert!(dir.kept(0, &mut source).is_some());
+        assert!(dir.kept_copy(0, &mut source).is_none());
+        dir.keep_copy(0, &mut source).unwrap();
+        assert!(dir.kept_copy(0, &mut source).is_some());
         fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -227,7 +227,7 @@ impl HostState {
             _ => Outcome::Trap,
         };
         let stats = &self.plugin.stats;
-        stats.incident(self.request.id(), kind, &failure.to_string());
+        stats.add_incident(self.request.id(), kind, &failure.to_string());
     }
 
     /// Whether the plugin may use `capability`. A call that is denied is counted.

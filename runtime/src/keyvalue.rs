@@ -167,7 +167,7 @@ type Result<T> = std::result::Result<T, KvError>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// Whether calls can be served.
-    pub state: State,
+    pub state: StoreState,
     /// Bytes of memory that changes take on their way to the disk.
     pub pending_bytes: usize,
     /// Bytes that the store's folder takes on the disk, with what was put aside.
@@ -188,7 +188,7 @@ pub struct Status {
 
 /// Whether calls can be served.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum StoreState {
     /// The database is being opened; calls wait.
     Opening,
     /// Calls are served.

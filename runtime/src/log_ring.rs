@@ -22,7 +22,7 @@ use smol::Timer;
 use zlayer_binlog::Record;
 
 use files::{Files, Sync};
-use state::State;
+use state::RingState;
 
 use crate::sync;
 
@@ -75,7 +75,7 @@ impl Default for RingLimits {
 /// The ring. It takes records before it has a folder: they wait in the buffer.
 #[derive(Debug, Default)]
 pub struct LogRing {
-    state: Mutex<State>,
+    state: Mutex<RingState>,
     /// Notified when something has to be done earlier than it seemed.
     sooner: Event,
 }
@@ -101,7 +101,7 @@ impl LogRing {
     pub fn write(&self, record: &Record<'_>, now: Instant) {
         let mut state = self.lock();
         let before = state.due();
-        state.put(record, now);
+        state.add_record(record, now);
         let after = state.due();
         drop(state);
         if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
@@ -129,7 +129,7 @@ impl LogRing {
     pub fn close(&self) -> Option<String> {
         let now = Instant::now();
         let mut state = self.lock();
-        (state.retry_at, state.told_spared) = (None, None);
+        (state.retry_at, state.spared_reported) = (None, None);
         state.flush(now);
         if state.retry_at.is_none() {
             // This writes the record that tells of lost records, if there were any.
@@ -145,7 +145,7 @@ impl LogRing {
 
     /// Writes records before they have waited too long, and calls `report` with what goes wrong.
     /// Never ends.
-    pub async fn flush_in_time(&'static self, tell: fn(&str)) {
+    pub async fn flush_in_time(&'static self, report: fn(&str)) {
         loop {
             let sooner = self.sooner.listen();
             let due = self.lock().due();
@@ -162,12 +162,12 @@ impl LogRing {
             if self.lock().due().is_some_and(|at| at <= now)
                 && let Some(trouble) = smol::unblock(move || self.work(now)).await
             {
-                tell(&trouble);
+                report(&trouble);
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, RingState> {
         sync::lock(&self.state)
     }
 }

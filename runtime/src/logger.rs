@@ -83,7 +83,9 @@ pub fn choose(output: LogOutput, folder: &Path) -> impl Future<Output = ()> + us
         let Some(logger) = logger else { return };
         // If the ring is closed, this does nothing.
         let writing = logger.ring.flush_in_time(on_standard_error);
-        let telling = logger.requests.watch(|count| logger.tell_of(count));
+        let telling = logger
+            .requests
+            .watch(|count| logger.report_held_back(count));
         or(writing, telling).await;
     }
 }
@@ -91,9 +93,9 @@ pub fn choose(output: LogOutput, folder: &Path) -> impl Future<Output = ()> + us
 /// Writes what waits to the ring, and syncs it. Later records go to standard error alone.
 pub fn close() {
     let Some(logger) = LOGGER.get() else { return };
-    match logger.requests.take_untold() {
+    match logger.requests.take_unreported() {
         0 => {}
-        count => logger.tell_of(count),
+        count => logger.report_held_back(count),
     }
     if let Some(trouble) = logger.ring.close() {
         on_standard_error(&trouble);
@@ -112,16 +114,16 @@ pub fn remember(message: &str) {
 /// Writes a plugin's record. The caller has checked its level.
 pub fn record(record: &Record<'_>) {
     if let Some(logger) = LOGGER.get() {
-        logger.put(record);
+        logger.write_record(record);
     }
 }
 
 impl Logger {
-    fn tell_of(&self, held_back: u64) {
+    fn report_held_back(&self, held_back: u64) {
         let message = format!(
             "{held_back} more records of requests were not logged: more than {REQUEST_RECORDS} a second"
         );
-        self.put(&Record::new(
+        self.write_record(&Record::new(
             Record::now(),
             log::Level::Warn,
             module_path!(),
@@ -129,7 +131,7 @@ impl Logger {
         ));
     }
 
-    fn put(&self, record: &Record<'_>) {
+    fn write_record(&self, record: &Record<'_>) {
         // Records of the daemon are masked as well: a client's path may hold a secret. The names of
         // modules and the ids of requests are the daemon's own, and what people search the log for.
         let target = match record.plugin() {
@@ -179,7 +181,7 @@ impl Log for Logger {
         }
         let mut parts = Record::new(Record::now(), record.level(), record.target(), message);
         parts.request = request.map(Cow::Borrowed);
-        self.put(&parts);
+        self.write_record(&parts);
     }
 
     fn flush(&self) {}

@@ -60,7 +60,7 @@ impl Budget {
     }
 
     /// Ends the set-up: all that is reserved by now counts as never given back.
-    pub fn settle(&self) {
+    pub fn set_aside_reserved(&self) {
         self.set_aside.store(self.used(), Ordering::Relaxed);
     }
 
@@ -90,13 +90,13 @@ impl Budget {
         reservation.grow(bytes).then_some(reservation)
     }
 
-    fn take(&self, bytes: usize) -> bool {
+    fn take_bytes(&self, bytes: usize) -> bool {
         let taken = self.try_take(bytes)
             || self.reclaim.get().is_some_and(|reclaim| reclaim()) && self.try_take(bytes);
         let Some(whole) = self.whole.as_ref().filter(|_| taken) else {
             return taken;
         };
-        let taken = whole.take(bytes);
+        let taken = whole.take_bytes(bytes);
         if !taken {
             self.used.fetch_sub(bytes, Ordering::Relaxed);
         }
@@ -139,7 +139,7 @@ pub struct Reservation {
 impl Reservation {
     /// Takes `more` bytes as well. Returns `false`, with nothing changed, if the budget is spent.
     pub fn grow(&mut self, more: usize) -> bool {
-        let granted = self.budget.take(more);
+        let granted = self.budget.take_bytes(more);
         if granted {
             self.bytes += more;
         }
@@ -154,7 +154,7 @@ impl Reservation {
     }
 
     /// Reserves `bytes` in the same budget, as a separate reservation.
-    pub fn another(&self, bytes: usize) -> Option<Reservation> {
+    pub fn reserve_another(&self, bytes: usize) -> Option<Reservation> {
         self.budget.reserve(bytes)
     }
 

@@ -176,8 +176,8 @@ impl Table {
             let names_clash = |(other, value): (&Key, &Value)| {
                 // Series of one name must have one kind, or the text format is not valid.
                 (other.name == key.name && value.kind() != fresh.kind())
-                    || takes(&other.name, value, &key.name)
-                    || takes(&key.name, &fresh, &other.name)
+                    || has_sample_named(&other.name, value, &key.name)
+                    || has_sample_named(&key.name, &fresh, &other.name)
             };
             let clash = self.series.iter().any(names_clash);
             let own = |other: &&Key| other.plugin() == key.plugin();
@@ -210,7 +210,7 @@ impl Value {
 }
 
 /// Whether a histogram called `name` has a sample called `other`.
-fn takes(name: &str, value: &Value, other: &str) -> bool {
+fn has_sample_named(name: &str, value: &Value, other: &str) -> bool {
     matches!(value, Value::Histogram(_))
         && other
             .strip_prefix(name)

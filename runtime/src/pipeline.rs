@@ -159,7 +159,7 @@ impl Pipeline {
         let free = budget.limit().saturating_sub(budget.used());
         let messages = budget.part((free / 4).max(limits.websocket_message.saturating_mul(2)));
         // Nothing is set aside after this.
-        budget.settle();
+        budget.set_aside_reserved();
         Ok(Pipeline {
             plugins: plugins.into_iter().map(|(plugin, _)| plugin).collect(),
             stages,
@@ -214,7 +214,7 @@ impl Pipeline {
         // All plugins of a daemon share the engine and its clock.
         let ticking = self.plugins.first().map(|plugin| plugin.working());
         let rounds = self.upstreams.rounds();
-        let round = rounds.begin(&request.id, &request.head.headers)?;
+        let round = rounds.begin_round(&request.id, &request.head.headers)?;
         request.came_round = round.is_some();
         let at_work = AtWork {
             _ticking: ticking,
@@ -347,7 +347,7 @@ impl Pipeline {
             if stage.plugin.plays(Role::HttpHandler) {
                 return handle::wasi_http(&stage.plugin, request).await;
             }
-            stage.plugin.host().stats.request(Outcome::NotHandled);
+            stage.plugin.host().stats.count_request(Outcome::NotHandled);
             passage.set_at_work(None);
         }
         Err(Failure::PassThrough)

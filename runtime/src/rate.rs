@@ -16,18 +16,18 @@ const GATHER: Duration = Duration::from_secs(1);
 pub struct Rate {
     per_second: u32,
     burst: u32,
-    state: Mutex<State>,
+    state: Mutex<Bucket>,
     /// Notified when there is something to report, and nothing was before.
     held_back: Event,
 }
 
 #[derive(Debug)]
-struct State {
+struct Bucket {
     left: u32,
     /// Up to when the passing time was turned into `left`.
     since: Instant,
     held_back: u64,
-    untold: u64,
+    unreported: u64,
 }
 
 impl Rate {
@@ -36,11 +36,11 @@ impl Rate {
         Rate {
             per_second,
             burst,
-            state: Mutex::new(State {
+            state: Mutex::new(Bucket {
                 left: burst,
                 since: Instant::now(),
                 held_back: 0,
-                untold: 0,
+                unreported: 0,
             }),
             held_back: Event::new(),
         }
@@ -66,8 +66,8 @@ impl Rate {
             return true;
         }
         state.held_back += 1;
-        state.untold += 1;
-        let first = state.untold == 1;
+        state.unreported += 1;
+        let first = state.unreported == 1;
         drop(state);
         if first {
             self.held_back.notify(usize::MAX);
@@ -81,28 +81,28 @@ impl Rate {
     }
 
     /// How many were held back since the last call.
-    pub fn take_untold(&self) -> u64 {
-        std::mem::take(&mut self.lock().untold)
+    pub fn take_unreported(&self) -> u64 {
+        std::mem::take(&mut self.lock().unreported)
     }
 
     /// Calls `report` with how many were held back, at most once a second, and no later than a
     /// second after the first of them, whether or not more come. Never ends.
-    pub async fn watch(&self, tell: impl Fn(u64)) {
+    pub async fn watch(&self, report: impl Fn(u64)) {
         loop {
             let listener = self.held_back.listen();
-            if self.lock().untold == 0 {
+            if self.lock().unreported == 0 {
                 listener.await;
             }
             Timer::after(GATHER).await;
-            match self.take_untold() {
+            match self.take_unreported() {
                 // Somebody else has reported them.
                 0 => {}
-                count => tell(count),
+                count => report(count),
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Bucket> {
         sync::lock(&self.state)
     }
 }
@@ -124,8 +124,8 @@ mod tests {
         assert_eq!(passed(start + Duration::from_secs(1)), 18);
         assert_eq!(passed(start + Duration::from_secs(1000)), 100);
         assert_eq!(rate.held_back(), 6000 - 220);
-        assert_eq!(rate.take_untold(), 6000 - 220);
-        assert_eq!(rate.take_untold(), 0);
+        assert_eq!(rate.take_unreported(), 6000 - 220);
+        assert_eq!(rate.take_unreported(), 0);
     }
 
     #[test]

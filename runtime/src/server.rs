@@ -215,7 +215,7 @@ async fn serve(
     shared: Arc<ServerState>,
     open: Sender<()>,
 ) {
-    let _counted = shared.stats.connection();
+    let _counted = shared.stats.count_connection();
     // A response goes out in as few writes as possible already, so waiting for more data would only
     // delay it.
     if let Err(error) = stream.get_ref().set_nodelay(true) {

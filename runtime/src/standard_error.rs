@@ -63,14 +63,14 @@ impl Outlet {
                 self.dropped
             );
             told += &Record::new(Record::now(), Level::Warn, module_path!(), &message).to_string();
-            if !put(target, told.as_bytes(), grace) {
+            if !write_piece(target, told.as_bytes(), grace) {
                 self.dropped += 1;
                 return;
             }
             (self.dropped, self.torn) = (0, false);
         }
         for (number, piece) in text.as_bytes().chunks(PIECE).enumerate() {
-            if !put(target, piece, grace) {
+            if !write_piece(target, piece, grace) {
                 self.dropped += 1;
                 self.torn = number > 0;
                 return;
@@ -80,7 +80,7 @@ impl Outlet {
 }
 
 /// Writes at most [`PIECE`] bytes. Returns whether there was room.
-fn put(target: &mut dyn Target, piece: &[u8], grace: Duration) -> bool {
+fn write_piece(target: &mut dyn Target, piece: &[u8], grace: Duration) -> bool {
     let limit = Timespec {
         tv_sec: 0,
         tv_nsec: grace.subsec_nanos().into(),

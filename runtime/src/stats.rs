@@ -113,7 +113,7 @@ impl ServerStats {
 
     /// Counts a request that took `took` and got a response with `status` (0: one that was not sent
     /// whole).
-    pub fn request(&self, status: u16, took: Duration) {
+    pub fn count_request(&self, status: u16, took: Duration) {
         let class = usize::from(status / 100).min(self.codes.len() - 1);
         self.codes[class].fetch_add(1, Ordering::Relaxed);
         let seconds = took.as_secs_f64();
@@ -155,7 +155,7 @@ impl ServerStats {
     }
 
     /// Counts a connection as open until the returned value is dropped.
-    pub fn connection(self: &Arc<Self>) -> OpenConnection {
+    pub fn count_connection(self: &Arc<Self>) -> OpenConnection {
         self.connections.fetch_add(1, Ordering::Relaxed);
         OpenConnection(Arc::clone(self))
     }
@@ -166,7 +166,7 @@ impl ServerStats {
     }
 }
 
-/// A connection that counts as open: see [`ServerStats::connection`].
+/// A connection that counts as open: see [`ServerStats::count_connection`].
 #[derive(Debug)]
 pub struct OpenConnection(Arc<ServerStats>);
 
@@ -199,7 +199,7 @@ pub struct Incident {
 
 impl PluginStats {
     /// Counts a request that ended with `outcome`.
-    pub fn request(&self, outcome: Outcome) {
+    pub fn count_request(&self, outcome: Outcome) {
         self.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 
@@ -210,7 +210,7 @@ impl PluginStats {
 
     /// Remembers an incident, in place of the oldest if there are too many, and counts it if it is
     /// a trap.
-    pub fn incident(&self, request: Option<Arc<str>>, kind: Outcome, reason: &str) {
+    pub fn add_incident(&self, request: Option<Arc<str>>, kind: Outcome, reason: &str) {
         if kind != Outcome::Deadline {
             self.traps.fetch_add(1, Ordering::Relaxed);
         }
@@ -254,7 +254,7 @@ mod tests {
             (0, 5),
             (999, 1),
         ] {
-            stats.request(status, Duration::from_millis(millis));
+            stats.count_request(status, Duration::from_millis(millis));
         }
         let counts: Vec<_> = stats.requests().collect();
         assert_eq!(
@@ -279,13 +279,13 @@ mod tests {
     fn the_latest_incidents_are_kept() {
         let stats = PluginStats::default();
         for number in 0..20 {
-            stats.incident(
+            stats.add_incident(
                 Some("1".into()),
                 Outcome::Trap,
                 &format!("{number} {}", "x".repeat(999)),
             );
         }
-        stats.incident(None, Outcome::Deadline, "late");
+        stats.add_incident(None, Outcome::Deadline, "late");
         let kept = stats.incidents();
         assert_eq!((kept.len(), stats.traps()), (INCIDENTS, 20));
         assert!(kept[0].reason.starts_with("13 ") && kept[0].reason.len() == REASON_BYTES);
@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn a_connection_counts_while_it_is_open() {
         let stats = ServerStats::new();
-        let (first, second) = (stats.connection(), stats.connection());
+        let (first, second) = (stats.count_connection(), stats.count_connection());
         assert_eq!(stats.connections(), 2);
         drop((first, second));
         assert_eq!(stats.connections(), 0);

@@ -106,7 +106,7 @@ impl Target {
     }
 
     /// Reserves one connection of the share, for as long as it is in use.
-    fn hold(&self) -> Result<Option<Reservation>, UpstreamError> {
+    fn reserve_share(&self) -> Result<Option<Reservation>, UpstreamError> {
         let Some(share) = &self.share else {
             return Ok(None);
         };
@@ -196,7 +196,7 @@ impl Upstreams {
         let head = encode(&parts, &key, length, accepts_trailers, connection_use)?;
         let mut fresh = false;
         loop {
-            let held = to.hold()?;
+            let held = to.reserve_share()?;
             let reused = match fresh {
                 true => None,
                 false => self.reuse(&key).await,
@@ -224,7 +224,7 @@ impl Upstreams {
 
     /// Opens a new connection, within the target's connect timeout.
     async fn open(&self, key: &Arc<Key>, to: &Target) -> Result<Connection, UpstreamError> {
-        let place = self.place(key)?;
+        let place = self.reserve_place(key)?;
         let time = within(to.connect_timeout, CONNECT_TIMEOUT, CONNECT_TIMEOUT_MAX);
         let io = connect::connect(self, key, time).await?;
         Ok(Connection::new(io, place))

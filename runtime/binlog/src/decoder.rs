@@ -48,12 +48,12 @@ pub struct Decoder {
     /// How many bytes of input came before `pending`.
     offset: u64,
     gap: Option<Gap>,
-    state: State,
+    state: SegmentState,
 }
 
 /// What earlier frames said that later ones depend on.
 #[derive(Debug, Default)]
-struct State {
+struct SegmentState {
     start: Option<Start>,
     requests: Option<u64>,
     strings: BTreeMap<u16, Box<str>>,
@@ -69,14 +69,14 @@ impl Decoder {
     pub fn push(
         &mut self,
         mut bytes: &[u8],
-        tell: &mut dyn FnMut(Event<'_>) -> io::Result<()>,
+        found: &mut dyn FnMut(Event<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
         while let Some(end) = bytes.iter().position(|byte| *byte == 0) {
-            self.keep(&bytes[..end]);
+            self.keep_pending(&bytes[..end]);
             bytes = &bytes[end + 1..];
-            self.end_frame(tell)?;
+            self.end_frame(found)?;
         }
-        self.keep(bytes);
+        self.keep_pending(bytes);
         Ok(())
     }
 
@@ -85,24 +85,24 @@ impl Decoder {
     /// # Errors
     ///
     /// Those of `found`.
-    pub fn finish(&mut self, tell: &mut dyn FnMut(Event<'_>) -> io::Result<()>) -> io::Result<()> {
+    pub fn finish(&mut self, found: &mut dyn FnMut(Event<'_>) -> io::Result<()>) -> io::Result<()> {
         let torn = self.pending.len() as u64 + std::mem::take(&mut self.dropped);
         self.pending.clear();
         self.skip(torn);
         match self.gap.take() {
-            Some(gap) => tell(Event::Gap(gap)),
+            Some(gap) => found(Event::Gap(gap)),
             None => Ok(()),
         }
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
+    fn keep_pending(&mut self, bytes: &[u8]) {
         let kept = bytes.len().min(FRAME_BYTES - self.pending.len());
         self.pending.extend_from_slice(&bytes[..kept]);
         self.dropped += (bytes.len() - kept) as u64;
     }
 
     /// Ends the frame in `pending`, behind which the zero has come.
-    fn end_frame(&mut self, tell: &mut dyn FnMut(Event<'_>) -> io::Result<()>) -> io::Result<()> {
+    fn end_frame(&mut self, found: &mut dyn FnMut(Event<'_>) -> io::Result<()>) -> io::Result<()> {
         let mut frame = std::mem::take(&mut self.pending);
         let dropped = std::mem::take(&mut self.dropped);
         let length = frame.len() as u64 + dropped + 1;
@@ -112,10 +112,10 @@ impl Decoder {
             Some(event) => {
                 self.offset += length;
                 if let Some(gap) = self.gap.take() {
-                    tell(Event::Gap(gap))?;
+                    found(Event::Gap(gap))?;
                 }
                 if let Some(event) = event {
-                    tell(event)?;
+                    found(event)?;
                 }
             }
         }
@@ -138,7 +138,7 @@ impl Decoder {
     }
 }
 
-impl State {
+impl SegmentState {
     /// Reads a frame. Returns `None` if it is not valid, `Some(None)` if there is nothing to
     /// report.
     fn read<'a>(&'a mut self, payload: &'a [u8]) -> Option<Option<Event<'a>>> {
@@ -182,7 +182,7 @@ impl State {
             Some(known) if known == start => return None,
             // The input holds several segments: the definitions of the one before do not apply
             // here.
-            Some(_) => *self = State::default(),
+            Some(_) => *self = SegmentState::default(),
             // The first start frame was lost, and what came before this one belongs to the same
             // segment.
             None => self.foreign = false,
@@ -253,12 +253,12 @@ mod tests {
         bytes.extend(b"whatever\0");
         let mut events = Vec::new();
         let mut decoder = Decoder::default();
-        let mut tell = |event: Event<'_>| {
+        let mut found = |event: Event<'_>| {
             events.push(format!("{event:?}"));
             Ok(())
         };
-        decoder.push(&bytes, &mut tell).unwrap();
-        decoder.finish(&mut tell).unwrap();
+        decoder.push(&bytes, &mut found).unwrap();
+        decoder.finish(&mut found).unwrap();
         assert_eq!(events, [format!("Foreign({})", FORMAT + 1)]);
     }
 
@@ -280,7 +280,7 @@ mod tests {
             let mut frame = Vec::new();
             crate::frame::seal(&mut payload, &mut frame);
             let mut events = 0;
-            let mut tell = |event: Event<'_>| {
+            let mut found = |event: Event<'_>| {
                 events += 1;
                 if let Event::Record(record) = event {
                     assert!(record.to_string().ends_with('\n'));
@@ -288,8 +288,8 @@ mod tests {
                 Ok(())
             };
             let mut decoder = Decoder::default();
-            decoder.push(&frame, &mut tell).unwrap();
-            decoder.finish(&mut tell).unwrap();
+            decoder.push(&frame, &mut found).unwrap();
+            decoder.finish(&mut found).unwrap();
             assert!(events <= 1);
         }
     }
@@ -298,17 +298,17 @@ mod tests {
     fn a_frame_without_an_end_is_not_kept() {
         let mut decoder = Decoder::default();
         let mut gaps = Vec::new();
-        let mut tell = |event: Event<'_>| {
+        let mut found = |event: Event<'_>| {
             if let Event::Gap(gap) = event {
                 gaps.push(gap);
             }
             Ok(())
         };
         for _ in 0..1000 {
-            decoder.push(&[1; 4096], &mut tell).unwrap();
+            decoder.push(&[1; 4096], &mut found).unwrap();
         }
         assert!(decoder.pending.capacity() <= 2 * FRAME_BYTES);
-        decoder.finish(&mut tell).unwrap();
+        decoder.finish(&mut found).unwrap();
         let bytes = 1000 * 4096;
         assert_eq!(gaps, [Gap { offset: 0, bytes }]);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use log::Level;
 
-use crate::frame::{Entry, FORMAT, Frame, Request, Start, Text, put, seal};
+use crate::frame::{Entry, FORMAT, Frame, Request, Start, Text, append_value, seal};
 use crate::record::{FIELD_OVERHEAD, FIELDS_BYTES, MESSAGE_BYTES, Record};
 
 /// The most strings that a segment defines. Together with [`STRING_BYTES`] this bounds the table:
@@ -82,7 +82,7 @@ impl Encoder {
         if self.since >= REPEAT_BYTES {
             self.preamble(out);
             for (number, text) in &self.targets {
-                put(&Frame::Define(*number, text), &mut self.payload);
+                append_value(&Frame::Define(*number, text), &mut self.payload);
                 seal(&mut self.payload, out);
             }
         }
@@ -108,9 +108,9 @@ impl Encoder {
             Level::Debug => Frame::Debug(entry),
             Level::Trace => Frame::Trace(entry),
         };
-        put(&frame, &mut self.payload);
+        append_value(&frame, &mut self.payload);
         for field in &fields {
-            put(field, &mut self.payload);
+            append_value(field, &mut self.payload);
         }
         seal(&mut self.payload, out);
         self.since += out.len() - before;
@@ -151,10 +151,10 @@ impl Encoder {
     fn preamble(&mut self, out: &mut Vec<u8>) {
         self.since = 0;
         if let Some(start) = self.start {
-            put(&Frame::Start(start), &mut self.payload);
+            append_value(&Frame::Start(start), &mut self.payload);
             seal(&mut self.payload, out);
             if let Some(number) = self.requests {
-                put(&Frame::Requests(number), &mut self.payload);
+                append_value(&Frame::Requests(number), &mut self.payload);
                 seal(&mut self.payload, out);
             }
         }
@@ -166,7 +166,7 @@ impl Encoder {
             return Request::Other(cut(id, NAME_BYTES));
         };
         let base = *self.requests.get_or_insert_with(|| {
-            put(&Frame::Requests(number), &mut self.payload);
+            append_value(&Frame::Requests(number), &mut self.payload);
             seal(&mut self.payload, out);
             number
         });
@@ -189,7 +189,7 @@ impl Encoder {
         }
         // It is less than STRINGS, so it fits.
         let number = self.strings.len() as u16;
-        put(&Frame::Define(number, text), &mut self.payload);
+        append_value(&Frame::Define(number, text), &mut self.payload);
         seal(&mut self.payload, out);
         self.strings.insert(text.into(), number);
         if always && self.targets.len() < REPEATED {

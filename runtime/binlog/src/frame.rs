@@ -102,7 +102,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 }
 
 /// Appends `value` to `payload`.
-pub(crate) fn put<T: Serialize>(value: &T, payload: &mut Vec<u8>) {
+pub(crate) fn append_value<T: Serialize>(value: &T, payload: &mut Vec<u8>) {
     // This cannot fail: all values have a postcard form, and a vector grows as needed.
     if let Ok(longer) = postcard::to_extend(value, std::mem::take(payload)) {
         *payload = longer;
@@ -190,9 +190,9 @@ mod tests {
     #[test]
     fn a_known_string_takes_one_byte() {
         let mut payload = Vec::new();
-        put(&Text::Known(5), &mut payload);
+        append_value(&Text::Known(5), &mut payload);
         assert_eq!(payload, [6]);
-        put(&Text::Full("ab"), &mut payload);
+        append_value(&Text::Full("ab"), &mut payload);
         assert_eq!(payload, [6, 0, 2, b'a', b'b']);
         let (first, rest) = postcard::take_from_bytes::<Text<'_>>(&payload).unwrap();
         assert_eq!(first, Text::Known(5));

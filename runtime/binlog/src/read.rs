@@ -143,7 +143,7 @@ impl Reader<'_> {
     fn folder(&mut self, folder: &Path, follow: bool) -> Result<(), ReadError> {
         let mut after = None;
         loop {
-            let Some(segment) = next(folder, after, follow)? else {
+            let Some(segment) = next_segment(folder, after, follow)? else {
                 if follow && wait_for_more() {
                     continue;
                 }
@@ -162,7 +162,7 @@ impl Reader<'_> {
             loop {
                 // The order matters: if there is a younger segment, this one will not grow any
                 // more.
-                let last = next(folder, after, follow)?.is_none();
+                let last = next_segment(folder, after, follow)?.is_none();
                 self.drain(&mut open)?;
                 if !(follow && last) {
                     break;
@@ -240,7 +240,11 @@ impl Open<'_> {
 }
 
 /// The oldest segment with a number above `after`.
-fn next(folder: &Path, after: Option<u32>, follow: bool) -> Result<Option<Segment>, ReadError> {
+fn next_segment(
+    folder: &Path,
+    after: Option<u32>,
+    follow: bool,
+) -> Result<Option<Segment>, ReadError> {
     match segments(folder) {
         Ok(found) => Ok(found
             .into_iter()

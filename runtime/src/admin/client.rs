@@ -18,7 +18,7 @@ pub const DEFAULT_DATA_DIR: &str = "/var/lib/zlayer";
 /// How long the daemon may take to respond.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest status that is read, in bytes.
-const ANSWER_BYTES: u64 = 1 << 20;
+const STATUS_BYTES: u64 = 1 << 20;
 
 /// Prints the status of the daemon behind `socket`, or else behind the one in `data_dir` (default
 /// [`DEFAULT_DATA_DIR`]). Returns the exit code: 0, or 4 if the daemon is not well.
@@ -28,9 +28,9 @@ const ANSWER_BYTES: u64 = 1 << 20;
 /// No daemon responds there.
 pub fn print_status(data_dir: Option<&Path>, socket: Option<PathBuf>, json: bool) -> Result<u8> {
     let page = if json { "/status" } else { "/status.txt" };
-    let answer = ask_daemon(data_dir, socket, format!("GET {page}"))?;
-    logger::say(&answer.body);
-    Ok(match answer.healthy {
+    let response = ask_daemon(data_dir, socket, format!("GET {page}"))?;
+    logger::say(&response.body);
+    Ok(match response.healthy {
         Some(true) => 0,
         _ => EXIT_UNHEALTHY,
     })
@@ -52,13 +52,13 @@ pub fn purge(data_dir: Option<&Path>, socket: Option<PathBuf>, tags: &[String]) 
         [] => "all=true".to_owned(),
         _ => tagged.join("&"),
     };
-    let answer = ask_daemon(data_dir, socket, format!("POST /cache/purge?{query}"))?;
-    let count = answer.body.trim_matches(|c: char| !c.is_ascii_digit());
+    let response = ask_daemon(data_dir, socket, format!("POST /cache/purge?{query}"))?;
+    let count = response.body.trim_matches(|c: char| !c.is_ascii_digit());
     logger::say(&format!("{count} responses purged\n"));
     Ok(())
 }
 
-fn ask_daemon(data_dir: Option<&Path>, socket: Option<PathBuf>, line: String) -> Result<Answer> {
+fn ask_daemon(data_dir: Option<&Path>, socket: Option<PathBuf>, line: String) -> Result<Response> {
     let data_dir = data_dir.unwrap_or(Path::new(DEFAULT_DATA_DIR));
     let path = socket.unwrap_or_else(|| data_dir.join(SOCKET));
     ask_in_time(&path, line, PATIENCE).map_err(|error| {
@@ -83,7 +83,7 @@ fn ask_daemon(data_dir: Option<&Path>, socket: Option<PathBuf>, line: String) ->
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Answer {
+struct Response {
     body: String,
     /// Whether the daemon is well, if the response says so.
     healthy: Option<bool>,
@@ -91,30 +91,30 @@ struct Answer {
 
 /// Sends a request in a separate thread: connecting to a socket whose backlog is full may take for
 /// ever, and has no time limit.
-fn ask_in_time(socket: &Path, line: String, patience: Duration) -> io::Result<Answer> {
-    let (send, answer) = mpsc::channel();
+fn ask_in_time(socket: &Path, line: String, patience: Duration) -> io::Result<Response> {
+    let (send, response) = mpsc::channel();
     let socket = socket.to_owned();
     // If the thread is late nobody waits for it, because the process ends.
     std::thread::Builder::new().spawn(move || send.send(ask(&socket, &line)))?;
-    match answer.recv_timeout(patience) {
-        Ok(answer) => answer,
+    match response.recv_timeout(patience) {
+        Ok(response) => response,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 
 /// Sends a request; `line` is its method and target.
-fn ask(socket: &Path, line: &str) -> io::Result<Answer> {
+fn ask(socket: &Path, line: &str) -> io::Result<Response> {
     let mut stream = UnixStream::connect(socket)?;
     stream.write_all(format!("{line} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes())?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES).read_to_end(&mut answer)?;
-    read(&String::from_utf8_lossy(&answer))
+    let mut response = Vec::new();
+    stream.take(STATUS_BYTES).read_to_end(&mut response)?;
+    read(&String::from_utf8_lossy(&response))
 }
 
 /// Reads a response of this program's own server, which announces its length and sends no chunks.
-fn read(answer: &str) -> io::Result<Answer> {
+fn read(response: &str) -> io::Result<Response> {
     let wrong = || io::Error::other("what answers there is no zlayer, or it broke off");
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(wrong)?;
+    let (head, body) = response.split_once("\r\n\r\n").ok_or_else(wrong)?;
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap_or_default();
     let (mut health, mut length) = (None, None);
@@ -126,7 +126,7 @@ fn read(answer: &str) -> io::Result<Answer> {
         }
     }
     match status.starts_with("HTTP/1.1 200 ") {
-        true if length == Some(body.len()) => Ok(Answer {
+        true if length == Some(body.len()) => Ok(Response {
             body: body.to_owned(),
             healthy: health,
         }),
@@ -167,10 +167,13 @@ mod tests {
     #[test]
     fn an_answer_is_read_only_as_a_whole() {
         let head = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\nzlayer-health: ok\r\n\r\n";
-        let answer = read(&format!("{head}ok\n")).unwrap();
-        assert_eq!((answer.body.as_str(), answer.healthy), ("ok\n", Some(true)));
-        let answer = read(&format!("{head}ok\n").replace(": ok", ": not-ok")).unwrap();
-        assert_eq!(answer.healthy, Some(false));
+        let response = read(&format!("{head}ok\n")).unwrap();
+        assert_eq!(
+            (response.body.as_str(), response.healthy),
+            ("ok\n", Some(true))
+        );
+        let response = read(&format!("{head}ok\n").replace(": ok", ": not-ok")).unwrap();
+        assert_eq!(response.healthy, Some(false));
         for broken in [
             "",
             "HTTP/1.1 200 OK\r\n",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::json::Json;
-use super::message::{Answer, Request};
+use super::message::{Request, Response};
 use super::view::View;
 use crate::failure::Failure;
 use crate::reactor;
@@ -31,7 +31,7 @@ pub(super) fn has(path: &str) -> bool {
 }
 
 /// Runs the command that `request` asks for.
-pub(super) async fn run(view: &View, request: &Request) -> Answer {
+pub(super) async fn run(view: &View, request: &Request) -> Response {
     let query = request.query.as_deref().unwrap_or_default();
     match request.path.as_str() {
         "/cache/purge" => purge(view, query),
@@ -41,14 +41,14 @@ pub(super) async fn run(view: &View, request: &Request) -> Answer {
 }
 
 /// Asks the authenticators about the token in the request's body.
-async fn validate(view: &View, body: &[u8]) -> Answer {
+async fn validate(view: &View, body: &[u8]) -> Response {
     let token = match std::str::from_utf8(body) {
         Ok(token) if !token.trim().is_empty() => token.trim(),
-        _ => return Answer::text(400, "the body has to be a token, as text"),
+        _ => return Response::text(400, "the body has to be a token, as text"),
     };
     match view.pipeline.validate_token(&Arc::from(ID), token).await {
         Err(failure) => failed(&failure),
-        Ok(None) => Answer::text(404, "no plugin has the authenticator role"),
+        Ok(None) => Response::text(404, "no plugin has the authenticator role"),
         Ok(Some(known)) => {
             let mut json = Json::object();
             json.truth("valid", known.is_ok());
@@ -67,19 +67,19 @@ async fn validate(view: &View, body: &[u8]) -> Answer {
                     json.text("message", &refused.message);
                 }
             }
-            Answer::json(json)
+            Response::json(json)
         }
     }
 }
 
 /// Asks the limiters for the limits of a client.
-async fn rate_limit(view: &View, query: &str) -> Answer {
+async fn rate_limit(view: &View, query: &str) -> Response {
     let mut pairs = pairs(query);
     let (Some((name, key)), None) = (pairs.next(), pairs.next()) else {
-        return Answer::text(400, "say whose limits by key=KEY");
+        return Response::text(400, "say whose limits by key=KEY");
     };
     if name != "key" {
-        return Answer::text(400, "say whose limits by key=KEY");
+        return Response::text(400, "say whose limits by key=KEY");
     }
     match view.pipeline.rate_limits(&Arc::from(ID), &key).await {
         Err(failure) => failed(&failure),
@@ -95,25 +95,25 @@ async fn rate_limit(view: &View, query: &str) -> Answer {
                     });
                 }
             });
-            Answer::json(json)
+            Response::json(json)
         }
     }
 }
 
-fn failed(failure: &Failure) -> Answer {
-    Answer::text(failure.status(), &redact::scrub(&failure.to_string()))
+fn failed(failure: &Failure) -> Response {
+    Response::text(failure.status(), &redact::scrub(&failure.to_string()))
 }
 
-fn purge(view: &View, query: &str) -> Answer {
+fn purge(view: &View, query: &str) -> Response {
     let Some(cache) = view.pipeline.cache() else {
-        return Answer::text(404, "no plugin has the caching role");
+        return Response::text(404, "no plugin has the caching role");
     };
     let (mut tags, mut all) = (Vec::new(), false);
     for (name, value) in pairs(query) {
         match (&*name, &*value) {
             ("tag", tag) if !tag.is_empty() => tags.push(tag.to_owned()),
             ("all", "true") => all = true,
-            _ => return Answer::text(400, "what to purge is said by tag=TAG or by all=true"),
+            _ => return Response::text(400, "what to purge is said by tag=TAG or by all=true"),
         }
     }
     let purged = match (all, tags.is_empty()) {
@@ -123,7 +123,7 @@ fn purge(view: &View, query: &str) -> Answer {
             cache.purge_tags(&tags)
         }
         _ => {
-            return Answer::text(
+            return Response::text(
                 400,
                 "say either tag=TAG, which may be repeated, or all=true",
             );
@@ -132,7 +132,7 @@ fn purge(view: &View, query: &str) -> Answer {
     log::info!("admin interface: {purged} responses were purged");
     let mut json = Json::object();
     json.number("purged", purged as u64);
-    Answer::json(json)
+    Response::json(json)
 }
 
 /// Characters in a query's value that are written with percent signs (RFC 3986 section 2.3).

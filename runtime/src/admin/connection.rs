@@ -9,8 +9,8 @@ use zlayer_http1::{
 };
 
 use super::loopback::is_loopback;
-use super::message::{Answer, Request};
-use super::{Shared, commands, pages};
+use super::message::{Request, Response};
+use super::{AdminShared, commands, pages};
 use crate::timeout::within;
 use crate::wire::{Socket, with_date};
 
@@ -37,7 +37,7 @@ impl Connection {
     }
 
     /// Reads one request, sends the response, and closes.
-    pub(super) async fn serve(mut self, shared: &Shared) {
+    pub(super) async fn serve(mut self, shared: &AdminShared) {
         // A client that goes away or stays silent gets no response.
         let patience = match self.is_tcp {
             true => TCP_HEAD_PATIENCE,
@@ -46,15 +46,15 @@ impl Connection {
         if let Some(Ok(request)) = within(patience, self.read()).await
             && let Some(request) = request
         {
-            let answered = within(PATIENCE, self.answer(request, shared)).await;
-            if matches!(answered, Some(Ok(()))) {
+            let done = within(PATIENCE, self.respond(request, shared)).await;
+            if matches!(done, Some(Ok(()))) {
                 within(LINGER, self.linger()).await;
             }
         }
     }
 
     /// Reads a request. Returns `None` if the client leaves before its end.
-    async fn read(&mut self) -> io::Result<Option<Result<Request, Answer>>> {
+    async fn read(&mut self) -> io::Result<Option<Result<Request, Response>>> {
         let limits = Limits {
             head_bytes: HEAD_BYTES,
             ..Limits::default()
@@ -78,13 +78,13 @@ impl Connection {
                             self.read_body(request, body, buffer, length).await
                         }
                         Ok(request) => Ok(Some(Ok(request))),
-                        Err(refused) => Ok(Some(Err(Answer { is_head, ..refused }))),
+                        Err(refused) => Ok(Some(Err(Response { is_head, ..refused }))),
                     };
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    let answer = Answer::text(error.status(), &error.to_string());
-                    return Ok(Some(Err(answer)));
+                    let response = Response::text(error.status(), &error.to_string());
+                    return Ok(Some(Err(response)));
                 }
             }
         }
@@ -97,19 +97,19 @@ impl Connection {
         body: BodyLength,
         mut buffer: Vec<u8>,
         head: usize,
-    ) -> io::Result<Option<Result<Request, Answer>>> {
+    ) -> io::Result<Option<Result<Request, Response>>> {
         let length = match body {
             BodyLength::Empty => 0,
             BodyLength::Fixed(length) => usize::try_from(length).unwrap_or(usize::MAX),
             BodyLength::Chunked => {
-                let refused = Answer::text(411, "say how long it is, with content-length");
+                let refused = Response::text(411, "say how long it is, with content-length");
                 return Ok(Some(Err(refused)));
             }
         };
         let end = head.saturating_add(length);
         if end > HEAD_BYTES {
             let refused = format!("head and body may have {HEAD_BYTES} bytes together");
-            return Ok(Some(Err(Answer::text(413, &refused))));
+            return Ok(Some(Err(Response::text(413, &refused))));
         }
         while buffer.len() < end {
             let held = buffer.len();
@@ -126,11 +126,11 @@ impl Connection {
     }
 
     /// Reads what matters from a head, or refuses the request.
-    fn check(&self, head: &RequestHead<'_, '_>) -> Result<Request, Answer> {
+    fn check(&self, head: &RequestHead<'_, '_>) -> Result<Request, Response> {
         let is_post = head.method == "POST";
         if self.is_tcp {
             if is_post || commands::has(head.path()) {
-                return Err(Answer::text(
+                return Err(Response::text(
                     403,
                     "every user of this device can ask here: use the socket in the data folder",
                 ));
@@ -138,7 +138,7 @@ impl Connection {
             // A web page can make a browser send requests here, under a name of its own that it
             // lets point to this device (DNS rebinding), and could read the response.
             if head.authority().is_some_and(|host| !is_loopback(host)) {
-                return Err(Answer::text(
+                return Err(Response::text(
                     421,
                     "ask for localhost, 127.0.0.1 or [::1]: the admin interface answers to no other name",
                 ));
@@ -150,13 +150,13 @@ impl Connection {
         let from_page =
             head.header("origin").is_some() || head.header("sec-fetch-site").is_some_and(foreign);
         if from_page && (self.is_tcp || is_post) {
-            return Err(Answer::text(403, "web pages may not ask here"));
+            return Err(Response::text(403, "web pages may not ask here"));
         }
         let methods = commands::methods(head.path());
         if !methods.split(", ").any(|method| method == head.method) {
-            return Err(Answer {
+            return Err(Response {
                 allow: Some(methods),
-                ..Answer::text(405, &format!("the methods here are {methods}"))
+                ..Response::text(405, &format!("the methods here are {methods}"))
             });
         }
         Ok(Request {
@@ -168,10 +168,10 @@ impl Connection {
         })
     }
 
-    async fn answer(
+    async fn respond(
         &mut self,
-        request: Result<Request, Answer>,
-        shared: &Shared,
+        request: Result<Request, Response>,
+        shared: &AdminShared,
     ) -> io::Result<()> {
         let request = match request {
             Ok(request) => request,
@@ -180,49 +180,49 @@ impl Connection {
         // Memory is reserved before the response is made, and for as long as it is on its way.
         let wanted = pages::room(&request, &shared.view);
         let mut room = shared.reserve(wanted);
-        let mut answer = None;
+        let mut response = None;
         if let Some(room) = &mut room {
-            let mut written = pages::answer(&request, &shared.view, wanted).await;
+            let mut written = pages::respond(&request, &shared.view, wanted).await;
             written.body.shrink_to_fit();
             let length = written.body.len();
             // Series can be added meanwhile, and a status can have long paths in it.
             if length <= wanted || room.grow(length - wanted) {
                 room.shrink(wanted.saturating_sub(length));
-                answer = Some(written);
+                response = Some(written);
             }
         }
-        let answer = answer.unwrap_or_else(|| Answer {
+        let response = response.unwrap_or_else(|| Response {
             is_head: request.is_head,
-            ..Answer::text(503, "the memory budget has no room for the answer")
+            ..Response::text(503, "the memory budget has no room for the answer")
         });
-        self.write(&answer).await
+        self.write(&response).await
     }
 
-    async fn write(&mut self, answer: &Answer) -> io::Result<()> {
+    async fn write(&mut self, response: &Response) -> io::Result<()> {
         let mut headers: Vec<(&str, &[u8])> = vec![
-            ("content-type", answer.content_type.as_bytes()),
+            ("content-type", response.content_type.as_bytes()),
             ("cache-control", b"no-store"),
             ("x-content-type-options", b"nosniff"),
         ];
-        match answer.healthy {
+        match response.healthy {
             Some(true) => headers.push(("zlayer-health", b"ok")),
             Some(false) => headers.push(("zlayer-health", b"not-ok")),
             None => {}
         }
-        if let Some(methods) = answer.allow {
+        if let Some(methods) = response.allow {
             headers.push(("allow", methods.as_bytes()));
         }
-        if answer.status == 503 {
+        if response.status == 503 {
             headers.push(("retry-after", b"1"));
         }
-        let length = answer.body.len() as u64;
+        let length = response.body.len() as u64;
         let mut out = Vec::new();
         let encoded = with_date(|date| {
             let head = ResponseHead {
                 version: Version::Http11,
-                status: answer.status,
+                status: response.status,
                 headers: &headers,
-                length: match answer.is_head {
+                length: match response.is_head {
                     true => ResponseLength::HeadOf(Some(length)),
                     false => ResponseLength::Fixed(length),
                 },
@@ -233,8 +233,8 @@ impl Connection {
         });
         encoded.map_err(io::Error::other)?;
         self.stream.write_all(&out).await?;
-        if !answer.is_head {
-            self.stream.write_all(answer.body.as_bytes()).await?;
+        if !response.is_head {
+            self.stream.write_all(response.body.as_bytes()).await?;
         }
         self.stream.flush().await
     }

@@ -13,7 +13,7 @@ pub(super) struct Request {
 }
 
 /// The response to a request.
-pub(super) struct Answer {
+pub(super) struct Response {
     pub(super) status: u16,
     pub(super) content_type: &'static str,
     pub(super) body: String,
@@ -24,9 +24,9 @@ pub(super) struct Answer {
     pub(super) allow: Option<&'static str>,
 }
 
-impl Answer {
-    pub(super) fn new(status: u16, content_type: &'static str, body: String) -> Answer {
-        Answer {
+impl Response {
+    pub(super) fn new(status: u16, content_type: &'static str, body: String) -> Response {
+        Response {
             status,
             content_type,
             body,
@@ -36,12 +36,12 @@ impl Answer {
         }
     }
 
-    pub(super) fn text(status: u16, text: &str) -> Answer {
-        Answer::new(status, TEXT, format!("{text}\n"))
+    pub(super) fn text(status: u16, text: &str) -> Response {
+        Response::new(status, TEXT, format!("{text}\n"))
     }
 
-    pub(super) fn json(json: Json) -> Answer {
-        Answer::new(200, JSON, json.finish())
+    pub(super) fn json(json: Json) -> Response {
+        Response::new(200, JSON, json.finish())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The pages that can be read, and which module writes each.
 
-use super::message::{Answer, JSON, Request, TEXT};
+use super::message::{JSON, Request, Response, TEXT};
 use super::view::View;
 use super::{commands, series, status};
 use crate::metrics;
@@ -23,35 +23,35 @@ pub(super) fn room(request: &Request, view: &View) -> usize {
 }
 
 /// Makes the response. `room` is what [`room`] returned for the request.
-pub(super) async fn answer(request: &Request, view: &View, room: usize) -> Answer {
+pub(super) async fn respond(request: &Request, view: &View, room: usize) -> Response {
     if commands::has(&request.path) {
         return commands::run(view, request).await;
     }
     let trouble = view.trouble();
     let healthy = Some(trouble.is_none());
-    let mut answer = match request.path.as_str() {
-        "/metrics" => Answer::new(200, metrics::CONTENT_TYPE, series::render(view, room)),
-        "/status" => Answer {
+    let mut response = match request.path.as_str() {
+        "/metrics" => Response::new(200, metrics::CONTENT_TYPE, series::render(view, room)),
+        "/status" => Response {
             healthy,
-            ..Answer::new(200, JSON, status::json(view))
+            ..Response::new(200, JSON, status::json(view))
         },
-        "/status.txt" => Answer {
+        "/status.txt" => Response {
             healthy,
-            ..Answer::new(200, TEXT, status::text(view))
+            ..Response::new(200, TEXT, status::text(view))
         },
-        "/healthz" => Answer {
+        "/healthz" => Response {
             healthy,
             ..match trouble {
-                None => Answer::text(200, "ok"),
-                Some(trouble) => Answer::text(503, &redact::scrub(&trouble)),
+                None => Response::text(200, "ok"),
+                Some(trouble) => Response::text(503, &redact::scrub(&trouble)),
             }
         },
-        _ => Answer::text(
+        _ => Response::text(
             404,
             "there are /metrics, /status, /status.txt and /healthz, and over the Unix socket \
              /cache/purge, /validate-token and /rate-limit",
         ),
     };
-    answer.is_head = request.is_head;
-    answer
+    response.is_head = request.is_head;
+    response
 }

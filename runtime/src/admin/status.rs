@@ -30,12 +30,10 @@ fn describe(view: &View) -> Section {
         None => "{healthy}",
         Some(_) => "{healthy}: {trouble}",
     };
-    let requests = view
-        .server
-        .requests()
-        .fold(Section::default(), |section, (class, count)| {
-            section.field(class, count)
-        });
+    let requests = view.server.requests();
+    let requests = requests.fold(Section::default(), |section, (class, count)| {
+        section.field(class, count)
+    });
     let plugins = view.plugins().iter().map(|one| plugin(one));
     let described = Section::default()
         .line(

@@ -1,7 +1,7 @@
 //! The key-value store in the status.
 
 use super::section::{Section, Value};
-use crate::keyvalue::{State, Status};
+use crate::keyvalue::{Status, StoreState};
 use crate::metrics::Page;
 
 /// The state of the store at one moment.
@@ -15,9 +15,9 @@ pub(super) struct Store {
 impl Store {
     fn state(&self) -> (&'static str, Option<&str>) {
         match &self.status.state {
-            State::Opening => ("opening", None),
-            State::Open => ("open", None),
-            State::Failing(reason) => ("failing", Some(reason)),
+            StoreState::Opening => ("opening", None),
+            StoreState::Open => ("open", None),
+            StoreState::Failing(reason) => ("failing", Some(reason)),
         }
     }
 
@@ -101,7 +101,7 @@ mod tests {
     fn all_that_is_known_is_told() {
         let store = Store {
             status: Status {
-                state: State::Failing("the disk is \"full\"\n".to_owned()),
+                state: StoreState::Failing("the disk is \"full\"\n".to_owned()),
                 pending_bytes: 1,
                 disk_bytes: 4 << 10,
                 commits: 2,

@@ -62,8 +62,8 @@ impl View {
         }
         // While the store opens, calls wait for it.
         match self.store.status().state {
-            keyvalue::State::Failing(reason) => Some(format!("store: {reason}")),
-            keyvalue::State::Opening | keyvalue::State::Open => None,
+            keyvalue::StoreState::Failing(reason) => Some(format!("store: {reason}")),
+            keyvalue::StoreState::Opening | keyvalue::StoreState::Open => None,
         }
     }
 

@@ -41,14 +41,14 @@ impl Directives {
                 byte == b',' && !inside
             });
             for part in parts {
-                read.take(part.trim_ascii(), &mut shared);
+                read.read_directive(part.trim_ascii(), &mut shared);
             }
         }
         read.max_age = shared.or(read.max_age);
         read
     }
 
-    fn take(&mut self, directive: &[u8], shared: &mut Option<u64>) {
+    fn read_directive(&mut self, directive: &[u8], shared: &mut Option<u64>) {
         let (name, value) = match directive.iter().position(|&byte| byte == b'=') {
             Some(at) => (&directive[..at], &directive[at + 1..]),
             None => (directive, &b""[..]),

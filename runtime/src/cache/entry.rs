@@ -45,7 +45,7 @@ pub struct Entry {
 
 impl Entry {
     /// Whether it fits the request `ask`, fresh or not.
-    pub(super) fn answers(&self, ask: &Ask<'_>) -> bool {
+    pub(super) fn matches(&self, ask: &Ask<'_>) -> bool {
         self.identity == ask.identity && self.vary.iter().all(|one| one.matches(ask.headers))
     }
 
@@ -73,7 +73,7 @@ impl Entry {
 
     /// The response to a GET or HEAD at `now`, with its `Age`; or a 304, if the client's own copy
     /// is as good. The bytes keep the entry's memory charged.
-    pub fn answer(self: &Arc<Entry>, request: &HeaderMap, now: Duration) -> Response<Bytes> {
+    pub fn to_response(self: &Arc<Entry>, request: &HeaderMap, now: Duration) -> Response<Bytes> {
         let mut headers = HeaderMap::new();
         for line in self.fields.split(|&byte| byte == b'\n') {
             // In a stored response no field has a line break, and no name has a colon.
@@ -94,17 +94,17 @@ impl Entry {
             Some(left) => left.as_secs().to_string(),
             None => format!("-{}", now.saturating_sub(self.fresh).as_secs()),
         };
-        tell(&mut headers, &format!("hit; ttl={ttl}"));
-        let mut answer = Response::new(self.bytes(0));
-        *answer.status_mut() = self.status;
+        add_cache_status(&mut headers, &format!("hit; ttl={ttl}"));
+        let mut response = Response::new(self.bytes(0));
+        *response.status_mut() = self.status;
         // Preconditions apply only where the response would be a success (RFC 9110 section 13.2.1).
         if self.status == StatusCode::OK && not_modified(request, &headers) {
-            *answer.status_mut() = StatusCode::NOT_MODIFIED;
-            *answer.body_mut() = Bytes::new();
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            *response.body_mut() = Bytes::new();
             headers = only_validators(&headers);
         }
-        *answer.headers_mut() = headers;
-        answer
+        *response.headers_mut() = headers;
+        response
     }
 }
 
@@ -121,7 +121,7 @@ pub fn only_validators(headers: &HeaderMap) -> HeaderMap {
 
 /// Adds what this cache did to `Cache-Status` (RFC 9211), behind what caches further off did. Does
 /// nothing if the map of headers is full.
-pub(super) fn tell(headers: &mut HeaderMap, what: &str) {
+pub(super) fn add_cache_status(headers: &mut HeaderMap, what: &str) {
     if let Ok(value) = HeaderValue::try_from(format!("zlayer; {what}")) {
         let _ = headers.try_append(CACHE_STATUS, value);
     }
@@ -154,7 +154,7 @@ mod tests {
                 break;
             }
         }
-        tell(&mut full, "fwd=miss");
+        add_cache_status(&mut full, "fwd=miss");
         assert!(full.len() > 1000 && !full.contains_key(CACHE_STATUS));
     }
 }

@@ -172,44 +172,44 @@ impl Fetch {
         let cache = Arc::clone(&self.cache);
         let now = cache.now();
         let mut state = cache.state();
-        let Some(ended) = state.end(self.number) else {
+        let Some(ended) = state.end_fetch(self.number) else {
             return;
         };
         let stored = !ended.spoiled && entry.lasts > now;
         if stored {
-            state.pass(ended.flight, None);
+            state.set_pass(ended.flight, None);
             state.insert(entry, now);
         }
         match &ended.refreshes {
             // The old entry may have been for another variant than the new one, so it is dropped.
-            Some(old) if stored => state.forget(old),
+            Some(old) if stored => state.remove_entry(old),
             Some(old) => old.end_refresh(now + REFRESH_PAUSE),
             None => {}
         }
         drop(state);
-        wake(&ended.waiters);
+        wake_waiters(&ended.waiters);
     }
 
     /// Ends the fetch because the response is not stored, for a reason that says nothing of an
     /// older entry. Nobody waits for such a response for a while.
     pub fn refuse(self) {
-        self.end(true);
+        self.end_unstored(true);
     }
 
     /// Ends the fetch without storing. `keep_old` says whether the entry to be replaced stays.
-    pub(super) fn end(self, keep_old: bool) {
+    pub(super) fn end_unstored(self, keep_old: bool) {
         let now = self.cache.now();
         let mut state = self.cache.state();
-        let Some(ended) = state.end(self.number) else {
+        let Some(ended) = state.end_fetch(self.number) else {
             return;
         };
         match ended.refreshes {
             Some(old) if keep_old => old.end_refresh(now + REFRESH_PAUSE),
-            Some(old) => state.forget(&old),
-            None => state.pass(ended.flight, Some(now + PASS_FOR)),
+            Some(old) => state.remove_entry(&old),
+            None => state.set_pass(ended.flight, Some(now + PASS_FOR)),
         }
         drop(state);
-        wake(&ended.waiters);
+        wake_waiters(&ended.waiters);
     }
 }
 
@@ -217,14 +217,14 @@ impl Fetch {
 impl Drop for Fetch {
     fn drop(&mut self) {
         let now = self.cache.now();
-        // `succeed` and `end` have removed the note already.
-        let Some(ended) = self.cache.state().end(self.number) else {
+        // `succeed` and `end_unstored` have removed the note already.
+        let Some(ended) = self.cache.state().end_fetch(self.number) else {
             return;
         };
         if let Some(old) = ended.refreshes {
             old.end_refresh(now + REFRESH_PAUSE);
         }
-        wake(&ended.waiters);
+        wake_waiters(&ended.waiters);
     }
 }
 
@@ -236,7 +236,7 @@ fn announced(headers: &HeaderMap) -> Result<Option<usize>, &'static str> {
     length.map(Some).ok_or("its content-length is none")
 }
 
-fn wake(waiters: &Option<Arc<event_listener::Event>>) {
+fn wake_waiters(waiters: &Option<Arc<event_listener::Event>>) {
     if let Some(waiters) = waiters {
         waiters.notify(usize::MAX);
     }

@@ -85,7 +85,7 @@ impl Fetch {
         match begun {
             Ok((entry, bounds)) => Ok(Fill::new(self, entry, bounds)),
             Err(reason) => {
-                self.end(response.status.is_server_error());
+                self.end_unstored(response.status.is_server_error());
                 Err(reason)
             }
         }
@@ -172,7 +172,7 @@ impl<B: Body> Collecting<B> {
             (Some(true), _) | (None, true) => {
                 if let Some(fill) = self.fill.take() {
                     let entry = fill.finish();
-                    self.keep(entry);
+                    self.keep_rest(entry);
                 }
             }
             (Some(false), _) => self.refuse(),
@@ -180,7 +180,7 @@ impl<B: Body> Collecting<B> {
         }
     }
 
-    fn end(&mut self) {
+    fn end_body(&mut self) {
         self.ended = true;
         self.decide();
     }
@@ -196,11 +196,11 @@ impl<B: Body> Collecting<B> {
     /// Stops collecting. The client still gets what was collected.
     fn abandon(&mut self) -> Option<Fetch> {
         let Fill { fetch, entry, .. } = self.fill.take()?;
-        self.keep(Arc::new(entry));
+        self.keep_rest(Arc::new(entry));
         Some(fetch)
     }
 
-    fn keep(&mut self, entry: Arc<Entry>) {
+    fn keep_rest(&mut self, entry: Arc<Entry>) {
         if self.read < entry.body.len() {
             self.rest = Some(entry);
         }
@@ -244,7 +244,7 @@ impl<B: Body<Data = Bytes> + Unpin> Collecting<B> {
         }
         if let Some(fetch) = self.abandon() {
             // The next response is likely to be as long.
-            fetch.end(false);
+            fetch.end_unstored(false);
         }
         false
     }
@@ -258,7 +258,7 @@ impl<B: Body<Data = Bytes> + Unpin> Collecting<B> {
         let is_end = body.is_end_stream();
         let mut is_collected = false;
         match &next {
-            None => self.end(),
+            None => self.end_body(),
             Some(Ok(frame)) => match frame.data_ref() {
                 Some(data) => is_collected = self.push(data, ahead),
                 // Trailers are not stored, and so neither is the response.
@@ -268,7 +268,7 @@ impl<B: Body<Data = Bytes> + Unpin> Collecting<B> {
         }
         // The end is known with the last frame, so nobody has to poll once more.
         if is_end {
-            self.end();
+            self.end_body();
         }
         Poll::Ready((next, is_collected))
     }

@@ -18,7 +18,7 @@ use super::{ENTRIES, PASSES, VARIANTS};
 use crate::memory::Reservation;
 
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct CacheState {
     /// By number, which is the order of arrival.
     entries: BTreeMap<u64, Arc<Entry>>,
     /// The numbers of a key's entries, oldest first.
@@ -68,7 +68,7 @@ pub(super) struct Fetching {
     pub(super) _charge: Reservation,
 }
 
-impl State {
+impl CacheState {
     pub(super) fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -80,12 +80,12 @@ impl State {
 
     /// The newest entry that fits `ask` and may still be used.
     pub(super) fn find(&self, ask: &Ask<'_>, now: Duration) -> Option<&Arc<Entry>> {
-        self.of(&ask.key)
-            .find(|entry| entry.lasts > now && entry.answers(ask))
+        self.entries_of(&ask.key)
+            .find(|entry| entry.lasts > now && entry.matches(ask))
     }
 
     /// All entries of a key, newest first.
-    pub(super) fn of(&self, key: &str) -> impl Iterator<Item = &Arc<Entry>> {
+    pub(super) fn entries_of(&self, key: &str) -> impl Iterator<Item = &Arc<Entry>> {
         let numbers = self.keys.get(key).map_or(&[][..], Vec::as_slice);
         numbers
             .iter()
@@ -163,7 +163,7 @@ impl State {
     }
 
     /// Drops one entry, if it is still here.
-    pub(super) fn forget(&mut self, entry: &Arc<Entry>) {
+    pub(super) fn remove_entry(&mut self, entry: &Arc<Entry>) {
         let same = self.numbers(
             |other| std::ptr::eq(other, &raw const **entry),
             Some(&entry.key),
@@ -180,7 +180,7 @@ impl State {
 
     /// Remembers until when requests of this flight do not wait for each other; with `None`, that
     /// they do.
-    pub(super) fn pass(&mut self, flight: u64, until: Option<Duration>) {
+    pub(super) fn set_pass(&mut self, flight: u64, until: Option<Duration>) {
         self.passes.retain(|&(passed, _)| passed != flight);
         if let Some(until) = until {
             if self.passes.len() >= PASSES {
@@ -191,7 +191,7 @@ impl State {
     }
 
     /// Removes the note of a fetch that has ended, and returns it.
-    pub(super) fn end(&mut self, number: u64) -> Option<Fetching> {
+    pub(super) fn end_fetch(&mut self, number: u64) -> Option<Fetching> {
         let place = self.fetches.iter().position(|one| one.number == number)?;
         Some(self.fetches.swap_remove(place))
     }

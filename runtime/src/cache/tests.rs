@@ -96,6 +96,6 @@ fn store(cache: &Arc<Cache>, ask: &Ask<'_>, policy: Policy, fields: Fields<'_>, 
 /// What a request gets from the cache.
 fn body(cache: &Arc<Cache>, ask: &Ask<'_>) -> Option<String> {
     let entry = cache.peek(ask)?;
-    let answer = entry.answer(ask.headers, cache.now());
-    Some(String::from_utf8(answer.into_body().to_vec()).unwrap())
+    let response = entry.to_response(ask.headers, cache.now());
+    Some(String::from_utf8(response.into_body().to_vec()).unwrap())
 }

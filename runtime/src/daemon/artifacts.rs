@@ -43,12 +43,12 @@ pub(super) fn verify(place: usize, config: &Config, data: &DataDir) -> Result<Ve
     if is_wasm(&source).map_err(unreadable)? {
         source = compile(path, target, config.profile)?;
     }
-    let copy = match data.kept(place, &mut source) {
+    let copy = match data.kept_copy(place, &mut source) {
         Some(copy) => copy,
         None => {
             // Only what looks like an artifact is worth the flash it is written to.
             zlayer_bundle::read_manifest(&source).map_err(refused)?;
-            data.keep(place, &mut source)?
+            data.keep_copy(place, &mut source)?
         }
     };
     // Now, since compiling may have made the user's development key.

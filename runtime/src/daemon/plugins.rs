@@ -37,7 +37,7 @@ pub(super) fn gather<'a>(config: &'a Config, data: &DataDir) -> Result<Vec<Membe
             name,
         });
     }
-    data.forget_from(members.len());
+    data.remove_copies_from(members.len());
     let names: Vec<&String> = members.iter().map(|member| &member.name).collect();
     let unknown = |what: &str, name: &str| {
         let known: Vec<&str> = names.iter().map(|name| name.as_str()).collect();

@@ -117,7 +117,7 @@ impl WasiHttpHooks for Outgoing {
         let id = self.request.id();
         let upstreams = &self.plugin.upstreams;
         let rounds = upstreams.rounds();
-        rounds.mark(request.headers_mut(), id.as_deref().unwrap_or("-"));
+        rounds.mark_head(request.headers_mut(), id.as_deref().unwrap_or("-"));
         let outgoing = Outgoing::new(&self.plugin, &self.request);
         // This does not run on the reactor's thread, whose stack is small and through which all
         // responses pass. The task is cancelled when the guest drops its handle for the response.

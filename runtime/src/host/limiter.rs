@@ -72,7 +72,7 @@ impl Limiter {
     /// own share, until the result is dropped.
     pub fn charge_call(&self, bytes: usize) -> Option<Reservation> {
         self.reservation
-            .another(bytes.saturating_sub(self.call_share))
+            .reserve_another(bytes.saturating_sub(self.call_share))
     }
 
     /// How many bytes the instance's memory could grow by at this moment.

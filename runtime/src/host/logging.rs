@@ -109,7 +109,7 @@ impl PluginLog {
 
     /// Reports how many records were dropped, if that was not reported yet.
     pub fn report_dropped(&self) {
-        match self.rate.take_untold() {
+        match self.rate.take_unreported() {
             0 => {}
             dropped => self.write_dropped(dropped),
         }
@@ -199,7 +199,7 @@ mod tests {
             assert_eq!(passed, burst);
             assert_eq!(u64::from(burst * 10 - passed), log.dropped());
             log.report_dropped();
-            assert_eq!(log.rate.take_untold(), 0);
+            assert_eq!(log.rate.take_unreported(), 0);
         }
     }
 

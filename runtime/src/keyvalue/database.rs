@@ -96,7 +96,7 @@ impl Database {
         let why = match opened {
             Ok(Ok(database)) => {
                 if !made {
-                    settle(folder, &path, &complete).map_err(disk)?;
+                    sync_and_mark_complete(folder, &path, &complete).map_err(disk)?;
                 }
                 clock.start(database.anchor());
                 return Ok(database);
@@ -271,7 +271,7 @@ fn holds_data(database: &Path) -> io::Result<bool> {
 /// Puts every name in a new database onto the disk, and marks it complete. fjall syncs what its
 /// folders hold, but not the folder that holds the keyspaces'. Where a file system promises no more
 /// than POSIX, a keyspace could be gone after a power cut, and its data with it.
-fn settle(folder: &Path, database: &Path, complete: &Path) -> io::Result<()> {
+fn sync_and_mark_complete(folder: &Path, database: &Path, complete: &Path) -> io::Result<()> {
     sync_folder(&database.join("keyspaces"))?;
     File::create(complete)?.sync_all()?;
     sync_folder(database)?;

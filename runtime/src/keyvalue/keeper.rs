@@ -71,7 +71,7 @@ impl Keeper {
                 self.folder.display()
             );
             self.store.shut(client_reason(&reason));
-            if self.rest(&mut pause).is_none() {
+            if self.wait_before_retry(&mut pause).is_none() {
                 return self.lose_what_is_left();
             }
             self.store.reopening();
@@ -124,7 +124,7 @@ impl Keeper {
             self.store.opened(database.clone());
         }
         loop {
-            if self.rest(pause).is_none() {
+            if self.wait_before_retry(pause).is_none() {
                 self.try_a_last_time(database);
                 return None;
             }
@@ -140,7 +140,7 @@ impl Keeper {
 
     /// Writes the waiting changes as one batch, if there are any.
     fn commit(&mut self, database: &Database) -> Result<(), String> {
-        let batch = self.store.overlay().begin();
+        let batch = self.store.overlay().begin_batch();
         let clock = &self.store.clock;
         // The time is written with every batch. Without one it is written from time to time, and at
         // an orderly shutdown, until the disk knows a time by which all values have expired.
@@ -195,7 +195,7 @@ impl Keeper {
 
     /// Waits before the next try, longer each time. Returns `None` if the store is closed
     /// meanwhile.
-    fn rest(&self, pause: &mut Duration) -> Option<()> {
+    fn wait_before_retry(&self, pause: &mut Duration) -> Option<()> {
         let until = Instant::now() + *pause;
         *pause = (*pause * 2).min(RETRY.1);
         while !self.store.is_closing() {

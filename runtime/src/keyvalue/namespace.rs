@@ -9,7 +9,7 @@ use fjall::Slice;
 use super::clock::StoreClock;
 use super::database::Database;
 use super::entry::{Entry, nanos, number};
-use super::overlay::{Change, Outcome};
+use super::overlay::{BatchResult, Change};
 use super::store::Store;
 use super::usage::Usage;
 use super::volatile::Volatile;
@@ -358,7 +358,7 @@ impl Namespace {
         full: Vec<u8>,
         old: Option<Slice>,
         step: Step<'_>,
-    ) -> Result<Option<Arc<Outcome>>> {
+    ) -> Result<Option<Arc<BatchResult>>> {
         let new = match step {
             Step::Leave => return Ok(None),
             Step::Put(value, expires) => Some(

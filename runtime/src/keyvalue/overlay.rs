@@ -29,9 +29,9 @@ pub(super) struct Change {
 
 /// How a batch ended, for those who wait for it.
 #[derive(Default)]
-pub(super) struct Outcome(OnceCell<std::result::Result<(), String>>);
+pub(super) struct BatchResult(OnceCell<std::result::Result<(), String>>);
 
-impl Outcome {
+impl BatchResult {
     pub(super) async fn wait(&self) -> std::result::Result<(), String> {
         self.0.wait().await.clone()
     }
@@ -51,9 +51,9 @@ pub(super) struct Overlay {
     pending_bytes: usize,
     /// Whether somebody waits until the pending changes are on the disk.
     awaited: bool,
-    outcome: Arc<Outcome>,
+    outcome: Arc<BatchResult>,
     /// The batch that is being written, and who waits for it.
-    committing: Option<(Arc<Changes>, Arc<Outcome>)>,
+    committing: Option<(Arc<Changes>, Arc<BatchResult>)>,
     committing_bytes: usize,
     /// Why changes are refused, while the disk takes none.
     refusing: Option<String>,
@@ -89,7 +89,7 @@ impl Overlay {
     }
 
     /// Adds a change. Returns the outcome of the batch that it will be part of.
-    pub(super) fn put(&mut self, key: Slice, mut change: Change) -> Arc<Outcome> {
+    pub(super) fn add_change(&mut self, key: Slice, mut change: Change) -> Arc<BatchResult> {
         self.awaited |= change.undo.is_some();
         self.pending_bytes += cost(&key, &change);
         if let Some(earlier) = self.pending.get(&key) {
@@ -136,7 +136,7 @@ impl Overlay {
     }
 
     /// Begins a batch with all pending changes; `None` if there are none.
-    pub(super) fn begin(&mut self) -> Option<Arc<Changes>> {
+    pub(super) fn begin_batch(&mut self) -> Option<Arc<Changes>> {
         if self.pending.is_empty() {
             return None;
         }
@@ -222,25 +222,25 @@ mod tests {
     #[test]
     fn the_newest_change_is_seen_while_an_older_one_is_written() {
         let mut overlay = Overlay::default();
-        overlay.put("k".into(), change("1", None));
-        let batch = overlay.begin().unwrap();
-        overlay.put("k".into(), change("2", None));
+        overlay.add_change("k".into(), change("1", None));
+        let batch = overlay.begin_batch().unwrap();
+        overlay.add_change("k".into(), change("2", None));
         assert_eq!(batch.len(), 1);
         assert_eq!(shown(&overlay, "k").unwrap(), "2");
         overlay.committed();
         assert_eq!(shown(&overlay, "k").unwrap(), "2");
-        assert!(overlay.begin().is_some());
+        assert!(overlay.begin_batch().is_some());
         overlay.committed();
-        assert!(overlay.is_empty() && overlay.begin().is_none());
+        assert!(overlay.is_empty() && overlay.begin_batch().is_none());
     }
 
     #[test]
     fn many_changes_of_one_key_take_the_room_of_one() {
         let mut overlay = Overlay::default();
-        overlay.put("k".into(), change("1", None));
+        overlay.add_change("k".into(), change("1", None));
         let once = overlay.pending_bytes();
         for _ in 0..1000 {
-            overlay.put("k".into(), change("2", None));
+            overlay.add_change("k".into(), change("2", None));
         }
         assert_eq!(overlay.pending_bytes(), once);
         assert_eq!(overlay.range(b"k").len(), 1);
@@ -250,11 +250,11 @@ mod tests {
     #[test]
     fn after_a_failure_acknowledged_changes_stay_and_others_are_undone() {
         let mut overlay = Overlay::default();
-        overlay.put("acknowledged".into(), change("a", None));
-        let first = overlay.put("waited".into(), change("new", Some(Some("old"))));
-        overlay.begin().unwrap();
-        let second = overlay.put("waited".into(), change("newer", Some(Some("new"))));
-        overlay.put("late".into(), change("x", Some(None)));
+        overlay.add_change("acknowledged".into(), change("a", None));
+        let first = overlay.add_change("waited".into(), change("new", Some(Some("old"))));
+        overlay.begin_batch().unwrap();
+        let second = overlay.add_change("waited".into(), change("newer", Some(Some("new"))));
+        overlay.add_change("late".into(), change("x", Some(None)));
         overlay.failed("no space");
         for outcome in [first, second] {
             assert_eq!(smol::block_on(outcome.wait()), Err("no space".to_owned()));
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(shown(&overlay, "acknowledged").unwrap(), "a");
         assert_eq!(shown(&overlay, "waited").unwrap(), "old");
         assert!(overlay.get(b"late").is_none());
-        assert!(overlay.begin().is_some());
+        assert!(overlay.begin_batch().is_some());
         overlay.committed();
         assert_eq!(overlay.refusing(), None);
     }
@@ -271,9 +271,9 @@ mod tests {
     #[test]
     fn several_awaited_changes_of_one_batch_go_back_to_before_the_first() {
         let mut overlay = Overlay::default();
-        overlay.put("k".into(), change("1", Some(None)));
-        overlay.put("k".into(), change("2", Some(Some("1"))));
-        overlay.begin().unwrap();
+        overlay.add_change("k".into(), change("1", Some(None)));
+        overlay.add_change("k".into(), change("2", Some(Some("1"))));
+        overlay.begin_batch().unwrap();
         overlay.failed("why");
         assert_eq!(overlay.get(b"k"), Some(&None), "a removal, to be written");
     }

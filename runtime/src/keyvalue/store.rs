@@ -10,7 +10,7 @@ use fjall::Slice;
 
 use super::clock::StoreClock;
 use super::database::Database;
-use super::overlay::{Change, Outcome, Overlay};
+use super::overlay::{BatchResult, Change, Overlay};
 use super::sizes::Sizes;
 use super::written::Written;
 use super::{KvError, Result};
@@ -137,13 +137,13 @@ impl Store {
     }
 
     /// Adds a change; the caller holds the write lock. Fails if the disk takes no changes any more.
-    pub(super) fn change(&self, key: Slice, change: Change) -> Result<Arc<Outcome>> {
+    pub(super) fn change(&self, key: Slice, change: Change) -> Result<Arc<BatchResult>> {
         let mut overlay = self.overlay();
         if let Some(reason) = overlay.refusing() {
             return Err(KvError::Storage(reason.to_owned()));
         }
         let idle = overlay.is_empty();
-        let outcome = overlay.put(key, change);
+        let outcome = overlay.add_change(key, change);
         let wake = idle || overlay.is_awaited() || overlay.pending_bytes() >= self.sizes.pending;
         drop(overlay);
         if wake {
@@ -217,10 +217,10 @@ impl Store {
         };
         let phase = sync::read(&self.phase);
         let state = match (&*phase, refusing) {
-            (Phase::Opening, _) => super::State::Opening,
-            (Phase::Open(_), None) => super::State::Open,
-            (Phase::Shut(reason), _) => super::State::Failing(reason.clone()),
-            (Phase::Open(_), Some(reason)) => super::State::Failing(reason),
+            (Phase::Opening, _) => super::StoreState::Opening,
+            (Phase::Open(_), None) => super::StoreState::Open,
+            (Phase::Shut(reason), _) => super::StoreState::Failing(reason.clone()),
+            (Phase::Open(_), Some(reason)) => super::StoreState::Failing(reason),
         };
         super::Status {
             state,

@@ -391,7 +391,7 @@ fn a_store_that_cannot_be_opened_answers_storage_and_opens_once_it_can() {
     let store = device.start();
     let refused = block_on(store.namespace("x", &Settings::default()));
     assert!(matches!(refused, Err(KvError::Storage(_))));
-    assert!(matches!(store.status().state, State::Failing(_)));
+    assert!(matches!(store.status().state, StoreState::Failing(_)));
     std::fs::remove_file(device.folder.join("kv")).unwrap();
     let mut opened = None;
     eventually("a store that opens", || {
@@ -400,7 +400,7 @@ fn a_store_that_cannot_be_opened_answers_storage_and_opens_once_it_can() {
     });
     let opened = opened.unwrap();
     block_on(opened.set("k", b"v", None)).unwrap();
-    assert_eq!(store.status().state, State::Open);
+    assert_eq!(store.status().state, StoreState::Open);
 }
 
 #[test]

@@ -79,7 +79,7 @@ impl Volatile {
 
     fn make_room(&mut self, key: &[u8], new: Option<&[u8]>, quota: &Quota) -> bool {
         let usage = self.usage.after(key.len(), self.get(key), new);
-        let fits = usage.fits(quota, &self.usage) && self.hold(&usage);
+        let fits = usage.fits(quota, &self.usage) && self.resize_reservation(&usage);
         if fits {
             self.usage = usage;
         }
@@ -91,12 +91,12 @@ impl Volatile {
         let mut usage = Usage::at(now, 0);
         self.keys
             .retain(|key, stored| usage.count(key.len(), stored));
-        self.hold(&usage);
+        self.resize_reservation(&usage);
         self.usage = usage;
     }
 
     /// Makes the reservation fit `usage`. Returns `false` if the budget is spent.
-    fn hold(&mut self, usage: &Usage) -> bool {
+    fn resize_reservation(&mut self, usage: &Usage) -> bool {
         let keys = usize::try_from(usage.keys).unwrap_or(usize::MAX);
         let bytes = usize::try_from(usage.bytes).unwrap_or(usize::MAX);
         let wanted = keys.saturating_mul(KEY_BYTES).saturating_add(bytes);

@@ -65,7 +65,7 @@ impl Files {
     pub(super) fn write(&mut self, encoder: &mut Encoder, buffer: &mut Vec<u8>) -> io::Result<()> {
         let file = match &self.open {
             Some(file) => Arc::clone(file),
-            None => self.begin(encoder, buffer)?,
+            None => self.begin_segment(encoder, buffer)?,
         };
         while !buffer.is_empty() {
             match (&*file).write(buffer) {
@@ -83,7 +83,11 @@ impl Files {
 
     /// Removes old segments to make room, and opens a new one. A segment of an earlier run is never
     /// written to again, because its end may be torn.
-    fn begin(&mut self, encoder: &mut Encoder, buffer: &mut Vec<u8>) -> io::Result<Arc<File>> {
+    fn begin_segment(
+        &mut self,
+        encoder: &mut Encoder,
+        buffer: &mut Vec<u8>,
+    ) -> io::Result<Arc<File>> {
         let mut make = DirBuilder::new();
         make.recursive(true).mode(0o700).create(&self.folder)?;
         let found = segments(&self.folder)?;

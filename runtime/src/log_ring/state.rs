@@ -10,7 +10,7 @@ use super::files::Files;
 
 /// The part of a ring that its lock guards.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct RingState {
     pub(super) limits: RingLimits,
     pub(super) closed: bool,
     encoder: Encoder,
@@ -22,7 +22,7 @@ pub(super) struct State {
     /// Records that were left out to spare the flash since the log last reported that.
     spared: u64,
     /// When the log last reported records that were left out to spare the flash.
-    pub(super) told_spared: Option<Instant>,
+    pub(super) spared_reported: Option<Instant>,
     /// Bytes written beyond what the passing time has allowed: see [`RingLimits::minute_bytes`].
     pub(super) spent: u64,
     /// Up to when the passing time was taken off `spent`.
@@ -39,7 +39,7 @@ pub(super) struct State {
     pub(super) trouble: Option<String>,
 }
 
-impl State {
+impl RingState {
     /// The time at which there is something to do next.
     pub(super) fn due(&self) -> Option<Instant> {
         // Without a folder there is nothing to write to.
@@ -48,7 +48,7 @@ impl State {
     }
 
     /// Adds a record, and writes it at once if it is severe.
-    pub(super) fn put(&mut self, record: &Record<'_>, now: Instant) {
+    pub(super) fn add_record(&mut self, record: &Record<'_>, now: Instant) {
         if self.closed {
             return;
         }
@@ -110,7 +110,7 @@ impl State {
 
     /// Makes room for `bytes` in the buffer and in the segment. Returns whether there is.
     fn make_room(&mut self, bytes: usize, now: Instant) -> bool {
-        let fits = |state: &State| state.buffer.len() + bytes <= state.limits.buffer_bytes;
+        let fits = |state: &RingState| state.buffer.len() + bytes <= state.limits.buffer_bytes;
         let ends = |files: &Files, waiting: usize| !files.has_room(waiting + bytes);
         let waiting = self.buffer.len();
         let full = self
@@ -137,7 +137,7 @@ impl State {
     /// Writes what waits, unless that failed a short while ago, and then reports lost records.
     pub(super) fn flush(&mut self, now: Instant) {
         if self.files.is_some() && self.write_out(now) {
-            self.tell_of_the_lost(now);
+            self.report_lost_records(now);
         }
     }
 
@@ -173,31 +173,33 @@ impl State {
         false
     }
 
-    fn tell_of_the_lost(&mut self, now: Instant) {
+    fn report_lost_records(&mut self, now: Instant) {
         if self.lost > 0 {
             let lost = std::mem::take(&mut self.lost);
             let message = format!("{lost} records lost: the log could not be written");
-            self.tell(&message, now);
+            self.add_own_record(&message, now);
         }
         if self.spared > 0 {
             // The report takes room as well, so it is not written with each flush.
-            let next = self.told_spared.map_or(now, |at| at + self.limits.flush);
+            let next = self
+                .spared_reported
+                .map_or(now, |at| at + self.limits.flush);
             if now < next {
                 self.flush_at.get_or_insert(next);
                 return;
             }
-            self.told_spared = Some(now);
+            self.spared_reported = Some(now);
             let spared = std::mem::take(&mut self.spared);
             let message = format!(
                 "{spared} records lost: more than {} bytes a minute would wear the flash out",
                 self.limits.minute_bytes
             );
-            self.tell(&message, now);
+            self.add_own_record(&message, now);
         }
     }
 
     /// Adds a record of the log's own. It is not counted as lost if it finds no room.
-    fn tell(&mut self, message: &str, now: Instant) {
+    fn add_own_record(&mut self, message: &str, now: Instant) {
         let record = Record::new(Record::now(), Level::Warn, module_path!(), message);
         let bound = self.encoder.bound(&record);
         if self.make_room(bound, now) {

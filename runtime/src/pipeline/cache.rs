@@ -295,7 +295,7 @@ fn record_refresh(ended: Result<(), Failure>, asked: &Original, passage: &Passag
         }
     };
     if let Some(plugin) = passage.plugin() {
-        plugin.host().stats.request(outcome);
+        plugin.host().stats.count_request(outcome);
     }
 }
 
@@ -369,7 +369,7 @@ async fn show_and_store(
     }
     match fetch.store(ask, &head, policy) {
         Ok(fill) => {
-            cache::tell(&mut head.headers, "fwd=miss; stored");
+            cache::add_cache_status(&mut head.headers, "fwd=miss; stored");
             let (tee, approval) = fill.tee(body);
             Ok((
                 http::Response::from_parts(head, tee.boxed_unsync()),
@@ -378,7 +378,7 @@ async fn show_and_store(
         }
         Err(reason) => {
             log::debug!("[{}] not stored: {reason}", asked.id);
-            cache::tell(&mut head.headers, "fwd=miss");
+            cache::add_cache_status(&mut head.headers, "fwd=miss");
             Ok((http::Response::from_parts(head, body), None))
         }
     }
@@ -421,7 +421,7 @@ async fn ask_policy(
 }
 
 fn from_cache(entry: &Arc<Entry>, asked: &Original, cache: &Cache) -> Reply {
-    let response = entry.answer(&asked.headers, cache.now());
+    let response = entry.to_response(&asked.headers, cache.now());
     let marks = Marks {
         is_stored: true,
         ..Marks::default()

@@ -196,16 +196,16 @@ impl Stage {
         let stats = &self.plugin.host().stats;
         let failure = match ran {
             Ok(answer) => {
-                stats.request(Outcome::Answered);
+                stats.count_request(Outcome::Answered);
                 return Ok(Some(answer));
             }
             // No plugin can be called with this request: that is the client's failure alone.
             Err(failure) if failure.is_clients() => return Err(failure),
             Err(failure) => failure,
         };
-        stats.request(failure.outcome());
+        stats.count_request(failure.outcome());
         if failure.outcome() == Outcome::Deadline {
-            stats.incident(
+            stats.add_incident(
                 Some(Arc::clone(id)),
                 Outcome::Deadline,
                 &failure.to_string(),

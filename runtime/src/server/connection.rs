@@ -245,7 +245,7 @@ impl Connection {
     async fn refuse(&mut self, refusal: &Refusal) {
         let Refusal { status, text } = refusal;
         log::debug!("{}: refused with {status}: {text}", self.client);
-        self.shared.stats.request(*status, Duration::ZERO);
+        self.shared.stats.count_request(*status, Duration::ZERO);
         let writer = ResponseWriter {
             stream: &self.stream,
             out: &mut self.out,

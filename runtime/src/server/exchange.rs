@@ -448,9 +448,11 @@ impl<'a> Exchange<'a> {
     /// Counts the request, which ended with this status, or with 0 if no complete response got out.
     /// Stages were counted when they ended.
     fn count(&self, status: u16, outcome: Outcome) {
-        self.shared.stats.request(status, self.received.elapsed());
+        self.shared
+            .stats
+            .count_request(status, self.received.elapsed());
         if let Some(plugin) = self.passage.plugin() {
-            plugin.host().stats.request(outcome);
+            plugin.host().stats.count_request(outcome);
         }
     }
 
@@ -470,7 +472,7 @@ impl<'a> Exchange<'a> {
         {
             let id = Arc::clone(&self.id);
             let stats = &plugin.host().stats;
-            stats.incident(Some(id), Outcome::Deadline, &failure.to_string());
+            stats.add_incident(Some(id), Outcome::Deadline, &failure.to_string());
         }
         let level = if failure.is_clients() {
             log::Level::Debug

@@ -21,14 +21,14 @@ use crate::message::fields::trailer_map;
 /// A response's body, with the rest of the exchange that it belongs to.
 pub(super) struct UpstreamBody {
     /// `None` once the body has ended or failed.
-    rest: Option<Rest>,
+    rest: Option<RestOfExchange>,
     /// How many bytes are still to come, if the response has a `Content-Length`.
     left: Option<u64>,
     upstreams: Upstreams,
     id: Box<str>,
 }
 
-struct Rest {
+struct RestOfExchange {
     connection: Connection,
     upload: RestOfUpload,
     /// `None` if the body goes on until the connection ends.
@@ -66,7 +66,7 @@ impl UpstreamBody {
     ) -> UpstreamBody {
         let decoder = body.decoder(&upstreams.settings().http);
         UpstreamBody {
-            rest: Some(Rest {
+            rest: Some(RestOfExchange {
                 connection,
                 upload,
                 decoder,
@@ -90,7 +90,7 @@ impl UpstreamBody {
             && rest.upload.upload.is_none()
             && rest.connection.buffer.bytes().is_empty()
         {
-            self.upstreams.keep(rest.connection);
+            self.upstreams.keep_idle(rest.connection);
         }
     }
 
@@ -156,7 +156,7 @@ impl Body for UpstreamBody {
     }
 }
 
-impl Rest {
+impl RestOfExchange {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, (BodyError, String)>> {
         if !self.waiting {
             // The time that the reader took for the last piece does not count against the upstream.

@@ -47,8 +47,8 @@ impl Connection {
     }
 
     /// Frees what an idle connection does not need.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn make_idle(&mut self) {
         self.buffer = ReadBuffer::default();
-        self.place.rest();
+        self.place.make_idle();
     }
 }

@@ -77,11 +77,11 @@ impl<'a> Exchange<'a> {
         if head.parts.status == http::StatusCode::SWITCHING_PROTOCOLS {
             return Err(self.failed(UpstreamError::Switched));
         }
-        Ok(self.answer(head, upstreams, to, id))
+        Ok(self.into_response(head, upstreams, to, id))
     }
 
     /// Makes the response that begins with `head`. Its body carries the rest of the exchange.
-    pub(super) fn answer(
+    pub(super) fn into_response(
         self,
         head: Head,
         upstreams: &Upstreams,
@@ -97,7 +97,7 @@ impl<'a> Exchange<'a> {
         let keep = keep_alive && self.lost.is_none();
         if matches!(body, ResponseBody::None | ResponseBody::Fixed(0)) {
             if keep && self.upload.is_done() && self.connection.buffer.bytes().is_empty() {
-                upstreams.keep(self.connection);
+                upstreams.keep_idle(self.connection);
             }
             return http::Response::from_parts(parts, empty());
         }

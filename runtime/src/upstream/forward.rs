@@ -45,14 +45,14 @@ pub async fn forward(
     to: &Target,
     id: &str,
 ) -> Result<Forwarded, Failure> {
-    if let Some(response) = answered_here(&mut head) {
+    if let Some(response) = response_from_here(&mut head) {
         return Ok(Forwarded {
             response,
             upstream: None,
         });
     }
     proxy_fields(&mut head, client);
-    upstreams.rounds().mark(&mut head.headers, id);
+    upstreams.rounds().mark_head(&mut head.headers, id);
     let key = to.key();
     let sent = upstreams.send(http::Request::from_parts(head, body), to, id);
     let response = sent.await.map_err(|error| error.failure(&key))?;
@@ -67,7 +67,7 @@ pub async fn forward(
 /// The response to a request that is not forwarded: TRACE, which would show a client's secrets to
 /// whoever makes the client send it, and OPTIONS whose `Max-Forwards` is 0 (RFC 9110 section
 /// 7.6.2). In other OPTIONS requests `Max-Forwards` is counted down.
-fn answered_here(parts: &mut http::request::Parts) -> Option<Response> {
+fn response_from_here(parts: &mut http::request::Parts) -> Option<Response> {
     let status = match parts.method {
         http::Method::TRACE => http::StatusCode::METHOD_NOT_ALLOWED,
         http::Method::OPTIONS => {
@@ -80,11 +80,11 @@ fn answered_here(parts: &mut http::request::Parts) -> Option<Response> {
         }
         _ => return None,
     };
-    let mut answer = http::Response::new(empty());
-    *answer.status_mut() = status;
+    let mut response = http::Response::new(empty());
+    *response.status_mut() = status;
     let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-    answer.headers_mut().insert(ALLOW, allowed);
-    Some(answer)
+    response.headers_mut().insert(ALLOW, allowed);
+    Some(response)
 }
 
 /// Asks the upstream to switch to the protocol that the `Upgrade` field of `head` names, for a
@@ -101,7 +101,7 @@ pub async fn forward_upgrade(
     id: &str,
 ) -> Result<Upgrade, Failure> {
     proxy_fields(&mut head, client);
-    upstreams.rounds().mark(&mut head.headers, id);
+    upstreams.rounds().mark_head(&mut head.headers, id);
     let sent = upstreams.upgrade(head, to, id).await;
     sent.map_err(|error| error.failure(&to.key()))
 }
@@ -226,12 +226,13 @@ mod tests {
 
     #[test]
     fn some_requests_go_no_further() {
-        let answer = |method: &str, left: &str| {
+        let response = |method: &str, left: &str| {
             let (mut parts, ()) = http::Request::new(()).into_parts();
             parts.method = method.parse().unwrap();
             parts.headers.insert(MAX_FORWARDS, left.parse().unwrap());
-            let answer = answered_here(&mut parts).map(|answer| answer.status().as_u16());
-            (answer, parts.headers[MAX_FORWARDS].clone())
+            let response =
+                response_from_here(&mut parts).map(|response| response.status().as_u16());
+            (response, parts.headers[MAX_FORWARDS].clone())
         };
         for (method, left, status, after) in [
             ("TRACE", "5", Some(405), "5"),
@@ -241,7 +242,7 @@ mod tests {
             ("GET", "0", None, "0"),
         ] {
             let expected = (status, HeaderValue::from_static(after));
-            assert_eq!(answer(method, left), expected, "{method} {left}");
+            assert_eq!(response(method, left), expected, "{method} {left}");
         }
     }
 }

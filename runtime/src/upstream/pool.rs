@@ -69,10 +69,10 @@ impl Default for Settings {
 /// The daemon's side as a client of upstreams. Clones share one pool.
 #[derive(Clone)]
 pub struct Upstreams {
-    shared: Arc<Shared>,
+    shared: Arc<PoolShared>,
 }
 
-struct Shared {
+struct PoolShared {
     settings: Settings,
     budget: Arc<Budget>,
     executor: &'static Executor<'static>,
@@ -106,7 +106,7 @@ impl Upstreams {
     ) -> Upstreams {
         let tls = Tls::new(settings.tls_roots.clone());
         Upstreams {
-            shared: Arc::new(Shared {
+            shared: Arc::new(PoolShared {
                 settings,
                 budget,
                 executor,
@@ -165,16 +165,16 @@ impl Upstreams {
     /// Takes an idle connection that the upstream has not closed, if there is one.
     pub(super) async fn reuse(&self, key: &Key) -> Option<Connection> {
         loop {
-            let mut connection = self.with_pool(|pool| pool.take(key))?;
+            let mut connection = self.with_pool(|pool| pool.take_idle(key))?;
             // Otherwise it is dropped: it is stale, or there is not enough memory to use it.
-            if connection.is_quiet().await && self.wake(&mut connection.place) {
+            if connection.is_quiet().await && self.charge_as_used(&mut connection.place) {
                 return Some(connection);
             }
         }
     }
 
     /// Reserves a place for one more connection. Idle connections are closed to make room.
-    pub(super) fn place(&self, key: &Arc<Key>) -> Result<Place, UpstreamError> {
+    pub(super) fn reserve_place(&self, key: &Arc<Key>) -> Result<Place, UpstreamError> {
         let Settings {
             connections,
             per_upstream,
@@ -213,7 +213,7 @@ impl Upstreams {
                     let full = matches!(error, UpstreamError::Full(most) if most == connections);
                     let evicted = match full {
                         true => self.evict(),
-                        false => self.with_pool(|pool| pool.take(key)).is_some(),
+                        false => self.with_pool(|pool| pool.take_idle(key)).is_some(),
                     };
                     if !evicted {
                         return Err(error);
@@ -224,8 +224,8 @@ impl Upstreams {
     }
 
     /// Keeps a connection for later requests. If too many are idle, the one idle longest is closed.
-    pub(super) fn keep(&self, mut connection: Connection) {
-        connection.rest();
+    pub(super) fn keep_idle(&self, mut connection: Connection) {
+        connection.make_idle();
         let idle = Idle {
             connection,
             since: Instant::now(),
@@ -247,7 +247,7 @@ impl Upstreams {
     }
 
     /// Charges an idle connection as one in use. Returns `false` if there is not enough memory.
-    fn wake(&self, place: &mut Place) -> bool {
+    fn charge_as_used(&self, place: &mut Place) -> bool {
         loop {
             if place.memory.grow(ACTIVE_SHARE - IDLE_SHARE) {
                 return true;
@@ -289,7 +289,7 @@ impl Pool {
 
     /// Takes the idle connection to `key` that was used last: the upstream is least likely to have
     /// closed it.
-    fn take(&mut self, key: &Key) -> Option<Connection> {
+    fn take_idle(&mut self, key: &Key) -> Option<Connection> {
         let mut idle = self.idle.iter();
         let at = idle.rposition(|idle| *idle.connection.place.key == *key)?;
         Some(self.idle.remove(at).connection)
@@ -329,7 +329,7 @@ pub(super) struct Place {
 
 impl Place {
     /// Frees what only a connection in use needs.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn make_idle(&mut self) {
         self.memory.shrink(ACTIVE_SHARE - IDLE_SHARE);
         self.held = None;
     }

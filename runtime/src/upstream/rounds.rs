@@ -67,7 +67,11 @@ impl Rounds {
     /// # Errors
     ///
     /// [`Failure::Loop`] if it has come by too often.
-    pub fn begin(&self, id: &Arc<str>, headers: &HeaderMap) -> Result<Option<Round>, Failure> {
+    pub fn begin_round(
+        &self,
+        id: &Arc<str>,
+        headers: &HeaderMap,
+    ) -> Result<Option<Round>, Failure> {
         let elements = hop::elements(headers, &CDN_LOOP);
         match elements.filter(|element| self.is_own(element)).count() {
             0 => Ok(None),
@@ -84,7 +88,7 @@ impl Rounds {
 
     /// Sets `CDN-Loop` in a head that is sent for the request with this id, so that it says how
     /// often that request has come by. What the field says of other daemons stays.
-    pub fn mark(&self, headers: &mut HeaderMap, id: &str) {
+    pub fn mark_head(&self, headers: &mut HeaderMap, id: &str) {
         let at_work = self.at_work();
         let known = at_work.iter().find(|(other, _)| **other == *id);
         let count = known.map_or(0, |(_, count)| *count);
@@ -127,16 +131,16 @@ mod tests {
         let id: Arc<str> = "id".into();
         let mut headers = HeaderMap::new();
         for round in 0..=ROUNDS {
-            let working = one.begin(&id, &headers).unwrap();
+            let working = one.begin_round(&id, &headers).unwrap();
             assert_eq!(working.is_some(), round > 0);
             // A plugin drops the field, or writes it anew, and another daemon is on the way.
             headers.clear();
             headers.insert(CDN_LOOP, HeaderValue::from_static("a.example; x=1,,b"));
-            one.mark(&mut headers, &id);
-            other.mark(&mut headers, "another");
-            assert!(other.begin(&id, &headers).unwrap().is_some());
+            one.mark_head(&mut headers, &id);
+            other.mark_head(&mut headers, "another");
+            assert!(other.begin_round(&id, &headers).unwrap().is_some());
         }
-        let refused = one.begin(&id, &headers);
+        let refused = one.begin_round(&id, &headers);
         assert!(matches!(refused, Err(Failure::Loop(count)) if count == ROUNDS + 1));
         let told: Vec<_> = hop::elements(&headers, &CDN_LOOP).collect();
         assert_eq!(told.len(), 2 + ROUNDS + 1 + 1);
@@ -153,12 +157,17 @@ mod tests {
             CDN_LOOP,
             HeaderValue::from_static("zlayer, zlayer-0, ,;, \"a"),
         );
-        assert!(daemon.begin(&"id".into(), &headers).unwrap().is_none());
+        assert!(
+            daemon
+                .begin_round(&"id".into(), &headers)
+                .unwrap()
+                .is_none()
+        );
         let own = format!("{}; hops=9,", daemon.0.name).repeat(ROUNDS + 1);
         headers.insert(CDN_LOOP, own.parse().unwrap());
-        assert!(daemon.begin(&"id".into(), &headers).is_err());
+        assert!(daemon.begin_round(&"id".into(), &headers).is_err());
         let mut others = HeaderMap::new();
-        daemon.mark(&mut others, "id");
+        daemon.mark_head(&mut others, "id");
         assert_eq!(others[CDN_LOOP], daemon.0.name);
     }
 }

@@ -61,14 +61,16 @@ impl Upstreams {
         hop::strip(&mut head.headers);
         let connection_use = ConnectionUse::Upgrade(&protocol);
         let encoded = encode(&head, &key, RequestLength::None, false, connection_use)?;
-        let held = to.hold()?;
+        let held = to.reserve_share()?;
         let mut connection = self.open(&key, to).await?;
         connection.place.held = held;
         let length = RequestLength::None;
         let mut exchange = Exchange::new(connection, encoded, length, empty(), &head.method);
         let answer = exchange.head(self, to).await?;
         if answer.parts.status != http::StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(Upgrade::Refused(exchange.answer(answer, self, to, id)));
+            return Ok(Upgrade::Refused(
+                exchange.into_response(answer, self, to, id),
+            ));
         }
         let mut parts = answer.parts;
         // RFC 9110 section 7.8 and RFC 6455 section 4.1: the response must name the protocol.

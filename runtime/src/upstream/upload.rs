@@ -153,7 +153,7 @@ impl Upload {
                             Err(error) => broken(error),
                         };
                     };
-                    if let Err(error) = self.take(frame) {
+                    if let Err(error) = self.take_frame(frame) {
                         return Poll::Ready(Err(UploadError::Body(error)));
                     }
                 }
@@ -162,7 +162,7 @@ impl Upload {
     }
 
     /// Takes in the next frame of the body, or its end.
-    fn take(
+    fn take_frame(
         &mut self,
         frame: Option<Result<http_body::Frame<Bytes>, BodyError>>,
     ) -> Result<(), BodyError> {

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use smol::block_on;
-use zlayer_runtime::keyvalue::{Durability, KeyValue, KvError, Namespace, State};
+use zlayer_runtime::keyvalue::{Durability, KeyValue, KvError, Namespace, StoreState};
 
 use crate::support::{Child, Folder, number, open, sealed, skipped, with};
 use crate::trace::may_trace;
@@ -207,7 +207,7 @@ fn child() {
     heal(&mut strace);
     assert_ne!(filler, Some(true), "the full disk was never felt");
     device.check("in the end");
-    assert_eq!(device.store.status().state, State::Open);
+    assert_eq!(device.store.status().state, StoreState::Open);
     let failures = device.store.status().failures;
     let restarts = device.store.status().restarts;
     if failed > 0 {

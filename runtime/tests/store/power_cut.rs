@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use smol::block_on;
-use zlayer_runtime::keyvalue::{Durability, State};
+use zlayer_runtime::keyvalue::{Durability, StoreState};
 
 use crate::disk::{Disk, Kind, Loss};
 use crate::ledger::{self, Found, Keys, Ledger, Reports};
@@ -129,7 +129,7 @@ fn check(folder: &Path, ledger: &Ledger) -> (Found, bool) {
     let interval = block_on(store.namespace("interval", &with(Durability::Interval))).unwrap();
     let found = block_on(ledger.verify(&sync, &interval));
     let status = store.status();
-    assert_eq!(status.state, State::Open);
+    assert_eq!(status.state, StoreState::Open);
     for aside in &status.aside {
         assert!(aside.is_file(), "a whole database was put aside");
     }

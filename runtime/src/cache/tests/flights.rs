@@ -200,9 +200,9 @@ fn one_request_refreshes_what_all_are_served_stale() {
     let mut duty = duties(&cache, &ask, 20);
     assert_eq!(duty.len(), 1);
     let entry = cache.peek(&ask).unwrap();
-    let answer = entry.answer(&plain, cache.now());
-    assert_eq!(answer.headers()["cache-status"], "zlayer; hit; ttl=-2");
-    assert_eq!(answer.headers()["age"], "12");
+    let response = entry.to_response(&plain, cache.now());
+    assert_eq!(response.headers()["cache-status"], "zlayer; hit; ttl=-2");
+    assert_eq!(response.headers()["age"], "12");
     let begun = duty
         .remove(0)
         .store(&ask, &parts(200, &[]), Some(stale_policy()));

@@ -273,12 +273,12 @@ fn bytes_on_their_way_to_a_client_stay_charged() {
     store(&cache, &ask("k", &plain), policy(), &[], &big);
     let held = cache.figures().bytes;
     let entry = cache.peek(&ask("k", &plain)).unwrap();
-    let answer = entry.answer(&plain, cache.now());
+    let response = entry.to_response(&plain, cache.now());
     drop(entry);
     assert_eq!(cache.purge_all(), 1);
     assert_eq!(cache.figures().bytes, held);
-    assert_eq!(answer.body(), &big.as_bytes());
-    drop(answer);
+    assert_eq!(response.body(), &big.as_bytes());
+    drop(response);
     assert_eq!(cache.figures().bytes, 0);
 }
 
@@ -286,9 +286,9 @@ fn bytes_on_their_way_to_a_client_stay_charged() {
 fn a_cache_whose_bytes_are_all_in_use_says_so() {
     let (cache, plain) = (cache(CACHE_MIN), HeaderMap::new());
     let big = "x".repeat(CACHE_MIN / ENTRY_SHARE / 2);
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     let full = loop {
-        let key = answers.len().to_string();
+        let key = responses.len().to_string();
         let ask = ask(&key, &plain);
         let Found::Miss(fetch) = find(&cache, &ask) else {
             break true;
@@ -298,12 +298,12 @@ fn a_cache_whose_bytes_are_all_in_use_says_so() {
         };
         fill(begun, big.clone());
         match cache.peek(&ask) {
-            Some(entry) => answers.push(entry.answer(&plain, cache.now())),
-            None => break answers.len() > 8,
+            Some(entry) => responses.push(entry.to_response(&plain, cache.now())),
+            None => break responses.len() > 8,
         }
     };
     assert!(full && cache.figures().bytes <= CACHE_MIN);
-    answers.clear();
+    responses.clear();
     store(&cache, &ask("k", &plain), policy(), &[], &big);
     assert!(body(&cache, &ask("k", &plain)).is_some());
 }

@@ -1,4 +1,4 @@
-//! Which response answers which request, for how long, and as what.
+//! Which response serves which request, for how long, and as what.
 
 use http::StatusCode;
 
@@ -23,13 +23,13 @@ fn a_response_ages_and_is_gone_when_its_time_is_over() {
     let Found::Fresh(entry) = find(&cache, &ask) else {
         panic!()
     };
-    let answer = entry.answer(&plain, cache.now());
+    let response = entry.to_response(&plain, cache.now());
     assert_eq!(
-        (answer.status(), &answer.body()[..]),
+        (response.status(), &response.body()[..]),
         (StatusCode::OK, &b"hello"[..])
     );
     let got = |name: &str| {
-        let values = answer.headers().get_all(name).iter();
+        let values = response.headers().get_all(name).iter();
         values
             .map(|value| value.to_str().unwrap())
             .collect::<Vec<_>>()
@@ -56,11 +56,11 @@ fn the_age_counts_from_the_origin_and_the_time_it_took() {
     let begun = fetch.store(&ask, &parts(200, &[("age", "5")]), Some(policy()));
     fill(begun.unwrap(), "");
     pass(SECOND * 3);
-    let answer = cache.peek(&ask).unwrap().answer(&plain, cache.now());
-    assert_eq!(answer.headers()["age"], "10");
+    let response = cache.peek(&ask).unwrap().to_response(&plain, cache.now());
+    assert_eq!(response.headers()["age"], "10");
     // It came without a date, and got one unless this machine knows none.
     let dated = crate::wire::with_date(|date| date.is_some());
-    assert_eq!(answer.headers().contains_key("date"), dated);
+    assert_eq!(response.headers().contains_key("date"), dated);
 }
 
 #[test]
@@ -108,13 +108,13 @@ fn a_current_copy_of_the_client_is_answered_with_the_fields_of_a_304() {
     ];
     store(&cache, &ask("k", &plain), policy(), fields, "hello");
     let asks = headers(&[("if-none-match", "W/\"one\"")]);
-    let answer = cache
+    let response = cache
         .peek(&ask("k", &asks))
         .unwrap()
-        .answer(&asks, cache.now());
-    assert_eq!(answer.status(), StatusCode::NOT_MODIFIED);
-    assert!(answer.body().is_empty());
-    let mut names: Vec<_> = answer.headers().keys().map(HeaderName::as_str).collect();
+        .to_response(&asks, cache.now());
+    assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
+    assert!(response.body().is_empty());
+    let mut names: Vec<_> = response.headers().keys().map(HeaderName::as_str).collect();
     names.retain(|name| *name != "date");
     names.sort_unstable();
     assert_eq!(
@@ -122,21 +122,24 @@ fn a_current_copy_of_the_client_is_answered_with_the_fields_of_a_304() {
         ["age", "cache-control", "cache-status", "etag", "vary"]
     );
     let other = headers(&[("if-none-match", "\"two\"")]);
-    let answer = cache
+    let response = cache
         .peek(&ask("k", &other))
         .unwrap()
-        .answer(&other, cache.now());
-    assert_eq!((answer.status(), answer.body().len()), (StatusCode::OK, 5));
+        .to_response(&other, cache.now());
+    assert_eq!(
+        (response.status(), response.body().len()),
+        (StatusCode::OK, 5)
+    );
     // Preconditions are for successes.
     let missing = ask("missing", &plain);
     let begun = miss(&cache, &missing).store(&missing, &parts(404, fields), Some(policy()));
     fill(begun.unwrap(), "no");
-    let answer = cache
+    let response = cache
         .peek(&ask("missing", &asks))
         .unwrap()
-        .answer(&asks, cache.now());
+        .to_response(&asks, cache.now());
     assert_eq!(
-        (answer.status(), answer.body().len()),
+        (response.status(), response.body().len()),
         (StatusCode::NOT_FOUND, 2)
     );
 }

@@ -56,10 +56,10 @@ impl PluginHandler {
         let ended = ended.unwrap_or(Err(Failure::Deadline));
         let stats = &plugin.host().stats;
         let outcome = ended.as_ref().err().map(Failure::outcome);
-        stats.request(outcome.unwrap_or(Outcome::Answered));
+        stats.count_request(outcome.unwrap_or(Outcome::Answered));
         if let Err(failure @ Failure::Deadline) = &ended {
             let id = Some(Arc::clone(&self.id));
-            stats.incident(id, Outcome::Deadline, &failure.to_string());
+            stats.add_incident(id, Outcome::Deadline, &failure.to_string());
         }
         Ok(ended?.map(from_guest))
     }

@@ -157,7 +157,7 @@ fn connections_are_bounded_and_idle_ones_make_room() {
         let refused = at("127.0.0.1", 0);
         assert!(client.send(get(), &refused, "id").await.is_err());
         assert_eq!(client.counts(), (1, 0));
-        let place = client.place(&Arc::new(third.key())).unwrap();
+        let place = client.reserve_place(&Arc::new(third.key())).unwrap();
         let full = client.send(get(), &second, "id").await;
         assert!(matches!(full, Err(UpstreamError::Full(2))));
         assert_eq!(budget.used(), 2 * ACTIVE_SHARE);
