@@ -9,7 +9,7 @@ mod steps;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use argh::FromArgs;
 
 use crate::Workspace;
@@ -77,13 +77,7 @@ pub(crate) fn main(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
         ));
     }
     if !on_path("cargo-deny") {
-        let all = steps.len();
-        steps.retain(|step| !step.has_word("deny"));
-        if steps.len() < all {
-            left_out.push(
-                "dependency rules: no cargo-deny here (`cargo install cargo-deny --locked`)".into(),
-            );
-        }
+        leave_out_dependency_rules(&mut steps, &mut left_out)?;
     }
     if steps.iter().any(|step| step.has_word("e2e"))
         && let Err(reason) = kosoku::fetch(workspace)
@@ -94,6 +88,22 @@ pub(crate) fn main(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
+}
+
+/// Takes out the step that needs cargo-deny, where that is not installed.
+///
+/// # Errors
+///
+/// No other step is left: a run of nothing must not end as one in which all passed.
+fn leave_out_dependency_rules(steps: &mut Vec<Step>, left_out: &mut Vec<String>) -> Result<()> {
+    const WHY: &str = "dependency rules: no cargo-deny here (`cargo install cargo-deny --locked`)";
+    let all = steps.len();
+    steps.retain(|step| !step.has_word("deny"));
+    if steps.len() < all {
+        left_out.push(WHY.to_owned());
+    }
+    ensure!(!steps.is_empty(), "nothing is left to run: {WHY}");
+    Ok(())
 }
 
 /// Runs the steps, and says at the end what was run, for how long, and what was not and why. False when
@@ -142,4 +152,26 @@ fn carry_out(steps: &[Step], workspace: &Workspace, mut left_out: Vec<String>) -
     }
     println!("\n{sum}");
     result.is_ok()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_from_which_all_is_left_out_is_refused() {
+        let mut left_out = Vec::new();
+        let mut both = vec![steps::dependencies(), steps::formatting()];
+        leave_out_dependency_rules(&mut both, &mut left_out).unwrap();
+        assert_eq!(both.len(), 1);
+        assert_eq!(left_out.len(), 1);
+        let mut alone = vec![steps::dependencies()];
+        let error = leave_out_dependency_rules(&mut alone, &mut left_out).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("nothing is left to run: dependency rules")
+        );
+    }
 }
