@@ -324,9 +324,12 @@ fn signatures_are_replaced_and_their_state_is_shown() {
     let mut altered = good.clone();
     altered[1000] ^= 1;
     dir.file("altered.cwasm", altered);
+    // The manifest begins with its format, then the name and the version, each behind its length.
+    let format = u8::try_from(zlayer_bundle::MANIFEST_FORMAT).unwrap();
+    let head = [&[format], b"\x01p\x050.0".as_slice()].concat();
     let name = good
-        .windows(7)
-        .rposition(|window| window == b"\x01\x01p\x050.0")
+        .windows(head.len())
+        .rposition(|window| window == head)
         .unwrap();
     let mut renamed = good.clone();
     renamed[name + 2] = b'q';
