@@ -137,6 +137,7 @@ fn carry_out(steps: &[Step], workspace: &Workspace, mut left_out: Vec<String>) -
         skipped.extend(counts.skipped.iter().map(|why| format!("{name}: {why}")));
         sum += &counts;
     });
+    let result = result.and_then(|()| check_that_tests_ran(steps, &sum));
     println!(
         "\n==== what was run\n{}",
         summary.table(steps.len(), started.elapsed())
@@ -154,10 +155,25 @@ fn carry_out(steps: &[Step], workspace: &Workspace, mut left_out: Vec<String>) -
     result.is_ok()
 }
 
+/// Where tests were asked for, some have to run: a run of none must not end as one in which all passed.
+///
+/// # Errors
+///
+/// None did: the compiler leaves those of that name out on this machine.
+fn check_that_tests_ran(steps: &[Step], sum: &Counts) -> Result<()> {
+    let wants_tests = steps.iter().any(|step| step.has_word("test"));
+    ensure!(
+        !wants_tests || sum.passed + sum.failed > 0,
+        "no test ran: those of that name are not compiled on this machine"
+    );
+    Ok(())
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use super::*;
+    use catalogue::Kind;
 
     #[test]
     fn a_run_from_which_all_is_left_out_is_refused() {
@@ -173,5 +189,16 @@ mod tests {
                 .to_string()
                 .starts_with("nothing is left to run: dependency rules")
         );
+    }
+
+    #[test]
+    fn tests_that_were_asked_for_have_to_run() {
+        let tests = [steps::package("zlayer-http1", Kind::Unit, &["--lib"], &[])];
+        let none = Counts::of("test result: ok. 0 passed; 0 failed; 0 ignored\n");
+        let some = Counts::of("test result: ok. 1 passed; 0 failed; 0 ignored\n");
+        check_that_tests_ran(&tests, &some).unwrap();
+        check_that_tests_ran(&[steps::formatting()], &none).unwrap();
+        let error = check_that_tests_ran(&tests, &none).unwrap_err();
+        assert!(error.to_string().starts_with("no test ran: "));
     }
 }

@@ -117,7 +117,7 @@ mod tests {
         for target in Target::ALL {
             for profile in Profile::ALL {
                 let result = compile_component(&component(), target, profile, &[]);
-                assert_eq!(result.is_ok(), engine_config(target, profile).is_ok());
+                assert_eq!(result.is_ok(), profile.check(target).is_ok());
             }
         }
     }

@@ -45,7 +45,7 @@ use std::time::Duration;
 use futures_lite::future::{or, zip};
 use smol::channel::{Receiver, bounded};
 use smol::{Async, Timer};
-use zlayer_http1::websocket::{Deflate, INFLATER_BYTES};
+use zlayer_http1::websocket::Deflate;
 pub use zlayer_http1::websocket::{Kind, Message};
 
 use crate::config::{Limits, Timeouts};
@@ -164,14 +164,10 @@ impl WebSocketSession {
         let mut other =
             upstream.map(|upstream| parts(Side::Upstream, upstream, message, &budget, timeouts));
         let bytes = other.as_ref().map_or(0, |_| UPSTREAM_BYTES);
-        let bytes = match deflate {
-            None => bytes,
-            Some(agreed) => {
-                reader.inflate(&agreed);
-                writer.deflate(agreed);
-                bytes + INFLATER_BYTES
-            }
-        };
+        if let Some(agreed) = deflate {
+            reader.inflate();
+            writer.deflate(agreed);
+        }
         let Some(_held) = budget.reserve(bytes) else {
             log::warn!("{label}: WebSocket closed: {}", End::NoMemory);
             return close(&mut reader, &writer, &End::NoMemory).await;

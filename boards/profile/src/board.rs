@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use zlayer_bundle::{BoardSettings, ByteSize, Profile, Target, engine_config};
+use zlayer_bundle::{BoardSettings, ByteSize, Profile, Target};
 
 use crate::file::BoardFile;
 
@@ -99,8 +99,7 @@ impl Board {
     }
 
     fn check(&self) -> Result<()> {
-        // The one reason for a failure is a profile that the target has no room for.
-        engine_config(self.target, self.profile)?;
+        self.profile.check(self.target)?;
         ensure!(
             self.cpu_flags.is_empty() || !self.target.is_interpreted(),
             "`cpu_flags` mean nothing to the bytecode that target {} runs: leave them out",

@@ -22,9 +22,8 @@ pub(super) struct Catalogue {
     pub(super) suites: Vec<Suite>,
     /// Tests, and modules with `::` behind them, as [`ONCE`] lists them.
     pub(super) once: Vec<String>,
-    /// The packages that the device's program is made of, and those of the host, by their whole names.
+    /// The packages that the device's program is made of, by their whole names.
     pub(super) device: Vec<String>,
-    pub(super) host: Vec<String>,
 }
 
 impl Catalogue {
@@ -38,13 +37,11 @@ impl Catalogue {
             suites: Vec::new(),
             once: entries.map(str::to_owned).collect(),
             device: Vec::new(),
-            host: Vec::new(),
         };
         for package in packages(root, "Cargo.toml")? {
             let folder = root.join("runtime");
-            match package.manifest_path.starts_with(folder) {
-                true => catalogue.device.push(package.name.clone()),
-                false => catalogue.host.push(package.name.clone()),
+            if package.manifest_path.starts_with(folder) {
+                catalogue.device.push(package.name.clone());
             }
             catalogue.add(&package, kind)?;
         }
@@ -330,7 +327,6 @@ mod tests {
             suites: Vec::new(),
             once: vec![entry.to_owned()],
             device: Vec::new(),
-            host: Vec::new(),
         }
     }
 }

@@ -93,7 +93,7 @@ pub(super) fn full(
         wit(workspace),
         formatting(),
         dependencies(),
-        lints(catalogue),
+        lints(),
         unit_tests(catalogue),
         guests(workspace),
         precompiler_tests(),
@@ -116,7 +116,7 @@ pub(super) fn full(
 pub(super) fn quick(workspace: &Workspace, catalogue: &Catalogue, host: Target) -> Vec<Step> {
     afresh(vec![
         formatting(),
-        lints(catalogue),
+        lints(),
         unit_tests(catalogue),
         guests(workspace),
         precompiler_tests(),
@@ -150,19 +150,14 @@ pub(super) fn dependencies() -> Step {
     step("dependency rules", vec![cmd])
 }
 
-/// Device and host packages apart: together, cargo would unify their features, and the runtime
-/// would be checked with a compiler in its engine.
-pub(super) fn lints(catalogue: &Catalogue) -> Step {
-    let clippy = |words: &str| cargo(&format!("clippy {words} -- -D warnings"));
+/// All packages at once, although a build of them together would put a compiler into the runtime's
+/// engine: nothing that is checked here is ever run, and what they share is checked once.
+pub(super) fn lints() -> Step {
     let [examples, guests] = PLUGINS;
     step(
         "lints",
         vec![
-            clippy(&format!("{} --all-targets", named(&catalogue.device))),
-            clippy(&format!("{} --all-targets", named(&catalogue.host))),
-            // Without what its tests want of the engine: they bring features along, also into the program
-            // that they leave behind.
-            clippy("-p zlayer-precompile"),
+            cargo("clippy --workspace --all-targets -- -D warnings"),
             plugins_on_host(
                 examples,
                 "clippy",
@@ -236,10 +231,14 @@ pub(super) fn precompiler() -> Step {
 }
 
 /// They compile plugins: in an unoptimised build they would take longer than all others together. The
-/// program that the end-to-end tests want is built on the way.
+/// program comes last, as users build it: its tests bring features along, also into the one that they
+/// leave behind.
 fn precompiler_tests() -> Step {
-    let cmd = cargo("test --release -p zlayer-precompile");
-    step("precompiler and its tests", vec![cmd])
+    let mut step = precompiler();
+    let tests = cargo("test --release -p zlayer-precompile");
+    step.commands.insert(0, tests);
+    step.name = "precompiler and its tests".to_owned();
+    step
 }
 
 pub(super) fn binary(workspace: &Workspace, target: Target, profile: &str, lean: bool) -> Step {
@@ -417,15 +416,11 @@ mod tests {
                 let all = commands.iter().filter(|cmd| !cmd.contains("--test e2e"));
                 all.filter(|cmd| cmd.contains(&verb)).filter(named).count()
             };
-            let catalogue = catalogue();
-            for package in catalogue.device.iter().chain(&catalogue.host) {
-                let linted = match package.as_str() {
-                    "zlayer-precompile" => 2,
-                    _ => 1,
-                };
-                assert_eq!(count("clippy", package), linted, "{package}");
-            }
-            let suites = catalogue.suites.iter();
+            let lints = commands.iter().filter(|cmd| cmd.contains("cargo clippy "));
+            let lints: Vec<&String> = lints.collect();
+            assert_eq!(lints.len(), 1 + PLUGINS.len());
+            assert!(lints.iter().all(|lint| lint.contains(" --workspace ")));
+            let suites = catalogue().suites.into_iter();
             for suite in suites.filter(|suite| suite.kind != Kind::EndToEnd) {
                 assert_eq!(count("test", &suite.package), 1, "{}", suite.package);
             }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use argh::FromArgs;
 use serde_json::json;
 use zlayer_board::Board;
-use zlayer_bundle::{Profile, SecretKey, Target, engine_config, user_key_dir};
+use zlayer_bundle::{Profile, SecretKey, Target, user_key_dir};
 use zlayer_precompile::{Settings, development_key, write_atomically};
 
 use super::{Outcome, prepare, read_key, usage};
@@ -156,8 +156,7 @@ impl Build {
         }
         let profile = profile.unwrap_or_default();
         for target in &targets {
-            // The one reason for a failure here is a profile that the target has no room for.
-            engine_config(*target, profile)?;
+            profile.check(*target)?;
         }
         Ok(targets
             .into_iter()

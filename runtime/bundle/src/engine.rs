@@ -6,16 +6,10 @@
 //! default. Settings that concern the compiler alone (processor, optimisation level)
 //! are the compiling side's business and are not compared.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
 use wasmtime::{Config, Inlining, WasmBacktraceDetails, WasmFeatures};
 
-use crate::Target;
-
-/// The engine release that both sides link. An artifact loads in no other one.
-pub const ENGINE_VERSION: &str = "48.0.8";
+use crate::profile::{COMPACT_RESERVATION, WIDE_RESERVATION};
+use crate::{Profile, Target, UnsupportedProfile};
 
 /// Stack for one plugin call, host functions included, in bytes. It is address space: pages
 /// come with use. The engine's default of 2 MiB is a lot of it for a 32-bit board.
@@ -39,73 +33,9 @@ pub const WASM_FEATURES: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::COMPONENT_MODEL)
     .difference(WasmFeatures::GC_TYPES);
 
-/// A named set of memory settings. Artifact and device must have the same one.
-///
-/// The order of the variants is part of the artifact format: new ones go to the end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Profile {
-    /// 256 MiB of address space for each linear memory, and explicit bounds checks.
-    /// Fits kernels with a 39-bit address space, as on most ARM boards. The default.
-    #[default]
-    Compact,
-    /// 4 GiB of address space for each linear memory, so that the processor's memory
-    /// protection does the bounds checks: 1.2 to 1.8 times faster in tight loops.
-    /// Only for 64-bit targets with address space to spare.
-    Wide,
-}
-
-impl Profile {
-    /// Every profile.
-    pub const ALL: [Profile; 2] = [Profile::Compact, Profile::Wide];
-
-    /// The name on the command line and in manifests.
-    pub fn name(self) -> &'static str {
-        match self {
-            Profile::Compact => "compact",
-            Profile::Wide => "wide",
-        }
-    }
-
-    /// The largest linear memory, in bytes, that a plugin can have on `target`.
-    pub fn memory_limit(self, target: Target) -> u64 {
-        match (self, target) {
-            // Interpreted memories may move, so only the 32-bit address space bounds them.
-            (_, Target::Armv7) => 1 << 32,
-            (Profile::Compact, _) => COMPACT_RESERVATION,
-            (Profile::Wide, _) => WIDE_RESERVATION,
-        }
-    }
-}
-
-impl fmt::Display for Profile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Profile {
-    type Err = UnknownProfile;
-
-    fn from_str(text: &str) -> Result<Profile, UnknownProfile> {
-        Profile::ALL
-            .into_iter()
-            .find(|profile| profile.name() == text)
-            .ok_or_else(|| UnknownProfile(text.to_owned()))
-    }
-}
-
-/// Address space for one linear memory under [`Profile::Compact`], in bytes. It is also
-/// the largest a memory can grow, since compiled code relies on memories staying in place.
-const COMPACT_RESERVATION: u64 = 256 << 20;
-
 /// Unmapped space behind a memory under [`Profile::Compact`], in bytes. An access whose
 /// constant offset is smaller than this shares a bounds check with its neighbours.
 const COMPACT_GUARD: u64 = 2 << 20;
-
-/// Address space for one linear memory under [`Profile::Wide`], in bytes: all that a
-/// 32-bit index can name, so that no index needs a check.
-const WIDE_RESERVATION: u64 = 4 << 30;
 
 /// Unmapped space behind a memory under [`Profile::Wide`], in bytes. Larger than nearly
 /// every constant offset that compilers emit, so that no offset needs a check either.
@@ -124,6 +54,7 @@ const INTERPRETED_GROWTH: u64 = 4 << 20;
 ///
 /// When the target has no room for the profile.
 pub fn engine_config(target: Target, profile: Profile) -> Result<Config, UnsupportedProfile> {
+    profile.check(target)?;
     let mut config = Config::new();
 
     // Interruption: epochs cost about 10 %, fuel two to three times as much code time.
@@ -141,7 +72,7 @@ pub fn engine_config(target: Target, profile: Profile) -> Result<Config, Unsuppo
         .guard_before_linear_memory(false);
 
     match (target, profile) {
-        (Target::Armv7, Profile::Compact) => {
+        (Target::Armv7, _) => {
             // The interpreter checks every access itself: neither signals nor guard pages
             // help it, and moving a memory costs it nothing.
             config
@@ -151,7 +82,6 @@ pub fn engine_config(target: Target, profile: Profile) -> Result<Config, Unsuppo
                 .memory_may_move(true)
                 .signals_based_traps(false);
         }
-        (Target::Armv7, Profile::Wide) => return Err(UnsupportedProfile { target, profile }),
         (Target::X86_64 | Target::Aarch64, Profile::Compact) => {
             // A memory that stays in place lets the compiler check an index against a
             // constant, and keep the base address in a register.
@@ -194,50 +124,11 @@ pub fn engine_config(target: Target, profile: Profile) -> Result<Config, Unsuppo
     Ok(config)
 }
 
-/// A profile that a target has no room for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnsupportedProfile {
-    /// The target that was asked for.
-    pub target: Target,
-    /// The profile that it cannot have.
-    pub profile: Profile,
-}
-
-impl fmt::Display for UnsupportedProfile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "profile {} needs a 64-bit target and {} is not one: use profile {}",
-            self.profile,
-            self.target,
-            Profile::Compact
-        )
-    }
-}
-
-impl std::error::Error for UnsupportedProfile {}
-
-/// A name that is no [`Profile`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownProfile(pub String);
-
-impl fmt::Display for UnknownProfile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known = Profile::ALL.map(Profile::name).join(", ");
-        write!(
-            f,
-            "unknown profile `{}`: the profiles are {known}",
-            self.0.escape_debug()
-        )
-    }
-}
-
-impl std::error::Error for UnknownProfile {}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use super::*;
+    use crate::ENGINE_VERSION;
     use wasmtime::Engine;
 
     /// The engine keeps no full version of its own that could be asked for, so the
@@ -252,20 +143,13 @@ mod tests {
     }
 
     #[test]
-    fn every_pair_has_settings_but_a_wide_32_bit_one() {
+    fn every_pair_that_there_is_has_settings() {
         for target in Target::ALL {
             for profile in Profile::ALL {
-                let wide_armv7 = target == Target::Armv7 && profile == Profile::Wide;
-                assert_eq!(engine_config(target, profile).is_err(), wide_armv7);
+                let error = engine_config(target, profile).err();
+                assert_eq!(error, profile.check(target).err());
             }
         }
-        let error = engine_config(Target::Armv7, Profile::Wide)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("armv7") && error.contains("use profile compact"),
-            "{error}"
-        );
     }
 
     /// An engine of this build, which has no compiler, so no target need be named.
@@ -296,14 +180,5 @@ mod tests {
                 WASM_FEATURES
             );
         }
-    }
-
-    #[test]
-    fn names_are_read_back() {
-        for profile in Profile::ALL {
-            assert_eq!(profile.to_string().parse(), Ok(profile));
-        }
-        let error = "huge".parse::<Profile>().unwrap_err().to_string();
-        assert!(error.contains("compact, wide"), "{error}");
     }
 }

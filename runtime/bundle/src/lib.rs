@@ -48,11 +48,13 @@
 mod artifact;
 mod board;
 mod byte_size;
+#[cfg(feature = "engine")]
 mod engine;
 mod error;
 mod hex;
 mod keys;
 mod manifest;
+mod profile;
 mod target;
 mod trailer;
 mod trust;
@@ -60,12 +62,12 @@ mod trust;
 pub use artifact::{VerifiedArtifact, check_digest, read_manifest};
 pub use board::{BoardSettings, MEMORY_MIN, OutOfBounds, THREADS_MAX};
 pub use byte_size::{ByteSize, NotASize};
-pub use engine::{
-    ENGINE_VERSION, Profile, UnknownProfile, UnsupportedProfile, WASM_FEATURES, engine_config,
-};
+#[cfg(feature = "engine")]
+pub use engine::{WASM_FEATURES, engine_config};
 pub use error::ArtifactError;
 pub use keys::{KeyError, KeyId, MAX_KEY_FILE, PublicKey, SecretKey};
-pub use manifest::{MANIFEST_FORMAT, MAX_MANIFEST, Manifest, Role};
+pub use manifest::{ENGINE_VERSION, MANIFEST_FORMAT, MAX_MANIFEST, Manifest, Role};
+pub use profile::{Profile, UnknownProfile, UnsupportedProfile};
 pub use target::{Target, UnknownTarget};
 pub use trailer::{SignatureState, Trailer, seal};
 pub use trust::{TrustStore, user_key_dir};

@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ArtifactError, BoardSettings, ENGINE_VERSION, Profile, Target, hex};
+use crate::{ArtifactError, BoardSettings, Profile, Target, hex};
+
+/// The engine release that both sides link. An artifact loads in no other one.
+pub const ENGINE_VERSION: &str = "48.0.8";
 
 /// The manifest format that this crate writes.
 pub const MANIFEST_FORMAT: u16 = 2;

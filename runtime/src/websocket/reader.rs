@@ -77,8 +77,9 @@ impl Reader {
         }
     }
 
-    pub(super) fn inflate(&mut self, agreed: &zlayer_http1::websocket::Deflate) {
-        self.decoder.inflate(agreed);
+    /// Takes compressed messages too, as was agreed.
+    pub(super) fn inflate(&mut self) {
+        self.decoder.inflate();
     }
 
     pub(super) fn side(&self) -> Side {
@@ -186,7 +187,12 @@ impl Reader {
             true => None,
             false => {
                 self.patience = self.stall;
-                held.take()
+                let mut held = held.take();
+                if let Some(held) = &mut held {
+                    // What inflated it is gone.
+                    held.shrink(held.bytes().saturating_sub(message.data.capacity()));
+                }
+                held
             }
         };
         Ok(Some(Incoming { message, held }))

@@ -65,8 +65,8 @@ impl Peer {
             Side::Upstream => (Role::Server, None),
         };
         let mut decoder = MessageDecoder::new(role, usize::MAX);
-        if let Some(agreed) = agreed().filter(|_| side == Side::Client) {
-            decoder.inflate(&agreed);
+        if side == Side::Client {
+            decoder.inflate();
         }
         let peer = Peer {
             socket: Arc::new(socket),
@@ -591,11 +591,9 @@ fn agreed() -> Option<Deflate> {
 fn compressed_messages_are_offered_as_they_were_before() {
     smol::block_on(async {
         let mut session = alone(guide()).await;
-        // RFC 7692 section 7.2.3.1, then a message that refers to it (7.2.3.2).
-        for payload in [
-            &b"\xf2\x48\xcd\xc9\xc9\x07\x00"[..],
-            b"\xf2\x00\x11\x00\x00",
-        ] {
+        // RFC 7692 section 7.2.3.1.
+        let payload = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
+        for _ in 0..2 {
             let mut wire = Vec::new();
             let head = FrameHead {
                 fin: true,
@@ -615,8 +613,11 @@ fn compressed_messages_are_offered_as_they_were_before() {
         let long = b"again and again ".repeat(5000);
         session.client.send(Kind::Text, &long).await;
         session.client.expect(Kind::Text, &long).await;
+        // The next message is looked at when the last one is done with. Between them nothing is held.
+        session.client.send(Kind::Ping, b"?").await;
+        session.client.expect(Kind::Pong, b"?").await;
+        assert_eq!(session.budget.used(), 0);
         drop(session.client);
         session.task.await;
-        assert_eq!(session.budget.used(), 0);
     });
 }

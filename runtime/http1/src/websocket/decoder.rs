@@ -1,7 +1,7 @@
 //! Messages out of frames.
 
 use super::assembly::{Assembly, Room};
-use super::deflate::Inflater;
+use super::deflate::{INFLATER_BYTES, Inflater};
 use super::{
     CloseReason, FrameHead, Kind, MAX_CONTROL_BYTES, Message, Opcode, ProtocolError, Role,
     apply_mask,
@@ -30,10 +30,10 @@ pub struct MessageDecoder {
     /// A close came, after which nothing counts (RFC 6455, 5.5.1).
     closed: bool,
     failed: Option<ProtocolError>,
-    /// None unless compression was agreed on.
-    inflater: Option<Inflater>,
-    /// The message that has begun is compressed.
-    compressed: bool,
+    /// Compression was agreed on.
+    inflates: bool,
+    /// For the message that has begun, if it is compressed.
+    pub(super) inflater: Option<Inflater>,
 }
 
 impl MessageDecoder {
@@ -48,23 +48,23 @@ impl MessageDecoder {
             control: Vec::new(),
             closed: false,
             failed: None,
+            inflates: false,
             inflater: None,
-            compressed: false,
         }
     }
 
-    /// Takes compressed messages too, as was agreed. It then holds
-    /// [`INFLATER_BYTES`](super::INFLATER_BYTES) more. The limit counts for what a message is when
-    /// it is no longer compressed.
-    pub fn inflate(&mut self, agreed: &super::Deflate) {
-        self.inflater = Some(Inflater::new(agreed.client_takes_over()));
+    /// Takes compressed messages too, as was agreed. The limit counts for what a message is when it
+    /// is no longer compressed.
+    pub fn inflate(&mut self) {
+        self.inflates = true;
     }
 
     /// Takes bytes off the front of `buf`, and says how many: they are done with. What is left of
     /// them stays in `buf` for the next call. Without a message more bytes are wanted behind them.
     ///
-    /// `room` is asked before the buffer of a message grows to so many bytes in all. It starts at
-    /// nothing for each text or binary message; the message takes the buffer along.
+    /// `room` is asked before the memory of a message grows to so many bytes in all. It starts at
+    /// nothing for each text or binary message; the message takes its buffer along. While one that is
+    /// compressed comes, [`INFLATER_BYTES`](super::INFLATER_BYTES) of it are for inflating.
     ///
     /// # Errors
     ///
@@ -81,6 +81,7 @@ impl MessageDecoder {
         if let Err(error) = decoded {
             self.failed = Some(error);
             self.open = None;
+            self.inflater = None;
         }
         decoded
     }
@@ -111,7 +112,7 @@ impl MessageDecoder {
                 Some(frame) => frame,
                 None => match FrameHead::parse(&buf[at..], self.role)? {
                     Some((head, length)) => {
-                        self.begin(&head)?;
+                        self.begin(&head, room)?;
                         at += length;
                         (head, 0)
                     }
@@ -141,7 +142,7 @@ impl MessageDecoder {
     }
 
     /// Checks a frame against those before it.
-    fn begin(&mut self, head: &FrameHead) -> Result<(), ProtocolError> {
+    fn begin(&mut self, head: &FrameHead, room: Room<'_>) -> Result<(), ProtocolError> {
         if head.compressed && !self.may_be_compressed(head.opcode) {
             return Err(ProtocolError::ReservedBits);
         }
@@ -149,7 +150,12 @@ impl MessageDecoder {
             Some(kind) if kind.is_control() => return Ok(()),
             Some(_) if self.open.is_some() => return Err(ProtocolError::MessageInMessage),
             Some(kind) => {
-                self.compressed = head.compressed;
+                if head.compressed {
+                    if !room(INFLATER_BYTES) {
+                        return Err(ProtocolError::NoRoom);
+                    }
+                    self.inflater = Some(Inflater::new());
+                }
                 self.open.insert(Assembly::new(kind))
             }
             None => self.open.as_mut().ok_or(ProtocolError::NothingToContinue)?,
@@ -163,7 +169,7 @@ impl MessageDecoder {
         // A message that cannot fit need not come first. A compressed one is as long as it will be; but
         // blocks of nothing must not go on for ever.
         open.on_the_wire = open.on_the_wire.saturating_add(head.length);
-        let fits = match self.compressed {
+        let fits = match self.inflater.is_some() {
             true => {
                 let twice = (self.limit as u64).saturating_mul(2);
                 open.on_the_wire <= twice.saturating_add(COMPRESSED_BYTES)
@@ -190,10 +196,11 @@ impl MessageDecoder {
         let Some(open) = &mut self.open else {
             return Err(ProtocolError::NothingToContinue);
         };
-        if let (true, Some(inflater)) = (self.compressed, &mut self.inflater) {
-            return inflater.push(piece, &mut |data| open.push(data, self.limit, room));
-        }
-        open.push(piece, self.limit, room)
+        let Some(inflater) = &mut self.inflater else {
+            return open.push(piece, self.limit, room);
+        };
+        let room = &mut |capacity| room(INFLATER_BYTES + capacity);
+        inflater.push(piece, &mut |data| open.push(data, self.limit, room))
     }
 
     /// A frame has ended; answers the message that has ended with it.
@@ -204,6 +211,7 @@ impl MessageDecoder {
                 CloseReason::parse(&data)?;
                 self.closed = true;
                 self.open = None;
+                self.inflater = None;
             }
             return Ok(Some(Message { kind, data }));
         }
@@ -213,7 +221,8 @@ impl MessageDecoder {
         let Some(mut open) = self.open.take() else {
             return Err(ProtocolError::NothingToContinue);
         };
-        if let (true, Some(inflater)) = (self.compressed, &mut self.inflater) {
+        if let Some(inflater) = self.inflater.take() {
+            let room = &mut |capacity| room(INFLATER_BYTES + capacity);
             inflater.end(&mut |data| open.push(data, self.limit, room))?;
         }
         open.end().map(Some)
@@ -221,7 +230,7 @@ impl MessageDecoder {
 
     /// RFC 7692, 6: the bit stands on the first frame of a message, if it was agreed on.
     fn may_be_compressed(&self, opcode: Opcode) -> bool {
-        self.inflater.is_some() && matches!(opcode, Opcode::Text | Opcode::Binary)
+        self.inflates && matches!(opcode, Opcode::Text | Opcode::Binary)
     }
 }
 

@@ -13,8 +13,8 @@ use miniz_oxide::inflate::core::{DecompressorOxide, TINFL_LZ_DICT_SIZE, decompre
 
 use super::{Deflate, ProtocolError};
 
-/// Bytes that a decoder holds which inflates, for as long as its connection: the window of 32 KiB
-/// and the tables of codes.
+/// Bytes that a decoder holds while a compressed message comes: the window of 32 KiB and the tables
+/// of codes.
 pub const INFLATER_BYTES: usize = 48 << 10;
 
 /// Bytes that a [`Compressor`] holds: window, hash chains, codes and output. It lives for one
@@ -30,23 +30,21 @@ const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), ProtocolError>;
 
-/// Inflates messages.
+/// Inflates one message.
 pub(super) struct Inflater {
     state: Box<DecompressorOxide>,
     /// The last 32 KiB of output, as a ring.
     window: Box<[u8]>,
     at: usize,
-    takes_over: bool,
 }
 
 impl Inflater {
-    /// `takes_over` tells whether a message may refer to those before it.
-    pub(super) fn new(takes_over: bool) -> Self {
+    /// For a message that refers to none before it: where something would lie are zeros.
+    pub(super) fn new() -> Self {
         Self {
             state: Box::default(),
             window: vec![0; TINFL_LZ_DICT_SIZE].into_boxed_slice(),
             at: 0,
-            takes_over,
         }
     }
 
@@ -80,15 +78,8 @@ impl Inflater {
     }
 
     /// The message has ended.
-    pub(super) fn end(&mut self, sink: Sink<'_>) -> Result<(), ProtocolError> {
-        self.push(&TAIL, sink)?;
-        if !self.takes_over {
-            self.state.init();
-            // A reference to what was before would reach bytes that are no longer there.
-            self.window.fill(0);
-            self.at = 0;
-        }
-        Ok(())
+    pub(super) fn end(mut self, sink: Sink<'_>) -> Result<(), ProtocolError> {
+        self.push(&TAIL, sink)
     }
 }
 
@@ -196,7 +187,8 @@ mod tests {
         Deflate::negotiate(&[("sec-websocket-extensions", offer.as_bytes())]).unwrap()
     }
 
-    fn inflate(inflater: &mut Inflater, message: &[u8]) -> Result<Vec<u8>, ProtocolError> {
+    fn inflate(message: &[u8]) -> Result<Vec<u8>, ProtocolError> {
+        let mut inflater = Inflater::new();
         let mut out = Vec::new();
         let mut sink = |data: &[u8]| {
             out.extend_from_slice(data);
@@ -211,25 +203,17 @@ mod tests {
 
     #[test]
     fn the_examples_of_rfc_7692() {
-        let mut inflater = Inflater::new(true);
-        // 7.2.3.1, and 7.2.3.2 which refers to it.
-        let hello = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
-        assert_eq!(inflate(&mut inflater, hello).unwrap(), b"Hello");
-        assert_eq!(
-            inflate(&mut inflater, b"\xf2\x00\x11\x00\x00").unwrap(),
-            b"Hello"
-        );
-        // 7.2.3.3: no compression; 7.2.3.4: a final block; 7.2.3.5: two blocks.
+        // 7.2.3.1. That of 7.2.3.2 refers to it, which is not agreed on. 7.2.3.3: no compression; 7.2.3.4: a final block; 7.2.3.5: two blocks.
         for message in [
-            &b"\x00\x05\x00\xfa\xffHello\x00"[..],
+            &b"\xf2\x48\xcd\xc9\xc9\x07\x00"[..],
+            b"\x00\x05\x00\xfa\xffHello\x00",
             b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00",
             b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00",
-            // 7.2.3.6: an empty message lies in this one before the next.
-            hello,
         ] {
-            assert_eq!(inflate(&mut inflater, message).unwrap(), b"Hello");
+            assert_eq!(inflate(message).unwrap(), b"Hello");
         }
-        assert_eq!(inflate(&mut inflater, b"\x00").unwrap(), b"");
+        // 7.2.3.6: an empty message.
+        assert_eq!(inflate(b"\x00").unwrap(), b"");
     }
 
     #[test]
@@ -253,8 +237,7 @@ mod tests {
                     assert!(compressor.push(piece, false, &mut wire));
                 }
                 assert!(compressor.push(&[], true, &mut wire));
-                let mut inflater = Inflater::new(false);
-                let data = inflate(&mut inflater, &wire).unwrap();
+                let data = inflate(&wire).unwrap();
                 assert!(data == body[..length], "{bits} bits, {length} bytes");
                 if length == 100_000 {
                     assert!(wire.len() < length * 2 / 3, "{bits} bits: {}", wire.len());
@@ -272,20 +255,14 @@ mod tests {
             let data: Vec<u8> = (0..length).map(|index| (index % 251) as u8).collect();
             let mut wire = Vec::new();
             store(&data, &mut wire);
-            let mut inflater = Inflater::new(false);
-            assert!(inflate(&mut inflater, &wire).unwrap() == data, "{length}");
+            assert!(inflate(&wire).unwrap() == data, "{length}");
         }
     }
 
     #[test]
-    fn a_client_that_takes_nothing_over_cannot_reach_what_was_before() {
-        let mut inflater = Inflater::new(false);
-        assert_eq!(
-            inflate(&mut inflater, b"\xf2\x48\xcd\xc9\xc9\x07\x00").unwrap(),
-            b"Hello"
-        );
-        let again = inflate(&mut inflater, b"\xf2\x00\x11\x00\x00");
-        // An "H", and then four bytes from where nothing was.
+    fn a_message_cannot_reach_what_was_before() {
+        // 7.2.3.2: an "H", and four bytes from where nothing is.
+        let again = inflate(b"\xf2\x00\x11\x00\x00");
         assert_eq!(again.unwrap(), b"H\0\0\0\0");
     }
 
@@ -296,7 +273,7 @@ mod tests {
             b"\x00\x05\x00\x00\x00Hello",
             b"\x06\x06\x06",
         ] {
-            let refused = inflate(&mut Inflater::new(true), wire);
+            let refused = inflate(wire);
             assert_eq!(refused, Err(ProtocolError::InvalidCompression), "{wire:x?}");
         }
     }
@@ -323,7 +300,7 @@ mod tests {
         store(&data, &mut stored);
         assert!(stored.len() > data.len());
         let mut decoder = MessageDecoder::new(Role::Client, data.len());
-        decoder.inflate(&agreed(""));
+        decoder.inflate();
         let mut wire = frame(true, Opcode::Binary, &stored);
         let (_, message) = decoder.decode(&mut wire, &mut |_| true).unwrap();
         assert_eq!(message.unwrap().data, data);
@@ -333,7 +310,7 @@ mod tests {
     fn a_message_of_blocks_that_hold_nothing_ends() {
         let nothing = [0, 0, 0, 0xff, 0xff].repeat(1000);
         let mut decoder = MessageDecoder::new(Role::Client, 1000);
-        decoder.inflate(&agreed(""));
+        decoder.inflate();
         let mut opcode = Opcode::Binary;
         let mut sent = 0;
         let error = loop {
@@ -370,18 +347,45 @@ mod tests {
         wire.extend_from_slice(&bomb);
         let mut most = 0;
         let mut decoder = MessageDecoder::new(Role::Client, 100_000);
-        decoder.inflate(&agreed);
+        decoder.inflate();
         let decoded = decoder.decode(&mut wire.clone(), &mut |capacity| {
             most = most.max(capacity);
             true
         });
         assert_eq!(decoded, Err(ProtocolError::MessageTooLong));
-        assert!(most <= 100_000);
+        assert!(most <= 100_000 + INFLATER_BYTES);
         let mut decoder = MessageDecoder::new(Role::Client, 4 << 20);
-        decoder.inflate(&agreed);
+        decoder.inflate();
         let (consumed, message) = decoder.decode(&mut wire, &mut |_| true).unwrap();
         assert_eq!(consumed, wire.len());
         let message = message.unwrap();
         assert_eq!((message.kind, message.data.len()), (Kind::Binary, 4 << 20));
+    }
+
+    #[test]
+    fn memory_is_held_from_the_first_byte_of_a_compressed_message_to_its_last() {
+        let mut decoder = MessageDecoder::new(Role::Client, 1000);
+        decoder.inflate();
+        let hello = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
+        let mut asked = Vec::new();
+        let mut room = |bytes| {
+            asked.push(bytes);
+            true
+        };
+        for _ in 0..2 {
+            let mut wire = frame(true, Opcode::Text, hello);
+            wire[..3].copy_from_slice(&[0xc1, 7, hello[0]]);
+            assert_eq!(decoder.decode(&mut wire[..3], &mut room), Ok((3, None)));
+            assert!(decoder.inflater.is_some());
+            let (_, message) = decoder.decode(&mut wire[3..], &mut room).unwrap();
+            assert_eq!(message.unwrap().data, b"Hello");
+            assert!(decoder.inflater.is_none());
+        }
+        let first = INFLATER_BYTES;
+        assert_eq!(asked, [first, first + 256, first, first + 256]);
+        let mut wire = frame(true, Opcode::Text, hello);
+        let refused = decoder.decode(&mut wire, &mut |_| false);
+        assert_eq!(refused, Err(ProtocolError::NoRoom));
+        assert!(decoder.inflater.is_none());
     }
 }

@@ -5,19 +5,18 @@ use crate::headers::{list_elements, trim_blanks};
 
 /// Compression of messages as a client offered it and a server took it: permessage-deflate.
 ///
-/// The server never takes over from one message to the next, so that it holds a compressor only
-/// while it uses it; RFC 7692, 7.1.1.1 lets it say so unasked. What the client does is the client's
-/// choice.
+/// Neither side takes over from one message to the next, so that a connection holds the memory for
+/// compressing and inflating only while a message goes through it, and an idle one holds none;
+/// RFC 7692, 7.1.1 lets the server say both unasked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deflate {
-    client_takes_over: bool,
     /// None: the client did not ask for less than 15.
     server_bits: Option<u8>,
 }
 
 impl Deflate {
     /// Takes the first offer in a request's header fields that can be met; `None` if there is none,
-    /// and then nothing is answered and nothing compressed.
+    /// and then nothing is agreed on and nothing compressed.
     #[must_use]
     pub fn negotiate(headers: &[(&str, &[u8])]) -> Option<Self> {
         all(headers, "sec-websocket-extensions")
@@ -25,24 +24,15 @@ impl Deflate {
             .find_map(read_offer)
     }
 
-    /// The value of Sec-WebSocket-Extensions for the answer.
+    /// The value of Sec-WebSocket-Extensions for the response.
     #[must_use]
-    pub fn answer(&self) -> String {
-        let mut answer = "permessage-deflate; server_no_context_takeover".to_owned();
-        if !self.client_takes_over {
-            answer.push_str("; client_no_context_takeover");
+    pub fn accepted(&self) -> String {
+        const NO_TAKEOVER: &str =
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+        match self.server_bits {
+            None => NO_TAKEOVER.to_owned(),
+            Some(bits) => format!("{NO_TAKEOVER}; server_max_window_bits={bits}"),
         }
-        if let Some(bits) = self.server_bits {
-            answer.push_str("; server_max_window_bits=");
-            answer.push_str(&bits.to_string());
-        }
-        answer
-    }
-
-    /// Whether a client's message may refer to those before it.
-    #[must_use]
-    pub fn client_takes_over(&self) -> bool {
-        self.client_takes_over
     }
 
     /// How far back the server's messages may refer: 2 to the power of this, 8 to 15.
@@ -58,21 +48,15 @@ fn read_offer(offer: &[u8]) -> Option<Deflate> {
     if !parts.next()?.eq_ignore_ascii_case(b"permessage-deflate") {
         return None;
     }
-    let mut agreed = Deflate {
-        client_takes_over: true,
-        server_bits: None,
-    };
-    let (mut server_takes_over, mut client_bits) = (true, false);
+    let mut agreed = Deflate { server_bits: None };
+    // Each at most once. What the first two ask for holds in any case.
+    let (mut of_server, mut of_client, mut client_bits) = (false, false, false);
     for part in parts {
         let mut halves = part.splitn(2, |byte| *byte == b'=').map(trim_blanks);
         let name = halves.next()?.to_ascii_lowercase();
         let fresh = match (name.as_slice(), halves.next()) {
-            (b"server_no_context_takeover", None) => {
-                std::mem::replace(&mut server_takes_over, false)
-            }
-            (b"client_no_context_takeover", None) => {
-                std::mem::replace(&mut agreed.client_takes_over, false)
-            }
+            (b"server_no_context_takeover", None) => !std::mem::replace(&mut of_server, true),
+            (b"client_no_context_takeover", None) => !std::mem::replace(&mut of_client, true),
             (b"server_max_window_bits", Some(bits)) => {
                 agreed.server_bits.replace(read_bits(bits)?).is_none()
             }
@@ -109,25 +93,22 @@ fn read_bits(text: &[u8]) -> Option<u8> {
 mod tests {
     use super::*;
 
-    fn answer(offers: &[&str]) -> Option<String> {
+    fn accepted(offers: &[&str]) -> Option<String> {
         let headers: Vec<_> = offers
             .iter()
             .map(|offer| ("Sec-WebSocket-Extensions", offer.as_bytes()))
             .collect();
-        Deflate::negotiate(&headers).map(|agreed| agreed.answer())
+        Deflate::negotiate(&headers).map(|agreed| agreed.accepted())
     }
 
     #[test]
-    fn offers_that_can_be_met_are_answered() {
+    fn offers_that_can_be_met_are_accepted() {
         for (offer, more) in [
             ("permessage-deflate", ""),
             ("permessage-deflate; client_max_window_bits", ""),
             ("Permessage-Deflate ; client_max_window_bits=10", ""),
             ("permessage-deflate; server_no_context_takeover", ""),
-            (
-                "permessage-deflate;client_no_context_takeover",
-                "; client_no_context_takeover",
-            ),
+            ("permessage-deflate;client_no_context_takeover", ""),
             (
                 "permessage-deflate; server_max_window_bits=9",
                 "; server_max_window_bits=9",
@@ -137,8 +118,10 @@ mod tests {
                 "; server_max_window_bits=15",
             ),
         ] {
-            let expected = format!("permessage-deflate; server_no_context_takeover{more}");
-            assert_eq!(answer(&[offer]), Some(expected), "{offer}");
+            let expected = format!(
+                "permessage-deflate; server_no_context_takeover; client_no_context_takeover{more}"
+            );
+            assert_eq!(accepted(&[offer]), Some(expected), "{offer}");
         }
     }
 
@@ -149,6 +132,7 @@ mod tests {
             "permessage-deflate; unknown",
             "permessage-deflate; server_no_context_takeover=1",
             "permessage-deflate; server_no_context_takeover; server_no_context_takeover",
+            "permessage-deflate; client_no_context_takeover; client_no_context_takeover",
             "permessage-deflate; server_max_window_bits",
             "permessage-deflate; server_max_window_bits=7",
             "permessage-deflate; server_max_window_bits=08",
@@ -160,12 +144,12 @@ mod tests {
             "",
         ];
         for offer in wrong {
-            assert_eq!(answer(&[offer]), None, "{offer}");
+            assert_eq!(accepted(&[offer]), None, "{offer}");
         }
         let good = "permessage-deflate; server_max_window_bits=10";
         let both = format!("{}, {good}, permessage-deflate", wrong[1]);
-        assert_eq!(answer(&[&both]), answer(&[good]));
-        assert_eq!(answer(&wrong), None);
-        assert_eq!(answer(&[wrong[0], good]), answer(&[good]));
+        assert_eq!(accepted(&[&both]), accepted(&[good]));
+        assert_eq!(accepted(&wrong), None);
+        assert_eq!(accepted(&[wrong[0], good]), accepted(&[good]));
     }
 }

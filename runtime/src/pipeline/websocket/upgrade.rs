@@ -32,7 +32,7 @@ impl Upgrade {
             headers.insert(PROTOCOL, protocol.clone());
         }
         if let Some(deflate) = &self.deflate
-            && let Ok(value) = HeaderValue::from_str(&deflate.answer())
+            && let Ok(value) = HeaderValue::from_str(&deflate.accepted())
         {
             headers.insert(EXTENSIONS, value);
         }
