@@ -155,35 +155,4 @@ mod tests {
             "{error}"
         );
     }
-
-    /// What a device does, with the same settings and no compiler.
-    #[test]
-    fn native_code_loads_and_runs_without_a_compiler() {
-        let Some(host) = Target::host().filter(|target| !target.is_interpreted()) else {
-            eprintln!("skipped: this host runs no native plugins");
-            return;
-        };
-        for profile in Profile::ALL {
-            let code = compile_component(&component(), host, profile, &[]).unwrap();
-            // The loader, like every stock tool, reads past the trailer.
-            let manifest = zlayer_bundle::Manifest::new("p", "1", host, profile);
-            let code = zlayer_bundle::seal(code, manifest, None).unwrap();
-            let mut config = engine_config(host, profile).unwrap();
-            config.enable_compiler(false);
-            let engine = Engine::new(&config).unwrap();
-            #[expect(unsafe_code, reason = "the test loads what it has compiled itself")]
-            // SAFETY: the bytes come from the compiler above.
-            let component = unsafe { wasmtime::component::Component::deserialize(&engine, code) };
-            let mut store = wasmtime::Store::new(&engine, ());
-            store.set_epoch_deadline(1);
-            let linker = wasmtime::component::Linker::new(&engine);
-            let instance = linker.instantiate(&mut store, &component.unwrap()).unwrap();
-            let f = instance
-                .get_typed_func::<(u32,), (u32,)>(&mut store, "f")
-                .unwrap();
-            assert_eq!(f.call(&mut store, (40,)).unwrap(), (9,));
-            // Past the end of the only page.
-            assert!(f.call(&mut store, (0x1_0000,)).is_err());
-        }
-    }
 }

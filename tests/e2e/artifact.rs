@@ -502,7 +502,7 @@ fn artifacts_for_other_targets_are_refused() {
 #[test]
 fn the_wide_profile_is_for_devices_that_are_told_so() {
     let folder = TempDir::new();
-    let mut words = vec![PathBuf::from("build"), guests().join("hello.wasm")];
+    let mut words = vec![PathBuf::from("build"), guests().join("hostile.wasm")];
     words.extend(["--profile", "wide", "--target", target(), "-o"].map(PathBuf::from));
     words.extend([folder.path().to_owned(), "--key".into(), key_file()]);
     let built = precompile(&words);
@@ -512,9 +512,12 @@ fn the_wide_profile_is_for_devices_that_are_told_so() {
         return;
     }
     assert_eq!(built.code, 0, "{built:?}");
-    let file = folder.path().join(format!("hello.{}.cwasm", target()));
+    let file = folder.path().join(format!("hostile.{}.cwasm", target()));
     assert_eq!(refused(&file).code, 21);
     let daemon = Daemon::of(&file).args(["--profile", "wide"]).start();
+    assert_eq!(get(&daemon, "/").status, 200);
+    // There is no check before such a read: the processor finds no page there.
+    assert_eq!(get(&daemon, "/beyond").status, 500);
     assert_eq!(get(&daemon, "/").status, 200);
     let output = Daemon::builder("hello").args(["--profile", "wide"]).fails();
     assert_eq!(output.code, 21, "{output:?}");

@@ -61,6 +61,7 @@ fn a_handler_that_traps_or_never_answers_is_an_error_of_the_server() {
         &daemon,
         &[
             ("/trap", 500, "unreachable"),
+            ("/beyond", 500, "out of bounds memory access"),
             ("/stack", 500, "call stack exhausted"),
             ("/return", 500, "without an answer"),
             ("/grow", 500, "out of memory"),

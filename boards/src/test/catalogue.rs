@@ -22,8 +22,6 @@ pub(super) struct Catalogue {
     pub(super) suites: Vec<Suite>,
     /// Tests, and modules with `::` behind them, as [`ONCE`] lists them.
     pub(super) once: Vec<String>,
-    /// The packages that the device's program is made of, by their whole names.
-    pub(super) device: Vec<String>,
 }
 
 impl Catalogue {
@@ -36,13 +34,8 @@ impl Catalogue {
         let mut catalogue = Catalogue {
             suites: Vec::new(),
             once: entries.map(str::to_owned).collect(),
-            device: Vec::new(),
         };
         for package in packages(root, "Cargo.toml")? {
-            let folder = root.join("runtime");
-            if package.manifest_path.starts_with(folder) {
-                catalogue.device.push(package.name.clone());
-            }
             catalogue.add(&package, kind)?;
         }
         for workspace in PLUGINS {
@@ -111,7 +104,6 @@ struct Metadata {
 #[derive(Deserialize)]
 struct Package {
     name: String,
-    manifest_path: PathBuf,
     targets: Vec<Program>,
 }
 
@@ -326,7 +318,6 @@ mod tests {
         Catalogue {
             suites: Vec::new(),
             once: vec![entry.to_owned()],
-            device: Vec::new(),
         }
     }
 }

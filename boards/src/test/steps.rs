@@ -107,7 +107,9 @@ pub(super) fn full(
     steps.push(step(SIZES, vec![boards(workspace, &sizes)]).beside());
     for target in targets {
         // By then no build is left that would take the processor away from tests that wait for something.
-        steps.push(end_to_end(workspace, catalogue, target, DEVICE_PROFILE, &[]).after(SIZES));
+        let tests = unoptimised("--test e2e");
+        let tests = end_to_end(tests, workspace, catalogue, target, DEVICE_PROFILE, &[]);
+        steps.push(tests.after(SIZES));
     }
     afresh(steps)
 }
@@ -121,7 +123,14 @@ pub(super) fn quick(workspace: &Workspace, catalogue: &Catalogue, host: Target) 
         guests(workspace),
         precompiler_tests(),
         binary(workspace, host, QUICK_PROFILE, false),
-        end_to_end(workspace, catalogue, host, QUICK_PROFILE, &[]),
+        end_to_end(
+            unoptimised("--test e2e"),
+            workspace,
+            catalogue,
+            host,
+            QUICK_PROFILE,
+            &[],
+        ),
     ])
 }
 
@@ -183,34 +192,42 @@ fn plugins_on_host(workspace: &str, verb: &str, words: &str) -> Cmd {
 
 /// Unit tests of everything but the precompiler, which is built with optimisation.
 fn unit_tests(catalogue: &Catalogue) -> Step {
-    let of = |kind| {
-        let mut packages: Vec<&String> = Vec::new();
-        for suite in catalogue.suites.iter().filter(|suite| suite.kind == kind) {
-            if !packages.contains(&&suite.package) {
-                packages.push(&suite.package);
+    let mut programs: Vec<&str> = Vec::new();
+    let mut plugins = PLUGINS.map(|_| Vec::new());
+    for suite in &catalogue.suites {
+        match suite.kind {
+            Kind::Unit if !programs.contains(&suite.program.as_str()) => {
+                programs.push(&suite.program);
             }
+            Kind::Plugin(workspace) => {
+                for (packages, other) in plugins.iter_mut().zip(PLUGINS) {
+                    if other == workspace && !packages.contains(&&suite.package) {
+                        packages.push(&suite.package);
+                    }
+                }
+            }
+            _ => {}
         }
-        packages
-    };
-    // Of a package with end-to-end tests the library alone: those tests have steps of their own.
-    let (outside, inside): (Vec<&String>, Vec<&String>) = of(Kind::Unit)
-        .into_iter()
-        .partition(|package| of(Kind::EndToEnd).contains(package));
-    let (device, host): (Vec<&String>, Vec<&String>) = inside
-        .into_iter()
-        .partition(|package| catalogue.device.contains(package));
+    }
     let mut commands = vec![
-        cargo(&format!("test {}", named(device))),
-        cargo(&format!("test {}", named(host))),
-        cargo(&format!("test {} --lib", named(outside))),
+        unoptimised(&programs.join(" ")),
+        // The examples of their documentation.
+        unoptimised("--doc"),
     ];
-    for workspace in PLUGINS {
-        let packages = of(Kind::Plugin(workspace));
+    for (workspace, packages) in PLUGINS.into_iter().zip(plugins) {
         if !packages.is_empty() {
             commands.push(plugins_on_host(workspace, "test --lib", &named(packages)));
         }
     }
     step("unit tests", commands)
+}
+
+/// Tests of all packages but the precompiler, these programs of them. Each such command names the same
+/// packages, so that cargo chooses the same features for what they share and builds it once.
+fn unoptimised(programs: &str) -> Cmd {
+    cargo(&format!(
+        "test --workspace --exclude zlayer-precompile {programs}"
+    ))
 }
 
 /// Packages as cargo is told of them.
@@ -251,9 +268,10 @@ pub(super) fn binary(workspace: &Workspace, target: Target, profile: &str, lean:
     step(format!("{kind} binary, {target}"), vec![cmd])
 }
 
-/// The end-to-end tests whose names hold one of these, or all. On a foreign processor all are those that
-/// may show something else there.
+/// The end-to-end tests whose names hold one of these, or all, which `cargo` builds and runs. On a foreign
+/// processor all are those that may show something else there.
 pub(super) fn end_to_end(
+    cargo: Cmd,
     workspace: &Workspace,
     catalogue: &Catalogue,
     target: Target,
@@ -261,7 +279,7 @@ pub(super) fn end_to_end(
     names: &[String],
 ) -> Step {
     let path = |path: PathBuf| path.to_string_lossy().into_owned();
-    let mut cmd = cargo("test -p zlayer-tests --test e2e")
+    let mut cmd = cargo
         .env(
             "ZLAYER_BIN",
             path(target.binary(&workspace.target_dir, profile)),
@@ -270,7 +288,9 @@ pub(super) fn end_to_end(
         .env("ZLAYER_RUNNER", target.runner())
         .env("ZLAYER_PRECOMPILE", path(workspace.precompile()))
         .env("ZLAYER_GUESTS", path(workspace.guests()))
-        .env("ZLAYER_KOSOKU", path(kosoku::program(workspace)));
+        .env("ZLAYER_KOSOKU", path(kosoku::program(workspace)))
+        // Half of the time a test waits for something to be over.
+        .env("RUST_TEST_THREADS", (2 * processors()).to_string());
     let is_foreign = Target::host() != Some(target);
     if !names.is_empty() {
         cmd = names.iter().fold(cmd.arg("--"), |cmd, name| cmd.arg(name));
@@ -283,6 +303,11 @@ pub(super) fn end_to_end(
         false => "natively",
     };
     step(format!("end to end, {target} {how}"), vec![cmd])
+}
+
+/// How many programs run at a time here.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Tests of one package on the host: these programs of it, and there those whose names hold one of these;
@@ -381,6 +406,7 @@ mod tests {
     fn a_foreign_processor_is_spared_what_the_host_has_shown() {
         for target in Target::ALL {
             let step = end_to_end(
+                unoptimised("--test e2e"),
                 &Workspace::example(),
                 &catalogue(),
                 target,
@@ -409,23 +435,32 @@ mod tests {
     fn every_package_is_linted_and_tested_the_runtime_never_beside_the_compiler() {
         for steps in both() {
             let commands = commands(&steps);
-            let count = |verb: &str, package: &str| {
+            let of = |verb: &str| {
                 let verb = format!("cargo {verb} ");
-                let named = |cmd: &&String| cmd.split(' ').any(|word| word == package);
-                // The end-to-end tests are another program, for other binaries each time.
-                let all = commands.iter().filter(|cmd| !cmd.contains("--test e2e"));
-                all.filter(|cmd| cmd.contains(&verb)).filter(named).count()
+                let all = commands.iter().filter(move |cmd| cmd.contains(&verb));
+                all.collect::<Vec<&String>>()
             };
-            let lints = commands.iter().filter(|cmd| cmd.contains("cargo clippy "));
-            let lints: Vec<&String> = lints.collect();
+            let lints = of("clippy");
             assert_eq!(lints.len(), 1 + PLUGINS.len());
             assert!(lints.iter().all(|lint| lint.contains(" --workspace ")));
-            let suites = catalogue().suites.into_iter();
-            for suite in suites.filter(|suite| suite.kind != Kind::EndToEnd) {
-                assert_eq!(count("test", &suite.package), 1, "{}", suite.package);
+            let has =
+                |cmd: &&&String, words: &str| format!("{cmd} ").contains(&format!(" {words} "));
+            for suite in catalogue().suites {
+                let package = format!("-p {}", suite.package);
+                let tests = of("test").into_iter();
+                let tested = match suite.kind {
+                    Kind::Unit => tests
+                        .filter(|cmd| has(cmd, "--workspace") && has(cmd, &suite.program))
+                        .count(),
+                    Kind::Optimised | Kind::Plugin(_) => {
+                        tests.filter(|cmd| has(cmd, &package)).count()
+                    }
+                    Kind::EndToEnd => continue,
+                };
+                assert_eq!(tested, 1, "{suite:?}");
             }
-            for cmd in commands.iter().filter(|cmd| cmd.contains("zlayer-runtime")) {
-                assert!(!cmd.contains("zlayer-precompile"), "{cmd}");
+            for cmd in of("test").iter().filter(|cmd| has(cmd, "--workspace")) {
+                assert!(has(cmd, "--exclude zlayer-precompile"), "{cmd}");
             }
         }
     }
@@ -446,6 +481,7 @@ mod tests {
         };
         let names = ["one".to_owned(), "two".to_owned()];
         let step = end_to_end(
+            unoptimised("--test e2e"),
             &Workspace::example(),
             &catalogue(),
             foreign,
@@ -458,12 +494,13 @@ mod tests {
             format!("ZLAYER_RUNNER='{} -L /usr/", foreign.qemu()),
             "ZLAYER_PRECOMPILE=t/release/zlayer-precompile ".to_owned(),
             "ZLAYER_GUESTS=r/target/guests ".to_owned(),
-            "cargo test -p zlayer-tests --test e2e -- one two".to_owned(),
+            " --exclude zlayer-precompile --test e2e -- one two".to_owned(),
         ] {
             assert!(shown.contains(&part), "{part} in {shown}");
         }
         let host = Target::host().unwrap();
         let step = end_to_end(
+            unoptimised("--test e2e"),
             &Workspace::example(),
             &catalogue(),
             host,

@@ -140,7 +140,7 @@ fn an_upstream_hears_nothing_of_it() {
         .args(["--config", &route])
         .start();
     let (mut client, agreed) = open(&daemon, OFFER);
-    let expected = "permessage-deflate; server_no_context_takeover";
+    let expected = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
     assert_eq!(agreed.as_deref(), Some(expected));
     for payload in [HELLO, AGAIN] {
         client.send(frame(true, true, TEXT, payload));

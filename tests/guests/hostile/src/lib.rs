@@ -32,6 +32,7 @@ impl Guest for Hostile {
             // Never comes to an answer.
             "/spin" => spin(),
             "/trap" => trap(),
+            "/beyond" => text(out, &beyond().to_string()),
             "/stack" => text(out, &format!("came back from {} calls", recurse(0))),
             "/never" => pause(FOR_EVER),
             "/return" => drop(out),
@@ -114,6 +115,13 @@ fn spin() -> ! {
 
 fn trap() -> ! {
     core::arch::wasm32::unreachable()
+}
+
+/// Reads where no memory of a plugin reaches.
+fn beyond() -> u32 {
+    let address = std::ptr::with_exposed_provenance::<u32>(0xffff_fff0);
+    // SAFETY: there is none that Rust knows of. The instruction traps.
+    unsafe { address.read_volatile() }
 }
 
 fn pause(nanoseconds: u64) {
