@@ -139,7 +139,7 @@ impl Failure {
             Failure::OutOfMemory(_) => Outcome::OutOfMemory,
             Failure::Deadline | Failure::Stalled => Outcome::Deadline,
             Failure::PluginError(_) => Outcome::PluginError,
-            Failure::NoResponse | Failure::BadResponse(_) => Outcome::BadAnswer,
+            Failure::NoResponse | Failure::BadResponse(_) => Outcome::BadResponse,
             Failure::PassThrough => Outcome::NotHandled,
             Failure::InitFailed(_) => Outcome::InitFailed,
             Failure::Busy(_) => Outcome::Busy,

@@ -154,12 +154,14 @@ impl Plugin {
         );
         let memory = usize::try_from(artifact.manifest().memory_initial).unwrap_or(usize::MAX);
         let memory = memory.saturating_add(GROWTH_SHARE);
-        let answer = match roles.has(Role::WebSocket) {
+        let response = match roles.has(Role::WebSocket) {
             true => limits.body.max(limits.websocket_message),
             false => limits.body,
         };
         let share = match roles.is_stateful() {
-            true if roles.returns_bodies() => (INSTANCE_SHARE + CALL_SHARE).saturating_add(answer),
+            true if roles.returns_bodies() => {
+                (INSTANCE_SHARE + CALL_SHARE).saturating_add(response)
+            }
             true => INSTANCE_SHARE + CALL_SHARE,
             false => INSTANCE_SHARE,
         };
@@ -260,9 +262,9 @@ impl Plugin {
         called: wasmtime::Result<T>,
     ) -> std::result::Result<T, Failure> {
         match called {
-            Ok(answer) => {
+            Ok(value) => {
                 self.return_to_pool(running.instance);
-                Ok(answer)
+                Ok(value)
             }
             // Only typed plugins can hand over too much as a result; in a wasi:http plugin this
             // error comes from a host function, and is a trap like any other.

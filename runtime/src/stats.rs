@@ -36,7 +36,7 @@ pub enum Outcome {
     /// The plugin reported an error.
     PluginError,
     /// The plugin's response was not valid HTTP, or there was none.
-    BadAnswer,
+    BadResponse,
     /// The plugin's `init` had failed.
     InitFailed,
     /// There was no memory or no instance left.
@@ -56,7 +56,7 @@ impl Outcome {
         Outcome::OutOfMemory,
         Outcome::Deadline,
         Outcome::PluginError,
-        Outcome::BadAnswer,
+        Outcome::BadResponse,
         Outcome::InitFailed,
         Outcome::Busy,
         Outcome::Upstream,
@@ -73,7 +73,7 @@ impl Outcome {
             Outcome::OutOfMemory => "out_of_memory",
             Outcome::Deadline => "deadline",
             Outcome::PluginError => "plugin_error",
-            Outcome::BadAnswer => "bad_answer",
+            Outcome::BadResponse => "bad_answer",
             Outcome::InitFailed => "init_failed",
             Outcome::Busy => "busy",
             Outcome::Upstream => "upstream",

@@ -24,9 +24,9 @@
 //! # How much a client or an upstream can cost
 //!
 //! A message's buffer grows with what has come, and is reserved first in the [`Budget`], of which
-//! all conversations together have a part. A message that has begun has to bring
-//! [`UPLOAD_RATE`](crate::config::UPLOAD_RATE) bytes a second in the long run; bytes that came
-//! faster earn no longer silence than the stall time. A side that is silent gets a ping, and is
+//! all conversations together have a part; so is what it takes to inflate one. A message that has
+//! begun has to bring [`UPLOAD_RATE`](crate::config::UPLOAD_RATE) bytes a second in the long run;
+//! bytes that came faster earn no longer silence than the stall time. A side that is silent gets a ping, and is
 //! given up when nothing comes after it. A write that makes no progress ends the session.
 
 mod end;

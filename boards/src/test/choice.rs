@@ -14,13 +14,13 @@ use crate::target::{DEVICE_PROFILE, QUICK_PROFILE, Target};
 /// What has a name and is no test: what it does, and how long that takes on two cores where nothing is
 /// built yet.
 const PARTS: [(&str, &str); 5] = [
-    ("formatting", "rustfmt on both workspaces; a second"),
+    ("formatting", "rustfmt on all workspaces; a second"),
     ("wit", "wit/deps is what the crates give; a second"),
     (
         "dependencies",
         "licences and sources, by cargo-deny; seconds",
     ),
-    ("lints", "clippy on both workspaces; 4 minutes"),
+    ("lints", "clippy on all workspaces; 5 minutes"),
     ("guests", "builds the plugins that the tests run; 2 minutes"),
 ];
 

@@ -288,9 +288,11 @@ pub(super) fn end_to_end(
         .env("ZLAYER_RUNNER", target.runner())
         .env("ZLAYER_PRECOMPILE", path(workspace.precompile()))
         .env("ZLAYER_GUESTS", path(workspace.guests()))
-        .env("ZLAYER_KOSOKU", path(kosoku::program(workspace)))
+        .env("ZLAYER_KOSOKU", path(kosoku::program(workspace)));
+    if std::env::var_os(THREADS).is_none() {
         // Half of the time a test waits for something to be over.
-        .env("RUST_TEST_THREADS", (2 * processors()).to_string());
+        cmd = cmd.env(THREADS, (2 * processors()).to_string());
+    }
     let is_foreign = Target::host() != Some(target);
     if !names.is_empty() {
         cmd = names.iter().fold(cmd.arg("--"), |cmd, name| cmd.arg(name));
@@ -304,6 +306,9 @@ pub(super) fn end_to_end(
     };
     step(format!("end to end, {target} {how}"), vec![cmd])
 }
+
+/// How many tests run at a time, as cargo's test programs read it.
+const THREADS: &str = "RUST_TEST_THREADS";
 
 /// How many programs run at a time here.
 fn processors() -> usize {
@@ -443,8 +448,7 @@ mod tests {
             let lints = of("clippy");
             assert_eq!(lints.len(), 1 + PLUGINS.len());
             assert!(lints.iter().all(|lint| lint.contains(" --workspace ")));
-            let has =
-                |cmd: &&&String, words: &str| format!("{cmd} ").contains(&format!(" {words} "));
+            let has = |cmd: &str, words: &str| format!("{cmd} ").contains(&format!(" {words} "));
             for suite in catalogue().suites {
                 let package = format!("-p {}", suite.package);
                 let tests = of("test").into_iter();
@@ -455,10 +459,21 @@ mod tests {
                     Kind::Optimised | Kind::Plugin(_) => {
                         tests.filter(|cmd| has(cmd, &package)).count()
                     }
+                    // Each target's are looked at below.
                     Kind::EndToEnd => continue,
                 };
                 assert_eq!(tested, 1, "{suite:?}");
             }
+            let count = |words: &str| of("test").iter().filter(|cmd| has(cmd, words)).count();
+            let runtime_alone = "--workspace --exclude zlayer-precompile";
+            assert_eq!(count(&format!("{runtime_alone} --doc")), 1);
+            let end_to_end = steps
+                .iter()
+                .filter(|step| step.name.starts_with("end to end"));
+            assert_eq!(
+                count(&format!("{runtime_alone} --test e2e")),
+                end_to_end.count()
+            );
             for cmd in of("test").iter().filter(|cmd| has(cmd, "--workspace")) {
                 assert!(has(cmd, "--exclude zlayer-precompile"), "{cmd}");
             }

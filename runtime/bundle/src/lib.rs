@@ -2,9 +2,9 @@
 //!
 //! `zlayer-precompile` turns a WebAssembly component into machine code for one
 //! [`Target`], and the `zlayer` daemon maps that code and runs it. Both must agree
-//! on the engine's settings ([`engine_config`]), on the file's layout ([`seal`]
-//! writes it, [`VerifiedArtifact::verify`] reads it) and on whose code may run
-//! ([`TrustStore`]). This crate is that agreement. It holds no compiler and no
+//! on the engine's settings (`engine_config`, with the feature `engine`), on the file's
+//! layout ([`seal`] writes it, [`VerifiedArtifact::verify`] reads it) and on whose code
+//! may run ([`TrustStore`]). This crate is that agreement. It holds no compiler and no
 //! runtime.
 //!
 //! # The file

@@ -1,9 +1,9 @@
 //! WebSocket (RFC 6455), as pure functions over bytes like the rest of this crate.
 //!
-//! What it is: the opening handshake of both sides ([`read_upgrade`], [`check_answer`]), a decoder
-//! that makes messages of frames ([`MessageDecoder`]), an encoder of frames ([`FrameHead`],
-//! [`encode_message`]), the rules of closing ([`CloseReason`]), and messages compressed
-//! as RFC 7692 says ([`Deflate`], [`Compressor`]).
+//! What it is: the opening handshake of both sides ([`read_upgrade`], [`check_response`]), a
+//! decoder that makes messages of frames ([`MessageDecoder`]), an encoder of frames
+//! ([`FrameHead`], [`encode_message`]), the rules of closing ([`CloseReason`]), and messages
+//! compressed as RFC 7692 says ([`Deflate`], [`Compressor`]).
 //!
 //! What it is not: it sends no pings, answers none, and keeps no closing handshake: those want a
 //! clock and a socket. It never splits a message into fragments.
@@ -15,9 +15,10 @@
 //! pongs and closes may come between the fragments of a message, as the protocol allows.
 //!
 //! A message grows with what has come of it, not with what its sender announces, up to a limit that
-//! the caller gives, and the caller is asked before each growth. Everything else that is kept has a
-//! fixed size: [`MAX_CONTROL_BYTES`] of a control frame, at most [`MAX_EMPTY_FRAMES`] empty frames
-//! in a message, and the window of a compressed connection.
+//! the caller gives, and the caller is asked before each growth, and before [`INFLATER_BYTES`] are
+//! taken for a message that is compressed. Everything else that is kept has a fixed size:
+//! [`MAX_CONTROL_BYTES`] of a control frame, at most [`MAX_EMPTY_FRAMES`] empty frames in a
+//! message.
 //!
 //! Bytes are refused as early as they are known to be wrong: a frame by its first two bytes, a text
 //! by the first byte that is no UTF-8, a message by the frame that makes it too long.
@@ -69,11 +70,11 @@ mod utf8;
 pub use close::{CloseReason, is_valid_close_code};
 pub use decoder::{MAX_EMPTY_FRAMES, MessageDecoder};
 pub use deflate::{COMPRESSOR_BYTES, Compressor, INFLATER_BYTES, store};
-pub use error::{AnswerError, ProtocolError, UpgradeError};
+pub use error::{HandshakeError, ProtocolError, UpgradeError};
 pub use extension::Deflate;
 pub use frame::{FrameHead, MAX_CONTROL_BYTES, MAX_HEAD_BYTES, Opcode, apply_mask, encode_message};
 pub use handshake::{
-    VERSION, check_answer, client_key, encode_answer, offered_protocols, read_upgrade,
+    VERSION, check_response, client_key, encode_response, offered_protocols, read_upgrade,
 };
 
 /// Which side of a connection reads: what a client sends is masked, what a server sends is not

@@ -321,9 +321,9 @@ impl Namespace {
         let full = self.full_key(key)?;
         if let Some(mut volatile) = self.locked_volatile() {
             let live = self.alive(volatile.get(&full))?;
-            let (step, answer) = step(live.as_ref())?;
+            let (step, result) = step(live.as_ref())?;
             let new = match step {
-                Step::Leave => return Ok(answer),
+                Step::Leave => return Ok(result),
                 Step::Put(value, expires) => Some(
                     Entry {
                         value: &value,
@@ -334,21 +334,21 @@ impl Namespace {
                 Step::Remove => None,
             };
             volatile.change(full, new, &self.settings.quota, self.clock.now())?;
-            return Ok(answer);
+            return Ok(result);
         }
         self.store.room().await?;
-        let (answer, outcome) = {
+        let (result, outcome) = {
             let reading = self.store.reading().await?;
             let _writing = self.store.writing();
             let old = self.stored(&reading, &full)?;
             let live = self.alive(old.as_deref())?;
-            let (step, answer) = step(live.as_ref())?;
-            (answer, self.change_durable(&reading, full, old, step)?)
+            let (step, result) = step(live.as_ref())?;
+            (result, self.change_durable(&reading, full, old, step)?)
         };
         if let (Some(outcome), Durability::Sync) = (outcome, self.settings.durability) {
             outcome.wait().await.map_err(KvError::Storage)?;
         }
-        Ok(answer)
+        Ok(result)
     }
 
     /// Changes a key of a namespace on the disk. The caller holds the write lock.

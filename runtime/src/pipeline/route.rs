@@ -48,8 +48,8 @@ pub(super) async fn run(
             Ok(ControlFlow::Continue(()))
         }
         RoutingDecision::Redirect(to) => redirected(&to).map(ControlFlow::Break),
-        RoutingDecision::RespondImmediate(answer) => {
-            to_response(answer, bodies).map(ControlFlow::Break)
+        RoutingDecision::RespondImmediate(immediate) => {
+            to_response(immediate, bodies).map(ControlFlow::Break)
         }
     }
 }
@@ -77,11 +77,11 @@ fn redirected(to: &RedirectInfo) -> Result<Response, Failure> {
     Ok(response)
 }
 
-fn to_response(answer: ImmediateResponse, bodies: &WholeBodies) -> Result<Response, Failure> {
-    let status = final_status(answer.status)?;
-    let mut response = http::Response::new(bodies.response_body(answer.body)?);
+fn to_response(immediate: ImmediateResponse, bodies: &WholeBodies) -> Result<Response, Failure> {
+    let status = final_status(immediate.status)?;
+    let mut response = http::Response::new(bodies.response_body(immediate.body)?);
     *response.status_mut() = status;
-    *response.headers_mut() = fields::from_list(answer.headers)?;
+    *response.headers_mut() = fields::from_list(immediate.headers)?;
     Ok(response)
 }
 

@@ -145,7 +145,7 @@ impl ResponseWriter<'_> {
         let headers = pairs(headers);
         self.check_size(&headers)?;
         self.out.clear();
-        websocket::encode_answer(self.out, accept, &headers)
+        websocket::encode_response(self.out, accept, &headers)
             .map_err(|error| WriteError::Failed(Failure::BadResponse(error.to_string())))?;
         self.write_out().await?;
         Ok(Responded {

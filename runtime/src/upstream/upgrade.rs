@@ -66,13 +66,13 @@ impl Upstreams {
         connection.place.held = held;
         let length = RequestLength::None;
         let mut exchange = Exchange::new(connection, encoded, length, empty(), &head.method);
-        let answer = exchange.head(self, to).await?;
-        if answer.parts.status != http::StatusCode::SWITCHING_PROTOCOLS {
+        let response = exchange.head(self, to).await?;
+        if response.parts.status != http::StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Upgrade::Refused(
-                exchange.into_response(answer, self, to, id),
+                exchange.into_response(response, self, to, id),
             ));
         }
-        let mut parts = answer.parts;
+        let mut parts = response.parts;
         // RFC 9110 section 7.8 and RFC 6455 section 4.1: the response must name the protocol.
         let switched = hop::elements(&parts.headers, &UPGRADE)
             .any(|name| name.eq_ignore_ascii_case(protocol.as_bytes()))

@@ -174,8 +174,14 @@ impl Reader {
         let decoded = self.decoder.decode(buffer.bytes_mut(), &mut room);
         let (consumed, message) = match decoded {
             Ok(decoded) => decoded,
-            Err(ProtocolError::NoRoom) => return Err(End::NoMemory),
-            Err(error) => return Err(End::Wrong(self.side, error)),
+            Err(error) => {
+                // What had come of the message is gone.
+                *held = None;
+                return Err(match error {
+                    ProtocolError::NoRoom => End::NoMemory,
+                    error => End::Wrong(self.side, error),
+                });
+            }
         };
         buffer.consume(consumed);
         let Some(message) = message else {
@@ -183,9 +189,14 @@ impl Reader {
         };
         // A control message between fragments is small and not charged: the memory belongs to the
         // message whose fragments these are.
-        let held = match message.kind.is_control() {
-            true => None,
-            false => {
+        let held = match message.kind {
+            // With a close, what had come of a message is gone.
+            Kind::Close => {
+                *held = None;
+                None
+            }
+            kind if kind.is_control() => None,
+            _ => {
                 self.patience = self.stall;
                 let mut held = held.take();
                 if let Some(held) = &mut held {

@@ -42,35 +42,35 @@ impl Relay<'_> {
         let payload = kind.is_control().then(|| message.data.clone());
         // If the client goes away, the plugin's work is dropped.
         let left = async { Err(reader.wait_until_gone().await) };
-        let (answer, _held) = or(self.call_handler(side, message, held), left).await?;
-        match (kind, answer, payload) {
-            (Kind::Ping, Some(answer), _) if answer.kind == Kind::Pong => {
-                back.pong(answer.data).await
+        let (verdict, _held) = or(self.call_handler(side, message, held), left).await?;
+        match (kind, verdict, payload) {
+            (Kind::Ping, Some(verdict), _) if verdict.kind == Kind::Pong => {
+                back.pong(verdict.data).await
             }
-            (Kind::Ping, Some(answer), _) if answer.kind == Kind::Ping && self.has_upstream => {
-                onward.send(answer).await
+            (Kind::Ping, Some(verdict), _) if verdict.kind == Kind::Ping && self.has_upstream => {
+                onward.send(verdict).await
             }
-            (Kind::Ping, answer, Some(payload)) => {
+            (Kind::Ping, verdict, Some(payload)) => {
                 back.pong(payload).await?;
-                self.send_on(answer, onward).await
+                self.send_on(verdict, onward).await
             }
-            (Kind::Close, Some(answer), _) if answer.kind == Kind::Close => {
-                Err(End::Closed(side, answer.data))
+            (Kind::Close, Some(verdict), _) if verdict.kind == Kind::Close => {
+                Err(End::Closed(side, verdict.data))
             }
-            (Kind::Close, answer, Some(payload)) => {
+            (Kind::Close, verdict, Some(payload)) => {
                 // If this cannot be sent any more, the conversation still ends with that close.
-                let _ = self.send_on(answer, onward).await;
+                let _ = self.send_on(verdict, onward).await;
                 Err(End::Closed(side, payload))
             }
-            (_, answer, _) => self.send_on(answer, onward).await,
+            (_, verdict, _) => self.send_on(verdict, onward).await,
         }
     }
 
     /// Sends the message that the plugin returned.
-    async fn send_on(&self, answer: Option<Message>, onward: &Writer) -> Result<(), End> {
-        match answer {
-            Some(answer) if answer.kind == Kind::Close => Err(End::ClosedByPlugin(answer.data)),
-            Some(answer) => onward.send(answer).await,
+    async fn send_on(&self, verdict: Option<Message>, onward: &Writer) -> Result<(), End> {
+        match verdict {
+            Some(verdict) if verdict.kind == Kind::Close => Err(End::ClosedByPlugin(verdict.data)),
+            Some(verdict) => onward.send(verdict).await,
             None => Ok(()),
         }
     }
@@ -89,17 +89,17 @@ impl Relay<'_> {
             Side::Client => handler.client_message(message),
             Side::Upstream => handler.upstream_message(message),
         };
-        let Some(answer) = asked.await.map_err(End::Failed)? else {
+        let Some(verdict) = asked.await.map_err(End::Failed)? else {
             return Ok((None, None));
         };
-        let bytes = answer.data.len();
+        let bytes = verdict.data.len();
         let invalid = |what: String| End::Failed(Failure::BadResponse(what));
         if bytes > self.limit {
             let limit = self.limit;
             let what = format!("a WebSocket message of {bytes} bytes; at most {limit}");
             return Err(invalid(what));
         }
-        if let Err(error) = answer.check() {
+        if let Err(error) = verdict.check() {
             return Err(invalid(format!("a WebSocket message: {error}")));
         }
         // The new message takes the place of the one that came, so only the bytes that it is longer
@@ -113,7 +113,7 @@ impl Relay<'_> {
             }
         };
         match room {
-            true => Ok((Some(answer), held)),
+            true => Ok((Some(verdict), held)),
             false => Err(End::NoMemory),
         }
     }

@@ -1,7 +1,7 @@
 use miniz_oxide::deflate::compress_to_vec;
 
 use super::{BINARY, closed, frame, inflated, open};
-use crate::support::{Client, Daemon, figures_are_the_daemons};
+use crate::support::{Builder, Client, Daemon, figures_are_the_daemons};
 
 /// Bytes of a message at most, in these tests.
 const LIMIT: usize = 64 << 10;
@@ -15,11 +15,17 @@ fn zeros(count: usize) -> Vec<u8> {
     message
 }
 
-fn echo() -> Daemon {
+fn echo() -> Builder {
     Daemon::builder("websocket-echo")
         .args(["--max-message", &LIMIT.to_string()])
         .args(["--memory-max", "24Mi"])
-        .start()
+}
+
+/// It gives up no message that has begun, however long an emulator takes.
+fn patient() -> Builder {
+    echo()
+        .timeout("stall", "20m")
+        .timeout("websocket-ping", "20m")
 }
 
 /// A conversation in which a message went there and back.
@@ -33,7 +39,7 @@ fn talking(daemon: &Daemon) -> Client {
 
 #[test]
 fn the_limit_is_for_what_a_message_becomes() {
-    let daemon = echo();
+    let daemon = echo().start();
     let packed = |size: usize| {
         let mut message = compress_to_vec(&vec![b'x'; size], 6);
         message.push(0);
@@ -49,7 +55,7 @@ fn the_limit_is_for_what_a_message_becomes() {
 
 #[test]
 fn a_message_that_grows_without_end_costs_no_more_than_one_that_fits() {
-    let daemon = echo();
+    let daemon = echo().start();
     let mut clients: Vec<Client> = (0..16).map(|_| talking(&daemon)).collect();
     let before = daemon.status_kib("VmHWM");
     // Each would be a hundred MiB; as one frame, and in fragments of which only the last would end it.
@@ -76,7 +82,7 @@ fn a_message_that_grows_without_end_costs_no_more_than_one_that_fits() {
 
 #[test]
 fn blocks_of_nothing_end_too() {
-    let daemon = echo();
+    let daemon = echo().start();
     let mut client = talking(&daemon);
     // Empty stored blocks: on the wire for ever, and no message at all.
     let nothing = b"\0\0\0\xff\xff".repeat(1 << 12);
@@ -90,7 +96,7 @@ fn blocks_of_nothing_end_too() {
 
 #[test]
 fn messages_that_find_no_memory_are_told_so_and_harm_nobody() {
-    let daemon = echo();
+    let daemon = patient().start();
     // Each has begun a message, and holds what inflating takes; a ping comes between its fragments.
     let begun = || {
         let (mut client, _) = open(&daemon, OFFER);

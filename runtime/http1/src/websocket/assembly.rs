@@ -3,7 +3,7 @@
 use super::utf8::Utf8Check;
 use super::{Kind, Message, ProtocolError};
 
-/// Asked before a message's buffer grows to so many bytes in all.
+/// Asked before a message's memory grows to so many bytes in all.
 pub(super) type Room<'a> = &'a mut dyn FnMut(usize) -> bool;
 
 /// Capacity at first; most messages fit.

@@ -21,7 +21,7 @@ pub enum UpgradeError {
 }
 
 impl UpgradeError {
-    /// The status code to answer with. An answer of 426 carries `sec-websocket-version:` with
+    /// The status code to respond with. A response of 426 carries `sec-websocket-version:` with
     /// [`VERSION`](super::VERSION), so that the client can try again.
     #[must_use]
     pub fn status(&self) -> u16 {
@@ -47,10 +47,10 @@ impl fmt::Display for UpgradeError {
 
 impl std::error::Error for UpgradeError {}
 
-/// Why the answer of a server to a request to upgrade is no WebSocket (RFC 6455, 4.1).
+/// Why the response of a server to a request to upgrade is no WebSocket (RFC 6455, 4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum AnswerError {
+pub enum HandshakeError {
     /// The status is not 101.
     NotSwitching,
     /// The Upgrade field is not `websocket`.
@@ -65,12 +65,12 @@ pub enum AnswerError {
     UnwantedProtocol,
 }
 
-impl fmt::Display for AnswerError {
+impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotSwitching => "the server did not switch to WebSocket: its status is not 101",
             Self::InvalidUpgrade => "the server switched to something else than WebSocket",
-            Self::InvalidConnection => "the server's answer has no Connection: upgrade",
+            Self::InvalidConnection => "the server's response has no Connection: upgrade",
             Self::InvalidAccept => "the server's Sec-WebSocket-Accept does not fit the key",
             Self::UnwantedExtension => "the server chose a WebSocket extension unasked",
             Self::UnwantedProtocol => "the server chose a WebSocket subprotocol not offered",
@@ -78,7 +78,7 @@ impl fmt::Display for AnswerError {
     }
 }
 
-impl std::error::Error for AnswerError {}
+impl std::error::Error for HandshakeError {}
 
 /// Why what came on a WebSocket is refused.
 ///

@@ -2,7 +2,7 @@
 
 use sha1::{Digest, Sha1};
 
-use super::{AnswerError, UpgradeError, base64};
+use super::{HandshakeError, UpgradeError, base64};
 use crate::headers::{list_elements, write_field};
 use crate::response::is_own_field;
 use crate::{HeaderError, Version};
@@ -16,8 +16,8 @@ const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// Header fields by name, in the order in which they came.
 type Fields<'a> = &'a [(&'a str, &'a [u8])];
 
-/// Reads a request that may ask for a WebSocket (RFC 6455, 4.2.1), and answers the value of
-/// Sec-WebSocket-Accept for its answer. `None` means that it asks for nothing of the kind: its
+/// Reads a request that may ask for a WebSocket (RFC 6455, 4.2.1), and returns the value of
+/// Sec-WebSocket-Accept for its response. `None` means that it asks for nothing of the kind: its
 /// Upgrade field has no `websocket`, or it came by HTTP/1.0, where that field is to be ignored
 /// (RFC 9110, 7.8).
 ///
@@ -56,14 +56,14 @@ pub fn read_upgrade(
     }
 }
 
-/// Appends the whole answer to a request to upgrade: `accept` as [`read_upgrade`] gave it, and
+/// Appends the whole response to a request to upgrade: `accept` as [`read_upgrade`] gave it, and
 /// `headers` but for those that are not theirs to say (`upgrade`, `connection` and what else
 /// [`ResponseHead`](crate::ResponseHead) leaves out, `sec-websocket-accept`).
 ///
 /// # Errors
 ///
 /// A header name or value that HTTP does not allow. `out` is then as it was.
-pub fn encode_answer(
+pub fn encode_response(
     out: &mut Vec<u8>,
     accept: &str,
     headers: Fields<'_>,
@@ -96,38 +96,38 @@ pub fn client_key(random: [u8; 16]) -> String {
     base64::encode(&random)
 }
 
-/// Checks a server's answer to a request that was sent with `key` and the fields `sent`, in which
+/// Checks a server's response to a request that was sent with `key` and the fields `sent`, in which
 /// no extension was asked for (RFC 6455, 4.1).
 ///
 /// # Errors
 ///
 /// It is not the start of a WebSocket.
-pub fn check_answer(
+pub fn check_response(
     key: &str,
     sent: Fields<'_>,
     status: u16,
     headers: Fields<'_>,
-) -> Result<(), AnswerError> {
+) -> Result<(), HandshakeError> {
     if status != 101 {
-        return Err(AnswerError::NotSwitching);
+        return Err(HandshakeError::NotSwitching);
     }
     if !only(headers, "upgrade").is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
-        return Err(AnswerError::InvalidUpgrade);
+        return Err(HandshakeError::InvalidUpgrade);
     }
     if !has_element(headers, "connection", b"upgrade") {
-        return Err(AnswerError::InvalidConnection);
+        return Err(HandshakeError::InvalidConnection);
     }
     if only(headers, "sec-websocket-accept") != Some(accept_for(key.as_bytes()).as_bytes()) {
-        return Err(AnswerError::InvalidAccept);
+        return Err(HandshakeError::InvalidAccept);
     }
     if all(headers, "sec-websocket-extensions").any(|value| !value.is_empty()) {
-        return Err(AnswerError::UnwantedExtension);
+        return Err(HandshakeError::UnwantedExtension);
     }
     let mut chosen = all(headers, "sec-websocket-protocol");
     match (chosen.next(), chosen.next()) {
         (None, _) => Ok(()),
         (Some(one), None) if offered_protocols(sent).any(|offered| offered == one) => Ok(()),
-        _ => Err(AnswerError::UnwantedProtocol),
+        _ => Err(HandshakeError::UnwantedProtocol),
     }
 }
 
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_is_what_a_client_accepts() {
+    fn the_response_is_what_a_client_accepts() {
         let mut out = Vec::new();
         let headers: [(&str, &[u8]); 6] = [
             ("X-More", b"1"),
@@ -266,19 +266,19 @@ mod tests {
             ("content-length", b"5"),
             ("sec-websocket-protocol", b"chat"),
         ];
-        assert_eq!(encode_answer(&mut out, ACCEPT, &headers), Ok(()));
+        assert_eq!(encode_response(&mut out, ACCEPT, &headers), Ok(()));
         let expected = format!(
             "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
              sec-websocket-accept: {ACCEPT}\r\nX-More: 1\r\nsec-websocket-protocol: chat\r\n\r\n"
         );
         assert_eq!(out, expected.as_bytes());
-        let wrong = encode_answer(&mut out, ACCEPT, &[("x", b"a\r\nb")]);
+        let wrong = encode_response(&mut out, ACCEPT, &[("x", b"a\r\nb")]);
         assert!(wrong.is_err());
         assert_eq!(out, expected.as_bytes(), "out must not change");
     }
 
     #[test]
-    fn a_servers_answer_is_checked() {
+    fn a_servers_response_is_checked() {
         let key = "dGhlIHNhbXBsZSBub25jZQ==";
         let good: [(&str, &[u8]); 4] = [
             ("upgrade", b"websocket"),
@@ -286,32 +286,32 @@ mod tests {
             ("sec-websocket-accept", ACCEPT.as_bytes()),
             ("sec-websocket-protocol", b"chat"),
         ];
-        assert_eq!(check_answer(key, &REQUEST, 101, &good), Ok(()));
-        assert_eq!(check_answer(key, &REQUEST, 101, &good[..3]), Ok(()));
+        assert_eq!(check_response(key, &REQUEST, 101, &good), Ok(()));
+        assert_eq!(check_response(key, &REQUEST, 101, &good[..3]), Ok(()));
         assert_eq!(
-            check_answer(key, &REQUEST, 200, &good),
-            Err(AnswerError::NotSwitching)
+            check_response(key, &REQUEST, 200, &good),
+            Err(HandshakeError::NotSwitching)
         );
         assert_eq!(
-            check_answer("AAAAAAAAAAAAAAAAAAAAAA==", &REQUEST, 101, &good),
-            Err(AnswerError::InvalidAccept)
+            check_response("AAAAAAAAAAAAAAAAAAAAAA==", &REQUEST, 101, &good),
+            Err(HandshakeError::InvalidAccept)
         );
         for (index, value, error) in [
-            (0, &b"h2c"[..], AnswerError::InvalidUpgrade),
-            (1, b"close", AnswerError::InvalidConnection),
-            (2, b"", AnswerError::InvalidAccept),
-            (3, b"other", AnswerError::UnwantedProtocol),
-            (3, b"chat, superchat", AnswerError::UnwantedProtocol),
+            (0, &b"h2c"[..], HandshakeError::InvalidUpgrade),
+            (1, b"close", HandshakeError::InvalidConnection),
+            (2, b"", HandshakeError::InvalidAccept),
+            (3, b"other", HandshakeError::UnwantedProtocol),
+            (3, b"chat, superchat", HandshakeError::UnwantedProtocol),
         ] {
             let mut headers = good;
             headers[index].1 = value;
-            assert_eq!(check_answer(key, &REQUEST, 101, &headers), Err(error));
+            assert_eq!(check_response(key, &REQUEST, 101, &headers), Err(error));
         }
         let mut headers = good.to_vec();
         headers.push(("sec-websocket-extensions", b"permessage-deflate"));
         assert_eq!(
-            check_answer(key, &REQUEST, 101, &headers),
-            Err(AnswerError::UnwantedExtension)
+            check_response(key, &REQUEST, 101, &headers),
+            Err(HandshakeError::UnwantedExtension)
         );
     }
 }

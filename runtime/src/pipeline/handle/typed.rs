@@ -36,10 +36,10 @@ pub(in crate::pipeline) async fn handle(
     }
 }
 
-fn to_response(answer: PluginResponse, bodies: &WholeBodies) -> Result<Response, Failure> {
-    let status = final_status(answer.status)?;
-    let mut response = http::Response::new(bodies.response_body(answer.body)?);
+fn to_response(returned: PluginResponse, bodies: &WholeBodies) -> Result<Response, Failure> {
+    let status = final_status(returned.status)?;
+    let mut response = http::Response::new(bodies.response_body(returned.body)?);
     *response.status_mut() = status;
-    *response.headers_mut() = fields::from_list(answer.headers)?;
+    *response.headers_mut() = fields::from_list(returned.headers)?;
     Ok(response)
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, UPGRADE};
-use zlayer_http1::websocket::{check_answer, client_key};
+use zlayer_http1::websocket::{check_response, client_key};
 
 use super::upgrade::{Upgrade, strip};
 use super::{OURS, PROTOCOL, PluginHandler, UpgradeRequest};
@@ -103,15 +103,15 @@ async fn upgrade_upstream(
         upstream::Upgrade::Done(upgraded) => upgraded,
     };
     // These two fields were checked and taken out before.
-    let mut answer: Vec<(&str, &[u8])> =
+    let mut response: Vec<(&str, &[u8])> =
         vec![("upgrade", b"websocket"), ("connection", b"upgrade")];
-    answer.extend(pairs(&upgraded.head.headers));
+    response.extend(pairs(&upgraded.head.headers));
     let status = upgraded.head.status.as_u16();
     let offered: Vec<(&str, &[u8])> = sent
         .iter()
         .map(|value| ("sec-websocket-protocol", &value[..]))
         .collect();
-    check_answer(&key, &offered, status, &answer)
+    check_response(&key, &offered, status, &response)
         .map_err(|error| Failure::BadGateway(format!("WebSocket: {error}")))?;
     let mut theirs = upgraded.head.headers;
     if let Some(chosen) = theirs.remove(PROTOCOL) {
