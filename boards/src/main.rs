@@ -5,6 +5,7 @@
 mod build;
 mod byte_size;
 mod command;
+mod debian_package;
 mod demo;
 mod docs;
 mod guests;
