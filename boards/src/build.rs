@@ -9,16 +9,12 @@ use crate::Workspace;
 use crate::byte_size::megabytes;
 use crate::command::Cmd;
 use crate::machine::Machine;
+use crate::musl::Musl;
 use crate::room;
 use crate::target::{BuildTarget, DEVICE_PROFILE, QUICK_PROFILE, Target, TargetList};
 
 /// Where Debian keeps the standard library's source.
 const DEBIAN_RUST_SOURCE: &str = "/usr/lib/rustlib/src/rust";
-
-/// Has the linker write the addresses that the loader adjusts as a bitmap: a twentieth of a 64-bit binary
-/// less. glibc knows it from 2.36 on, and an older one refuses the binary by name. So only where the
-/// C library that is linked with knows it: a binary is for systems with that one or a newer one.
-const RELR: &str = "-Wl,-z,pack-relative-relocs";
 
 /// Builds the device binary `zlayer`.
 #[derive(FromArgs, Debug)]
@@ -48,9 +44,9 @@ pub(crate) fn main(args: &Args, workspace: &Workspace) -> Result<()> {
     };
     for target in &args.target.0 {
         if args.print {
-            let way = Way::choose(*target, profile, &machine)?;
-            println!("# {target}, by {}", way.describe());
-            println!("{}", way.command(*target, profile, &machine));
+            let recipe = Recipe::choose(*target, profile, &machine, workspace)?;
+            println!("# {target}, by {}", recipe.describe());
+            println!("{}", recipe.command(*target, profile, &machine));
         } else {
             build(*target, profile, &machine, workspace)?;
             if args.lean {
@@ -68,9 +64,10 @@ pub(crate) fn device_binary(target: Target, profile: &str, workspace: &Workspace
 }
 
 fn build(target: Target, profile: &str, machine: &Machine, workspace: &Workspace) -> Result<()> {
-    let way = Way::choose(target, profile, machine)?;
-    println!("zlayer for {target}, by {}", way.describe());
-    way.command(target, profile, machine)
+    let recipe = Recipe::choose(target, profile, machine, workspace)?;
+    println!("zlayer for {target}, by {}", recipe.describe());
+    recipe
+        .command(target, profile, machine)
         .run(&workspace.root)
         .with_context(|| format!("zlayer for {target} does not build"))?;
     let binary = target.binary(&workspace.target_dir, profile);
@@ -82,126 +79,160 @@ fn build(target: Target, profile: &str, machine: &Machine, workspace: &Workspace
 }
 
 /// How a target is built here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Recipe {
+    /// For trying out on this machine: cargo, and this machine's own C library.
+    Host,
+    /// A static program, with a standard library that is built along with it: made for size, and
+    /// without the code that makes backtraces readable, which a stripped binary has no use for.
+    Static { compiler: Compiler, musl: Musl },
+}
+
+/// Who has the standard library's source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    /// This machine's own target: cargo, and no triple.
-    Native,
-    /// rustup's compiler with the target's standard library.
+enum Compiler {
     Rustup,
-    /// Debian's compiler, which builds the standard library too.
     Debian,
 }
 
-impl Way {
-    fn choose(target: Target, profile: &str, machine: &Machine) -> Result<Way> {
-        // What ships goes Debian's way wherever it is open: a standard library built for size, and
-        // without the code that makes backtraces readable (a stripped binary has none to read), saves
-        // a tenth of the binary.
-        let smallest = profile == DEVICE_PROFILE && machine.debian_rust;
-        if machine.host == Some(target) {
-            return Ok(if smallest { Way::Debian } else { Way::Native });
-        }
+impl Compiler {
+    fn choose(target: Target, machine: &Machine) -> Result<Compiler> {
         ensure!(
-            machine.foreign().any(|foreign| foreign == target),
+            machine.host == Some(target) || machine.foreign().any(|foreign| foreign == target),
             "zlayer for {target} is built on {target} machines only"
         );
-        let way = if machine.rustup_targets.contains(target.triple()) && !smallest {
-            Way::Rustup
+        let compiler = if machine.rust_source.is_some() {
+            Compiler::Rustup
         } else if machine.debian_rust {
-            Way::Debian
+            Compiler::Debian
         } else {
             bail!(
-                "no compiler here builds for {}: `cargo boards setup` installs one",
+                "no compiler here has the standard library's source, to build it for {}: \
+                 `cargo boards setup` installs one",
                 target.triple()
             );
         };
         ensure!(
-            machine.cross_gcc.contains(&target),
+            machine.host == Some(target) || machine.cross_gcc.contains(&target),
             "`{}` or its C library is missing: `cargo boards setup` installs them",
             target.cross_gcc()
         );
-        Ok(way)
+        Ok(compiler)
+    }
+}
+
+impl Recipe {
+    fn choose(
+        target: Target,
+        profile: &str,
+        machine: &Machine,
+        workspace: &Workspace,
+    ) -> Result<Recipe> {
+        if machine.host == Some(target) && profile != DEVICE_PROFILE {
+            return Ok(Recipe::Host);
+        }
+        let compiler = Compiler::choose(target, machine)?;
+        let musl = Musl::find(target, machine, workspace)?;
+        Ok(Recipe::Static { compiler, musl })
     }
 
-    fn describe(self) -> &'static str {
+    fn describe(&self) -> &'static str {
         match self {
-            Way::Native => "this machine's own compiler",
-            Way::Rustup => "rustup's compiler and standard library",
-            Way::Debian => "Debian's compiler, standard library built from source",
+            Recipe::Host => "this machine's own compiler",
+            Recipe::Static { compiler, .. } => match compiler {
+                Compiler::Rustup => "rustup's compiler, standard library built from source",
+                Compiler::Debian => "Debian's compiler, standard library built from source",
+            },
         }
     }
 
-    /// What makes a device binary small beyond its cargo profile, as one variable for rustc.
-    fn device_flags(self, target: Target, machine: &Machine) -> String {
-        // Nobody unwinds where a panic ends the process, and the tables weigh a tenth.
-        let mut flags = vec!["-Cforce-unwind-tables=no".to_owned()];
-        if target == Target::Armv7 {
-            // Thumb-2, which every ARMv7-A processor runs: code smaller by a third, and the
-            // interpreter of plugins is faster with it. rustc warns that it may rename the feature.
-            flags.push("-Ctarget-feature=+thumb-mode".into());
-        }
-        // The variable is split at spaces, and a path with one in it would fall apart: the binary
-        // is a little larger then.
-        let whole = |path: &&String| !path.contains(char::is_whitespace);
-        if let Some(lld) = machine.lld.as_ref().filter(whole) {
-            let link = ["-fuse-ld=lld", &format!("-B{lld}"), "-Wl,--icf=all"];
-            flags.extend(link.map(|arg| format!("-Clink-arg={arg}")));
-            if machine.relr.contains(&target) {
-                flags.push(format!("-Clink-arg={RELR}"));
-            }
-        }
-        if self == Way::Native {
-            // The prebuilt standard library brings tables of its own. Paths are seen from the
-            // workspace, where cargo runs the linker.
-            let link = ["--no-eh-frame-hdr", "-T,boards/common/no-unwind.ld"];
-            flags.extend(link.map(|arg| format!("-Clink-arg=-Wl,{arg}")));
-        }
-        // Panics name `CRATE-VERSION/src/FILE` then: shorter, and the same on every machine.
-        let sources = machine.registries.iter().filter(whole);
-        flags.extend(sources.map(|path| format!("--remap-path-prefix={path}=")));
-        if self == Way::Debian {
-            flags.push(format!("--remap-path-prefix={DEBIAN_RUST_SOURCE}="));
-        }
-        flags.join(" ")
-    }
-
-    fn command(self, target: Target, profile: &str, machine: &Machine) -> Cmd {
-        let program = if self == Way::Debian {
-            "/usr/bin/cargo"
-        } else {
-            "cargo"
-        };
+    fn command(&self, target: Target, profile: &str, machine: &Machine) -> Cmd {
         // One package at a time: with the precompiler beside it, cargo would unify features and
         // put a compiler into the device binary.
-        let cmd = Cmd::new(
-            program,
-            &format!("build --package zlayer-runtime --profile {profile}"),
-        );
-        if self == Way::Native && profile != DEVICE_PROFILE {
-            return cmd;
-        }
-        let (triple, gcc) = (target.triple(), target.cross_gcc());
+        let arguments = format!("build --package zlayer-runtime --profile {profile}");
+        let Recipe::Static { compiler, musl } = self else {
+            return Cmd::new("cargo", &arguments);
+        };
+        let cmd = match compiler {
+            Compiler::Rustup => Cmd::new("cargo", &arguments),
+            Compiler::Debian => {
+                Cmd::new("/usr/bin/cargo", &arguments).env("RUSTC", "/usr/bin/rustc")
+            }
+        };
+        let triple = target.triple();
         let name = triple.replace('-', "_");
-        let mut cmd = cmd.arg("--target").arg(triple);
-        if profile == DEVICE_PROFILE {
-            let name = format!("CARGO_TARGET_{}_RUSTFLAGS", name.to_uppercase());
-            cmd = cmd.env(name, self.device_flags(target, machine));
-        }
-        if machine.host != Some(target) {
-            cmd = cmd
-                .env(format!("CARGO_TARGET_{}_LINKER", name.to_uppercase()), gcc)
-                .env(format!("CC_{name}"), gcc);
-        }
-        if self != Way::Debian {
-            return cmd;
-        }
-        // Debian's is a stable compiler; building the standard library is an unstable feature.
-        // Naming its features leaves out the default ones: unwinding, and symbols for backtraces.
-        cmd.arg("-Zbuild-std=std,panic_abort")
-            .arg("-Zbuild-std-features=optimize_for_size")
+        let gcc = match machine.host == Some(target) {
+            true => "cc",
+            false => target.cross_gcc(),
+        };
+        let upper = name.to_uppercase();
+        let flags = flags(target, *compiler, musl, machine);
+        let mut cmd = cmd
             .env("RUSTC_BOOTSTRAP", "1")
-            .env("RUSTC", "/usr/bin/rustc")
+            .env(format!("CARGO_TARGET_{upper}_LINKER"), gcc)
+            // What little C there is includes only headers that every C library has.
+            .env(format!("CC_{name}"), gcc)
+            .arg("--target")
+            .arg(triple)
+            // Both are stable compilers; building the standard library is an unstable feature.
+            // Naming its features leaves out the default ones: unwinding, and symbols for
+            // backtraces.
+            .arg("-Zbuild-std=std,panic_abort")
+            .arg("-Zbuild-std-features=optimize_for_size")
+            .arg("--config")
+            .arg(format!("target.{triple}.rustflags={flags:?}"));
+        if profile != DEVICE_PROFILE {
+            // As what ships does it: there is nothing here to unwind with.
+            cmd = cmd
+                .arg("--config")
+                .arg(format!("profile.{profile}.panic=\"abort\""));
+        }
+        cmd
     }
+}
+
+/// What makes a device binary static, and small, beyond its cargo profile: flags for rustc.
+fn flags(target: Target, compiler: Compiler, musl: &Musl, machine: &Machine) -> Vec<String> {
+    let folder = musl.folder.display();
+    let link = |arg: &str| format!("-Clink-arg={arg}");
+    let mut flags = vec![
+        // Nobody unwinds where a panic ends the process, and the tables weigh a tenth.
+        "-Cforce-unwind-tables=no".to_owned(),
+        // The C library and the code that starts a program are named here, and not searched for by
+        // the linking C compiler, which knows glibc's.
+        "-Clink-self-contained=no".to_owned(),
+        format!("-Lnative={folder}"),
+        link("-nostartfiles"),
+        format!("-Zpre-link-args={folder}/rcrt1.o"),
+        format!("-Zpre-link-args={folder}/crti.o"),
+        link(&format!("{folder}/crtn.o")),
+        // Position-independent, so that addresses stay random. rustc asks for that on x86_64
+        // alone, and cross compilers know no `-static-pie` for 32-bit ARM.
+        "-Crelocation-model=pic".to_owned(),
+        link("-Wl,-pie,--no-dynamic-linker,-ztext"),
+    ];
+    if target == Target::Armv7 {
+        // Thumb-2, which every ARMv7-A processor runs: code smaller by a third, and the
+        // interpreter of plugins is faster with it. rustc warns that it may rename the feature.
+        flags.push("-Ctarget-feature=+thumb-mode".into());
+    }
+    if let Some(lld) = &machine.lld {
+        let args = ["-fuse-ld=lld", &format!("-B{lld}"), "-Wl,--icf=all"];
+        flags.extend(args.map(link));
+        if musl.relr {
+            // The addresses that the program adjusts at its start, as a bitmap: a twentieth of a
+            // 64-bit binary less.
+            flags.push(link("-Wl,--pack-dyn-relocs=relr"));
+        }
+    }
+    // Panics name `CRATE-VERSION/src/FILE` then: shorter, and the same on every machine.
+    let source = match compiler {
+        Compiler::Rustup => machine.rust_source.as_deref(),
+        Compiler::Debian => Some(DEBIAN_RUST_SOURCE),
+    };
+    let sources = machine.registries.iter().map(String::as_str).chain(source);
+    flags.extend(sources.map(|path| format!("--remap-path-prefix={path}=")));
+    flags
 }
 
 #[cfg(test)]
@@ -209,105 +240,90 @@ impl Way {
 mod tests {
     use super::*;
 
+    const MUSL: &str = "/musl";
+
     fn machine() -> Machine {
         Machine {
             host: Some(Target::X86_64),
             debian_rust: true,
             cross_gcc: [Target::Aarch64, Target::Armv7].into(),
-            relr: [Target::Armv7].into(),
-            lld: Some("/lld".into()),
+            lld: Some("/l l d".into()),
             registries: vec!["/registry/src/index".into()],
             ..Machine::default()
         }
     }
 
+    fn shown(compiler: Compiler, target: Target, profile: &str, relr: bool) -> String {
+        let machine = Machine {
+            rust_source: Some("/rust".into()),
+            ..machine()
+        };
+        let folder = MUSL.into();
+        let musl = Musl { folder, relr };
+        let recipe = Recipe::Static { compiler, musl };
+        recipe.command(target, profile, &machine).to_string()
+    }
+
     #[test]
-    fn the_hosts_own_target_needs_no_cross_compiler() {
+    fn every_device_binary_is_static_and_position_independent() {
+        for target in Target::ALL {
+            let shown = shown(Compiler::Rustup, target, DEVICE_PROFILE, true);
+            for part in [
+                "RUSTC_BOOTSTRAP=1",
+                "-Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size",
+                "-Crelocation-model=pic",
+                "-Clink-arg=-Wl,-pie,--no-dynamic-linker,-ztext",
+                "-Zpre-link-args=/musl/rcrt1.o",
+                "-Lnative=/musl",
+                "-Clink-arg=-B/l l d",
+                "--pack-dyn-relocs=relr",
+                "--remap-path-prefix=/registry/src/index=",
+                "--remap-path-prefix=/rust=",
+                &format!("--target {}", target.triple()),
+            ] {
+                assert!(shown.contains(part), "{target}: no {part} in {shown}");
+            }
+            assert!(!shown.contains("profile."), "{shown}");
+            assert_eq!(shown.contains("thumb-mode"), target == Target::Armv7);
+        }
+    }
+
+    #[test]
+    fn the_hosts_own_target_is_linked_with_its_own_c_compiler() {
+        let linker = "_LINKER=cc CC_x86_64_unknown_linux_musl=cc";
+        let here = shown(Compiler::Rustup, Target::X86_64, DEVICE_PROFILE, true);
+        assert!(here.contains(linker), "{here}");
+        let there = shown(Compiler::Rustup, Target::Armv7, DEVICE_PROFILE, false);
+        let linker = "_LINKER=arm-linux-gnueabihf-gcc";
+        assert!(there.contains(linker) && !there.contains("relr"), "{there}");
+    }
+
+    #[test]
+    fn debians_compiler_is_named_where_rustups_has_no_source() {
+        let shown = shown(Compiler::Debian, Target::Armv7, DEVICE_PROFILE, false);
+        assert!(
+            shown.contains("RUSTC=/usr/bin/rustc") && shown.contains("/usr/bin/cargo build"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("--remap-path-prefix=/usr/lib/rustlib/src/rust="),
+            "{shown}"
+        );
+        let choose = |machine: &Machine| Compiler::choose(Target::Armv7, machine).unwrap();
+        assert_eq!(choose(&machine()), Compiler::Debian);
         let rustup = Machine {
-            debian_rust: false,
+            rust_source: Some("/rust".into()),
             ..machine()
         };
-        let way = Way::choose(Target::X86_64, DEVICE_PROFILE, &rustup).unwrap();
-        assert_eq!(
-            way.command(Target::X86_64, DEVICE_PROFILE, &rustup)
-                .to_string(),
-            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS=\
-             '-Cforce-unwind-tables=no -Clink-arg=-fuse-ld=lld -Clink-arg=-B/lld \
-             -Clink-arg=-Wl,--icf=all -Clink-arg=-Wl,--no-eh-frame-hdr \
-             -Clink-arg=-Wl,-T,boards/common/no-unwind.ld \
-             --remap-path-prefix=/registry/src/index=' \
-             cargo build --package zlayer-runtime --profile device \
-             --target x86_64-unknown-linux-gnu"
-        );
+        assert_eq!(choose(&rustup), Compiler::Rustup);
     }
 
     #[test]
-    fn debians_compiler_builds_the_standard_library() {
-        let machine = machine();
-        let way = Way::choose(Target::Armv7, DEVICE_PROFILE, &machine).unwrap();
-        assert_eq!(
-            way.command(Target::Armv7, DEVICE_PROFILE, &machine)
-                .to_string(),
-            "CARGO_TARGET_ARMV7_UNKNOWN_LINUX_GNUEABIHF_RUSTFLAGS=\
-             '-Cforce-unwind-tables=no -Ctarget-feature=+thumb-mode -Clink-arg=-fuse-ld=lld \
-             -Clink-arg=-B/lld -Clink-arg=-Wl,--icf=all -Clink-arg=-Wl,-z,pack-relative-relocs \
-             --remap-path-prefix=/registry/src/index= \
-             --remap-path-prefix=/usr/lib/rustlib/src/rust=' \
-             CARGO_TARGET_ARMV7_UNKNOWN_LINUX_GNUEABIHF_LINKER=arm-linux-gnueabihf-gcc \
-             CC_armv7_unknown_linux_gnueabihf=arm-linux-gnueabihf-gcc \
-             RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc \
-             /usr/bin/cargo build --package zlayer-runtime --profile device \
-             --target armv7-unknown-linux-gnueabihf -Zbuild-std=std,panic_abort \
-             -Zbuild-std-features=optimize_for_size"
-        );
-        // The host's own target too, and with the host's own linker.
-        let way = Way::choose(Target::X86_64, DEVICE_PROFILE, &machine).unwrap();
-        let shown = way
-            .command(Target::X86_64, DEVICE_PROFILE, &machine)
-            .to_string();
-        assert!(
-            shown.contains("-Zbuild-std=") && !shown.contains("_LINKER="),
-            "{shown}"
-        );
-        assert!(!shown.contains("thumb"), "{shown}");
-    }
-
-    #[test]
-    fn a_quick_build_takes_the_compiler_that_is_quickest() {
-        let machine = Machine {
-            rustup: true,
-            rustup_targets: [Target::Aarch64.triple().to_owned()].into(),
-            ..machine()
-        };
-        let choose = |target, profile| Way::choose(target, profile, &machine).unwrap();
-        assert_eq!(choose(Target::X86_64, QUICK_PROFILE), Way::Native);
-        assert_eq!(choose(Target::Aarch64, DEVICE_PROFILE), Way::Debian);
-        assert_eq!(choose(Target::Armv7, QUICK_PROFILE), Way::Debian);
-        let way = choose(Target::Aarch64, QUICK_PROFILE);
-        let shown = way
-            .command(Target::Aarch64, QUICK_PROFILE, &machine)
-            .to_string();
-        assert!(
-            shown.contains(" cargo build ") && !shown.contains("build-std"),
-            "{shown}"
-        );
-        assert!(
-            shown.contains("--profile release --target aarch64-unknown-linux-gnu"),
-            "{shown}"
-        );
-    }
-
-    #[test]
-    fn a_path_with_a_space_does_not_fall_apart_in_the_flags() {
-        let machine = Machine {
-            lld: Some("/home/a b/lld".into()),
-            registries: vec!["/home/a b/index".into()],
-            ..machine()
-        };
-        assert_eq!(
-            Way::Rustup.device_flags(Target::Aarch64, &machine),
-            "-Cforce-unwind-tables=no"
-        );
+    fn a_quick_build_for_another_processor_is_as_static() {
+        let shown = shown(Compiler::Rustup, Target::Aarch64, QUICK_PROFILE, true);
+        for part in ["--profile release", "profile.release.panic", "rcrt1.o"] {
+            assert!(shown.contains(part), "no {part} in {shown}");
+        }
     }
 
     #[test]
@@ -316,9 +332,9 @@ mod tests {
             cross_gcc: [].into(),
             ..machine()
         };
-        let error = Way::choose(Target::Aarch64, DEVICE_PROFILE, &no_gcc)
-            .unwrap_err()
-            .to_string();
+        let refused =
+            |target, machine: &Machine| Compiler::choose(target, machine).unwrap_err().to_string();
+        let error = refused(Target::Aarch64, &no_gcc);
         assert!(
             error.contains("aarch64-linux-gnu-gcc") && error.contains("setup"),
             "{error}"
@@ -327,17 +343,13 @@ mod tests {
             debian_rust: false,
             ..machine()
         };
-        let error = Way::choose(Target::Armv7, DEVICE_PROFILE, &no_rust)
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("armv7-unknown-linux-gnueabihf"), "{error}");
+        let error = refused(Target::Armv7, &no_rust);
+        assert!(error.contains("armv7-unknown-linux-musleabihf"), "{error}");
         let arm_host = Machine {
             host: Some(Target::Aarch64),
             ..machine()
         };
-        let error = Way::choose(Target::X86_64, DEVICE_PROFILE, &arm_host)
-            .unwrap_err()
-            .to_string();
+        let error = refused(Target::X86_64, &arm_host);
         assert!(error.contains("on x86_64 machines only"), "{error}");
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct Machine {
     pub(crate) rustup: bool,
     /// Targets whose standard library that compiler has. Empty without rustup.
     pub(crate) rustup_targets: BTreeSet<String>,
+    /// Where that compiler has the source of its standard library.
+    pub(crate) rust_source: Option<String>,
     /// Debian's compiler, its cargo and the standard library's source are all there.
     pub(crate) debian_rust: bool,
     /// The folder in which `cc -fuse-ld=lld -B` finds the linker that came with the compiler of this
@@ -35,8 +37,6 @@ pub(crate) struct Machine {
     pub(crate) cc: bool,
     /// Targets with a cross compiler that finds its C library.
     pub(crate) cross_gcc: BTreeSet<Target>,
-    /// Targets whose C library here knows relative relocations in their short form.
-    pub(crate) relr: BTreeSet<Target>,
     /// Targets with a user-mode emulator.
     pub(crate) qemu: BTreeSet<Target>,
     /// `strace` is there: the store's tests record what it writes, and make the disk fail.
@@ -65,6 +65,7 @@ impl Machine {
                 .flat_map(|list| list.lines())
                 .map(|line| line.trim().to_owned())
                 .collect(),
+            rust_source: rust_source("rustc", root),
             debian_rust: debian_rust(root),
             lld: rust_lld_for_elf(root),
             registries: cargo_home()
@@ -73,11 +74,6 @@ impl Machine {
             wasm_linker: on_path("wasm-ld") || rust_lld(root),
             cc: on_path("cc"),
             cross_gcc: only(|target| finds_c_library(target.cross_gcc(), root)),
-            relr: only(|target| {
-                let is_host = Some(target) == Target::host();
-                let gcc = if is_host { "cc" } else { target.cross_gcc() };
-                knows_relr(gcc, root)
-            }),
             qemu: only(|target| on_path(target.qemu())),
             strace: on_path("strace"),
             apt: on_path("apt-get"),
@@ -107,12 +103,16 @@ fn debian_rust(root: &Path) -> bool {
     let version = Cmd::new("/usr/bin/rustc", "--version").output(root);
     version.is_some_and(|version| rust_version(&version) >= Some(OLDEST_RUST))
         && Path::new("/usr/bin/cargo").is_file()
-        && Cmd::new("/usr/bin/rustc", "--print sysroot")
-            .output(root)
-            .is_some_and(|sysroot| {
-                let source = "lib/rustlib/src/rust/library/std/Cargo.toml";
-                Path::new(sysroot.trim()).join(source).is_file()
-            })
+        && rust_source("/usr/bin/rustc", root).is_some()
+}
+
+/// The folder with the source of a compiler's standard library, if it came with it.
+fn rust_source(rustc: &str, root: &Path) -> Option<String> {
+    let sysroot = Cmd::new(rustc, "--print sysroot").output(root)?;
+    let folder = Path::new(sysroot.trim()).join("lib/rustlib/src/rust");
+    let is_there = folder.join("library/std/Cargo.toml").is_file();
+    let folder = folder.into_os_string().into_string().ok()?;
+    is_there.then_some(folder)
 }
 
 /// `rustc 1.96.0 (…)` as (1, 96).
@@ -164,16 +164,6 @@ fn finds_c_library(gcc: &str, root: &Path) -> bool {
         .is_some_and(|path| Path::new(path.trim()).is_absolute())
 }
 
-/// Whether the C library that `gcc` links with is glibc 2.36 or newer: it names the version that a
-/// binary with short relocations asks for.
-fn knows_relr(gcc: &str, root: &Path) -> bool {
-    const VERSION: &[u8] = b"GLIBC_ABI_DT_RELR";
-    let library = Cmd::new(gcc, "-print-file-name=libc.so.6").output(root);
-    library
-        .and_then(|path| fs::read(path.trim()).ok())
-        .is_some_and(|bytes| bytes.windows(VERSION.len()).any(|window| window == VERSION))
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
@@ -185,7 +175,6 @@ mod tests {
         assert!(!finds_c_library("zlayer-no-such-gcc", here));
         // Stands for a cross compiler without the C library's package.
         assert!(!finds_c_library("echo", here));
-        assert!(!knows_relr("zlayer-no-such-gcc", here) && !knows_relr("echo", here));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod guests;
 mod kosoku;
 mod list;
 mod machine;
+mod musl;
 mod plan;
 mod room;
 mod setup;

@@ -8,27 +8,39 @@ use crate::target::{BuildTarget, Target};
 /// Debian's compiler with the standard library's source: builds for every target.
 pub(crate) const DEBIAN_RUST: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 
+/// rustup's name for the source of the standard library.
+pub(crate) const RUST_SOURCE: &str = "rust-src";
+
 /// What is to be installed, and from where.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// Targets to ask rustup for.
+    /// What to ask rustup for: targets, and the component [`RUST_SOURCE`].
     pub(crate) rustup: Vec<&'static str>,
     /// Debian packages.
     pub(crate) apt: Vec<&'static str>,
 }
 
 impl Plan {
-    /// What is there is used as it is. A missing standard library comes from rustup when it may
-    /// be asked, else from Debian's source package.
+    /// What is there is used as it is. What is missing of a compiler comes from rustup when it may
+    /// be asked, else from Debian.
     pub(crate) fn new(machine: &Machine, scope: Scope, ask_rustup: bool) -> Result<Plan> {
         let mut plan = Plan::default();
-        let absent: Vec<_> = wanted(machine, scope)
-            .into_iter()
-            .filter(|triple| !machine.rustup_targets.contains(*triple))
-            .collect();
+        let has_target = |triple: &str| machine.rustup_targets.contains(triple);
+        let mut absent = Vec::new();
+        if !has_target(WASM_TRIPLE) {
+            absent.push(WASM_TRIPLE);
+        }
+        if scope == Scope::Everything && machine.rust_source.is_none() {
+            absent.push(RUST_SOURCE);
+        }
         if !absent.is_empty() && !machine.debian_rust {
             if machine.rustup && ask_rustup {
                 plan.rustup = absent.clone();
+                if scope == Scope::Everything {
+                    // For the C library that comes along; where rustup has none, Debian's does.
+                    let triples = of_rustup(machine).filter(|triple| !has_target(triple));
+                    plan.rustup.extend(triples);
+                }
             } else {
                 plan.apt.extend(DEBIAN_RUST);
             }
@@ -88,8 +100,8 @@ impl Plan {
         };
         let packages = self.apt.join(" ");
         let rustup = if self.apt.contains(&DEBIAN_RUST[0]) {
-            "\nrustup (https://rustup.rs) with the targets aarch64-unknown-linux-gnu, \
-             armv7-unknown-linux-gnueabihf and wasm32-wasip2 does in place of the rust packages"
+            "\nrustup (https://rustup.rs) with the target wasm32-wasip2 and the component rust-src \
+             does in place of the rust packages"
         } else {
             ""
         };
@@ -109,13 +121,12 @@ pub(crate) enum Scope {
     Everything,
 }
 
-/// The triples whose standard library is needed.
-pub(crate) fn wanted(machine: &Machine, scope: Scope) -> Vec<&'static str> {
-    let mut triples = vec![WASM_TRIPLE];
-    if scope == Scope::Everything {
-        triples.extend(machine.foreign().map(Target::triple));
-    }
-    triples
+/// The triples of device binaries that are built here and that rustup has a C library for.
+fn of_rustup(machine: &Machine) -> impl Iterator<Item = &'static str> + '_ {
+    let built = machine.host.into_iter().chain(machine.foreign());
+    built
+        .filter(|target| *target != Target::Armv7)
+        .map(Target::triple)
 }
 
 #[cfg(test)]
@@ -145,11 +156,12 @@ mod tests {
         }
     }
 
-    fn with_rustup(machine: Machine, targets: &[&str]) -> Machine {
-        let rustup_targets = targets.iter().map(|t| (*t).to_owned()).collect();
+    /// rustup with these targets, and with the source where that is asked for.
+    fn with_rustup(machine: Machine, targets: &[&str], source: bool) -> Machine {
         Machine {
             rustup: true,
-            rustup_targets,
+            rustup_targets: targets.iter().map(|t| (*t).to_owned()).collect(),
+            rust_source: source.then(|| "/rust".to_owned()),
             ..machine
         }
     }
@@ -158,15 +170,23 @@ mod tests {
         Plan::new(machine, Scope::Everything, ask_rustup).unwrap()
     }
 
+    fn debians_compiler() -> Plan {
+        Plan {
+            rustup: vec![],
+            apt: DEBIAN_RUST.to_vec(),
+        }
+    }
+
     #[test]
     fn a_bare_machine_with_rustup_asks_it_and_takes_the_linkers_from_debian() {
-        let plan = plan(&with_rustup(bare(), &["x86_64-unknown-linux-gnu"]), true);
+        let plan = plan(&with_rustup(bare(), &[], false), true);
         assert_eq!(
             plan.rustup,
             [
                 "wasm32-wasip2",
-                "aarch64-unknown-linux-gnu",
-                "armv7-unknown-linux-gnueabihf"
+                "rust-src",
+                "x86_64-unknown-linux-musl",
+                "aarch64-unknown-linux-musl"
             ]
         );
         assert_eq!(
@@ -184,26 +204,24 @@ mod tests {
 
     #[test]
     fn when_rustup_cannot_fetch_debians_compiler_is_taken() {
-        let plan = plan(&with_cross(with_rustup(bare(), &[])), false);
-        assert_eq!(
-            plan,
-            Plan {
-                rustup: vec![],
-                apt: DEBIAN_RUST.to_vec()
-            }
-        );
+        let without = with_cross(with_rustup(bare(), &[], false));
+        assert_eq!(plan(&without, false), debians_compiler());
+        // The target alone, or the source alone, is not enough.
+        let target = with_cross(with_rustup(bare(), &[WASM_TRIPLE], false));
+        assert_eq!(plan(&target, false), debians_compiler());
+        let source = with_cross(with_rustup(bare(), &[], true));
+        assert_eq!(plan(&source, false), debians_compiler());
+    }
+
+    #[test]
+    fn a_c_library_that_rustup_cannot_fetch_is_no_hindrance() {
+        let machine = with_cross(with_rustup(bare(), &[WASM_TRIPLE], true));
+        assert!(plan(&machine, true).is_empty());
     }
 
     #[test]
     fn without_rustup_debians_compiler_is_taken_at_once() {
-        let plan = plan(&with_cross(bare()), true);
-        assert_eq!(
-            plan,
-            Plan {
-                rustup: vec![],
-                apt: DEBIAN_RUST.to_vec()
-            }
-        );
+        assert_eq!(plan(&with_cross(bare()), true), debians_compiler());
     }
 
     #[test]
@@ -214,23 +232,14 @@ mod tests {
         };
         assert!(plan(&debian, true).is_empty());
         assert!(
-            plan(&with_rustup(debian, &[]), true).is_empty(),
+            plan(&with_rustup(debian, &[], false), true).is_empty(),
             "rustup is not even asked"
         );
-        let triples = [
-            "wasm32-wasip2",
-            Target::Aarch64.triple(),
-            Target::Armv7.triple(),
-        ];
-        assert!(plan(&with_cross(with_rustup(bare(), &triples)), true).is_empty());
     }
 
     #[test]
     fn only_the_missing_part_is_installed() {
-        let triples = ["wasm32-wasip2", Target::Aarch64.triple()];
-        let mut machine = with_cross(with_rustup(bare(), &triples));
-        assert_eq!(plan(&machine, true).rustup, [Target::Armv7.triple()]);
-        machine.debian_rust = true;
+        let mut machine = with_cross(with_rustup(bare(), &[WASM_TRIPLE], true));
         machine.cross_gcc.remove(&Target::Armv7);
         machine.cc = false;
         let plan = plan(&machine, true);
@@ -256,7 +265,7 @@ mod tests {
 
     #[test]
     fn the_host_scope_wants_no_arm_toolchain() {
-        let plan = Plan::new(&with_rustup(bare(), &[]), Scope::Host, true).unwrap();
+        let plan = Plan::new(&with_rustup(bare(), &[], false), Scope::Host, true).unwrap();
         assert_eq!(
             plan,
             Plan {

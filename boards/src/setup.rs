@@ -9,12 +9,11 @@ use anyhow::{Result, bail};
 use argh::FromArgs;
 
 use crate::command::Cmd;
-use crate::machine::Machine;
-use crate::plan::{DEBIAN_RUST, Plan, Scope, wanted};
+use crate::machine::{Machine, WASM_TRIPLE};
+use crate::plan::{DEBIAN_RUST, Plan, RUST_SOURCE, Scope};
 use crate::target::BuildTarget;
 
-/// How long rustup may take to fetch standard libraries (about 30 MB each) before the other way
-/// is taken.
+/// How long rustup may take to fetch a standard library (about 30 MB) before the other way is taken.
 const RUSTUP_PATIENCE: Duration = Duration::from_secs(300);
 
 /// Makes this machine ready to build and test: installs what is missing, nothing else.
@@ -47,10 +46,7 @@ pub(crate) fn prepare(root: &Path, scope: Scope) -> Result<()> {
     let machine = Machine::probe(root);
     let mut plan = Plan::new(&machine, scope, true)?;
     if !plan.rustup.is_empty() {
-        println!("asking rustup for {}", plan.rustup.join(", "));
-        if let Err(error) = rustup_add(&plan.rustup, root) {
-            println!("rustup cannot fetch them ({error}): taking Debian's compiler instead");
-        }
+        ask_rustup(&plan.rustup, root);
         plan = Plan::new(&Machine::probe(root), scope, false)?;
     }
     if !plan.apt.is_empty() {
@@ -77,24 +73,49 @@ fn print_ways(machine: &Machine, scope: Scope) {
         };
         println!("  {:<31} {by} compiler", host.triple());
     }
-    for triple in wanted(machine, scope) {
-        let way = if machine.rustup_targets.contains(triple) {
-            "rustup's compiler and standard library"
+    let by = |has: bool, what: &str| {
+        if has {
+            format!("rustup's compiler{what}")
         } else if machine.debian_rust {
-            "Debian's compiler, standard library built from source"
+            "Debian's compiler, standard library built from source".to_owned()
         } else {
-            "no compiler yet"
-        };
-        println!("  {triple:<31} {way}");
+            "no compiler yet".to_owned()
+        }
+    };
+    let plugins = machine.rustup_targets.contains(WASM_TRIPLE);
+    let way = by(plugins, " and standard library");
+    println!("  {WASM_TRIPLE:<31} {way}");
+    if scope == Scope::Everything {
+        let way = by(
+            machine.rust_source.is_some(),
+            ", standard library built from source",
+        );
+        for target in machine.host.into_iter().chain(machine.foreign()) {
+            println!("  {:<31} {way}", target.triple());
+        }
+    }
+}
+
+/// Asks rustup for one thing after the other, so that what it lacks does not keep the rest away.
+fn ask_rustup(wanted: &[&str], root: &Path) {
+    for what in wanted {
+        println!("asking rustup for {what}");
+        if let Err(error) = rustup_add(what, root) {
+            println!("rustup cannot fetch {what} ({error}): taking Debian's instead");
+        }
     }
 }
 
 /// Asks rustup, quietly and with a time limit; the error is its own reason in one line.
-fn rustup_add(triples: &[&str], root: &Path) -> Result<()> {
-    let mut child = Cmd::new("rustup", "target add")
+fn rustup_add(what: &str, root: &Path) -> Result<()> {
+    let verb = match what {
+        RUST_SOURCE => "component add",
+        _ => "target add",
+    };
+    let mut child = Cmd::new("rustup", verb)
         .env("RUSTUP_MAX_RETRIES", "1")
         .process()
-        .args(triples)
+        .arg(what)
         .current_dir(root)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

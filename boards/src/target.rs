@@ -17,7 +17,7 @@ pub(crate) trait BuildTarget: Sized {
     /// The Rust target triple of the device binary.
     fn triple(self) -> &'static str;
 
-    /// The C compiler that links for this target from another machine.
+    /// The C compiler that compiles and links for this target from another machine.
     fn cross_gcc(self) -> &'static str;
 
     /// Debian packages with the cross compiler and the C library's development files.
@@ -37,9 +37,9 @@ pub(crate) trait BuildTarget: Sized {
 impl BuildTarget for Target {
     fn triple(self) -> &'static str {
         match self {
-            Target::X86_64 => "x86_64-unknown-linux-gnu",
-            Target::Aarch64 => "aarch64-unknown-linux-gnu",
-            Target::Armv7 => "armv7-unknown-linux-gnueabihf",
+            Target::X86_64 => "x86_64-unknown-linux-musl",
+            Target::Aarch64 => "aarch64-unknown-linux-musl",
+            Target::Armv7 => "armv7-unknown-linux-musleabihf",
         }
     }
 
@@ -71,12 +71,7 @@ impl BuildTarget for Target {
         if Target::host() == Some(self) {
             return String::new();
         }
-        let libraries = match self {
-            Target::X86_64 => "/usr/x86_64-linux-gnu",
-            Target::Aarch64 => "/usr/aarch64-linux-gnu",
-            Target::Armv7 => "/usr/arm-linux-gnueabihf",
-        };
-        format!("{} -L {libraries}", self.qemu())
+        self.qemu().to_owned()
     }
 
     fn binary(self, target_dir: &Path, cargo_profile: &str) -> PathBuf {
@@ -168,7 +163,7 @@ mod tests {
                 let quick = target.binary(Path::new("t"), "release");
                 assert_eq!(quick, Path::new("t/release/zlayer"));
             } else {
-                assert!(runner.starts_with(&format!("{} -L /usr/", target.qemu())));
+                assert_eq!(runner, target.qemu());
             }
         }
     }

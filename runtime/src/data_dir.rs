@@ -100,11 +100,15 @@ impl DataDir {
     }
 
     /// The copy that an earlier run made of the plugin at this place, if only this user can have
-    /// made it and it has the same bytes as `source`.
-    pub fn kept_copy(&self, place: usize, source: &mut File) -> Option<File> {
+    /// made it and its trailer is that of `source`: its signature and digest. Whether the copy
+    /// holds what its trailer says is checked before it is mapped, so the rest of `source` need not
+    /// be read.
+    pub fn kept_copy(&self, place: usize, source: &File) -> Option<File> {
         // A copy that cannot be read or trusted counts as missing and is made anew.
-        let mut copy = self.open_copy(place).ok()?;
-        same_bytes(source, &mut copy).ok()?.then_some(copy)
+        let copy = self.open_copy(place).ok()?;
+        zlayer_bundle::have_same_trailer(source, &copy)
+            .ok()?
+            .then_some(copy)
     }
 
     /// Opens the copy. Others may be able to write to the folder, but a file that belongs to this
@@ -196,28 +200,6 @@ impl DataDir {
     }
 }
 
-/// Whether both files hold the same bytes from their starts to their ends.
-fn same_bytes(left: &mut File, right: &mut File) -> io::Result<bool> {
-    if left.metadata()?.len() != right.metadata()?.len() {
-        return Ok(false);
-    }
-    left.rewind()?;
-    right.rewind()?;
-    let (mut a, mut b) = ([0; 16 << 10], [0; 16 << 10]);
-    loop {
-        let count = left.read(&mut a)?;
-        if count == 0 {
-            return Ok(true);
-        }
-        match right.read_exact(&mut b[..count]) {
-            Ok(()) if a[..count] == b[..count] => {}
-            Ok(()) => return Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-            Err(error) => return Err(error),
-        }
-    }
-}
-
 /// Makes a new folder that only this user can enter, and returns its path.
 pub fn temporary_folder() -> io::Result<PathBuf> {
     let base = std::env::temp_dir();
@@ -241,7 +223,14 @@ pub fn temporary_folder() -> io::Result<PathBuf> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use zlayer_bundle::{Manifest, Profile, Target, seal};
+
     use super::*;
+
+    fn artifact(code: &str) -> Vec<u8> {
+        let manifest = Manifest::new("p", "1", Target::X86_64, Profile::Compact);
+        seal(code.into(), manifest, None).unwrap()
+    }
 
     #[test]
     fn a_copy_is_kept_and_replaced_when_the_bytes_differ() {
@@ -249,19 +238,19 @@ mod tests {
         let dir = DataDir::open(Some(&folder.join("data"))).unwrap();
         let path = folder.join("plugin");
         let read = |mut file: File| {
-            let mut text = String::new();
+            let mut bytes = Vec::new();
             file.rewind().unwrap();
-            file.read_to_string(&mut text).unwrap();
-            text
+            file.read_to_end(&mut bytes).unwrap();
+            bytes
         };
-        for content in ["first", "other", "longer than before"] {
-            fs::write(&path, content).unwrap();
+        for content in ["first", "other", "longer than before"].map(artifact) {
+            fs::write(&path, &content).unwrap();
             let mut source = File::open(&path).unwrap();
-            assert!(dir.kept_copy(0, &mut source).is_none());
+            assert!(dir.kept_copy(0, &source).is_none());
             let copy = dir.keep_copy(0, &mut source).unwrap();
-            let again = dir.kept_copy(0, &mut source).unwrap();
+            let again = dir.kept_copy(0, &source).unwrap();
             fs::write(&path, "overwritten").unwrap();
-            assert_eq!((read(copy), read(again)), (content.into(), content.into()));
+            assert!(read(copy) == content && read(again) == content);
         }
         fs::remove_dir_all(&folder).unwrap();
     }
@@ -270,13 +259,13 @@ mod tests {
     fn a_copy_that_others_could_write_to_is_made_anew() {
         let folder = temporary_folder().unwrap();
         let dir = DataDir::open(Some(&folder.join("data"))).unwrap();
-        fs::write(folder.join("plugin"), "code").unwrap();
+        fs::write(folder.join("plugin"), artifact("code")).unwrap();
         let mut source = File::open(folder.join("plugin")).unwrap();
         dir.keep_copy(0, &mut source).unwrap();
         fs::set_permissions(dir.copy(0), PermissionsExt::from_mode(0o606)).unwrap();
-        assert!(dir.kept_copy(0, &mut source).is_none());
+        assert!(dir.kept_copy(0, &source).is_none());
         dir.keep_copy(0, &mut source).unwrap();
-        assert!(dir.kept_copy(0, &mut source).is_some());
+        assert!(dir.kept_copy(0, &source).is_some());
         fs::remove_dir_all(&folder).unwrap();
     }
 

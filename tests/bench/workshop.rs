@@ -50,7 +50,7 @@ impl Workshop {
 
     fn in_folder(run: &mut Run, parent: &Path) -> Result<Workshop> {
         let device = format!(
-            "target/{}-unknown-linux-gnu/device/zlayer",
+            "target/{}-unknown-linux-musl/device/zlayer",
             env::consts::ARCH
         );
         let build = format!("cargo boards build --target {}", target()?);
@@ -176,9 +176,9 @@ fn target() -> Result<&'static str> {
 /// Sizes in MB of the device binaries that are built, for each target of the workspace.
 pub(crate) fn device_binaries() -> [(&'static str, Option<f64>); 3] {
     let triples = [
-        ("x86_64", "x86_64-unknown-linux-gnu"),
-        ("aarch64", "aarch64-unknown-linux-gnu"),
-        ("armv7", "armv7-unknown-linux-gnueabihf"),
+        ("x86_64", "x86_64-unknown-linux-musl"),
+        ("aarch64", "aarch64-unknown-linux-musl"),
+        ("armv7", "armv7-unknown-linux-musleabihf"),
     ];
     triples.map(|(target, triple)| {
         let path = checkout::root().join(format!("target/{triple}/device/zlayer"));

@@ -109,7 +109,7 @@ impl Info {
             ),
             ("engine", manifest.engine_version.clone()),
             ("signature", signed),
-            ("sha256", manifest.sha256_text()),
+            ("digest", manifest.digest_text()),
             ("roles", role_names(&manifest.roles)),
             (
                 "memory",
@@ -121,7 +121,7 @@ impl Info {
         json["file"] = json!(self.file);
         json["kind"] = json!("artifact");
         json["bytes"] = json!(bytes);
-        json["sha256"] = json!(manifest.sha256_text());
+        json["digest"] = json!(manifest.digest_text());
         json["signature"] = signature;
         Ok(Outcome { text, json })
     }

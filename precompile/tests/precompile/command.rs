@@ -108,7 +108,7 @@ fn json_says_the_same() {
         .json();
     assert_eq!(info["version"], "1.4");
     assert_eq!(info["target"], "armv7");
-    assert_eq!(info["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(info["digest"].as_str().unwrap().len(), 64);
 
     let keygen = Run::new(&dir, &["keygen", "--json"]).expect(0).json();
     assert_eq!(keygen["key_id"].as_str().unwrap().len(), 16);

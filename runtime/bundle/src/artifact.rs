@@ -1,10 +1,8 @@
 //! The check that stands between a file and the loader.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 
-use sha2::{Digest as _, Sha256};
-
+use crate::digest::CodeDigest;
 use crate::trailer::{SignatureState, Trailer};
 use crate::{ArtifactError, ENGINE_VERSION, Manifest, Profile, PublicKey, Target, TrustStore};
 
@@ -25,7 +23,7 @@ impl VerifiedArtifact {
     /// Checks an artifact: trailer, signature against `trust`, digest of the code, then
     /// target, engine release and profile. The first thing that is wrong is the answer.
     ///
-    /// The file is read once, 64 KiB at a time, without moving its cursor.
+    /// The file is read once, piece by piece, without moving its cursor.
     ///
     /// # Errors
     ///
@@ -114,19 +112,7 @@ pub fn read_manifest(file: &File) -> Result<(Manifest, SignatureState), Artifact
 ///
 /// [`ArtifactError::Altered`] when they differ, or that the file cannot be read.
 pub fn check_digest(file: &File, manifest: &Manifest) -> Result<(), ArtifactError> {
-    /// Bytes read at a time.
-    const CHUNK: usize = 64 << 10;
-    let mut digest = Sha256::new();
-    let mut buffer = vec![0; CHUNK];
-    let mut offset = 0;
-    while offset < manifest.artifact_len {
-        let left = manifest.artifact_len - offset;
-        let chunk = &mut buffer[..usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK))];
-        file.read_exact_at(chunk, offset)?;
-        digest.update(&*chunk);
-        offset += chunk.len() as u64;
-    }
-    if <[u8; 32]>::from(digest.finalize()) == manifest.sha256 {
+    if CodeDigest::of_file(file, manifest.artifact_len)? == manifest.digest {
         Ok(())
     } else {
         Err(ArtifactError::Altered)
@@ -139,6 +125,7 @@ mod tests {
     use super::*;
     use crate::{SecretKey, seal};
     use std::io::{Seek as _, Write as _};
+    use std::os::unix::fs::FileExt as _;
 
     const TARGET: Target = Target::X86_64;
     const PROFILE: Profile = Profile::Compact;

@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
-use sha2::{Digest as _, Sha256};
+use ring::digest::{SHA256, digest};
 
 use crate::hex;
 
@@ -39,7 +39,7 @@ impl PublicKey {
     /// The short name that is shown to people.
     pub fn id(&self) -> KeyId {
         let mut id = [0; 8];
-        id.copy_from_slice(&Sha256::digest(self.0)[..8]);
+        id.copy_from_slice(&digest(&SHA256, &self.0).as_ref()[..8]);
         KeyId(id)
     }
 

@@ -16,7 +16,7 @@
 //! [engine artifact, ELF][manifest, postcard][signature block: 0 or 96 bytes][footer: 24 bytes]
 //! ```
 //!
-//! The [`Manifest`] holds the artifact's length and SHA-256. The Ed25519 signature
+//! The [`Manifest`] holds the artifact's length and digest (`digest.rs`). The Ed25519 signature
 //! covers a fixed prefix, the footer and the manifest, and through the digest the
 //! artifact too. Every length is checked against the file before memory is taken
 //! for it.
@@ -48,6 +48,7 @@
 mod artifact;
 mod board;
 mod byte_size;
+mod digest;
 #[cfg(feature = "engine")]
 mod engine;
 mod error;
@@ -69,5 +70,5 @@ pub use keys::{KeyError, KeyId, MAX_KEY_FILE, PublicKey, SecretKey};
 pub use manifest::{ENGINE_VERSION, MANIFEST_FORMAT, MAX_MANIFEST, Manifest, Role};
 pub use profile::{Profile, UnknownProfile, UnsupportedProfile};
 pub use target::{Target, UnknownTarget};
-pub use trailer::{SignatureState, Trailer, seal};
+pub use trailer::{SignatureState, Trailer, have_same_trailer, seal};
 pub use trust::{TrustStore, user_key_dir};

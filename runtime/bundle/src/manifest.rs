@@ -9,12 +9,9 @@ use crate::{ArtifactError, BoardSettings, Profile, Target, hex};
 /// The engine release that both sides link. An artifact loads in no other one.
 pub const ENGINE_VERSION: &str = "48.0.8";
 
-/// The manifest format that this crate writes.
-pub const MANIFEST_FORMAT: u16 = 2;
-
-/// The format before, which is read too, so that a device need not be given its plugins again. It
-/// ended before the board.
-const FORMAT_WITHOUT_BOARD: u16 = 1;
+/// The manifest format that this crate writes, and the only one that it reads. Formats 1 and 2 had
+/// another digest.
+pub const MANIFEST_FORMAT: u16 = 3;
 
 /// The largest encoded manifest, in bytes. A plugin with a hundred imports takes about 5 KiB.
 pub const MAX_MANIFEST: usize = 64 << 10;
@@ -25,8 +22,7 @@ pub const MAX_MANIFEST: usize = 64 << 10;
 /// [`MANIFEST_FORMAT`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Always [`MANIFEST_FORMAT`], whatever the file has: it is what is written again. It comes
-    /// first so that another format is recognised.
+    /// Always [`MANIFEST_FORMAT`]. It comes first so that another format is recognised.
     pub format: u16,
     /// The plugin's name.
     pub name: String,
@@ -43,8 +39,8 @@ pub struct Manifest {
     pub cpu_flags: Vec<String>,
     /// Length of the engine's artifact, in bytes.
     pub artifact_len: u64,
-    /// SHA-256 of the engine's artifact.
-    pub sha256: [u8; 32],
+    /// Digest of the engine's artifact: a SHA-256 (`digest.rs` says of what).
+    pub digest: [u8; 32],
     /// What the plugin can do, from its exports.
     pub roles: Vec<Role>,
     /// The names of everything that it imports, sorted.
@@ -60,8 +56,8 @@ pub struct Manifest {
 
 impl Manifest {
     /// The digest as lower-case hexadecimal text.
-    pub fn sha256_text(&self) -> String {
-        hex::encode(&self.sha256)
+    pub fn digest_text(&self) -> String {
+        hex::encode(&self.digest)
     }
 
     /// A manifest for code compiled by this engine release. The caller fills in the rest;
@@ -76,7 +72,7 @@ impl Manifest {
             profile,
             cpu_flags: Vec::new(),
             artifact_len: 0,
-            sha256: [0; 32],
+            digest: [0; 32],
             roles: Vec::new(),
             imports: Vec::new(),
             memory_initial: 0,
@@ -103,22 +99,13 @@ impl Manifest {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Manifest, ArtifactError> {
         let unreadable = |error| ArtifactError::Manifest(format!("cannot be decoded: {error}"));
         let (format, _) = postcard::take_from_bytes::<u16>(bytes).map_err(unreadable)?;
-        let completed;
-        let bytes = match format {
-            MANIFEST_FORMAT => bytes,
-            FORMAT_WITHOUT_BOARD => {
-                // The last field, as postcard writes it when there is none.
-                completed = [bytes, &[0]].concat();
-                &completed
-            }
-            found => {
-                let known = MANIFEST_FORMAT;
-                return Err(ArtifactError::UnknownFormat { found, known });
-            }
-        };
-        let (mut manifest, rest) =
-            postcard::take_from_bytes::<Manifest>(bytes).map_err(unreadable)?;
-        manifest.format = MANIFEST_FORMAT;
+        if format != MANIFEST_FORMAT {
+            return Err(ArtifactError::UnknownFormat {
+                found: format,
+                known: MANIFEST_FORMAT,
+            });
+        }
+        let (manifest, rest) = postcard::take_from_bytes::<Manifest>(bytes).map_err(unreadable)?;
         if !rest.is_empty() {
             return Err(ArtifactError::Manifest(format!(
                 "has {} bytes too many",
@@ -280,7 +267,7 @@ mod tests {
 
     #[test]
     fn another_format_is_recognised() {
-        for format in [0, MANIFEST_FORMAT + 1] {
+        for format in [0, MANIFEST_FORMAT - 1, MANIFEST_FORMAT + 1] {
             let bytes = Manifest {
                 format,
                 ..manifest()
@@ -292,26 +279,6 @@ mod tests {
                 matches!(error, ArtifactError::UnknownFormat { found, .. } if found == format),
                 "{error}"
             );
-        }
-    }
-
-    #[test]
-    fn the_format_without_a_board_is_read_and_written_as_the_new_one() {
-        let without = Manifest {
-            board: None,
-            ..manifest()
-        };
-        let old = Manifest {
-            format: FORMAT_WITHOUT_BOARD,
-            ..without.clone()
-        };
-        let mut bytes = old.encode().unwrap();
-        assert_eq!(bytes.pop(), Some(0));
-        assert_eq!(Manifest::decode(&bytes).unwrap(), without);
-        // A board, or anything else, behind it is no part of it.
-        for more in [&[0][..], &[1], &[1, 1, b'b', 0, 0]] {
-            let longer = [&bytes, more].concat();
-            assert!(Manifest::decode(&longer).is_err(), "{more:?}");
         }
     }
 

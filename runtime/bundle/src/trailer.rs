@@ -3,8 +3,7 @@
 use std::fs::File;
 use std::io;
 
-use sha2::{Digest as _, Sha256};
-
+use crate::digest::CodeDigest;
 use crate::{ArtifactError, MAX_MANIFEST, Manifest, PublicKey, SecretKey};
 
 /// The trailer format that this crate writes, and the only one that it reads.
@@ -117,6 +116,40 @@ impl Trailer {
     }
 }
 
+/// Whether two files end in the same trailer, and so hold the same code, if each holds what its
+/// trailer says. Neither uses nor moves the files' cursors.
+///
+/// # Errors
+///
+/// When one of them cannot be read.
+pub fn have_same_trailer(left: &File, right: &File) -> io::Result<bool> {
+    use std::os::unix::fs::FileExt as _;
+    let len = left.metadata()?.len();
+    let Some(footer_at) = len.checked_sub(FOOTER as u64) else {
+        return Ok(false);
+    };
+    if right.metadata()?.len() != len {
+        return Ok(false);
+    }
+    let mut bytes = [0; FOOTER];
+    left.read_exact_at(&mut bytes, footer_at)?;
+    let footer = Footer::decode(&bytes);
+    let trailer_len = (footer.manifest_len as usize)
+        .saturating_add(usize::from(footer.signature_len))
+        .saturating_add(FOOTER);
+    let begin = len.checked_sub(trailer_len as u64);
+    let (Some(begin), true) = (begin, trailer_len <= MAX_MANIFEST + SIGNATURE + FOOTER) else {
+        return Ok(false);
+    };
+    if bytes[FOOTER - MAGIC.len()..] != MAGIC {
+        return Ok(false);
+    }
+    let (mut a, mut b) = (vec![0; trailer_len], vec![0; trailer_len]);
+    left.read_exact_at(&mut a, begin)?;
+    right.read_exact_at(&mut b, begin)?;
+    Ok(a == b)
+}
+
 /// Who signed a manifest. A valid signature by an unknown key is worth nothing: trust is
 /// another question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +190,7 @@ pub fn seal(
     key: Option<&SecretKey>,
 ) -> Result<Vec<u8>, ArtifactError> {
     manifest.artifact_len = artifact.len() as u64;
-    manifest.sha256 = Sha256::digest(&artifact).into();
+    manifest.digest = CodeDigest::of(&artifact);
     let manifest_bytes = manifest.encode()?;
     let footer = Footer {
         artifact_len: manifest.artifact_len,
@@ -276,6 +309,42 @@ mod tests {
         let trailer = Trailer::from_bytes(&unsigned).unwrap();
         assert_eq!(trailer.signature, SignatureState::Unsigned);
         assert_eq!(unsigned[..100], [5; 100]);
+    }
+
+    #[test]
+    fn files_of_the_same_code_and_signature_have_the_same_trailer() {
+        let file = |bytes: &[u8]| {
+            use std::io::Write as _;
+            static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+            let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let name = format!("zlayer-trailer-{}-{number}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            File::create(&path).unwrap().write_all(bytes).unwrap();
+            let file = File::open(&path).unwrap();
+            std::fs::remove_file(&path).unwrap();
+            file
+        };
+        let same =
+            |left: &[u8], right: &[u8]| have_same_trailer(&file(left), &file(right)).unwrap();
+        let signed = seal(vec![5; 100], manifest(), Some(&key())).unwrap();
+        assert!(same(&signed, &signed));
+        let stranger = SecretKey::from_seed([8; 32]);
+        for other in [
+            seal(vec![6; 100], manifest(), Some(&key())).unwrap(),
+            seal(vec![5; 101], manifest(), Some(&key())).unwrap(),
+            seal(vec![5; 100], manifest(), Some(&stranger)).unwrap(),
+            seal(vec![5; 100], manifest(), None).unwrap(),
+            signed[..signed.len() - 1].to_vec(),
+            vec![],
+        ] {
+            assert!(!same(&signed, &other) && !same(&other, &signed));
+        }
+        // Neither are two files without one, or with lengths that cannot be.
+        assert!(!same(&[7; 500], &[7; 500]));
+        let mut long = [0; FOOTER];
+        long[8..14].fill(0xff);
+        long[16..].copy_from_slice(&MAGIC);
+        assert!(!same(&long, &long));
     }
 
     #[test]

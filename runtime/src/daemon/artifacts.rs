@@ -43,7 +43,7 @@ pub(super) fn verify(place: usize, config: &Config, data: &DataDir) -> Result<Ve
     if is_wasm(&source).map_err(unreadable)? {
         source = compile(path, target, config.profile)?;
     }
-    let copy = match data.kept_copy(place, &mut source) {
+    let copy = match data.kept_copy(place, &source) {
         Some(copy) => copy,
         None => {
             // Only what looks like an artifact is worth the flash it is written to.

@@ -23,7 +23,7 @@ fuzz_target!(|data: &[u8]| {
         // What can be read can be written again and reads as the same.
         let again = seal(Vec::new(), trailer.manifest.clone(), None).and_then(|bytes| {
             let mut read = Trailer::from_bytes(&bytes)?;
-            read.manifest.sha256 = trailer.manifest.sha256;
+            read.manifest.digest = trailer.manifest.digest;
             Ok(read)
         });
         assert_eq!(again.ok(), Some(trailer));
