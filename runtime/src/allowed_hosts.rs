@@ -32,6 +32,17 @@ enum Host {
 impl AllowedHosts {
     /// Whether a request may go to `host` (a name, or an address without brackets) at `port`.
     pub fn allow(&self, host: &str, port: u16) -> bool {
+        self.any(host, |allowed| allowed.is_none_or(|one| one == port))
+    }
+
+    /// Whether the addresses of `host` may be looked up: whether requests may go there, at whatever
+    /// port.
+    pub fn allow_look_up(&self, host: &str) -> bool {
+        self.any(host, |_| true)
+    }
+
+    /// Whether a pattern matches `host`, and `fits` its port.
+    fn any(&self, host: &str, fits: impl Fn(Option<u16>) -> bool) -> bool {
         let address = host.parse::<IpAddr>().ok();
         let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         self.0.iter().any(|allowed| {
@@ -43,7 +54,7 @@ impl AllowedHosts {
                     address.is_none() && name.len() > domain.len() && name.ends_with(domain)
                 }
             };
-            host && allowed.port.is_none_or(|one| one == port)
+            host && fits(allowed.port)
         })
     }
 
@@ -175,6 +186,16 @@ mod tests {
             assert!(!allows(pattern, host, port), "{pattern} {host}:{port}");
         }
         assert!(!AllowedHosts::default().allow("localhost", 80));
+    }
+
+    #[test]
+    fn what_may_be_asked_at_any_port_may_be_looked_up() {
+        let hosts: AllowedHosts = ["a.example:8080", "*.b.example"]
+            .map(|text| text.parse().unwrap())
+            .into_iter()
+            .collect();
+        assert!(hosts.allow_look_up("A.example.") && hosts.allow_look_up("x.b.example"));
+        assert!(!hosts.allow_look_up("b.example") && !hosts.allow_look_up("127.0.0.1"));
     }
 
     #[test]

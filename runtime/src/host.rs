@@ -6,6 +6,7 @@ mod clock;
 mod config;
 mod http;
 mod http_error;
+mod ip_name_lookup;
 mod keyvalue;
 mod limiter;
 mod logging;
@@ -13,6 +14,7 @@ mod metrics;
 mod read_ahead;
 mod secrets;
 mod stdio;
+mod wasi;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -246,7 +248,8 @@ impl HostState {
 /// Links every interface of the contract and WASI 0.2, whatever the plugin may use: a call that is
 /// denied returns an error, whereas without the import the plugin could not be loaded at all.
 pub fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    wasi::add_to_linker(linker)?;
+    ip_name_lookup::add_to_linker(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     // Our clock replaces the one that needs tokio's timers. For what `http` replaces, see
     // `http.rs`.

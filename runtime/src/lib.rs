@@ -54,6 +54,7 @@ pub mod plugin;
 pub mod rate;
 pub mod reactor;
 pub mod redact;
+pub mod resolver;
 pub mod secrets;
 pub mod server;
 pub mod standard_error;

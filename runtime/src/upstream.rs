@@ -26,6 +26,7 @@ mod connection;
 mod error;
 mod exchange;
 mod forward;
+mod happy_eyeballs;
 mod hop;
 mod io;
 mod pool;
@@ -39,7 +40,7 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body::Body as _;
 use zlayer_http1::{ConnectionUse, OutgoingRequest, RequestLength};
@@ -224,9 +225,13 @@ impl Upstreams {
 
     /// Opens a new connection, within the target's connect timeout.
     async fn open(&self, key: &Arc<Key>, to: &Target) -> Result<Connection, UpstreamError> {
-        let place = self.reserve_place(key)?;
         let time = within(to.connect_timeout, CONNECT_TIMEOUT, CONNECT_TIMEOUT_MAX);
-        let io = connect::connect(self, key, time).await?;
+        let end = Instant::now() + time;
+        // Before a place is taken: those who wait for a name that nobody answers for keep none from
+        // others.
+        let addresses = connect::resolve(self, key, end).await?;
+        let place = self.reserve_place(key)?;
+        let io = connect::connect(self, key, addresses, end).await?;
         Ok(Connection::new(io, place))
     }
 }

@@ -51,10 +51,11 @@ impl From<UpstreamError> for Error {
             ) => Error::HttpResponseHeaderSectionSize(None),
             UpstreamError::Malformed(_) | UpstreamError::Switched => Error::HttpProtocolError,
             UpstreamError::BrokeOff(_) => Error::ConnectionTerminated,
-            UpstreamError::Full(_) | UpstreamError::Share(_) | UpstreamError::NoMemory => {
-                Error::ConnectionLimitReached
-            }
-            UpstreamError::NameTimeout => Error::DnsTimeout,
+            UpstreamError::Full(_)
+            | UpstreamError::Share(_)
+            | UpstreamError::NoMemory
+            | UpstreamError::NamesBusy(_) => Error::ConnectionLimitReached,
+            UpstreamError::NameTimeout(_) => Error::DnsTimeout,
             UpstreamError::ConnectTimeout => Error::ConnectionTimeout,
             UpstreamError::ResponseTimeout => Error::HttpResponseTimeout,
         }

@@ -41,7 +41,9 @@ pub enum UpstreamError {
     /// There is not enough memory for another connection.
     NoMemory,
     /// Looking up the name took too long.
-    NameTimeout,
+    NameTimeout(String),
+    /// Too many names are being looked up.
+    NamesBusy(String),
     /// Connecting or shaking hands took too long.
     ConnectTimeout,
     /// The response's head did not come in time.
@@ -54,10 +56,11 @@ impl UpstreamError {
         let reason = format!("upstream {key}: {self}");
         match self {
             UpstreamError::RequestBody(error) => error.of_request(),
-            UpstreamError::Full(_) | UpstreamError::Share(_) | UpstreamError::NoMemory => {
-                Failure::UpstreamBusy(reason)
-            }
-            UpstreamError::NameTimeout
+            UpstreamError::Full(_)
+            | UpstreamError::Share(_)
+            | UpstreamError::NoMemory
+            | UpstreamError::NamesBusy(_) => Failure::UpstreamBusy(reason),
+            UpstreamError::NameTimeout(_)
             | UpstreamError::ConnectTimeout
             | UpstreamError::ResponseTimeout => Failure::GatewayTimeout(reason),
             _ => Failure::BadGateway(reason),
@@ -91,7 +94,10 @@ impl fmt::Display for UpstreamError {
                 )
             }
             UpstreamError::NoMemory => f.write_str("there is no memory for another connection"),
-            UpstreamError::NameTimeout => f.write_str("its name was not found in time"),
+            UpstreamError::NameTimeout(reason) => {
+                write!(f, "its name was not found in time: {reason}")
+            }
+            UpstreamError::NamesBusy(reason) => write!(f, "its name cannot be asked for: {reason}"),
             UpstreamError::ConnectTimeout => f.write_str("it did not take the connection in time"),
             UpstreamError::ResponseTimeout => f.write_str("it did not answer in time"),
         }

@@ -4,14 +4,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use smol::lock::Semaphore;
 use smol::{Executor, Timer};
 
 use super::connection::Connection;
+use super::happy_eyeballs::LastWorked;
 use super::rounds::Rounds;
 use super::tls::Tls;
 use super::{Key, UpstreamError};
 use crate::memory::{Budget, Reservation};
+use crate::resolver::Resolver;
 use crate::sync;
 
 /// Memory of a connection in use: what was read and not passed on, what is to be written, a piece
@@ -23,9 +24,6 @@ pub(super) const IDLE_SHARE: usize = 8 << 10;
 /// content (16), what is not sent yet (16), keys and states. A handshake takes up to 64 KiB, while
 /// nothing of [`ACTIVE_SHARE`] is in use.
 pub(super) const TLS_SHARE: usize = 56 << 10;
-/// Names that are looked up at the same time. Each lookup takes a thread, and the system's resolver
-/// cannot be stopped.
-const LOOKUPS: usize = 4;
 
 /// Bounds on the connections to upstreams.
 #[derive(Debug, Clone)]
@@ -76,7 +74,8 @@ struct PoolShared {
     settings: Settings,
     budget: Arc<Budget>,
     executor: &'static Executor<'static>,
-    lookups: Arc<Semaphore>,
+    resolver: Resolver,
+    last_worked: LastWorked,
     tls: Tls,
     rounds: Rounds,
     pool: Mutex<Pool>,
@@ -104,13 +103,24 @@ impl Upstreams {
         budget: Arc<Budget>,
         executor: &'static Executor<'static>,
     ) -> Upstreams {
+        Upstreams::with_resolver(settings, budget, executor, Resolver::new(executor))
+    }
+
+    /// Like [`Upstreams::new`], with names from elsewhere.
+    pub(super) fn with_resolver(
+        settings: Settings,
+        budget: Arc<Budget>,
+        executor: &'static Executor<'static>,
+        resolver: Resolver,
+    ) -> Upstreams {
         let tls = Tls::new(settings.tls_roots.clone());
         Upstreams {
             shared: Arc::new(PoolShared {
                 settings,
                 budget,
                 executor,
-                lookups: Arc::new(Semaphore::new(LOOKUPS)),
+                resolver,
+                last_worked: LastWorked::default(),
                 tls,
                 rounds: Rounds::new(),
                 pool: Mutex::default(),
@@ -158,8 +168,13 @@ impl Upstreams {
         &self.shared.rounds
     }
 
-    pub(super) fn lookups(&self) -> &Arc<Semaphore> {
-        &self.shared.lookups
+    /// What names are looked up with.
+    pub fn resolver(&self) -> &Resolver {
+        &self.shared.resolver
+    }
+
+    pub(super) fn last_worked(&self) -> &LastWorked {
+        &self.shared.last_worked
     }
 
     /// Takes an idle connection that the upstream has not closed, if there is one.

@@ -5,6 +5,7 @@
 mod bodies;
 mod failures;
 mod heads;
+mod names;
 mod pooling;
 mod timeouts;
 mod tls;

@@ -28,7 +28,7 @@ const LAYERS: &[&[&str]] = &[
     &["host"],
     &["upstream", "cache"],
     &["message"],
-    &["wire"],
+    &["wire", "resolver"],
     &["failure", "logs", "secrets"],
     &["logger", "reactor", "data_dir", "stats"],
     &["config"],
@@ -73,8 +73,20 @@ const ALONE: &[(&str, &[&str], &str)] = &[
     ),
     (
         "TcpStream",
-        &["server.rs", "server/", "websocket.rs", "upstream/"],
-        "clients' sockets are the server's, and upstreams' are the proxying client's",
+        &[
+            "server.rs",
+            "server/",
+            "websocket.rs",
+            "upstream/",
+            "resolver/",
+        ],
+        "clients' sockets are the server's, upstreams' the proxying client's, name servers' the \
+         resolver's",
+    ),
+    (
+        "domain::",
+        &["resolver/"],
+        "only the resolver speaks with name servers",
     ),
     (
         "wasmtime_wasi_http",
@@ -91,6 +103,17 @@ const ALONE: &[(&str, &[&str], &str)] = &[
         &["reactor.rs"],
         "there is one tokio runtime, and only for sockets of plugins",
     ),
+];
+
+/// Words that stand in no code, since what they lead to calls `getaddrinfo`: it holds a thread for as
+/// long as a dead name server takes, and wants shared libraries that a static program has not.
+const NOWHERE: &[&str] = &[
+    "ToSocketAddrs",
+    "to_socket_addrs",
+    "lookup_host",
+    "smol::net",
+    "p2::add_to_linker_async",
+    "sockets::ip_name_lookup::add_to_linker",
 ];
 
 fn runtime() -> Tree {
@@ -137,6 +160,15 @@ fn what_is_done_in_one_place_is_done_nowhere_else() {
             !there.is_empty(),
             "{words} is nowhere: the rule holds nothing"
         );
+    }
+}
+
+#[test]
+fn no_name_is_looked_up_but_by_the_resolver() {
+    let runtime = runtime();
+    for words in NOWHERE {
+        let there = runtime.holding(words);
+        assert!(there.is_empty(), "{words} in {there:?}");
     }
 }
 

@@ -1,0 +1,150 @@
+//! `wasi:sockets/ip-name-lookup` on the daemon's own resolver.
+//!
+//! A plugin may look up the hosts that it may send requests to (`http-client` and `--allow-host`),
+//! and nothing else: every other look-up ends as on a host that allows none.
+
+use std::net::IpAddr;
+use std::pin::Pin;
+
+use futures_lite::future::{block_on, poll_once};
+use smol::Task;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource, ResourceType};
+use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress};
+use wasmtime_wasi::p2::{Network, Pollable, subscribe};
+
+use super::HostState;
+use crate::capability::Capability;
+use crate::resolver::{Addresses, ResolveError, ResolveFailure};
+
+/// The longest name that is read (RFC 1035 section 2.3.4), with a dot at its end.
+const NAME_BYTES: usize = 254;
+
+/// Links the interface function by function: generated code would want all of `wasi:sockets` from
+/// whoever implements one part of it.
+pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    // The version that wasmtime-wasi links. A plugin that imports an older one is matched to it.
+    let mut lookup = linker.instance("wasi:sockets/ip-name-lookup@0.2.12")?;
+    lookup.resource(
+        "resolve-address-stream",
+        ResourceType::host::<ResolveAddressStream>(),
+        |mut store, rep| {
+            let stream = Resource::<ResolveAddressStream>::new_own(rep);
+            store.data_mut().table.delete(stream)?;
+            Ok(())
+        },
+    )?;
+    lookup.func_wrap(
+        "resolve-addresses",
+        |mut store: Store<'_>, (network, name): (Resource<Network>, String)| {
+            let found = store.data_mut().resolve_addresses(&network, name)?;
+            Ok((found,))
+        },
+    )?;
+    lookup.func_wrap(
+        "[method]resolve-address-stream.resolve-next-address",
+        |mut store: Store<'_>, (stream,): (Resource<ResolveAddressStream>,)| {
+            let stream = store.data_mut().table.get_mut(&stream)?;
+            Ok((stream.next(),))
+        },
+    )?;
+    lookup.func_wrap(
+        "[method]resolve-address-stream.subscribe",
+        |mut store: Store<'_>, (stream,): (Resource<ResolveAddressStream>,)| {
+            Ok((subscribe(&mut store.data_mut().table, stream)?,))
+        },
+    )
+}
+
+type Store<'a> = StoreContextMut<'a, HostState>;
+
+/// A look-up, and then its addresses one by one.
+struct ResolveAddressStream {
+    looked: Looked,
+}
+
+enum Looked {
+    /// Dropping it leaves the look-up to others who wait for it.
+    Waiting(Task<Result<Addresses, ResolveError>>),
+    /// The addresses, and how many of them the plugin has.
+    Found(Addresses, usize),
+    Failed(ErrorCode),
+}
+
+impl ResolveAddressStream {
+    /// Waits for the look-up to end.
+    async fn look(&mut self) {
+        if let Looked::Waiting(task) = &mut self.looked {
+            self.looked = match Pin::new(task).await {
+                Ok(addresses) => Looked::Found(addresses, 0),
+                Err(error) => Looked::Failed(code(&error)),
+            };
+        }
+    }
+
+    /// The next address, or none behind the last one. Nothing is waited for.
+    fn next(&mut self) -> Result<Option<IpAddress>, ErrorCode> {
+        block_on(poll_once(self.look()));
+        match &mut self.looked {
+            Looked::Waiting(_) => Err(ErrorCode::WouldBlock),
+            Looked::Failed(code) => Err(*code),
+            Looked::Found(addresses, taken) => {
+                let next = addresses.get(*taken).copied();
+                *taken += usize::from(next.is_some());
+                Ok(next.map(IpAddr::into))
+            }
+        }
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for ResolveAddressStream {
+    async fn ready(&mut self) {
+        self.look().await;
+    }
+}
+
+fn code(error: &ResolveError) -> ErrorCode {
+    match error.reason {
+        ResolveFailure::NotAName => ErrorCode::InvalidArgument,
+        ResolveFailure::NotFound => ErrorCode::NameUnresolvable,
+        // These may end differently the next time.
+        _ => ErrorCode::TemporaryResolverFailure,
+    }
+}
+
+impl HostState {
+    fn resolve_addresses(
+        &mut self,
+        network: &Resource<Network>,
+        name: String,
+    ) -> wasmtime::Result<Result<Resource<ResolveAddressStream>, ErrorCode>> {
+        // WASI 0.2 has a network for what may be used of it; here the grants say that.
+        self.table.get(network)?;
+        let gate = &self.plugin.gate;
+        if !gate.allow(Capability::HttpClient) {
+            return Ok(Err(ErrorCode::PermanentResolverFailure));
+        }
+        if name.len() > NAME_BYTES {
+            return Ok(Err(ErrorCode::InvalidArgument));
+        }
+        if !self.plugin.grants.allowed_hosts.allow_look_up(&name) {
+            gate.deny(Capability::HttpClient);
+            let id = self.request.id();
+            let message = format!(
+                "the look-up of '{0}' was denied: that host is not allowed; --allow-host {0} \
+                 allows it",
+                name.escape_debug()
+            );
+            self.plugin
+                .log
+                .write(log::Level::Warn, id.as_deref(), &message, &[]);
+            return Ok(Err(ErrorCode::PermanentResolverFailure));
+        }
+        let upstreams = &self.plugin.upstreams;
+        let resolver = upstreams.resolver().clone();
+        let looked = async move { resolver.resolve(&name).await };
+        let looked = Looked::Waiting(upstreams.executor().spawn(looked));
+        Ok(Ok(self.table.push(ResolveAddressStream { looked })?))
+    }
+}

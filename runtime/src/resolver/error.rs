@@ -1,0 +1,46 @@
+//! Why a name was not found.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// What kept a look-up from finding an address. Its text says what was asked of whom, and what
+/// would mend it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolveError {
+    /// What it comes down to.
+    pub reason: ResolveFailure,
+    detail: Arc<str>,
+}
+
+/// What a look-up without an address comes down to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResolveFailure {
+    /// This is no name at all (RFC 1035 section 2.3.4).
+    NotAName,
+    /// There is no such name, or it has no address.
+    NotFound,
+    /// The name servers answer that they cannot tell, or cannot be reached.
+    ServersFail,
+    /// The name servers did not answer in time.
+    Timeout,
+    /// Too many look-ups are under way.
+    Busy,
+}
+
+impl ResolveError {
+    pub(super) fn new(reason: ResolveFailure, detail: impl Into<Arc<str>>) -> ResolveError {
+        ResolveError {
+            reason,
+            detail: detail.into(),
+        }
+    }
+}
+
+impl fmt::Display for ResolveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for ResolveError {}

@@ -1,0 +1,173 @@
+//! The look-up of one name: through the search list, both families side by side.
+
+use std::net::IpAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_lite::future::or;
+
+use super::error::{ResolveError, ResolveFailure};
+use super::message::{Family, Question, Reply};
+use super::servers::{Servers, Unanswered};
+use super::{Addresses, FAILED, Found, not_a_name};
+use crate::timeout::within;
+
+/// How long addresses of one family wait for those of the other (RFC 8305 section 3).
+const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
+/// How long the addresses of one family are kept at most, if nobody answered for the other.
+const INCOMPLETE: Duration = Duration::from_secs(30);
+/// How long a name that is not there is known as that, if the reply does not say (RFC 2308 section
+/// 5 wants it not kept at all; this long it takes the edge off a loop).
+const NOT_FOUND: Duration = Duration::from_secs(1);
+
+/// Looks `name` up, and says how long what it found may be kept. If one family is there and the
+/// other keeps everybody waiting, `early` gets the one.
+pub(super) async fn look_up(
+    servers: &Servers,
+    name: &str,
+    early: impl Fn(Addresses),
+) -> (Found, Duration) {
+    let mut asked = Vec::new();
+    let mut without_address = false;
+    let mut kept = None::<Duration>;
+    let mut failed = None;
+    for candidate in servers.conf.candidates(name) {
+        match both_families(servers, &candidate, &early).await {
+            Outcome::Found(addresses, time) => return (Ok(addresses), time),
+            Outcome::Nothing { exists, time } => {
+                without_address |= exists;
+                let time = time.unwrap_or(NOT_FOUND);
+                kept = Some(kept.map_or(time, |kept| kept.min(time)));
+                asked.push(candidate);
+            }
+            Outcome::Unanswered(unanswered) => {
+                // Whoever is not there for one name is not there for the next.
+                let is_over = unanswered.all_dead;
+                failed = Some((candidate, unanswered));
+                if is_over {
+                    break;
+                }
+            }
+            Outcome::NotAName => {}
+        }
+    }
+    if let Some((candidate, unanswered)) = failed {
+        return (Err(unanswered_error(&candidate, &unanswered)), FAILED);
+    }
+    let Some(kept) = kept else {
+        return (Err(not_a_name(name)), NOT_FOUND);
+    };
+    let what = match without_address {
+        true => "has no address",
+        false => "does not exist",
+    };
+    let known = servers.conf.servers.iter();
+    let known: Vec<_> = known.map(|one| one.address.to_string()).collect();
+    let detail = format!(
+        "'{name}' {what}: it is not in /etc/hosts, and the name server ({}) has nothing for {}; \
+         check how it is spelt, or add it there",
+        known.join(", "),
+        asked.join(", ")
+    );
+    let error = ResolveError::new(ResolveFailure::NotFound, detail);
+    (Err(error), kept)
+}
+
+fn unanswered_error(name: &str, unanswered: &Unanswered) -> ResolveError {
+    let Unanswered { shown, .. } = unanswered;
+    let detail = format!(
+        "no name server answered for '{name}' ({shown}); see 'nameserver' in /etc/resolv.conf"
+    );
+    let reason = match unanswered.all_silent {
+        true => ResolveFailure::Timeout,
+        false => ResolveFailure::ServersFail,
+    };
+    ResolveError::new(reason, detail)
+}
+
+/// What the servers say of one full name.
+enum Outcome {
+    Found(Addresses, Duration),
+    /// There is no such name, or one without addresses.
+    Nothing {
+        exists: bool,
+        time: Option<Duration>,
+    },
+    Unanswered(Unanswered),
+    /// Nobody can be asked for it.
+    NotAName,
+}
+
+async fn both_families(servers: &Servers, name: &str, early: &impl Fn(Addresses)) -> Outcome {
+    let asked = (
+        Question::new(name, Family::V6),
+        Question::new(name, Family::V4),
+    );
+    let (Some(v6), Some(v4)) = asked else {
+        return Outcome::NotAName;
+    };
+    let mut v6 = pin!(servers.ask(&v6));
+    let mut v4 = pin!(servers.ask(&v4));
+    let (first, is_v6) = or(async { (v6.as_mut().await, true) }, async {
+        (v4.as_mut().await, false)
+    })
+    .await;
+    let mut other = pin!(async {
+        match is_v6 {
+            true => v4.await,
+            false => v6.await,
+        }
+    });
+    let second = match &first {
+        Ok(Reply::Addresses(found, _)) => match within(RESOLUTION_DELAY, other.as_mut()).await {
+            Some(second) => second,
+            None => {
+                early(found.as_slice().into());
+                other.await
+            }
+        },
+        _ => other.await,
+    };
+    match is_v6 {
+        true => together(first, second),
+        false => together(second, first),
+    }
+}
+
+/// Puts together what was said of both families.
+fn together(v6: Result<Reply, Unanswered>, v4: Result<Reply, Unanswered>) -> Outcome {
+    let mut found: Vec<IpAddr> = Vec::new();
+    let mut times = Vec::new();
+    let mut negative = Vec::new();
+    let mut exists = false;
+    let mut unanswered = None;
+    for reply in [v6, v4] {
+        match reply {
+            Ok(Reply::Addresses(addresses, time)) => {
+                found.extend(addresses);
+                times.push(time);
+            }
+            Ok(Reply::NoAddress(time)) => {
+                exists = true;
+                negative.extend(time);
+            }
+            Ok(Reply::NoName(time)) => negative.extend(time),
+            // `Servers::ask` returns none of these.
+            Ok(Reply::Truncated | Reply::Failed(_) | Reply::Malformed) => {}
+            Err(error) => {
+                times.push(INCOMPLETE);
+                unanswered = Some(error);
+            }
+        }
+    }
+    match unanswered {
+        _ if !found.is_empty() => {
+            Outcome::Found(found.into(), times.into_iter().min().unwrap_or_default())
+        }
+        Some(unanswered) => Outcome::Unanswered(unanswered),
+        None => Outcome::Nothing {
+            exists,
+            time: negative.into_iter().min(),
+        },
+    }
+}
