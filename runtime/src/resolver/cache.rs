@@ -76,6 +76,7 @@ impl Cache {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use super::super::error::{ResolveError, ResolveFailure};
     use super::*;

@@ -129,7 +129,7 @@ impl Question {
         for _ in 0..=ALIASES {
             let mut found = Vec::new();
             let mut alias = None;
-            for record in answer.clone().take(RECORDS) {
+            for record in answer.take(RECORDS) {
                 let record = record.ok()?;
                 if record.class() != Class::IN || record.owner() != name {
                     continue;
@@ -188,6 +188,7 @@ fn seconds(time: Ttl) -> Duration {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use super::super::tests::server::{Message as Built, alias, v4, v6};
     use super::*;

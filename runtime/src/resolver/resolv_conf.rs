@@ -142,6 +142,7 @@ fn domains<'a>(words: impl Iterator<Item = &'a str>) -> Vec<Box<str>> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use super::*;
 

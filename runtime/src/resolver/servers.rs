@@ -163,6 +163,7 @@ impl Ids {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use std::collections::BTreeSet;
 

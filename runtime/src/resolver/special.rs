@@ -14,6 +14,7 @@ pub(super) fn special(name: &str) -> Option<Vec<IpAddr>> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use super::*;
 

@@ -126,6 +126,7 @@ impl<T: Default + PartialEq> Watched<T> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use super::super::tests::server::TempFile;
     use super::*;

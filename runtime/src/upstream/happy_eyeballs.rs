@@ -133,6 +133,7 @@ fn all_failed(failed: &[(SocketAddr, io::Error)]) -> UpstreamError {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use std::sync::Arc;
     use std::time::Instant;

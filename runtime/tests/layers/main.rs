@@ -111,7 +111,6 @@ const NOWHERE: &[&str] = &[
     "ToSocketAddrs",
     "to_socket_addrs",
     "lookup_host",
-    "smol::net",
     "p2::add_to_linker_async",
     "sockets::ip_name_lookup::add_to_linker",
 ];

@@ -6,10 +6,10 @@ use crate::upstream::{Forwarded, UpstreamError, forward};
 
 /// A loopback address that nothing else here listens at: a free port of 127.0.0.1 could be given to
 /// another test.
-const EMPTY: &str = "127.82.69.70";
+pub(super) const EMPTY: &str = "127.82.69.70";
 
 /// A port of [`EMPTY`] that nobody listens at.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind((EMPTY, 0)).unwrap();
     listener.local_addr().unwrap().port()
 }

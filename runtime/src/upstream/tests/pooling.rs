@@ -2,6 +2,7 @@
 
 use std::sync::mpsc;
 
+use super::failures::{EMPTY, free_port};
 use super::*;
 use crate::upstream::UpstreamError;
 use crate::upstream::pool::{ACTIVE_SHARE, IDLE_SHARE};
@@ -154,7 +155,7 @@ fn connections_are_bounded_and_idle_ones_make_room() {
         fetch(&client, get(), &second).await;
         assert_eq!(client.counts(), (2, 1));
         // The idle one goes; the other one is in use.
-        let refused = at("127.0.0.1", 0);
+        let refused = at(EMPTY, free_port());
         assert!(client.send(get(), &refused, "id").await.is_err());
         assert_eq!(client.counts(), (1, 0));
         let place = client.reserve_place(&Arc::new(third.key())).unwrap();
