@@ -97,3 +97,11 @@ fn the_first_answer_takes_little_memory() {
     }
     assert!(resident < FIRST_ANSWER_KIB.0, "{resident} KiB");
 }
+
+#[test]
+fn no_name_is_looked_up_by_the_c_library() {
+    // A function that is linked from a shared library is named in the program.
+    let program = std::fs::read(std::env::var_os("ZLAYER_BIN").unwrap()).unwrap();
+    let name = b"getaddrinfo";
+    assert!(!program.windows(name.len()).any(|bytes| bytes == name));
+}

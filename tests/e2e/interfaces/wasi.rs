@@ -24,3 +24,31 @@ fn a_plugin_sees_nothing_of_the_machine() {
         assert!(text("/sleep?ms=30").starts_with("slept "));
     }
 }
+
+#[test]
+fn a_plugin_looks_up_the_hosts_that_it_may_send_requests_to_and_no_others() {
+    let looked = |daemon: &Daemon, name: &str| {
+        let all = ROLES.map(|role| text(daemon, &format!("{role}/look-up?name={name}")));
+        assert!(all.iter().all(|one| *one == all[0]), "{all:?}");
+        all[0].clone()
+    };
+    // Nothing is granted.
+    let daemon = Daemon::builder("wasi-probe").start();
+    for name in ["localhost", "127.0.0.1"] {
+        assert_eq!(looked(&daemon, name), "permanent-resolver-failure");
+    }
+    drop(daemon);
+    let daemon = Daemon::builder("wasi-probe")
+        .args(["--allow-host", "localhost:8080"])
+        .args(["--allow-host", "*.invalid"])
+        .args(["--allow-host", "192.0.2.7"])
+        .start();
+    assert_eq!(looked(&daemon, "localhost"), "0:0:0:0:0:0:0:1\n127.0.0.1\n");
+    assert_eq!(looked(&daemon, "192.0.2.7"), "192.0.2.7\n");
+    assert_eq!(looked(&daemon, "a.invalid"), "name-unresolvable");
+    assert_eq!(
+        looked(&daemon, "other.example"),
+        "permanent-resolver-failure"
+    );
+    daemon.wait_for_log("the look-up of 'other.example' was denied: that host is not allowed");
+}

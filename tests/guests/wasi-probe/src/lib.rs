@@ -1,5 +1,6 @@
 //! What WASI shows of the machine: `/env` (variables and arguments, one a
-//! line), `/fs` (open folders, one a line), `/clock`, `/sleep?ms=N`, `/random`.
+//! line), `/fs` (open folders, one a line), `/clock`, `/sleep?ms=N`, `/random`,
+//! `/look-up?name=NAME` (its addresses, one a line).
 
 mod wasi_view;
 
@@ -18,6 +19,7 @@ impl Probe for WasiProbe {
             "/clock" => wasi_view::clocks(),
             "/sleep" => wasi_view::sleep(&ask.query),
             "/random" => wasi_view::random(),
+            "/look-up" => wasi_view::look_up(&ask.query),
             _ => return ask.unknown(),
         };
         let (status, body) = match result {

@@ -4,6 +4,9 @@ use probe::wasi::cli::environment;
 use probe::wasi::clocks::{monotonic_clock, wall_clock};
 use probe::wasi::filesystem::preopens;
 use probe::wasi::random::random::{get_random_bytes, get_random_u64};
+use probe::wasi::sockets::instance_network::instance_network;
+use probe::wasi::sockets::ip_name_lookup::resolve_addresses;
+use probe::wasi::sockets::network::{ErrorCode, IpAddress};
 use probe::{field, pause};
 
 /// `NAME=VALUE` for each variable, then `argument TEXT` for each argument.
@@ -75,4 +78,27 @@ pub fn random() -> Result<String, String> {
         return Err("not so: random bytes are random".to_owned());
     }
     Ok(first.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The addresses of `name`, one a line, or the code of the error.
+pub fn look_up(query: &str) -> Result<String, String> {
+    let name = field(query, "name").ok_or("/look-up wants ?name=NAME")?;
+    let stream = match resolve_addresses(&instance_network(), &name) {
+        Ok(stream) => stream,
+        Err(code) => return Ok(code.name().to_owned()),
+    };
+    let mut found = String::new();
+    loop {
+        match stream.resolve_next_address() {
+            Ok(Some(IpAddress::Ipv4((a, b, c, d)))) => {
+                found.push_str(&format!("{a}.{b}.{c}.{d}\n"));
+            }
+            Ok(Some(IpAddress::Ipv6((a, b, c, d, e, f, g, h)))) => {
+                found.push_str(&format!("{a:x}:{b:x}:{c:x}:{d:x}:{e:x}:{f:x}:{g:x}:{h:x}\n"));
+            }
+            Ok(None) => return Ok(found),
+            Err(ErrorCode::WouldBlock) => stream.subscribe().block(),
+            Err(code) => return Ok(code.name().to_owned()),
+        }
+    }
 }
