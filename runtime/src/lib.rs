@@ -16,7 +16,7 @@
 //!
 //! A module imports only from layers below its own: [`cli`], [`daemon`], [`admin`], [`server`],
 //! [`pipeline`], [`websocket`] and [`plugin`], [`host`], [`upstream`] and [`cache`], [`message`],
-//! [`wire`], and then what everybody uses. `tests/layers` holds the whole table.
+//! [`wire`] and [`resolver`], and then what everybody uses. `tests/layers` holds the whole table.
 //!
 //! # Threads
 //!

@@ -16,7 +16,9 @@
 //!
 //! There are at most [`LOOK_UPS`] flights with [`WAITING`] who wait for each, and 128 names in the
 //! cache. A flight takes some 10 KiB and two sockets, and ends within [`LOOK_UP_TIME`]. When one
-//! more is needed, the oldest ends: a name that nobody answers for holds up no other.
+//! more is needed, one that nobody waits for ends, or else the oldest: a name that nobody answers
+//! for holds up no other. Whoever waits holds a request or one of a plugin's resources, which are
+//! bounded where they are made.
 
 mod cache;
 mod error;
@@ -200,8 +202,10 @@ impl Resolver {
             Some(flight) => Arc::clone(flight),
             None => self.take_off(&mut state, name, servers),
         };
+        // Before anybody else can see it without somebody who waits.
+        let waiting = flight.wait();
         drop(state);
-        match flight.wait() {
+        match waiting {
             Some(waiting) => Known::Soon(waiting),
             None => {
                 let detail =
@@ -211,10 +215,12 @@ impl Resolver {
         }
     }
 
-    /// Starts a look-up. If there are too many, the oldest ends.
+    /// Starts a look-up. If there are too many, one that nobody waits for ends, or else the oldest.
     fn take_off(&self, state: &mut State, name: &str, servers: Arc<Servers>) -> Arc<Flight> {
         if state.flights.len() >= LOOK_UPS {
-            let oldest = state.flights.remove(0);
+            let mut under_way = state.flights.iter();
+            let forsaken = under_way.position(|one| one.flight.is_forsaken());
+            let oldest = state.flights.remove(forsaken.unwrap_or(0));
             let detail = format!(
                 "the look-up of '{}' made room for others: {LOOK_UPS} are under way; try again later",
                 oldest.flight.name()

@@ -3,7 +3,6 @@
 //! A plugin may look up the hosts that it may send requests to (`http-client` and `--allow-host`),
 //! and nothing else: every other look-up ends as on a host that allows none.
 
-use std::net::IpAddr;
 use std::pin::Pin;
 
 use futures_lite::future::{block_on, poll_once};
@@ -91,7 +90,8 @@ impl ResolveAddressStream {
             Looked::Found(addresses, taken) => {
                 let next = addresses.get(*taken).copied();
                 *taken += usize::from(next.is_some());
-                Ok(next.map(IpAddr::into))
+                // One of IPv4 may stand in a record of the other family.
+                Ok(next.map(|address| address.to_canonical().into()))
             }
         }
     }

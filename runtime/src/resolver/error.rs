@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+/// Bytes of the text of an error: two of the longest names, and who was asked.
+const DETAIL_BYTES: usize = 800;
+
 /// What kept a look-up from finding an address. Its text says what was asked of whom, and what
 /// would mend it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +32,12 @@ pub enum ResolveFailure {
 }
 
 impl ResolveError {
-    pub(super) fn new(reason: ResolveFailure, detail: impl Into<Arc<str>>) -> ResolveError {
+    /// A text that is longer than [`DETAIL_BYTES`] is cut: failures are kept.
+    pub(super) fn new(reason: ResolveFailure, mut detail: String) -> ResolveError {
+        if detail.len() > DETAIL_BYTES {
+            detail.truncate(detail.floor_char_boundary(DETAIL_BYTES));
+            detail.push_str(" …");
+        }
         ResolveError {
             reason,
             detail: detail.into(),

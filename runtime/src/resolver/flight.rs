@@ -42,6 +42,11 @@ impl Flight {
         *self.name == *name && Arc::ptr_eq(&self.servers, servers)
     }
 
+    /// Whether all who asked have given up.
+    pub(super) fn is_forsaken(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) == 0
+    }
+
     /// A place among those who wait. None if there are [`WAITING`] already.
     pub(super) fn wait(self: Arc<Flight>) -> Option<Waiting> {
         let one_more = |waiting| (waiting < WAITING).then_some(waiting + 1);
