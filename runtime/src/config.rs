@@ -74,8 +74,14 @@ pub struct Draft {
     /// else one for two processors, and at most 4.
     pub threads: Option<usize>,
     /// Bytes that plugins, bodies, connections and the store may take together, at least
-    /// [`MEMORY_MIN`]. `None`: what the plugins' board says, else [`MEMORY_DEFAULT`].
+    /// [`MEMORY_MIN`]. `None`: what the plugins' board says, else a part of what the device has
+    /// available, at most [`MEMORY_DEFAULT`].
     pub memory: Option<usize>,
+    /// What [`Limits::body`] is to be. `None`: the default there, or less where the memory is
+    /// little and nobody chose it.
+    pub body: Option<usize>,
+    /// What [`Limits::websocket_message`] is to be, likewise.
+    pub websocket_message: Option<usize>,
     /// Folder for the key-value store and the daemon's own copy of the artifact. `None`: a
     /// temporary folder that goes with the process.
     pub data_dir: Option<PathBuf>,
@@ -89,7 +95,7 @@ pub struct Draft {
     pub usual: PluginConfig,
     /// What is said of single plugins, by name.
     pub plugins: BTreeMap<String, PluginConfig>,
-    /// Sizes and counts.
+    /// Sizes and counts; those that are a part of the memory are decided with it.
     pub limits: Limits,
     /// Durations.
     pub timeouts: Timeouts,
@@ -108,6 +114,8 @@ impl Draft {
             admin_port: None,
             threads: None,
             memory: None,
+            body: None,
+            websocket_message: None,
             data_dir: None,
             log: LogOutput::Text,
             tls_roots: None,
@@ -193,7 +201,9 @@ impl Default for Limits {
     }
 }
 
-/// The memory budget where neither a flag nor a board says another, in bytes.
+/// The memory budget where neither a flag nor a board says another, in bytes; less where the device
+/// has little available. It is no more however much there is: others live on the device, and what
+/// nobody asked for should be modest. Its board's file knows better.
 pub const MEMORY_DEFAULT: usize = 64 << 20;
 
 /// How long each phase of an exchange may take. Each is counted from the phase's start or, where

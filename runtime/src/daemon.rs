@@ -16,6 +16,7 @@ use smol::{Executor, Timer};
 use crate::admin::{ADMIN_SHARE, Admin, View};
 use crate::config::{CONNECTION_SHARE, Config};
 use crate::data_dir::DataDir;
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::keyvalue::{self, KeyValue};
 use crate::log_ring;
@@ -73,9 +74,10 @@ fn serve(
 ) -> Result<()> {
     let members = plugins::gather(config, data)?;
     let boards: Vec<_> = members.iter().map(plugins::Member::board).collect();
-    let resources = Resources::decide(config.threads, config.memory, &config.limits, &boards)?;
+    let resources = Resources::decide(config, &boards, &Device::new())?;
+    let limits = &resources.limits;
     let budget = Budget::new(resources.memory);
-    let fixed = Fixed::reserve(&budget, config.limits.connections)?;
+    let fixed = Fixed::reserve(&budget, limits.connections)?;
     let Some(first) = members.first() else {
         return Err(Error::Usage("no --wasm".to_owned()));
     };
@@ -112,7 +114,7 @@ fn serve(
         ticker: &Ticker::new(&engine),
         spare: &spare,
         budget: &budget,
-        limits: &config.limits,
+        limits,
         timeouts: &config.timeouts,
     };
     let mut placed = Vec::new();
@@ -122,7 +124,7 @@ fn serve(
         placed.push((plugin, placement));
     }
     let (drain, request_timeout) = (config.timeouts.drain, config.timeouts.request);
-    let pipeline = Pipeline::new(placed, &config.limits, request_timeout, &budget, upstreams)?;
+    let pipeline = Pipeline::new(placed, limits, request_timeout, &budget, upstreams)?;
     let pipeline = Arc::new(pipeline);
     let plugins = pipeline.plugins();
     let (stopping, stop) = bounded(1);
@@ -130,7 +132,7 @@ fn serve(
     let server = Server::new(
         listener,
         Arc::clone(&pipeline),
-        config.limits.clone(),
+        limits.clone(),
         config.timeouts.clone(),
         Arc::clone(&stats),
         &EXECUTOR,

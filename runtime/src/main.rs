@@ -5,14 +5,20 @@ use std::process::ExitCode;
 use zlayer_runtime::cli;
 use zlayer_runtime::core_dumps;
 use zlayer_runtime::error::{EXIT_USAGE, Error};
+use zlayer_runtime::huge_pages;
 use zlayer_runtime::logger;
 
 fn main() -> ExitCode {
     // First of all: the command line and the environment may hold secrets.
     let undumped = core_dumps::switch_off();
+    // Then at once, while there is hardly any memory that could be huge.
+    let small = huge_pages::switch_off();
     logger::install();
     if let Err(error) = undumped {
         log::warn!("cannot switch core dumps off, which would hold secrets: {error}");
+    }
+    if let Err(error) = small {
+        log::debug!("cannot switch transparent huge pages off: {error}");
     }
     let cli = match cli::parse(std::env::args_os().skip(1)) {
         Ok(cli) => cli,

@@ -92,7 +92,8 @@ pub struct Run {
     #[argh(option, from_str_fn(parse_size))]
     kv_max_value_size: Option<usize>,
     /// memory for plugins, bodies, connections and the store together, at least 12Mi
-    /// (default: what the board says that the plugins were built for, else 64Mi)
+    /// (default: what the board says that the plugins were built for, else half of what the device has
+    /// available, at most 64Mi)
     #[argh(option, from_str_fn(parse_size))]
     memory_max: Option<usize>,
     /// threads that serve, at most 64 (default: what the board says that the plugins were built for, else one
@@ -105,10 +106,11 @@ pub struct Run {
     /// client connections at the same time (default 192)
     #[argh(option)]
     max_connections: Option<usize>,
-    /// largest body that a typed plugin takes (default 1Mi)
+    /// largest body that a typed plugin takes (default 1Mi, less where the default of --memory-max is
+    /// less than 32Mi)
     #[argh(option, from_str_fn(parse_size))]
     max_body: Option<usize>,
-    /// largest WebSocket message (default 1Mi)
+    /// largest WebSocket message (default 1Mi, less where the default of --memory-max is less than 32Mi)
     #[argh(option, from_str_fn(parse_size))]
     max_message: Option<usize>,
     /// bytes of the response cache, where a plugin has that role, at least 256Ki (default: a
@@ -185,6 +187,8 @@ impl Run {
             admin_port: self.admin_port,
             threads: self.threads,
             memory: self.memory_max,
+            body: self.max_body,
+            websocket_message: self.max_message,
             data_dir: self.data_dir,
             log,
             tls_roots: self.tls_roots,
@@ -200,8 +204,6 @@ impl Run {
         let defaults = Limits::default();
         Limits {
             connections: self.max_connections.unwrap_or(defaults.connections),
-            body: self.max_body.unwrap_or(defaults.body),
-            websocket_message: self.max_message.unwrap_or(defaults.websocket_message),
             cache: self.cache_max,
             ..defaults
         }

@@ -1,32 +1,46 @@
 //! How many threads and how much memory the daemon takes: its flags decide, else the boards that
-//! its artifacts were built for, else the defaults.
+//! its artifacts were built for, else the defaults. The memory is held against what the device has.
+
+use std::io;
 
 use zlayer_bundle::{BoardSettings, ByteSize};
 
-use crate::config::{Limits, MEMORY_DEFAULT};
+use crate::config::{Draft, Limits, MEMORY_DEFAULT, MEMORY_MIN};
+use crate::device::{Device, Memory};
 use crate::error::{Error, Result};
 
 /// What a daemon takes of its device.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Resources {
     /// Threads that serve.
     pub(super) threads: usize,
     /// The memory budget, in bytes.
     pub(super) memory: usize,
+    /// The limits, with those that are a part of the memory decided.
+    pub(super) limits: Limits,
 }
 
+/// Memory that the process takes beside the budget: a megabyte of its own, and what the kernel
+/// keeps for it. The pages of the program and of the plugins are copies of files: the kernel counts
+/// them as available, and drops them where it must.
+const PROCESS_BYTES: u64 = 2 << 20;
+
+/// The largest body, and message, is at most one part in so many of a budget that nobody chose:
+/// where it is small, there is room for a few of them beside the plugins all the same.
+const WHOLE_SHARE: usize = 32;
+
 impl Resources {
-    /// Decides for plugins, which are given by their names and the boards that they were built for.
-    /// `threads` and `memory` are those of the flags.
+    /// Decides for what `asked` says, and for plugins, which are given by their names and the
+    /// boards that they were built for.
     ///
     /// # Errors
     ///
-    /// One of `limits` asks for more memory than there is.
+    /// More memory is asked for than the device can ever have, it has too little for a daemon, or a
+    /// limit asks for more than there is.
     pub(super) fn decide(
-        threads: Option<usize>,
-        memory: Option<usize>,
-        limits: &Limits,
+        asked: &Draft,
         plugins: &[(&str, Option<&BoardSettings>)],
+        device: &Device,
     ) -> Result<Resources> {
         let boards: Vec<_> = plugins
             .iter()
@@ -43,11 +57,18 @@ impl Resources {
             .min();
         // A manifest with more than this processor can address was refused with its artifact.
         let least_memory = least_memory.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        let there = device.memory();
+        let ceiling = Ceiling::decide(asked.memory, least_memory, there.as_ref())?;
+        if let Some(warning) = &ceiling.warning {
+            log::warn!("{warning}");
+        }
         let decided = Resources {
-            threads: threads
+            threads: asked
+                .threads
                 .or(least_threads.map(usize::from))
-                .unwrap_or_else(default_threads),
-            memory: memory.or(least_memory).unwrap_or(MEMORY_DEFAULT),
+                .unwrap_or_else(|| default_threads(device.processors())),
+            memory: ceiling.bytes,
+            limits: ceiling.limits(asked),
         };
         if let [(_, board), ..] = boards[..] {
             log::info!(
@@ -56,15 +77,29 @@ impl Resources {
                 ByteSize(decided.memory as u64)
             );
         }
-        decided.hold(limits)?;
+        log::info!("{}", decided.memory_line(&ceiling, there.as_ref()));
+        decided.hold()?;
         Ok(decided)
     }
 
+    /// What was decided about the memory, in a line.
+    fn memory_line(&self, ceiling: &Ceiling, there: Option<&Memory>) -> String {
+        let size = |bytes: usize| ByteSize(bytes as u64);
+        let there = there.map_or_else(|| "the device does not say".to_owned(), Memory::to_string);
+        format!(
+            "memory: --memory-max {} ({}; {there}), --max-body {}, --max-message {}",
+            size(self.memory),
+            ceiling.chosen.name(),
+            size(self.limits.body),
+            size(self.limits.websocket_message)
+        )
+    }
+
     /// Whether each limit that is a part of the memory fits into it.
-    fn hold(&self, limits: &Limits) -> Result<()> {
+    fn hold(&self) -> Result<()> {
         for (flag, bytes) in [
-            ("max-body", limits.body),
-            ("max-message", limits.websocket_message),
+            ("max-body", self.limits.body),
+            ("max-message", self.limits.websocket_message),
         ] {
             if bytes > self.memory {
                 return Err(Error::Usage(format!(
@@ -76,6 +111,127 @@ impl Resources {
         }
         Ok(())
     }
+}
+
+/// The budget, and how it came about.
+#[derive(Debug, PartialEq, Eq)]
+struct Ceiling {
+    bytes: usize,
+    chosen: Chosen,
+    /// What its owner should know.
+    warning: Option<String>,
+}
+
+/// Who chose the budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Chosen {
+    ByFlag,
+    ByBoard,
+    /// Nobody, or a board that this device is not.
+    ByDefault,
+}
+
+impl Chosen {
+    fn name(self) -> &'static str {
+        match self {
+            Chosen::ByFlag => "as its flag says",
+            Chosen::ByBoard => "as the board says",
+            Chosen::ByDefault => "by default",
+        }
+    }
+}
+
+impl Ceiling {
+    /// Decides between a flag, a board and what is `there`.
+    ///
+    /// A flag holds, since its owner may know what is about to be freed; it is an error only where
+    /// no freeing makes that much. A board's figure was said about boards of its kind, not about
+    /// what else runs on this one: where there is less, less is taken.
+    fn decide(
+        flag: Option<usize>,
+        board: Option<usize>,
+        there: Option<&Memory>,
+    ) -> Result<Ceiling> {
+        let wanted = flag.map(|bytes| (bytes, Chosen::ByFlag));
+        let wanted = wanted.or(board.map(|bytes| (bytes, Chosen::ByBoard)));
+        let chosen = |(bytes, chosen), warning| Ceiling {
+            bytes,
+            chosen,
+            warning,
+        };
+        let Some(there) = there else {
+            return Ok(chosen(
+                wanted.unwrap_or((MEMORY_DEFAULT, Chosen::ByDefault)),
+                None,
+            ));
+        };
+        let left = there.available.saturating_sub(PROCESS_BYTES);
+        let Some((bytes, by)) = wanted else {
+            let bytes = part_of(left, there)?.min(MEMORY_DEFAULT);
+            return Ok(chosen((bytes, Chosen::ByDefault), None));
+        };
+        if bytes as u64 <= left {
+            return Ok(chosen((bytes, by), None));
+        }
+        let size = ByteSize(bytes as u64);
+        if by == Chosen::ByBoard {
+            let less = part_of(left, there)?;
+            let warning = format!(
+                "the board's memory_max {size} is more than there is: {there}; this daemon takes {}, \
+                 and --memory-max decides otherwise",
+                ByteSize(less as u64)
+            );
+            return Ok(chosen((less, Chosen::ByDefault), Some(warning)));
+        }
+        if let Some(most) = there.most.filter(|most| bytes as u64 > *most) {
+            return Err(Error::Usage(format!(
+                "--memory-max: {size} is more than there can ever be, {} with swap space \
+                 ({there}); choose less",
+                ByteSize(most >> 20 << 20)
+            )));
+        }
+        let warning = format!(
+            "--memory-max {size} IS MORE THAN THERE IS: {there}. If plugins use all of it, the \
+             kernel may kill this daemon, or others; choose at most {}",
+            ByteSize(left >> 20 << 20)
+        );
+        Ok(chosen((bytes, by), Some(warning)))
+    }
+
+    /// The limits that are asked for, with those that are a part of the memory decided.
+    fn limits(&self, asked: &Draft) -> Limits {
+        let defaults = &asked.limits;
+        let largest = match self.chosen {
+            Chosen::ByDefault => self.bytes / WHOLE_SHARE,
+            _ => usize::MAX,
+        };
+        let limits = asked.limits.clone();
+        Limits {
+            body: asked.body.unwrap_or(defaults.body.min(largest)),
+            websocket_message: asked
+                .websocket_message
+                .unwrap_or(defaults.websocket_message.min(largest)),
+            ..limits
+        }
+    }
+}
+
+/// What a daemon takes where nobody chose for this device: half of what is `left`, in whole
+/// mebibytes, so that others and the kernel's own caches have as much. But never less than a daemon
+/// needs, where that can be had at all: a machine of 64 MB has 18 available.
+fn part_of(left: u64, there: &Memory) -> Result<usize> {
+    let least = MEMORY_MIN as u64;
+    if left < least {
+        let what = format!(
+            "too little memory: {there}, and a daemon needs {}; stop something else, or give it \
+             more; --memory-max {} tries it all the same",
+            ByteSize(least + PROCESS_BYTES),
+            ByteSize(least)
+        );
+        return Err(Error::device(what, io::ErrorKind::OutOfMemory.into()));
+    }
+    let half = (left / 2) >> 20 << 20;
+    Ok(usize::try_from(half.max(least)).unwrap_or(usize::MAX))
 }
 
 /// What to tell the owner of a device whose plugins were built for different boards: that is a
@@ -93,8 +249,7 @@ fn difference(boards: &[(&str, &BoardSettings)]) -> Option<String> {
 /// A fresh instance changes the process's memory map, which stops every core that serves: on two
 /// cores a second thread adds nothing (`docs/figures.md`). The kernel's network and the store have
 /// work for the other cores.
-fn default_threads() -> usize {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+fn default_threads(processors: usize) -> usize {
     processors.div_ceil(2).min(4)
 }
 
@@ -102,6 +257,7 @@ fn default_threads() -> usize {
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use super::*;
+    use crate::device::Bound;
 
     fn board(name: &str, threads: Option<u8>, mebibytes: Option<u64>) -> BoardSettings {
         BoardSettings {
@@ -111,9 +267,136 @@ mod tests {
         }
     }
 
+    /// What is decided for flags on a device that tells nothing of itself.
+    fn decide(
+        flags: impl FnOnce(&mut Draft),
+        plugins: &[(&str, Option<&BoardSettings>)],
+    ) -> Result<Resources> {
+        let mut asked = Draft::of(Vec::new());
+        flags(&mut asked);
+        Resources::decide(&asked, plugins, &Device::under("/nowhere"))
+    }
+
     /// What is decided where no flag is given and the limits are the defaults.
     fn by_boards(plugins: &[(&str, Option<&BoardSettings>)]) -> Resources {
-        Resources::decide(None, None, &Limits::default(), plugins).unwrap()
+        decide(|_| {}, plugins).unwrap()
+    }
+
+    /// So many mebibytes available of a gigabyte.
+    fn there(mebibytes: u64) -> Memory {
+        Memory {
+            available: mebibytes << 20,
+            bound: Bound::Machine,
+            most: Some(1 << 30),
+        }
+    }
+
+    /// The budget in mebibytes that a flag or a board leads to where so much is available, who
+    /// chose it, and the warning.
+    fn ceiling(
+        flag: Option<usize>,
+        board: Option<usize>,
+        mebibytes: u64,
+    ) -> (usize, Chosen, Option<String>) {
+        let [flag, board] = [flag, board].map(|bytes| bytes.map(|bytes| bytes << 20));
+        let decided = Ceiling::decide(flag, board, Some(&there(mebibytes))).unwrap();
+        (decided.bytes >> 20, decided.chosen, decided.warning)
+    }
+
+    #[test]
+    fn the_default_is_half_of_what_is_left_between_its_bounds() {
+        // From a machine of 64 MB, which has 17 MiB available, to one of 1 GB.
+        for (available, budget) in [
+            (14, 12),
+            (17, 12),
+            (26, 12),
+            (33, 15),
+            (78, 38),
+            (130, 64),
+            (900, 64),
+        ] {
+            let decided = ceiling(None, None, available);
+            assert_eq!(decided, (budget, Chosen::ByDefault, None), "{available}");
+        }
+    }
+
+    #[test]
+    fn too_little_memory_is_told_with_what_there_is_and_what_is_needed() {
+        for board in [None, Some(64 << 20)] {
+            let error = Ceiling::decide(None, board, Some(&there(13))).unwrap_err();
+            assert_eq!(error.exit_code(), crate::error::EXIT_DEVICE);
+            let told = error.to_string();
+            for part in [
+                "13Mi available on this machine",
+                "needs 14Mi",
+                "--memory-max 12Mi",
+            ] {
+                assert!(told.contains(part), "{part} in {told}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_flag_beyond_what_is_available_is_warned_of_and_one_beyond_all_refused() {
+        assert_eq!(ceiling(Some(48), None, 50), (48, Chosen::ByFlag, None));
+        let (bytes, chosen, warning) = ceiling(Some(48), None, 18);
+        assert_eq!((bytes, chosen), (48, Chosen::ByFlag));
+        let told = warning.unwrap();
+        for part in ["48Mi IS MORE", "18Mi available", "at most 16Mi"] {
+            assert!(told.contains(part), "{part} in {told}");
+        }
+        // Its owner may try a machine that has too little for the default.
+        assert_eq!(ceiling(Some(12), None, 5).0, 12);
+        let error = Ceiling::decide(Some((1 << 30) + 1), None, Some(&there(18))).unwrap_err();
+        assert_eq!(error.exit_code(), crate::error::EXIT_USAGE);
+        let told = error.to_string();
+        assert!(told.contains("can ever be, 1Gi"), "{told}");
+    }
+
+    #[test]
+    fn a_boards_figure_gives_way_to_what_is_there() {
+        assert_eq!(ceiling(None, Some(256), 300), (256, Chosen::ByBoard, None));
+        let (bytes, chosen, warning) = ceiling(None, Some(256), 202);
+        assert_eq!((bytes, chosen), (100, Chosen::ByDefault));
+        let told = warning.unwrap();
+        for part in ["memory_max 256Mi", "202Mi available", "takes 100Mi"] {
+            assert!(told.contains(part), "{part} in {told}");
+        }
+        // Who says otherwise on the device is obeyed.
+        assert_eq!(ceiling(Some(256), Some(256), 202).0, 256);
+    }
+
+    #[test]
+    fn default_limits_shrink_with_a_default_budget_and_with_no_other() {
+        let limits = |ceiling: &Ceiling, body| {
+            let mut asked = Draft::of(Vec::new());
+            asked.body = body;
+            let limits = ceiling.limits(&asked);
+            (limits.body >> 10, limits.websocket_message >> 10)
+        };
+        let decided =
+            |flag, available| Ceiling::decide(flag, None, Some(&there(available))).unwrap();
+        assert_eq!(limits(&decided(None, 17), None), (384, 384));
+        assert_eq!(limits(&decided(None, 78), None), (1024, 1024));
+        assert_eq!(limits(&decided(None, 17), Some(2 << 20)), (2048, 384));
+        assert_eq!(limits(&decided(Some(12 << 20), 17), None), (1024, 1024));
+    }
+
+    #[test]
+    fn one_line_tells_what_was_decided() {
+        let asked = Draft::of(Vec::new());
+        let there = there(17);
+        let ceiling = Ceiling::decide(None, None, Some(&there)).unwrap();
+        let decided = Resources {
+            threads: 1,
+            memory: ceiling.bytes,
+            limits: ceiling.limits(&asked),
+        };
+        assert_eq!(
+            decided.memory_line(&ceiling, Some(&there)),
+            "memory: --memory-max 12Mi (by default; 17Mi available on this machine), \
+             --max-body 384Ki, --max-message 384Ki"
+        );
     }
 
     #[test]
@@ -130,8 +413,8 @@ mod tests {
         let pi = board("pi", Some(3), Some(256));
         let plugins = [("a", None), ("b", Some(&pi))];
         let decide = |threads, memory| {
-            let limits = Limits::default();
-            let decided = Resources::decide(threads, memory, &limits, &plugins).unwrap();
+            let flags = |asked: &mut Draft| (asked.threads, asked.memory) = (threads, memory);
+            let decided = decide(flags, &plugins).unwrap();
             (decided.threads, decided.memory >> 20)
         };
         assert_eq!(decide(None, None), (3, 256));
@@ -166,11 +449,8 @@ mod tests {
     #[test]
     fn a_limit_beyond_the_boards_memory_is_refused_with_both_figures() {
         let small = board("small", None, Some(48));
-        let limits = Limits {
-            body: 49 << 20,
-            ..Limits::default()
-        };
-        let decide = |board| Resources::decide(None, None, &limits, &[("a", Some(board))]);
+        let body = |asked: &mut Draft| asked.body = Some(49 << 20);
+        let decide = |board| decide(body, &[("a", Some(board))]);
         let told = decide(&small).unwrap_err().to_string();
         for part in ["--max-body", "49Mi", "48Mi", "--memory-max"] {
             assert!(told.contains(part), "{part} in {told}");

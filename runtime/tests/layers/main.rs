@@ -35,7 +35,9 @@ const LAYERS: &[&[&str]] = &[
     &["keyvalue", "log_ring", "allowed_hosts", "capability"],
     &[
         "core_dumps",
+        "device",
         "error",
+        "huge_pages",
         "memory",
         "metrics",
         "rate",
