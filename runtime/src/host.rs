@@ -11,6 +11,7 @@ mod keyvalue;
 mod limiter;
 mod logging;
 mod metrics;
+mod random;
 mod read_ahead;
 mod secrets;
 mod stdio;
@@ -22,7 +23,6 @@ use std::sync::{Arc, Mutex};
 use ::http::header::{HeaderName, HeaderValue};
 use smol::lock::OnceCell;
 use wasmtime::component::{HasData, Linker, ResourceTable};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 pub use bindings::exports::zlayer::plugin::{
@@ -46,8 +46,6 @@ use crate::upstream::Upstreams;
 
 /// How many resources (streams, headers, bodies, pollables) one instance may hold at a time.
 const RESOURCES: usize = 128;
-/// How many bytes one call of `wasi:random` may ask for.
-const RANDOM_BYTES: u64 = 64 << 10;
 /// Bytes of memory that the headers of one message may take inside the host: as much as a list of
 /// headers may hold, plus what wasmtime-wasi-http counts for each header (the structures of a name
 /// and a value). A plugin that fills every resource with headers takes 6.4 MiB that the budget does
@@ -156,7 +154,8 @@ impl PluginHost {
 pub struct HostState {
     plugin: Arc<PluginHost>,
     table: ResourceTable,
-    wasi: WasiCtx,
+    wasi: wasi::Wasi,
+    insecure: random::Insecure,
     http: WasiHttpCtx,
     outgoing: http::Outgoing,
     /// Bounds what the instance may allocate.
@@ -195,21 +194,13 @@ impl HostState {
         table.set_max_capacity(RESOURCES);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(FIELDS_BYTES);
-        // Nothing but the output, which goes to the log: no files, sockets or environment.
         let request = CurrentRequest::default();
-        let output = |level| stdio::LogStream::new(&plugin, &request, level);
-        let wasi = WasiCtx::builder()
-            .stdout(output(log::Level::Info))
-            .stderr(output(log::Level::Warn))
-            .allow_tcp(false)
-            .allow_udp(false)
-            .max_random_size(RANDOM_BYTES)
-            .build();
         HostState {
             outgoing: http::Outgoing::new(&plugin, &request),
             plugin,
             table,
-            wasi,
+            wasi: wasi::Wasi::default(),
+            insecure: random::Insecure::default(),
             http,
             limiter: Limiter::new(reservation, prepaid, memory_max, call_share),
             listed: None,
@@ -250,11 +241,11 @@ impl HostState {
 pub fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     wasi::add_to_linker(linker)?;
     ip_name_lookup::add_to_linker(linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
-    // Our clock replaces the one that needs tokio's timers. For what `http` replaces, see
-    // `http.rs`.
-    linker.allow_shadowing(true);
     clock::add_to_linker(linker)?;
+    random::add_to_linker(linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    // For what `http` replaces, see `http.rs`.
+    linker.allow_shadowing(true);
     http::add_to_linker(linker)?;
     linker.allow_shadowing(false);
     bindings::zlayer::plugin::config::add_to_linker::<_, Host>(linker, |state| state)?;
@@ -277,15 +268,6 @@ struct Host;
 
 impl HasData for Host {
     type Data<'a> = &'a mut HostState;
-}
-
-impl WasiView for HostState {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.table,
-        }
-    }
 }
 
 impl WasiHttpView for HostState {

@@ -1,19 +1,39 @@
-//! `wasi:clocks/monotonic-clock` on async-io's timers.
+//! `wasi:clocks`: the monotonic clock on async-io's timers, and the wall clock.
 //!
-//! wasmtime-wasi's own needs a tokio runtime whose driver runs; with this one a sleeping plugin
-//! costs no thread.
+//! wasmtime-wasi's own monotonic clock needs a tokio runtime whose driver runs; with this one a
+//! sleeping plugin costs no thread.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use smol::Timer;
 use wasmtime::component::{Linker, Resource};
-use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
+use wasmtime_wasi::p2::bindings::clocks::{monotonic_clock, wall_clock};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
 use super::{Host, HostState};
 
 pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    monotonic_clock::add_to_linker::<HostState, Host>(linker, |state| state)
+    monotonic_clock::add_to_linker::<HostState, Host>(linker, |state| state)?;
+    wall_clock::add_to_linker::<HostState, Host>(linker, |state| state)
+}
+
+impl wall_clock::Host for HostState {
+    fn now(&mut self) -> wasmtime::Result<wall_clock::Datetime> {
+        // A clock that was set before 1970 is not set.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Ok(datetime(since.unwrap_or_default()))
+    }
+
+    fn resolution(&mut self) -> wasmtime::Result<wall_clock::Datetime> {
+        Ok(datetime(Duration::from_nanos(1)))
+    }
+}
+
+fn datetime(time: Duration) -> wall_clock::Datetime {
+    wall_clock::Datetime {
+        seconds: time.as_secs(),
+        nanoseconds: time.subsec_nanos(),
+    }
 }
 
 impl monotonic_clock::Host for HostState {

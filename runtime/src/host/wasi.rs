@@ -1,37 +1,105 @@
-//! WASI 0.2 as wasmtime-wasi has it, without `wasi:sockets/ip-name-lookup`.
+//! WASI 0.2 as plugins see it: whatever they import is there, and nothing is behind it but output,
+//! clocks and random numbers.
 //!
-//! Its own look-ups call the C library's `getaddrinfo` on tokio's threads. Linked and then replaced,
-//! it would still be in the program; so the interfaces are named here one by one. What is missing in
-//! this list, no plugin that imports it can be loaded.
+//! Each interface is linked by itself. wasmtime-wasi's own context of all of them seeds its
+//! generators when it is made, with numbers for which a machine that was just switched on may have
+//! to wait for seconds: every plugin would wait that asks for none.
 
-use wasmtime::component::Linker;
-use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
-use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView as _};
-use wasmtime_wasi::p2::bindings::{cli, filesystem, random, sockets};
-use wasmtime_wasi::random::{WasiRandom, WasiRandomView as _};
-use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsView as _};
+use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
+use wasmtime_wasi::cli::{StdoutStream, WasiCli, WasiCliCtx, WasiCliCtxView};
+use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemCtx, WasiFilesystemCtxView};
+use wasmtime_wasi::p2::DynOutputStream;
+use wasmtime_wasi::p2::bindings::{cli, filesystem, sockets};
+use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsCtx, WasiSocketsCtxView};
+use wasmtime_wasi_io::bindings::wasi::io;
 
-use super::HostState as State;
+use super::stdio::LogStream;
+use super::{Host, HostState};
 
-pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    // `io`, the clocks, `random`, and the three standard streams.
-    wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(linker)?;
-    random::insecure::add_to_linker::<State, WasiRandom>(linker, State::random)?;
-    random::insecure_seed::add_to_linker::<State, WasiRandom>(linker, State::random)?;
-    cli::exit::add_to_linker::<State, WasiCli>(linker, State::cli)?;
-    cli::environment::add_to_linker::<State, WasiCli>(linker, State::cli)?;
-    cli::terminal_input::add_to_linker::<State, WasiCli>(linker, State::cli)?;
-    cli::terminal_output::add_to_linker::<State, WasiCli>(linker, State::cli)?;
-    cli::terminal_stdin::add_to_linker::<State, WasiCli>(linker, State::cli)?;
-    cli::terminal_stdout::add_to_linker::<State, WasiCli>(linker, State::cli)?;
-    cli::terminal_stderr::add_to_linker::<State, WasiCli>(linker, State::cli)?;
-    filesystem::preopens::add_to_linker::<State, WasiFilesystem>(linker, State::filesystem)?;
-    filesystem::types::add_to_linker::<State, WasiFilesystem>(linker, State::filesystem)?;
-    sockets::instance_network::add_to_linker::<State, WasiSockets>(linker, State::sockets)?;
-    let options = Default::default();
-    sockets::network::add_to_linker::<State, WasiSockets>(linker, &options, State::sockets)?;
-    sockets::tcp::add_to_linker::<State, WasiSockets>(linker, State::sockets)?;
-    sockets::tcp_create_socket::add_to_linker::<State, WasiSockets>(linker, State::sockets)?;
-    sockets::udp::add_to_linker::<State, WasiSockets>(linker, State::sockets)?;
-    sockets::udp_create_socket::add_to_linker::<State, WasiSockets>(linker, State::sockets)
+/// What an instance has behind WASI's interfaces: no environment, no input, no folders, and no
+/// sockets, which is what each of these is by default.
+#[derive(Default)]
+pub(super) struct Wasi {
+    cli: WasiCliCtx,
+    filesystem: WasiFilesystemCtx,
+    sockets: WasiSocketsCtx,
+}
+
+/// Links all of WASI 0.2 but clocks, which `clock.rs` has, random numbers, which `random.rs` has,
+/// look-ups of names, which `ip_name_lookup.rs` has, and HTTP. wasmtime-wasi's own look-ups call the
+/// C library's `getaddrinfo` on tokio's threads: linked and then replaced, it would still be in the
+/// program.
+pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    io::error::add_to_linker::<_, Table>(linker, |state| &mut state.table)?;
+    io::poll::add_to_linker::<_, Table>(linker, |state| &mut state.table)?;
+    io::streams::add_to_linker::<_, Table>(linker, |state| &mut state.table)?;
+
+    cli::environment::add_to_linker::<_, WasiCli>(linker, cli_of)?;
+    cli::exit::add_to_linker::<_, WasiCli>(linker, cli_of)?;
+    cli::stdin::add_to_linker::<_, WasiCli>(linker, cli_of)?;
+    cli::stdout::add_to_linker::<_, Host>(linker, |state| state)?;
+    cli::stderr::add_to_linker::<_, Host>(linker, |state| state)?;
+    cli::terminal_input::add_to_linker::<_, WasiCli>(linker, cli_of)?;
+    cli::terminal_output::add_to_linker::<_, WasiCli>(linker, cli_of)?;
+    cli::terminal_stdin::add_to_linker::<_, WasiCli>(linker, cli_of)?;
+    cli::terminal_stdout::add_to_linker::<_, WasiCli>(linker, cli_of)?;
+    cli::terminal_stderr::add_to_linker::<_, WasiCli>(linker, cli_of)?;
+
+    filesystem::types::add_to_linker::<_, WasiFilesystem>(linker, filesystem_of)?;
+    filesystem::preopens::add_to_linker::<_, WasiFilesystem>(linker, filesystem_of)?;
+
+    let options = sockets::network::LinkOptions::default();
+    sockets::network::add_to_linker::<_, WasiSockets>(linker, &options, sockets_of)?;
+    sockets::instance_network::add_to_linker::<_, WasiSockets>(linker, sockets_of)?;
+    sockets::tcp::add_to_linker::<_, WasiSockets>(linker, sockets_of)?;
+    sockets::tcp_create_socket::add_to_linker::<_, WasiSockets>(linker, sockets_of)?;
+    sockets::udp::add_to_linker::<_, WasiSockets>(linker, sockets_of)?;
+    sockets::udp_create_socket::add_to_linker::<_, WasiSockets>(linker, sockets_of)
+}
+
+fn cli_of(state: &mut HostState) -> WasiCliCtxView<'_> {
+    WasiCliCtxView {
+        ctx: &mut state.wasi.cli,
+        table: &mut state.table,
+    }
+}
+
+fn filesystem_of(state: &mut HostState) -> WasiFilesystemCtxView<'_> {
+    WasiFilesystemCtxView {
+        ctx: &mut state.wasi.filesystem,
+        table: &mut state.table,
+    }
+}
+
+fn sockets_of(state: &mut HostState) -> WasiSocketsCtxView<'_> {
+    WasiSocketsCtxView {
+        ctx: &mut state.wasi.sockets,
+        table: &mut state.table,
+    }
+}
+
+/// Tells the generated code of `wasi:io` that its interfaces work on the table alone.
+struct Table;
+
+impl HasData for Table {
+    type Data<'a> = &'a mut ResourceTable;
+}
+
+impl HostState {
+    fn output(&mut self, level: log::Level) -> wasmtime::Result<Resource<DynOutputStream>> {
+        let stream = LogStream::new(&self.plugin, &self.request, level);
+        Ok(self.table.push(stream.p2_stream())?)
+    }
+}
+
+impl cli::stdout::Host for HostState {
+    fn get_stdout(&mut self) -> wasmtime::Result<Resource<DynOutputStream>> {
+        self.output(log::Level::Info)
+    }
+}
+
+impl cli::stderr::Host for HostState {
+    fn get_stderr(&mut self) -> wasmtime::Result<Resource<DynOutputStream>> {
+        self.output(log::Level::Warn)
+    }
 }
