@@ -23,7 +23,8 @@
 //! A few threads run smol's executor, which polls connections and guests alike. Beside them run
 //! async-io's reactor, a thread that makes guests yield (`epoch`, asleep while no guest runs), the
 //! store's keeper (`kv-keeper`, asleep while nothing changes), fjall's one worker, and a thread for
-//! tokio's reactor, which starts with the first outgoing request ([`reactor`]).
+//! tokio's reactor, which starts with the first outgoing request ([`reactor`]). Threads for work
+//! that waits for the disk come with it and go after it.
 //!
 //! # Memory
 //!
@@ -65,6 +66,7 @@ pub mod upstream;
 pub mod websocket;
 pub mod wire;
 
+mod blocking;
 mod sync;
 mod timeout;
 

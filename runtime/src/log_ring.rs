@@ -24,6 +24,7 @@ use zlayer_binlog::Record;
 use files::{Files, Sync};
 use state::RingState;
 
+use crate::blocking::unblock;
 use crate::sync;
 
 /// Memory that a ring takes at most: its buffer, its table of strings, and one record on its way.
@@ -160,7 +161,7 @@ impl LogRing {
             }
             let now = Instant::now();
             if self.lock().due().is_some_and(|at| at <= now)
-                && let Some(trouble) = smol::unblock(move || self.work(now)).await
+                && let Some(trouble) = unblock(move || self.work(now)).await
             {
                 report(&trouble);
             }

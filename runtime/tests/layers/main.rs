@@ -44,6 +44,7 @@ const LAYERS: &[&[&str]] = &[
         "redact",
         "standard_error",
     ],
+    &["blocking"],
     &["sync", "timeout"],
 ];
 
