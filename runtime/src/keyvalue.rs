@@ -8,9 +8,9 @@
 //!
 //! A change is made under one lock per database, which makes `increment` and `compare_and_swap`
 //! atomic over all instances and threads. It is kept in the [`overlay`], where reads look first.
-//! The [`keeper`] writes all changes there as one batch, at most [`COMMIT_INTERVAL`] later, or at
-//! once when somebody waits ([`Durability::Sync`]); all who wait meanwhile share the next commit. A
-//! batch is on the disk whole or not at all.
+//! The [`keeper`] writes all changes there as one batch, at most their [`Durability::Interval`]
+//! later, or at once when somebody waits ([`Durability::Sync`]); all who wait meanwhile share the
+//! next commit. A batch is on the disk whole or not at all.
 //!
 //! The keeper opens the database while the daemon already listens, because that takes ten times as
 //! long as the rest of the start; calls wait for it. It repairs what a power cut left
@@ -32,6 +32,7 @@ mod volatile;
 mod written;
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -43,8 +44,10 @@ pub use keeper::COMMIT_INTERVAL;
 pub use namespace::Namespace;
 pub use sizes::Sizes;
 
+use crate::blocking::unblock;
 use crate::memory::Budget;
 use crate::sync;
+use crate::timeout::parse_duration;
 use clock::StoreClock;
 use keeper::Keeper;
 use store::Store;
@@ -53,6 +56,10 @@ use store::Store;
 pub const KEY_BYTES: usize = 1024;
 /// Largest value that a quota may allow, in bytes: the store's share of memory has room for that.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
+
+/// What an interval may be. Shorter ones wear the flash as `sync` does, and with longer ones it is
+/// time to ask what is worth keeping.
+const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 
 /// Bounds on what one namespace may hold.
 #[derive(Debug, Clone)]
@@ -80,30 +87,59 @@ impl Default for Quota {
 }
 
 /// How safe a change is once it is acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
     /// Kept in memory alone, within the memory budget: it is gone with the process and does not
     /// wear the flash.
     Memory,
-    /// On the disk at most [`COMMIT_INTERVAL`] later (default). Changes of the same key in
-    /// between cost one write.
-    #[default]
-    Interval,
+    /// On the disk at most this much later (default, with [`COMMIT_INTERVAL`]). Changes of the same
+    /// key in between cost one write; where changes do not fit into memory, or others are to be
+    /// written sooner, they are written sooner.
+    Interval(Duration),
     /// On the disk before it is acknowledged. Concurrent writers share a commit.
     Sync,
+}
+
+impl Durability {
+    /// The default.
+    pub const INTERVAL: Durability = Durability::Interval(COMMIT_INTERVAL);
+}
+
+impl Default for Durability {
+    fn default() -> Self {
+        Durability::INTERVAL
+    }
 }
 
 impl std::str::FromStr for Durability {
     type Err = String;
 
-    fn from_str(name: &str) -> std::result::Result<Self, String> {
-        match name {
-            "memory" => Ok(Durability::Memory),
-            "interval" => Ok(Durability::Interval),
-            "sync" => Ok(Durability::Sync),
-            _ => Err(format!(
-                "there is no durability '{name}'; there are memory, interval, sync"
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let interval = text.strip_prefix("interval=").map(parse_duration);
+        match (text, interval) {
+            ("memory", _) => Ok(Durability::Memory),
+            ("interval", _) => Ok(Durability::INTERVAL),
+            ("sync", _) => Ok(Durability::Sync),
+            (_, Some(Ok(interval))) if INTERVALS.contains(&interval) => {
+                Ok(Durability::Interval(interval))
+            }
+            (_, Some(Ok(_))) => Err(format!(
+                "'{text}' is out of range; at least 100ms, at most 60m"
             )),
+            (_, Some(Err(reason))) => Err(reason),
+            _ => Err(format!(
+                "there is no durability '{text}'; there are memory, interval, interval=DURATION, sync"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Durability::Memory => f.write_str("memory"),
+            Durability::Interval(interval) => write!(f, "interval={interval:?}"),
+            Durability::Sync => f.write_str("sync"),
         }
     }
 }
@@ -247,7 +283,7 @@ impl KeyValue {
         let mut prefix = Vec::with_capacity(name.len() + 1);
         prefix.extend_from_slice(name.as_bytes());
         prefix.push(0);
-        smol::unblock(move || Namespace::open(store, prefix, settings)).await
+        unblock(move || Namespace::open(store, prefix, settings)).await
     }
 
     /// The present state and figures.

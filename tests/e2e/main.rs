@@ -27,6 +27,8 @@ mod cli;
 mod deflate;
 /// What the daemon is built from: no compiler in it.
 mod dependencies;
+/// What the device has for the daemon, or keeps from it: memory, code, random numbers, rest.
+mod device;
 /// The pages: their links, the tables of flags, the variables, the README's first plugin.
 mod documentation;
 /// What SIGTERM and a second signal do; ports that are taken.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{Builder, Client, Daemon, TempDir, eventually, get, request, under_qemu};
+use crate::support::{Builder, Client, Daemon, TempDir, ask, eventually, get, request, under_qemu};
 
 fn counter(folder: &Path, durability: &str) -> Builder {
     Daemon::builder("counter")
@@ -102,6 +102,60 @@ fn an_interval_write_is_on_the_disk_soon_after() {
     daemon.wait();
     let daemon = counter(folder.path(), "interval").start();
     assert_eq!(text(&daemon, "/get/k"), "distinctive value");
+}
+
+#[test]
+fn a_kill_takes_what_the_interval_held_and_no_more() {
+    let folder = TempDir::new();
+    let mut daemon = counter(folder.path(), "interval=100ms").start();
+    put(&daemon, "/set/old", "kept");
+    let pending = || {
+        let status = ask(&folder, "/status").text();
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+        status["store"]["pending_bytes"].as_u64().unwrap()
+    };
+    eventually("the change on the disk", || pending() == 0);
+    daemon.signal(9);
+    daemon.wait();
+
+    let mut daemon = counter(folder.path(), "interval=60m").start();
+    assert_eq!(text(&daemon, "/get/old"), "kept");
+    put(&daemon, "/set/new", "lost");
+    assert!(pending() > 0);
+    let told = ask(&folder, "/status.txt").text();
+    assert!(told.contains("interval=3600s"), "{told}");
+    daemon.signal(9);
+    daemon.wait();
+
+    let daemon = counter(folder.path(), "interval=60m").start();
+    assert_eq!(text(&daemon, "/list/"), "old\n");
+    put(&daemon, "/set/new", "kept by an orderly stop");
+    assert_eq!(daemon.stop(), 0);
+    let daemon = counter(folder.path(), "interval=60m").start();
+    assert_eq!(text(&daemon, "/list/"), "new\nold\n");
+}
+
+#[test]
+fn plugins_that_share_a_namespace_have_to_keep_it_the_same_way() {
+    let shared = || {
+        Daemon::builder("counter")
+            .with("visit-counter")
+            .plugin("counter:kv-namespace=shared")
+            .plugin("counter:kv-durability=interval=60s")
+            .plugin("visit-counter:kv-namespace=shared")
+    };
+    let refused = shared().fails();
+    assert_eq!(refused.code, 2, "{refused:?}");
+    for part in [
+        "'shared'",
+        "counter interval=60s",
+        "visit-counter interval=1s",
+    ] {
+        assert!(refused.stderr.contains(part), "{part}: {refused:?}");
+    }
+    shared()
+        .plugin("visit-counter:kv-durability=interval=60s")
+        .start();
 }
 
 #[test]

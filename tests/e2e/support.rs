@@ -283,6 +283,29 @@ pub(crate) fn figures_are_the_daemons() -> bool {
     own
 }
 
+/// Whether processes of this test's may change what they see of the file system, natively and as root. Says
+/// so where they may not.
+pub(crate) fn may_mount() -> bool {
+    let mut command = Command::new("unshare");
+    command.args(["-m", "mount", "-t", "tmpfs", "none", "/mnt"]);
+    let may = !under_qemu() && command.output().is_ok_and(|output| output.status.success());
+    if !may {
+        skipped("it wants to mount, in a namespace of its own: natively, as root, with util-linux");
+    }
+    may
+}
+
+/// Whether system calls can be watched here. Says so where they cannot.
+pub(crate) fn may_trace() -> bool {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-o", "/dev/null", "true"]);
+    let may = !under_qemu() && command.output().is_ok_and(|output| output.status.success());
+    if !may {
+        skipped("it watches system calls: natively, with strace and the right to use it");
+    }
+    may
+}
+
 /// Waits until `condition` holds; `what` is for the message when it never does.
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;

@@ -8,8 +8,17 @@ use crate::metrics::Page;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Store {
     pub(super) status: Status,
-    /// The name, bytes and keys of each namespace in use.
-    pub(super) namespaces: Vec<(String, u64, u64)>,
+    pub(super) namespaces: Vec<Held>,
+}
+
+/// A namespace in use.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Held {
+    pub(super) name: String,
+    pub(super) bytes: u64,
+    pub(super) keys: u64,
+    /// As its flag says it.
+    pub(super) durability: String,
 }
 
 impl Store {
@@ -45,12 +54,13 @@ impl Store {
             Some(bytes) => described.field("written_bytes", Value::Bytes(bytes)),
             None => described,
         };
-        let namespaces = self.namespaces.iter().map(|(name, bytes, keys)| {
+        let namespaces = self.namespaces.iter().map(|held| {
             Section::default()
-                .line("", "{name}: {keys} keys, {bytes} bytes")
-                .field("name", name.as_str())
-                .field("bytes", *bytes)
-                .field("keys", *keys)
+                .line("", "{name}: {keys} keys, {bytes} bytes, {durability}")
+                .field("name", held.name.as_str())
+                .field("bytes", held.bytes)
+                .field("keys", held.keys)
+                .field("durability", held.durability.as_str())
         });
         described
             .field("set_aside", Value::Texts(aside.collect()))
@@ -111,7 +121,12 @@ mod tests {
                 written_bytes: Some(3 << 10),
                 aside: vec!["aside/000001-0-db".into()],
             },
-            namespaces: vec![("p".to_owned(), 7, 8)],
+            namespaces: vec![Held {
+                name: "p".to_owned(),
+                bytes: 7,
+                keys: 8,
+                durability: "interval=60s".to_owned(),
+            }],
         };
         let described = Section::default().field("store", store.describe());
         let mut json = Json::object();
@@ -121,7 +136,7 @@ mod tests {
             "state": "failing", "reason": "the disk is \"full\"\n", "pending_bytes": 1, "disk_bytes": 4096,
             "commits": 2, "failed_commits": 9, "read_errors": 10, "restarts": 5, "written_bytes": 3072,
             "set_aside": ["aside/000001-0-db"],
-            "namespaces": [{"name": "p", "bytes": 7, "keys": 8}],
+            "namespaces": [{"name": "p", "bytes": 7, "keys": 8, "durability": "interval=60s"}],
         }});
         assert_eq!(read, wanted);
         let mut text = String::new();
@@ -130,7 +145,7 @@ mod tests {
             text,
             "store      failing: the disk is \"full\"\\n, 4 KiB on disk, 1 bytes pending, 2 commits, \
              9 failed commits, 10 read errors, 5 restarts, 3 KiB written, \
-             set aside aside/000001-0-db\n           p: 8 keys, 7 bytes\n"
+             set aside aside/000001-0-db\n           p: 8 keys, 7 bytes, interval=60s\n"
         );
         let mut page = Page::default();
         store.series(&mut page);

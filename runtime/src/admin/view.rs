@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smol::channel::Receiver;
 
-use super::store::Store;
+use super::store::{Held, Store};
 use crate::admin::ADMIN_SHARE;
 use crate::config::CONNECTION_SHARE;
 use crate::keyvalue::{self, KeyValue};
@@ -96,12 +96,17 @@ impl View {
         let mut namespaces: Vec<_> = hosts
             .filter_map(|host| {
                 let (bytes, keys) = host.held()?;
-                Some((host.namespace_name.clone(), bytes, keys))
+                Some(Held {
+                    name: host.namespace_name.clone(),
+                    bytes,
+                    keys,
+                    durability: host.grants.keyvalue.durability.to_string(),
+                })
             })
             .collect();
         // Plugins that share a namespace see the same figures.
         namespaces.sort();
-        namespaces.dedup_by(|next, kept| next.0 == kept.0);
+        namespaces.dedup_by(|next, kept| next.name == kept.name);
         Store {
             status: self.store.status(),
             namespaces,

@@ -30,7 +30,8 @@ pub struct Run {
     #[argh(option)]
     wasm: Vec<PathBuf>,
     /// what is different for one plugin, NAME:SETTING=VALUE; may be repeated. Settings: config.KEY; secrets=NAMES
-    /// that it alone may see; deny=CAPABILITIES; allow-hosts=HOSTS; kv-namespace=NAME; max-instances=N; reuse=N;
+    /// that it alone may see; deny=CAPABILITIES; allow-hosts=HOSTS; kv-namespace=NAME;
+    /// kv-durability as its flag; max-instances=N; reuse=N;
     /// paths=/a,/b/* and services=HANDLERS that it takes part for; on-failure=open|closed;
     /// bodies=both|request|response|none for a transformer; request-body=auto|whole|none for
     /// authenticators, rate limiters and routers
@@ -79,7 +80,8 @@ pub struct Run {
     #[argh(option)]
     data_dir: Option<PathBuf>,
     /// what an acknowledged change of the store survives: memory (nothing), interval (on the disk
-    /// within a second) or sync (on the disk) (default interval)
+    /// within a second), interval=DURATION (within that, from 100ms to 60m) or sync (on the disk)
+    /// (default interval)
     #[argh(option, default = "Durability::default()")]
     kv_durability: Durability,
     /// bytes of keys and values that a plugin may store (default 64Mi)

@@ -47,6 +47,21 @@ pub(super) fn gather<'a>(config: &'a Config, data: &DataDir) -> Result<Vec<Membe
     if let Some(name) = config.plugins.keys().find(|name| !names.contains(name)) {
         return Err(unknown("there is no plugin", name));
     }
+    // A change of the one would be kept as the other wants it, or not be seen by it.
+    for (place, member) in members.iter().enumerate() {
+        let others = members[..place].iter();
+        if let Some(other) = { others }.find(|other| member.disagrees_with(other)) {
+            let namespace = member.namespace();
+            let [one, two] = [other, member].map(|member| {
+                let durability = member.config.grants.keyvalue.durability;
+                format!("{} {durability}", member.name)
+            });
+            return Err(Error::Usage(format!(
+                "--plugin: plugins that share the namespace '{namespace}' want it kept differently, {one} and {two}: \
+                 give them the same kv-durability"
+            )));
+        }
+    }
     let answers = |name: &String| {
         let roles = members.iter().filter(|member| member.name == *name);
         roles
@@ -77,6 +92,18 @@ impl<'a> Member<'a> {
     /// Its name, and the board that it was built for.
     pub(super) fn board(&self) -> (&str, Option<&BoardSettings>) {
         (&self.name, self.artifact.manifest().board.as_ref())
+    }
+
+    /// The name of its namespace in the store.
+    fn namespace(&self) -> &str {
+        let named = self.config.grants.namespace.as_ref();
+        named.unwrap_or(&self.name)
+    }
+
+    /// Whether it shares a namespace with another that wants it kept in another way.
+    fn disagrees_with(&self, other: &Member<'_>) -> bool {
+        let [own, others] = [self, other].map(|member| member.config.grants.keyvalue.durability);
+        self.namespace() == other.namespace() && own != others
     }
 
     /// What is said of it.

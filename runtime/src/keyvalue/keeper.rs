@@ -11,7 +11,7 @@ use super::database::{self, Database, OpenError};
 use super::store::Store;
 use super::written::KEEPER;
 
-/// Longest time from an acknowledged change to its commit.
+/// Longest time from an acknowledged change to its commit, where nobody says another.
 pub const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the store's time is written down while values are due to expire. After a power cut
 /// they live longer by at most this.
@@ -160,34 +160,32 @@ impl Keeper {
         Ok(())
     }
 
-    /// Sleeps while nothing changes: an idle device must not wake its flash. Then gathers changes,
-    /// for the whole interval if nobody waits for them.
+    /// Sleeps while nothing changes: an idle device must not wake its flash. Then gathers changes
+    /// until the first of them is due, if nobody waits for them.
     fn wait_for_changes(&self) {
-        let mut gathering: Option<Instant> = None;
         loop {
             let store = &self.store;
-            let (empty, urgent) = {
+            let (changes_due, urgent) = {
                 let overlay = store.overlay();
                 let full = overlay.pending_bytes() >= store.sizes.pending;
-                (overlay.is_empty(), full || overlay.is_awaited())
+                (overlay.due(), full || overlay.is_awaited())
             };
             if store.is_closing() || urgent {
                 return;
             }
-            let wait = if empty {
+            let wait = if let Some(changes_due) = changes_due {
+                let left = changes_due.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return;
+                }
+                left
+            } else {
                 let due = ANCHOR_INTERVAL.saturating_sub(self.anchored.elapsed());
                 match store.clock.is_owed() {
                     true if due.is_zero() => return,
                     true => due,
                     false => Duration::MAX,
                 }
-            } else {
-                let since = *gathering.get_or_insert_with(Instant::now);
-                let left = COMMIT_INTERVAL.saturating_sub(since.elapsed());
-                if left.is_zero() {
-                    return;
-                }
-                left
             };
             thread::park_timeout(wait);
         }

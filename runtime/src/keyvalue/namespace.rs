@@ -393,7 +393,11 @@ impl Namespace {
         if new.is_none() {
             usage = after(None);
         }
-        let undo = (self.settings.durability == Durability::Sync).then_some(old);
+        let (undo, within) = match self.settings.durability {
+            Durability::Interval(interval) => (None, interval),
+            // Somebody waits for it.
+            _ => (Some(old), Duration::ZERO),
+        };
         let change = Change {
             stored: new.map(Slice::from),
             undo,
@@ -401,7 +405,7 @@ impl Namespace {
         // The clock must know before the change can be written: its anchor is written with the
         // change.
         self.clock.will_expire(expires.unwrap_or(0));
-        let outcome = self.store.change(full.into(), change)?;
+        let outcome = self.store.change(full.into(), change, within)?;
         *self.usage() = usage;
         Ok(Some(outcome))
     }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fjall::Slice;
 use smol::lock::OnceCell;
@@ -49,6 +50,9 @@ type Changes = BTreeMap<Slice, Change>;
 pub(super) struct Overlay {
     pending: Changes,
     pending_bytes: usize,
+    /// When the first of the pending changes has to be on its way to the disk, and the shortest of
+    /// the times that they may wait.
+    due: Option<(Instant, Duration)>,
     /// Whether somebody waits until the pending changes are on the disk.
     awaited: bool,
     outcome: Arc<BatchResult>,
@@ -88,9 +92,22 @@ impl Overlay {
         found
     }
 
-    /// Adds a change. Returns the outcome of the batch that it will be part of.
-    pub(super) fn add_change(&mut self, key: Slice, mut change: Change) -> Arc<BatchResult> {
+    /// Adds a change that may wait for `within`. Returns the outcome of the batch that it will be
+    /// part of.
+    pub(super) fn add_change(
+        &mut self,
+        key: Slice,
+        mut change: Change,
+        within: Duration,
+    ) -> Arc<BatchResult> {
         self.awaited |= change.undo.is_some();
+        // One that may wait as long as another before it is due after that one: the clock is not
+        // asked for each.
+        if self.due.is_none_or(|(_, shortest)| within < shortest) {
+            let own = Instant::now() + within;
+            let due = self.due.map_or(own, |(due, _)| due.min(own));
+            self.due = Some((due, within));
+        }
         self.pending_bytes += cost(&key, &change);
         if let Some(earlier) = self.pending.get(&key) {
             self.pending_bytes = self.pending_bytes.saturating_sub(cost(&key, earlier));
@@ -109,6 +126,11 @@ impl Overlay {
     /// Bytes of memory that all changes take which are not on the disk yet.
     pub(super) fn unwritten_bytes(&self) -> usize {
         self.pending_bytes + self.committing_bytes
+    }
+
+    /// When the pending changes have to be written; `None` if there are none.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due.map(|(due, _)| due)
     }
 
     /// Whether no change waits to be written.
@@ -143,7 +165,7 @@ impl Overlay {
         let batch = Arc::new(std::mem::take(&mut self.pending));
         let outcome = std::mem::take(&mut self.outcome);
         self.committing_bytes = std::mem::take(&mut self.pending_bytes);
-        self.awaited = false;
+        (self.awaited, self.due) = (false, None);
         self.committing = Some((Arc::clone(&batch), outcome));
         Some(batch)
     }
@@ -185,6 +207,8 @@ impl Overlay {
             }
         }
         self.pending_bytes = kept.iter().map(|(key, change)| cost(key, change)).sum();
+        // What is left has waited for as long as it may.
+        self.due = (!kept.is_empty()).then(|| (Instant::now(), Duration::ZERO));
         self.pending = kept;
         self.awaited = false;
         for outcome in committing
@@ -207,6 +231,8 @@ fn cost(key: &Slice, change: &Change) -> usize {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     fn change(value: &str, undo: Option<Option<&str>>) -> Change {
         Change {
             stored: Some(value.into()),
@@ -222,9 +248,9 @@ mod tests {
     #[test]
     fn the_newest_change_is_seen_while_an_older_one_is_written() {
         let mut overlay = Overlay::default();
-        overlay.add_change("k".into(), change("1", None));
+        overlay.add_change("k".into(), change("1", None), SECOND);
         let batch = overlay.begin_batch().unwrap();
-        overlay.add_change("k".into(), change("2", None));
+        overlay.add_change("k".into(), change("2", None), SECOND);
         assert_eq!(batch.len(), 1);
         assert_eq!(shown(&overlay, "k").unwrap(), "2");
         overlay.committed();
@@ -237,10 +263,10 @@ mod tests {
     #[test]
     fn many_changes_of_one_key_take_the_room_of_one() {
         let mut overlay = Overlay::default();
-        overlay.add_change("k".into(), change("1", None));
+        overlay.add_change("k".into(), change("1", None), SECOND);
         let once = overlay.pending_bytes();
         for _ in 0..1000 {
-            overlay.add_change("k".into(), change("2", None));
+            overlay.add_change("k".into(), change("2", None), SECOND);
         }
         assert_eq!(overlay.pending_bytes(), once);
         assert_eq!(overlay.range(b"k").len(), 1);
@@ -250,11 +276,12 @@ mod tests {
     #[test]
     fn after_a_failure_acknowledged_changes_stay_and_others_are_undone() {
         let mut overlay = Overlay::default();
-        overlay.add_change("acknowledged".into(), change("a", None));
-        let first = overlay.add_change("waited".into(), change("new", Some(Some("old"))));
+        overlay.add_change("acknowledged".into(), change("a", None), SECOND);
+        let first = overlay.add_change("waited".into(), change("new", Some(Some("old"))), SECOND);
         overlay.begin_batch().unwrap();
-        let second = overlay.add_change("waited".into(), change("newer", Some(Some("new"))));
-        overlay.add_change("late".into(), change("x", Some(None)));
+        let second =
+            overlay.add_change("waited".into(), change("newer", Some(Some("new"))), SECOND);
+        overlay.add_change("late".into(), change("x", Some(None)), SECOND);
         overlay.failed("no space");
         for outcome in [first, second] {
             assert_eq!(smol::block_on(outcome.wait()), Err("no space".to_owned()));
@@ -271,10 +298,38 @@ mod tests {
     #[test]
     fn several_awaited_changes_of_one_batch_go_back_to_before_the_first() {
         let mut overlay = Overlay::default();
-        overlay.add_change("k".into(), change("1", Some(None)));
-        overlay.add_change("k".into(), change("2", Some(Some("1"))));
+        overlay.add_change("k".into(), change("1", Some(None)), SECOND);
+        overlay.add_change("k".into(), change("2", Some(Some("1"))), SECOND);
         overlay.begin_batch().unwrap();
         overlay.failed("why");
         assert_eq!(overlay.get(b"k"), Some(&None), "a removal, to be written");
+    }
+
+    #[test]
+    fn changes_are_due_when_the_first_of_them_is() {
+        let mut overlay = Overlay::default();
+        let mut add = |key: &str, within| {
+            let before = Instant::now() + within;
+            overlay.add_change(key.into(), change("1", None), within);
+            (before, overlay.due().unwrap(), Instant::now() + within)
+        };
+        let (before, minute, after) = add("a", 60 * SECOND);
+        assert!(before <= minute && minute <= after);
+        // As long, or longer: the first counts, of the same key as well.
+        assert_eq!(add("b", 60 * SECOND).1, minute);
+        assert_eq!(add("a", 3600 * SECOND).1, minute);
+        let (before, second, after) = add("c", SECOND);
+        assert!(before <= second && second <= after);
+        assert_eq!(add("d", 60 * SECOND).1, second);
+        overlay.begin_batch().unwrap();
+        assert_eq!(overlay.due(), None);
+        // What comes while the batch is written is due by itself.
+        overlay.add_change("e".into(), change("1", None), 60 * SECOND);
+        assert!(overlay.due().unwrap() > Instant::now() + 59 * SECOND);
+        overlay.failed("why");
+        assert!(overlay.due().unwrap() <= Instant::now());
+        overlay.begin_batch().unwrap();
+        overlay.committed();
+        assert_eq!(overlay.due(), None);
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard};
 use std::thread::Thread;
+use std::time::Duration;
 
 use event_listener::{Event, Listener as _};
 use fjall::Slice;
@@ -136,15 +137,23 @@ impl Store {
         self.failures.load(Ordering::Acquire)
     }
 
-    /// Adds a change; the caller holds the write lock. Fails if the disk takes no changes any more.
-    pub(super) fn change(&self, key: Slice, change: Change) -> Result<Arc<BatchResult>> {
+    /// Adds a change that may wait for `within`; the caller holds the write lock. Fails if the disk
+    /// takes no changes any more.
+    pub(super) fn change(
+        &self,
+        key: Slice,
+        change: Change,
+        within: Duration,
+    ) -> Result<Arc<BatchResult>> {
         let mut overlay = self.overlay();
         if let Some(reason) = overlay.refusing() {
             return Err(KvError::Storage(reason.to_owned()));
         }
-        let idle = overlay.is_empty();
-        let outcome = overlay.add_change(key, change);
-        let wake = idle || overlay.is_awaited() || overlay.pending_bytes() >= self.sizes.pending;
+        let due = overlay.due();
+        let outcome = overlay.add_change(key, change, within);
+        // The keeper sleeps until what it knew of is due.
+        let sooner = overlay.due() != due;
+        let wake = sooner || overlay.is_awaited() || overlay.pending_bytes() >= self.sizes.pending;
         drop(overlay);
         if wake {
             self.wake_keeper();

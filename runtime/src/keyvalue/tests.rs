@@ -72,7 +72,7 @@ impl Drop for Device {
     }
 }
 
-const MODES: [Durability; 3] = [Durability::Memory, Durability::Interval, Durability::Sync];
+const MODES: [Durability; 3] = [Durability::Memory, Durability::INTERVAL, Durability::Sync];
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn with(durability: Durability) -> Settings {
@@ -94,7 +94,7 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 #[test]
 fn values_expiries_and_lists_hold_across_a_restart() {
     let device = Device::new();
-    for mode in [Durability::Interval, Durability::Sync] {
+    for mode in [Durability::INTERVAL, Durability::Sync] {
         let (store, kv) = device.open(&with(mode));
         block_on(async {
             kv.set("a", b"1", None).await.unwrap();
@@ -291,7 +291,7 @@ fn increments_and_swaps_of_many_threads_are_all_counted() {
 #[test]
 fn a_hot_counter_costs_few_commits_and_waiting_writers_share_them() {
     let device = Device::new();
-    let (store, kv) = device.open(&with(Durability::Interval));
+    let (store, kv) = device.open(&with(Durability::INTERVAL));
     for _ in 0..10_000 {
         block_on(kv.increment("n", 1)).unwrap();
     }
@@ -339,7 +339,7 @@ fn what_memory_holds_is_bounded_by_the_budget_and_gone_with_the_process() {
 #[test]
 fn large_values_wait_for_room_and_all_arrive() {
     let device = Device::new();
-    let (store, kv) = device.open(&with(Durability::Interval));
+    let (store, kv) = device.open(&with(Durability::INTERVAL));
     for round in 0..40u8 {
         block_on(kv.set(&format!("k{}", round % 10), &vec![round; 1 << 20], None)).unwrap();
         let unwritten = store.status().pending_bytes;
@@ -349,7 +349,7 @@ fn large_values_wait_for_room_and_all_arrive() {
         );
     }
     drop((store, kv));
-    let (_store, kv) = device.open(&with(Durability::Interval));
+    let (_store, kv) = device.open(&with(Durability::INTERVAL));
     for key in 0..10u8 {
         let value = block_on(kv.get(&format!("k{key}"))).unwrap().unwrap();
         assert_eq!((value.len(), value[0]), (1 << 20, 30 + key));
@@ -359,7 +359,7 @@ fn large_values_wait_for_room_and_all_arrive() {
 #[test]
 fn the_space_of_expired_values_comes_back() {
     let device = Device::new();
-    let (store, kv) = device.open(&with(Durability::Interval));
+    let (store, kv) = device.open(&with(Durability::INTERVAL));
     let tables = || {
         let keyspaces = device.folder.join("kv/db/keyspaces");
         database::disk_bytes(&keyspaces).unwrap()
@@ -437,7 +437,7 @@ fn copy_as_killed(from: &Path, to: &Path) {
 #[test]
 fn a_kill_brings_no_expired_value_back() {
     let device = Device::new();
-    let (store, kv) = device.open(&with(Durability::Interval));
+    let (store, kv) = device.open(&with(Durability::INTERVAL));
     // The device has run for a while before anything expires.
     device.pass(10 * HOUR);
     block_on(kv.set("short", b"1", Some(Duration::from_millis(1)))).unwrap();
@@ -452,7 +452,7 @@ fn a_kill_brings_no_expired_value_back() {
         budget: Budget::new(16 << 20),
     };
     copy_as_killed(&device.folder.join("kv"), &killed.folder.join("kv"));
-    let (_store, kv) = killed.open(&with(Durability::Interval));
+    let (_store, kv) = killed.open(&with(Durability::INTERVAL));
     assert!(!block_on(kv.exists("short")));
 }
 
@@ -471,7 +471,7 @@ fn a_lost_mark_costs_no_data() {
 #[test]
 fn a_block_that_cannot_be_read_leaves_the_others_of_use() {
     let device = Device::new();
-    let (store, kv) = device.open(&with(Durability::Interval));
+    let (store, kv) = device.open(&with(Durability::INTERVAL));
     for key in 0..4000 {
         block_on(kv.set(&format!("{key:04}"), &[7; 1000], None)).unwrap();
     }
@@ -482,7 +482,7 @@ fn a_block_that_cannot_be_read_leaves_the_others_of_use() {
     let middle = bytes.len() / 2;
     bytes[middle..middle + 64].fill(0xff);
     std::fs::write(table.path(), bytes).unwrap();
-    let (store, kv) = device.open(&with(Durability::Interval));
+    let (store, kv) = device.open(&with(Durability::INTERVAL));
     let readable = (0..4000).filter(|key| block_on(kv.get(&format!("{key:04}"))).is_ok());
     let readable = readable.count();
     assert!((3900..4000).contains(&readable), "{readable}");
@@ -536,4 +536,57 @@ fn what_a_torn_journal_held_is_kept_aside() {
     let aside = store.status().aside;
     assert_eq!(aside.len(), 1, "{aside:?}");
     assert_eq!(std::fs::read(&aside[0]).unwrap(), b"\x01torn");
+}
+
+#[test]
+fn durabilities_are_read_and_shown() {
+    for (text, shown) in [
+        ("memory", "memory"),
+        ("sync", "sync"),
+        ("interval", "interval=1s"),
+        ("interval=100ms", "interval=100ms"),
+        ("interval=60s", "interval=60s"),
+        ("interval=60m", "interval=3600s"),
+    ] {
+        assert_eq!(text.parse::<Durability>().unwrap().to_string(), shown);
+    }
+    for (text, says) in [
+        ("intervals", "interval=DURATION"),
+        ("sync=1s", "no durability"),
+        ("interval=", "not a duration"),
+        ("interval=99ms", "at least 100ms"),
+        ("interval=61m", "at most 60m"),
+    ] {
+        let told = text.parse::<Durability>().unwrap_err();
+        assert!(told.contains(says), "{text}: {told}");
+    }
+}
+
+#[test]
+fn each_namespaces_changes_are_on_the_disk_within_its_interval() {
+    let device = Device::new();
+    let hour = with(Durability::Interval(HOUR));
+    let (store, slow) = device.open(&hour);
+    let brief = with(Durability::Interval(Duration::from_millis(100)));
+    let quick = block_on(store.namespace("quick", &brief)).unwrap();
+    block_on(slow.set("counter", b"1", None)).unwrap();
+    assert!(store.status().pending_bytes > 0);
+    // Nothing is to be written for an hour; then something is, and takes the other with it.
+    block_on(quick.set("k", b"1", None)).unwrap();
+    eventually("both on the disk", || store.status().pending_bytes == 0);
+    assert_eq!(store.status().commits, 1);
+    // Whoever waits for the disk does not wait for the hour.
+    let sync = block_on(store.namespace("sync", &with(Durability::Sync))).unwrap();
+    block_on(slow.set("counter", b"2", None)).unwrap();
+    block_on(sync.set("k", b"1", None)).unwrap();
+    let status = store.status();
+    assert_eq!((status.pending_bytes, status.commits), (0, 2));
+    // Neither does the memory that is meant for changes on their way, nor the end.
+    block_on(slow.set("large", &vec![0; Sizes::within(16 << 20).pending], None)).unwrap();
+    eventually("room", || store.status().pending_bytes == 0);
+    block_on(slow.set("counter", b"3", None)).unwrap();
+    assert!(store.status().pending_bytes > 0);
+    drop((quick, sync, slow, store));
+    let (_store, slow) = device.open(&hour);
+    assert_eq!(block_on(slow.get("counter")).unwrap().unwrap(), b"3");
 }

@@ -272,7 +272,7 @@ impl Device {
             }
         };
         let sync = namespace("sync", Durability::Sync);
-        let interval = namespace("interval", Durability::Interval);
+        let interval = namespace("interval", Durability::INTERVAL);
         Device {
             store,
             sync,

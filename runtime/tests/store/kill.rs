@@ -142,7 +142,7 @@ fn child() {
     };
     let store = open(&folder.join("kv"));
     let sync = block_on(store.namespace("sync", &with(Durability::Sync))).unwrap();
-    let interval = block_on(store.namespace("interval", &with(Durability::Interval))).unwrap();
+    let interval = block_on(store.namespace("interval", &with(Durability::INTERVAL))).unwrap();
     let (ledger, count, path) = newest(&folder);
     let found = block_on(ledger.verify(&sync, &interval));
     let aside = store.status().aside;

@@ -32,7 +32,7 @@ fn random_sequences_do_what_a_plain_map_does_in_memory() {
 
 #[test]
 fn random_sequences_do_what_a_plain_map_does_with_interval() {
-    try_sequences(Durability::Interval);
+    try_sequences(Durability::INTERVAL);
 }
 
 #[test]
@@ -435,7 +435,7 @@ impl Sequence {
         let often = match self.settings.durability {
             Durability::Memory => return None,
             // A commit is up to a second away.
-            Durability::Interval => 30,
+            Durability::Interval(_) => 30,
             Durability::Sync => 2,
         };
         if !is_short || !self.random.once_in(often) {

@@ -126,7 +126,7 @@ fn check(folder: &Path, ledger: &Ledger) -> (Found, bool) {
     let before = asides(folder);
     let store = open(&folder.join("kv"));
     let sync = block_on(store.namespace("sync", &with(Durability::Sync))).unwrap();
-    let interval = block_on(store.namespace("interval", &with(Durability::Interval))).unwrap();
+    let interval = block_on(store.namespace("interval", &with(Durability::INTERVAL))).unwrap();
     let found = block_on(ledger.verify(&sync, &interval));
     let status = store.status();
     assert_eq!(status.state, StoreState::Open);
@@ -158,7 +158,7 @@ fn asides(folder: &Path) -> Vec<PathBuf> {
 fn write_on(folder: &Path, found: &Found, reports: &Reports) {
     let store = open(&folder.join("kv"));
     let sync = block_on(store.namespace("sync", &with(Durability::Sync))).unwrap();
-    let interval = block_on(store.namespace("interval", &with(Durability::Interval))).unwrap();
+    let interval = block_on(store.namespace("interval", &with(Durability::INTERVAL))).unwrap();
     let mut random = Random::new(1);
     let mut keys = Keys::new(found);
     let mut n = found["ring"];
@@ -189,7 +189,7 @@ fn child() {
         }
         let store = open(&folder.join("kv"));
         let sync = block_on(store.namespace("sync", &with(Durability::Sync))).unwrap();
-        let interval = block_on(store.namespace("interval", &with(Durability::Interval))).unwrap();
+        let interval = block_on(store.namespace("interval", &with(Durability::INTERVAL))).unwrap();
         let keys = keys.get_or_insert_with(|| {
             let nothing = Ledger::default();
             Keys::new(&block_on(nothing.verify(&sync, &interval)))

@@ -32,8 +32,8 @@ pub(crate) struct Builder {
     keys: Option<PathBuf>,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
-    /// What a shell does before it becomes the daemon.
-    shell: Option<&'static str>,
+    /// The words of a program that becomes the daemon, which is named behind them.
+    through: Vec<OsString>,
 }
 
 impl Daemon {
@@ -54,7 +54,7 @@ impl Daemon {
             keys: Some(key_dir().to_owned()),
             args: Vec::new(),
             env: Vec::new(),
-            shell: None,
+            through: Vec::new(),
         }
     }
 
@@ -172,18 +172,26 @@ impl Builder {
     }
 
     /// Has a shell run this first, such as `ulimit`, in the process that becomes the daemon.
-    pub(crate) fn after(mut self, line: &'static str) -> Builder {
-        self.shell = Some(line);
+    pub(crate) fn after(self, line: &str) -> Builder {
+        self.through(["sh", "-c", &format!(r#"{line}; exec "$@""#), "sh"])
+    }
+
+    /// Starts it by a program that becomes the daemon: its words, behind which the daemon's come.
+    pub(crate) fn through<S: Into<OsString>>(
+        mut self,
+        words: impl IntoIterator<Item = S>,
+    ) -> Builder {
+        self.through = words.into_iter().map(Into::into).collect();
         self
     }
 
     fn command(self, home: &Path) -> std::process::Command {
         let mut command = zlayer_command();
-        if let Some(line) = self.shell {
-            let mut shell = std::process::Command::new("sh");
-            shell.args(["-c", &format!(r#"{line}; exec "$@""#), "sh"]);
-            shell.arg(command.get_program()).args(command.get_args());
-            command = shell;
+        if let Some((program, words)) = self.through.split_first() {
+            let mut first = std::process::Command::new(program);
+            first.args(words);
+            first.arg(command.get_program()).args(command.get_args());
+            command = first;
         }
         private_home(&mut command, home);
         command.arg("run").arg("--wasm").arg(self.wasm);

@@ -17,7 +17,7 @@ pub(super) struct Override {
 }
 
 /// The names of settings, for messages.
-const SETTINGS: &str = "config.KEY, secrets, deny, allow-hosts, kv-namespace, max-instances, reuse, paths, services, on-failure, bodies, request-body";
+const SETTINGS: &str = "config.KEY, secrets, deny, allow-hosts, kv-namespace, kv-durability, max-instances, reuse, paths, services, on-failure, bodies, request-body";
 
 /// Those that are lists.
 const LISTS: [&str; 5] = ["secrets", "deny", "allow-hosts", "paths", "services"];
@@ -111,6 +111,11 @@ impl Override {
                 grants.allowed_hosts.extend(hosts);
             }
             "kv-namespace" => grants.namespace = Some(value.to_owned()),
+            "kv-durability" => {
+                let durability = value.parse();
+                let told = |reason| format!("kv-durability: {reason}");
+                grants.keyvalue.durability = durability.map_err(told)?;
+            }
             "max-instances" => pooling.instances = value.parse().map_err(|_| number())?,
             "reuse" => pooling.reuse = value.parse().map_err(|_| number())?,
             "paths" => {
@@ -199,6 +204,7 @@ mod tests {
             "my:plugin:deny=config",
             "my:plugin:allow-hosts=a.example, *.b.example:443",
             "my:plugin:kv-namespace=shared",
+            "my:plugin:kv-durability=interval=60s",
             "my:plugin:max-instances=3",
             "my:plugin:reuse=4",
             "my:plugin:paths=/a,/b/*",
@@ -221,6 +227,7 @@ mod tests {
         let hosts = grants.allowed_hosts.to_string();
         assert_eq!(hosts, "a.example, *.b.example:443");
         assert_eq!(grants.namespace.as_deref(), Some("shared"));
+        assert_eq!(grants.keyvalue.durability.to_string(), "interval=60s");
         assert_eq!((pooling.instances, pooling.reuse), (3, 4));
         assert!(placement.covers("/b/c") && !placement.covers("/c"));
         assert_eq!(placement.services.as_deref().unwrap(), ["s"]);
@@ -300,6 +307,11 @@ mod tests {
             ("plugin:deny=everything", "no capability"),
             ("plugin:reuse=-1", "from 1"),
             ("plugin:max-instances=many", "from 1"),
+            (
+                "plugin:kv-durability=often",
+                "kv-durability: there is no durability",
+            ),
+            ("plugin:kv-durability=interval=1ms", "at least 100ms"),
             ("plugin:allow-hosts=http://a/", "is not a host"),
         ] {
             let error = applied(&PluginConfig::default(), &[text]).unwrap_err();

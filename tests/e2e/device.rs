@@ -1,0 +1,10 @@
+//! What the device has for the daemon, or keeps from it.
+
+/// Machine code where a mount or the system forbids it.
+mod code;
+/// How much memory it takes of what there is.
+mod memory;
+/// Random numbers that the kernel does not have yet.
+mod random;
+/// A daemon that has nothing to do.
+mod rest;
