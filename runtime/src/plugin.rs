@@ -1,5 +1,6 @@
 //! A plugin: its component, linked and ready to run, its roles, and its instances.
 
+mod denied;
 mod engine;
 mod failed;
 mod load;
@@ -125,9 +126,9 @@ impl Plugin {
         common: &Common<'_>,
     ) -> Result<Plugin> {
         let name = host.name.clone();
-        Plugin::link(artifact, host, instances, reuse, common).map_err(|error| Error::Plugin {
-            name,
-            reason: format!("{error:#}"),
+        Plugin::link(artifact, host, instances, reuse, common).map_err(|error| {
+            let reason = format!("{error:#}");
+            denied::by_device(&reason, artifact).unwrap_or(Error::Plugin { name, reason })
         })
     }
 
