@@ -33,6 +33,7 @@ mod device;
 mod documentation;
 /// What SIGTERM and a second signal do; ports that are taken.
 mod drain;
+mod empty_root;
 /// The plugins in `examples/` do what their comments show.
 mod examples;
 /// Threads and memory of a daemon.

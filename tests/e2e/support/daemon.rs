@@ -34,6 +34,8 @@ pub(crate) struct Builder {
     env: Vec<(OsString, OsString)>,
     /// The words of a program that becomes the daemon, which is named behind them.
     through: Vec<OsString>,
+    /// The folder that is the daemon's root.
+    root: Option<PathBuf>,
 }
 
 impl Daemon {
@@ -55,6 +57,7 @@ impl Daemon {
             args: Vec::new(),
             env: Vec::new(),
             through: Vec::new(),
+            root: None,
         }
     }
 
@@ -185,6 +188,23 @@ impl Builder {
         self
     }
 
+    /// Makes `root` the root of the daemon's file system; `/proc` is mounted there, for it alone. All
+    /// paths that the daemon is given are seen from there, and [`Builder::can_change_root`] says
+    /// whether it can be done.
+    pub(crate) fn in_root(mut self, root: &Path) -> Builder {
+        self.root = Some(root.to_owned());
+        self
+    }
+
+    /// Whether this user may give a process a root and mounts of its own.
+    pub(crate) fn can_change_root() -> bool {
+        let status = std::process::Command::new("unshare")
+            .args(["--mount", "chroot", "/", "true"])
+            .stderr(Stdio::null())
+            .status();
+        status.is_ok_and(|status| status.success())
+    }
+
     fn command(self, home: &Path) -> std::process::Command {
         let mut command = zlayer_command();
         if let Some((program, words)) = self.through.split_first() {
@@ -192,6 +212,18 @@ impl Builder {
             first.args(words);
             first.arg(command.get_program()).args(command.get_args());
             command = first;
+        }
+        if let Some(root) = &self.root {
+            let mut inside = std::process::Command::new("unshare");
+            let line = r#"mount -t proc proc "$0/proc" && exec chroot "$0" "$@""#;
+            inside.args(["--mount", "sh", "-c", line]).arg(root);
+            // Both were copied there under their own names, the emulator as well.
+            let words = [command.get_program()]
+                .into_iter()
+                .chain(command.get_args());
+            inside
+                .args(words.map(|word| Path::new("/").join(Path::new(word).file_name().unwrap())));
+            command = inside;
         }
         private_home(&mut command, home);
         command.arg("run").arg("--wasm").arg(self.wasm);
