@@ -5,6 +5,7 @@ mod plugins;
 mod resources;
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use smol::{Executor, Timer};
 use crate::admin::{ADMIN_SHARE, Admin, View};
 use crate::config::{CONNECTION_SHARE, Config};
 use crate::data_dir::DataDir;
-use crate::device::Device;
+use crate::device::{self, Device};
 use crate::error::{Error, Result};
 use crate::keyvalue::{self, KeyValue};
 use crate::log_ring;
@@ -258,7 +259,7 @@ async fn warm_up(plugin: Arc<Plugin>, time: Duration) {
 /// Whether this process was started to outlive its terminal, as `nohup` does it: a handler would undo that.
 fn is_hangup_ignored() -> bool {
     // SIGHUP is signal 1, the lowest bit of the mask. Who cannot tell drains.
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = device::read(Path::new("/proc/self/status")).unwrap_or_default();
     let mask = status
         .lines()
         .find_map(|line| line.strip_prefix("SigIgn:"))

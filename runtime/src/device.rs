@@ -6,7 +6,8 @@
 
 use std::cell::OnceCell;
 use std::fmt;
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 use std::thread;
 
@@ -71,7 +72,7 @@ impl Device {
     /// What the rest of a control group uses is not taken off its limit: most of that is copies of
     /// files, which go when they have to.
     pub fn memory(&self) -> Option<Memory> {
-        let machine = fs::read_to_string(self.root.join("proc/meminfo")).unwrap_or_default();
+        let machine = read(&self.root.join("proc/meminfo")).unwrap_or_default();
         let figure = |name| field(&machine, name);
         // Some sandboxes tell only what is free.
         let available = figure("MemAvailable").or_else(|| figure("MemFree"));
@@ -126,7 +127,7 @@ impl Device {
         &self,
         unified: &str,
         memory: Option<&str>,
-        read: impl Fn(&str) -> Option<u64>,
+        figure: impl Fn(&str) -> Option<u64>,
     ) -> Option<(u64, PathBuf)> {
         let groups = self.groups.get_or_init(|| self.groups());
         let figures = groups.iter().filter_map(|group| {
@@ -134,15 +135,15 @@ impl Device {
                 Group::Unified(folder) => folder.join(unified),
                 Group::Memory(folder) => folder.join(memory?),
             };
-            let text = fs::read_to_string(&path).ok()?;
-            Some((read(&text)?, path))
+            let text = read(&path)?;
+            Some((figure(&text)?, path))
         });
         figures.min_by_key(|(figure, _)| *figure)
     }
 
     /// The control groups of this process, of both versions, up to their roots.
     fn groups(&self) -> Vec<Group> {
-        let text = fs::read_to_string(self.root.join("proc/self/cgroup")).unwrap_or_default();
+        let text = read(&self.root.join("proc/self/cgroup")).unwrap_or_default();
         let (unified, memory) = (
             self.root.join(GROUPS),
             self.root.join(GROUPS).join("memory"),
@@ -200,6 +201,23 @@ impl Default for Device {
     }
 }
 
+/// The text of a file that the kernel makes up, with as few calls as can be: those who ask for its
+/// length first get none. `None` if there is none that is text.
+pub fn read(path: &Path) -> Option<String> {
+    let mut file = File::open(path).ok()?;
+    let mut bytes = vec![0; 4096];
+    let mut held = 0;
+    loop {
+        held += file.read(&mut bytes[held..]).ok()?;
+        // The kernel gives all that there is room for.
+        if held < bytes.len() {
+            bytes.truncate(held);
+            return String::from_utf8(bytes).ok();
+        }
+        bytes.resize(2 * held, 0);
+    }
+}
+
 /// A figure of `/proc/meminfo`, in bytes.
 fn field(text: &str, name: &str) -> Option<u64> {
     let lines = text.lines();
@@ -211,6 +229,7 @@ fn field(text: &str, name: &str) -> Option<u64> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
+    use std::fs;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;

@@ -125,18 +125,18 @@ struct Ceiling {
 /// Who chose the budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Chosen {
-    ByFlag,
-    ByBoard,
+    Flag,
+    Board,
     /// Nobody, or a board that this device is not.
-    ByDefault,
+    Default,
 }
 
 impl Chosen {
     fn name(self) -> &'static str {
         match self {
-            Chosen::ByFlag => "as its flag says",
-            Chosen::ByBoard => "as the board says",
-            Chosen::ByDefault => "by default",
+            Chosen::Flag => "as its flag says",
+            Chosen::Board => "as the board says",
+            Chosen::Default => "by default",
         }
     }
 }
@@ -152,8 +152,8 @@ impl Ceiling {
         board: Option<usize>,
         there: Option<&Memory>,
     ) -> Result<Ceiling> {
-        let wanted = flag.map(|bytes| (bytes, Chosen::ByFlag));
-        let wanted = wanted.or(board.map(|bytes| (bytes, Chosen::ByBoard)));
+        let wanted = flag.map(|bytes| (bytes, Chosen::Flag));
+        let wanted = wanted.or(board.map(|bytes| (bytes, Chosen::Board)));
         let chosen = |(bytes, chosen), warning| Ceiling {
             bytes,
             chosen,
@@ -161,27 +161,27 @@ impl Ceiling {
         };
         let Some(there) = there else {
             return Ok(chosen(
-                wanted.unwrap_or((MEMORY_DEFAULT, Chosen::ByDefault)),
+                wanted.unwrap_or((MEMORY_DEFAULT, Chosen::Default)),
                 None,
             ));
         };
         let left = there.available.saturating_sub(PROCESS_BYTES);
         let Some((bytes, by)) = wanted else {
             let bytes = part_of(left, there)?.min(MEMORY_DEFAULT);
-            return Ok(chosen((bytes, Chosen::ByDefault), None));
+            return Ok(chosen((bytes, Chosen::Default), None));
         };
         if bytes as u64 <= left {
             return Ok(chosen((bytes, by), None));
         }
         let size = ByteSize(bytes as u64);
-        if by == Chosen::ByBoard {
+        if by == Chosen::Board {
             let less = part_of(left, there)?;
             let warning = format!(
                 "the board's memory_max {size} is more than there is: {there}; this daemon takes {}, \
                  and --memory-max decides otherwise",
                 ByteSize(less as u64)
             );
-            return Ok(chosen((less, Chosen::ByDefault), Some(warning)));
+            return Ok(chosen((less, Chosen::Default), Some(warning)));
         }
         if let Some(most) = there.most.filter(|most| bytes as u64 > *most) {
             return Err(Error::Usage(format!(
@@ -202,7 +202,7 @@ impl Ceiling {
     fn limits(&self, asked: &Draft) -> Limits {
         let defaults = &asked.limits;
         let largest = match self.chosen {
-            Chosen::ByDefault => self.bytes / WHOLE_SHARE,
+            Chosen::Default => self.bytes / WHOLE_SHARE,
             _ => usize::MAX,
         };
         let limits = asked.limits.clone();
@@ -316,7 +316,7 @@ mod tests {
             (900, 64),
         ] {
             let decided = ceiling(None, None, available);
-            assert_eq!(decided, (budget, Chosen::ByDefault, None), "{available}");
+            assert_eq!(decided, (budget, Chosen::Default, None), "{available}");
         }
     }
 
@@ -338,9 +338,9 @@ mod tests {
 
     #[test]
     fn a_flag_beyond_what_is_available_is_warned_of_and_one_beyond_all_refused() {
-        assert_eq!(ceiling(Some(48), None, 50), (48, Chosen::ByFlag, None));
+        assert_eq!(ceiling(Some(48), None, 50), (48, Chosen::Flag, None));
         let (bytes, chosen, warning) = ceiling(Some(48), None, 18);
-        assert_eq!((bytes, chosen), (48, Chosen::ByFlag));
+        assert_eq!((bytes, chosen), (48, Chosen::Flag));
         let told = warning.unwrap();
         for part in ["48Mi IS MORE", "18Mi available", "at most 16Mi"] {
             assert!(told.contains(part), "{part} in {told}");
@@ -355,9 +355,9 @@ mod tests {
 
     #[test]
     fn a_boards_figure_gives_way_to_what_is_there() {
-        assert_eq!(ceiling(None, Some(256), 300), (256, Chosen::ByBoard, None));
+        assert_eq!(ceiling(None, Some(256), 300), (256, Chosen::Board, None));
         let (bytes, chosen, warning) = ceiling(None, Some(256), 202);
-        assert_eq!((bytes, chosen), (100, Chosen::ByDefault));
+        assert_eq!((bytes, chosen), (100, Chosen::Default));
         let told = warning.unwrap();
         for part in ["memory_max 256Mi", "202Mi available", "takes 100Mi"] {
             assert!(told.contains(part), "{part} in {told}");

@@ -12,9 +12,12 @@
 //! So a jump forward expires nothing early, a jump back makes nothing immortal, and each boot
 //! moves the time on.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::device;
 
 /// What the machine's clocks say at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,12 +52,13 @@ impl Machine {
     /// Asks the kernel for what stays the same while it runs: the boot's number, and whether the
     /// board has a clock with a battery.
     pub fn new() -> Machine {
-        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let boot = Path::new("/proc/sys/kernel/random/boot_id");
+        let text = device::read(boot).unwrap_or_default();
         let hex: String = text.chars().filter(char::is_ascii_hexdigit).collect();
         let boot = u128::from_str_radix(&hex, 16).unwrap_or(0).to_be_bytes();
         Machine {
             boot,
-            has_clock: std::path::Path::new("/sys/class/rtc/rtc0").exists(),
+            has_clock: Path::new("/sys/class/rtc/rtc0").exists(),
         }
     }
 }
