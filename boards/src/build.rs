@@ -1,6 +1,7 @@
 //! `cargo boards build`: the device binary for each target.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use argh::FromArgs;
@@ -85,7 +86,12 @@ enum Recipe {
     Host,
     /// A static program, with a standard library that is built along with it: made for size, and
     /// without the code that makes backtraces readable, which a stripped binary has no use for.
-    Static { compiler: Compiler, musl: Musl },
+    Static {
+        compiler: Compiler,
+        musl: Musl,
+        /// Where the linker writes what the binary is made of, for `cargo boards sizes`.
+        map: PathBuf,
+    },
 }
 
 /// Who has the standard library's source.
@@ -133,7 +139,12 @@ impl Recipe {
         }
         let compiler = Compiler::choose(target, machine)?;
         let musl = Musl::find(target, machine, workspace)?;
-        Ok(Recipe::Static { compiler, musl })
+        let map = target.map(&workspace.target_dir, profile);
+        Ok(Recipe::Static {
+            compiler,
+            musl,
+            map,
+        })
     }
 
     fn describe(&self) -> &'static str {
@@ -150,7 +161,12 @@ impl Recipe {
         // One package at a time: with the precompiler beside it, cargo would unify features and
         // put a compiler into the device binary.
         let arguments = format!("build --package zlayer-runtime --profile {profile}");
-        let Recipe::Static { compiler, musl } = self else {
+        let Recipe::Static {
+            compiler,
+            musl,
+            map,
+        } = self
+        else {
             return Cmd::new("cargo", &arguments);
         };
         let cmd = match compiler {
@@ -166,7 +182,7 @@ impl Recipe {
             false => target.cross_gcc(),
         };
         let upper = name.to_uppercase();
-        let flags = flags(target, *compiler, musl, machine);
+        let flags = flags(target, *compiler, musl, map, machine);
         let mut cmd = cmd
             .env("RUSTC_BOOTSTRAP", "1")
             .env(format!("CARGO_TARGET_{upper}_LINKER"), gcc)
@@ -192,7 +208,13 @@ impl Recipe {
 }
 
 /// What makes a device binary static, and small, beyond its cargo profile: flags for rustc.
-fn flags(target: Target, compiler: Compiler, musl: &Musl, machine: &Machine) -> Vec<String> {
+fn flags(
+    target: Target,
+    compiler: Compiler,
+    musl: &Musl,
+    map: &Path,
+    machine: &Machine,
+) -> Vec<String> {
     let folder = musl.folder.display();
     let link = |arg: &str| format!("-Clink-arg={arg}");
     let mut flags = vec![
@@ -219,6 +241,7 @@ fn flags(target: Target, compiler: Compiler, musl: &Musl, machine: &Machine) -> 
     if let Some(lld) = &machine.lld {
         let args = ["-fuse-ld=lld", &format!("-B{lld}"), "-Wl,--icf=all"];
         flags.extend(args.map(link));
+        flags.push(link(&format!("-Wl,-Map={}", map.display())));
         if musl.relr {
             // The addresses that the program adjusts at its start, as a bitmap: a twentieth of a
             // 64-bit binary less.
@@ -260,7 +283,12 @@ mod tests {
         };
         let folder = MUSL.into();
         let musl = Musl { folder, relr };
-        let recipe = Recipe::Static { compiler, musl };
+        let map = "/map".into();
+        let recipe = Recipe::Static {
+            compiler,
+            musl,
+            map,
+        };
         recipe.command(target, profile, &machine).to_string()
     }
 
@@ -277,6 +305,7 @@ mod tests {
                 "-Lnative=/musl",
                 "-Clink-arg=-B/l l d",
                 "--pack-dyn-relocs=relr",
+                "-Clink-arg=-Wl,-Map=/map",
                 "--remap-path-prefix=/registry/src/index=",
                 "--remap-path-prefix=/rust=",
                 &format!("--target {}", target.triple()),

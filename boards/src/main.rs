@@ -10,6 +10,7 @@ mod demo;
 mod docs;
 mod guests;
 mod kosoku;
+mod link_map;
 mod list;
 mod machine;
 mod musl;

@@ -1,4 +1,4 @@
-//! `cargo boards sizes`: what the device binaries weigh, against the budget.
+//! `cargo boards sizes`: what the device binaries weigh, against the budget, and what of it is whose.
 
 use std::fmt::Write;
 use std::fs;
@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::Workspace;
 use crate::byte_size::megabytes;
+use crate::link_map;
 use crate::target::{BuildTarget, DEVICE_PROFILE, Target, TargetList};
 
 /// Weighs the device binaries; exit status 1 when one is over the budget or not built.
@@ -19,7 +20,13 @@ pub(crate) struct Args {
     /// comma-separated targets: x86_64, aarch64, armv7 (all of them by default)
     #[argh(option, default = "TargetList::all()")]
     target: TargetList,
+    /// show the whole list of crates, not only the twenty largest
+    #[argh(switch)]
+    all: bool,
 }
+
+/// How many of the parts are listed.
+const LISTED: usize = 20;
 
 /// `boards/common/budget.toml`: what may not be exceeded.
 #[derive(Deserialize, Debug)]
@@ -61,6 +68,17 @@ pub(crate) fn main(args: &Args, workspace: &Workspace) -> Result<()> {
         })
         .collect();
     print!("{}", table(&rows, budget.binary_bytes));
+    let mut columns = Vec::new();
+    for row in rows.iter().filter(|row| row.size.is_some()) {
+        let map = row.target.map(&workspace.target_dir, DEVICE_PROFILE);
+        match fs::read_to_string(&map) {
+            Ok(map) => columns.push((row.target, link_map::parts(&map))),
+            // Other linkers write none, or another.
+            Err(_) => println!("{}: no {}, which only lld writes", row.target, map.display()),
+        }
+    }
+    let listed = if args.all { usize::MAX } else { LISTED };
+    print!("{}", list(&columns, listed));
     judge(&rows, budget.binary_bytes)
 }
 
@@ -86,6 +104,29 @@ fn table(rows: &[Row], budget: u64) -> String {
             row.target,
             row.path.display()
         );
+    }
+    text
+}
+
+/// The largest parts of each binary, each target with an order of its own.
+fn list(columns: &[(Target, Vec<(String, u64)>)], listed: usize) -> String {
+    let mut text = String::new();
+    for (target, parts) in columns {
+        let whole: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "\n{target}, bytes of code and data by crate");
+        let (shown, rest) = parts.split_at(parts.len().min(listed));
+        for (name, bytes) in shown {
+            let _ = writeln!(text, "{bytes:>12}  {:>3} %  {name}", bytes * 100 / whole.max(1));
+        }
+        let bytes: u64 = rest.iter().map(|(_, bytes)| bytes).sum();
+        if bytes > 0 {
+            let share = bytes * 100 / whole.max(1);
+            let _ = writeln!(text, "{bytes:>12}  {share:>3} %  {} more", rest.len());
+        }
+    }
+    if !columns.is_empty() {
+        text.push('\n');
     }
     text
 }
@@ -144,6 +185,22 @@ mod tests {
         assert!(table(&rows, BUDGET).contains("5000001   5.01 MB    101 %"));
         let error = judge(&rows, BUDGET).unwrap_err().to_string();
         assert_eq!(error, "over the budget of 5000000 bytes (5.00 MB): x86_64");
+    }
+
+    #[test]
+    fn the_largest_parts_are_listed_and_the_rest_in_one_line() {
+        let parts = [("a", 600), ("b", 300), ("c", 60), ("d", 40)];
+        let parts = parts.map(|(name, bytes)| (name.to_owned(), bytes)).to_vec();
+        let text = list(&[(Target::Armv7, parts)], 2);
+        for line in [
+            "armv7, bytes of code and data by crate",
+            "         600   60 %  a",
+            "         100   10 %  2 more",
+        ] {
+            assert!(text.contains(line), "no {line} in {text}");
+        }
+        assert!(!text.contains(" c\n"), "{text}");
+        assert_eq!(list(&[], 2), "");
     }
 
     #[test]

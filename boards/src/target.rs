@@ -32,6 +32,9 @@ pub(crate) trait BuildTarget: Sized {
     /// Where cargo leaves the daemon of a profile: the device's under its triple, a quick one of
     /// this machine's own without.
     fn binary(self, target_dir: &Path, cargo_profile: &str) -> PathBuf;
+
+    /// Where the linker writes what a static binary is made of: beside it.
+    fn map(self, target_dir: &Path, cargo_profile: &str) -> PathBuf;
 }
 
 impl BuildTarget for Target {
@@ -82,6 +85,10 @@ impl BuildTarget for Target {
             target_dir.join(self.triple())
         };
         folder.join(cargo_profile).join("zlayer")
+    }
+
+    fn map(self, target_dir: &Path, cargo_profile: &str) -> PathBuf {
+        self.binary(target_dir, cargo_profile).with_extension("map")
     }
 }
 
