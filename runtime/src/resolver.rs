@@ -15,7 +15,7 @@
 //! # Bounds
 //!
 //! There are at most [`LOOK_UPS`] flights with [`WAITING`] who wait for each, and 128 names in the
-//! cache. A flight takes some 10 KiB and two sockets, and ends within [`LOOK_UP_TIME`]. When one
+//! cache. A flight takes some 13 KiB and two sockets, and ends within [`LOOK_UP_TIME`]. When one
 //! more is needed, one that nobody waits for ends, or else the oldest: a name that nobody answers
 //! for holds up no other. Whoever waits holds a request or one of a plugin's resources, which are
 //! bounded where they are made.

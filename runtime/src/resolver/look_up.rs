@@ -14,6 +14,8 @@ use crate::timeout::within;
 
 /// How long addresses of one family wait for those of the other (RFC 8305 section 3).
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
+/// How long the other family is waited for behind that, while the first is used already.
+const OTHER_FAMILY: Duration = Duration::from_secs(10);
 /// How long the addresses of one family are kept at most, if nobody answered for the other.
 const INCOMPLETE: Duration = Duration::from_secs(30);
 /// How long a name that is not there is known as that, if the reply does not say (RFC 2308 section
@@ -106,8 +108,9 @@ async fn both_families(servers: &Servers, name: &str, early: &impl Fn(Addresses)
     let (Some(v6), Some(v4)) = asked else {
         return Outcome::NotAName;
     };
-    let mut v6 = pin!(servers.ask(&v6));
-    let mut v4 = pin!(servers.ask(&v4));
+    // In boxes, since futures that hold others by value hold them twice and more.
+    let mut v6 = Box::pin(servers.ask(&v6));
+    let mut v4 = Box::pin(servers.ask(&v4));
     let (first, is_v6) = or(async { (v6.as_mut().await, true) }, async {
         (v4.as_mut().await, false)
     })
@@ -123,7 +126,10 @@ async fn both_families(servers: &Servers, name: &str, early: &impl Fn(Addresses)
             Some(second) => second,
             None => {
                 early(found.as_slice().into());
-                other.await
+                match within(OTHER_FAMILY, other.as_mut()).await {
+                    Some(second) => second,
+                    None => Err(Unanswered::default()),
+                }
             }
         },
         _ => other.await,

@@ -134,6 +134,7 @@ impl Servers {
 }
 
 /// No server has answered a question.
+#[derive(Default)]
 pub(super) struct Unanswered {
     /// Each server and what it did.
     pub(super) shown: String,

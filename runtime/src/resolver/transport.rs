@@ -94,7 +94,8 @@ async fn over_udp(server: SocketAddr, question: &Question, id: u16) -> io::Resul
     let socket = Async::<UdpSocket>::bind(any)?;
     socket.get_ref().connect(server)?;
     socket.send(question.encode(id).as_slice()).await?;
-    let mut buffer = [0; DATAGRAM];
+    // Not inside the future, which is moved about, and of which a look-up holds several.
+    let mut buffer = vec![0; DATAGRAM];
     for _ in 0..STRAYS {
         let length = socket.recv(&mut buffer).await?;
         let message = buffer.get(..length).unwrap_or_default();

@@ -98,6 +98,28 @@ fn names_that_nobody_answers_for_hold_up_no_others() {
 }
 
 #[test]
+fn look_ups_that_nobody_waits_for_make_room_first() {
+    let server = Server::new(|_, _| vec![]);
+    let bench = Bench::new(server.address, "options timeout:30");
+    smol::block_on(async {
+        let names: Vec<String> = (0..=LOOK_UPS).map(|number| number.to_string()).collect();
+        let mut waiting: Vec<_> = names
+            .iter()
+            .map(|name| Box::pin(bench.resolver.resolve(name)))
+            .collect();
+        let mut last = waiting.pop().unwrap();
+        for one in &mut waiting {
+            assert!(poll_once(one).await.is_none());
+        }
+        drop(waiting.pop());
+        assert!(poll_once(&mut last).await.is_none());
+        for one in &mut waiting {
+            assert!(poll_once(one).await.is_none());
+        }
+    });
+}
+
+#[test]
 fn different_names_are_asked_for_side_by_side() {
     let server = knowing();
     let bench = Bench::new(server.address, "");
