@@ -190,10 +190,13 @@ impl Ceiling {
                 ByteSize(most >> 20 << 20)
             )));
         }
+        let advice = match left >= MEMORY_MIN as u64 {
+            true => format!("choose at most {}", ByteSize(left >> 20 << 20)),
+            false => "stop something else, or give the daemon more".to_owned(),
+        };
         let warning = format!(
             "--memory-max {size} IS MORE THAN THERE IS: {there}. If plugins use all of it, the \
-             kernel may kill this daemon, or others; choose at most {}",
-            ByteSize(left >> 20 << 20)
+             kernel may kill this daemon, or others; {advice}"
         );
         Ok(chosen((bytes, by), Some(warning)))
     }
@@ -346,7 +349,13 @@ mod tests {
             assert!(told.contains(part), "{part} in {told}");
         }
         // Its owner may try a machine that has too little for the default.
-        assert_eq!(ceiling(Some(12), None, 5).0, 12);
+        let (bytes, _, warning) = ceiling(Some(12), None, 5);
+        assert_eq!(bytes, 12);
+        assert!(
+            warning
+                .unwrap()
+                .ends_with("; stop something else, or give the daemon more")
+        );
         let error = Ceiling::decide(Some((1 << 30) + 1), None, Some(&there(18))).unwrap_err();
         assert_eq!(error.exit_code(), crate::error::EXIT_USAGE);
         let told = error.to_string();
