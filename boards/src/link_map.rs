@@ -97,7 +97,10 @@ mod tests {
             1140             1140        0     1                 memcpy
 ";
         let parts = parts(map);
-        let shown: Vec<_> = parts.iter().map(|(name, size)| (&name[..], *size)).collect();
+        let shown: Vec<_> = parts
+            .iter()
+            .map(|(name, size)| (&name[..], *size))
+            .collect();
         assert_eq!(
             shown,
             [

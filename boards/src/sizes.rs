@@ -74,7 +74,11 @@ pub(crate) fn main(args: &Args, workspace: &Workspace) -> Result<()> {
         match fs::read_to_string(&map) {
             Ok(map) => columns.push((row.target, link_map::parts(&map))),
             // Other linkers write none, or another.
-            Err(_) => println!("{}: no {}, which only lld writes", row.target, map.display()),
+            Err(_) => println!(
+                "{}: no {}, which only lld writes",
+                row.target,
+                map.display()
+            ),
         }
     }
     let listed = if args.all { usize::MAX } else { LISTED };
@@ -117,7 +121,11 @@ fn list(columns: &[(Target, Vec<(String, u64)>)], listed: usize) -> String {
         let _ = writeln!(text, "\n{target}, bytes of code and data by crate");
         let (shown, rest) = parts.split_at(parts.len().min(listed));
         for (name, bytes) in shown {
-            let _ = writeln!(text, "{bytes:>12}  {:>3} %  {name}", bytes * 100 / whole.max(1));
+            let _ = writeln!(
+                text,
+                "{bytes:>12}  {:>3} %  {name}",
+                bytes * 100 / whole.max(1)
+            );
         }
         let bytes: u64 = rest.iter().map(|(_, bytes)| bytes).sum();
         if bytes > 0 {

@@ -93,8 +93,12 @@ fn serve(
     let all = instances.iter().copied().fold(0, usize::saturating_add);
     let engine = new_engine(target, profile, memory, all)?;
     // Not sooner: two threads that map memory get in each other's way.
-    let store = KeyValue::open(&data.store(), &budget, Arc::new(keyvalue::Machine::new()))
-        .map_err(|error| Error::device("cannot start the key-value store's thread", error))?;
+    let store = KeyValue::new(&data.store(), &budget, Arc::new(keyvalue::Machine::new()));
+    if members.iter().any(plugins::Member::imports_store) {
+        store
+            .start()
+            .map_err(|error| Error::device("cannot start the key-value store's thread", error))?;
+    }
     let metrics = Arc::new(Metrics::default());
     let upstreams = Upstreams::new(
         upstream::Settings {

@@ -225,6 +225,8 @@ pub struct Status {
 /// Whether calls can be served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreState {
+    /// Nobody has asked for it yet. The first call opens the database.
+    Unused,
     /// The database is being opened; calls wait.
     Opening,
     /// Calls are served.
@@ -233,7 +235,7 @@ pub enum StoreState {
     Failing(String),
 }
 
-/// The handle to a store that is opening, open, or failing. The last one closes it.
+/// The handle to a store that is unused, opening, open, or failing. The last one closes it.
 #[derive(Clone)]
 pub struct KeyValue {
     inner: Arc<Inner>,
@@ -243,30 +245,59 @@ struct Inner {
     store: Arc<Store>,
     folder: PathBuf,
     budget: Arc<Budget>,
-    keeper: Mutex<Option<JoinHandle<()>>>,
+    keeper: Mutex<Running>,
+}
+
+/// The keeper's thread, which starts when the store is first asked for: opening a database takes
+/// longer than all the rest of a daemon's start, and most plugins keep nothing.
+enum Running {
+    Not,
+    On(JoinHandle<()>),
+    Closed,
 }
 
 impl KeyValue {
-    /// Starts to open the database in `folder`, which is made if it is missing. Its sizes are
+    /// The store in `folder`, which is made if it is missing; nothing is opened yet. Its sizes are
     /// [`Sizes::within`] the limit of `budget`. Namespaces in memory are charged to `budget`.
+    pub fn new(folder: &Path, budget: &Arc<Budget>, time: Arc<dyn TimeSource>) -> KeyValue {
+        let store = Store::new(Sizes::within(budget.limit()), StoreClock::new(time));
+        KeyValue {
+            inner: Arc::new(Inner {
+                store: Arc::new(store),
+                folder: folder.to_owned(),
+                budget: Arc::clone(budget),
+                keeper: Mutex::new(Running::Not),
+            }),
+        }
+    }
+
+    /// The same, and starts to open the database.
+    ///
+    /// # Errors
+    ///
+    /// The thread that does so cannot be started.
     pub fn open(
         folder: &Path,
         budget: &Arc<Budget>,
         time: Arc<dyn TimeSource>,
     ) -> std::io::Result<KeyValue> {
-        let store = Arc::new(Store::new(
-            Sizes::within(budget.limit()),
-            StoreClock::new(time),
-        ));
-        let keeper = Keeper::start(Arc::clone(&store), folder.to_owned())?;
-        Ok(KeyValue {
-            inner: Arc::new(Inner {
-                store,
-                folder: folder.to_owned(),
-                budget: Arc::clone(budget),
-                keeper: Mutex::new(Some(keeper)),
-            }),
-        })
+        let store = KeyValue::new(folder, budget, time);
+        store.start()?;
+        Ok(store)
+    }
+
+    /// Starts to open the database, unless that was done before.
+    ///
+    /// # Errors
+    ///
+    /// The thread that does so cannot be started.
+    pub fn start(&self) -> std::io::Result<()> {
+        let mut keeper = sync::lock(&self.inner.keeper);
+        if matches!(*keeper, Running::Not) {
+            let store = Arc::clone(&self.inner.store);
+            *keeper = Running::On(Keeper::start(store, self.inner.folder.clone())?);
+        }
+        Ok(())
     }
 
     /// Opens a namespace. Waits until the store is open, unless the namespace is kept in memory.
@@ -278,6 +309,10 @@ impl KeyValue {
             let reservation = self.inner.budget.reserve(0).ok_or(KvError::QuotaExceeded)?;
             return Ok(Namespace::volatile(store, settings, reservation));
         }
+        self.start().map_err(|error| {
+            log::error!("key-value store: cannot start its thread: {error}");
+            KvError::Storage("the device cannot start its store".to_owned())
+        })?;
         // Waits here, so that no thread is held while the store opens.
         store.reading().await.map(drop)?;
         let mut prefix = Vec::with_capacity(name.len() + 1);
@@ -288,7 +323,11 @@ impl KeyValue {
 
     /// The present state and figures.
     pub fn status(&self) -> Status {
-        self.inner.store.status(&self.inner.folder)
+        let mut status = self.inner.store.status(&self.inner.folder);
+        if matches!(*sync::lock(&self.inner.keeper), Running::Not) {
+            status.state = StoreState::Unused;
+        }
+        status
     }
 
     /// Writes everything to the disk and ends the store's threads. Later calls fail.
@@ -300,9 +339,16 @@ impl KeyValue {
 impl Inner {
     fn close(&self) {
         self.store.close();
-        let keeper = sync::lock(&self.keeper).take();
-        // A thread that panicked has said so, and panics end the process on devices.
-        let _ = keeper.map(JoinHandle::join);
+        let keeper = std::mem::replace(&mut *sync::lock(&self.keeper), Running::Closed);
+        match keeper {
+            Running::On(keeper) => {
+                // A thread that panicked has said so, and panics end the process on devices.
+                let _ = keeper.join();
+            }
+            // Whoever asks from now on is told, as when the thread has ended.
+            Running::Not => self.store.shut(keeper::CLOSING.to_owned()),
+            Running::Closed => {}
+        }
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) struct Held {
 impl Store {
     fn state(&self) -> (&'static str, Option<&str>) {
         match &self.status.state {
+            StoreState::Unused => ("unused", None),
             StoreState::Opening => ("opening", None),
             StoreState::Open => ("open", None),
             StoreState::Failing(reason) => ("failing", Some(reason)),

@@ -63,7 +63,9 @@ impl View {
         // While the store opens, calls wait for it.
         match self.store.status().state {
             keyvalue::StoreState::Failing(reason) => Some(format!("store: {reason}")),
-            keyvalue::StoreState::Opening | keyvalue::StoreState::Open => None,
+            keyvalue::StoreState::Unused
+            | keyvalue::StoreState::Opening
+            | keyvalue::StoreState::Open => None,
         }
     }
 

@@ -106,6 +106,13 @@ impl<'a> Member<'a> {
         self.namespace() == other.namespace() && own != others
     }
 
+    /// Whether it can ask for the key-value store, so that it should find it open.
+    pub(super) fn imports_store(&self) -> bool {
+        const INTERFACE: &str = "zlayer:plugin/keyvalue";
+        let imports = &self.artifact.manifest().imports;
+        imports.iter().any(|name| name.starts_with(INTERFACE))
+    }
+
     /// What is said of it.
     pub(super) fn config(&self) -> &'a PluginConfig {
         self.config

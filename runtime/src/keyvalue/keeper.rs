@@ -17,7 +17,7 @@ pub const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// they live longer by at most this.
 const ANCHOR_INTERVAL: Duration = Duration::from_secs(600);
 /// The error that calls get once the store is closed.
-const CLOSING: &str = "the device is shutting down";
+pub(super) const CLOSING: &str = "the device is shutting down";
 /// The first and the longest pause before the disk is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// Free space that the disk must have, beyond the waiting changes, before the database is opened

@@ -92,6 +92,27 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 #[test]
+fn a_store_that_nobody_asks_for_is_not_opened_and_the_first_call_opens_it() {
+    let device = Device::new();
+    let folder = device.folder.join("kv");
+    let new = || KeyValue::new(&folder, &device.budget, device.clock.clone());
+    let unused = new();
+    assert_eq!(unused.status().state, StoreState::Unused);
+    unused.close();
+    assert!(!folder.exists());
+    let late = block_on(unused.namespace("test", &Settings::default()));
+    assert_eq!(
+        late.err(),
+        Some(KvError::Storage("the device is shutting down".to_owned()))
+    );
+
+    let used = new();
+    block_on(used.namespace("test", &Settings::default())).unwrap();
+    assert_eq!(used.status().state, StoreState::Open);
+    assert!(folder.is_dir());
+}
+
+#[test]
 fn values_expiries_and_lists_hold_across_a_restart() {
     let device = Device::new();
     for mode in [Durability::INTERVAL, Durability::Sync] {
