@@ -2,9 +2,13 @@
 
 /// Machine code where a mount or the system forbids it.
 mod code;
+/// A kernel that is as old as those that boards come with.
+mod kernel;
 /// How much memory it takes of what there is.
 mod memory;
 /// Random numbers that the kernel does not have yet.
 mod random;
 /// A daemon that has nothing to do.
 mod rest;
+/// A root that holds nothing but the program and what it is given.
+mod root;

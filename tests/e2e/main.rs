@@ -27,13 +27,12 @@ mod cli;
 mod deflate;
 /// What the daemon is built from: no compiler in it.
 mod dependencies;
-/// What the device has for the daemon, or keeps from it: memory, code, random numbers, rest.
+/// What the device has for the daemon, or keeps from it: memory, code, random numbers, files, rest.
 mod device;
 /// The pages: their links, the tables of flags, the variables, the README's first plugin.
 mod documentation;
 /// What SIGTERM and a second signal do; ports that are taken.
 mod drain;
-mod empty_root;
 /// The plugins in `examples/` do what their comments show.
 mod examples;
 /// Threads and memory of a daemon.

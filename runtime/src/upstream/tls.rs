@@ -19,12 +19,15 @@ use futures_rustls::rustls::client::Resumption;
 use futures_rustls::rustls::pki_types::ServerName;
 use futures_rustls::rustls::{ClientConfig, crypto};
 use futures_rustls::{TlsConnector, rustls};
+use rustix::io::Errno;
+use rustix::rand::{GetRandomFlags, getrandom};
 use smol::Async;
 use smol::io::AsyncRead;
 use smol::lock::OnceCell;
 
 use super::UpstreamError;
 use super::io::Io;
+use crate::blocking::unblock;
 use crate::error::Error;
 use crate::memory::Reservation;
 use roots::RootsError;
@@ -36,6 +39,9 @@ const UNSENT_BYTES: usize = 16 << 10;
 pub(super) struct Tls {
     roots: PathBuf,
     ready: OnceCell<Ready>,
+    /// Set once the kernel has random numbers. A machine without a seed has none for some seconds,
+    /// and the keys of a handshake would wait for them in a thread that serves others.
+    seeded: OnceCell<()>,
 }
 
 /// What all connections share.
@@ -44,12 +50,18 @@ struct Ready {
     _memory: Reservation,
 }
 
+/// Waits until the kernel has random numbers.
+fn wait_for_seed() {
+    while let Err(Errno::INTR) = getrandom(&mut [0; 1], GetRandomFlags::empty()) {}
+}
+
 impl Tls {
     /// Trusts the certificates in the file `roots`, or the system's.
     pub(super) fn new(roots: Option<PathBuf>) -> Tls {
         Tls {
             roots: roots.unwrap_or_else(|| roots::SYSTEM.into()),
             ready: OnceCell::new(),
+            seeded: OnceCell::new(),
         }
     }
 
@@ -65,9 +77,10 @@ impl Tls {
             .map_err(|_| UpstreamError::Tls(format!("'{host}' is no name for a certificate")))?;
         let ready = self.ready.get_or_try_init(|| async {
             let roots = self.roots.clone();
-            let read = smol::unblock(move || prepare(&roots, reserve)).await;
+            let read = unblock(move || prepare(&roots, reserve)).await;
             read.map_err(|error| self.unusable(error))
         });
+        self.seeded.get_or_init(|| unblock(wait_for_seed)).await;
         let connector = &ready.await?.connector;
         let shaken = connector.connect_with(name, stream, |session| {
             session.set_buffer_limit(Some(UNSENT_BYTES));

@@ -1,5 +1,3 @@
-//! The program needs nothing of its system but the kernel: no library, no folder, no configuration.
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
