@@ -28,8 +28,8 @@ pub struct Memory {
     pub available: u64,
     /// Which of the two that is.
     pub bound: Bound,
-    /// Bytes that could be had if everybody else gave theirs up: all of the machine's memory and
-    /// swap space, or as much as the control group may have. `None` if nobody says.
+    /// Bytes that could be had if everybody else gave theirs up: all of the machine's memory, or
+    /// what the control group may have of it, and swap space. `None` if nobody says.
     pub most: Option<u64>,
 }
 
@@ -82,11 +82,10 @@ impl Device {
             // A number or `max`; version 1 has a huge number for that.
             text.trim().parse().ok()
         });
+        // Version 1 says that there is no limit with one that no sum goes beyond.
+        let of_group = limit.as_ref().map(|(bytes, _)| bytes.saturating_add(swap));
+        let most = all.into_iter().chain(of_group).min();
         let group = limit.filter(|(bytes, _)| available.is_none_or(|machine| *bytes < machine));
-        let most = match &group {
-            Some((bytes, _)) => Some(bytes + swap),
-            None => all,
-        };
         let (available, bound) = match (group, available) {
             (Some((bytes, file)), _) => (bytes, Bound::Group(file)),
             (None, Some(bytes)) => (bytes, Bound::Machine),
@@ -317,11 +316,12 @@ mod tests {
         let of_slice = "sys/fs/cgroup/system.slice/memory.max".to_owned();
         let bound = (48 << 10, Some(of_slice), Some((48 << 10) + 1024));
         assert_eq!(memory(&files), Some(bound.clone()));
-        // The machine may have less than the group is allowed.
+        // The machine may have less at the moment than the group is allowed, which is the most that
+        // it can ever have all the same.
         let mut busy = files;
         let less = MACHINE.replace("102400", "20480");
         busy[0].1 = &less;
-        assert_eq!(memory(&busy), Some((20_480, None, Some(949_328))));
+        assert_eq!(memory(&busy), Some((20_480, None, bound.2)));
         // Where the machine tells nothing, the group does.
         assert_eq!(
             memory(&files[1..]),
