@@ -74,8 +74,8 @@ fn serve(
     signals: Signals,
 ) -> Result<()> {
     let members = plugins::gather(config, data)?;
-    let boards: Vec<_> = members.iter().map(plugins::Member::board).collect();
-    let resources = Resources::decide(config, &boards, &Device::new())?;
+    let needs: Vec<_> = members.iter().map(plugins::Member::needs).collect();
+    let resources = Resources::decide(config, &needs, &Device::new())?;
     let limits = &resources.limits;
     let budget = Budget::new(resources.memory);
     let fixed = Fixed::reserve(&budget, limits.connections)?;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use zlayer_bundle::{BoardSettings, Role, VerifiedArtifact};
+use zlayer_bundle::{Role, VerifiedArtifact};
 
 use super::artifacts;
+use super::resources::Needs;
 use crate::config::{Config, PluginConfig};
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
@@ -89,9 +90,14 @@ impl<'a> Member<'a> {
         &self.artifact
     }
 
-    /// Its name, and the board that it was built for.
-    pub(super) fn board(&self) -> (&str, Option<&BoardSettings>) {
-        (&self.name, self.artifact.manifest().board.as_ref())
+    /// What it needs of the device.
+    pub(super) fn needs(&self) -> Needs<'_> {
+        let manifest = self.artifact.manifest();
+        Needs {
+            name: &self.name,
+            board: manifest.board.as_ref(),
+            memory_initial: manifest.memory_initial,
+        }
     }
 
     /// The name of its namespace in the store.

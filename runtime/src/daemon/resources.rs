@@ -29,9 +29,31 @@ const PROCESS_BYTES: u64 = 2 << 20;
 /// where it is small, there is room for a few of them beside the plugins all the same.
 const WHOLE_SHARE: usize = 32;
 
+/// What is known of a plugin before it is loaded.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Needs<'a> {
+    /// Its name.
+    pub(super) name: &'a str,
+    /// The board that it was built for.
+    pub(super) board: Option<&'a BoardSettings>,
+    /// Bytes that the memories of one instance begin with.
+    pub(super) memory_initial: u64,
+}
+
+impl Needs<'_> {
+    /// Bytes to count on for all of them: an instance of each is set aside, with room to grow, for
+    /// its calls and for a body. [`MEMORY_MIN`] has that for one that begins with little.
+    fn of_all(plugins: &[Needs<'_>]) -> u64 {
+        const BESIDE: u64 = 2 << 20;
+        let others = plugins.len().saturating_sub(1) as u64;
+        let initial = plugins.iter().map(|plugin| plugin.memory_initial);
+        let initial = initial.fold(0, u64::saturating_add);
+        (MEMORY_MIN as u64 + others * BESIDE).saturating_add(initial)
+    }
+}
+
 impl Resources {
-    /// Decides for what `asked` says, and for plugins, which are given by their names and the
-    /// boards that they were built for.
+    /// Decides for what `asked` says, and for the `plugins` of the daemon.
     ///
     /// # Errors
     ///
@@ -39,12 +61,12 @@ impl Resources {
     /// limit asks for more than there is.
     pub(super) fn decide(
         asked: &Draft,
-        plugins: &[(&str, Option<&BoardSettings>)],
+        plugins: &[Needs<'_>],
         device: &Device,
     ) -> Result<Resources> {
         let boards: Vec<_> = plugins
             .iter()
-            .filter_map(|&(name, board)| Some((name, board?)))
+            .filter_map(|plugin| Some((plugin.name, plugin.board?)))
             .collect();
         if let Some(difference) = difference(&boards) {
             log::warn!("{difference}");
@@ -58,7 +80,8 @@ impl Resources {
         // A manifest with more than this processor can address was refused with its artifact.
         let least_memory = least_memory.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         let there = device.memory();
-        let ceiling = Ceiling::decide(asked.memory, least_memory, there.as_ref())?;
+        let needed = Needs::of_all(plugins);
+        let ceiling = Ceiling::decide(asked.memory, least_memory, needed, there.as_ref())?;
         if let Some(warning) = &ceiling.warning {
             log::warn!("{warning}");
         }
@@ -147,9 +170,11 @@ impl Ceiling {
     /// A flag holds, since its owner may know what is about to be freed; it is an error only where
     /// no freeing makes that much. A board's figure was said about boards of its kind, not about
     /// what else runs on this one: where there is less, less is taken.
+    /// `needed` is what the plugins need together at the least.
     fn decide(
         flag: Option<usize>,
         board: Option<usize>,
+        needed: u64,
         there: Option<&Memory>,
     ) -> Result<Ceiling> {
         let wanted = flag.map(|bytes| (bytes, Chosen::Flag));
@@ -167,7 +192,7 @@ impl Ceiling {
         };
         let left = there.available.saturating_sub(PROCESS_BYTES);
         let Some((bytes, by)) = wanted else {
-            let bytes = part_of(left, there)?.min(MEMORY_DEFAULT);
+            let bytes = part_of(left, needed, there)?.min(MEMORY_DEFAULT);
             return Ok(chosen((bytes, Chosen::Default), None));
         };
         if bytes as u64 <= left {
@@ -175,7 +200,7 @@ impl Ceiling {
         }
         let size = ByteSize(bytes as u64);
         if by == Chosen::Board {
-            let less = part_of(left, there)?;
+            let less = part_of(left, needed, there)?;
             let warning = format!(
                 "the board's memory_max {size} is more than there is: {there}; this daemon takes {}, \
                  and --memory-max decides otherwise",
@@ -220,9 +245,9 @@ impl Ceiling {
 }
 
 /// What a daemon takes where nobody chose for this device: half of what is `left`, in whole
-/// mebibytes, so that others and the kernel's own caches have as much. But never less than a daemon
-/// needs, where that can be had at all: a machine of 64 MB has 18 available.
-fn part_of(left: u64, there: &Memory) -> Result<usize> {
+/// mebibytes, so that others and the kernel's own caches have as much. But never less than its
+/// plugins need, where that can be had at all: a machine of 64 MB has 18 available.
+fn part_of(left: u64, needed: u64, there: &Memory) -> Result<usize> {
     let least = MEMORY_MIN as u64;
     if left < least {
         let what = format!(
@@ -233,8 +258,11 @@ fn part_of(left: u64, there: &Memory) -> Result<usize> {
         );
         return Err(Error::device(what, io::ErrorKind::OutOfMemory.into()));
     }
-    let half = (left / 2) >> 20 << 20;
-    Ok(usize::try_from(half.max(least)).unwrap_or(usize::MAX))
+    let whole = |bytes: u64| bytes >> 20 << 20;
+    // Where there is too little for all plugins, loading them tells which one is too much.
+    let needed = needed.next_multiple_of(1 << 20).min(whole(left));
+    let part = whole(left / 2).max(needed).max(least);
+    Ok(usize::try_from(part).unwrap_or(usize::MAX))
 }
 
 /// What to tell the owner of a device whose plugins were built for different boards: that is a
@@ -262,11 +290,47 @@ mod tests {
     use super::*;
     use crate::device::Bound;
 
+    /// What one small plugin needs.
+    const LEAST: u64 = MEMORY_MIN as u64;
+
     fn board(name: &str, threads: Option<u8>, mebibytes: Option<u64>) -> BoardSettings {
         BoardSettings {
             name: name.to_owned(),
             threads,
             memory_max: mebibytes.map(|mebibytes| mebibytes << 20),
+        }
+    }
+
+    fn needs<'a>(
+        name: &'a str,
+        board: Option<&'a BoardSettings>,
+        memory_initial: u64,
+    ) -> Needs<'a> {
+        Needs {
+            name,
+            board,
+            memory_initial,
+        }
+    }
+
+    #[test]
+    fn several_plugins_and_large_ones_have_the_default_grow_where_there_is_more() {
+        let small = || needs("small", None, 1 << 20);
+        let large = needs("large", None, 9 << 20);
+        for (plugins, available, budget) in [
+            // Half of 28, less what the process takes.
+            (vec![small()], 28, 13),
+            (vec![small(), small()], 28, 16),
+            (vec![small(), small(), small()], 28, 19),
+            (vec![large], 28, 21),
+            // No more than there is.
+            (vec![small(), large], 20, 18),
+            // And as before where half of it is plenty.
+            (vec![small(), large], 100, 49),
+        ] {
+            let needed = Needs::of_all(&plugins);
+            let decided = Ceiling::decide(None, None, needed, Some(&there(available))).unwrap();
+            assert_eq!(decided.bytes >> 20, budget, "{plugins:?} of {available}");
         }
     }
 
@@ -277,7 +341,11 @@ mod tests {
     ) -> Result<Resources> {
         let mut asked = Draft::of(Vec::new());
         flags(&mut asked);
-        Resources::decide(&asked, plugins, &Device::under("/nowhere"))
+        let plugins: Vec<_> = plugins
+            .iter()
+            .map(|(name, board)| needs(name, *board, 0))
+            .collect();
+        Resources::decide(&asked, &plugins, &Device::under("/nowhere"))
     }
 
     /// What is decided where no flag is given and the limits are the defaults.
@@ -302,7 +370,7 @@ mod tests {
         mebibytes: u64,
     ) -> (usize, Chosen, Option<String>) {
         let [flag, board] = [flag, board].map(|bytes| bytes.map(|bytes| bytes << 20));
-        let decided = Ceiling::decide(flag, board, Some(&there(mebibytes))).unwrap();
+        let decided = Ceiling::decide(flag, board, LEAST, Some(&there(mebibytes))).unwrap();
         (decided.bytes >> 20, decided.chosen, decided.warning)
     }
 
@@ -326,7 +394,7 @@ mod tests {
     #[test]
     fn too_little_memory_is_told_with_what_there_is_and_what_is_needed() {
         for board in [None, Some(64 << 20)] {
-            let error = Ceiling::decide(None, board, Some(&there(13))).unwrap_err();
+            let error = Ceiling::decide(None, board, LEAST, Some(&there(13))).unwrap_err();
             assert_eq!(error.exit_code(), crate::error::EXIT_DEVICE);
             let told = error.to_string();
             for part in [
@@ -356,7 +424,8 @@ mod tests {
                 .unwrap()
                 .ends_with("; stop something else, or give the daemon more")
         );
-        let error = Ceiling::decide(Some((1 << 30) + 1), None, Some(&there(18))).unwrap_err();
+        let error =
+            Ceiling::decide(Some((1 << 30) + 1), None, LEAST, Some(&there(18))).unwrap_err();
         assert_eq!(error.exit_code(), crate::error::EXIT_USAGE);
         let told = error.to_string();
         assert!(told.contains("can ever be, 1Gi"), "{told}");
@@ -384,7 +453,7 @@ mod tests {
             (limits.body >> 10, limits.websocket_message >> 10)
         };
         let decided =
-            |flag, available| Ceiling::decide(flag, None, Some(&there(available))).unwrap();
+            |flag, available| Ceiling::decide(flag, None, LEAST, Some(&there(available))).unwrap();
         assert_eq!(limits(&decided(None, 17), None), (384, 384));
         assert_eq!(limits(&decided(None, 78), None), (1024, 1024));
         assert_eq!(limits(&decided(None, 17), Some(2 << 20)), (2048, 384));
@@ -395,7 +464,7 @@ mod tests {
     fn one_line_tells_what_was_decided() {
         let asked = Draft::of(Vec::new());
         let there = there(17);
-        let ceiling = Ceiling::decide(None, None, Some(&there)).unwrap();
+        let ceiling = Ceiling::decide(None, None, LEAST, Some(&there)).unwrap();
         let decided = Resources {
             threads: 1,
             memory: ceiling.bytes,
