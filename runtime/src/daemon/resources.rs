@@ -1,8 +1,6 @@
 //! How many threads and how much memory the daemon takes: its flags decide, else the boards that
 //! its artifacts were built for, else the defaults. The memory is held against what the device has.
 
-use std::io;
-
 use zlayer_bundle::{BoardSettings, ByteSize};
 
 use crate::config::{Draft, Limits, MEMORY_DEFAULT, MEMORY_MIN};
@@ -42,13 +40,17 @@ pub(super) struct Needs<'a> {
 
 impl Needs<'_> {
     /// Bytes to count on for all of them: an instance of each is set aside, with room to grow, for
-    /// its calls and for a body. [`MEMORY_MIN`] has that for one that begins with little.
+    /// its calls and for a body.
     fn of_all(plugins: &[Needs<'_>]) -> u64 {
+        /// What an instance needs beside what its memories begin with.
         const BESIDE: u64 = 2 << 20;
-        let others = plugins.len().saturating_sub(1) as u64;
-        let initial = plugins.iter().map(|plugin| plugin.memory_initial);
-        let initial = initial.fold(0, u64::saturating_add);
-        (MEMORY_MIN as u64 + others * BESIDE).saturating_add(initial)
+        /// [`MEMORY_MIN`] has room for one instance that begins with so much.
+        const INCLUDED: u64 = 2 << 20;
+        let each = plugins
+            .iter()
+            .map(|plugin| plugin.memory_initial.saturating_add(BESIDE));
+        let all = each.fold(0, u64::saturating_add);
+        (MEMORY_MIN as u64).saturating_add(all.saturating_sub(BESIDE + INCLUDED))
     }
 }
 
@@ -57,8 +59,8 @@ impl Resources {
     ///
     /// # Errors
     ///
-    /// More memory is asked for than the device can ever have, it has too little for a daemon, or a
-    /// limit asks for more than there is.
+    /// More memory is asked for than the device can ever have, or a limit asks for more than there
+    /// is.
     pub(super) fn decide(
         asked: &Draft,
         plugins: &[Needs<'_>],
@@ -192,15 +194,22 @@ impl Ceiling {
         };
         let left = there.available.saturating_sub(PROCESS_BYTES);
         let Some((bytes, by)) = wanted else {
-            let bytes = part_of(left, needed, there)?.min(MEMORY_DEFAULT);
-            return Ok(chosen((bytes, Chosen::Default), None));
+            let bytes = part_of(left, needed).min(MEMORY_DEFAULT);
+            let too_little = (left < bytes as u64).then(|| {
+                format!(
+                    "TOO LITTLE MEMORY: {there}, and a daemon needs {}. If plugins use all of it, the \
+                     kernel may kill this daemon, or others; stop something else, or give it more",
+                    ByteSize(bytes as u64 + PROCESS_BYTES)
+                )
+            });
+            return Ok(chosen((bytes, Chosen::Default), too_little));
         };
         if bytes as u64 <= left {
             return Ok(chosen((bytes, by), None));
         }
         let size = ByteSize(bytes as u64);
         if by == Chosen::Board {
-            let less = part_of(left, needed, there)?;
+            let less = part_of(left, needed);
             let warning = format!(
                 "the board's memory_max {size} is more than there is: {there}; this daemon takes {}, \
                  and --memory-max decides otherwise",
@@ -246,23 +255,15 @@ impl Ceiling {
 
 /// What a daemon takes where nobody chose for this device: half of what is `left`, in whole
 /// mebibytes, so that others and the kernel's own caches have as much. But never less than its
-/// plugins need, where that can be had at all: a machine of 64 MB has 18 available.
-fn part_of(left: u64, needed: u64, there: &Memory) -> Result<usize> {
-    let least = MEMORY_MIN as u64;
-    if left < least {
-        let what = format!(
-            "too little memory: {there}, and a daemon needs {}; stop something else, or give it \
-             more; --memory-max {} tries it all the same",
-            ByteSize(least + PROCESS_BYTES),
-            ByteSize(least)
-        );
-        return Err(Error::device(what, io::ErrorKind::OutOfMemory.into()));
-    }
+/// plugins need, where that can be had at all: a machine of 64 MB has 18 available. And the least
+/// that a daemon can do with in any case: what is available is the kernel's guess, and a low one for
+/// a while after memory was short, which is when a daemon is started anew.
+fn part_of(left: u64, needed: u64) -> usize {
     let whole = |bytes: u64| bytes >> 20 << 20;
     // Where there is too little for all plugins, loading them tells which one is too much.
     let needed = needed.next_multiple_of(1 << 20).min(whole(left));
-    let part = whole(left / 2).max(needed).max(least);
-    Ok(usize::try_from(part).unwrap_or(usize::MAX))
+    let part = whole(left / 2).max(needed).max(MEMORY_MIN as u64);
+    usize::try_from(part).unwrap_or(usize::MAX)
 }
 
 /// What to tell the owner of a device whose plugins were built for different boards: that is a
@@ -320,9 +321,9 @@ mod tests {
         for (plugins, available, budget) in [
             // Half of 28, less what the process takes.
             (vec![small()], 28, 13),
-            (vec![small(), small()], 28, 16),
-            (vec![small(), small(), small()], 28, 19),
-            (vec![large], 28, 21),
+            (vec![small(), small()], 28, 14),
+            (vec![small(), small(), small()], 28, 17),
+            (vec![large], 28, 19),
             // No more than there is.
             (vec![small(), large], 20, 18),
             // And as before where half of it is plenty.
@@ -392,19 +393,17 @@ mod tests {
     }
 
     #[test]
-    fn too_little_memory_is_told_with_what_there_is_and_what_is_needed() {
-        for board in [None, Some(64 << 20)] {
-            let error = Ceiling::decide(None, board, LEAST, Some(&there(13))).unwrap_err();
-            assert_eq!(error.exit_code(), crate::error::EXIT_DEVICE);
-            let told = error.to_string();
-            for part in [
-                "13Mi available on this machine",
-                "needs 14Mi",
-                "--memory-max 12Mi",
-            ] {
-                assert!(told.contains(part), "{part} in {told}");
-            }
+    fn too_little_memory_is_warned_of_with_what_there_is_and_what_is_needed() {
+        let (bytes, chosen, warning) = ceiling(None, None, 13);
+        assert_eq!((bytes, chosen), (12, Chosen::Default));
+        let told = warning.unwrap();
+        for part in ["13Mi available on this machine", "needs 14Mi", "may kill"] {
+            assert!(told.contains(part), "{part} in {told}");
         }
+        // A board says more than there is: the least is taken as well.
+        let (bytes, chosen, warning) = ceiling(None, Some(64), 13);
+        assert_eq!((bytes, chosen), (12, Chosen::Default));
+        assert!(warning.is_some());
     }
 
     #[test]

@@ -49,7 +49,7 @@ fn a_flag_that_asks_for_more_than_there_is_is_warned_of() {
 }
 
 #[test]
-fn what_no_freeing_could_give_and_what_is_too_little_are_refused_with_the_figures() {
+fn what_no_freeing_could_give_is_refused_with_the_figures() {
     if !may_mount() {
         return;
     }
@@ -60,8 +60,16 @@ fn what_no_freeing_could_give_and_what_is_too_little_are_refused_with_the_figure
     assert_eq!(refused.code, 2, "{refused:?}");
     let told = "--memory-max: 60Mi is more than there can ever be, 59Mi with swap space";
     assert!(refused.stderr.contains(told), "{refused:?}");
-    let refused = on_a_machine_with(10 << 10, folder.path()).fails();
-    assert_eq!(refused.code, 1, "{refused:?}");
-    let told = "too little memory: 10Mi available on this machine, and a daemon needs 14Mi";
-    assert!(refused.stderr.contains(told), "{refused:?}");
+}
+
+#[test]
+fn too_little_memory_is_served_with_a_warning_since_more_may_be_there_in_a_moment() {
+    if !may_mount() {
+        return;
+    }
+    let folder = TempDir::new();
+    let daemon = on_a_machine_with(10 << 10, folder.path()).start();
+    daemon
+        .wait_for_log("TOO LITTLE MEMORY: 10Mi available on this machine, and a daemon needs 14Mi");
+    assert_eq!(get(&daemon, "/").status, 200);
 }
