@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::command::{Cmd, on_path};
+use crate::emulated::mke2fs;
 use crate::target::{BuildTarget, Target};
 
 /// The Rust target that plugin authors build for.
@@ -39,6 +40,10 @@ pub(crate) struct Machine {
     pub(crate) cross_gcc: BTreeSet<Target>,
     /// Targets with a user-mode emulator.
     pub(crate) qemu: BTreeSet<Target>,
+    /// Emulators of whole ARM machines are there.
+    pub(crate) qemu_system: bool,
+    /// What makes the disks of such machines is there.
+    pub(crate) mke2fs: bool,
     /// `strace` is there: the store's tests record what it writes, and make the disk fail.
     pub(crate) strace: bool,
     /// `apt-get` is there.
@@ -75,6 +80,8 @@ impl Machine {
             cc: on_path("cc"),
             cross_gcc: only(|target| finds_c_library(target.cross_gcc(), root)),
             qemu: only(|target| on_path(target.qemu())),
+            qemu_system: on_path("qemu-system-aarch64") && on_path("qemu-system-arm"),
+            mke2fs: Path::new(&mke2fs()).is_file() || on_path(&mke2fs()),
             strace: on_path("strace"),
             apt: on_path("apt-get"),
             may_install: is_root || sudo,

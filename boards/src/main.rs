@@ -2,12 +2,14 @@
 //!
 //! Not part of what ships. Boards themselves are data: a folder with a `board.toml` is a board.
 
+mod bench;
 mod build;
 mod byte_size;
 mod command;
 mod debian_package;
 mod demo;
 mod docs;
+mod emulated;
 mod guests;
 mod kosoku;
 mod link_map;
@@ -47,6 +49,7 @@ enum Verb {
     List(list::Args),
     Test(test::Args),
     Demo(demo::Args),
+    Bench(bench::Args),
     Docs(docs::Args),
 }
 
@@ -163,6 +166,7 @@ fn run(verb: &Verb, workspace: &Workspace) -> Result<ExitCode> {
         Verb::Wit(WitArgs { check: true }) => wit::check(&workspace.root),
         Verb::List(args) => list::main(args, workspace),
         Verb::Demo(args) => demo::main(args, workspace),
+        Verb::Bench(args) => bench::main(args, workspace),
         Verb::Docs(args) => docs::main(args, workspace),
     }
     .map(|()| ExitCode::SUCCESS)
@@ -207,6 +211,9 @@ mod tests {
             "test --target armv7 websocket",
             "demo",
             "docs",
+            "bench --machine",
+            "bench --machine --only=raspi3b --record",
+            "bench --machine --short",
         ] {
             assert!(
                 parse(line).is_ok(),
@@ -221,7 +228,7 @@ mod tests {
         let help = parse("--help").unwrap_err();
         assert!(help.status.is_ok());
         for verb in [
-            "setup", "build", "sizes", "guests", "wit", "list", "test", "demo", "docs",
+            "setup", "build", "sizes", "guests", "wit", "list", "test", "demo", "docs", "bench",
         ] {
             assert!(
                 help.output.contains(&format!("  {verb} ")),

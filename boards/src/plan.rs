@@ -64,6 +64,12 @@ impl Plan {
             {
                 plan.apt.push("qemu-user-static");
             }
+            if !machine.qemu_system {
+                plan.apt.push("qemu-system-arm");
+            }
+            if !machine.mke2fs {
+                plan.apt.push("e2fsprogs");
+            }
             if !machine.strace {
                 plan.apt.push("strace");
             }
@@ -151,6 +157,8 @@ mod tests {
         Machine {
             cross_gcc: ARM.into(),
             qemu: ARM.into(),
+            qemu_system: true,
+            mke2fs: true,
             strace: true,
             ..machine
         }
@@ -197,6 +205,8 @@ mod tests {
                 "gcc-arm-linux-gnueabihf",
                 "libc6-dev-armhf-cross",
                 "qemu-user-static",
+                "qemu-system-arm",
+                "e2fsprogs",
                 "strace"
             ]
         );
@@ -251,6 +261,24 @@ mod tests {
             "libc6-dev-armhf-cross",
         ];
         assert_eq!(plan.apt, packages);
+    }
+
+    #[test]
+    fn machines_need_an_emulator_and_what_makes_disks() {
+        let machine = Machine {
+            qemu_system: false,
+            debian_rust: true,
+            ..with_cross(bare())
+        };
+        assert_eq!(plan(&machine, true).apt, ["qemu-system-arm"]);
+        let machine = Machine {
+            mke2fs: false,
+            debian_rust: true,
+            ..with_cross(bare())
+        };
+        assert_eq!(plan(&machine, true).apt, ["e2fsprogs"]);
+        let host = Plan::new(&with_rustup(bare(), &["wasm32-wasip2"]), Scope::Host, true);
+        assert!(host.unwrap().is_empty());
     }
 
     #[test]

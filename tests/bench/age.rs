@@ -9,9 +9,9 @@ use std::fs;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::bench::ALL;
+use crate::bench::recorded;
 use crate::checkout::{self, VERSION};
-use crate::record::Record;
+use crate::record::{Record, recording};
 
 /// Fails when figures that were measured of version `measured` are older than `current` by more than
 /// one release. Releases are the headings of `changelog`, `## 1.2.3`, newest first; `current` is the
@@ -38,18 +38,16 @@ fn check(measured: &str, current: &str, changelog: &str) -> Result<()> {
 fn the_figures_are_at_most_one_release_older_than_the_code() {
     let root = checkout::root();
     let changelog = fs::read_to_string(root.join("CHANGELOG.md")).unwrap();
-    for bench in ALL {
-        let Some(record) = Record::load(&root, bench.name).unwrap() else {
+    for bench in recorded() {
+        let Some(record) = Record::load(&root, bench).unwrap() else {
             continue;
         };
         let checked = check(&record.version, VERSION, &changelog);
         assert!(
             checked.is_ok(),
-            "the figures in docs/figures/{}.json are too old: {}; measure again with \
-             `cargo bench -p zlayer-tests --bench {} -- --record`",
-            bench.name,
+            "the figures in docs/figures/{bench}.json are too old: {}; measure again with `{}`",
             checked.unwrap_err(),
-            bench.name,
+            recording(bench),
         );
     }
 }

@@ -1,6 +1,7 @@
 //! The scaffold of all benchmarks: flags, progress, printing, recording.
 
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -9,10 +10,16 @@ use argh::FromArgs;
 
 use crate::record::Record;
 use crate::table::Table;
-use crate::{checkout, keyvalue, page, pipeline, serve};
+use crate::{checkout, keyvalue, machines, page, pipeline, serve};
 
 /// All of them, in the order of the page.
 pub(crate) const ALL: [&Bench; 3] = [&serve::BENCH, &pipeline::BENCH, &keyvalue::BENCH];
+
+/// The names of all that is recorded, in the order of the page.
+#[cfg(test)]
+pub(crate) fn recorded() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|bench| bench.name).chain([machines::NAME])
+}
 
 /// One benchmark: what is its own.
 pub(crate) struct Bench {
@@ -57,6 +64,9 @@ struct ArgsOfAll {
     /// measure nothing: make docs/figures.md from the figures that are recorded
     #[argh(switch)]
     page: bool,
+    /// measure nothing: record what `cargo boards bench --machine` has measured and put into this file
+    #[argh(option)]
+    machines: Option<PathBuf>,
     /// rounds of each benchmark, 1 to 100 (default: as many as each has by itself)
     #[argh(option)]
     rounds: Option<u32>,
@@ -146,7 +156,9 @@ fn run_one(bench: &Bench, args: &Args) -> Result<()> {
 }
 
 fn run_all(args: &ArgsOfAll) -> Result<()> {
-    if !args.page {
+    if let Some(file) = &args.machines {
+        machines::record(file)?;
+    } else if !args.page {
         for bench in ALL {
             let mut run = Run::new(bench, args.rounds, args.seconds, None)?;
             (bench.measure)(&mut run).context(bench.name)?;

@@ -1,7 +1,8 @@
 //! The benchmarks, and the page that is made from what they recorded.
 //!
 //! Three of them: [`serve`] measures the daemon beside `wasmtime serve` and nginx, [`pipeline`] what
-//! each stage costs, [`keyvalue`] what the store costs. [`figures`] runs all three. Each hands its
+//! each stage costs, [`keyvalue`] what the store costs. [`figures`] runs all three, and records what
+//! `cargo boards bench --machine` measures in whole emulated machines ([`machines`]). Each hands its
 //! figures over as tables, and the scaffold ([`bench`]) does the rest in the same way for all:
 //! flags, printing, and with `--record` a data file in `docs/figures`, from which the page
 //! `docs/figures.md` is made anew. No number in that page stands anywhere else.
@@ -20,6 +21,7 @@ mod checkout;
 mod client;
 mod load;
 mod machine;
+mod machines;
 mod nginx;
 mod page;
 mod process;

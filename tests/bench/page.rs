@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::record::Record;
+use crate::record::{Record, recording};
 
 /// Begins the page.
 const TOP: &str = include_str!("page/top.txt");
 
 /// A part of the page: the benchmark, the heading, and the template of what follows.
-const SECTIONS: [(&str, &str, &str); 3] = [
+const SECTIONS: [(&str, &str, &str); 4] = [
     (
         "serve",
         "Beside wasmtime serve and nginx",
@@ -31,6 +31,11 @@ const SECTIONS: [(&str, &str, &str); 3] = [
         "keyvalue",
         "What the store costs",
         include_str!("page/keyvalue.txt"),
+    ),
+    (
+        "machines",
+        "On whole machines",
+        include_str!("page/machines.txt"),
     ),
 ];
 
@@ -54,9 +59,7 @@ fn make(root: &Path) -> Result<String> {
         let body = match &record {
             Some(record) => section(record, template)
                 .with_context(|| format!("tests/bench/page/{bench}.txt"))?,
-            None => format!(
-                "Not measured yet: `cargo bench -p zlayer-tests --bench {bench} -- --record` does it.\n"
-            ),
+            None => format!("Not measured yet: `{}` does it.\n", recording(bench)),
         };
         // Writing to a String does not fail.
         let _ = write!(page, "\n## {heading}\n\n{body}");
@@ -69,14 +72,14 @@ fn section(record: &Record, template: &str) -> Result<String> {
     let mut text = filled(record, template)?;
     let _ = write!(
         text,
-        "\nMeasured on {} of version {} (commit {}) on {}, with {}. Figures are medians \
-         of {} rounds. Again: `{}`.\n",
+        "\nMeasured on {} of version {} (commit {}) on {}, with {}. {}. Again: \
+         `{}`.\n",
         record.date,
         record.version,
         record.describe_commit(),
         record.machine.describe(),
         record.programs.join("; "),
-        record.rounds,
+        record.describe_rounds(),
         record.command(),
     );
     if !record.remarks.is_empty() {
@@ -119,7 +122,7 @@ fn value(record: &Record, place: &str) -> Result<String> {
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use super::*;
-    use crate::bench::ALL;
+    use crate::bench::recorded;
     use crate::checkout;
     use crate::table::Table;
 
@@ -156,7 +159,7 @@ mod tests {
 
     #[test]
     fn every_benchmark_has_its_part_of_the_page() {
-        let benches: Vec<&str> = ALL.iter().map(|bench| bench.name).collect();
+        let benches: Vec<&str> = recorded().collect();
         let sections: Vec<&str> = SECTIONS.iter().map(|(bench, ..)| *bench).collect();
         assert_eq!(benches, sections);
     }

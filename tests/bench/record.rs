@@ -10,10 +10,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkout::{self, VERSION};
 use crate::machine::Machine;
+use crate::machines;
 use crate::table::Table;
 
 /// Processor time that others take from which on figures cannot be trusted, in percent.
 const BUSY_PERCENT: u64 = 5;
+
+/// What measures `bench` with its own settings and records it.
+pub(crate) fn recording(bench: &str) -> String {
+    match bench {
+        machines::NAME => machines::COMMAND.to_owned(),
+        _ => format!("cargo bench -p zlayer-tests --bench {bench} -- --record"),
+    }
+}
 
 /// A run: where, when, of what, and the figures.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -138,8 +147,19 @@ impl Record {
         format!("{short}{changed}")
     }
 
+    /// How often each figure was measured.
+    pub(crate) fn describe_rounds(&self) -> String {
+        match self.rounds {
+            1 => "Each figure was measured once".to_owned(),
+            rounds => format!("Figures are medians of {rounds} rounds"),
+        }
+    }
+
     /// What measures the same again.
     pub(crate) fn command(&self) -> String {
+        if self.bench == machines::NAME {
+            return machines::COMMAND.to_owned();
+        }
         format!(
             "cargo bench -p zlayer-tests --bench {} -- --rounds {} --seconds {}",
             self.bench, self.rounds, self.seconds

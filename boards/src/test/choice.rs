@@ -13,7 +13,7 @@ use crate::target::{DEVICE_PROFILE, QUICK_PROFILE, Target};
 
 /// What has a name and is no test: what it does, and how long that takes on two cores where nothing is
 /// built yet.
-const PARTS: [(&str, &str); 5] = [
+const PARTS: [(&str, &str); 6] = [
     ("formatting", "rustfmt on all workspaces; a second"),
     ("wit", "wit/deps is what the crates give; a second"),
     (
@@ -22,6 +22,10 @@ const PARTS: [(&str, &str); 5] = [
     ),
     ("lints", "clippy on all workspaces; 5 minutes"),
     ("guests", "builds the plugins that the tests run; 2 minutes"),
+    (
+        "machines",
+        "boots ARM's device binaries, built before, in emulated machines; a minute",
+    ),
 ];
 
 /// What all end-to-end tests together are called.
@@ -34,6 +38,7 @@ fn part(name: &str, workspace: &Workspace) -> Option<Step> {
         "dependencies" => steps::dependencies(),
         "lints" => steps::lints(),
         "guests" => steps::guests(workspace),
+        "machines" => steps::machines(workspace),
         _ => return None,
     })
 }

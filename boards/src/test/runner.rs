@@ -94,12 +94,10 @@ impl Run<'_> {
             let (started, mut output) = (Instant::now(), String::new());
             let mut commands = step.commands.iter();
             let result = commands.try_for_each(|cmd| self.command(step, cmd, &mut output));
-            match result {
-                Ok(()) => {
-                    self.state().passed.insert(step.name.clone());
-                    self.changed.notify_all();
-                }
-                Err(_) => self.stop(),
+            let has_failed = result.is_err();
+            if !has_failed {
+                self.state().passed.insert(step.name.clone());
+                self.changed.notify_all();
             }
             let took = started.elapsed();
             // Whoever started the lanes listens to their end.
@@ -109,6 +107,10 @@ impl Run<'_> {
                 took,
                 result,
             });
+            // Only then: one that was ended because of this failure must not be heard of before it.
+            if has_failed {
+                self.stop();
+            }
         }
     }
 

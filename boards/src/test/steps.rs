@@ -111,6 +111,7 @@ pub(super) fn full(
         let tests = end_to_end(tests, workspace, catalogue, target, DEVICE_PROFILE, &[]);
         steps.push(tests.after(SIZES));
     }
+    steps.push(machines(workspace).after(SIZES));
     afresh(steps)
 }
 
@@ -307,6 +308,12 @@ pub(super) fn end_to_end(
     step(format!("end to end, {target} {how}"), vec![cmd])
 }
 
+/// The device binaries for ARM in whole machines.
+pub(super) fn machines(workspace: &Workspace) -> Step {
+    let cmd = boards(workspace, "bench --machine --short");
+    step("whole machines", vec![cmd])
+}
+
 /// How many tests run at a time, as cargo's test programs read it.
 const THREADS: &str = "RUST_TEST_THREADS";
 
@@ -388,6 +395,20 @@ mod tests {
         }
         let weighed = commands(&[find(&steps, SIZES).clone()]);
         assert_eq!(weighed, ["boards sizes --target x86_64,aarch64,armv7"]);
+    }
+
+    #[test]
+    fn machines_are_booted_once_what_they_get_is_built() {
+        let steps = full_of(false);
+        let booted = find(&steps, "whole machines");
+        assert!(booted.lane == Lane::Checks && booted.after == [SIZES]);
+        for before in [SETUP, "guests", "precompiler"] {
+            assert!(position(&steps, before) < position(&steps, &booted.name));
+        }
+        assert_eq!(
+            commands(std::slice::from_ref(booted)),
+            ["boards bench --machine --short"]
+        );
     }
 
     #[test]
