@@ -19,7 +19,7 @@ mod kernel;
 mod model;
 mod modules;
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -105,18 +105,19 @@ impl Emulated {
             &disks,
             address.port(),
         );
-        Emulated::start(&cmd, address)
+        Emulated::start(&cmd, address, &scratch.join("emulator.log"))
     }
 
-    fn start(cmd: &Cmd, address: SocketAddr) -> Result<Emulated> {
+    fn start(cmd: &Cmd, address: SocketAddr, log: &Path) -> Result<Emulated> {
         println!("$ {cmd}");
-        let (reader, writer) = std::io::pipe().context("there is no pipe left")?;
-        let errors = writer.try_clone().context("there is no pipe left")?;
+        // What the emulator itself complains of must not come between what the machine says.
+        let complaints =
+            File::create(log).with_context(|| format!("cannot make {}", log.display()))?;
         let mut child = cmd
             .process()
             .stdin(Stdio::piped())
-            .stdout(writer)
-            .stderr(errors)
+            .stdout(Stdio::piped())
+            .stderr(complaints)
             .spawn()
             .with_context(|| {
                 format!(
@@ -124,13 +125,17 @@ impl Emulated {
                      which `cargo boards setup` installs"
                 )
             })?;
-        let input = child.stdin.take().context("the emulator has no input")?;
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let (input, output) = pipes.context("the emulator has no pipes")?;
         let mut machine = Emulated {
             child,
-            console: console::Console::new(input, reader),
+            console: console::Console::new(input, output),
             address,
         };
-        machine.console.greeted(BOOT)?;
+        machine.console.greeted(BOOT).with_context(|| {
+            let complaints = fs::read_to_string(log).unwrap_or_default();
+            format!("the emulator complained: {}", complaints.trim())
+        })?;
         Ok(machine)
     }
 
