@@ -277,7 +277,8 @@ mod tests {
             ..with_cross(bare())
         };
         assert_eq!(plan(&machine, true).apt, ["e2fsprogs"]);
-        let host = Plan::new(&with_rustup(bare(), &["wasm32-wasip2"]), Scope::Host, true);
+        let host = with_rustup(bare(), &[WASM_TRIPLE], true);
+        let host = Plan::new(&host, Scope::Host, true);
         assert!(host.unwrap().is_empty());
     }
 
