@@ -50,7 +50,7 @@ fn first_answers(machine: &mut Emulated, target: Target) -> Result<()> {
         "the machine was to have no seed, and the kernel has its random numbers already"
     );
     let available = machine.available()?;
-    let daemon = machine.serve(&plugin("hello"))?;
+    let daemon = machine.serve(&plugin("hello"), "/")?;
     let (without, figures) = (daemon.answered_in, daemon.at_first_answer);
     daemon.stop()?;
     let was_ready = machine.has_random_numbers()?;
@@ -60,7 +60,7 @@ fn first_answers(machine: &mut Emulated, target: Target) -> Result<()> {
         machine.has_random_numbers()?,
         "the kernel gathers no random numbers: nothing to compare with"
     );
-    let daemon = machine.serve(&plugin("hello"))?;
+    let daemon = machine.serve(&plugin("hello"), "/")?;
     let with = daemon.answered_in;
     daemon.stop()?;
     println!(

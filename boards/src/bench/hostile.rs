@@ -13,67 +13,92 @@ use crate::emulated::{Client, Daemon, Emulated, Response};
 /// Clients that ask at the same time.
 const AT_ONCE: usize = 8;
 
-/// Clients that ask for a large answer and do not read it.
+/// Clients that ask for what is held, and do not read it.
 const SILENT: usize = 20;
 
 /// How often a request for something harmless is made until the memory of those before is free again.
 const TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What is asked for one after the other. Whatever comes of it, also a connection that breaks off, is as good
-/// as any.
-const ONE_BY_ONE: [&str; 12] = [
-    "/grow",
-    "/grow-report",
-    "/table-flood",
-    "/random-huge",
-    "/headers-huge",
-    "/headers-many",
-    "/stack",
-    "/log-flood?lines=2000",
-    "/grow-hold?kib=4096",
-    "/grow-hold?kib=16384",
-    "/grow-hold?kib=65536",
-    "/big-body",
+/// A plugin, and what is asked of it.
+struct Case {
+    plugin: &'static str,
+    /// One after the other. Whatever comes of it, also a connection that breaks off, is as good as any.
+    one_by_one: &'static [&'static str],
+    /// By several clients at the same time.
+    at_once: &'static [&'static str],
+    /// By clients that stay, so that what each has is not given back before all are there.
+    held: &'static [&'static str],
+}
+
+const CASES: [Case; 2] = [
+    Case {
+        plugin: "hostile",
+        one_by_one: &[
+            "/grow",
+            "/grow-report",
+            "/table-flood",
+            "/random-huge",
+            "/headers-huge",
+            "/headers-many",
+            "/stack",
+            "/log-flood?lines=2000",
+            "/grow-hold?kib=4096",
+            "/grow-hold?kib=16384",
+            "/grow-hold?kib=65536",
+        ],
+        at_once: &[
+            "/grow",
+            "/grow-report",
+            "/table-flood",
+            "/grow-hold?kib=8192",
+        ],
+        held: &["/grow-hold?kib=4096", "/hold"],
+    },
+    Case {
+        plugin: "hostile-plugin",
+        one_by_one: &["/big-body", "/trap"],
+        at_once: &["/big-body"],
+        held: &["/big-body"],
+    },
 ];
 
 /// Has hostile plugins do their worst, and checks that the daemon that was started is still the one that
 /// answers, and that the kernel has killed nobody.
 pub(super) fn survives(machine: &mut Emulated) -> Result<()> {
-    let flags = format!(
-        "{} {} --plugin hostile-plugin:paths=/big-body --timeout request=20s",
-        plugin("hostile-plugin"),
-        plugin("hostile")
-    );
-    let mut daemon = machine.serve(&flags)?;
-    let address = daemon.machine().address();
-    for path in ONE_BY_ONE {
-        let _ = Client::once(address, path);
-        harmless(&mut daemon, path)?;
+    for case in CASES {
+        // All else at its default, the ceiling above all.
+        let flags = format!("{} --timeout request=20s", plugin(case.plugin));
+        let mut daemon = machine.serve(&flags, "/")?;
+        worst(&mut daemon, &case).with_context(|| format!("the plugin {}", case.plugin))?;
+        daemon.stop()?;
     }
-    for path in [
-        "/grow",
-        "/grow-report",
-        "/table-flood",
-        "/grow-hold?kib=8192",
-    ] {
+    Ok(())
+}
+
+fn worst(daemon: &mut Daemon, case: &Case) -> Result<()> {
+    let address = daemon.machine().address();
+    for path in case.one_by_one {
+        let _ = Client::once(address, path);
+        harmless(daemon, path)?;
+    }
+    for path in case.at_once {
         thread::scope(|scope| {
             for _ in 0..AT_ONCE {
                 scope.spawn(|| Client::once(address, path));
             }
         });
-        harmless(&mut daemon, path)?;
+        harmless(daemon, path)?;
     }
-    // Held until all are there: what each has is not given back before.
-    for path in ["/grow-hold?kib=4096", "/big-body"] {
-        let silent = (0..SILENT).map(|_| ask_and_stay(address, path));
-        let silent: Vec<Client> = silent.collect::<Result<_>>()?;
+    for path in case.held {
+        let held = (0..SILENT).map(|_| ask_and_stay(address, path));
+        let held: Vec<Client> = held.collect::<Result<_>>()?;
         thread::sleep(Duration::from_secs(1));
-        check(&mut daemon, path)?;
-        drop(silent);
-        harmless(&mut daemon, path)?;
+        check(daemon, path)?;
+        drop(held);
+        harmless(daemon, path)?;
     }
-    daemon.stop()
+    Ok(())
 }
 
 fn ask_and_stay(address: SocketAddr, path: &str) -> Result<Client> {

@@ -14,6 +14,9 @@ const REQUESTS: u32 = 1000;
 const CALLS: u32 = 10_000;
 const PIECE: u32 = 1000;
 
+/// A request that asks the store.
+const ASK_STORE: &str = "/exists/key";
+
 /// Bytes of a value that is stored.
 const VALUE: u32 = 100;
 
@@ -53,8 +56,8 @@ pub(super) fn measure(model: Model, parts: &Parts) -> Result<Measured> {
     };
 
     // Once before, so that what a start reads is in the page cache: a card's speed is no figure of ours.
-    machine.serve(&plugin("hello"))?.stop()?;
-    let mut daemon = machine.serve(&plugin("hello"))?;
+    machine.serve(&plugin("hello"), "/")?.stop()?;
+    let mut daemon = machine.serve(&plugin("hello"), "/")?;
     measured.first = daemon.at_first_answer;
     let mut client = daemon.connect()?;
     // What only the first requests of a connection cost is not the figure.
@@ -68,7 +71,7 @@ pub(super) fn measure(model: Model, parts: &Parts) -> Result<Measured> {
     drop(client);
     daemon.stop()?;
 
-    let mut daemon = machine.serve(&plugin("counter"))?;
+    let mut daemon = machine.serve(&plugin("counter"), ASK_STORE)?;
     measured.counter = daemon.at_first_answer;
     store(&daemon)?;
     settle();

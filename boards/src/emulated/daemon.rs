@@ -33,11 +33,12 @@ pub(crate) struct Daemon<'m> {
 }
 
 impl Emulated {
-    /// Starts the daemon with an empty environment and an empty data folder, and waits for its first answer.
-    pub(crate) fn serve(&mut self, flags: &str) -> Result<Daemon<'_>> {
+    /// Starts the daemon with an empty environment and an empty data folder, and waits for its first answer,
+    /// a 200 for this path.
+    pub(crate) fn serve(&mut self, flags: &str, path: &str) -> Result<Daemon<'_>> {
         self.run(&format!("rm -rf {DATA}"), QUICK)?;
         let command = format!(
-            "first_answer {PROGRAM} run --bind 0.0.0.0 --port 8080 --data-dir {DATA} {flags}"
+            "first_answer {path} {PROGRAM} run --bind 0.0.0.0 --port 8080 --data-dir {DATA} {flags}"
         );
         let Answer { status, text } = self.ask(&command, START)?;
         if status != 0 {

@@ -26,12 +26,14 @@ impl Figures {
                 .map(|kib| kib << 10)
                 .with_context(|| format!("the machine told no {field} of the program:\n{text}"))
         };
+        // Not of `status`, where each thread may be 256 KiB behind: the kernel counts there in steps. The
+        // peak is found in no other place, so it is at least what is there now.
+        let resident = bytes("Rss:")?;
         Ok(Figures {
             processor: processor(text).context("the machine told no time on a processor")?,
-            // Not of `status`, where each thread may be 256 KiB behind: the kernel counts there in steps.
-            resident: bytes("Rss:")?,
+            resident,
             anonymous: bytes("Anonymous:")?,
-            peak: bytes("VmHWM:")?,
+            peak: bytes("VmHWM:")?.max(resident),
             available: bytes("MemAvailable:")?,
         })
     }
@@ -89,6 +91,12 @@ mod tests {
         };
         assert_eq!(Figures::of(TEXT).unwrap(), expected);
         assert_eq!(available(TEXT).unwrap(), 18_204 << 10);
+    }
+
+    #[test]
+    fn a_peak_is_never_less_than_what_is_there() {
+        let text = TEXT.replace("2700 kB", "2500 kB");
+        assert_eq!(Figures::of(&text).unwrap().peak, 2604 << 10);
     }
 
     #[test]

@@ -38,13 +38,15 @@ get() {
     return 1
 }
 
-# Starts a program that serves port 8080, with an empty environment, and asks until it answers. P is its
-# process from then on.
+# Starts a program that serves port 8080, with an empty environment, and asks for the path that comes first
+# until it answers. P is its process from then on.
 first_answer() {
+    path=$1
+    shift
     read from rest </proc/uptime
     env -i "$@" </dev/null >/data/said 2>&1 &
     P=$!
-    until get /; do
+    until get $path; do
         kill -0 $P || return 1
         usleep 2000
     done
