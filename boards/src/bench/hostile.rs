@@ -33,6 +33,12 @@ struct Case {
 
 const CASES: [Case; 2] = [
     Case {
+        plugin: "hostile-plugin",
+        one_by_one: &["/big-body", "/trap"],
+        at_once: &["/big-body"],
+        held: &["/big-body"],
+    },
+    Case {
         plugin: "hostile",
         one_by_one: &[
             "/grow",
@@ -54,12 +60,6 @@ const CASES: [Case; 2] = [
             "/grow-hold?kib=8192",
         ],
         held: &["/grow-hold?kib=4096", "/hold"],
-    },
-    Case {
-        plugin: "hostile-plugin",
-        one_by_one: &["/big-body", "/trap"],
-        at_once: &["/big-body"],
-        held: &["/big-body"],
     },
 ];
 

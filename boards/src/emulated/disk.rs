@@ -10,10 +10,10 @@ use anyhow::{Context, Result};
 use crate::command::Cmd;
 
 /// What `init.sh` and those who speak to it call: the tools of busybox by their names.
-const TOOLS: [&str; 26] = [
-    "cat", "dmesg", "env", "false", "findfs", "grep", "head", "ifconfig", "kill", "ls", "mount",
-    "nc", "nproc", "poweroff", "rm", "route", "seq", "sh", "sleep", "stty", "sync", "tail",
-    "timeout", "true", "uname", "usleep",
+const TOOLS: [&str; 27] = [
+    "cat", "df", "dmesg", "env", "false", "findfs", "grep", "head", "ifconfig", "kill", "ls",
+    "mount", "nc", "nproc", "poweroff", "rm", "route", "seq", "sh", "sleep", "stty", "sync",
+    "tail", "timeout", "true", "uname", "usleep",
 ];
 
 /// Folders that are there to be mounted on, or written to.
