@@ -15,6 +15,9 @@ use crate::record::{Record, recording};
 /// Begins the page.
 const TOP: &str = include_str!("page/top.txt");
 
+/// Ends the page: what was measured once, to decide how the program is built.
+const PROGRAM: &str = include_str!("page/program.txt");
+
 /// A part of the page: the benchmark, the heading, and the template of what follows.
 const SECTIONS: [(&str, &str, &str); 4] = [
     (
@@ -64,6 +67,7 @@ fn make(root: &Path) -> Result<String> {
         // Writing to a String does not fail.
         let _ = write!(page, "\n## {heading}\n\n{body}");
     }
+    let _ = write!(page, "\n## One static program\n\n{PROGRAM}");
     Ok(page)
 }
 

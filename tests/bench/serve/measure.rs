@@ -24,7 +24,7 @@ pub(crate) struct Start {
     pub(crate) response: f64,
     /// Peak memory at that moment, in bytes.
     pub(crate) peak: f64,
-    /// Peak memory once the key-value store is open too, in bytes. Only the daemon has one.
+    /// Peak memory of one with a plugin that stores, in bytes. Only the daemon has a store.
     pub(crate) peak_with_store: Option<f64>,
 }
 
@@ -48,21 +48,31 @@ pub(crate) fn start(servers: &Servers, contender: Contender, data: &Path) -> Res
     let mut server = servers.start(contender, data)?;
     let response = server.first_response(&get("/"))?;
     let peak = server.peak_memory()? as f64;
-    let peak_with_store = if contender.is_ours() {
-        server.wait_for_thread(STORE_THREAD)?;
-        let store = data.join("kv");
-        let is_filled = std::fs::read_dir(&store).is_ok_and(|mut entries| entries.next().is_some());
-        ensure!(is_filled, "{} holds no store", store.display());
-        Some(server.peak_memory()? as f64)
-    } else {
-        None
-    };
     server.stop()?;
+    let peak_with_store = match contender.is_ours() {
+        true => Some(peak_with_store(servers)?),
+        false => None,
+    };
     Ok(Start {
         response: response.as_secs_f64() * 1e3,
         peak,
         peak_with_store,
     })
+}
+
+/// Peak memory in bytes when a plugin that stores has responded for the first time. The store is
+/// opened only for those.
+fn peak_with_store(servers: &Servers) -> Result<f64> {
+    let data = servers.workshop.path("stored");
+    let mut server = servers.start_storing(&data)?;
+    server.first_response(&get("/incr/starts"))?;
+    server.wait_for_thread(STORE_THREAD)?;
+    let store = data.join("kv");
+    let is_filled = std::fs::read_dir(&store).is_ok_and(|mut entries| entries.next().is_some());
+    ensure!(is_filled, "{} holds no store", store.display());
+    let peak = server.peak_memory()? as f64;
+    server.stop()?;
+    Ok(peak)
 }
 
 /// Milliseconds that the daemon's process takes to start and end without doing anything: what the
@@ -91,9 +101,6 @@ pub(crate) fn round(
     let request = get("/");
     let mut server = servers.start(contender, data)?;
     server.first_response(&request)?;
-    if contender.is_ours() {
-        server.wait_for_thread(STORE_THREAD)?;
-    }
     let port = server.port();
     let own = |connections, duration| {
         load::run(port, connections, duration, &request, Some(BODY.as_bytes()))

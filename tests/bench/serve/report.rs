@@ -201,15 +201,15 @@ fn aims(columns: &Columns) -> Table {
                 Contender::Wasmtime,
                 Column::cold_start,
             ),
-            0.25,
+            0.30,
         ),
-        most("very first start, zlayer / wasmtime serve", first(), 0.25),
+        most("very first start, zlayer / wasmtime serve", first(), 0.30),
         most(
             "peak memory of zlayer at first response, MB",
             ours.peak(),
-            6.5,
+            5.0,
         ),
-        most("– with the store open, MB", ours.peak_with_store(), 6.5),
+        most("– with the store open, MB", ours.peak_with_store(), 5.0),
         least(
             "requests/s, fresh instances, zlayer / wasmtime serve",
             ratio(

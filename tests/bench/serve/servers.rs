@@ -99,6 +99,8 @@ pub(crate) struct Servers {
     /// Where they are started.
     pub(crate) workshop: Workshop,
     artifact: PathBuf,
+    /// A plugin that stores.
+    storing: PathBuf,
     wasmtime: Option<Peer>,
     nginx: Option<PathBuf>,
     /// The load generator, where it is installed.
@@ -112,6 +114,7 @@ impl Servers {
         let workshop = Workshop::new(run)?;
         let guest = workshop.guest("hello")?;
         let artifact = workshop.compile(&guest)?;
+        let storing = workshop.compile(&workshop.guest("counter")?)?;
         let wasmtime = match Peer::find(&workshop, &guest)? {
             Ok(peer) => {
                 run.program(peer.version.clone());
@@ -139,6 +142,7 @@ impl Servers {
         Ok(Servers {
             workshop,
             artifact,
+            storing,
             wasmtime,
             nginx,
             wrk,
@@ -152,6 +156,11 @@ impl Servers {
             Contender::Nginx => self.nginx.is_some(),
             _ => true,
         }
+    }
+
+    /// Starts the daemon with a plugin that stores.
+    pub(crate) fn start_storing(&self, data: &Path) -> Result<Server> {
+        self.workshop.daemon(&[&self.storing], data, &[])
     }
 
     /// Starts the contender on the loopback address. `data` is the daemon's data folder; the others
