@@ -74,8 +74,12 @@ pub(crate) fn main(args: &Args, workspace: &Workspace) -> Result<()> {
         for model in of_target {
             columns.push((model.to_string(), measure::measure(*model, &parts)?));
         }
+        if let Some((_, measured)) = columns.first() {
+            report.programs.push(format!("Linux {}", measured.kernel));
+        }
         report.tables.push(report::table(target, &columns));
     }
+    report.programs.extend(parts::emulator(&workspace.root));
     print!("{}", report.text());
     if args.record {
         report.record(workspace)?;

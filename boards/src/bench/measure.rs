@@ -24,8 +24,10 @@ const VALUE: u32 = 100;
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// What one machine showed.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Measured {
+    /// The version of its kernel.
+    pub(super) kernel: String,
     /// Bytes that the machine had for programs before the daemon ran.
     pub(super) available_before: u64,
     /// At the first answer of `hello`, in an empty store.
@@ -51,6 +53,7 @@ pub(super) fn measure(model: Model, parts: &Parts) -> Result<Measured> {
     let mut machine = parts.boot(model, boot)?;
     machine.connect_network()?;
     let mut measured = Measured {
+        kernel: machine.kernel()?,
         available_before: machine.available()?,
         ..Measured::default()
     };

@@ -132,7 +132,47 @@ impl Parts {
     }
 }
 
+/// The emulator with its version, as it tells both.
+pub(super) fn emulator(root: &Path) -> Option<String> {
+    let text = Cmd::new("qemu-system-arm", "--version").output(root)?;
+    version(&text).map(|version| format!("QEMU {version}"))
+}
+
+/// The version in `QEMU emulator version 7.2.22 (Debian …)`.
+fn version(text: &str) -> Option<&str> {
+    let (_, rest) = text.lines().next()?.split_once(" version ")?;
+    rest.split_whitespace().next()
+}
+
 /// The flag for a plugin.
 pub(super) fn plugin(name: &str) -> String {
     format!("--wasm {FOLDER}/{name}.cwasm")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_emulators_version_is_read_without_what_a_distribution_adds() {
+        let text = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)\nCopyright (c) 2003-2022\n";
+        assert_eq!(version(text), Some("7.2.22"));
+        assert_eq!(version(""), None);
+    }
+
+    #[test]
+    fn what_is_not_built_is_named_with_what_builds_it() {
+        let error = Parts::find(&Workspace::example(), &[Target::Armv7]);
+        let error = error
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
+        for part in [
+            "cargo boards build --target armv7",
+            "cargo build --release -p zlayer-precompile",
+            "r/target/guests/hostile.wasm is not there: `cargo boards guests` builds it",
+        ] {
+            assert!(error.contains(part), "{part} in {error}");
+        }
+    }
 }

@@ -62,6 +62,11 @@ impl Emulated {
         available(&self.run("cat /proc/meminfo", QUICK)?)
     }
 
+    /// The version of its kernel.
+    pub(crate) fn kernel(&mut self) -> Result<String> {
+        Ok(self.run("uname -r", QUICK)?.trim().to_owned())
+    }
+
     /// Whether the kernel has its random numbers: what asks for some waits until then.
     pub(crate) fn has_random_numbers(&mut self) -> Result<bool> {
         Ok(self.kernel_log()?.contains(RANDOM_IS_READY))
@@ -97,7 +102,8 @@ impl Daemon<'_> {
 
     /// Whether the process that was started is still there.
     pub(crate) fn is_there(&mut self) -> Result<bool> {
-        let command = format!("kill -0 {}", self.pid);
+        // One that has ended is a zombie until somebody waits for it.
+        let command = format!("grep -q 'State:.[RSDI]' /proc/{}/status", self.pid);
         Ok(self.machine.ask(&command, QUICK)?.status == 0)
     }
 
