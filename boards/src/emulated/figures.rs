@@ -18,37 +18,44 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// Reads what `figures` prints: `smaps_rollup` and `status` of the process, `meminfo`, and a line
-    /// `schedstat` for each thread.
+    /// Reads what `figures` prints: a line `schedstat` for each thread, `status` of the process, `meminfo`,
+    /// and what each of its mappings has in memory.
     pub(super) fn of(text: &str) -> Result<Figures> {
-        let bytes = |field: &str| {
-            kibibytes(text, field)
-                .map(|kib| kib << 10)
-                .with_context(|| format!("the machine told no {field} of the program:\n{text}"))
+        let named = |found: Option<u64>, field: &str| {
+            found.with_context(|| format!("the machine told no {field} of the program:\n{text}"))
         };
-        // Not of `status`, where each thread may be 256 KiB behind: the kernel counts there in steps. The
-        // peak is found in no other place, so it is at least what is there now.
-        let resident = bytes("Rss:")?;
+        let one = |field: &str| named(kibibytes(text, field).next(), field);
+        // Of the mappings one by one. `status` may be 256 KiB behind for each thread, since the kernel
+        // counts in steps; `smaps_rollup` loses mappings where the program changes them meanwhile.
+        let sum = |field: &str| {
+            let found = kibibytes(text, field).reduce(|sum, next| sum.saturating_add(next));
+            named(found, field)
+        };
+        let resident = sum("Rss:")?;
         Ok(Figures {
             processor: processor(text).context("the machine told no time on a processor")?,
             resident,
-            anonymous: bytes("Anonymous:")?,
-            peak: bytes("VmHWM:")?.max(resident),
-            available: bytes("MemAvailable:")?,
+            anonymous: sum("Anonymous:")?,
+            // This is found in `status` alone, so it is at least what is there now.
+            peak: one("VmHWM:")?.max(resident),
+            available: one("MemAvailable:")?,
         })
     }
 }
 
 /// Bytes that a machine could give to programs, in what `cat /proc/meminfo` prints.
 pub(super) fn available(text: &str) -> Result<u64> {
-    let kib = kibibytes(text, "MemAvailable:");
-    Ok(kib.context("the machine told no available memory")? << 10)
+    let found = kibibytes(text, "MemAvailable:").next();
+    found.context("the machine told no available memory")
 }
 
-/// A line `FIELD NUMBER kB` of the kernel's.
-fn kibibytes(text: &str, field: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
+/// Bytes in lines `FIELD NUMBER kB` of the kernel's.
+fn kibibytes(text: &str, field: &str) -> impl Iterator<Item = u64> {
+    text.lines().filter_map(move |line| {
+        let number = line.strip_prefix(field)?.trim().strip_suffix("kB")?;
+        let number: u64 = number.trim().parse().ok()?;
+        number.checked_mul(1024)
+    })
 }
 
 /// The first numbers of the threads' `schedstat` (proc(5)), summed.
@@ -66,12 +73,11 @@ fn processor(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "00400000-ffff4000 ---p 00000000 00:00 0    [rollup]\n\
-        Rss:                2604 kB\n\
-        Pss:                2600 kB\n\
+    const TEXT: &str = "Name:\tzlayer\n\
+        Rss:                2600 kB\n\
+        Anonymous:             0 kB\n\
+        Rss:                   4 kB\n\
         Anonymous:           212 kB\n\
-        AnonHugePages:         0 kB\n\
-        Name:\tzlayer\n\
         VmHWM:\t    2700 kB\n\
         VmRSS:\t    2404 kB\n\
         RssAnon:\t     128 kB\n\
