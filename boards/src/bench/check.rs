@@ -17,8 +17,9 @@ const MEMORY: u32 = 64;
 /// and more if anything waited for them.
 const WAIT_FOR_RANDOM_NUMBERS: Duration = Duration::from_millis(200);
 
-/// Instructions from exec to first answer, at most, once the kernel has read what a start reads: the very first
-/// start of a boot has its work with the disk's tables in it.
+/// Instructions from exec to first answer, at most, of a start that is not the first and once the kernel has its
+/// random numbers: until then it hashes for each that it wants for itself, three million instructions in a
+/// start, and the first one has to look at the disk's tables.
 const INSTRUCTIONS: [(Target, u64); 1] = [(Target::Aarch64, 10_000_000)];
 
 /// Checks the machines of both processors.
