@@ -148,7 +148,7 @@ mod tests {
         let error = room(3_000_000_000, 1_500_000_000).check(FULL_RUN);
         assert_eq!(
             error.unwrap_err().to_string(),
-            "this run needs 7500.00 MB more on the disk of /t, which has 3000.00 MB free: make room there \
+            "this run needs 8100.00 MB more on the disk of /t, which has 3000.00 MB free: make room there \
              (`cargo clean` gives back the 1500.00 MB that older builds hold), or set CARGO_TARGET_DIR to a \
              folder on a larger disk"
         );

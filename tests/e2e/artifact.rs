@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Seek, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use zlayer_bundle::{Manifest, Profile, PublicKey, SecretKey, Target, Trailer, seal};
@@ -597,14 +598,19 @@ fn a_damaged_copy_in_the_data_folder_is_not_trusted() {
         .collect();
     assert_eq!(copies.len(), 1, "{copies:?}");
     let copy = &copies[0];
+    let good = fs::read(artifact("hello")).unwrap();
     let mut bytes = fs::read(copy).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    fs::remove_file(copy).unwrap();
-    fs::write(copy, &bytes).unwrap();
-    // The good file is there, so the copy is made anew.
-    assert_eq!(get(&start(), "/").status, 200);
-    assert!(fs::read(copy).unwrap() == fs::read(artifact("hello")).unwrap());
+    // Somebody else's, who may write to it; and this user's own, on flash that has worn out.
+    for mode in [0o644, 0o400] {
+        fs::remove_file(copy).unwrap();
+        fs::write(copy, &bytes).unwrap();
+        fs::set_permissions(copy, fs::Permissions::from_mode(mode)).unwrap();
+        // The good file is there, so the copy is made anew.
+        assert_eq!(get(&start(), "/").status, 200);
+        assert!(fs::read(copy).unwrap() == good, "mode {mode:o}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod client;
 mod daemon;
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -87,6 +88,19 @@ pub(crate) fn zlayer_command() -> Command {
             command
         }
     }
+}
+
+/// The same as words: what watches over the emulator, and then the emulator, if there is one, and the
+/// binary, which are all that has to be in a root of its own.
+pub(crate) fn zlayer_words() -> (Vec<OsString>, Vec<PathBuf>) {
+    let command = zlayer_command();
+    let words = [command.get_program()]
+        .into_iter()
+        .chain(command.get_args());
+    let mut outside: Vec<OsString> = words.map(ToOwned::to_owned).collect();
+    let programs = if under_qemu() { 2 } else { 1 };
+    let inside = outside.split_off(outside.len() - programs);
+    (outside, inside.into_iter().map(PathBuf::from).collect())
 }
 
 /// Runs `zlayer` with these arguments until it ends.

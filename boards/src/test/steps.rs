@@ -527,7 +527,7 @@ mod tests {
         let shown = commands(&[step]).concat();
         for part in [
             format!("ZLAYER_TARGET={foreign} "),
-            format!("ZLAYER_RUNNER={} ", foreign.qemu()),
+            format!("{}' ZLAYER_PRECOMPILE", foreign.qemu()),
             "ZLAYER_PRECOMPILE=t/release/zlayer-precompile ".to_owned(),
             "ZLAYER_GUESTS=r/target/guests ".to_owned(),
             " --exclude zlayer-precompile --test e2e -- one two".to_owned(),

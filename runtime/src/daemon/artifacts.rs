@@ -43,18 +43,29 @@ pub(super) fn verify(place: usize, config: &Config, data: &DataDir) -> Result<Ve
     if is_wasm(&source).map_err(unreadable)? {
         source = compile(path, target, config.profile)?;
     }
-    let copy = match data.kept_copy(place, &source) {
-        Some(copy) => copy,
+    // Now, since compiling may have made the user's development key.
+    let trust = trusted(config)?;
+    let check = |copy| VerifiedArtifact::verify(copy, &trust, target, config.profile);
+    let kept = match data.kept_copy(place, &source).map(check) {
+        // Flash wears out: the copy no longer holds what its trailer says, and the file may.
+        Some(Err(ArtifactError::Altered | ArtifactError::Io(_))) => {
+            log::warn!(
+                "the kept copy of {} is damaged: it is made anew",
+                path.display()
+            );
+            None
+        }
+        kept => kept,
+    };
+    let checked = match kept {
+        Some(checked) => checked,
         None => {
             // Only what looks like an artifact is worth the flash it is written to.
             zlayer_bundle::read_manifest(&source).map_err(refused)?;
-            data.keep_copy(place, &mut source)?
+            check(data.keep_copy(place, &mut source)?)
         }
     };
-    // Now, since compiling may have made the user's development key.
-    let trust = trusted(config)?;
-    let artifact =
-        VerifiedArtifact::verify(copy, &trust, target, config.profile).map_err(refused)?;
+    let artifact = checked.map_err(refused)?;
     match artifact.signer() {
         Some(key) => log::debug!("{}: signed by {}", path.display(), key.id()),
         None => log::warn!(

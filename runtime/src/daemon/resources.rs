@@ -261,7 +261,8 @@ impl Ceiling {
 fn part_of(left: u64, needed: u64) -> usize {
     let whole = |bytes: u64| bytes >> 20 << 20;
     // Where there is too little for all plugins, loading them tells which one is too much.
-    let needed = needed.next_multiple_of(1 << 20).min(whole(left));
+    let needed = needed.checked_next_multiple_of(1 << 20).unwrap_or(u64::MAX);
+    let needed = needed.min(whole(left));
     let part = whole(left / 2).max(needed).max(MEMORY_MIN as u64);
     usize::try_from(part).unwrap_or(usize::MAX)
 }
@@ -326,6 +327,7 @@ mod tests {
             (vec![large], 28, 19),
             // No more than there is.
             (vec![small(), large], 20, 18),
+            (vec![needs("endless", None, u64::MAX)], 28, 26),
             // And as before where half of it is plenty.
             (vec![small(), large], 100, 49),
         ] {

@@ -173,20 +173,17 @@ impl Keeper {
             if store.is_closing() || urgent {
                 return;
             }
-            let wait = if let Some(changes_due) = changes_due {
-                let left = changes_due.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return;
-                }
-                left
-            } else {
-                let due = ANCHOR_INTERVAL.saturating_sub(self.anchored.elapsed());
-                match store.clock.is_owed() {
-                    true if due.is_zero() => return,
-                    true => due,
-                    false => Duration::MAX,
-                }
-            };
+            let now = Instant::now();
+            let until_changes = changes_due.map(|due| due.saturating_duration_since(now));
+            // Also while changes wait for longer than that.
+            let owed = store.clock.is_owed();
+            let until_anchor =
+                owed.then(|| ANCHOR_INTERVAL.saturating_sub(self.anchored.elapsed()));
+            let wait = until_changes.into_iter().chain(until_anchor).min();
+            let wait = wait.unwrap_or(Duration::MAX);
+            if wait.is_zero() {
+                return;
+            }
             thread::park_timeout(wait);
         }
     }

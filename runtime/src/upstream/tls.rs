@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
+use std::time::Duration;
 
 use futures_rustls::client::TlsStream;
 use futures_rustls::rustls::client::Resumption;
@@ -21,9 +22,9 @@ use futures_rustls::rustls::{ClientConfig, crypto};
 use futures_rustls::{TlsConnector, rustls};
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
-use smol::Async;
 use smol::io::AsyncRead;
 use smol::lock::OnceCell;
+use smol::{Async, Timer};
 
 use super::UpstreamError;
 use super::io::Io;
@@ -50,9 +51,14 @@ struct Ready {
     _memory: Reservation,
 }
 
-/// Waits until the kernel has random numbers.
-fn wait_for_seed() {
-    while let Err(Errno::INTR) = getrandom(&mut [0; 1], GetRandomFlags::empty()) {}
+/// How often the kernel is asked whether it has random numbers by now.
+const SEED_RETRY: Duration = Duration::from_millis(50);
+
+/// Waits until the kernel has random numbers, without holding a thread.
+async fn wait_for_seed() {
+    while let Err(Errno::AGAIN | Errno::INTR) = getrandom(&mut [0; 1], GetRandomFlags::NONBLOCK) {
+        Timer::after(SEED_RETRY).await;
+    }
 }
 
 impl Tls {
@@ -80,7 +86,7 @@ impl Tls {
             let read = unblock(move || prepare(&roots, reserve)).await;
             read.map_err(|error| self.unusable(error))
         });
-        self.seeded.get_or_init(|| unblock(wait_for_seed)).await;
+        self.seeded.get_or_init(wait_for_seed).await;
         let connector = &ready.await?.connector;
         let shaken = connector.connect_with(name, stream, |session| {
             session.set_buffer_limit(Some(UNSENT_BYTES));

@@ -51,7 +51,7 @@ fn a_plugin_that_asks_for_random_numbers_waits_by_itself() {
     // The kernel has none for a while, of which the calls of one thread are counted: the first two
     // are the allocator's, with some C libraries, and those for keys of hash tables, which no kernel
     // refuses. The daemon asks twenty times a second.
-    let none = ["-e", "inject=getrandom:error=EAGAIN:when=3..33"];
+    let none = ["-e", "inject=getrandom:error=EAGAIN:when=3..103"];
     let daemon = traced("wasi-probe", &folder.path().join("trace"), &none)
         .args(["--threads", "1"])
         .start();

@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::{Builder, Daemon, TempDir, artifact, get, key_dir, skipped, zlayer_command};
+use crate::support::{Builder, Daemon, TempDir, artifact, get, key_dir, skipped, zlayer_words};
 
 /// A folder with the program, the artifact of a guest, the public key and an empty `/proc`; and the
 /// emulator, where the processor is emulated. `None` where that cannot be a root, which is said.
@@ -12,9 +12,7 @@ fn root_with(guest: &str) -> Option<TempDir> {
     }
     let root = TempDir::new();
     let inside = |name: &str| root.path().join(name);
-    let command = zlayer_command();
-    let mut programs: Vec<PathBuf> = vec![command.get_program().into()];
-    programs.extend(command.get_args().map(PathBuf::from));
+    let (_, programs) = zlayer_words();
     for program in programs {
         let found = find(&program);
         if !is_static(&found) {

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
     Output, PATIENCE, TempDir, artifact, key_dir, private_home, run, under_qemu, wait_at_most,
-    zlayer_command,
+    zlayer_command, zlayer_words,
 };
 
 /// A daemon that serves. It is killed when the value is dropped.
@@ -214,16 +214,15 @@ impl Builder {
             command = first;
         }
         if let Some(root) = &self.root {
-            let mut inside = std::process::Command::new("unshare");
+            let (mut words, programs) = zlayer_words();
             let line = r#"mount -t proc proc "$0/proc" && exec chroot "$0" "$@""#;
-            inside.args(["--mount", "sh", "-c", line]).arg(root);
+            words.extend(["unshare", "--mount", "sh", "-c", line].map(OsString::from));
+            words.push(root.into());
             // Both were copied there under their own names, the emulator as well.
-            let words = [command.get_program()]
-                .into_iter()
-                .chain(command.get_args());
-            inside
-                .args(words.map(|word| Path::new("/").join(Path::new(word).file_name().unwrap())));
-            command = inside;
+            let names = programs.iter().map(|program| program.file_name().unwrap());
+            words.extend(names.map(|name| Path::new("/").join(name).into_os_string()));
+            command = std::process::Command::new(&words[0]);
+            command.args(&words[1..]);
         }
         private_home(&mut command, home);
         command.arg("run").arg("--wasm").arg(self.wasm);
