@@ -46,6 +46,9 @@ pub fn run(config: Config) -> Result<()> {
     redact::install(config.secrets.values().map(|secret| secret.0.as_str()));
     // Before all else: a signal that comes while the plugin loads must drain, too.
     let mut obeyed = vec![Signal::Term, Signal::Int, Signal::Quit, Signal::Usr1];
+    // A file that becomes larger than this process may make it (`ulimit -f`) is an error of its
+    // write then, and no longer the end of the process.
+    obeyed.push(Signal::Xfsz);
     if !is_hangup_ignored() {
         obeyed.push(Signal::Hup);
     }
@@ -276,6 +279,7 @@ async fn obey(mut signals: Signals, stopping: Sender<()>, metrics: Arc<Metrics>)
     while let Some(signal) = signals.next().await {
         match signal {
             Ok(Signal::Usr1) => logger::complain(&metrics.render()),
+            Ok(Signal::Xfsz) => {}
             Ok(_) if stopping.is_closed() => {
                 logger::close();
                 std::process::exit(130)

@@ -9,6 +9,8 @@ use std::io::{self, Read, Seek};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 use crate::error::{Error, Result};
 
 /// Largest artifact that is copied: 256 MiB.
@@ -59,6 +61,8 @@ impl DataDir {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            // Opening a named pipe would wait for its other end.
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
             .open(path.join("lock"))
             .map_err(|error| {
                 refused(

@@ -126,7 +126,10 @@ impl std::str::FromStr for Durability {
             (_, Some(Ok(_))) => Err(format!(
                 "'{text}' is out of range; at least 100ms, at most 60m"
             )),
-            (_, Some(Err(reason))) => Err(reason),
+            (_, Some(Err(_))) => Err(format!(
+                "'{text}' is no interval; write it like interval=30s, interval=500ms or \
+                 interval=2m, at least 100ms, at most 60m"
+            )),
             _ => Err(format!(
                 "there is no durability '{text}'; there are memory, interval, interval=DURATION, sync"
             )),

@@ -16,9 +16,10 @@
 //!
 //! There are at most [`LOOK_UPS`] flights with [`WAITING`] who wait for each, and 128 names in the
 //! cache. A flight takes some 13 KiB and two sockets, and ends within [`LOOK_UP_TIME`]. When one
-//! more is needed, one that nobody waits for ends, or else the oldest: a name that nobody answers
-//! for holds up no other. Whoever waits holds a request or one of a plugin's resources, which are
-//! bounded where they are made.
+//! more is needed, one that nobody needs ends, or else the oldest, of the same plugin if it has one:
+//! a name that nobody answers for holds up no other. No plugin has more than [`LOOK_UPS_EACH`], so
+//! that one that makes up names does not end the look-ups of all others. Whoever waits holds a
+//! request or one of a plugin's resources, which are bounded where they are made.
 
 mod cache;
 mod error;
@@ -43,12 +44,13 @@ use smol::{Executor, Task};
 
 pub use error::{ResolveError, ResolveFailure};
 
+use crate::memory::Budget;
 use crate::sync;
 use crate::timeout::within;
 use cache::Cache;
 use flight::{Flight, Waiting};
 use hosts::Hosts;
-use look_up::look_up;
+use look_up::{INCOMPLETE, look_up};
 use resolv_conf::ResolvConf;
 use servers::Servers;
 use special::special;
@@ -56,6 +58,8 @@ use watched::Watched;
 
 /// How many names are looked up at the same time.
 pub const LOOK_UPS: usize = 32;
+/// How many of them one plugin may have begun: a quarter, so that several of that kind leave some.
+pub const LOOK_UPS_EACH: usize = 8;
 /// How many may wait for one name: as many as there are connections to one upstream.
 pub const WAITING: usize = 192;
 /// How long a look-up may take, whatever the configuration says.
@@ -71,6 +75,10 @@ const CONF_BYTES: usize = 16 << 10;
 
 /// The addresses of a name, those of one family before those of the other.
 pub type Addresses = Arc<[IpAddr]>;
+
+/// The plugin that a name is looked up for, told by its share of connections: all that it asks for,
+/// by whichever interface, counts together. None if it is for no plugin.
+pub type Asker<'a> = Option<&'a Arc<Budget>>;
 
 /// What came of a look-up.
 type Found = Result<Addresses, ResolveError>;
@@ -114,6 +122,8 @@ struct State {
 
 struct UnderWay {
     flight: Arc<Flight>,
+    /// The share of the plugin that it was begun for.
+    asker: Option<Arc<Budget>>,
     /// Dropping it ends the look-up.
     task: Task<()>,
 }
@@ -142,12 +152,13 @@ impl Resolver {
         }
     }
 
-    /// The addresses of `name`, at least one. An address, with or without brackets, is its own.
+    /// The addresses of `name`, at least one, for `asker`. An address, with or without brackets, is
+    /// its own.
     ///
     /// # Errors
     ///
     /// There is no address, or nobody says so; the error tells who was asked.
-    pub async fn resolve(&self, name: &str) -> Result<Addresses, ResolveError> {
+    pub async fn resolve(&self, name: &str, asker: Asker<'_>) -> Result<Addresses, ResolveError> {
         let literal = name
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'))
@@ -160,7 +171,7 @@ impl Resolver {
             return Err(not_a_name(name));
         }
         let name = name.to_ascii_lowercase();
-        match self.known_or_asked(&name) {
+        match self.known_or_asked(&name, asker) {
             Known::Now(found) => found,
             Known::Soon(waiting) => waiting.found().await,
         }
@@ -174,7 +185,7 @@ impl Resolver {
     }
 
     /// What is known of `name` at once, or a place among those who wait for it.
-    fn known_or_asked(&self, name: &str) -> Known {
+    fn known_or_asked(&self, name: &str, asker: Asker<'_>) -> Known {
         if let Some(addresses) = special(name) {
             return Known::Now(match addresses.is_empty() {
                 true => Err(ResolveError::new(
@@ -200,7 +211,10 @@ impl Resolver {
         let flight = under_way.find(|flight| flight.is_for(name, &servers));
         let flight = match flight {
             Some(flight) => Arc::clone(flight),
-            None => self.take_off(&mut state, name, servers),
+            None => match self.take_off(&mut state, name, servers, asker) {
+                Ok(flight) => flight,
+                Err(busy) => return Known::Now(Err(busy)),
+            },
         };
         // Before anybody else can see it without somebody who waits.
         let waiting = flight.wait();
@@ -215,32 +229,33 @@ impl Resolver {
         }
     }
 
-    /// Starts a look-up. If there are too many, one that nobody waits for ends, or else the oldest.
-    fn take_off(&self, state: &mut State, name: &str, servers: Arc<Servers>) -> Arc<Flight> {
-        if state.flights.len() >= LOOK_UPS {
-            let mut under_way = state.flights.iter();
-            let forsaken = under_way.position(|one| one.flight.is_forsaken());
-            let oldest = state.flights.remove(forsaken.unwrap_or(0));
-            let detail = format!(
-                "the look-up of '{}' made room for others: {LOOK_UPS} are under way; try again later",
-                oldest.flight.name()
-            );
-            let busy = ResolveError::new(ResolveFailure::Busy, detail);
-            oldest.flight.land(Err(busy));
-        }
+    /// Starts a look-up, for which another one may have to end.
+    ///
+    /// # Errors
+    ///
+    /// The asker has as many as it may have.
+    fn take_off(
+        &self,
+        state: &mut State,
+        name: &str,
+        servers: Arc<Servers>,
+        asker: Asker<'_>,
+    ) -> Result<Arc<Flight>, ResolveError> {
+        state.make_room(name, asker)?;
         let flight = Arc::new(Flight::new(name, servers));
         let resolver = self.clone();
         let flown = Arc::clone(&flight);
         let task = self.shared.executor.spawn(async move {
-            let (found, time) = fly(&flown).await;
+            let (found, time) = fly(&flown, LOOK_UP_TIME).await;
             resolver.keep(&flown, &found, time);
             flown.land(found);
         });
         state.flights.push(UnderWay {
             flight: Arc::clone(&flight),
+            asker: asker.cloned(),
             task,
         });
-        flight
+        Ok(flight)
     }
 
     /// Ends a look-up, and keeps what it found.
@@ -252,16 +267,64 @@ impl Resolver {
         };
         // It is this task itself, which has nothing more to wait for.
         state.flights.remove(at).task.detach();
-        // What other servers said does not count any more.
-        let servers = state.servers.as_ref();
-        if servers.is_some_and(|servers| flight.is_for(flight.name(), servers)) {
-            let now = Instant::now();
-            state.cache.put(flight.name(), found.clone(), time, now);
-        }
+        state.remember(flight, found, time);
     }
 }
 
 impl State {
+    /// Sees to it that one more look-up may begin for `asker`. What ends for it is one that nobody
+    /// needs, or else the oldest of the asker's own, or else the oldest of all.
+    ///
+    /// # Errors
+    ///
+    /// The asker has as many as it may have, and each of them is waited for.
+    fn make_room(&mut self, name: &str, asker: Asker<'_>) -> Result<(), ResolveError> {
+        let is_own = |one: &UnderWay| {
+            let share = one.asker.as_ref().zip(asker);
+            share.is_some_and(|(of, asker)| Arc::ptr_eq(of, asker))
+        };
+        let flights = &self.flights;
+        let own = flights.iter().filter(|one| is_own(one)).count();
+        let end = if own >= LOOK_UPS_EACH {
+            let unneeded = |one: &UnderWay| is_own(one) && one.flight.is_unneeded();
+            let Some(end) = flights.iter().position(unneeded) else {
+                let detail = format!(
+                    "'{name}' is not looked up: {LOOK_UPS_EACH} look-ups of this plugin are under \
+                     way; try again later"
+                );
+                return Err(ResolveError::new(ResolveFailure::Busy, detail));
+            };
+            end
+        } else if flights.len() >= LOOK_UPS {
+            let unneeded = flights.iter().position(|one| one.flight.is_unneeded());
+            let end = unneeded.or_else(|| flights.iter().position(is_own));
+            end.unwrap_or(0)
+        } else {
+            return Ok(());
+        };
+        // Its task ends with it.
+        let UnderWay { flight, .. } = self.flights.remove(end);
+        let detail = format!(
+            "the look-up of '{}' made room for others: {LOOK_UPS} are under way; try again later",
+            flight.name()
+        );
+        let found = flight.give_up(ResolveError::new(ResolveFailure::Busy, detail));
+        // That there was no room says nothing of the name.
+        if found.is_ok() {
+            self.remember(&flight, &found, INCOMPLETE);
+        }
+        Ok(())
+    }
+
+    /// Keeps what a look-up found. What other servers said does not count any more.
+    fn remember(&mut self, flight: &Arc<Flight>, found: &Found, time: Duration) {
+        let servers = self.servers.as_ref();
+        if servers.is_some_and(|servers| flight.is_for(flight.name(), servers)) {
+            let now = Instant::now();
+            self.cache.put(flight.name(), found.clone(), time, now);
+        }
+    }
+
     /// The servers of `conf`. Where that is new, nothing that the old ones said is known any more.
     fn servers(&mut self, conf: Arc<ResolvConf>, port: u16) -> Arc<Servers> {
         match &self.servers {
@@ -276,19 +339,22 @@ impl State {
     }
 }
 
-/// Looks a flight's name up, and says how long what it found may be kept.
-async fn fly(flight: &Flight) -> (Found, Duration) {
+/// Looks a flight's name up within `time`, and says how long what it found may be kept.
+async fn fly(flight: &Flight, time: Duration) -> (Found, Duration) {
     let name = flight.name();
     let early = |addresses| flight.land(Ok(addresses));
     let looked = look_up(flight.servers(), name, early);
-    within(LOOK_UP_TIME, looked).await.unwrap_or_else(|| {
-        let detail = format!(
-            "nobody answered for '{name}' within {LOOK_UP_TIME:?}; see 'nameserver' and 'options' \
-             in /etc/resolv.conf"
-        );
-        let late = ResolveError::new(ResolveFailure::Timeout, detail);
-        (Err(late), FAILED)
-    })
+    if let Some(found) = within(time, looked).await {
+        return found;
+    }
+    let detail = format!(
+        "nobody answered for '{name}' within {time:?}; see 'nameserver' and 'options' in \
+         /etc/resolv.conf"
+    );
+    match flight.give_up(ResolveError::new(ResolveFailure::Timeout, detail)) {
+        Ok(early) => (Ok(early), INCOMPLETE),
+        Err(late) => (Err(late), FAILED),
+    }
 }
 
 fn not_a_name(name: &str) -> ResolveError {

@@ -229,7 +229,7 @@ impl Upstreams {
         let end = Instant::now() + time;
         // Before a place is taken: those who wait for a name that nobody answers for keep none from
         // others.
-        let addresses = connect::resolve(self, key, end).await?;
+        let addresses = connect::resolve(self, key, to.share.as_ref(), end).await?;
         let place = self.reserve_place(key)?;
         let io = connect::connect(self, key, addresses, end).await?;
         Ok(Connection::new(io, place))

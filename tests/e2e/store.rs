@@ -205,6 +205,18 @@ fn a_database_that_is_beyond_repair_is_put_aside_and_told() {
 }
 
 #[test]
+fn a_limit_on_the_size_of_files_fails_changes_and_does_not_end_the_daemon() {
+    let folder = TempDir::new();
+    // Two megabytes: more than the copy of the plugin, less than the journal, which is made when the store opens.
+    let daemon = counter(folder.path(), "sync")
+        .after("ulimit -f 4000")
+        .start();
+    // What this guest makes of an error of the store.
+    assert_eq!(get(&daemon, "/incr/key").status, 409);
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
 fn quotas_hold_and_can_be_set() {
     let folder = TempDir::new();
     let daemon = counter(folder.path(), "interval")

@@ -100,8 +100,8 @@ impl fmt::Display for ArtifactError {
             ),
             ArtifactError::UnknownFormat { found, known } => write!(
                 f,
-                "the trailer has format {found}, and the newest known here is format {known}: build \
-                 the artifact with the zlayer-precompile of this release"
+                "the artifact has format {found}, and this release reads format {known}: build it \
+                 again with the zlayer-precompile of this release"
             ),
             ArtifactError::Manifest(what) => {
                 write!(f, "the manifest {what}; build the artifact again")

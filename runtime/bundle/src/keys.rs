@@ -269,7 +269,12 @@ fn kind(word: &str) -> &'static str {
 /// Reads at most [`MAX_KEY_FILE`] bytes of text.
 fn read_key_file(path: &Path) -> Result<String, KeyError> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)
+    // Looked at before it is opened: opening a named pipe would wait for its other end.
+    std::fs::metadata(path)
+        .and_then(|found| match found.is_file() {
+            true => std::fs::File::open(path),
+            false => Err(std::io::Error::other("not a regular file")),
+        })
         .and_then(|file| file.take(MAX_KEY_FILE + 1).read_to_end(&mut bytes))
         .map_err(|error| KeyError::io(path, error))?;
     if bytes.len() as u64 > MAX_KEY_FILE {

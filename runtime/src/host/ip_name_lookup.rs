@@ -4,6 +4,7 @@
 //! and nothing else: every other look-up ends as on a host that allows none.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures_lite::future::{block_on, poll_once};
 use smol::Task;
@@ -14,7 +15,9 @@ use wasmtime_wasi::p2::{Network, Pollable, subscribe};
 
 use super::HostState;
 use crate::capability::Capability;
+use crate::memory::Budget;
 use crate::resolver::{Addresses, ResolveError, ResolveFailure};
+use crate::upstream::Upstreams;
 
 /// The longest name that is read (RFC 1035 section 2.3.4), with a dot at its end.
 const NAME_BYTES: usize = 254;
@@ -71,6 +74,16 @@ enum Looked {
 }
 
 impl ResolveAddressStream {
+    /// Looks `name` up for the plugin of this share. It may have so many look-ups and no more; one
+    /// too many ends as a failure that may be tried again.
+    fn new(upstreams: &Upstreams, share: &Arc<Budget>, name: String) -> ResolveAddressStream {
+        let (resolver, share) = (upstreams.resolver().clone(), Arc::clone(share));
+        let looked = async move { resolver.resolve(&name, Some(&share)).await };
+        ResolveAddressStream {
+            looked: Looked::Waiting(upstreams.executor().spawn(looked)),
+        }
+    }
+
     /// Waits for the look-up to end.
     async fn look(&mut self) {
         if let Looked::Waiting(task) = &mut self.looked {
@@ -141,10 +154,47 @@ impl HostState {
                 .write(log::Level::Warn, id.as_deref(), &message, &[]);
             return Ok(Err(ErrorCode::PermanentResolverFailure));
         }
-        let upstreams = &self.plugin.upstreams;
-        let resolver = upstreams.resolver().clone();
-        let looked = async move { resolver.resolve(&name).await };
-        let looked = Looked::Waiting(upstreams.executor().spawn(looked));
-        Ok(Ok(self.table.push(ResolveAddressStream { looked })?))
+        let stream = ResolveAddressStream::new(&self.plugin.upstreams, &self.plugin.share, name);
+        Ok(Ok(self.table.push(stream)?))
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::resolver::LOOK_UPS_EACH;
+    use crate::resolver::tests::server::Server;
+    use crate::resolver::tests::{Bench, EXECUTOR};
+    use crate::upstream::Settings;
+
+    #[test]
+    fn a_plugin_may_try_again_later_what_is_one_look_up_too_many() {
+        let server = Server::new(|_, _| vec![]);
+        let bench = Bench::new(server.address, "options timeout:30");
+        let budget = Budget::new(1 << 20);
+        let resolver = bench.resolver.clone();
+        let upstreams = Upstreams::with_resolver(Settings::default(), budget, &EXECUTOR, resolver);
+        let share = upstreams.share();
+        let start = Instant::now();
+        let mut streams: Vec<_> = (0..=LOOK_UPS_EACH)
+            .map(|number| ResolveAddressStream::new(&upstreams, &share, number.to_string()))
+            .collect();
+        // Which one comes too late is for the executor to say.
+        let denied = block_on(async {
+            loop {
+                let mut denied = streams.iter_mut().map(ResolveAddressStream::next);
+                let denied = denied.find(|next| !matches!(next, Err(ErrorCode::WouldBlock)));
+                if let Some(denied) = denied {
+                    return denied;
+                }
+                smol::Timer::after(Duration::from_millis(1)).await;
+            }
+        });
+        assert_eq!(denied.unwrap_err(), ErrorCode::TemporaryResolverFailure);
+        // It is not the time of a look-up that has run out.
+        assert!(start.elapsed() < Duration::from_secs(20));
     }
 }

@@ -574,7 +574,9 @@ fn durabilities_are_read_and_shown() {
     for (text, says) in [
         ("intervals", "interval=DURATION"),
         ("sync=1s", "no durability"),
-        ("interval=", "not a duration"),
+        ("interval=", "write it like interval=30s"),
+        ("interval=0", "at least 100ms"),
+        ("interval=1h", "at most 60m"),
         ("interval=99ms", "at least 100ms"),
         ("interval=61m", "at most 60m"),
     ] {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use event_listener::Event;
 
+use super::error::ResolveError;
 use super::servers::Servers;
 use super::{Found, WAITING};
 use crate::sync;
@@ -42,9 +43,10 @@ impl Flight {
         *self.name == *name && Arc::ptr_eq(&self.servers, servers)
     }
 
-    /// Whether all who asked have given up.
-    pub(super) fn is_forsaken(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) == 0
+    /// Whether all who asked have given up, or can have addresses already.
+    pub(super) fn is_unneeded(&self) -> bool {
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        waiting == 0 || sync::lock(&self.found).is_some()
     }
 
     /// A place among those who wait. None if there are [`WAITING`] already.
@@ -60,6 +62,19 @@ impl Flight {
     pub(super) fn land(&self, found: Found) {
         *sync::lock(&self.found) = Some(found);
         self.landed.notify(usize::MAX);
+    }
+
+    /// Ends with `error`, unless addresses came early: those stand, and are what was found.
+    pub(super) fn give_up(&self, error: ResolveError) -> Found {
+        let mut found = sync::lock(&self.found);
+        let kept = match found.take() {
+            Some(Ok(addresses)) => Ok(addresses),
+            _ => Err(error),
+        };
+        *found = Some(kept.clone());
+        drop(found);
+        self.landed.notify(usize::MAX);
+        kept
     }
 
     fn found(&self) -> Option<Found> {

@@ -16,8 +16,15 @@ use crate::timeout::within;
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 /// How long the other family is waited for behind that, while the first is used already.
 const OTHER_FAMILY: Duration = Duration::from_secs(10);
+/// How long AAAA is waited for once it is known that the name has no address of IPv4. Some home
+/// routers never answer for AAAA, and the next name of the search list should not wait for that.
+/// Servers that do answer mostly need far less, also when they have to ask others first.
+///
+/// There is no such time the other way round. No server is known to ignore A, most names have IPv4
+/// alone, and one lost reply is asked for again only after seconds.
+const SILENT_V6: Duration = Duration::from_secs(1);
 /// How long the addresses of one family are kept at most, if nobody answered for the other.
-const INCOMPLETE: Duration = Duration::from_secs(30);
+pub(super) const INCOMPLETE: Duration = Duration::from_secs(30);
 /// How long a name that is not there is known as that, if the reply does not say (RFC 2308 section
 /// 5 wants it not kept at all; this long it takes the edge off a loop).
 const NOT_FOUND: Duration = Duration::from_secs(1);
@@ -123,31 +130,41 @@ async fn both_families(servers: &Servers, name: &str, early: &impl Fn(Addresses)
     });
     let second = match &first {
         Ok(Reply::Addresses(found, _)) => match within(RESOLUTION_DELAY, other.as_mut()).await {
-            Some(second) => second,
+            Some(second) => Some(second),
             None => {
                 early(found.as_slice().into());
-                match within(OTHER_FAMILY, other.as_mut()).await {
-                    Some(second) => second,
-                    None => Err(Unanswered::default()),
-                }
+                within(OTHER_FAMILY, other.as_mut()).await
             }
         },
-        _ => other.await,
+        // The name is not there, for whatever type (RFC 2308 section 2.1, RFC 8020 section 2).
+        Ok(Reply::NoName(_)) if !is_v6 => None,
+        // Some servers say so of names that have IPv4 alone (RFC 4074 section 4.2). If they also
+        // have an address, it is about to come.
+        Ok(Reply::NoName(_)) => within(RESOLUTION_DELAY, other.as_mut()).await,
+        Ok(Reply::NoAddress(_)) if !is_v6 => within(SILENT_V6, other.as_mut()).await,
+        _ => Some(other.await),
     };
     match is_v6 {
-        true => together(first, second),
-        false => together(second, first),
+        true => together([Some(first), second]),
+        false => together([second, Some(first)]),
     }
 }
 
-/// Puts together what was said of both families.
-fn together(v6: Result<Reply, Unanswered>, v4: Result<Reply, Unanswered>) -> Outcome {
+/// Puts together what was said of both families. None stands for one that was not waited for.
+fn together(replies: [Option<Result<Reply, Unanswered>>; 2]) -> Outcome {
     let mut found: Vec<IpAddr> = Vec::new();
     let mut times = Vec::new();
     let mut negative = Vec::new();
     let mut exists = false;
+    let mut is_no_name = false;
+    let mut is_half = false;
     let mut unanswered = None;
-    for reply in [v6, v4] {
+    for reply in replies {
+        let Some(reply) = reply else {
+            times.push(INCOMPLETE);
+            is_half = true;
+            continue;
+        };
         match reply {
             Ok(Reply::Addresses(addresses, time)) => {
                 found.extend(addresses);
@@ -157,7 +174,10 @@ fn together(v6: Result<Reply, Unanswered>, v4: Result<Reply, Unanswered>) -> Out
                 exists = true;
                 negative.extend(time);
             }
-            Ok(Reply::NoName(time)) => negative.extend(time),
+            Ok(Reply::NoName(time)) => {
+                is_no_name = true;
+                negative.extend(time);
+            }
             // `Servers::ask` returns none of these.
             Ok(Reply::Truncated | Reply::Failed(_) | Reply::Malformed) => {}
             Err(error) => {
@@ -166,12 +186,16 @@ fn together(v6: Result<Reply, Unanswered>, v4: Result<Reply, Unanswered>) -> Out
             }
         }
     }
+    // That there is an address after all may come out the next time.
+    if is_half && !is_no_name {
+        negative.push(FAILED);
+    }
     match unanswered {
         _ if !found.is_empty() => {
             Outcome::Found(found.into(), times.into_iter().min().unwrap_or_default())
         }
-        Some(unanswered) => Outcome::Unanswered(unanswered),
-        None => Outcome::Nothing {
+        Some(unanswered) if !is_no_name => Outcome::Unanswered(unanswered),
+        _ => Outcome::Nothing {
             exists,
             time: negative.into_iter().min(),
         },

@@ -15,12 +15,21 @@ use crate::sync;
 /// How long a server that was silent is asked last.
 const ASKED_LAST: Duration = Duration::from_secs(30);
 
+/// What a server has done lately.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    /// Until when it is asked after the others.
+    silent_until: Option<Instant>,
+    /// When it answered last.
+    answered: Option<Instant>,
+}
+
 /// The servers, and what is known of them.
 pub(super) struct Servers {
     pub(super) conf: Arc<ResolvConf>,
     port: u16,
-    /// Until when each is asked after the others.
-    silent: Mutex<Vec<Option<Instant>>>,
+    /// What is known of each, in their order.
+    known: Mutex<Vec<Known>>,
     turn: AtomicUsize,
     /// Where the numbers of questions come from.
     ids: Ids,
@@ -29,7 +38,7 @@ pub(super) struct Servers {
 impl Servers {
     pub(super) fn new(conf: Arc<ResolvConf>, port: u16) -> Servers {
         Servers {
-            silent: Mutex::new(vec![None; conf.servers.len()]),
+            known: Mutex::new(vec![Known::default(); conf.servers.len()]),
             conf,
             port,
             turn: AtomicUsize::new(0),
@@ -50,14 +59,15 @@ impl Servers {
                 let Some(server) = self.conf.servers.get(number) else {
                     continue;
                 };
+                let asked = Instant::now();
                 match self.ask_one(server, question).await {
                     Ok(reply) => {
-                        self.set_silent(number, None);
+                        self.answered(number, Instant::now());
                         return Ok(reply);
                     }
                     Err(found) => {
                         if found.is_dead() {
-                            self.set_silent(number, Some(Instant::now() + ASKED_LAST));
+                            self.was_silent(number, asked, Instant::now());
                         }
                         *fault = Some(found);
                     }
@@ -97,18 +107,32 @@ impl Servers {
         if self.conf.rotate && count > 0 {
             order.rotate_left(self.turn.fetch_add(1, Ordering::Relaxed) % count);
         }
-        let silent = sync::lock(&self.silent);
+        let known = sync::lock(&self.known);
         let is_silent = |number: &usize| {
-            let until = silent.get(*number).copied().flatten();
+            let until = known.get(*number).and_then(|known| known.silent_until);
             until.is_some_and(|until| until > now)
         };
         order.sort_by_key(is_silent);
         order
     }
 
-    fn set_silent(&self, number: usize, until: Option<Instant>) {
-        if let Some(silent) = sync::lock(&self.silent).get_mut(number) {
-            *silent = until;
+    fn answered(&self, number: usize, now: Instant) {
+        if let Some(known) = sync::lock(&self.known).get_mut(number) {
+            *known = Known {
+                silent_until: None,
+                answered: Some(now),
+            };
+        }
+    }
+
+    /// Notes that a server said nothing to a question that it was `asked` at that moment. One that
+    /// answered another question meanwhile is there: many home routers drop what they do not know,
+    /// such as questions for IPv6 addresses, and another server may not know the names of theirs.
+    fn was_silent(&self, number: usize, asked: Instant, now: Instant) {
+        if let Some(known) = sync::lock(&self.known).get_mut(number)
+            && known.answered.is_none_or(|answered| answered < asked)
+        {
+            known.silent_until = Some(now + ASKED_LAST);
         }
     }
 
@@ -180,9 +204,14 @@ mod tests {
         let usual = servers(three);
         let now = Instant::now();
         assert_eq!(usual.order(now), [0, 1, 2]);
-        usual.set_silent(0, Some(now + ASKED_LAST));
+        usual.was_silent(0, now, now);
         assert_eq!(usual.order(now), [1, 2, 0]);
         assert_eq!(usual.order(now + ASKED_LAST), [0, 1, 2]);
+        usual.answered(0, now);
+        assert_eq!(usual.order(now), [0, 1, 2]);
+        // It answered something after it was asked this, so it is there.
+        usual.was_silent(0, now - ASKED_LAST, now);
+        assert_eq!(usual.order(now), [0, 1, 2]);
         let turning = servers(&format!("{three}options rotate"));
         let orders = [0; 4].map(|_| turning.order(now));
         assert_eq!(orders, [[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 1, 2]]);

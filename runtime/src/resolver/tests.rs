@@ -51,7 +51,7 @@ impl Bench {
     }
 
     fn resolve(&self, name: &str) -> Result<Addresses, ResolveError> {
-        smol::block_on(self.resolver.resolve(name))
+        smol::block_on(self.resolver.resolve(name, None))
     }
 
     /// The addresses of a name that has some.

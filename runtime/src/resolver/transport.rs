@@ -95,9 +95,13 @@ async fn over_udp(server: SocketAddr, question: &Question, id: u16) -> io::Resul
     socket.get_ref().connect(server)?;
     socket.send(question.encode(id).as_slice()).await?;
     // Not inside the future, which is moved about, and of which a look-up holds several.
-    let mut buffer = vec![0; DATAGRAM];
+    // One byte more than a datagram may have shows that it was cut.
+    let mut buffer = vec![0; DATAGRAM + 1];
     for _ in 0..STRAYS {
         let length = socket.recv(&mut buffer).await?;
+        if length > DATAGRAM {
+            return Ok(Some(Reply::Truncated));
+        }
         let message = buffer.get(..length).unwrap_or_default();
         if let Some(reply) = question.read(id, message) {
             return Ok(Some(reply));

@@ -1,11 +1,13 @@
 //! A file whose content is kept, and read again when it changes.
 
-use std::fs::{File, Metadata};
+use std::fs::{Metadata, OpenOptions};
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
+
+use rustix::fs::OFlags;
 
 use crate::sync;
 
@@ -97,8 +99,16 @@ impl<T: Default + PartialEq> Watched<T> {
 
     /// The text, and the stamp under which it was read.
     fn read(&self) -> std::io::Result<(String, Option<Stamp>)> {
-        let file = File::open(&self.path)?;
+        // Opening a named pipe would wait for its other end, and with it everybody who asks.
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(&self.path)?;
         let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(std::io::Error::other("not a regular file"));
+        }
         let mut bytes = Vec::new();
         let bound = self.most as u64;
         file.take(bound + 1).read_to_end(&mut bytes)?;
@@ -156,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_leaves_what_it_said_and_a_long_one_is_cut() {
+    fn what_cannot_be_read_leaves_what_the_file_said_and_a_long_one_is_cut() {
         let file = TempFile::new("0123456789");
         let watched = Watched::new(file.path.clone(), 4, |text| text);
         let start = Instant::now();
@@ -165,5 +175,11 @@ mod tests {
         std::fs::create_dir(&file.path).unwrap();
         assert_eq!(*watched.get(start + LOOK_AGAIN), "0123");
         std::fs::remove_dir(&file.path).unwrap();
+        // A named pipe, whose other end nobody has open.
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &file.path, fifo, mode, 0).unwrap();
+        assert_eq!(*watched.get(start + LOOK_AGAIN * 2), "0123");
+        std::fs::remove_file(&file.path).unwrap();
     }
 }

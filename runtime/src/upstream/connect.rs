@@ -8,16 +8,17 @@ use smol::Async;
 
 use super::io::Io;
 use super::{Key, UpstreamError, Upstreams, happy_eyeballs};
-use crate::resolver::{ResolveError, ResolveFailure};
+use crate::resolver::{Asker, ResolveError, ResolveFailure};
 use crate::timeout::before;
 
 /// Longest name in bytes (RFC 1035 section 2.3.4).
 const NAME_BYTES: usize = 253;
 
-/// Looks up the addresses of `key`, before `end`.
+/// Looks up the addresses of `key` for `asker`, before `end`.
 pub(super) async fn resolve(
     upstreams: &Upstreams,
     key: &Key,
+    asker: Asker<'_>,
     end: Instant,
 ) -> Result<Vec<SocketAddr>, UpstreamError> {
     if key.port == 0 {
@@ -33,7 +34,7 @@ pub(super) async fn resolve(
     }
     let start = Instant::now();
     let resolver = upstreams.resolver();
-    let Some(found) = before(end, resolver.resolve(&key.host)).await else {
+    let Some(found) = before(end, resolver.resolve(&key.host, asker)).await else {
         return Err(UpstreamError::NameTimeout(format!(
             "asked {} for '{}', and nobody answered within {:?}; see 'nameserver' and 'options' in \
              /etc/resolv.conf",

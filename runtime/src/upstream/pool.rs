@@ -107,7 +107,7 @@ impl Upstreams {
     }
 
     /// Like [`Upstreams::new`], with names from elsewhere.
-    pub(super) fn with_resolver(
+    pub(crate) fn with_resolver(
         settings: Settings,
         budget: Arc<Budget>,
         executor: &'static Executor<'static>,

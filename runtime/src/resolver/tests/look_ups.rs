@@ -185,6 +185,69 @@ fn short_names_are_found_in_the_search_list() {
     assert!(error.to_string().starts_with(shown), "{error}");
 }
 
+/// A server that never answers for AAAA, knows `box.home.arpa`, and of nothing else that it exists
+/// or, if that begins with `empty`, that it has an address.
+fn ignoring_v6() -> Server {
+    Server::new(|asked, reply| match (asked.is_v6, asked.name.as_str()) {
+        (true, _) => vec![],
+        (false, "box.home.arpa" | "empty.home.arpa") => vec![known(asked, reply)],
+        (false, name) if name.starts_with("empty") => vec![reply.soa(60, 60)],
+        (false, _) => vec![reply.rcode(3).soa(60, 60)],
+    })
+}
+
+#[test]
+fn a_name_that_is_not_there_waits_for_no_other_family() {
+    let server = ignoring_v6();
+    let bench = Bench::new(server.address, "search lan home.arpa\noptions timeout:30");
+    let start = Instant::now();
+    assert_eq!(bench.found("box"), ["192.0.2.1"]);
+    for _ in 0..2 {
+        let error = bench.resolve("gone").unwrap_err();
+        assert_eq!(error.reason, ResolveFailure::NotFound, "{error}");
+        assert!(error.to_string().starts_with("'gone' does not exist"));
+    }
+    assert!(start.elapsed() < Duration::from_secs(20));
+    let asked = ["gone.lan", "gone.home.arpa", "gone"];
+    let names = [&["box.lan", "box.home.arpa"][..], &asked].concat();
+    assert_eq!(server.names(), names);
+}
+
+#[test]
+fn a_name_without_ipv4_waits_a_little_for_ipv6() {
+    let server = ignoring_v6();
+    let bench = Bench::new(server.address, "search lan home.arpa\noptions timeout:30");
+    let start = Instant::now();
+    assert_eq!(bench.found("empty"), ["192.0.2.1"]);
+    for _ in 0..2 {
+        let error = bench.resolve("empty.").unwrap_err();
+        assert_eq!(error.reason, ResolveFailure::NotFound, "{error}");
+        assert!(error.to_string().starts_with("'empty.' has no address"));
+    }
+    assert!(start.elapsed() < Duration::from_secs(20));
+    assert_eq!(server.names(), ["empty.lan", "empty.home.arpa", "empty"]);
+}
+
+#[test]
+fn addresses_count_more_than_that_the_name_is_not_there() {
+    // Some servers say so when they are asked for AAAA (RFC 4074 section 4.2).
+    let server = Server::new(|asked, reply| match asked.is_v6 {
+        true => vec![reply.rcode(3).soa(0, 0)],
+        false => vec![known(asked, reply)],
+    });
+    let bench = Bench::new(server.address, "");
+    // A busy machine may be late with the other reply now and then.
+    assert!((0..10).any(|_| bench.resolve("a.example").is_ok()));
+    // One that cannot tell for the one type has told enough for the other.
+    let server = Server::new(|asked, reply| match asked.is_v6 {
+        true => vec![reply.rcode(2)],
+        false => vec![reply.rcode(3).soa(60, 60)],
+    });
+    let bench = Bench::new(server.address, "");
+    let error = bench.resolve("a.example").unwrap_err();
+    assert_eq!(error.reason, ResolveFailure::NotFound, "{error}");
+}
+
 #[test]
 fn what_is_not_there_is_not_asked_for_again_at_once() {
     let server = Server::new(|asked, reply| match asked.name.as_str() {

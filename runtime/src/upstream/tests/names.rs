@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use futures_lite::future::{poll_once, zip};
 
 use super::*;
+use crate::resolver::LOOK_UPS_EACH;
 use crate::resolver::tests::server::{Server, v4};
 use crate::resolver::tests::{Bench, EXECUTOR as RESOLVING};
 use crate::upstream::UpstreamError;
@@ -76,6 +77,37 @@ fn a_name_that_nobody_answers_for_takes_no_place_from_others() {
         assert_eq!(answer, (200, "ok".to_owned()));
     });
     served.join().unwrap();
+}
+
+#[test]
+fn one_plugins_requests_wait_for_a_few_names_only() {
+    let server = silent();
+    let bench = Bench::new(server.address, "options timeout:30");
+    let client = knowing(&bench, Settings::default());
+    let share = client.share();
+    let targets: Vec<Target> = (0..LOOK_UPS_EACH + 1)
+        .map(|number| Target {
+            share: Some(Arc::clone(&share)),
+            ..at(&format!("dead{number}.example"), 80)
+        })
+        .collect();
+    let (last, first) = targets.split_last().unwrap();
+    smol::block_on(async {
+        // Several requests to one name count once.
+        let twice = first.iter().chain(first);
+        let mut waiting: Vec<_> = twice
+            .map(|to| Box::pin(client.send(get(), to, "id")))
+            .collect();
+        for one in &mut waiting {
+            assert!(poll_once(one).await.is_none());
+        }
+        let error = client.send(get(), last, "id").await.unwrap_err();
+        assert!(matches!(error, UpstreamError::NamesBusy(_)), "{error:?}");
+        // The plugin's requests that are over hold up nothing.
+        drop(waiting);
+        let mut next = Box::pin(client.send(get(), last, "id"));
+        assert!(poll_once(&mut next).await.is_none());
+    });
 }
 
 #[test]
