@@ -70,13 +70,24 @@ impl Error {
     }
 }
 
+/// Whether the process may not open one file more: the limit's fault, whatever was to be opened.
+pub fn out_of_files(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error())
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Usage(message) => f.write_str(message),
             Error::Artifact { path, source } => write!(f, "{}: {source}", path.display()),
             Error::Plugin { name, reason } => write!(f, "plugin {name}: {reason}"),
-            Error::Device { what, source } => write!(f, "{what}: {source}"),
+            Error::Device { what, source } => {
+                write!(f, "{what}: {source}")?;
+                match out_of_files(source) {
+                    true => f.write_str("; raise `ulimit -n` (systemd: LimitNOFILE=)"),
+                    false => Ok(()),
+                }
+            }
             Error::Forwarded(code) => write!(f, "zlayer-precompile ended with code {code}"),
         }
     }
@@ -89,5 +100,21 @@ impl std::error::Error for Error {
             Error::Device { source, .. } => Some(source),
             Error::Usage(_) | Error::Plugin { .. } | Error::Forwarded(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_may_open_no_more_files_is_told_the_limit() {
+        let of = |errno: rustix::io::Errno| Error::device("cannot open it", errno.into());
+        let told = of(rustix::io::Errno::MFILE).to_string();
+        assert!(
+            told.contains("ulimit -n") && told.contains("LimitNOFILE"),
+            "{told}"
+        );
+        assert!(!of(rustix::io::Errno::ACCESS).to_string().contains("ulimit"));
     }
 }

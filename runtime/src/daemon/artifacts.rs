@@ -4,11 +4,11 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use zlayer_bundle::{ArtifactError, Profile, Target, TrustStore, VerifiedArtifact};
+use zlayer_bundle::{ArtifactError, KeyError, Profile, Target, TrustStore, VerifiedArtifact};
 
 use crate::config::Config;
 use crate::data_dir::{DataDir, temporary_folder};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, out_of_files};
 
 /// The tool that turns a `.wasm` into what the daemon can run.
 pub const PRECOMPILE: &str = "zlayer-precompile";
@@ -17,9 +17,13 @@ pub const PRECOMPILE: &str = "zlayer-precompile";
 fn trusted(config: &Config) -> Result<TrustStore> {
     let mut trust = TrustStore::empty();
     for folder in &config.key_dirs {
-        trust
-            .load_dir(folder)
-            .map_err(|error| Error::Usage(error.to_string()))?;
+        trust.load_dir(folder).map_err(|error| match error {
+            KeyError::Io { path, error } if out_of_files(&error) => Error::device(
+                format!("cannot read the key file {}", path.display()),
+                error,
+            ),
+            other => Error::Usage(other.to_string()),
+        })?;
     }
     trust.allow_unsigned(config.allow_unsigned);
     Ok(trust)
