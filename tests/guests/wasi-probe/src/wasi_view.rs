@@ -94,7 +94,9 @@ pub fn look_up(query: &str) -> Result<String, String> {
                 found.push_str(&format!("{a}.{b}.{c}.{d}\n"));
             }
             Ok(Some(IpAddress::Ipv6((a, b, c, d, e, f, g, h)))) => {
-                found.push_str(&format!("{a:x}:{b:x}:{c:x}:{d:x}:{e:x}:{f:x}:{g:x}:{h:x}\n"));
+                found.push_str(&format!(
+                    "{a:x}:{b:x}:{c:x}:{d:x}:{e:x}:{f:x}:{g:x}:{h:x}\n"
+                ));
             }
             Ok(None) => return Ok(found),
             Err(ErrorCode::WouldBlock) => stream.subscribe().block(),
