@@ -83,7 +83,7 @@ pub fn random() -> Result<String, String> {
 /// The addresses of `name`, one a line, or the code of the error.
 pub fn look_up(query: &str) -> Result<String, String> {
     let name = field(query, "name").ok_or("/look-up wants ?name=NAME")?;
-    let stream = match resolve_addresses(&instance_network(), &name) {
+    let stream = match resolve_addresses(&instance_network(), name) {
         Ok(stream) => stream,
         Err(code) => return Ok(code.name().to_owned()),
     };
