@@ -81,11 +81,13 @@
 mod body;
 mod chunks;
 mod error;
+mod forwarded;
 mod framing;
 mod headers;
 mod incoming_response;
 mod limits;
 mod outgoing_request;
+mod proxy_protocol;
 mod request;
 mod response;
 mod response_framing;
@@ -97,12 +99,14 @@ pub mod websocket;
 pub use body::{BodyDecoder, Decoded};
 pub use chunks::{encode_chunk, encode_last_chunk};
 pub use error::{BodyError, HeaderError, RequestError};
+pub use forwarded::{ForwardedElement, MalformedForwarded, parse_forwarded, parse_node};
 pub use headers::{is_valid_header_name, is_valid_header_value};
 /// One header field, as [`RequestHead::headers`] holds it.
 pub use httparse::Header;
 pub use incoming_response::{IncomingResponse, ResponseBody, ResponseError};
 pub use limits::{Limits, MAX_EMPTY_LINES, MAX_HEADERS, MAX_METHOD_BYTES};
 pub use outgoing_request::{ConnectionUse, OutgoingRequest, RequestLength};
+pub use proxy_protocol::{PROXY_V1_BYTES, PROXY_V2_BYTES, ProxyError, ProxyHeader};
 pub use request::{BodyLength, HeaderSlots, RequestHead, Version};
 pub use response::{CONTINUE, ResponseHead, ResponseLength};
 pub use status::{forbids_body, reason_phrase};
