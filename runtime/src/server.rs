@@ -1,5 +1,6 @@
 //! The listener: accepts connections up to a limit, and drains them when the daemon stops.
 
+mod client_stream;
 mod connection;
 mod exchange;
 mod head;
@@ -22,7 +23,9 @@ use crate::pipeline::Pipeline;
 use crate::stats::ServerStats;
 use crate::timeout;
 use crate::wire::stopped;
+use client_stream::ClientStream;
 use connection::Connection;
+
 /// How long to wait after an accept that failed, as it does where descriptors or memory are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -221,5 +224,6 @@ async fn serve(
     if let Err(error) = stream.get_ref().set_nodelay(true) {
         log::debug!("{client}: cannot set TCP_NODELAY: {error}");
     }
+    let stream = ClientStream::Plain(stream);
     Connection::new(stream, client, shared, open).serve().await;
 }

@@ -1,17 +1,18 @@
 //! One client connection: reads heads and writes responses, one request at a time.
 
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_lite::future::{or, yield_now};
-use smol::Async;
 use smol::channel::Sender;
+use smol::io::AsyncWriteExt;
 use zlayer_http1::{BodyDecoder, Decoded, HeaderSlots, RequestHead, Version};
 
 use super::ServerState;
+use super::client_stream::ClientStream;
 use super::exchange::{Ended, Exchange};
 use super::head::{Head, Refusal};
 use super::response::ResponseWriter;
@@ -32,7 +33,7 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// A connection and its buffers.
 pub(super) struct Connection {
-    stream: Async<TcpStream>,
+    stream: ClientStream,
     client: SocketAddr,
     shared: Arc<ServerState>,
     buffer: ReadBuffer,
@@ -57,7 +58,7 @@ enum Next {
 
 impl Connection {
     pub(super) fn new(
-        stream: Async<TcpStream>,
+        stream: ClientStream,
         client: SocketAddr,
         shared: Arc<ServerState>,
         open: Sender<()>,
@@ -206,7 +207,10 @@ impl Connection {
             ..
         } = self;
         // The client may have sent its first frames behind the request.
-        let client = Endpoint::tcp(stream, buffer.bytes().to_vec());
+        let client = Endpoint {
+            socket: Box::new(stream),
+            received: buffer.bytes().to_vec(),
+        };
         drop(buffer);
         let stop = shared.stop.clone();
         upgrade
@@ -269,7 +273,9 @@ impl Connection {
 
     /// Closes without a reset that could overtake the response (RFC 9112 section 9.6).
     async fn linger(mut self) {
-        if self.stream.get_ref().shutdown(Shutdown::Write).is_err() {
+        self.deadline.set(LINGER);
+        let ending = async { (&self.stream).close().await };
+        if !matches!(self.deadline.within(ending).await, Ok(Ok(()))) {
             return;
         }
         self.deadline.set(LINGER);

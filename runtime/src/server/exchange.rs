@@ -1,20 +1,20 @@
 //! One request and its response, once the request's head is read.
 
 use std::future::{Future, poll_fn};
-use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use smol::Timer;
 use smol::channel::Sender;
 use smol::lock::Mutex;
-use smol::{Async, Timer};
 use zlayer_http1::{BodyDecoder, BodyLength, Version};
 
 use super::ServerState;
+use super::client_stream::ClientStream;
 use super::head::Head;
 use super::response::{Responded, ResponseWriter, WriteError};
 use super::upload::{Upload, grace};
@@ -41,7 +41,7 @@ const LOGGED_BYTES: usize = 128;
 
 /// One request that is being served, and how far it has come.
 pub(super) struct Exchange<'a> {
-    stream: &'a Async<TcpStream>,
+    stream: &'a ClientStream,
     deadline: &'a Deadline,
     shared: &'a Arc<ServerState>,
     id: Arc<str>,
@@ -140,7 +140,7 @@ impl<'a> Exchange<'a> {
     pub(super) async fn run(
         head: Head,
         client: SocketAddr,
-        stream: &'a Async<TcpStream>,
+        stream: &'a ClientStream,
         buffer: &mut ReadBuffer,
         out: &mut Vec<u8>,
         deadline: &'a Deadline,
@@ -282,7 +282,7 @@ impl<'a> Exchange<'a> {
                 {
                     return Poll::Ready(Ok(result));
                 }
-                if watching && let Poll::Ready(next) = self.poll_next(cx) {
+                if watching && let Poll::Ready(next) = self.stream.poll_next(cx) {
                     watching = false;
                     match next {
                         Ok(0) => leaving = Some(Timer::after(self.shared.timeouts.half_closed)),
@@ -336,21 +336,6 @@ impl<'a> Exchange<'a> {
         match demand.is_some_and(|demand| demand.is_waiting()) {
             true => Failure::SlowBody,
             false => Failure::Deadline,
-        }
-    }
-
-    /// Waits for what comes next from the client: bytes, the end of its stream (0), or a reset.
-    /// Nothing is taken out of the socket.
-    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        loop {
-            // The first time the socket may be reported as readable because of bytes that were read
-            // since.
-            let ready = ready!(self.stream.poll_readable(cx));
-            match ready.and_then(|()| self.stream.get_ref().peek(&mut [0])) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                next => return Poll::Ready(next),
-            }
         }
     }
 

@@ -1,11 +1,9 @@
 //! A request's head, taken out of the read buffer.
 
-use std::net::TcpStream;
-
 use http::header::HeaderValue;
-use smol::Async;
 use zlayer_http1::{BodyLength, RequestHead, Version};
 
+use super::client_stream::ClientStream;
 use crate::message::fields::header_map;
 
 /// A request's head, in the types that the pipeline and plugins are called with.
@@ -26,10 +24,7 @@ pub(super) struct Refusal {
 
 impl Head {
     /// Copies a parsed head out of the buffer that it borrows from.
-    pub(super) fn new(
-        head: &RequestHead<'_, '_>,
-        stream: &Async<TcpStream>,
-    ) -> Result<Head, Refusal> {
+    pub(super) fn new(head: &RequestHead<'_, '_>, stream: &ClientStream) -> Result<Head, Refusal> {
         let bad = |what: &str| Refusal {
             status: 400,
             text: format!("the {what} cannot be understood"),
@@ -48,7 +43,7 @@ impl Head {
         if parts.uri.authority().is_some() || !parts.headers.contains_key(http::header::HOST) {
             // An absolute target overrides Host (RFC 9112 section 3.2.2). A client of HTTP/1.0 may
             // send neither: then the address that it connected to stands for the host.
-            let host = match (head.authority(), stream.get_ref().local_addr()) {
+            let host = match (head.authority(), stream.local_addr()) {
                 (Some(authority), _) => authority.to_owned(),
                 (None, Ok(address)) => address.to_string(),
                 (None, Err(_)) => String::new(),

@@ -2,7 +2,6 @@
 //! complete.
 
 use std::io;
-use std::net::TcpStream;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,13 +10,13 @@ use bytes::{Buf, Bytes};
 use futures_lite::future::poll_once;
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use smol::Async;
 use smol::io::AsyncWriteExt;
 use zlayer_http1::{
     ResponseHead, ResponseLength, Version, encode_chunk, encode_last_chunk, forbids_body,
     reason_phrase, websocket,
 };
 
+use super::client_stream::ClientStream;
 use crate::failure::Failure;
 use crate::message::fields::pairs;
 use crate::message::{Body, final_status};
@@ -30,7 +29,7 @@ const GATHER: usize = 16 << 10;
 
 /// Writes one response to a client, and consumes itself by that.
 pub(super) struct ResponseWriter<'a> {
-    pub(super) stream: &'a Async<TcpStream>,
+    pub(super) stream: &'a ClientStream,
     /// The buffer in which the response is encoded.
     pub(super) out: &'a mut Vec<u8>,
     /// Moved on by `stall` with every write that succeeded.
@@ -281,7 +280,8 @@ impl ResponseWriter<'_> {
             data.advance(count);
             self.deadline.set(self.stall);
         }
-        Ok(())
+        let mut stream = self.stream;
+        stream.flush().await
     }
 }
 

@@ -1,15 +1,14 @@
 //! Moves a request's body from the socket to the plugin or upstream that reads it.
 
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use smol::Async;
 use smol::io::AsyncWriteExt;
 use smol::lock::Mutex;
 use zlayer_http1::{BodyDecoder, CONTINUE, Decoded};
 
+use super::client_stream::ClientStream;
 use crate::config::{Timeouts, UPLOAD_RATE};
 use crate::message::fields::trailer_map;
 use crate::message::{BodySender, Piece};
@@ -22,7 +21,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// The parts of an exchange that the upload reads and changes.
 pub(super) struct Upload<'a> {
-    pub(super) stream: &'a Async<TcpStream>,
+    pub(super) stream: &'a ClientStream,
     pub(super) deadline: &'a Deadline,
     pub(super) timeouts: &'a Timeouts,
     /// The request's id, for the log.
@@ -56,7 +55,11 @@ impl Upload<'_> {
                 // unreadable.
                 self.begun.store(true, Ordering::Relaxed);
                 let mut stream = self.stream;
-                if stream.write_all(CONTINUE).await.is_err() {
+                let sending = async {
+                    stream.write_all(CONTINUE).await?;
+                    stream.flush().await
+                };
+                if sending.await.is_err() {
                     return;
                 }
                 self.begun.store(false, Ordering::Relaxed);
