@@ -3,21 +3,19 @@
 mod artifacts;
 mod plugins;
 mod resources;
+mod signals;
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_signal::{Signal, Signals};
-use futures_lite::StreamExt;
-use smol::channel::{Sender, bounded};
-use smol::{Executor, Timer};
+use smol::Executor;
+use smol::channel::bounded;
 
 use crate::admin::{ADMIN_SHARE, Admin, View};
 use crate::config::{CONNECTION_SHARE, Config};
 use crate::data_dir::DataDir;
-use crate::device::{self, Device};
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::keyvalue::{self, KeyValue};
 use crate::log_ring;
@@ -32,6 +30,7 @@ use crate::stats::ServerStats;
 use crate::timeout;
 use crate::upstream::{self, Upstreams};
 use resources::Resources;
+use signals::Signals;
 
 pub use artifacts::{PRECOMPILE, exit_code, precompile_command, without_compiler};
 
@@ -45,15 +44,7 @@ pub fn run(config: Config) -> Result<()> {
     // Before anything can be logged.
     redact::install(config.secrets.values().map(|secret| secret.0.as_str()));
     // Before all else: a signal that comes while the plugin loads must drain, too.
-    let mut obeyed = vec![Signal::Term, Signal::Int, Signal::Quit, Signal::Usr1];
-    // A file that becomes larger than this process may make it (`ulimit -f`) is an error of its
-    // write then, and no longer the end of the process.
-    obeyed.push(Signal::Xfsz);
-    if !is_hangup_ignored() {
-        obeyed.push(Signal::Hup);
-    }
-    let signals =
-        Signals::new(obeyed).map_err(|error| Error::device("cannot listen to signals", error))?;
+    let signals = Signals::hear()?;
     let listener = Server::bind(SocketAddr::new(config.bind, config.port))?;
     let data = DataDir::open(config.data_dir.as_deref())?;
     let logging = logger::choose(config.log, &data.path().join(LOG_FOLDER));
@@ -183,7 +174,7 @@ fn serve(
         let warming = crate::reactor::enter(warm_up(Arc::clone(plugin), request_timeout));
         EXECUTOR.spawn(warming).detach();
     }
-    EXECUTOR.spawn(obey(signals, stopping, metrics)).detach();
+    signals.obey(stopping, store.clone(), metrics)?;
     for _ in 1..resources.threads {
         // They outlive the stop signal, since running requests need them: the process ends them.
         std::thread::Builder::new()
@@ -260,38 +251,5 @@ async fn warm_up(plugin: Arc<Plugin>, time: Duration) {
     let warmed = timeout::within(time, plugin.warm_up()).await;
     if warmed.is_none() {
         log::error!("plugin {}: init did not end within {time:?}", plugin.name());
-    }
-}
-
-/// Whether this process was started to outlive its terminal, as `nohup` does it: a handler would undo that.
-fn is_hangup_ignored() -> bool {
-    // SIGHUP is signal 1, the lowest bit of the mask. Who cannot tell drains.
-    let status = device::read(Path::new("/proc/self/status")).unwrap_or_default();
-    let mask = status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & 1 == 1)
-}
-
-/// SIGTERM, SIGINT, SIGQUIT and SIGHUP drain, a second one ends at once; SIGUSR1 prints the metrics.
-async fn obey(mut signals: Signals, stopping: Sender<()>, metrics: Arc<Metrics>) {
-    while let Some(signal) = signals.next().await {
-        match signal {
-            Ok(Signal::Usr1) => logger::complain(&metrics.render()),
-            Ok(Signal::Xfsz) => {}
-            Ok(_) if stopping.is_closed() => {
-                logger::close();
-                std::process::exit(130)
-            }
-            Ok(signal) => {
-                log::info!("{signal:?}: no new requests, those running may finish");
-                stopping.close();
-            }
-            Err(error) => {
-                log::error!("signals: {error}");
-                Timer::after(Duration::from_secs(1)).await;
-            }
-        }
     }
 }

@@ -13,6 +13,8 @@ pub const EXIT_USAGE: u8 = 2;
 pub const EXIT_PLUGIN: u8 = 3;
 /// Exit code of `zlayer status` for a daemon that answers and is not well.
 pub const EXIT_UNHEALTHY: u8 = 4;
+/// Exit code of a daemon that a second signal ended while it drained.
+pub const EXIT_SIGNALLED: u8 = 130;
 
 /// Why the daemon did not start, or stopped.
 #[derive(Debug)]

@@ -249,6 +249,8 @@ struct Inner {
     folder: PathBuf,
     budget: Arc<Budget>,
     keeper: Mutex<Running>,
+    /// Held while the keeper's thread is waited for. Taken before `keeper`.
+    closing: Mutex<()>,
 }
 
 /// The keeper's thread, which starts when the store is first asked for: opening a database takes
@@ -270,6 +272,7 @@ impl KeyValue {
                 folder: folder.to_owned(),
                 budget: Arc::clone(budget),
                 keeper: Mutex::new(Running::Not),
+                closing: Mutex::new(()),
             }),
         }
     }
@@ -342,6 +345,8 @@ impl KeyValue {
 impl Inner {
     fn close(&self) {
         self.store.close();
+        // Whoever closes while another does so waits for the last commit, too.
+        let _closing = sync::lock(&self.closing);
         let keeper = std::mem::replace(&mut *sync::lock(&self.keeper), Running::Closed);
         match keeper {
             Running::On(keeper) => {

@@ -230,7 +230,10 @@ fn a_plugin_whose_init_fails_makes_the_daemon_unhealthy() {
 #[test]
 fn a_draining_daemon_says_so_until_its_end() {
     let folder = TempDir::new();
-    let mut daemon = serving("hostile-plugin", &folder).start();
+    let mut daemon = serving("hostile-plugin", &folder)
+        .timeout("drain", "1000")
+        .timeout("request", "1000")
+        .start();
     is_ready(&folder);
     let mut client = Client::connect(&daemon);
     client.send("GET /spin HTTP/1.1\r\nhost: a\r\n\r\n");
@@ -241,8 +244,7 @@ fn a_draining_daemon_says_so_until_its_end() {
     eventually("the drain", || status(&folder)["draining"] == true);
     let health = ask(&folder, "/healthz");
     assert_eq!((health.status, health.text().as_str()), (503, "draining\n"));
-    daemon.signal(15);
-    assert_eq!(daemon.wait(), 130);
+    assert_eq!(daemon.end_at_once(15), 130);
 }
 
 #[test]

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
-    Output, PATIENCE, TempDir, artifact, key_dir, private_home, run, under_qemu, wait_at_most,
-    zlayer_command, zlayer_words,
+    Output, PATIENCE, TempDir, artifact, eventually, key_dir, private_home, run, under_qemu,
+    wait_at_most, zlayer_command, zlayer_words,
 };
 
 /// A daemon that serves. It is killed when the value is dropped.
@@ -101,6 +101,19 @@ impl Daemon {
         self.stdout.wait_until(|_| false);
         self.stderr.wait_until(|_| false);
         code
+    }
+
+    /// Ends a daemon that drains, and answers its exit code. The signal is sent again and again, since
+    /// those within a second of the first count for the same one.
+    pub(crate) fn end_at_once(&mut self, signal: i32) -> i32 {
+        eventually("a second signal that ends the daemon", || {
+            let has_ended = self.child.try_wait().unwrap().is_some();
+            if !has_ended {
+                self.signal(signal);
+            }
+            has_ended
+        });
+        self.wait()
     }
 
     /// SIGTERM, then its exit code.
