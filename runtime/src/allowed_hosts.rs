@@ -1,7 +1,7 @@
 //! The hosts that a plugin may send requests to.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 /// A list of patterns. A host is allowed if one of them matches; an empty list allows none.
@@ -12,7 +12,8 @@ pub struct AllowedHosts(Vec<AllowedHost>);
 /// ports match. `*.DOMAIN` matches every name below DOMAIN, but not DOMAIN itself. An IPv6 address
 /// stands in brackets.
 ///
-/// A pattern is compared with the name that a plugin asks for, not with the address behind it.
+/// A pattern is compared with the name that a plugin asks for, not with the address behind it. Some
+/// addresses have to be [named](AllowedHosts::names) beside that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedHost {
     host: Host,
@@ -39,6 +40,22 @@ impl AllowedHosts {
     /// port.
     pub fn allow_look_up(&self, host: &str) -> bool {
         self.any(host, |_| true)
+    }
+
+    /// Whether a pattern names this very address and port: as an address, or as `localhost`, which
+    /// stands for all of loopback. `*` and other names name none: whoever answers for a name says
+    /// which address it leads to.
+    pub fn names(&self, address: SocketAddr) -> bool {
+        // One of IPv4 may be written in the form of the other family.
+        let ip = address.ip().to_canonical();
+        self.0.iter().any(|allowed| {
+            let host = match &allowed.host {
+                Host::Address(one) => one.to_canonical() == ip,
+                Host::Name(name) => name == "localhost" && ip.is_loopback(),
+                Host::Any | Host::Below(_) => false,
+            };
+            host && allowed.port.is_none_or(|port| port == address.port())
+        })
     }
 
     /// Whether a pattern matches `host`, and `fits` its port.
@@ -186,6 +203,37 @@ mod tests {
             assert!(!allows(pattern, host, port), "{pattern} {host}:{port}");
         }
         assert!(!AllowedHosts::default().allow("localhost", 80));
+    }
+
+    #[test]
+    fn an_address_is_named_by_itself_or_as_localhost() {
+        let names = |pattern: &str, address: &str| {
+            let hosts: AllowedHosts = [pattern.parse().unwrap()].into_iter().collect();
+            hosts.names(address.parse().unwrap())
+        };
+        for (pattern, address) in [
+            ("127.0.0.1", "127.0.0.1:80"),
+            ("127.0.0.1:80", "[::ffff:127.0.0.1]:80"),
+            ("[::ffff:127.0.0.1]", "127.0.0.1:80"),
+            ("[::1]:80", "[::1]:80"),
+            ("localhost", "127.1.2.3:80"),
+            ("Localhost:80", "[::1]:80"),
+        ] {
+            assert!(names(pattern, address), "{pattern} {address}");
+        }
+        for (pattern, address) in [
+            ("*", "127.0.0.1:80"),
+            ("*:80", "127.0.0.1:80"),
+            ("*.localhost", "127.0.0.1:80"),
+            ("a.localhost", "127.0.0.1:80"),
+            ("a.example", "127.0.0.1:80"),
+            ("127.0.0.1", "127.0.0.2:80"),
+            ("127.0.0.1:81", "127.0.0.1:80"),
+            ("localhost", "192.0.2.1:80"),
+            ("localhost:81", "127.0.0.1:80"),
+        ] {
+            assert!(!names(pattern, address), "{pattern} {address}");
+        }
     }
 
     #[test]

@@ -42,7 +42,8 @@ use crate::message::fields::{LIST_BYTES, LIST_HEADERS};
 use crate::metrics::Metrics;
 use crate::stats::{Outcome, PluginStats};
 use crate::sync;
-use crate::upstream::Upstreams;
+use crate::told::Told;
+use crate::upstream::{Sender, Upstreams};
 
 /// How many resources (streams, headers, bodies, pollables) one instance may hold at a time.
 const RESOURCES: usize = 128;
@@ -71,11 +72,15 @@ pub struct PluginHost {
     pub metrics: Arc<Metrics>,
     /// Lets the plugin call what it is granted.
     pub gate: Gate,
+    /// What the log was told of calls that were denied.
+    told: Told,
     /// Counters of the plugin's requests and incidents.
     pub stats: PluginStats,
     /// The budget for the plugin's connections to upstreams, including those that it routes clients
     /// to.
     pub share: Arc<Budget>,
+    /// Where its requests, and those that it routes, may be sent.
+    pub sender: Arc<Sender>,
     upstreams: Upstreams,
     store: KeyValue,
     /// Those of all plugins.
@@ -99,11 +104,13 @@ impl PluginHost {
         let log = PluginLog::new(&name, level.map(String::as_str), grants.log_records);
         PluginHost {
             namespace_name: grants.namespace.clone().unwrap_or_else(|| name.clone()),
+            sender: Arc::new(Sender::new(&name, &grants)),
             name,
             secrets,
             log,
             metrics,
             gate: Gate::new(grants.granted()),
+            told: Told::default(),
             grants,
             stats: PluginStats::default(),
             share: upstreams.share(),
@@ -111,6 +118,27 @@ impl PluginHost {
             store,
             namespace: OnceCell::new(),
         }
+    }
+
+    /// Tells in the log, once for each `what`, why the plugin was denied something. It counts as
+    /// one of the plugin's own records.
+    fn tell_once(&self, what: (&str, &str), request_id: Option<&str>, message: &str) {
+        if self.told.is_first(what) {
+            let message = format!("{message} (told once)");
+            self.log.write(log::Level::Warn, request_id, &message, &[]);
+        }
+    }
+
+    /// Whether the plugin may use `capability`. A call that is denied is counted, and the log told of
+    /// the first.
+    fn may(&self, capability: Capability, request: &CurrentRequest) -> bool {
+        let may = self.gate.allow(capability);
+        if !may {
+            let name = capability.name();
+            let message = format!("it called {name}, which is not granted to it");
+            self.tell_once((name, ""), request.id().as_deref(), &message);
+        }
+        may
     }
 
     /// The names of the secrets that the plugin may see.
@@ -225,7 +253,7 @@ impl HostState {
 
     /// Whether the plugin may use `capability`. A call that is denied is counted.
     fn may(&self, capability: Capability) -> bool {
-        self.plugin.gate.allow(capability)
+        self.plugin.may(capability, &self.request)
     }
 
     /// Forgets the request when the instance has done its work and waits for the next one.

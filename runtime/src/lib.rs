@@ -69,6 +69,7 @@ pub mod wire;
 mod blocking;
 mod sync;
 mod timeout;
+mod told;
 
 pub use config::Config;
 pub use error::{Error, Result};

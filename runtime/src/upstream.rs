@@ -30,7 +30,9 @@ mod happy_eyeballs;
 mod hop;
 mod io;
 mod pool;
+mod restricted;
 mod rounds;
+mod sender;
 mod tls;
 mod upgrade;
 mod upload;
@@ -50,6 +52,7 @@ pub use forward::{Forwarded, forward, forward_upgrade};
 pub use hop::strip_named;
 pub use pool::{Settings, Upstreams};
 pub use rounds::{Round, Rounds};
+pub use sender::Sender;
 pub use upgrade::{Upgrade, Upgraded};
 
 use crate::memory::{Budget, Reservation};
@@ -88,13 +91,22 @@ pub struct Target {
     pub request_timeout: Duration,
     /// Time between two pieces of the response's body.
     pub stall_timeout: Duration,
+    /// The plugin that the request is sent for: what it may reach.
+    pub sender: Arc<Sender>,
     /// Bounds the connections of the plugin that sends the request: see [`Upstreams::share`].
     pub share: Option<Arc<Budget>>,
 }
 
 impl Target {
-    /// A target as a router names it, with its two times in nanoseconds.
-    pub fn new(host: &str, port: u16, tls: bool, connect: u64, request: u64) -> Target {
+    /// A target as a router, the `sender`, names it, with its two times in nanoseconds.
+    pub fn new(
+        host: &str,
+        port: u16,
+        tls: bool,
+        connect: u64,
+        request: u64,
+        sender: &Arc<Sender>,
+    ) -> Target {
         Target {
             host: host.to_owned(),
             port,
@@ -102,8 +114,19 @@ impl Target {
             connect_timeout: Duration::from_nanos(connect),
             request_timeout: Duration::from_nanos(request),
             stall_timeout: Duration::ZERO,
+            sender: Arc::clone(sender),
             share: None,
         }
+    }
+
+    /// Whether its sender may send to that host at all. Whether it may connect to the address behind
+    /// it is seen when that is known.
+    ///
+    /// # Errors
+    ///
+    /// [`UpstreamError::Denied`].
+    pub fn check(&self) -> Result<(), UpstreamError> {
+        self.sender.check_host(&self.key())
     }
 
     /// Reserves one connection of the share, for as long as it is in use.
@@ -175,6 +198,7 @@ impl Upstreams {
     ) -> Result<http::Response<Body>, UpstreamError> {
         let (mut parts, mut body) = request.into_parts();
         let key = Arc::new(to.key());
+        to.sender.check_host(&key)?;
         let accepts_trailers = hop::accepts_trailers(&parts.headers);
         hop::strip(&mut parts.headers);
         let length = match (body.is_end_stream(), body.size_hint().exact()) {
@@ -200,7 +224,7 @@ impl Upstreams {
             let held = to.reserve_share()?;
             let reused = match fresh {
                 true => None,
-                false => self.reuse(&key).await,
+                false => self.reuse(&key, &to.sender).await,
             };
             let may_retry = reused.is_some();
             let mut connection = match reused {
@@ -229,10 +253,10 @@ impl Upstreams {
         let end = Instant::now() + time;
         // Before a place is taken: those who wait for a name that nobody answers for keep none from
         // others.
-        let addresses = connect::resolve(self, key, to.share.as_ref(), end).await?;
+        let peers = connect::resolve(self, key, to, end).await?;
         let place = self.reserve_place(key)?;
-        let io = connect::connect(self, key, addresses, end).await?;
-        Ok(Connection::new(io, place))
+        let (peer, io) = connect::connect(self, key, &peers, end).await?;
+        Ok(Connection::new(io, peer, place))
     }
 }
 

@@ -17,7 +17,9 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 /// A daemon that forwards everything to `to`, with what `times` says behind the port.
 fn proxy_with(to: SocketAddr, times: &str) -> Builder {
     let route = format!("test.route=forward {} {}{times}", to.ip(), to.port());
-    Daemon::builder("stage-router").args(["--config", &route])
+    Daemon::builder("stage-router")
+        .args(["--config", &route])
+        .allow_host(to)
 }
 
 fn proxy(to: SocketAddr) -> Daemon {
@@ -411,7 +413,7 @@ fn a_client_that_breaks_its_upload_off_is_not_passed_on_as_whole() {
 
 #[test]
 fn a_route_that_leads_back_is_stopped_after_a_few_rounds() {
-    let daemon = Daemon::start("stages");
+    let daemon = Daemon::builder("stages").allow_host("127.0.0.1").start();
     let here = format!("forward {} {}", daemon.addr().ip(), daemon.addr().port());
     // A middleware that takes the field out, and a client that claims it, change nothing.
     let fields = [

@@ -39,6 +39,8 @@ mod examples;
 mod footprint;
 /// The router's `forward`: reverse proxying.
 mod forward;
+/// Hosts, roles, secrets and interfaces: what a plugin has only where it was granted.
+mod grants;
 /// Requests that are malformed or meant to smuggle, and what must not come of them.
 mod hostile_http;
 /// Plugins that trap, spin, block, hoard and lie, and that nobody else notices.

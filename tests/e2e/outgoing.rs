@@ -166,8 +166,16 @@ fn hosts_that_are_not_allowed_are_denied_counted_and_named() {
         );
     }
     daemon.wait_for_log(&format!("--allow-host localhost:{port} allows it"));
+    daemon.wait_for_log(&format!("--plugin fetch:allow-hosts=127.0.0.1:{other} to"));
+    // Once for each host, however often it is asked for.
+    assert_eq!(
+        error(&daemon, &format!("to=localhost:{port}")),
+        "ErrorCode::HttpRequestDenied"
+    );
+    let told = format!("a request to localhost:{port}: ");
+    assert_eq!(daemon.log().matches(&told).count(), 1, "{}", daemon.log());
     let metrics = ask(&folder, "/metrics").text();
-    let counted = "\nzlayer_denied_calls_total{plugin=\"fetch\",interface=\"http-client\"} 5\n";
+    let counted = "\nzlayer_denied_calls_total{plugin=\"fetch\",interface=\"http-client\"} 6\n";
     assert!(metrics.contains(counted), "{metrics}");
     assert!(ask(&folder, "/status").text().contains("\"http-client\""));
 }
@@ -178,15 +186,21 @@ fn without_a_flag_and_against_one_everything_is_denied() {
     let query = format!("to={address}");
     let daemon = Daemon::start("fetch");
     assert_eq!(error(&daemon, &query), "ErrorCode::HttpRequestDenied");
+    daemon.wait_for_log(&format!("--allow-host {address} allows it"));
     let daemon = Daemon::builder("fetch")
-        .args(["--allow-host", "*", "--deny", "http-client"])
+        .allow_host("127.0.0.1")
+        .args(["--deny", "http-client"])
         .start();
     assert_eq!(error(&daemon, &query), "ErrorCode::HttpRequestDenied");
+    daemon.wait_for_log("http-client");
 }
 
 #[test]
 fn failures_reach_the_plugin_by_their_names() {
-    let daemon = Daemon::builder("fetch").args(["--allow-host", "*"]).start();
+    let daemon = Daemon::builder("fetch")
+        .allow_host("*")
+        .allow_host("localhost")
+        .start();
     let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let silent = silent
         .local_addr()

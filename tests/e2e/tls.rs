@@ -33,5 +33,7 @@ fn proxy(port: u16) -> Builder {
 fn forwarding(port: u16) -> Builder {
     // As much time to shake hands as a slow machine needs.
     let route = format!("test.route=forward localhost {port} tls 60000 60000");
-    Daemon::builder("stage-router").args(["--config", &route])
+    Daemon::builder("stage-router")
+        .args(["--config", &route])
+        .allow_host("localhost")
 }

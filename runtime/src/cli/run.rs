@@ -65,7 +65,9 @@ pub struct Run {
     /// is denied without --allow-host); may be repeated
     #[argh(option)]
     deny: Vec<Capability>,
-    /// a host that plugins may send requests to: HOST[:PORT], *.DOMAIN[:PORT] or *; may be repeated
+    /// a host that plugins may send requests to, and routers forward them to: HOST[:PORT], *.DOMAIN[:PORT] or *,
+    /// which leave out this device's own addresses and those of link-local neighbours: such have to be named
+    /// (127.0.0.1:9000, localhost); may be repeated
     #[argh(option)]
     allow_host: Vec<AllowedHost>,
     /// file of the root certificates (PEM) that TLS upstreams are checked against

@@ -25,7 +25,7 @@ pub struct PluginConfig {
 pub struct Grants {
     /// What it may call. Use [`Grants::granted`], which also looks at the hosts.
     pub capabilities: Capabilities,
-    /// The hosts that it may send requests to.
+    /// The hosts that it may send requests to, and forward them to.
     pub allowed_hosts: AllowedHosts,
     /// The configuration that it sees.
     pub config: BTreeMap<String, String>,

@@ -21,7 +21,7 @@ use super::http_error::plugin_body;
 use super::read_ahead::read_ahead;
 use super::{CurrentRequest, HostState, PluginHost};
 use crate::capability::Capability;
-use crate::upstream::Target;
+use crate::upstream::{Target, UpstreamError};
 
 /// How many bytes one chunk of a plugin's outgoing body may have. Two chunks may wait.
 const CHUNK_BYTES: usize = 16 << 10;
@@ -53,10 +53,6 @@ impl Outgoing {
     /// Where a request goes, if it is allowed. Timeouts that the guest sets to zero, or does not
     /// set, take their defaults; every phase has one.
     fn target(&self, uri: &http::Uri, options: RequestOptions) -> Result<Target, Error> {
-        let gate = &self.plugin.gate;
-        if !gate.allow(Capability::HttpClient) {
-            return Err(Error::HttpRequestDenied);
-        }
         let tls = uri.scheme() == Some(&Scheme::HTTPS);
         let authority = uri.authority().ok_or(Error::HttpRequestUriInvalid)?;
         let host = authority.host();
@@ -71,23 +67,41 @@ impl Outgoing {
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'));
         let host = literal.unwrap_or(host);
-        if !self.plugin.grants.allowed_hosts.allow(host, port) {
-            gate.deny(Capability::HttpClient);
-            self.log_warning(&format!(
-                "a request to {authority} was denied: that host is not allowed; \
-                 --allow-host {host}:{port} allows it"
-            ));
-            return Err(Error::HttpRequestDenied);
-        }
-        Ok(Target {
+        let target = Target {
             host: host.to_owned(),
             port,
             tls,
             connect_timeout: options.connect_timeout.unwrap_or(Duration::ZERO),
             request_timeout: options.first_byte_timeout.unwrap_or(Duration::ZERO),
             stall_timeout: options.between_bytes_timeout.unwrap_or(Duration::ZERO),
+            sender: Arc::clone(&self.plugin.sender),
             share: Some(Arc::clone(&self.plugin.share)),
-        })
+        };
+        // Where no host is allowed at all, that is what is told.
+        target
+            .check()
+            .map_err(|error| self.failed(&target, error))?;
+        match self.plugin.may(Capability::HttpClient, &self.request) {
+            true => Ok(target),
+            false => Err(Error::HttpRequestDenied),
+        }
+    }
+
+    /// Tells the log of a request that failed, and the plugin in its own words. One that was denied
+    /// is counted, and told once for each host.
+    fn failed(&self, target: &Target, error: UpstreamError) -> Error {
+        let (host, port) = (&target.host, target.port);
+        let message = format!("a request to {host}:{port}: {error}");
+        if matches!(error, UpstreamError::Denied(_)) {
+            self.plugin.gate.deny(Capability::HttpClient);
+            let to = format!("{host}:{port}");
+            let id = self.request.id();
+            self.plugin
+                .tell_once(("host", &to), id.as_deref(), &message);
+        } else {
+            self.log_warning(&message);
+        }
+        error.into()
     }
 
     /// Writes a warning to the log. It counts as one of the plugin's own records.
@@ -142,13 +156,7 @@ async fn send(outgoing: Outgoing, request: http::Request<Body>, target: Target) 
             let nothing_left = Box::new(ready(Ok(())));
             Ok((http::Response::from_parts(parts, body), nothing_left))
         }
-        Err(error) => {
-            outgoing.log_warning(&format!(
-                "a request to {}:{}: {error}",
-                target.host, target.port
-            ));
-            Err(error.into())
-        }
+        Err(error) => Err(outgoing.failed(&target, error)),
     }
 }
 

@@ -35,6 +35,7 @@ impl From<BodyError> for Error {
 impl From<UpstreamError> for Error {
     fn from(error: UpstreamError) -> Error {
         match error {
+            UpstreamError::Denied(_) => Error::HttpRequestDenied,
             UpstreamError::Target(_) => Error::HttpRequestUriInvalid,
             UpstreamError::Name(reason) => Error::DnsError {
                 rcode: Some(reason),

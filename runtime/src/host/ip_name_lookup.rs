@@ -134,24 +134,23 @@ impl HostState {
     ) -> wasmtime::Result<Result<Resource<ResolveAddressStream>, ErrorCode>> {
         // WASI 0.2 has a network for what may be used of it; here the grants say that.
         self.table.get(network)?;
-        let gate = &self.plugin.gate;
-        if !gate.allow(Capability::HttpClient) {
-            return Ok(Err(ErrorCode::PermanentResolverFailure));
-        }
         if name.len() > NAME_BYTES {
             return Ok(Err(ErrorCode::InvalidArgument));
         }
         if !self.plugin.grants.allowed_hosts.allow_look_up(&name) {
-            gate.deny(Capability::HttpClient);
+            self.plugin.gate.deny(Capability::HttpClient);
             let id = self.request.id();
+            let plugin = &self.plugin.name;
             let message = format!(
-                "the look-up of '{0}' was denied: that host is not allowed; --allow-host {0} \
-                 allows it",
+                "the look-up of '{0}' was denied: that host is not allowed; --allow-host {0}, or \
+                 --plugin {plugin}:allow-hosts={0}, allows it",
                 name.escape_debug()
             );
             self.plugin
-                .log
-                .write(log::Level::Warn, id.as_deref(), &message, &[]);
+                .tell_once(("look-up", &name), id.as_deref(), &message);
+            return Ok(Err(ErrorCode::PermanentResolverFailure));
+        }
+        if !self.may(Capability::HttpClient) {
             return Ok(Err(ErrorCode::PermanentResolverFailure));
         }
         let stream = ResolveAddressStream::new(&self.plugin.upstreams, &self.plugin.share, name);

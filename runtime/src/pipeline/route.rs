@@ -17,7 +17,7 @@ use crate::host::http_types::{ImmediateResponse, RedirectInfo, RoutingDecision, 
 use crate::message::{Response, final_status};
 use crate::plugin::SHOWN_BYTES;
 use crate::redact::cut;
-use crate::upstream::Target;
+use crate::upstream::{Sender, Target};
 
 pub(super) async fn run(
     stage: &Stage,
@@ -42,8 +42,9 @@ pub(super) async fn run(
     match stage.plugin.finish(running, called)? {
         RoutingDecision::ContinueProcessing => Ok(ControlFlow::Continue(())),
         RoutingDecision::Forward(upstream) => {
-            let mut to = target(&upstream);
-            to.share = Some(Arc::clone(&stage.plugin.host().share));
+            let host = stage.plugin.host();
+            let mut to = target(&upstream, &host.sender);
+            to.share = Some(Arc::clone(&host.share));
             request.upstream = Some(to);
             Ok(ControlFlow::Continue(()))
         }
@@ -85,8 +86,8 @@ fn to_response(immediate: ImmediateResponse, bodies: &WholeBodies) -> Result<Res
     Ok(response)
 }
 
-/// Converts the upstream that a router named.
-fn target(upstream: &Upstream) -> Target {
+/// Converts the upstream that a router, the `sender`, named.
+fn target(upstream: &Upstream, sender: &Arc<Sender>) -> Target {
     let (connect, request) = (upstream.connect_timeout, upstream.request_timeout);
     Target::new(
         &upstream.host,
@@ -94,5 +95,6 @@ fn target(upstream: &Upstream) -> Target {
         upstream.tls,
         connect,
         request,
+        sender,
     )
 }

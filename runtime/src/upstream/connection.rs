@@ -8,12 +8,15 @@ use std::task::{Context, Poll};
 
 use super::io::{Io, SharedIo};
 use super::pool::Place;
+use super::sender::Peer;
 use crate::wire::buffer::ReadBuffer;
 use crate::wire::deadline::Deadline;
 
 /// A connection that carries one exchange at a time.
 pub(super) struct Connection {
     pub(super) io: SharedIo,
+    /// The other end.
+    pub(super) peer: Peer,
     /// Bytes that were read and not used yet.
     pub(super) buffer: ReadBuffer,
     /// One timer for all phases of an exchange.
@@ -22,9 +25,10 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(io: Box<dyn Io>, place: Place) -> Connection {
+    pub(super) fn new(io: Box<dyn Io>, peer: Peer, place: Place) -> Connection {
         Connection {
             io: SharedIo::new(io),
+            peer,
             buffer: ReadBuffer::default(),
             deadline: Arc::new(Deadline::new()),
             place,

@@ -14,6 +14,8 @@ use crate::message::BodyError;
 pub enum UpstreamError {
     /// The target's host or port is not one to connect to.
     Target(String),
+    /// The plugin that the request is sent for may not send it there; with what allows it.
+    Denied(String),
     /// The target's name is not known, or no name server can be reached.
     Name(String),
     /// The target refused the connection.
@@ -72,6 +74,7 @@ impl fmt::Display for UpstreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             UpstreamError::Target(reason) => write!(f, "nothing can be sent there: {reason}"),
+            UpstreamError::Denied(reason) => f.write_str(reason),
             UpstreamError::Name(reason) => write!(f, "its name is not found: {reason}"),
             UpstreamError::Refused(reason) => write!(f, "it refused the connection: {reason}"),
             UpstreamError::Unreachable(reason) => write!(f, "it cannot be reached: {reason}"),

@@ -9,6 +9,7 @@ use smol::{Executor, Timer};
 use super::connection::Connection;
 use super::happy_eyeballs::LastWorked;
 use super::rounds::Rounds;
+use super::sender::Sender;
 use super::tls::Tls;
 use super::{Key, UpstreamError};
 use crate::memory::{Budget, Reservation};
@@ -177,10 +178,11 @@ impl Upstreams {
         &self.shared.last_worked
     }
 
-    /// Takes an idle connection that the upstream has not closed, if there is one.
-    pub(super) async fn reuse(&self, key: &Key) -> Option<Connection> {
+    /// Takes an idle connection for `sender` that the upstream has not closed, if there is one: one
+    /// whose address it may connect to itself.
+    pub(super) async fn reuse(&self, key: &Key, sender: &Sender) -> Option<Connection> {
         loop {
-            let mut connection = self.with_pool(|pool| pool.take_idle(key))?;
+            let mut connection = self.with_pool(|pool| pool.take_idle(key, Some(sender)))?;
             // Otherwise it is dropped: it is stale, or there is not enough memory to use it.
             if connection.is_quiet().await && self.charge_as_used(&mut connection.place) {
                 return Some(connection);
@@ -228,7 +230,7 @@ impl Upstreams {
                     let full = matches!(error, UpstreamError::Full(most) if most == connections);
                     let evicted = match full {
                         true => self.evict(),
-                        false => self.with_pool(|pool| pool.take_idle(key)).is_some(),
+                        false => self.with_pool(|pool| pool.take_idle(key, None)).is_some(),
                     };
                     if !evicted {
                         return Err(error);
@@ -303,10 +305,13 @@ impl Pool {
     }
 
     /// Takes the idle connection to `key` that was used last: the upstream is least likely to have
-    /// closed it.
-    fn take_idle(&mut self, key: &Key) -> Option<Connection> {
+    /// closed it. `sender` is who wants to use it.
+    fn take_idle(&mut self, key: &Key, sender: Option<&Sender>) -> Option<Connection> {
         let mut idle = self.idle.iter();
-        let at = idle.rposition(|idle| *idle.connection.place.key == *key)?;
+        let at = idle.rposition(|Idle { connection, .. }| {
+            *connection.place.key == *key
+                && sender.is_none_or(|sender| sender.reaches(&connection.peer))
+        })?;
         Some(self.idle.remove(at).connection)
     }
 }

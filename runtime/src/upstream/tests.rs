@@ -4,6 +4,7 @@
 
 mod bodies;
 mod failures;
+mod grants;
 mod heads;
 mod names;
 mod pooling;
@@ -26,7 +27,8 @@ use http_body_util::{BodyExt, Empty, Full};
 use smol::Executor;
 use smol::channel::Receiver;
 
-use super::{Settings, Target, Upstreams};
+use super::{Sender, Settings, Target, Upstreams};
+use crate::config::Grants;
 use crate::memory::Budget;
 use crate::message::{Body, BodyError};
 
@@ -58,8 +60,18 @@ fn at(host: &str, port: u16) -> Target {
         connect_timeout: PATIENCE,
         request_timeout: PATIENCE,
         stall_timeout: PATIENCE,
+        sender: sender(&["*", "localhost"]),
         share: None,
     }
+}
+
+/// A plugin that may send to these hosts.
+fn sender(hosts: &[&str]) -> Arc<Sender> {
+    let grants = Grants {
+        allowed_hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
+        ..Grants::default()
+    };
+    Arc::new(Sender::new("p", &Arc::new(grants)))
 }
 
 /// A client with these settings and 1 MiB for its connections.

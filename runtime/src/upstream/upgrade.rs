@@ -58,6 +58,7 @@ impl Upstreams {
             return Err(UpstreamError::Request("it has no Upgrade field".to_owned()));
         };
         let key = Arc::new(to.key());
+        to.sender.check_host(&key)?;
         hop::strip(&mut head.headers);
         let connection_use = ConnectionUse::Upgrade(&protocol);
         let encoded = encode(&head, &key, RequestLength::None, false, connection_use)?;

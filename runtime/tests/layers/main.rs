@@ -43,6 +43,7 @@ const LAYERS: &[&[&str]] = &[
         "rate",
         "redact",
         "standard_error",
+        "told",
     ],
     &["blocking"],
     &["sync", "timeout"],

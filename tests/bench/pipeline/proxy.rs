@@ -93,5 +93,6 @@ fn fetch(server: &Server, request: &[u8]) -> Result<Vec<u8>> {
 fn forward(plugins: &Plugins, port: u16) -> Result<Server> {
     let rule = format!("stage-router:config.test.route=forward 127.0.0.1 {port} 1000 5000");
     let few = "stage-router:max-instances=8";
-    plugins.daemon(&["stage-router", "hello"], &[&rule, few])
+    let host = format!("stage-router:allow-hosts=127.0.0.1:{port}");
+    plugins.daemon(&["stage-router", "hello"], &[&rule, &host, few])
 }

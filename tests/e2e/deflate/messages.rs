@@ -138,6 +138,7 @@ fn an_upstream_hears_nothing_of_it() {
     let route = format!("test.route=forward 127.0.0.1 {port}");
     let daemon = Daemon::builder("stage-router")
         .args(["--config", &route])
+        .allow_host("127.0.0.1")
         .start();
     let (mut client, agreed) = open(&daemon, OFFER);
     let expected = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";

@@ -165,6 +165,11 @@ impl Builder {
         self.arg("--plugin").arg(setting)
     }
 
+    /// `--allow-host`: where plugins may send requests, and routers forward them.
+    pub(crate) fn allow_host(self, host: impl ToString) -> Builder {
+        self.arg("--allow-host").arg(host.to_string())
+    }
+
     /// `--timeout PHASE=DURATION`.
     pub(crate) fn timeout(self, phase: &str, duration: &str) -> Builder {
         self.arg("--timeout").arg(format!("{phase}={duration}"))

@@ -10,6 +10,7 @@ fn before(upstream: &Daemon, plugins: &[&str]) -> Daemon {
     let address = upstream.addr();
     let (host, port) = (address.ip(), address.port());
     let mut daemon = Daemon::builder("stage-router")
+        .allow_host(host)
         .args(["--config", &format!("test.route=forward {host} {port}")]);
     for plugin in plugins {
         daemon = daemon.arg("--wasm").arg(artifact(plugin));
@@ -81,6 +82,7 @@ fn an_upstreams_failure_is_not_the_plugins() {
     let route = format!("test.route=forward 127.0.0.1 {port} 20000 300");
     let daemon = Daemon::builder("stage-router")
         .args(["--config", &route])
+        .allow_host("127.0.0.1")
         .args(["--plugin", "stage-websocket:on-failure=open"])
         .arg("--wasm")
         .arg(artifact("stage-websocket"))
