@@ -59,6 +59,8 @@ mod outgoing;
 mod pipeline;
 /// A plugin's life, what it is told about a request, its instances.
 mod plugin;
+/// What a client's request means: its target, its host, and what of it is passed on.
+mod requests;
 /// Where secrets come from, and that they are never shown.
 mod secrets;
 /// What the key-value store keeps through kills, damage and each durability.

@@ -1,5 +1,6 @@
 //! Message bodies: a decoder that is fed bytes as they come.
 
+use crate::chunk_extension::ChunkExtension;
 use crate::headers::is_field_byte;
 use crate::trailers::TrailerSection;
 use crate::{BodyError, BodyLength, Limits};
@@ -16,6 +17,8 @@ pub struct BodyDecoder {
     /// Bytes of extensions that the body may still bring.
     extensions_left: usize,
     chunk_line_bytes: usize,
+    /// Whether extensions may be anything that holds no control bytes.
+    any_extension: bool,
     trailers: TrailerSection,
 }
 
@@ -54,7 +57,7 @@ enum State {
     /// In the blanks between size and extensions.
     SizeBlank(u64),
     /// Within the extensions, which are ignored.
-    Extension(u64),
+    Extension(u64, ChunkExtension),
     /// At the LF of a chunk line.
     SizeLf(u64),
     /// Left of a chunk. Never 0.
@@ -81,7 +84,19 @@ impl BodyDecoder {
             line_left: limits.chunk_line_bytes,
             extensions_left: limits.extension_bytes,
             chunk_line_bytes: limits.chunk_line_bytes,
+            any_extension: false,
             trailers: TrailerSection::new(limits),
+        }
+    }
+
+    /// The same decoder for the body of a response. A server that writes its extensions wrong is
+    /// only sloppy: nobody can smuggle anything by them to whoever asked it. So they may be
+    /// anything that holds no control bytes.
+    #[must_use]
+    pub(crate) fn of_response(length: BodyLength, limits: &Limits) -> Self {
+        Self {
+            any_extension: true,
+            ..Self::new(length, limits)
         }
     }
 
@@ -162,7 +177,7 @@ impl BodyDecoder {
                         Ok(State::Size(shifted | digit))
                     }
                     (b'\r', _) => Ok(State::SizeLf(size)),
-                    (b';', _) => self.extension(size),
+                    (b';', _) => self.extension(size, ChunkExtension::Start),
                     (b' ' | b'\t', _) => Ok(State::SizeBlank(size)),
                     _ => Err(BodyError::InvalidChunkSize),
                 }
@@ -172,16 +187,20 @@ impl BodyDecoder {
                 // RFC 9112, 7.1.1: bad whitespace may stand before an extension, and only there.
                 match byte {
                     b' ' | b'\t' => Ok(State::SizeBlank(size)),
-                    b';' => self.extension(size),
+                    b';' => self.extension(size, ChunkExtension::Start),
                     _ => Err(BodyError::InvalidChunkSize),
                 }
             }
-            State::Extension(size) => {
+            State::Extension(size, at) => {
                 self.spend_line()?;
                 match byte {
-                    b'\r' => Ok(State::SizeLf(size)),
-                    _ if is_field_byte(byte) => self.extension(size),
-                    _ => Err(BodyError::InvalidChunkLine),
+                    b'\r' if self.any_extension => Ok(State::SizeLf(size)),
+                    _ if byte != b'\r' && !is_field_byte(byte) => Err(BodyError::InvalidChunkLine),
+                    _ if self.any_extension => self.extension(size, at),
+                    _ => match at.step(byte)? {
+                        None => Ok(State::SizeLf(size)),
+                        Some(next) => self.extension(size, next),
+                    },
                 }
             }
             State::SizeLf(size) => {
@@ -212,12 +231,12 @@ impl BodyDecoder {
         Ok(())
     }
 
-    fn extension(&mut self, size: u64) -> Result<State, BodyError> {
+    fn extension(&mut self, size: u64, at: ChunkExtension) -> Result<State, BodyError> {
         self.extensions_left = self
             .extensions_left
             .checked_sub(1)
             .ok_or(BodyError::ChunkLineTooLong)?;
-        Ok(State::Extension(size))
+        Ok(State::Extension(size, at))
     }
 }
 
@@ -353,8 +372,7 @@ mod tests {
             (b"2\r\n\r\n\r\n0\r\n\r\n", b"\r\n", 0),
             (b"3;a\r\nabc\r\n0;b=c\r\n\r\n", b"abc", 0),
             (b"3 \t;a=\"b c\"\r\nabc\r\n0\r\n\r\n", b"abc", 0),
-            (b"3;\r\nabc\r\n0\r\n\r\n", b"abc", 0),
-            (b"3;\xff\r\nabc\r\n0\r\n\r\n", b"abc", 0),
+            (b"3;a=\"\xff\";b\r\nabc\r\n0\r\n\r\n", b"abc", 0),
         ] {
             let expected = Ok(Some((data.to_vec(), Vec::new(), behind)));
             assert_eq!(chunked(input), expected, "{}", input.escape_ascii());
@@ -399,6 +417,29 @@ mod tests {
             (b"0\r\n\rx", BodyError::InvalidTrailer),
         ] {
             assert_eq!(chunked(input), Err(error), "{}", input.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn malformed_extensions_are_refused_in_requests_and_passed_over_in_responses() {
+        for line in [
+            "5;", "5;;", "5;=b", "5;a=\"b", "5;\u{e9}", "5 ;", "5;a b", "5;a=",
+        ] {
+            let input = format!("{line}\r\nhello\r\n0\r\n\r\n");
+            let refused = chunked(input.as_bytes());
+            assert_eq!(refused, Err(BodyError::InvalidChunkExtension), "{line}");
+            let limits = Limits::default();
+            let mut decoder = BodyDecoder::of_response(BodyLength::Chunked, &limits);
+            let first = decoder.decode(input.as_bytes());
+            assert!(
+                matches!(first, Ok(Decoded::Data { data: b"hello", .. })),
+                "{line}"
+            );
+        }
+        for line in ["5;a\0", "5;a\rb"] {
+            let mut decoder = BodyDecoder::of_response(BodyLength::Chunked, &Limits::default());
+            let refused = decoder.decode(line.as_bytes());
+            assert_eq!(refused, Err(BodyError::InvalidChunkLine), "{line:?}");
         }
     }
 

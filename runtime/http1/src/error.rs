@@ -134,6 +134,8 @@ pub enum BodyError {
     ChunkSizeOverflow,
     /// A chunk's size line holds control bytes or has no clean CR LF (RFC 9112, 7.1.1).
     InvalidChunkLine,
+    /// A chunk's extensions are not names with values (RFC 9112, 7.1.1).
+    InvalidChunkExtension,
     /// A chunk's size line is longer than
     /// [`Limits::chunk_line_bytes`](crate::Limits::chunk_line_bytes), or all the extensions are
     /// longer than [`Limits::extension_bytes`](crate::Limits::extension_bytes).
@@ -166,6 +168,9 @@ impl fmt::Display for BodyError {
             Self::ChunkSizeOverflow => "a chunk size is too large for any body",
             Self::InvalidChunkLine => {
                 "a chunk size line does not end with CR LF or holds control characters"
+            }
+            Self::InvalidChunkExtension => {
+                "a chunk's extensions are not `;name` or `;name=value`, the value a token or in quotes"
             }
             Self::ChunkLineTooLong => "a chunk size line or its extensions are too long",
             Self::MissingChunkEnd => "a chunk is not followed by CR LF; is its size wrong?",

@@ -48,7 +48,7 @@ impl ResponseBody {
             ResponseBody::Chunked => BodyLength::Chunked,
             ResponseBody::UntilClose => return None,
         };
-        Some(BodyDecoder::new(length, limits))
+        Some(BodyDecoder::of_response(length, limits))
     }
 }
 

@@ -24,8 +24,8 @@
 //! is written, [`IncomingResponse::parse`] on what comes back, and [`ResponseBody::decoder`] for the
 //! body behind it.
 //!
-//! Nothing is allocated by what a peer sends, but for trailer fields and WebSocket messages. Trailers
-//! are bounded by [`Limits`], messages by the limit that their decoder is made with. The length of a
+//! Nothing is allocated by what a peer sends, but for trailer fields, WebSocket messages and request
+//! targets that have to be percent-encoded. Trailers and targets are bounded by [`Limits`], messages by the limit that their decoder is made with. The length of a
 //! body is not bounded: the caller compares [`BodyLength::Fixed`], and counts
 //! chunked data, against a limit of its own.
 //!
@@ -79,6 +79,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod chunk_extension;
 mod chunks;
 mod error;
 mod forwarded;
@@ -110,4 +111,4 @@ pub use proxy_protocol::{PROXY_V1_BYTES, PROXY_V2_BYTES, ProxyError, ProxyHeader
 pub use request::{BodyLength, HeaderSlots, RequestHead, Version};
 pub use response::{CONTINUE, ResponseHead, ResponseLength};
 pub use status::{forbids_body, reason_phrase};
-pub use target::is_valid_host;
+pub use target::{is_valid_host, without_zone};

@@ -69,7 +69,8 @@ impl OutgoingRequest<'_> {
             return Err(HeaderError::InvalidMethod);
         }
         // What would end the request line early must not get there (RFC 9112, 3.2).
-        if Target::parse(self.method, self.target).is_err() {
+        // Nor does anything go out that the next server would have to encode.
+        if !self.target.is_ascii() || Target::parse(self.method, self.target).is_err() {
             return Err(HeaderError::InvalidTarget);
         }
         out.extend_from_slice(self.method.as_bytes());
@@ -265,7 +266,7 @@ mod tests {
             let request = OutgoingRequest { method, ..PLAIN };
             assert_eq!(refused(&request), HeaderError::InvalidMethod, "{method:?}");
         }
-        for target in ["", "a", "/a b", "/a\r\nb", "/a#b", "/\x7f", "*"] {
+        for target in ["", "a", "/a b", "/a\r\nb", "/a#b", "/\x7f", "/é", "*"] {
             let request = OutgoingRequest { target, ..PLAIN };
             assert_eq!(refused(&request), HeaderError::InvalidTarget, "{target:?}");
         }

@@ -11,12 +11,13 @@ use crate::target::Target;
 use crate::{Limits, MAX_EMPTY_LINES, MAX_HEADERS, MAX_METHOD_BYTES, RequestError};
 
 /// A request line and its header fields, checked and borrowed from the buffer they came in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RequestHead<'h, 'b> {
     /// A token, as sent: methods are case-sensitive (RFC 9110, 9.1).
     pub method: &'b str,
-    /// The request target as sent. It has one of the four forms and fits the method.
+    /// The request target as sent. It has one of the four forms and fits the method. It may hold
+    /// bytes that no URI holds: what is passed on is [`origin_form`](Self::origin_form).
     pub target: &'b str,
     /// What the client speaks.
     pub version: Version,
@@ -77,6 +78,10 @@ impl<'h, 'b> RequestHead<'h, 'b> {
         };
 
         let mut parts = Target::parse(method, target)?;
+        // Encoded it may have three times the length, and it is that form which others get.
+        if parts.origin_form.len() > limits.target_bytes {
+            return Err(RequestError::TargetTooLong);
+        }
         let framing = Framing::read(version, headers)?;
         let host = framing.host.unwrap_or_default();
         // RFC 9112, 3.2: an empty Host says that the target has no authority either.
@@ -100,17 +105,26 @@ impl<'h, 'b> RequestHead<'h, 'b> {
         Ok(Some((head, skipped + length)))
     }
 
-    /// The path, as sent: it starts with `/`, or is `*` for a server-wide OPTIONS, or is empty for
-    /// CONNECT. Percent signs are not decoded and not checked, dot segments not resolved.
+    /// The target as `/path?query`, whatever form it was sent in; or `*` for a server-wide OPTIONS,
+    /// or nothing for CONNECT (RFC 9112, 3.2). Bytes that RFC 3986 allows nowhere, quotes, braces
+    /// and UTF-8 among them, are percent-encoded, so it is ASCII and no longer than
+    /// [`Limits::target_bytes`].
     #[must_use]
-    pub fn path(&self) -> &'b str {
-        self.parts.path
+    pub fn origin_form(&self) -> &str {
+        &self.parts.origin_form
     }
 
-    /// What follows the first `?` of the target, as sent.
+    /// The path of [`origin_form`](Self::origin_form). Percent signs are not decoded and not
+    /// checked, dot segments not resolved.
     #[must_use]
-    pub fn query(&self) -> Option<&'b str> {
-        self.parts.query
+    pub fn path(&self) -> &str {
+        self.parts.path()
+    }
+
+    /// What follows the first `?` of [`origin_form`](Self::origin_form).
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.parts.query()
     }
 
     /// `host[:port]`, checked: from the target if that names one, else from Host (RFC 9112, 3.3).

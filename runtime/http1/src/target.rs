@@ -1,16 +1,16 @@
 //! Request targets and authorities (RFC 9112, 3.2; RFC 3986, 3.2).
 
+use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use crate::RequestError;
 
 /// A checked request target, taken apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target<'b> {
-    /// Starts with `/`, or is `*`, or is empty for CONNECT.
-    pub(crate) path: &'b str,
-    /// What follows the first `?`.
-    pub(crate) query: Option<&'b str>,
+    /// The target in the form that is passed on: `/path?query`, `*`, or nothing for CONNECT. Bytes
+    /// that a URI cannot hold are percent-encoded.
+    pub(crate) origin_form: Cow<'b, str>,
     /// `host[:port]`, where the target itself names it.
     pub(crate) authority: Option<&'b str>,
 }
@@ -18,14 +18,16 @@ pub(crate) struct Target<'b> {
 impl<'b> Target<'b> {
     /// Checks `target` against the form that `method` calls for.
     ///
-    /// Visible ASCII passes in path and query but for `#`. RFC 3986 allows less, but browsers send
-    /// `|`, `[` and their like unescaped in queries. Percent signs are left to whoever decodes.
+    /// Path and query may hold what RFC 3986 forbids: curl and little devices send quotes, braces
+    /// and UTF-8 as they are. Such bytes are percent-encoded, which is what their sender should
+    /// have done, so that whoever reads the target next reads it as we did. Refused are control
+    /// bytes, blanks, and `#`. Percent signs are left to whoever decodes.
     pub(crate) fn parse(method: &str, target: &'b str) -> Result<Self, RequestError> {
-        // RFC 9112, 3.2: a target holds no whitespace; RFC 3986: only ASCII. A fragment is the
-        // client's own affair and is never sent (RFC 9110, 7.1).
+        // RFC 9112, 3.2: a target holds no whitespace. A fragment is the client's own affair and is
+        // never sent (RFC 9110, 7.1).
         if !target
             .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'#')
+            .all(|byte| byte > b' ' && byte != 0x7f && byte != b'#')
         {
             return Err(RequestError::InvalidTarget);
         }
@@ -35,8 +37,7 @@ impl<'b> Target<'b> {
             return match Authority::parse(target.as_bytes()) {
                 Some(authority) if !authority.host.is_empty() && !authority.port.is_empty() => {
                     Ok(Self {
-                        path: "",
-                        query: None,
+                        origin_form: Cow::Borrowed(""),
                         authority: Some(target),
                     })
                 }
@@ -47,8 +48,7 @@ impl<'b> Target<'b> {
             // RFC 9112, 3.2.4: asterisk-form is for a server-wide OPTIONS and nothing else.
             return match method {
                 "OPTIONS" => Ok(Self {
-                    path: target,
-                    query: None,
+                    origin_form: Cow::Borrowed(target),
                     authority: None,
                 }),
                 _ => Err(RequestError::InvalidTarget),
@@ -56,10 +56,8 @@ impl<'b> Target<'b> {
         }
         if target.starts_with('/') {
             // RFC 9112, 3.2.1: origin-form.
-            let (path, query) = split_query(target);
             return Ok(Self {
-                path,
-                query,
+                origin_form: encoded(target),
                 authority: None,
             });
         }
@@ -83,20 +81,54 @@ impl<'b> Target<'b> {
             Some(parsed) if !parsed.host.is_empty() => {}
             _ => return Err(RequestError::InvalidTarget),
         }
-        let (path, query) = split_query(rest);
-        let path = match (path, query) {
+        let origin_form = match rest {
             // RFC 9112, 3.2.4: this is how OPTIONS * reads in absolute-form.
-            ("", None) if method == "OPTIONS" => "*",
+            "" if method == "OPTIONS" => Cow::Borrowed("*"),
             // RFC 9110, 4.2.3: an empty path is the same as "/".
-            ("", _) => "/",
-            _ => path,
+            "" => Cow::Borrowed("/"),
+            _ if rest.starts_with('?') => Cow::Owned(format!("/{}", encoded(rest))),
+            _ => encoded(rest),
         };
         Ok(Self {
-            path,
-            query,
+            origin_form,
             authority: Some(authority),
         })
     }
+
+    /// What stands before the first `?`.
+    pub(crate) fn path(&self) -> &str {
+        split_query(&self.origin_form).0
+    }
+
+    /// What follows the first `?`.
+    pub(crate) fn query(&self) -> Option<&str> {
+        split_query(&self.origin_form).1
+    }
+}
+
+/// `text` with its bytes outside ASCII, and those that RFC 3986 allows nowhere, percent-encoded.
+/// Brackets stay: browsers leave them in queries, and everybody reads them alike. The result has at
+/// most three times the length; what has no such byte is borrowed.
+fn encoded(text: &str) -> Cow<'_, str> {
+    let is_odd = |byte: u8| !byte.is_ascii_graphic() || b"\"<>\\^`{|}".contains(&byte);
+    let Some(first) = text.bytes().position(is_odd) else {
+        return Cow::Borrowed(text);
+    };
+    let odd = text.bytes().filter(|byte| is_odd(*byte)).count();
+    let mut encoded = String::with_capacity(text.len() + 2 * odd);
+    // Only an ASCII byte or the first of a character can be the first odd one.
+    encoded.push_str(&text[..first]);
+    for byte in text.bytes().skip(first) {
+        if is_odd(byte) {
+            encoded.push('%');
+            for digit in [byte >> 4, byte & 0xf] {
+                encoded.push(char::from(b"0123456789ABCDEF"[usize::from(digit)]));
+            }
+        } else {
+            encoded.push(char::from(byte));
+        }
+    }
+    Cow::Owned(encoded)
 }
 
 /// `uri-host [ ":" port ]`, checked (RFC 9110, 4.2 and 7.2).
@@ -115,9 +147,22 @@ impl<'b> Authority<'b> {
         let host_end = if let Some(literal) = text.strip_prefix('[') {
             // RFC 3986, 3.2.2: an IPv6 address. The literals of future IP versions that it also
             // allows were never put to use, and are refused.
-            let (address, _) = literal.split_once(']')?;
+            let (literal, _) = literal.split_once(']')?;
+            let (address, zone) = match literal.split_once('%') {
+                Some((address, zone)) => (address, Some(zone)),
+                None => (literal, None),
+            };
             address.parse::<Ipv6Addr>().ok()?;
-            address.len() + "[]".len()
+            // RFC 6874: the zone of a link-local address, behind `%25`. It means something to its
+            // sender alone and should not have been sent, but HTTP clients send it, many of them
+            // behind a bare `%`.
+            if let Some(zone) = zone {
+                let name = zone.strip_prefix("25").filter(|name| !name.is_empty());
+                if !is_zone(name.unwrap_or(zone)) {
+                    return None;
+                }
+            }
+            literal.len() + "[]".len()
         } else {
             let host_end = text.find(':').unwrap_or(text.len());
             if !is_reg_name(&bytes[..host_end]) {
@@ -141,6 +186,24 @@ impl<'b> Authority<'b> {
 /// nothing. It is what a request's own `Host` has to be.
 pub fn is_valid_host(bytes: &[u8]) -> bool {
     Authority::parse(bytes).is_some()
+}
+
+/// `host` without the zone of an IPv6 address: that means something to its sender alone, so whoever
+/// passes the host on has to take it out (RFC 6874, 4).
+#[must_use]
+pub fn without_zone(host: &str) -> Cow<'_, str> {
+    match (host.find('%'), host.find(']')) {
+        (Some(zone), Some(end)) if host.starts_with('[') && zone < end => {
+            Cow::Owned(format!("{}{}", &host[..zone], &host[end..]))
+        }
+        _ => Cow::Borrowed(host),
+    }
+}
+
+/// RFC 6874, 2: `ZoneID = 1*( unreserved / pct-encoded )`.
+fn is_zone(zone: &str) -> bool {
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte);
+    !zone.is_empty() && zone.bytes().all(unreserved) && is_reg_name(zone.as_bytes())
 }
 
 /// RFC 3986, 3.2.2: `reg-name`, which covers IPv4 addresses too. It may be empty.
@@ -172,42 +235,63 @@ fn split_query(target: &str) -> (&str, Option<&str>) {
 mod tests {
     use super::*;
 
-    fn parts<'b>(method: &str, target: &'b str) -> (&'b str, Option<&'b str>, Option<&'b str>) {
+    type Parts<'b> = (String, Option<String>, Option<&'b str>);
+
+    fn parts<'b>(method: &str, target: &'b str) -> Parts<'b> {
         match Target::parse(method, target) {
-            Ok(parsed) => (parsed.path, parsed.query, parsed.authority),
+            Ok(parsed) => {
+                let (path, query) = (parsed.path().to_owned(), parsed.query().map(str::to_owned));
+                (path, query, parsed.authority)
+            }
             Err(error) => panic!("{method} {target}: {error}"),
         }
     }
 
+    fn expected<'b>(path: &str, query: Option<&str>, authority: Option<&'b str>) -> Parts<'b> {
+        (path.to_owned(), query.map(str::to_owned), authority)
+    }
+
     #[test]
     fn origin_form_splits_at_the_first_question_mark() {
-        assert_eq!(parts("GET", "/"), ("/", None, None));
-        assert_eq!(parts("GET", "/a/b?c=d?e"), ("/a/b", Some("c=d?e"), None));
-        assert_eq!(parts("GET", "/?"), ("/", Some(""), None));
-        assert_eq!(parts("GET", "//a"), ("//a", None, None));
-        assert_eq!(parts("GET", "/a?b[]=c|d"), ("/a", Some("b[]=c|d"), None));
+        assert_eq!(parts("GET", "/"), expected("/", None, None));
+        assert_eq!(
+            parts("GET", "/a/b?c=d?e"),
+            expected("/a/b", Some("c=d?e"), None)
+        );
+        assert_eq!(parts("GET", "/?"), expected("/", Some(""), None));
+        assert_eq!(parts("GET", "//a"), expected("//a", None, None));
+        assert_eq!(
+            parts("GET", "/a?b[]=c"),
+            expected("/a", Some("b[]=c"), None)
+        );
     }
 
     #[test]
     fn absolute_form_names_an_authority() {
-        assert_eq!(parts("GET", "http://h"), ("/", None, Some("h")));
+        assert_eq!(parts("GET", "http://h"), expected("/", None, Some("h")));
         assert_eq!(
             parts("GET", "HTTPS://h:8443/p?q"),
-            ("/p", Some("q"), Some("h:8443"))
+            expected("/p", Some("q"), Some("h:8443"))
         );
-        assert_eq!(parts("GET", "http://h?q"), ("/", Some("q"), Some("h")));
+        assert_eq!(
+            parts("GET", "http://h?q"),
+            expected("/", Some("q"), Some("h"))
+        );
         assert_eq!(
             parts("GET", "http://[::1]:80/x"),
-            ("/x", None, Some("[::1]:80"))
+            expected("/x", None, Some("[::1]:80"))
         );
-        assert_eq!(parts("OPTIONS", "http://h"), ("*", None, Some("h")));
-        assert_eq!(parts("OPTIONS", "http://h/"), ("/", None, Some("h")));
+        assert_eq!(parts("OPTIONS", "http://h"), expected("*", None, Some("h")));
+        assert_eq!(
+            parts("OPTIONS", "http://h/"),
+            expected("/", None, Some("h"))
+        );
     }
 
     #[test]
     fn authority_form_is_for_connect_and_asterisk_form_for_options() {
-        assert_eq!(parts("CONNECT", "h:443"), ("", None, Some("h:443")));
-        assert_eq!(parts("OPTIONS", "*"), ("*", None, None));
+        assert_eq!(parts("CONNECT", "h:443"), expected("", None, Some("h:443")));
+        assert_eq!(parts("OPTIONS", "*"), expected("*", None, None));
         for (method, target) in [
             ("GET", "h:443"),
             ("GET", "*"),
@@ -237,10 +321,13 @@ mod tests {
             "a",
             "?q",
             "/a#b",
-            "/é",
+            "/é#b",
             "/a b",
             "/a\t",
             "/\x7f",
+            "/é\r\n",
+            "é",
+            "http://é/",
             "http:/h/",
             "http:///p",
             "http://:80/",
@@ -252,7 +339,7 @@ mod tests {
             "http://[::1/",
             "http://h#f",
             "http://h\\x/",
-            "http://[fe80::1%25eth0]/",
+            "http://[fe80::1%25]é/",
             "http://[v1.a]/",
         ] {
             assert_eq!(
@@ -275,6 +362,11 @@ mod tests {
             ("a%41b", "a%41b", ""),
             ("[::1]", "[::1]", ""),
             ("[2001:db8::1]:8080", "[2001:db8::1]", "8080"),
+            ("[fe80::1%25eth0]:8080", "[fe80::1%25eth0]", "8080"),
+            ("[fe80::1%eth0]", "[fe80::1%eth0]", ""),
+            ("[fe80::1%2]", "[fe80::1%2]", ""),
+            ("[fe80::1%25]", "[fe80::1%25]", ""),
+            ("[fe80::1%25en%20x]", "[fe80::1%25en%20x]", ""),
         ] {
             assert_eq!(
                 Authority::parse(text.as_bytes()),
@@ -301,6 +393,14 @@ mod tests {
             "[::1]x",
             "[::1]80",
             "[1.2.3.4]",
+            "[1.2.3.4%25eth0]",
+            "[fe80::1%]",
+            "[fe80::1%25eth/0]",
+            "[fe80::1%25eth0%]",
+            "[fe80::1%25a@b]",
+            "[fe80::1%25a:b]",
+            "[%25eth0]",
+            "fe80::1%25eth0",
             "a]",
             "é",
             "a\0",
@@ -309,6 +409,39 @@ mod tests {
             "<a>",
         ] {
             assert_eq!(Authority::parse(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_no_uri_holds_are_encoded() {
+        for (target, origin_form) in [
+            ("/caf\u{e9}", "/caf%C3%A9"),
+            ("/a?q={\"a\":[1]}", "/a?q=%7B%22a%22:[1]%7D"),
+            ("/<b>", "/%3Cb%3E"),
+            ("/a|b^c`d\\e", "/a%7Cb%5Ec%60d%5Ce"),
+            ("/\u{1f980}?\u{85}", "/%F0%9F%A6%80?%C2%85"),
+            ("/100%?%zz%", "/100%?%zz%"),
+            ("/a'b(c)*;=@!$,~", "/a'b(c)*;=@!$,~"),
+            ("http://h/\u{e9}", "/%C3%A9"),
+            ("http://h?{", "/?%7B"),
+        ] {
+            let parsed = Target::parse("GET", target).map(|parsed| parsed.origin_form);
+            assert_eq!(parsed.as_deref(), Ok(origin_form), "{target}");
+        }
+        let clean = Target::parse("GET", "/a/b?c=[d]").map(|parsed| parsed.origin_form);
+        assert!(matches!(clean, Ok(Cow::Borrowed(_))), "it costs nothing");
+    }
+
+    #[test]
+    fn the_zone_of_an_address_is_left_out_and_nothing_else() {
+        for (host, without) in [
+            ("[fe80::1%25eth0]:8080", "[fe80::1]:8080"),
+            ("[fe80::1%eth0]", "[fe80::1]"),
+            ("[::1]:80", "[::1]:80"),
+            ("a%41b", "a%41b"),
+            ("", ""),
+        ] {
+            assert_eq!(without_zone(host), without, "{host}");
         }
     }
 }

@@ -145,7 +145,7 @@ const WELL_FORMED: &[(&str, &str)] = &[
     ),
     (
         "GET /?a[]=b|c HTTP/1.1\r\nHost: h\r\n\r\n",
-        "GET / a[]=b|c h empty open",
+        "GET / a[]=b%7Cc h empty open",
     ),
     (
         "GET /http://x/ HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -240,6 +240,30 @@ const WELL_FORMED: &[(&str, &str)] = &[
     (
         "GET / HTTP/1.1\r\nHost: h\r\nA: é\r\n\r\n",
         "GET / - h empty open",
+    ),
+    (
+        "GET /café?q={\"a\":[1]} HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /caf%C3%A9 q=%7B%22a%22:[1]%7D h empty open",
+    ),
+    (
+        "GET /<b>|\\^` HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /%3Cb%3E%7C%5C%5E%60 - h empty open",
+    ),
+    (
+        "GET http://example.com?q=1 HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET / q=1 example.com empty open",
+    ),
+    (
+        "OPTIONS http://example.com HTTP/1.1\r\nHost: h\r\n\r\n",
+        "OPTIONS * - example.com empty open",
+    ),
+    (
+        "GET / HTTP/1.1\r\nHost: [fe80::1%25eth0]:8080\r\n\r\n",
+        "GET / - [fe80::1%25eth0]:8080 empty open",
+    ),
+    (
+        "GET / HTTP/1.1\r\nHost: [fe80::1%eth0]\r\n\r\n",
+        "GET / - [fe80::1%eth0] empty open",
     ),
     (
         "GET / HTTP/1.1\r\nHost: h\r\n!#$%&'*+-.^_`|~9: x\r\n\r\n",
@@ -372,7 +396,8 @@ const MALFORMED: &[(&[u8], RequestError)] = &[
     (b"GET /\0 HTTP/1.1\r\nHost: h\r\n\r\n", InvalidTarget),
     (b"GET /\x7f HTTP/1.1\r\nHost: h\r\n\r\n", InvalidTarget),
     (b"GET /\xff HTTP/1.1\r\nHost: h\r\n\r\n", InvalidTarget),
-    (b"GET /\xc3\xa9 HTTP/1.1\r\nHost: h\r\n\r\n", InvalidTarget),
+    (b"GET /\xc3\xa9#b HTTP/1.1\r\nHost: h\r\n\r\n", InvalidTarget),
+    (b"GET \xc3\xa9 HTTP/1.1\r\nHost: h\r\n\r\n", InvalidTarget),
     (b"GET /a#b HTTP/1.1\r\nHost: h\r\n\r\n", InvalidTarget),
     (b"GET a HTTP/1.1\r\nHost: h\r\n\r\n", InvalidTarget),
     (b"GET ?a HTTP/1.1\r\nHost: h\r\n\r\n", InvalidTarget),
@@ -493,7 +518,7 @@ fn fields_are_found_whatever_their_case() {
     assert_eq!(head.header("x-A"), Some(&b"1"[..]), "the first one");
     assert_eq!(head.header("host"), Some(&b"h"[..]));
     assert_eq!(head.header("x-b"), None);
-    assert_eq!(head.target, "/p?q");
+    assert_eq!((head.target, head.origin_form()), ("/p?q", "/p?q"));
     assert_eq!(head.version, Version::Http11);
     let names: Vec<_> = head.headers.iter().map(|header| header.name).collect();
     assert_eq!(names, ["HOST", "X-A", "x-a", "Connection"]);
@@ -572,6 +597,15 @@ fn the_default_limits_hold() {
     };
     assert_eq!(target(8 * 1024), Ok(()));
     assert_eq!(target(8 * 1024 + 1), Err(TargetTooLong));
+    // What has to be encoded counts as it goes on.
+    let encoded = |braces: usize, length: usize| {
+        let target = format!("/{}{}", "{".repeat(braces), "a".repeat(length));
+        let head = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+        parse(head.as_bytes(), &limits).map(|_| ())
+    };
+    assert_eq!(encoded(2730, 1), Ok(()));
+    assert_eq!(encoded(2730, 2), Err(TargetTooLong));
+    assert_eq!(encoded(2731, 0), Err(TargetTooLong));
     let head = |length: usize| {
         let filler = "b".repeat(length - "GET / HTTP/1.1\r\nHost: h\r\nA: \r\n\r\n".len());
         parse(

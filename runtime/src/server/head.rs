@@ -1,7 +1,9 @@
 //! A request's head, taken out of the read buffer.
 
-use http::header::HeaderValue;
-use zlayer_http1::{BodyLength, RequestHead, Version};
+use std::borrow::Cow;
+
+use http::header::{HOST, HeaderValue};
+use zlayer_http1::{BodyLength, RequestHead, Version, without_zone};
 
 use super::client_stream::ClientStream;
 use crate::message::fields::header_map;
@@ -38,18 +40,24 @@ impl Head {
                 text: "this server is not a proxy".to_owned(),
             });
         }
-        parts.uri = head.target.parse().map_err(|_| bad("request target"))?;
+        // One form for all that follow: with the target's own authority in Host, it says the same.
+        let target = head.origin_form();
+        parts.uri = target.parse().map_err(|_| bad("request target"))?;
         parts.headers = header_map(head.headers).map_err(|part| bad(&part.to_string()))?;
-        if parts.uri.authority().is_some() || !parts.headers.contains_key(http::header::HOST) {
-            // An absolute target overrides Host (RFC 9112 section 3.2.2). A client of HTTP/1.0 may
-            // send neither: then the address that it connected to stands for the host.
-            let host = match (head.authority(), stream.local_addr()) {
-                (Some(authority), _) => authority.to_owned(),
-                (None, Ok(address)) => address.to_string(),
-                (None, Err(_)) => String::new(),
-            };
+        let known = parts.headers.get(HOST).map(HeaderValue::as_bytes);
+        let host = match (head.authority(), known, stream.local_addr()) {
+            // An absolute target overrides Host (RFC 9112 section 3.2.2). The zone of an address
+            // means something to the client alone.
+            (Some(authority), _, _) => without_zone(authority),
+            (None, Some(_), _) => Cow::Borrowed(""),
+            // A client of HTTP/1.0 may send neither: then the address that it connected to stands
+            // for the host.
+            (None, None, Ok(address)) => Cow::Owned(address.to_string()),
+            (None, None, Err(_)) => Cow::Borrowed(""),
+        };
+        if known != Some(host.as_bytes()) {
             let value = HeaderValue::from_str(&host).map_err(|_| bad("authority"))?;
-            parts.headers.insert(http::header::HOST, value);
+            parts.headers.insert(HOST, value);
         }
         parts.version = match head.version {
             Version::Http10 => http::Version::HTTP_10,

@@ -62,11 +62,13 @@ fn check_accepted(head: &RequestHead<'_, '_>, raw: &[u8], limits: &Limits) {
         }
     }
     assert!(is_valid_header_name(head.method.as_bytes()) && head.method.len() <= MAX_METHOD_BYTES);
-    assert!(head.target.len() <= limits.target_bytes);
+    let target = head.origin_form();
+    assert!(head.target.len() <= limits.target_bytes && target.len() <= limits.target_bytes);
+    assert!(!head.target.bytes().any(|byte| byte <= b' ' || byte == b'#'));
     assert!(
-        head.target
+        target
             .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'#')
+            .all(|byte| byte.is_ascii_graphic() && !b"#\"<>\\^`{|}".contains(&byte))
     );
     match head.path() {
         "" => assert_eq!(head.method, "CONNECT"),
