@@ -12,6 +12,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use argh::FromArgs;
+use zlayer_binlog::lines;
 
 use failure::Failure;
 use verbs::Outcome;
@@ -58,6 +59,8 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
     let result = std::panic::catch_unwind(|| run(words, json));
     let result = result.unwrap_or_else(|panic| Err(Failure::internal(panic.as_ref())));
+    // Files and what is in them may have names that were made to steer a terminal.
+    let say = |text: &str| std::io::stdout().write_all(lines(text).as_bytes());
     let (code, written) = match result {
         Ok(outcome) => {
             let text = match json {
@@ -66,15 +69,15 @@ fn main() -> ExitCode {
                 true => format!("{}\n", outcome.json),
                 false => outcome.text,
             };
-            (0, std::io::stdout().write_all(text.as_bytes()))
+            (0, say(&text))
         }
         Err(failure) if json => {
             let text = format!("{}\n", failure.json());
-            (failure.code(), std::io::stdout().write_all(text.as_bytes()))
+            (failure.code(), say(&text))
         }
         Err(failure) => {
             // Nothing can be said when standard error is gone, and the exit code still tells.
-            let _ = writeln!(std::io::stderr(), "{failure}");
+            let _ = writeln!(std::io::stderr(), "{}", lines(&failure.to_string()));
             (failure.code(), Ok(()))
         }
     };

@@ -95,7 +95,9 @@ fn about<T>(path: &Path, result: Result<T, ArtifactError>) -> Result<T> {
 fn user_trust() -> Result<TrustStore> {
     let mut trust = TrustStore::empty();
     if let Some(dir) = zlayer_bundle::user_key_dir() {
-        trust.load_dir(&dir)?;
+        for left_out in trust.load(&dir)? {
+            eprintln!("{left_out}; this key is left out");
+        }
     }
     Ok(trust)
 }

@@ -9,6 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::fs::Mode;
 use smol::Executor;
 use smol::channel::bounded;
 
@@ -43,10 +44,12 @@ static EXECUTOR: Executor<'static> = Executor::new();
 pub fn run(config: Config) -> Result<()> {
     // Before anything can be logged.
     redact::install(config.secrets.values().map(|secret| secret.0.as_str()));
+    // Whatever is made from here on is nobody else's, by libraries too.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     // Before all else: a signal that comes while the plugin loads must drain, too.
     let signals = Signals::hear()?;
     let listener = Server::bind(SocketAddr::new(config.bind, config.port))?;
-    let data = DataDir::open(config.data_dir.as_deref())?;
+    let data = DataDir::open(config.data_dir.as_deref(), None)?;
     let logging = logger::choose(config.log, &data.path().join(LOG_FOLDER));
     EXECUTOR.spawn(logging).detach();
     let served = Admin::bind(data.path(), config.admin_port)

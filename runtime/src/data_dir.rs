@@ -4,17 +4,24 @@
 //! rewrites running machine code, and shortening it kills the process. So the daemon maps a copy
 //! that it alone owns (mode 0400), and the file that the user named can be replaced at any moment.
 
+mod guard;
+
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{Gid, Mode, OFlags, Uid};
+use zlayer_bundle::own_account;
 
 use crate::error::{Error, Result};
+use guard::Guard;
 
 /// Largest artifact that is copied: 256 MiB.
 pub const ARTIFACT_BYTES: u64 = 256 << 20;
+
+/// The name of the file that a daemon locks while it uses the folder.
+const LOCK: &str = "lock";
 
 /// The mode of a copy: only its owner may read it, and nobody may write to it.
 const COPY_MODE: u32 = 0o400;
@@ -30,9 +37,14 @@ pub struct DataDir {
 
 impl DataDir {
     /// Opens `path`, and makes it if it is missing. Without a path, makes a temporary folder that
-    /// [`DataDir::close`] removes. Fails if another process holds the folder or it cannot be
-    /// written to.
-    pub fn open(path: Option<&Path>) -> Result<DataDir> {
+    /// [`DataDir::close`] removes. Whatever others could use in it is closed to them ([`guard`]); if
+    /// this process is about to become another account, the `heir`, all will be that account's.
+    ///
+    /// # Errors
+    ///
+    /// Another process holds the folder, it cannot be written to, or others could change or exchange
+    /// what is in it.
+    pub fn open(path: Option<&Path>, heir: Option<(Uid, Gid)>) -> Result<DataDir> {
         let (path, temporary) = match path {
             Some(path) => (path.to_owned(), false),
             None => {
@@ -49,27 +61,35 @@ impl DataDir {
             }
         };
         let refused = |what: &str, error: io::Error| {
-            Error::device(format!("data folder {}: {what}", path.display()), error)
+            let hint = match error.kind() {
+                io::ErrorKind::ReadOnlyFilesystem => {
+                    "its file system is mounted read-only; mount it for writing, or name another with --data-dir"
+                }
+                _ => what,
+            };
+            Error::device(format!("data folder {}: {hint}", path.display()), error)
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&path)
+        let unsafe_there = |error| {
+            refused(
+                "is not safe to use; mend it or name another with --data-dir",
+                error,
+            )
+        };
+        make_folder(&path, heir.is_some())
             .map_err(|error| refused("cannot be made; name another with --data-dir", error))?;
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            // Opening a named pipe would wait for its other end.
-            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-            .open(path.join("lock"))
-            .map_err(|error| {
-                refused(
-                    "cannot be written; mend its permissions or name another with --data-dir",
-                    error,
-                )
-            })?;
+        let guard = match heir {
+            Some(heir) => Guard::open_for(&path, heir),
+            None => Guard::open(&path, own_account()),
+        };
+        let guard = guard.map_err(unsafe_there)?;
+        guard.close_folder().map_err(unsafe_there)?;
+        let lock = guard.open_file(LOCK).map_err(|error| {
+            refused(
+                "cannot be written; mend its permissions or name another with --data-dir",
+                error,
+            )
+        })?;
+        let lock = File::from(lock);
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -81,6 +101,7 @@ impl DataDir {
             }
             Err(TryLockError::Error(error)) => return Err(refused("cannot be locked", error)),
         }
+        guard.close_contents().map_err(unsafe_there)?;
         Ok(DataDir {
             path,
             _lock: lock,
@@ -118,13 +139,14 @@ impl DataDir {
     /// Opens the copy. Others may be able to write to the folder, but a file that belongs to this
     /// user and that nobody may write to was made by this user, and only this user can change it.
     fn open_copy(&self, place: usize) -> io::Result<File> {
-        // Opening a named pipe would wait for its other end.
-        if !fs::symlink_metadata(self.copy(place))?.is_file() {
-            return Err(io::Error::other("something else is in its place"));
-        }
-        let copy = File::open(self.copy(place))?;
+        // Opening a named pipe would wait for its other end, and a link lead elsewhere.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let copy = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags.bits().cast_signed())
+            .open(self.copy(place))?;
         let found = copy.metadata()?;
-        let ours = found.uid() == rustix::process::geteuid().as_raw();
+        let ours = found.uid() == own_account();
         if found.is_file() && ours && found.mode() & 0o7777 == COPY_MODE {
             Ok(copy)
         } else {
@@ -204,6 +226,19 @@ impl DataDir {
     }
 }
 
+/// Makes a folder that only this user can enter, if it is missing. Those above it that are missing
+/// too have to let the account through that it is `handed` to.
+fn make_folder(path: &Path, handed: bool) -> io::Result<()> {
+    if handed && let Some(above) = path.parent() {
+        // As an administrator's shell makes them.
+        let own = rustix::process::umask(Mode::from_raw_mode(0o022));
+        let made = DirBuilder::new().recursive(true).create(above);
+        rustix::process::umask(own);
+        made?;
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
 /// Makes a new folder that only this user can enter, and returns its path.
 pub fn temporary_folder() -> io::Result<PathBuf> {
     let base = std::env::temp_dir();
@@ -239,7 +274,7 @@ mod tests {
     #[test]
     fn a_copy_is_kept_and_replaced_when_the_bytes_differ() {
         let folder = temporary_folder().unwrap();
-        let dir = DataDir::open(Some(&folder.join("data"))).unwrap();
+        let dir = DataDir::open(Some(&folder.join("data")), None).unwrap();
         let path = folder.join("plugin");
         let read = |mut file: File| {
             let mut bytes = Vec::new();
@@ -262,7 +297,7 @@ mod tests {
     #[test]
     fn a_copy_that_others_could_write_to_is_made_anew() {
         let folder = temporary_folder().unwrap();
-        let dir = DataDir::open(Some(&folder.join("data"))).unwrap();
+        let dir = DataDir::open(Some(&folder.join("data")), None).unwrap();
         fs::write(folder.join("plugin"), artifact("code")).unwrap();
         let mut source = File::open(folder.join("plugin")).unwrap();
         dir.keep_copy(0, &mut source).unwrap();
@@ -276,17 +311,17 @@ mod tests {
     #[test]
     fn a_folder_in_use_is_refused_and_free_again_afterwards() {
         let folder = temporary_folder().unwrap();
-        let first = DataDir::open(Some(&folder)).unwrap();
-        let message = DataDir::open(Some(&folder)).unwrap_err().to_string();
+        let first = DataDir::open(Some(&folder), None).unwrap();
+        let message = DataDir::open(Some(&folder), None).unwrap_err().to_string();
         assert!(message.contains("another zlayer uses it"), "{message}");
         drop(first);
-        DataDir::open(Some(&folder)).unwrap();
+        DataDir::open(Some(&folder), None).unwrap();
         fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
     fn a_temporary_folder_is_private_and_goes() {
-        let dir = DataDir::open(None).unwrap();
+        let dir = DataDir::open(None, None).unwrap();
         let path = dir.path().to_owned();
         assert_eq!(
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
@@ -300,7 +335,7 @@ mod tests {
     fn a_file_where_the_folder_should_be_is_named() {
         let folder = temporary_folder().unwrap();
         fs::write(folder.join("file"), "").unwrap();
-        let message = DataDir::open(Some(&folder.join("file")))
+        let message = DataDir::open(Some(&folder.join("file")), None)
             .unwrap_err()
             .to_string();
         assert!(

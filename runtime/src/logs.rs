@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
-use zlayer_binlog::{Filter, ReadError, Record, read};
+use zlayer_binlog::{Filter, ReadError, Record, one_line, read};
 
 use crate::error::{Error, Result};
 use crate::logger::complain;
@@ -13,7 +13,7 @@ use crate::logger::complain;
 pub fn show(paths: &[PathBuf], filter: &Filter, follow: bool) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let mut show = |record: &Record<'_>| out.write_all(record.to_string().as_bytes());
-    let mut torn = |what: &str| complain(&format!("zlayer: {what}\n"));
+    let mut torn = |what: &str| complain(&format!("zlayer: {}\n", one_line(what)));
     match read(paths, filter, follow, &mut show, &mut torn) {
         Ok(()) => Ok(()),
         // A reader that has seen enough, like `head`, is no failure.

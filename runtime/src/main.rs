@@ -33,7 +33,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(exit) => {
-            logger::complain(&format!("zlayer: {}; see --help\n", exit.output));
+            complain(&format!("{}; see --help", exit.output));
             return ExitCode::from(EXIT_USAGE);
         }
     };
@@ -41,9 +41,15 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             if !matches!(error, Error::Forwarded(_)) {
-                logger::complain(&format!("zlayer: {error}\n"));
+                complain(&error.to_string());
             }
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// Says what was wrong. It may name files and repeat words of the command line, or of what answered
+/// on a socket, that were made to steer a terminal.
+fn complain(what: &str) {
+    logger::complain(&format!("zlayer: {}\n", zlayer_binlog::lines(what)));
 }

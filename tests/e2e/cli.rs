@@ -217,19 +217,6 @@ fn flags_may_be_written_with_an_equals_sign() {
 }
 
 #[test]
-fn a_key_that_is_damaged_is_named_and_not_passed_over() {
-    let folder = TempDir::new();
-    let damaged = folder.path().join("damaged.pub");
-    fs::write(&damaged, "zlayer-public-key ed25519 1234\n").unwrap();
-    let output = Daemon::builder("hello").keys(Some(folder.path())).fails();
-    assert_eq!(output.code, USAGE, "{output:?}");
-    assert!(
-        output.stderr.contains(&damaged.display().to_string()),
-        "{output:?}"
-    );
-}
-
-#[test]
 fn a_data_folder_that_cannot_be_used_is_named() {
     let folder = TempDir::new();
     let file = folder.path().join("file");

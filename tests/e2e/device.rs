@@ -1,5 +1,7 @@
 //! What the device has for the daemon, or keeps from it.
 
+/// Other accounts of the device: what they may not read, exchange or lay as a trap.
+mod accounts;
 /// Machine code where a mount or the system forbids it.
 mod code;
 /// A kernel that is as old as those that boards come with.

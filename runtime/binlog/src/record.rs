@@ -106,6 +106,24 @@ pub fn one_line(text: &str) -> String {
     shown
 }
 
+/// Returns a text of several lines, such as a page that another process sent, as it is safe to show
+/// on a terminal: control characters but for the ends of lines are escaped, and what was JSON still is.
+pub fn lines(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| steers(c) && c != '\n' && c != '\t';
+    if !text.contains(obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match obeyed(c) {
+            // Writing to a String cannot fail. All of them fit four digits.
+            true => drop(write!(shown, "\\u{:04x}", u32::from(c))),
+            false => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
+}
+
 /// Escapes the characters for which [`steers`] is true, so that a plugin's or a client's text
 /// cannot forge a line or steer a terminal.
 struct OneLine<'w, W>(&'w mut W);
@@ -126,6 +144,15 @@ impl<W: fmt::Write> fmt::Write for OneLine<'_, W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_keeps_its_lines_and_steers_nothing() {
+        assert_eq!(lines("a\n\tb \u{e9}\n"), "a\n\tb \u{e9}\n");
+        assert_eq!(
+            lines("a\x1b]0;b\x07\r\n\u{9b}2J\u{202e}c"),
+            "a\\u001b]0;b\\u0007\\u000d\n\\u009b2J\\u202ec"
+        );
+    }
 
     #[test]
     fn a_record_is_one_line_whatever_it_holds() {

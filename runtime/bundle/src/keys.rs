@@ -1,13 +1,16 @@
 //! Signing keys and the one-line text files that hold them.
 
 use std::fmt;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use ring::digest::{SHA256, digest};
+use rustix::fs::OFlags;
 
-use crate::hex;
+use crate::{Exposure, hex};
 
 /// The largest key file, in bytes. Anything larger is some other file.
 pub const MAX_KEY_FILE: u64 = 4 << 10;
@@ -66,6 +69,24 @@ impl PublicKey {
         PublicKey::parse(&read_key_file(path)?).map_err(|what| KeyError::malformed(path, what))
     }
 
+    /// Reads a key file that trust rests on: it belongs to root or to the account `uid`, and nobody
+    /// else may write to it.
+    pub(crate) fn read_trusted(path: &Path, uid: u32) -> Result<PublicKey, KeyError> {
+        let io = |error| KeyError::io(path, error);
+        let file = open(path).map_err(io)?;
+        let exposure = Exposure::of(&file.metadata().map_err(io)?, uid);
+        // Whoever owns a link chooses which file it stands for.
+        let link = std::fs::symlink_metadata(path).map_err(io)?;
+        let linked = link.is_symlink() && link.uid() != uid && link.uid() != 0;
+        match exposure.or(linked.then(|| Exposure::Owner(link.uid()))) {
+            Some(exposure) => Err(KeyError::untrusted(path, exposure)),
+            None => {
+                let text = text(file, path)?;
+                PublicKey::parse(&text).map_err(|what| KeyError::malformed(path, what))
+            }
+        }
+    }
+
     /// The text of a key file, with a comment for people (one line, may be empty).
     pub fn to_text(&self, comment: &str) -> String {
         let line = format!(
@@ -116,20 +137,16 @@ impl SecretKey {
     /// When the file cannot be read, holds something else, or can be read by other
     /// accounts. The error names the file.
     pub fn read(path: &Path) -> Result<SecretKey, KeyError> {
-        let key = SecretKey::parse(&read_key_file(path)?)
-            .map_err(|what| KeyError::malformed(path, what))?;
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::MetadataExt as _;
-            let mode = std::fs::metadata(path)
-                .map_err(|error| KeyError::io(path, error))?
-                .mode();
-            if mode & 0o077 != 0 {
-                return Err(KeyError::Exposed {
-                    path: path.to_owned(),
-                    mode: mode & 0o777,
-                });
-            }
+        let io = |error| KeyError::io(path, error);
+        let file = open(path).map_err(io)?;
+        let mode = file.metadata().map_err(io)?.mode();
+        let key =
+            SecretKey::parse(&text(file, path)?).map_err(|what| KeyError::malformed(path, what))?;
+        if mode & 0o077 != 0 {
+            return Err(KeyError::Exposed {
+                path: path.to_owned(),
+                mode: mode & 0o777,
+            });
         }
         Ok(key)
     }
@@ -190,9 +207,23 @@ pub enum KeyError {
         /// Its permission bits.
         mode: u32,
     },
+    /// A public key, or a folder of them, that others could exchange.
+    Untrusted {
+        /// The file or folder.
+        path: PathBuf,
+        /// What lets them.
+        exposure: Exposure,
+    },
 }
 
 impl KeyError {
+    pub(crate) fn untrusted(path: &Path, exposure: Exposure) -> KeyError {
+        KeyError::Untrusted {
+            path: path.to_owned(),
+            exposure,
+        }
+    }
+
     pub(crate) fn io(path: &Path, error: io::Error) -> KeyError {
         KeyError::Io {
             path: path.to_owned(),
@@ -222,6 +253,12 @@ impl fmt::Display for KeyError {
                 "secret key file {path} has permissions {mode:o}, so other accounts can get at it: \
                  run `chmod 600 {path}`",
                 path = path.display()
+            ),
+            KeyError::Untrusted { path, exposure } => write!(
+                f,
+                "{}: {exposure}, and keys there would be anybody's: run `{}`",
+                path.display(),
+                exposure.mend(path)
             ),
         }
     }
@@ -268,14 +305,27 @@ fn kind(word: &str) -> &'static str {
 
 /// Reads at most [`MAX_KEY_FILE`] bytes of text.
 fn read_key_file(path: &Path) -> Result<String, KeyError> {
+    text(open(path).map_err(|error| KeyError::io(path, error))?, path)
+}
+
+/// Opens a regular file, and whatever else has the name is refused instead of waited for: opening a
+/// named pipe would wait for its other end.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("not a regular file")),
+    }
+}
+
+fn text(file: File, path: &Path) -> Result<String, KeyError> {
     let mut bytes = Vec::new();
-    // Looked at before it is opened: opening a named pipe would wait for its other end.
-    std::fs::metadata(path)
-        .and_then(|found| match found.is_file() {
-            true => std::fs::File::open(path),
-            false => Err(std::io::Error::other("not a regular file")),
-        })
-        .and_then(|file| file.take(MAX_KEY_FILE + 1).read_to_end(&mut bytes))
+    file.take(MAX_KEY_FILE + 1)
+        .read_to_end(&mut bytes)
         .map_err(|error| KeyError::io(path, error))?;
     if bytes.len() as u64 > MAX_KEY_FILE {
         return Err(KeyError::malformed(

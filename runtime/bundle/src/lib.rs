@@ -52,6 +52,7 @@ mod digest;
 #[cfg(feature = "engine")]
 mod engine;
 mod error;
+mod exposure;
 mod hex;
 mod keys;
 mod manifest;
@@ -66,6 +67,7 @@ pub use byte_size::{ByteSize, NotASize};
 #[cfg(feature = "engine")]
 pub use engine::{WASM_FEATURES, engine_config};
 pub use error::ArtifactError;
+pub use exposure::{Exposure, own_account};
 pub use keys::{KeyError, KeyId, MAX_KEY_FILE, PublicKey, SecretKey};
 pub use manifest::{ENGINE_VERSION, MANIFEST_FORMAT, MAX_MANIFEST, Manifest, Role};
 pub use profile::{Profile, UnknownProfile, UnsupportedProfile};

@@ -29,7 +29,8 @@ const STATUS_BYTES: u64 = 1 << 20;
 pub fn print_status(data_dir: Option<&Path>, socket: Option<PathBuf>, json: bool) -> Result<u8> {
     let page = if json { "/status" } else { "/status.txt" };
     let response = ask_daemon(data_dir, socket, format!("GET {page}"))?;
-    logger::say(&response.body);
+    // Who knows what answered there.
+    logger::say(&zlayer_binlog::lines(&response.body));
     Ok(match response.healthy {
         Some(true) => 0,
         _ => EXIT_UNHEALTHY,
@@ -54,7 +55,8 @@ pub fn purge(data_dir: Option<&Path>, socket: Option<PathBuf>, tags: &[String]) 
     };
     let response = ask_daemon(data_dir, socket, format!("POST /cache/purge?{query}"))?;
     let count = response.body.trim_matches(|c: char| !c.is_ascii_digit());
-    logger::say(&format!("{count} responses purged\n"));
+    let told = format!("{count} responses purged\n");
+    logger::say(&zlayer_binlog::lines(&told));
     Ok(())
 }
 
@@ -135,7 +137,7 @@ fn read(response: &str) -> io::Result<Response> {
             let body = zlayer_binlog::one_line(body.trim_end());
             Err(io::Error::other(format!(
                 "it answers {}: {body}",
-                &status[9..]
+                zlayer_binlog::one_line(&status[9..])
             )))
         }
         _ => Err(wrong()),

@@ -132,7 +132,8 @@ pub struct Run {
     /// engine settings of this device: compact or wide (default compact)
     #[argh(option, default = "String::from(\"compact\")")]
     profile: String,
-    /// folder of public keys to trust; may be repeated (default: /etc/zlayer/keys and the user's own)
+    /// folder of public keys to trust, or the file of one; may be repeated (default: /etc/zlayer/keys and
+    /// the user's own)
     #[argh(option)]
     keys: Vec<PathBuf>,
     /// where the log goes: text (standard error), binary (a ring in the data folder) or both

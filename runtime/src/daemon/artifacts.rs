@@ -13,17 +13,21 @@ use crate::error::{Error, Result, out_of_files};
 /// The tool that turns a `.wasm` into what the daemon can run.
 pub const PRECOMPILE: &str = "zlayer-precompile";
 
-/// The public keys whose signatures count.
-fn trusted(config: &Config) -> Result<TrustStore> {
+/// The public keys whose signatures count. Which ones do not is told with the `first` plugin.
+fn trusted(config: &Config, first: bool) -> Result<TrustStore> {
     let mut trust = TrustStore::empty();
     for folder in &config.key_dirs {
-        trust.load_dir(folder).map_err(|error| match error {
+        let loaded = trust.load(folder).map_err(|error| match error {
             KeyError::Io { path, error } if out_of_files(&error) => Error::device(
                 format!("cannot read the key file {}", path.display()),
                 error,
             ),
-            other => Error::Usage(other.to_string()),
-        })?;
+            other => Error::Usage(format!("--keys: {other}")),
+        });
+        // Once, and not for each plugin.
+        for left_out in loaded?.iter().filter(|_| first) {
+            log::warn!("{left_out}; this key is left out");
+        }
     }
     trust.allow_unsigned(config.allow_unsigned);
     Ok(trust)
@@ -48,7 +52,7 @@ pub(super) fn verify(place: usize, config: &Config, data: &DataDir) -> Result<Ve
         source = compile(path, target, config.profile)?;
     }
     // Now, since compiling may have made the user's development key.
-    let trust = trusted(config)?;
+    let trust = trusted(config, place == 0)?;
     let check = |copy| VerifiedArtifact::verify(copy, &trust, target, config.profile);
     let kept = match data.kept_copy(place, &source).map(check) {
         // Flash wears out: the copy no longer holds what its trailer says, and the file may.
