@@ -44,7 +44,9 @@ mod reply;
 mod request;
 mod route;
 mod stage;
+mod token;
 mod transform;
+mod upgrading;
 mod websocket;
 
 use std::ops::ControlFlow;
@@ -73,7 +75,7 @@ pub use rate_limit::RateLimit;
 pub use reply::{Reply, Tail};
 pub use request::{Record, Request};
 pub use stage::{Stage, Step};
-pub use websocket::{Upgrade, upgrade_token};
+pub use websocket::Upgrade;
 
 /// The work on a request, up to the response.
 pub type Responding = Pin<Box<dyn Future<Output = std::result::Result<Reply, Failure>> + Send>>;
@@ -239,6 +241,11 @@ impl Pipeline {
             if let ControlFlow::Break(response) = flow {
                 return Ok(response.into());
             }
+            if step == Step::Authenticate
+                && let ControlFlow::Break(response) = authenticate::conclude(&mut request)
+            {
+                return Ok(response.into());
+            }
         }
         let entered = self
             .each(Step::Middleware, &mut request, passage, &mut trail)
@@ -349,6 +356,9 @@ impl Pipeline {
             }
             stage.plugin.host().stats.count_request(Outcome::NotHandled);
             passage.set_at_work(None);
+        }
+        if let Some(response) = self.malformed_upgrade(request, passage) {
+            return Ok(response.into());
         }
         Err(Failure::PassThrough)
     }

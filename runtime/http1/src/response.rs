@@ -18,8 +18,8 @@ pub struct ResponseHead<'a> {
     pub status: u16,
     /// The fields to send, in order. Left out without a word are those that belong to the
     /// connection and not to the message: `connection`, `keep-alive`, `proxy-connection`, `te`,
-    /// `transfer-encoding`, `upgrade`; `content-length`, which `length` rules; and `date` if the
-    /// field of that name is given.
+    /// `transfer-encoding`, `upgrade` but with 426; `content-length`, which `length` rules; and
+    /// `date` if the field of that name is given.
     pub headers: &'a [(&'a str, &'a [u8])],
     /// How the client is to find the end of the body.
     pub length: ResponseLength,
@@ -106,19 +106,36 @@ impl ResponseHead<'_> {
         if let Some(date) = self.date {
             write_field(out, "date", date.as_bytes())?;
         }
+        // RFC 9110, 15.5.22: 426 has to say what the client is to upgrade to.
+        let mut names_protocol = false;
         for (name, value) in self.headers {
             let repeated_date = self.date.is_some() && name.eq_ignore_ascii_case("date");
-            if !is_own_field(name) && !repeated_date {
+            let is_protocol = self.status == 426 && name.eq_ignore_ascii_case("upgrade");
+            names_protocol |= is_protocol;
+            if is_protocol || !is_own_field(name) && !repeated_date {
                 write_field(out, name, value)?;
             }
         }
         self.write_framing(out);
         // An interim response says nothing about how the connection goes on (RFC 9110, 15.2).
         if self.status >= 200 {
-            match (self.version, self.stays_open()) {
-                (Version::Http11, true) => {}
-                (Version::Http10, true) => out.extend_from_slice(b"connection: keep-alive\r\n"),
-                (_, false) => out.extend_from_slice(b"connection: close\r\n"),
+            let persistence = match (self.version, self.stays_open()) {
+                (Version::Http11, true) => "",
+                (Version::Http10, true) => "keep-alive",
+                (_, false) => "close",
+            };
+            // RFC 9110, 7.8: Upgrade is for this connection alone, and Connection says so.
+            let upgrade = if names_protocol { "upgrade" } else { "" };
+            let options = [persistence, upgrade];
+            let mut options = options.into_iter().filter(|option| !option.is_empty());
+            if let Some(first) = options.next() {
+                out.extend_from_slice(b"connection: ");
+                out.extend_from_slice(first.as_bytes());
+                for option in options {
+                    out.extend_from_slice(b", ");
+                    out.extend_from_slice(option.as_bytes());
+                }
+                out.extend_from_slice(b"\r\n");
             }
         }
         out.extend_from_slice(b"\r\n");
@@ -442,5 +459,28 @@ mod tests {
             write_decimal(&mut out, number);
             assert_eq!(out, number.to_string().as_bytes());
         }
+    }
+
+    #[test]
+    fn only_426_names_a_protocol_to_upgrade_to() {
+        let mut head = ResponseHead {
+            version: Version::Http11,
+            status: 426,
+            headers: &[("upgrade", b"websocket"), ("connection", b"x")],
+            length: ResponseLength::Fixed(0),
+            keep_alive: true,
+            date: None,
+        };
+        let mut encoded = |status, keep_alive| {
+            (head.status, head.keep_alive) = (status, keep_alive);
+            let mut out = Vec::new();
+            head.encode(&mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let told = "upgrade: websocket\r\ncontent-length: 0\r\nconnection: upgrade\r\n\r\n";
+        assert!(encoded(426, true).ends_with(told));
+        assert!(encoded(426, false).ends_with("\r\nconnection: close, upgrade\r\n\r\n"));
+        assert!(!encoded(200, true).contains("upgrade"));
+        assert!(!encoded(200, true).contains("connection"));
     }
 }

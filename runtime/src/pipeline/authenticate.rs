@@ -1,11 +1,15 @@
 //! `authenticate`: finds out who the client is.
 //!
-//! A browser cannot set headers on a request for a WebSocket. Such a request is authenticated by
-//! the token in its subprotocol or query, which goes to `validate-token`.
-//!
 //! Runs first, for every request; once an authenticator knows the client, those behind it are not
 //! asked. It may respond with 401 or 403. The claims that it returns reach later stages as
 //! `claim.NAME` in the context, which a client's headers cannot change.
+//!
+//! A browser cannot set headers on a request for a WebSocket, and puts its token into subprotocol
+//! or query instead. Each authenticator is asked about that token first (`validate-token`). The
+//! one that finds it valid takes it: it is then asked about the request as about any other, with
+//! the token in `authorization`, and may still refuse it; the claims of both count. One that does
+//! not know the token may refuse the request too, but cannot let it in: whoever brings a token
+//! that nobody takes gets 401.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -14,7 +18,6 @@ use http::header::{HeaderValue, WWW_AUTHENTICATE};
 
 use super::request::Request;
 use super::stage::Stage;
-use super::upgrade_token;
 use super::{fields, own};
 use crate::failure::{Failure, REASON_BYTES};
 use crate::host::authenticator::AuthResult;
@@ -35,14 +38,18 @@ pub(super) async fn run(
     if request.is_authenticated {
         return Ok(ControlFlow::Continue(()));
     }
-    if let Some(token) = upgrade_token(&request.head) {
-        return Ok(match validate(stage, &request.id, &token).await? {
-            Ok(claims) => {
-                accept(claims, request)?;
-                ControlFlow::Continue(())
+    request.show_token(false);
+    let token = request.token.as_ref().map(|token| token.text().to_owned());
+    let (mut claims, mut refused) = (None, None);
+    if let Some(token) = token {
+        match validate(stage, &request.id, &token).await? {
+            Ok(found) => {
+                check(&found)?;
+                claims = Some(found);
+                request.show_token(true);
             }
-            Err(refused) => ControlFlow::Break(unknown(&refused.message)),
-        });
+            Err(error) => refused = Some(error.message),
+        }
     }
     // This comes before an instance is taken, which a method that the contract does not know would
     // waste.
@@ -53,15 +60,44 @@ pub(super) async fn run(
         return Ok(ControlFlow::Continue(()));
     };
     let called = guest.call_authenticate(store, &*request.record()?).await;
-    Ok(match stage.plugin.finish(running, called)? {
-        AuthResult::Authenticated(claims) => {
-            accept(claims, request)?;
-            ControlFlow::Continue(())
+    let verdict = stage.plugin.finish(running, called)?;
+    let has_token = claims.is_some();
+    match (verdict, &refused) {
+        (AuthResult::Authenticated(more), None) => {
+            check(&more)?;
+            // In this order the later ones replace those of the same name.
+            claims.get_or_insert_default().extend(more);
         }
-        AuthResult::Skip => ControlFlow::Continue(()),
-        AuthResult::Denied(reason) => ControlFlow::Break(denied(&reason, request)),
-        AuthResult::Challenge(challenge) => ControlFlow::Break(challenged(&challenge)?),
-    })
+        (AuthResult::Authenticated(_), Some(_)) | (AuthResult::Skip, _) => {}
+        (AuthResult::Denied(_) | AuthResult::Challenge(_), Some(reason)) => {
+            return Ok(ControlFlow::Break(unknown(reason)));
+        }
+        (AuthResult::Denied(reason), None) => {
+            return Ok(ControlFlow::Break(denied(&reason, request, has_token)));
+        }
+        (AuthResult::Challenge(challenge), None) => {
+            return Ok(ControlFlow::Break(challenged(&challenge)?));
+        }
+    }
+    match (claims, refused) {
+        (Some(claims), _) => accept(claims, request),
+        (None, Some(reason)) => {
+            if let Some(token) = &mut request.token {
+                token.refuse(cut(&reason, REASON_BYTES).into_owned());
+            }
+        }
+        (None, None) => {}
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// Ends the stage once all authenticators were asked: a token that was refused and that nobody has
+/// taken is 401.
+pub(super) fn conclude(request: &mut Request) -> ControlFlow<Response> {
+    match request.settle_token() {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(reason) => ControlFlow::Break(unknown(&reason)),
+    }
 }
 
 /// Asks the authenticator for its verdict on a bare token.
@@ -79,8 +115,8 @@ pub(super) async fn validate(
     stage.plugin.finish(running, called)
 }
 
-/// Puts claims into the request's context.
-fn accept(claims: Vec<KeyValue>, request: &mut Request) -> Result<(), Failure> {
+/// Checks that claims are within their bounds.
+fn check(claims: &[KeyValue]) -> Result<(), Failure> {
     let bytes: usize = claims
         .iter()
         .map(|claim| claim.key.len() + claim.value.len())
@@ -91,19 +127,26 @@ fn accept(claims: Vec<KeyValue>, request: &mut Request) -> Result<(), Failure> {
             claims.len()
         )));
     }
+    Ok(())
+}
+
+/// Puts claims into the request's context.
+fn accept(claims: Vec<KeyValue>, request: &mut Request) {
     for KeyValue { key, value } in claims {
         request.set_context(&format!("claim.{key}"), &value);
     }
     request.is_authenticated = true;
-    Ok(())
+    if let Some(token) = &mut request.token {
+        token.take();
+    }
 }
 
 /// Makes the response to a denied client. Without any credentials it is 401, as the client may try
 /// again with some (RFC 9110 section 15.5.2); else it is 403.
-fn denied(reason: &str, request: &Request) -> Response {
+fn denied(reason: &str, request: &Request, has_token: bool) -> Response {
     let headers = &request.head.headers;
     let reason = cut(reason, REASON_BYTES);
-    if CREDENTIALS.iter().any(|name| headers.contains_key(name)) {
+    if has_token || CREDENTIALS.iter().any(|name| headers.contains_key(name)) {
         return own::text(403, &reason);
     }
     let mut response = own::text(401, &reason);

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_lite::future::{yield_now, zip};
-use http::header::{HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, UPGRADE};
+use http::header::{HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 
@@ -57,13 +57,6 @@ impl Pipeline {
         let purpose = Purpose::of(&head.method, &head.headers, request.has_body());
         if purpose == Purpose::None {
             return self.inner(&mut request, passage).await;
-        }
-        if purpose == Purpose::Get && head.headers.contains_key(UPGRADE) {
-            // This request is not upgraded, so the field has no effect, and a stored response must
-            // not depend on it.
-            let mut headers = head.headers.clone();
-            headers.remove(UPGRADE);
-            request.set_headers(headers);
         }
         let asked = Original {
             path: request.head.uri.path().to_owned(),

@@ -11,6 +11,8 @@ use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName};
 
 use super::bodies::{SMALL_BODY, WholeBodies};
+use super::token::{self, Token};
+use super::upgrading::Upgrading;
 use crate::config::BodyAccess;
 use crate::failure::Failure;
 use crate::host::common::KeyValue;
@@ -44,6 +46,10 @@ pub struct Request {
     pub came_round: bool,
     /// Whether an authenticator knows the client.
     pub is_authenticated: bool,
+    /// Whether it begins a WebSocket.
+    pub upgrading: Upgrading,
+    /// The token that it brings where a browser can put one, until the authenticators are through.
+    pub token: Option<Token>,
     /// The [`CREDENTIALS`] fields that the client itself sent, whatever middlewares change.
     brought: HeaderMap,
     body: RequestBody,
@@ -56,7 +62,7 @@ pub struct Request {
 
 impl Request {
     /// Makes a request whose head was just read. The fields that its `Connection` names are taken
-    /// out.
+    /// out, and an `Upgrade` that is none.
     pub fn new(
         mut head: http::request::Parts,
         body: IncomingBody,
@@ -68,8 +74,15 @@ impl Request {
             add(&mut brought, name, &head.headers);
         }
         crate::upstream::strip_named(&mut head.headers);
+        let upgrading = Upgrading::decide(&mut head);
+        let token = match upgrading {
+            Upgrading::Begins => Token::of(&head),
+            Upgrading::No | Upgrading::Malformed(_) => None,
+        };
         Request {
             brought,
+            upgrading,
+            token,
             head,
             client,
             id,
@@ -206,14 +219,42 @@ impl Request {
     pub fn record(&mut self) -> Result<Record<'_>, Failure> {
         let record = match &mut self.record {
             Some(record) => record,
-            none => none.insert(record::describe(
-                &self.head,
-                &self.id,
-                self.received_at,
-                &self.context,
-            )?),
+            none => {
+                let described =
+                    record::describe(&self.head, &self.id, self.received_at, &self.context);
+                let record = none.insert(described?);
+                record
+                    .headers
+                    .extend(self.token.as_ref().and_then(Token::shown));
+                record
+            }
         };
         Ok(Record::new(record, self.body.shown()))
+    }
+
+    /// Shows the request's token to the authenticator that is asked next, or to nobody.
+    pub fn show_token(&mut self, is_shown: bool) {
+        if let Some(token) = &mut self.token {
+            token.show(is_shown);
+            self.record = None;
+        }
+    }
+
+    /// Ends the authentication by a token. If an authenticator has taken it, all tokens are taken
+    /// out of the request: nobody behind the authenticators is to see them.
+    ///
+    /// # Errors
+    ///
+    /// Why the token was refused, if no authenticator has taken it.
+    pub fn settle_token(&mut self) -> Result<(), String> {
+        let Some(token) = self.token.take() else {
+            return Ok(());
+        };
+        self.record = None;
+        if token.settled()? {
+            token::strip(&mut self.head);
+        }
+        Ok(())
     }
 
     /// What the contract tells routers and middlewares about the connection.

@@ -8,18 +8,17 @@
 
 mod handler;
 mod handshake;
-mod token;
 mod upgrade;
 
 use std::ops::ControlFlow;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
-use zlayer_http1::Version;
-use zlayer_http1::websocket::Deflate;
-use zlayer_http1::websocket::{UpgradeError, VERSION, offered_protocols, read_upgrade};
+use http::header::{HeaderMap, HeaderName, HeaderValue, UPGRADE};
+use zlayer_http1::websocket::{UpgradeError, VERSION, offered_protocols};
 
 use super::request::Request;
 use super::stage::{Stage, Step};
+use super::token::PROTOCOL;
+use super::upgrading::{Upgrading, read};
 use super::{Passage, Pipeline, Reply, fields, own};
 use crate::failure::Failure;
 use crate::host::common::KeyValue;
@@ -30,10 +29,8 @@ use crate::plugin::SHOWN_BYTES;
 use crate::redact::cut;
 
 use handler::PluginHandler;
-pub use token::upgrade_token;
 pub use upgrade::Upgrade;
 
-const PROTOCOL: HeaderName = HeaderName::from_static("sec-websocket-protocol");
 const EXTENSIONS: HeaderName = HeaderName::from_static("sec-websocket-extensions");
 /// Fields of the handshake that a plugin cannot set. Fields that frame a message need not be
 /// listed, as the server leaves them out when it writes the response.
@@ -52,15 +49,21 @@ impl Pipeline {
         request: &mut Request,
         passage: &Passage,
     ) -> Result<ControlFlow<Reply>, Failure> {
-        let mut stages = Vec::new();
-        for (_, stage) in self.at(Step::WebSocket) {
-            if stage.applies(request, passage) {
-                stages.push(stage);
-            }
-        }
-        if stages.is_empty() && request.upstream.is_none() {
+        let outdated = Upgrading::Malformed(UpgradeError::UnsupportedVersion);
+        if request.upgrading != Upgrading::Begins && request.upgrading != outdated {
             return Ok(ControlFlow::Continue(()));
         }
+        let mut stages = self.conversing(request, passage).peekable();
+        if stages.peek().is_none() && request.upstream.is_none() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let stages: Vec<_> = stages.collect();
+        if request.upgrading == outdated {
+            // The client may know the version that there is (RFC 6455 section 4.4).
+            let response = refused(UpgradeError::UnsupportedVersion);
+            return Ok(ControlFlow::Break(response.into()));
+        }
+        // Middlewares may have changed fields of the handshake.
         let asked = match read(&request.head) {
             Ok(Some(asked)) => asked,
             Ok(None) => return Ok(ControlFlow::Continue(())),
@@ -99,6 +102,30 @@ impl Pipeline {
         );
         begun.await.map(ControlFlow::Break)
     }
+
+    /// The response to a request that nobody handles, though a plugin would have taken it for a
+    /// WebSocket if it were one: it tells what is wrong with the handshake.
+    pub(super) fn malformed_upgrade(
+        &self,
+        request: &Request,
+        passage: &Passage,
+    ) -> Option<Response> {
+        let Upgrading::Malformed(error) = request.upgrading else {
+            return None;
+        };
+        let is_wanted = self.conversing(request, passage).next().is_some();
+        is_wanted.then(|| refused(error))
+    }
+
+    /// The plugins that decide on WebSockets and take part in this request.
+    fn conversing<'a>(
+        &'a self,
+        request: &'a Request,
+        passage: &'a Passage,
+    ) -> impl Iterator<Item = &'a Stage> {
+        let stages = self.at(Step::WebSocket).map(|(_, stage)| stage);
+        stages.filter(|stage| stage.applies(request, passage))
+    }
 }
 
 /// Asks the plugin for its verdict: the headers that it accepts with, or the response that it
@@ -126,35 +153,14 @@ async fn ask_plugin(
     }
 }
 
-/// What a valid request for a WebSocket asks for.
-struct UpgradeRequest {
-    /// The value of Sec-WebSocket-Accept.
-    accept: String,
-    deflate: Option<Deflate>,
-}
-
-fn read(head: &http::request::Parts) -> Result<Option<UpgradeRequest>, UpgradeError> {
-    if !head.headers.contains_key(http::header::UPGRADE) {
-        return Ok(None);
-    }
-    let headers = pairs(&head.headers);
-    let version = match head.version {
-        http::Version::HTTP_10 => Version::Http10,
-        _ => Version::Http11,
-    };
-    let asked = read_upgrade(head.method.as_str(), version, &headers)?;
-    Ok(asked.map(|accept| UpgradeRequest {
-        accept,
-        deflate: Deflate::negotiate(&headers),
-    }))
-}
-
 fn refused(error: UpgradeError) -> Response {
     let mut response = own::text(error.status(), &error.to_string());
     if error.status() == 426 {
         let headers = response.headers_mut();
-        // RFC 6455 section 4.4, RFC 9110 section 15.5.22.
+        // RFC 6455 section 4.4. The server adds `Connection: upgrade`.
         headers.insert(&OURS[3], HeaderValue::from_static(VERSION));
+        // RFC 9110 section 15.5.22: what the client is to upgrade to.
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
     response
 }
@@ -211,16 +217,14 @@ mod tests {
     }
 
     #[test]
-    fn a_request_for_a_websocket_is_told_from_others() {
-        let asked = read(&request(&[("sec-websocket-version", "13")]).head).unwrap();
-        assert_eq!(asked.unwrap().accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        let mut other = request(&[]);
-        other.head.headers.remove("upgrade");
-        assert!(read(&other.head).unwrap().is_none());
-        let old = read(&request(&[("sec-websocket-version", "8")]).head).err();
-        let response = refused(old.unwrap());
+    fn a_client_of_an_old_version_is_told_the_new_one() {
+        let response = refused(UpgradeError::UnsupportedVersion);
         assert_eq!(response.status(), 426);
         assert_eq!(response.headers()["sec-websocket-version"], "13");
+        assert_eq!(response.headers()["upgrade"], "websocket");
+        let response = refused(UpgradeError::InvalidKey);
+        assert_eq!(response.status(), 400);
+        assert!(!response.headers().contains_key("upgrade"));
     }
 
     #[test]

@@ -4,7 +4,8 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::{ask, context, described, lines, post_chunked, values, wire};
-use crate::support::{Client, Daemon, brief, get, request};
+use crate::requests::{echoing, proxy};
+use crate::support::{Builder, Client, Daemon, Response, brief, get, request};
 
 /// The longest body that the daemons of these tests hold whole, in bytes.
 const MAX_BODY: usize = 64 << 10;
@@ -454,4 +455,175 @@ fn a_websocket_that_can_send_no_header_brings_its_token_another_way() {
             );
         }
     }
+}
+
+/// A head that begins a WebSocket, with these further lines.
+fn upgrade(target: &str, lines: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{lines}\r\n"
+    )
+}
+
+/// Sends a head and reads the response, of a 101 the head alone.
+fn answer_to(daemon: &Daemon, head: &str) -> Response {
+    let mut client = Client::connect(daemon);
+    client.send(head);
+    client.read_response()
+}
+
+#[test]
+fn what_only_looks_like_an_upgrade_brings_no_token() {
+    let key = "correct horse battery staple";
+    let daemon = Daemon::builder("jwt-authenticator")
+        .with("stages")
+        .arg("--secret")
+        .arg(format!("jwt_secret={key}"))
+        .start();
+    let good = token(r#"{"alg":"HS256"}"#, r#"{"sub":"alice"}"#, key.as_bytes());
+    let target = format!("/admin?access_token={good}");
+    let real = upgrade(&target, "");
+    assert_eq!(answer_to(&daemon, &real).status, 101);
+    for (what, with) in [
+        ("GET /", "POST /"),
+        ("GET /", "PUT /"),
+        ("GET /", "HEAD /"),
+        (" HTTP/1.1", " HTTP/1.0"),
+        ("Connection: Upgrade\r\n", ""),
+        ("Connection: Upgrade", "Connection: close"),
+        ("Upgrade: websocket\r\n", ""),
+        ("Upgrade: websocket", "Upgrade: websockets"),
+        ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", ""),
+        ("dGhlIHNhbXBsZSBub25jZQ==", "short"),
+        ("Version: 13", "Version: 12"),
+        ("Host: h\r\n", "Host: h\r\nContent-Length: 2\r\n"),
+    ] {
+        let head = real.replace(what, with);
+        let mut client = Client::connect(&daemon);
+        // With the body that one of them announces.
+        client.send(format!("{head}hi"));
+        let answer = client.read_head().unwrap();
+        assert_eq!(answer.status, 401, "{head}");
+    }
+    let head = real.replace(
+        "Host: h\r\n",
+        &format!("Host: h\r\nSec-WebSocket-Protocol: auth-{good}\r\n"),
+    );
+    let post = head.replace("GET /", "POST /");
+    assert_eq!(answer_to(&daemon, &post).status, 401);
+}
+
+#[test]
+fn an_authenticator_sees_upgrades_too_and_has_the_last_word() {
+    let daemon = Daemon::start("stages");
+    let target = "/ws?a=1&access_token=authenticated+sub%3Dalice+role%3Duser&b";
+    let asked = |auth: &str| {
+        let lines = format!(
+            "x-test-auth: {auth}\r\nx-test-route: seen\r\nSec-WebSocket-Protocol: chat, auth-, superchat\r\n"
+        );
+        answer_to(&daemon, &upgrade(target, &lines))
+    };
+    let answer = asked("seen");
+    // The authenticator saw the token as a header; nobody behind it sees it at all.
+    let seen = &context(&answer, "claim.seen")[0];
+    assert!(seen.starts_with("method GET"), "{seen}");
+    let text = answer.text();
+    let shown = "header authorization: Bearer authenticated sub=alice role=user";
+    assert_eq!(text.matches(shown).count(), 1, "{text}");
+    assert_eq!(text.matches("access_token").count(), 1, "{text}");
+    let (behind, _) = text.split_once("context ").unwrap();
+    assert!(!behind.contains("alice"), "{behind}");
+    assert!(behind.contains("\nquery a=1&b\n"), "{behind}");
+    assert!(
+        behind.contains("header sec-websocket-protocol: chat, superchat\n"),
+        "{behind}"
+    );
+    assert_eq!(context(&answer, "claim.sub"), ["alice"]);
+    // The claims of both count, and of the same name the authenticator's.
+    let answer = asked("authenticated role=admin more=1");
+    for (name, value) in [("sub", "alice"), ("role", "admin"), ("more", "1")] {
+        assert_eq!(context(&answer, &format!("claim.{name}")), [value]);
+    }
+    assert_eq!(context(&asked("skip"), "claim.sub"), ["alice"]);
+    // It may refuse whoever has a valid token.
+    assert_eq!(asked("denied not you").status, 403);
+    assert_eq!(asked("challenge Bearer").status, 401);
+    assert_eq!(asked("trap").status, 503);
+}
+
+#[test]
+fn a_token_that_nobody_takes_lets_nobody_in() {
+    let key = "correct horse battery staple";
+    let good = token(r#"{"alg":"HS256"}"#, r#"{"sub":"alice"}"#, key.as_bytes());
+    let daemon = Daemon::builder("stage-auth")
+        .with("jwt-authenticator")
+        .with("stages")
+        .plugin("stages:paths=/elsewhere")
+        .with("stage-websocket")
+        .arg("--secret")
+        .arg(format!("jwt_secret={key}"))
+        .start();
+    let offering = |token: &str, auth: &str| {
+        let lines =
+            format!("x-test-auth: {auth}\r\nSec-WebSocket-Protocol: chat, auth-{token}\r\n");
+        answer_to(&daemon, &upgrade("/", &lines))
+    };
+    // The first authenticator knows no such token: the second one is asked.
+    assert_eq!(offering(&good, "skip").status, 101);
+    // The first may refuse the request, but who it is says the token alone.
+    assert_eq!(offering(&good, "denied no").status, 401);
+    assert_eq!(offering(&good, "authenticated sub=bob").status, 101);
+    for auth in ["skip", "denied no", "authenticated sub=bob"] {
+        let answer = offering("nobody-knows-it", auth);
+        assert_eq!(answer.status, 401, "{auth}");
+        let challenge = answer.header("www-authenticate").unwrap();
+        assert_eq!(challenge, "Bearer error=\"invalid_token\"", "{auth}");
+    }
+}
+
+#[test]
+fn a_token_for_authenticators_goes_no_further_and_not_back() {
+    let key = "correct horse battery staple";
+    let good = token(r#"{"alg":"HS256"}"#, r#"{"sub":"alice"}"#, key.as_bytes());
+    let guarded = |builder: Builder| {
+        let builder = builder.with("jwt-authenticator");
+        builder
+            .arg("--secret")
+            .arg(format!("jwt_secret={key}"))
+            .start()
+    };
+    let target = format!("/ws?access_token={good}&room=1");
+    let offers = format!("Sec-WebSocket-Protocol: auth-{good}, chat\r\n");
+    // An upstream that responds with the head that it got.
+    let daemon = guarded(proxy(echoing()));
+    let text = answer_to(&daemon, &upgrade(&target, &offers)).text();
+    assert!(text.starts_with("GET /ws?room=1 HTTP/1.1\r\n"), "{text}");
+    assert!(
+        text.contains("\r\nsec-websocket-protocol: chat\r\n"),
+        "{text}"
+    );
+    assert!(
+        !text.contains(&good) && !text.contains("authorization"),
+        "{text}"
+    );
+    // A plugin that selects the first subprotocol selects the first that is none.
+    let daemon = guarded(Daemon::builder("stage-websocket"));
+    let chosen = |offers: &str| {
+        let lines = format!("{offers}x-test-upgrade: protocol\r\n");
+        answer_to(&daemon, &upgrade("/ws", &lines))
+    };
+    let answer = chosen(&offers);
+    assert_eq!(answer.status, 101);
+    assert_eq!(answer.header("sec-websocket-protocol"), Some("chat"));
+    let lines = format!("Sec-WebSocket-Protocol: auth-{good}\r\n");
+    let answer = answer_to(&daemon, &upgrade("/ws", &lines));
+    assert_eq!(
+        (answer.status, answer.header("sec-websocket-protocol")),
+        (101, None)
+    );
+    // Without an authenticator that takes it, it is the plugin's.
+    let daemon = Daemon::start("stage-websocket");
+    let lines = "Sec-WebSocket-Protocol: auth-mine\r\nx-test-upgrade: protocol\r\n";
+    let answer = answer_to(&daemon, &upgrade("/ws", lines));
+    assert_eq!(answer.header("sec-websocket-protocol"), Some("auth-mine"));
 }

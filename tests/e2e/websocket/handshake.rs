@@ -65,7 +65,39 @@ fn a_wrong_handshake_is_refused_and_tells_why() {
         assert!(answer.text().contains(text), "{}", answer.text());
         let version = answer.header("sec-websocket-version");
         assert_eq!(version, (status == 426).then_some("13"));
+        if status == 426 {
+            assert_eq!(answer.header("upgrade"), Some("websocket"));
+            assert_eq!(answer.header("connection"), Some("upgrade"));
+        }
     }
+}
+
+#[test]
+fn a_handshake_in_which_none_begins_is_a_plain_request_where_a_handler_is() {
+    let daemon = Daemon::builder("stage-websocket").with("stages").start();
+    let head = format!("{HANDSHAKE}Sec-WebSocket-Version: 13\r\n\r\n");
+    for (what, with) in [
+        ("GET", "POST"),
+        ("Connection: Upgrade\r\n", ""),
+        ("dGhlIHNhbXBsZSBub25jZQ==", "short"),
+        ("websocket\r\n", "h2c\r\n"),
+    ] {
+        let mut client = Client::connect(&daemon);
+        client.send(head.replace(what, with));
+        let answer = client.read_response();
+        assert_eq!(answer.status, 200, "{with}: {answer:?}");
+        // Nobody is to take it for an upgrade after all.
+        assert!(!answer.text().contains("header upgrade"), "{answer:?}");
+    }
+    // A plugin that takes WebSockets is there, and so another version is told of.
+    let mut client = Client::connect(&daemon);
+    client.send(head.replace("Version: 13", "Version: 12"));
+    assert_eq!(client.read_response().status, 426);
+    // Where none is, it does not matter.
+    let daemon = Daemon::start("hello");
+    let mut client = Client::connect(&daemon);
+    client.send(head.replace("Version: 13", "Version: 12"));
+    assert_eq!(client.read_response().status, 200);
 }
 
 #[test]

@@ -8,12 +8,14 @@ use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use zlayer_http1::websocket::{check_response, client_key};
 
 use super::upgrade::{Upgrade, strip};
-use super::{OURS, PROTOCOL, PluginHandler, UpgradeRequest};
+use super::{OURS, PluginHandler};
 use crate::failure::Failure;
 use crate::memory::Budget;
 use crate::message::fields::pairs;
 use crate::message::{Response, whole};
 use crate::pipeline::request::Request;
+use crate::pipeline::token::PROTOCOL;
+use crate::pipeline::upgrading::UpgradeRequest;
 use crate::pipeline::{Marks, Reply};
 use crate::plugin::SHOWN_BYTES;
 use crate::redact::cut;

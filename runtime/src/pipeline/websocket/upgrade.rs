@@ -6,9 +6,10 @@ use std::sync::Arc;
 use http::header::{HeaderMap, HeaderValue};
 use smol::channel::Receiver;
 
-use super::{EXTENSIONS, OURS, PROTOCOL};
+use super::{EXTENSIONS, OURS};
 use crate::config::{Limits, Timeouts};
 use crate::memory::Budget;
+use crate::pipeline::token::PROTOCOL;
 use crate::websocket::{Endpoint, MessageHandler, WebSocketSession};
 
 /// A WebSocket conversation that begins when the client has its 101.
