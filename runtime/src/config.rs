@@ -5,6 +5,7 @@
 //! [`Pooling`] the engine, its [`Placement`] the pipeline.
 
 mod check;
+mod entrance;
 mod placement;
 mod plugin;
 
@@ -20,6 +21,7 @@ use zlayer_bundle::{ByteSize, NotASize, Profile};
 pub use zlayer_bundle::{MEMORY_MIN, THREADS_MAX};
 
 pub use crate::timeout::parse_duration;
+pub use entrance::{Entrance, Https, IDENTITIES_MAX, IdentityFiles, Network, Networks};
 pub use placement::{Bodies, BodyAccess, OnFailure, PathPattern, Placement};
 pub use plugin::{Grants, PluginConfig, Pooling};
 
@@ -90,6 +92,8 @@ pub struct Draft {
     pub log: LogOutput,
     /// File of the certificates that TLS upstreams are checked against, instead of the system's.
     pub tls_roots: Option<PathBuf>,
+    /// How clients reach the daemon beside HTTP on `port`: over TLS, through proxies.
+    pub entrance: Entrance,
     /// The secrets of all plugins; which of them one may see is said in its [`Grants`].
     pub secrets: Arc<BTreeMap<String, Secret>>,
     /// What is said of plugins that `plugins` does not name.
@@ -120,6 +124,7 @@ impl Draft {
             data_dir: None,
             log: LogOutput::Text,
             tls_roots: None,
+            entrance: Entrance::default(),
             secrets: Arc::default(),
             usual: PluginConfig::default(),
             plugins: BTreeMap::new(),

@@ -27,6 +27,7 @@ use crate::pipeline::Pipeline;
 use crate::plugin::{Common, Plugin, Spare, Ticker, new_engine, share_out};
 use crate::redact;
 use crate::server::Server;
+use crate::server::tls::{Https, TLS_SHARE};
 use crate::stats::ServerStats;
 use crate::timeout;
 use crate::upstream::{self, Upstreams};
@@ -48,12 +49,16 @@ pub fn run(config: Config) -> Result<()> {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     // Before all else: a signal that comes while the plugin loads must drain, too.
     let signals = Signals::hear()?;
-    let listener = Server::bind(SocketAddr::new(config.bind, config.port))?;
+    let listener = Server::bind(SocketAddr::new(config.bind, config.port), "--port")?;
+    let https = config.entrance.https.as_ref();
+    let https =
+        https.map(|https| Server::bind(SocketAddr::new(config.bind, https.port), "--tls-port"));
+    let listeners = (listener, https.transpose()?);
     let data = DataDir::open(config.data_dir.as_deref(), None)?;
     let logging = logger::choose(config.log, &data.path().join(LOG_FOLDER));
     EXECUTOR.spawn(logging).detach();
     let served = Admin::bind(data.path(), config.admin_port)
-        .and_then(|admin| serve(&config, listener, admin, &data, signals));
+        .and_then(|admin| serve(&config, listeners, admin, &data, signals));
     if let Err(error) = &served {
         // `main` tells people.
         logger::remember(&error.to_string());
@@ -65,7 +70,7 @@ pub fn run(config: Config) -> Result<()> {
 
 fn serve(
     config: &Config,
-    listener: TcpListener,
+    (listener, https_listener): (TcpListener, Option<TcpListener>),
     admin: Admin,
     data: &DataDir,
     signals: Signals,
@@ -75,7 +80,11 @@ fn serve(
     let resources = Resources::decide(config, &needs, &Device::new())?;
     let limits = &resources.limits;
     let budget = Budget::new(resources.memory);
-    let fixed = Fixed::reserve(&budget, limits.connections)?;
+    let https = config.entrance.https.as_ref();
+    let share = CONNECTION_SHARE + https.map_or(0, |_| TLS_SHARE);
+    let fixed = Fixed::reserve(&budget, limits.connections, share)?;
+    let https = https.map(|https| Https::new(https.identities.clone(), &budget));
+    let https = https.transpose()?;
     let Some(first) = members.first() else {
         return Err(Error::Usage("no --wasm".to_owned()));
     };
@@ -131,11 +140,12 @@ fn serve(
     let plugins = pipeline.plugins();
     let (stopping, stop) = bounded(1);
     let stats = ServerStats::new();
-    let server = Server::new(
+    let mut server = Server::new(
         listener,
         Arc::clone(&pipeline),
         limits.clone(),
         config.timeouts.clone(),
+        config.entrance.clone(),
         Arc::clone(&stats),
         &EXECUTOR,
         stop.clone(),
@@ -143,6 +153,10 @@ fn serve(
 
     if let Some(address) = admin.address() {
         logger::say(&format!("zlayer: admin interface on http://{address}\n"));
+    }
+    if let (Some(listener), Some(https)) = (https_listener, &https) {
+        let address = server.add_https(listener, https.clone())?;
+        logger::say(&format!("zlayer: HTTPS on https://{address}\n"));
     }
     let served: Vec<_> = plugins.iter().map(|plugin| described(plugin)).collect();
     logger::say(&format!(
@@ -177,7 +191,14 @@ fn serve(
         let warming = crate::reactor::enter(warm_up(Arc::clone(plugin), request_timeout));
         EXECUTOR.spawn(warming).detach();
     }
-    signals.obey(stopping, store.clone(), metrics)?;
+    let reload = https.map(|https| {
+        move || {
+            let https = https.clone();
+            let reloading = async move { https.reload().await };
+            EXECUTOR.spawn(reloading).detach();
+        }
+    });
+    signals.obey(stopping, store.clone(), metrics, reload)?;
     for _ in 1..resources.threads {
         // They outlive the stop signal, since running requests need them: the process ends them.
         std::thread::Builder::new()
@@ -224,10 +245,11 @@ struct Fixed {
 }
 
 impl Fixed {
-    fn reserve(budget: &Arc<Budget>, wanted: usize) -> Result<Fixed> {
+    /// `share` is what each connection may hold.
+    fn reserve(budget: &Arc<Budget>, wanted: usize, share: usize) -> Result<Fixed> {
         let store = keyvalue::Sizes::within(budget.limit()).memory();
         let own = store + ADMIN_SHARE + log_ring::MEMORY_SHARE;
-        let affordable = budget.limit().saturating_sub(own) / 4 / CONNECTION_SHARE;
+        let affordable = budget.limit().saturating_sub(own) / 4 / share;
         if wanted > affordable {
             log::info!(
                 "--memory-max {} KiB leaves room for {affordable} connections",
@@ -235,7 +257,7 @@ impl Fixed {
             );
         }
         let connections = wanted.min(affordable);
-        match budget.reserve(own + connections * CONNECTION_SHARE) {
+        match budget.reserve(own + connections * share) {
             Some(reservation) if affordable > 0 => Ok(Fixed {
                 _reservation: reservation,
                 connections,

@@ -1,6 +1,7 @@
 //! Bodies, responses and header fields, in the types that all layers share.
 
 mod body_error;
+mod client;
 pub(crate) mod fields;
 mod incoming;
 
@@ -12,6 +13,7 @@ use crate::failure::Failure;
 use crate::memory::Reservation;
 
 pub use body_error::BodyError;
+pub use client::{Client, Scheme, TlsSession};
 pub use incoming::IncomingBody;
 pub(crate) use incoming::{BodySender, Demand, Piece};
 

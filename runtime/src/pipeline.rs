@@ -332,7 +332,7 @@ impl Pipeline {
     ) -> std::result::Result<Reply, Failure> {
         if let Some(to) = request.upstream.take() {
             let (head, body) = (request.head.clone(), request.stream().boxed_unsync());
-            let (client, id) = (request.client.ip(), &request.id);
+            let (client, id) = (&request.client, &request.id);
             let sent = upstream::forward(&self.upstreams, head, body, client, &to, id);
             let Forwarded { response, upstream } = sent.await?;
             let marks = Marks {

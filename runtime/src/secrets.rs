@@ -45,7 +45,7 @@ impl Sources {
         if let Some(path) = &self.file {
             from_file(path)?.into_iter().for_each(&mut keep);
         }
-        let folder = std::env::var_os(CREDENTIALS_DIRECTORY).map(PathBuf::from);
+        let folder = credentials();
         for word in &self.credentials {
             keep(from_credential(word, folder.as_deref())?);
         }
@@ -90,18 +90,8 @@ fn from_environment(word: &str) -> Result<(String, String)> {
 
 fn from_credential(word: &str, folder: Option<&Path>) -> Result<(String, String)> {
     let (key, name) = key_and_source("secret-credential", word)?;
-    let wrong = |what: &str| Error::Usage(format!("--secret-credential: {what}"));
-    if name.contains('/') || name == "." || name == ".." {
-        return Err(wrong(
-            "the name of a credential is a file's name, without slashes",
-        ));
-    }
-    let folder = folder.ok_or_else(|| {
-        wrong(
-            "CREDENTIALS_DIRECTORY is not set; start zlayer from a unit with LoadCredential= or SetCredential=",
-        )
-    })?;
-    let path = folder.join(name);
+    let wrong = |what| Error::Usage(format!("--secret-credential: {what}"));
+    let path = credential(name, folder).map_err(wrong)?;
     let (file, _) = open(&path)?;
     let mut value = text(file, &path)?;
     if value.ends_with('\n') {
@@ -110,21 +100,32 @@ fn from_credential(word: &str, folder: Option<&Path>) -> Result<(String, String)
     Ok((key.to_owned(), value))
 }
 
+/// The folder of systemd's credentials, where there is one.
+pub(crate) fn credentials() -> Option<PathBuf> {
+    std::env::var_os(CREDENTIALS_DIRECTORY).map(PathBuf::from)
+}
+
+/// The file of the credential `name` in `folder`; an error says why there can be none.
+pub(crate) fn credential(
+    name: &str,
+    folder: Option<&Path>,
+) -> std::result::Result<PathBuf, &'static str> {
+    if name.contains('/') || name == "." || name == ".." {
+        return Err("the name of a credential is a file's name, without slashes");
+    }
+    let folder = folder.ok_or(
+        "CREDENTIALS_DIRECTORY is not set; start zlayer from a unit with LoadCredential= or SetCredential=",
+    )?;
+    Ok(folder.join(name))
+}
+
 /// Reads lines `KEY=VALUE`. Empty lines and those that begin with `#` are skipped. The value is all
 /// that follows the first `=`, with blanks and quotes; blanks around the key are removed.
 fn from_file(path: &Path) -> Result<Vec<(String, String)>> {
     let shown = path.display();
     let (file, found) = open(path)?;
-    if found.uid() != rustix::process::geteuid().as_raw() && found.uid() != 0 {
-        return Err(Error::Usage(format!(
-            "secrets file {shown}: it belongs to another user, who could change it; give it to the user that runs zlayer, or to root"
-        )));
-    }
-    if found.mode() & 0o077 != 0 {
-        return Err(Error::Usage(format!(
-            "secrets file {shown}: its mode is {:04o}, so that others than its owner may use it; run chmod 600 on it",
-            found.mode() & 0o7777
-        )));
+    if let Some(exposure) = exposure(&found) {
+        return Err(Error::Usage(format!("secrets file {shown}: {exposure}")));
     }
     let mut pairs = Vec::new();
     for (index, line) in text(file, path)?.lines().enumerate() {
@@ -147,20 +148,39 @@ fn from_file(path: &Path) -> Result<Vec<(String, String)>> {
     Ok(pairs)
 }
 
+/// Why a file is no place for a secret, if it is none: others could read it, or change it. Says what
+/// mends that.
+pub(crate) fn exposure(found: &fs::Metadata) -> Option<String> {
+    if found.uid() != rustix::process::geteuid().as_raw() && found.uid() != 0 {
+        return Some(
+            "it belongs to another user, who could change it; give it to the user that runs zlayer, or to root"
+                .to_owned(),
+        );
+    }
+    (found.mode() & 0o077 != 0).then(|| {
+        format!(
+            "its mode is {:04o}, so that others than its owner may use it; run chmod 600 on it",
+            found.mode() & 0o7777
+        )
+    })
+}
+
 /// Opens a regular file. Its metadata comes from the descriptor that is read, so it cannot be
 /// exchanged.
-fn open(path: &Path) -> Result<(File, fs::Metadata)> {
+pub(crate) fn open_regular(path: &Path) -> std::io::Result<(File, fs::Metadata)> {
     // It is looked at before it is opened as well: opening a named pipe would wait for its other
     // end.
-    let opened = fs::metadata(path).and_then(|found| {
-        let file = File::open(path)?;
-        let opened = file.metadata()?;
-        match found.is_file() && opened.is_file() {
-            true => Ok((file, opened)),
-            false => Err(std::io::Error::other("not a regular file")),
-        }
-    });
-    opened.map_err(|error| {
+    let found = fs::metadata(path)?;
+    let file = File::open(path)?;
+    let opened = file.metadata()?;
+    match found.is_file() && opened.is_file() {
+        true => Ok((file, opened)),
+        false => Err(std::io::Error::other("not a regular file")),
+    }
+}
+
+fn open(path: &Path) -> Result<(File, fs::Metadata)> {
+    open_regular(path).map_err(|error| {
         Error::device(
             format!("cannot read the secrets in {}", path.display()),
             error,

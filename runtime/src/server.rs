@@ -3,28 +3,36 @@
 mod client_stream;
 mod connection;
 mod exchange;
+mod greeting;
 mod head;
+mod origin;
+mod redirect;
 mod response;
+pub mod tls;
 mod upload;
 
+use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use event_listener::Event;
+use futures_lite::future::{or, zip};
 use smol::channel::{Receiver, Sender, bounded};
 use smol::lock::{Semaphore, SemaphoreGuardArc};
 use smol::{Async, Executor, Timer};
 
-use crate::config::{Limits, Timeouts};
+use crate::config::{Entrance, Limits, Timeouts};
 use crate::error::{Error, Result};
 use crate::pipeline::Pipeline;
 use crate::stats::ServerStats;
 use crate::timeout;
 use crate::wire::stopped;
-use client_stream::ClientStream;
 use connection::Connection;
+use greeting::{Greeted, greet};
+use head::Refusal;
+use tls::Https;
 
 /// How long to wait after an accept that failed, as it does where descriptors or memory are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -33,6 +41,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Server {
     listener: Async<TcpListener>,
     address: SocketAddr,
+    /// The listener of HTTPS, if there is one, and what it proves itself with.
+    https: Option<(Async<TcpListener>, Https)>,
     shared: Arc<ServerState>,
     /// Cloned into every connection. The drain waits until all clones are dropped.
     open: Sender<()>,
@@ -44,6 +54,10 @@ pub(crate) struct ServerState {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
+    /// Which proxies are believed, and what connections begin with.
+    pub(crate) entrance: Entrance,
+    /// The port of HTTPS, once it is known.
+    pub(crate) https_port: OnceLock<u16>,
     pub(crate) executor: &'static Executor<'static>,
     /// Counters of connections and requests, for the admin interface.
     pub(crate) stats: Arc<ServerStats>,
@@ -105,13 +119,13 @@ impl ServerState {
 
 impl Server {
     /// Binds the address. This is done before anything slow, so that early clients wait in the
-    /// kernel's backlog instead of being refused.
-    pub fn bind(address: SocketAddr) -> Result<TcpListener> {
+    /// kernel's backlog instead of being refused. `flag` is the one that chose its port.
+    pub fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener> {
         let bound = TcpListener::bind(address);
         bound.map_err(|error| {
             let hint = match error.kind() {
                 std::io::ErrorKind::AddrInUse => {
-                    "; another program listens there, choose another --port"
+                    &*format!("; another program listens there, choose another {flag}")
                 }
                 std::io::ErrorKind::PermissionDenied => {
                     "; ports below 1024 need the right to bind them"
@@ -131,15 +145,12 @@ impl Server {
         pipeline: Arc<Pipeline>,
         limits: Limits,
         timeouts: Timeouts,
+        entrance: Entrance,
         stats: Arc<ServerStats>,
         executor: &'static Executor<'static>,
         stop: Receiver<()>,
     ) -> Result<Server> {
-        let wrapped = listener
-            .local_addr()
-            .and_then(|address| Ok((address, Async::new(listener)?)));
-        let (address, listener) =
-            wrapped.map_err(|error| Error::device("cannot use the listening socket", error))?;
+        let (address, listener) = wrap(listener)?;
         let (open, closed) = bounded(1);
         // Request ids start at a random number, so that two runs of the daemon do not share ids in
         // its logs.
@@ -148,10 +159,13 @@ impl Server {
         Ok(Server {
             listener,
             address,
+            https: None,
             shared: Arc::new(ServerState {
                 pipeline,
                 limits,
                 timeouts,
+                entrance,
+                https_port: OnceLock::new(),
                 executor,
                 stats,
                 stop,
@@ -161,6 +175,15 @@ impl Server {
             open,
             closed,
         })
+    }
+
+    /// Serves HTTPS as well, on `listener`. Returns the address there.
+    pub fn add_https(&mut self, listener: TcpListener, https: Https) -> Result<SocketAddr> {
+        let (address, listener) = wrap(listener)?;
+        self.https = Some((listener, https));
+        // It is set once, since there is one listener.
+        let _ = self.shared.https_port.set(address.port());
+        Ok(address)
     }
 
     /// The address that the server listens on.
@@ -173,37 +196,48 @@ impl Server {
     pub async fn run(self, places: usize) {
         let Server {
             listener,
+            https,
             shared,
             open,
             closed,
             ..
         } = self;
         let connections = Arc::new(Semaphore::new(places));
+        let accept_from =
+            async |listener: &Async<TcpListener>, https: Option<&Https>| -> Infallible {
+                loop {
+                    let (stream, client) = match listener.accept().await {
+                        Ok(accepted) => accepted,
+                        Err(error) => {
+                            log::warn!("cannot accept a connection: {error}");
+                            Timer::after(ACCEPT_PAUSE).await;
+                            continue;
+                        }
+                    };
+                    // At the limit this connection waits here, and those after it wait in the kernel's
+                    // backlog.
+                    let permit = shared.crowd.acquire_place(&connections).await;
+                    let (shared, open) = (Arc::clone(&shared), open.clone());
+                    let https = https.cloned();
+                    let executor = shared.executor;
+                    executor
+                        .spawn(async move {
+                            serve(stream, client, https, shared, open).await;
+                            drop(permit);
+                        })
+                        .detach();
+                }
+            };
         let accepting = async {
-            loop {
-                let (stream, client) = match listener.accept().await {
-                    Ok(accepted) => accepted,
-                    Err(error) => {
-                        log::warn!("cannot accept a connection: {error}");
-                        Timer::after(ACCEPT_PAUSE).await;
-                        continue;
-                    }
-                };
-                // At the limit this connection waits here, and those after it wait in the kernel's
-                // backlog.
-                let permit = shared.crowd.acquire_place(&connections).await;
-                let (shared, open) = (Arc::clone(&shared), open.clone());
-                let executor = shared.executor;
-                executor
-                    .spawn(async move {
-                        serve(stream, client, shared, open).await;
-                        drop(permit);
-                    })
-                    .detach();
-            }
+            let plain = accept_from(&listener, None);
+            let never = match &https {
+                None => plain.await,
+                Some((listener, https)) => zip(plain, accept_from(listener, Some(https))).await.0,
+            };
+            match never {}
         };
-        futures_lite::future::or(accepting, stopped(&shared.stop)).await;
-        drop(listener);
+        or(accepting, stopped(&shared.stop)).await;
+        drop((listener, https));
         drop(open);
         let drain = shared.timeouts.drain;
         if timeout::within(drain, stopped(&closed)).await.is_none() {
@@ -212,9 +246,17 @@ impl Server {
     }
 }
 
+fn wrap(listener: TcpListener) -> Result<(SocketAddr, Async<TcpListener>)> {
+    let wrapped = listener
+        .local_addr()
+        .and_then(|address| Ok((address, Async::new(listener)?)));
+    wrapped.map_err(|error| Error::device("cannot use the listening socket", error))
+}
+
 async fn serve(
     stream: Async<TcpStream>,
     client: SocketAddr,
+    https: Option<Https>,
     shared: Arc<ServerState>,
     open: Sender<()>,
 ) {
@@ -224,6 +266,16 @@ async fn serve(
     if let Err(error) = stream.get_ref().set_nodelay(true) {
         log::debug!("{client}: cannot set TCP_NODELAY: {error}");
     }
-    let stream = ClientStream::Plain(stream);
-    Connection::new(stream, client, shared, open).serve().await;
+    match greet(stream, client, https.as_ref(), &shared).await {
+        Greeted::Ready(stream, peer) => Connection::new(stream, peer, shared, open).serve().await,
+        Greeted::PlainHttp(stream, peer) => {
+            let mut connection = Connection::new(stream, peer, shared, open);
+            connection.refuse(&Refusal::plain_http()).await;
+            connection.linger().await;
+        }
+        Greeted::Refused(stream, peer) => {
+            Connection::new(stream, peer, shared, open).linger().await
+        }
+        Greeted::Over => {}
+    }
 }

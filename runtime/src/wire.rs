@@ -6,11 +6,13 @@
 pub(crate) mod buffer;
 mod date;
 pub(crate) mod deadline;
+mod seed;
 mod socket;
 
 use smol::channel::Receiver;
 
 pub(crate) use date::with_date;
+pub(crate) use seed::wait_for_seed;
 pub use socket::Socket;
 
 /// Resolves when the daemon was told to stop.

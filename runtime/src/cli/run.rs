@@ -1,5 +1,6 @@
 //! `zlayer run`: its flags, and what they say of a daemon's configuration.
 
+mod entrance;
 mod overrides;
 
 use std::collections::BTreeMap;
@@ -13,8 +14,8 @@ use zlayer_bundle::UnknownProfile;
 use crate::allowed_hosts::AllowedHost;
 use crate::capability::{Capabilities, Capability};
 use crate::config::{
-    Config, Draft, Grants, Limits, LogOutput, PluginConfig, Pooling, Timeouts, parse_duration,
-    parse_pair, parse_size,
+    Config, Draft, Grants, Limits, LogOutput, Network, PluginConfig, Pooling, Timeouts,
+    parse_duration, parse_pair, parse_size,
 };
 use crate::error::{Error, Result};
 use crate::keyvalue::{Durability, Quota, Settings};
@@ -44,6 +45,32 @@ pub struct Run {
     /// address to listen on; 0.0.0.0 or :: for all (default 127.0.0.1)
     #[argh(option, default = "IpAddr::from([127, 0, 0, 1])")]
     bind: IpAddr,
+    /// file of a certificate in PEM, with those that lead to its authority behind it: clients are served over
+    /// HTTPS too. May be repeated, and the name that a client asks for chooses; the first is the default.
+    /// Changed files are read anew, at once after a SIGHUP
+    #[argh(option)]
+    tls_cert: Vec<PathBuf>,
+    /// file of the private key of a certificate, that nobody but its owner may use (mode 0600): one for each
+    /// --tls-cert, in the same order; without any, each of those files holds its key
+    #[argh(option)]
+    tls_key: Vec<PathBuf>,
+    /// a certificate and its key as systemd credentials: NAME.crt and NAME.key, or NAME with both; may be
+    /// repeated
+    #[argh(option)]
+    tls_credential: Vec<String>,
+    /// port for HTTPS beside --port, where there is a certificate (default 8443)
+    #[argh(option)]
+    tls_port: Option<u16>,
+    /// redirect whatever comes to --port to HTTPS (308)
+    #[argh(switch)]
+    redirect_http: bool,
+    /// a proxy that is believed when X-Forwarded-For, -Proto and -Host or Forwarded say whose request it
+    /// passes on: an address or ADDRESS/BITS; may be repeated
+    #[argh(option, from_str_fn(parse_network))]
+    trusted_proxy: Vec<Network>,
+    /// connections from trusted proxies begin with a header of the PROXY protocol, version 1 or 2
+    #[argh(switch)]
+    proxy_protocol: bool,
     /// a configuration value KEY=VALUE; may be repeated
     #[argh(option)]
     config: Vec<String>,
@@ -176,6 +203,15 @@ impl Run {
             Some(_) => LogOutput::Both,
             None => LogOutput::Text,
         });
+        let entrance = entrance::Words {
+            port: self.tls_port,
+            certificates: self.tls_cert,
+            keys: self.tls_key,
+            credentials: self.tls_credential,
+            redirect: self.redirect_http,
+            trusted: self.trusted_proxy,
+            proxy_protocol: self.proxy_protocol,
+        };
         let secrets = secrets::Sources {
             file: self.secrets_file,
             credentials: self.secret_credential,
@@ -197,6 +233,7 @@ impl Run {
             data_dir: self.data_dir,
             log,
             tls_roots: self.tls_roots,
+            entrance: entrance.read()?,
             secrets: Arc::new(secrets.read()?),
             usual,
             plugins,
@@ -298,6 +335,10 @@ fn key_dirs(named: Vec<PathBuf>) -> Vec<PathBuf> {
         .into_iter()
         .chain(zlayer_bundle::user_key_dir())
         .collect()
+}
+
+fn parse_network(text: &str) -> std::result::Result<Network, String> {
+    text.parse()
 }
 
 fn wrong(flag: &str, reason: String) -> Error {

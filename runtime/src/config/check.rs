@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    CACHE_MIN, Config, Draft, INSTANCES_MAX, LogOutput, MEMORY_MIN, PLUGINS_MAX, PluginConfig,
-    Secret, THREADS_MAX,
+    CACHE_MIN, Config, Draft, IDENTITIES_MAX, INSTANCES_MAX, LogOutput, MEMORY_MIN, PLUGINS_MAX,
+    PluginConfig, Secret, THREADS_MAX,
 };
 use crate::error::{Error, Result};
 use crate::keyvalue::VALUE_BYTES_MAX;
@@ -19,6 +19,7 @@ impl Draft {
     pub fn check(self) -> Result<Config> {
         self.check_counts()?;
         self.check_folder()?;
+        self.check_https()?;
         check_artifacts(self.artifacts.len())?;
         check_usual(&self.usual)?;
         for plugin in self.plugins.values() {
@@ -45,6 +46,28 @@ impl Draft {
         up_to(usize::MAX, "max-connections", self.limits.connections)?;
         self.threads
             .map_or(Ok(()), |count| up_to(THREADS_MAX, "threads", count))
+    }
+
+    fn check_https(&self) -> Result<()> {
+        let Some(https) = &self.entrance.https else {
+            return Ok(());
+        };
+        if https.identities.len() > IDENTITIES_MAX {
+            return Err(wrong(
+                "tls-cert",
+                &format!("more than {IDENTITIES_MAX} certificates"),
+            ));
+        }
+        match https.port == self.port && self.port != 0 {
+            true => Err(wrong(
+                "tls-port",
+                &format!(
+                    "{} is the port of HTTP already; choose another, or another --port",
+                    self.port
+                ),
+            )),
+            false => Ok(()),
+        }
     }
 
     fn check_folder(&self) -> Result<()> {
@@ -219,6 +242,28 @@ mod tests {
         assert_eq!(told, "--data-dir: is empty; name a folder");
         let told = refused(|draft| draft.log = LogOutput::Both);
         assert!(told.starts_with("--log: the binary log needs"), "{told}");
+    }
+
+    #[test]
+    fn https_has_a_port_of_its_own() {
+        let https = |port, count| crate::config::Https {
+            port,
+            identities: vec![
+                crate::config::IdentityFiles {
+                    certificate: PathBuf::from("a"),
+                    key: PathBuf::from("b"),
+                    is_credential: false,
+                };
+                count
+            ],
+        };
+        let told = refused(|draft| draft.entrance.https = Some(https(8080, 1)));
+        assert!(
+            told.starts_with("--tls-port: 8080 is the port of HTTP already"),
+            "{told}"
+        );
+        let told = refused(|draft| draft.entrance.https = Some(https(1, 33)));
+        assert_eq!(told, "--tls-cert: more than 32 certificates");
     }
 
     #[test]

@@ -51,7 +51,8 @@ impl Signals {
 
     /// Obeys in a thread of its own, so that a daemon whose threads are all stuck can be ended too.
     /// SIGTERM, SIGINT, SIGQUIT and SIGHUP close `stopping`, and the daemon drains; one more of them
-    /// ends it at once. SIGUSR1 prints the metrics.
+    /// ends it at once. SIGUSR1 prints the metrics. Where there is something to `reload`, SIGHUP does that
+    /// instead.
     ///
     /// # Errors
     ///
@@ -61,6 +62,7 @@ impl Signals {
         stopping: Sender<()>,
         store: KeyValue,
         metrics: Arc<Metrics>,
+        reload: Option<impl Fn() + Send + 'static>,
     ) -> Result<()> {
         let obeying = move || {
             let mut ending = Ending::default();
@@ -68,6 +70,7 @@ impl Signals {
                 match signal {
                     SIGUSR1 => logger::complain(&metrics.render()),
                     SIGXFSZ => {}
+                    SIGHUP if let Some(reload) = &reload => reload(),
                     _ => match ending.told(Instant::now()) {
                         Step::Drain => {
                             let name = name(signal);

@@ -21,6 +21,13 @@ pub(crate) const LIST_BYTES: usize = 32 << 10;
 pub(crate) const CREDENTIALS: [HeaderName; 3] =
     [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
 
+/// What a proxy says of its client: the addresses on the way.
+pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// What a proxy says of its client: the Host that it asked for.
+pub(crate) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// What a proxy says of its client: `http` or `https`.
+pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
 /// Fields that frame a message or concern one connection alone. The server writes them itself,
 /// whatever a plugin puts there (RFC 9110 section 7.6.1, RFC 9112 section 6).
 pub(crate) const OWN_FIELDS: [HeaderName; 8] = [

@@ -3,7 +3,6 @@
 mod body;
 mod record;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -19,8 +18,8 @@ use crate::host::common::KeyValue;
 use crate::host::http_types::{HttpVersion, RequestMetadata};
 use crate::host::request_types::PluginRequest;
 use crate::memory::Reservation;
-use crate::message::IncomingBody;
 use crate::message::fields::CREDENTIALS;
+use crate::message::{Client, IncomingBody, Scheme};
 use crate::upstream::Target;
 use body::{RequestBody, WholeBody};
 
@@ -33,8 +32,8 @@ const BODY_KEY: &str = "body";
 pub struct Request {
     /// The request's method, target and headers.
     pub head: http::request::Parts,
-    /// The client's address.
-    pub client: SocketAddr,
+    /// The client, and how it speaks.
+    pub client: Client,
     /// The request's id, which log records and responses that report a failure carry.
     pub id: Arc<str>,
     /// When the request's head was complete.
@@ -66,9 +65,10 @@ impl Request {
     pub fn new(
         mut head: http::request::Parts,
         body: IncomingBody,
-        client: SocketAddr,
+        client: impl Into<Client>,
         id: Arc<str>,
     ) -> Request {
+        let client = client.into();
         let mut brought = HeaderMap::new();
         for name in &CREDENTIALS {
             add(&mut brought, name, &head.headers);
@@ -79,6 +79,15 @@ impl Request {
             Upgrading::Begins => Token::of(&head),
             Upgrading::No | Upgrading::Malformed(_) => None,
         };
+        let pair = |key: &str, value| KeyValue {
+            key: key.to_owned(),
+            value,
+        };
+        let address = client.address.ip().to_canonical().to_string();
+        let mut context = vec![pair("client_ip", address)];
+        if client.scheme == Scheme::Https {
+            context.push(pair("scheme", client.scheme.name().to_owned()));
+        }
         Request {
             brought,
             upgrading,
@@ -92,10 +101,7 @@ impl Request {
             is_authenticated: false,
             body: RequestBody::Streamed(body),
             record: None,
-            context: vec![KeyValue {
-                key: "client_ip".to_owned(),
-                value: client.ip().to_canonical().to_string(),
-            }],
+            context,
         }
     }
 
@@ -259,16 +265,21 @@ impl Request {
 
     /// What the contract tells routers and middlewares about the connection.
     pub fn metadata(&self) -> RequestMetadata {
-        let host = self.head.headers.get(HOST);
+        let tls = self.client.tls.as_deref();
+        let host = self.client.forwarded_host.as_ref();
+        let host = host.or_else(|| self.head.headers.get(HOST));
         RequestMetadata {
-            client_ip: self.client.ip().to_canonical().to_string(),
-            client_port: self.client.port(),
-            tls_version: None,
-            tls_cipher: None,
-            // There is no TLS, and so no indicated server name: the name in Host is used.
-            server_name: host
-                .and_then(|host| host.to_str().ok())
-                .map(|host| without_port(host).to_owned()),
+            client_ip: self.client.address.ip().to_canonical().to_string(),
+            client_port: self.client.address.port(),
+            tls_version: tls.map(|tls| tls.version.to_owned()),
+            tls_cipher: tls.map(|tls| tls.cipher.clone()),
+            server_name: match tls {
+                Some(tls) => tls.server_name.clone(),
+                // Without TLS there is no indicated server name: the name in Host is used.
+                None => host
+                    .and_then(|host| host.to_str().ok())
+                    .map(|host| without_port(host).to_owned()),
+            },
             http_version: match self.head.version {
                 http::Version::HTTP_10 => HttpVersion::Http10,
                 _ => HttpVersion::Http11,
@@ -346,7 +357,9 @@ mod tests {
             .body(())
             .unwrap()
             .into_parts();
-        let client = "[::ffff:192.0.2.7]:4000".parse().unwrap();
+        let client = "[::ffff:192.0.2.7]:4000"
+            .parse::<std::net::SocketAddr>()
+            .unwrap();
         Request::new(head, IncomingBody::default(), client, "1".into())
     }
 
@@ -414,7 +427,7 @@ mod tests {
             .header("cookie", "a=b")
             .header("x-other", "1");
         let (head, ()) = head.body(()).unwrap().into_parts();
-        let client = "192.0.2.7:4000".parse().unwrap();
+        let client = "192.0.2.7:4000".parse::<std::net::SocketAddr>().unwrap();
         let mut request = Request::new(head, IncomingBody::default(), client, "1".into());
         assert_eq!(request.telling_headers(), request.head.headers);
         assert!(request.has_brought("cookie") && !request.has_brought("x-api-key"));

@@ -205,7 +205,7 @@ mod tests {
             builder = builder.header(*name, *value);
         }
         let (head, ()) = builder.body(()).unwrap().into_parts();
-        let client = "192.0.2.7:4000".parse().unwrap();
+        let client = "192.0.2.7:4000".parse::<std::net::SocketAddr>().unwrap();
         Request::new(head, IncomingBody::default(), client, "1".into())
     }
 

@@ -8,11 +8,15 @@ use std::task::{Context, Poll, ready};
 use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
 
+use super::tls::TlsStream;
+
 /// A client's connection. It is used through shared references: in the one task that serves it, a
 /// request is read while its response is written.
 pub(super) enum ClientStream {
     /// Without TLS.
     Plain(Async<TcpStream>),
+    /// Over TLS.
+    Tls(Box<TlsStream>),
 }
 
 impl ClientStream {
@@ -24,7 +28,10 @@ impl ClientStream {
     /// Waits for what comes next from the client: bytes, the end of its stream (0), or a reset.
     /// Nothing is taken out of the stream.
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let ClientStream::Plain(socket) = self;
+        let socket = match self {
+            ClientStream::Plain(socket) => socket,
+            ClientStream::Tls(stream) => return stream.poll_next(cx),
+        };
         loop {
             // The first time the socket may be reported as readable because of bytes that were read
             // since.
@@ -39,8 +46,10 @@ impl ClientStream {
 
     /// The socket below.
     fn socket(&self) -> &Async<TcpStream> {
-        let ClientStream::Plain(socket) = self;
-        socket
+        match self {
+            ClientStream::Plain(socket) => socket,
+            ClientStream::Tls(stream) => stream.socket(),
+        }
     }
 }
 
@@ -50,8 +59,10 @@ impl AsyncRead for &ClientStream {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let ClientStream::Plain(socket) = &**self;
-        Pin::new(&mut &*socket).poll_read(cx, buffer)
+        match &**self {
+            ClientStream::Plain(socket) => Pin::new(&mut &*socket).poll_read(cx, buffer),
+            ClientStream::Tls(stream) => stream.poll_read(cx, buffer),
+        }
     }
 }
 
@@ -61,19 +72,26 @@ impl AsyncWrite for &ClientStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let ClientStream::Plain(socket) = &**self;
-        Pin::new(&mut &*socket).poll_write(cx, bytes)
+        match &**self {
+            ClientStream::Plain(socket) => Pin::new(&mut &*socket).poll_write(cx, bytes),
+            ClientStream::Tls(stream) => stream.poll_write(cx, bytes),
+        }
     }
 
     /// Written bytes may wait in here until this is called.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let ClientStream::Plain(socket) = &**self;
-        Pin::new(&mut &*socket).poll_flush(cx)
+        match &**self {
+            ClientStream::Plain(socket) => Pin::new(&mut &*socket).poll_flush(cx),
+            ClientStream::Tls(stream) => stream.poll_flush(cx),
+        }
     }
 
     /// Ends our half of the stream; the client may go on with its own.
-    fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.socket().get_ref().shutdown(Shutdown::Write))
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &**self {
+            ClientStream::Plain(socket) => Poll::Ready(socket.get_ref().shutdown(Shutdown::Write)),
+            ClientStream::Tls(stream) => stream.poll_close(cx),
+        }
     }
 }
 

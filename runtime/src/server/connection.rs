@@ -1,6 +1,5 @@
 //! One client connection: reads heads and writes responses, one request at a time.
 
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -9,13 +8,16 @@ use std::time::Duration;
 use futures_lite::future::{or, yield_now};
 use smol::channel::Sender;
 use smol::io::AsyncWriteExt;
-use zlayer_http1::{BodyDecoder, Decoded, HeaderSlots, RequestHead, Version};
+use zlayer_http1::{BodyDecoder, BodyLength, Decoded, HeaderSlots, RequestHead, Version};
 
 use super::ServerState;
 use super::client_stream::ClientStream;
 use super::exchange::{Ended, Exchange};
 use super::head::{Head, Refusal};
+use super::origin::Peer;
+use super::redirect::location;
 use super::response::ResponseWriter;
+use crate::message::{Client, Scheme};
 use crate::pipeline::Upgrade;
 use crate::websocket::Endpoint;
 use crate::wire::buffer::ReadBuffer;
@@ -34,7 +36,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// A connection and its buffers.
 pub(super) struct Connection {
     stream: ClientStream,
-    client: SocketAddr,
+    peer: Peer,
     shared: Arc<ServerState>,
     buffer: ReadBuffer,
     /// The buffer in which responses are encoded. It is reused from request to request.
@@ -59,13 +61,13 @@ enum Next {
 impl Connection {
     pub(super) fn new(
         stream: ClientStream,
-        client: SocketAddr,
+        peer: Peer,
         shared: Arc<ServerState>,
         open: Sender<()>,
     ) -> Connection {
         Connection {
             stream,
-            client,
+            peer,
             shared,
             buffer: ReadBuffer::default(),
             out: Vec::new(),
@@ -176,14 +178,18 @@ impl Connection {
     async fn exchange(&mut self, head: Head) -> Next {
         let Connection {
             stream,
-            client,
+            peer,
             shared,
             buffer,
             out,
             deadline,
             open,
         } = self;
-        match Exchange::run(head, *client, stream, buffer, out, deadline, shared, open).await {
+        let client = peer.client(&head.parts.headers, &shared.entrance.trusted);
+        if shared.entrance.redirect && client.scheme == Scheme::Http {
+            return self.redirect(&head, &client).await;
+        }
+        match Exchange::run(head, client, stream, buffer, out, deadline, shared, open).await {
             Ended::Broken => Next::Close,
             Ended::Upgraded(upgrade) => Next::Converse(upgrade),
             Ended::Responded(responded, decoder) => match (responded.keep_alive, decoder.is_done())
@@ -246,9 +252,9 @@ impl Connection {
     }
 
     /// Tells the client what is wrong with its request.
-    async fn refuse(&mut self, refusal: &Refusal) {
+    pub(super) async fn refuse(&mut self, refusal: &Refusal) {
         let Refusal { status, text } = refusal;
-        log::debug!("{}: refused with {status}: {text}", self.client);
+        log::debug!("{}: refused with {status}: {text}", self.peer.address);
         self.shared.stats.count_request(*status, Duration::ZERO);
         let writer = ResponseWriter {
             stream: &self.stream,
@@ -271,8 +277,42 @@ impl Connection {
             .await;
     }
 
+    /// Sends the client to the same place over TLS.
+    async fn redirect(&mut self, head: &Head, client: &Client) -> Next {
+        let port = self.shared.https_port.get().copied();
+        let Some(location) = location(&head.parts, client, port) else {
+            let text = "the host cannot be redirected to HTTPS".to_owned();
+            self.refuse(&Refusal { status: 400, text }).await;
+            return Next::Linger;
+        };
+        self.shared.stats.count_request(308, Duration::ZERO);
+        let has_body = !matches!(head.body, BodyLength::Empty | BodyLength::Fixed(0));
+        self.deadline.set(self.shared.timeouts.stall);
+        let writer = ResponseWriter {
+            stream: &self.stream,
+            out: &mut self.out,
+            deadline: &self.deadline,
+            stall: self.shared.timeouts.stall,
+            head_limit: self.shared.limits.response_head,
+            version: head.version,
+            is_head: head.parts.method == http::Method::HEAD,
+            // Nobody wants the body, which the client may still be sending.
+            keep_alive: head.keep_alive && !has_body && !self.shared.stop.is_closed(),
+            begun: &AtomicBool::new(false),
+            keep_date: false,
+        };
+        let text = format!("this is at {location}");
+        let extra = [("location", location.as_bytes())];
+        let writing = writer.write_text(308, &text, &extra);
+        match self.deadline.within(writing).await {
+            Ok(Ok(responded)) if responded.keep_alive => Next::Keep,
+            Ok(Ok(_)) => Next::Linger,
+            _ => Next::Close,
+        }
+    }
+
     /// Closes without a reset that could overtake the response (RFC 9112 section 9.6).
-    async fn linger(mut self) {
+    pub(super) async fn linger(mut self) {
         self.deadline.set(LINGER);
         let ending = async { (&self.stream).close().await };
         if !matches!(self.deadline.within(ending).await, Ok(Ok(()))) {

@@ -1,7 +1,6 @@
 //! One request and its response, once the request's head is read.
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -19,7 +18,7 @@ use super::head::Head;
 use super::response::{Responded, ResponseWriter, WriteError};
 use super::upload::{Upload, grace};
 use crate::failure::Failure;
-use crate::message::{BodySender, Demand, IncomingBody, Response};
+use crate::message::{BodySender, Client, Demand, IncomingBody, Response};
 use crate::pipeline::{Marks, Passage, Reply, Request, Responding, Started, Tail, Upgrade};
 use crate::reactor;
 use crate::redact;
@@ -139,7 +138,7 @@ impl<'a> Exchange<'a> {
     )]
     pub(super) async fn run(
         head: Head,
-        client: SocketAddr,
+        client: Client,
         stream: &'a ClientStream,
         buffer: &mut ReadBuffer,
         out: &mut Vec<u8>,

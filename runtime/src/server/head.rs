@@ -24,6 +24,16 @@ pub(super) struct Refusal {
     pub(super) text: String,
 }
 
+impl Refusal {
+    /// For a client that speaks HTTP without TLS where TLS is spoken.
+    pub(super) fn plain_http() -> Refusal {
+        Refusal {
+            status: 400,
+            text: "this port speaks HTTPS; ask for https:// instead of http://".to_owned(),
+        }
+    }
+}
+
 impl Head {
     /// Copies a parsed head out of the buffer that it borrows from.
     pub(super) fn new(head: &RequestHead<'_, '_>, stream: &ClientStream) -> Result<Head, Refusal> {

@@ -8,14 +8,11 @@ use http::header::{ALLOW, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, M
 
 use super::{Target, Upgrade, Upstreams};
 use crate::failure::Failure;
-use crate::message::{Body, Response, empty, final_status};
+use crate::message::fields::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+use crate::message::{Body, Client, Response, empty, final_status};
 
 /// The name of this proxy in `Via` (RFC 9110 section 7.6.3).
 const OWN_NAME: &str = "zlayer";
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The response to a request that was to be forwarded.
 pub struct Forwarded {
@@ -25,14 +22,15 @@ pub struct Forwarded {
     pub upstream: Option<Arc<str>>,
 }
 
-/// Sends the request of a client at `client` to the upstream, and brings back the response. Bodies
+/// Sends the request of `client` to the upstream, and brings back the response. Bodies
 /// stream both ways; `id` is the request's, for the log.
 ///
 /// The upstream sees the client's own `Host`, as it would without a proxy in between: so the links
 /// and redirects that it makes lead back here, and it can tell sites apart. TLS still asks for the
 /// name of the target. The fields of a reverse proxy are set: `X-Forwarded-For` and `Forwarded` get
-/// the client appended to what came, `X-Forwarded-Proto` and `X-Forwarded-Host` say what the client
-/// used here whatever it claimed, and `Via` gets this proxy appended.
+/// whoever sent the request here appended to what came, `X-Forwarded-Proto` and `X-Forwarded-Host` say
+/// what the client used, here or towards a trusted proxy, whatever it claimed, and `Via` gets this proxy
+/// appended.
 ///
 /// # Errors
 ///
@@ -41,7 +39,7 @@ pub async fn forward(
     upstreams: &Upstreams,
     mut head: http::request::Parts,
     body: Body,
-    client: IpAddr,
+    client: &Client,
     to: &Target,
     id: &str,
 ) -> Result<Forwarded, Failure> {
@@ -87,8 +85,8 @@ fn response_from_here(parts: &mut http::request::Parts) -> Option<Response> {
     Some(response)
 }
 
-/// Asks the upstream to switch to the protocol that the `Upgrade` field of `head` names, for a
-/// client at `client`. In all else it does as [`forward`] does.
+/// Asks the upstream to switch to the protocol that the `Upgrade` field of `head` names, for
+/// `client`. In all else it does as [`forward`] does.
 ///
 /// # Errors
 ///
@@ -96,7 +94,7 @@ fn response_from_here(parts: &mut http::request::Parts) -> Option<Response> {
 pub async fn forward_upgrade(
     upstreams: &Upstreams,
     mut head: http::request::Parts,
-    client: IpAddr,
+    client: &Client,
     to: &Target,
     id: &str,
 ) -> Result<Upgrade, Failure> {
@@ -108,12 +106,12 @@ pub async fn forward_upgrade(
 
 /// Sets the fields that tell the upstream about the client and this proxy, for requests and for
 /// upgrades.
-fn proxy_fields(parts: &mut http::request::Parts, client: IpAddr) {
+fn proxy_fields(parts: &mut http::request::Parts, client: &Client) {
     let headers = &mut parts.headers;
     // A client of IPv4 on a socket for both versions appears as an IPv4 address.
-    let client = client.to_canonical();
+    let peer = client.peer.ip().to_canonical();
     let host = headers.get(HOST).cloned();
-    let mut forwarded = match client {
+    let mut forwarded = match peer {
         IpAddr::V4(address) => format!("for={address}"),
         // RFC 7239 section 6: an IPv6 address stands in brackets, and therefore in quotes.
         IpAddr::V6(address) => format!("for=\"[{address}]\""),
@@ -123,16 +121,17 @@ fn proxy_fields(parts: &mut http::request::Parts, client: IpAddr) {
         // necessary.
         let _ = write!(forwarded, ";host=\"{host}\"");
     }
-    forwarded.push_str(";proto=http");
+    let _ = write!(forwarded, ";proto={}", client.peer_scheme.name());
     let version = match parts.version {
         http::Version::HTTP_10 => "1.0",
         _ => "1.1",
     };
-    append(headers, X_FORWARDED_FOR, &client.to_string());
+    append(headers, X_FORWARDED_FOR, &peer.to_string());
     append(headers, FORWARDED, &forwarded);
     append(headers, VIA, &format!("{version} {OWN_NAME}"));
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-    match host {
+    let scheme = HeaderValue::from_static(client.scheme.name());
+    headers.insert(X_FORWARDED_PROTO, scheme);
+    match client.forwarded_host.clone().or(host) {
         Some(host) => drop(headers.insert(X_FORWARDED_HOST, host)),
         None => drop(headers.remove(X_FORWARDED_HOST)),
     }
@@ -161,7 +160,8 @@ mod tests {
         for (name, value) in fields {
             parts.headers.append(*name, value.parse().unwrap());
         }
-        proxy_fields(&mut parts, client.parse().unwrap());
+        let address = std::net::SocketAddr::new(client.parse().unwrap(), 4000);
+        proxy_fields(&mut parts, &address.into());
         parts.headers
     }
 

@@ -13,24 +13,22 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
-use std::time::Duration;
 
 use futures_rustls::client::TlsStream;
 use futures_rustls::rustls::client::Resumption;
 use futures_rustls::rustls::pki_types::ServerName;
 use futures_rustls::rustls::{ClientConfig, crypto};
 use futures_rustls::{TlsConnector, rustls};
-use rustix::io::Errno;
-use rustix::rand::{GetRandomFlags, getrandom};
+use smol::Async;
 use smol::io::AsyncRead;
 use smol::lock::OnceCell;
-use smol::{Async, Timer};
 
 use super::UpstreamError;
 use super::io::Io;
 use crate::blocking::unblock;
 use crate::error::Error;
 use crate::memory::Reservation;
+use crate::wire::wait_for_seed;
 use roots::RootsError;
 
 /// Encrypted bytes of one connection that wait to be sent; rustls itself would allow 64 KiB.
@@ -40,9 +38,6 @@ const UNSENT_BYTES: usize = 16 << 10;
 pub(super) struct Tls {
     roots: PathBuf,
     ready: OnceCell<Ready>,
-    /// Set once the kernel has random numbers. A machine without a seed has none for some seconds,
-    /// and the keys of a handshake would wait for them in a thread that serves others.
-    seeded: OnceCell<()>,
 }
 
 /// What all connections share.
@@ -51,23 +46,12 @@ struct Ready {
     _memory: Reservation,
 }
 
-/// How often the kernel is asked whether it has random numbers by now.
-const SEED_RETRY: Duration = Duration::from_millis(50);
-
-/// Waits until the kernel has random numbers, without holding a thread.
-async fn wait_for_seed() {
-    while let Err(Errno::AGAIN | Errno::INTR) = getrandom(&mut [0; 1], GetRandomFlags::NONBLOCK) {
-        Timer::after(SEED_RETRY).await;
-    }
-}
-
 impl Tls {
     /// Trusts the certificates in the file `roots`, or the system's.
     pub(super) fn new(roots: Option<PathBuf>) -> Tls {
         Tls {
             roots: roots.unwrap_or_else(|| roots::SYSTEM.into()),
             ready: OnceCell::new(),
-            seeded: OnceCell::new(),
         }
     }
 
@@ -86,7 +70,7 @@ impl Tls {
             let read = unblock(move || prepare(&roots, reserve)).await;
             read.map_err(|error| self.unusable(error))
         });
-        self.seeded.get_or_init(wait_for_seed).await;
+        wait_for_seed().await;
         let connector = &ready.await?.connector;
         let shaken = connector.connect_with(name, stream, |session| {
             session.set_buffer_limit(Some(UNSENT_BYTES));

@@ -63,6 +63,10 @@ fn every_flag_of_run_says_its_default() {
         "deny",
         "allow-host",
         "admin-port",
+        "tls-cert",
+        "tls-key",
+        "tls-credential",
+        "trusted-proxy",
     ];
     let table = table(&help("zlayer run"));
     let rows: Vec<&str> = table

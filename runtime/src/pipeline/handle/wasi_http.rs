@@ -9,7 +9,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
 use crate::failure::Failure;
 use crate::host::plugin_body;
-use crate::message::{IncomingBody, Response};
+use crate::message::{self, IncomingBody, Response};
 use crate::pipeline::Request;
 use crate::pipeline::reply::{Reply, Tail};
 use crate::plugin::Plugin;
@@ -25,6 +25,10 @@ pub(in crate::pipeline) async fn handle(
     let mut call = Box::pin(call(
         Arc::clone(plugin),
         Arc::clone(&request.id),
+        match request.client.scheme {
+            message::Scheme::Http => Scheme::Http,
+            message::Scheme::Https => Scheme::Https,
+        },
         incoming,
         Arc::clone(&outparam),
     ));
@@ -55,6 +59,7 @@ pub(in crate::pipeline) async fn handle(
 async fn call(
     plugin: Arc<Plugin>,
     id: Arc<str>,
+    scheme: Scheme,
     incoming: http::Request<IncomingBody>,
     outparam: Arc<Outparam>,
 ) -> Result<(), Failure> {
@@ -67,7 +72,7 @@ async fn call(
     let set = Arc::clone(&outparam);
     let called = async {
         let mut view = store.data_mut().http();
-        let incoming = view.new_incoming_request(Scheme::Http, incoming)?;
+        let incoming = view.new_incoming_request(scheme, incoming)?;
         let outparam = view.new_response_outparam_from_callback(move |result| {
             set.set(match result {
                 Ok(response) => Ok(response.map(plugin_body)),

@@ -98,7 +98,7 @@ async fn upgrade_upstream(
         head.headers.insert(name, value);
     }
     let sent = offers(&head.headers);
-    let client = request.client.ip();
+    let client = &request.client;
     let upgraded = match upstream::forward_upgrade(upstreams, head, client, to, &request.id).await?
     {
         upstream::Upgrade::Refused(response) => return Ok(ControlFlow::Break(response)),

@@ -58,7 +58,8 @@ fn names_are_found_and_their_addresses_tried_in_turn() {
 
 async fn forwarded(upstreams: &Upstreams, client: &str, to: &Target) -> Result<Forwarded, Failure> {
     let (head, body) = get().into_parts();
-    forward(upstreams, head, body, client.parse().unwrap(), to, "id").await
+    let client = std::net::SocketAddr::new(client.parse().unwrap(), 4000).into();
+    forward(upstreams, head, body, &client, to, "id").await
 }
 
 #[test]

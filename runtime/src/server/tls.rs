@@ -1,0 +1,90 @@
+//! TLS for clients, on rustls: versions 1.2 and 1.3 with the ciphers that it has, none of which is
+//! weak.
+//!
+//! # What strangers cost
+//!
+//! A connection is charged [`TLS_SHARE`] beside what any has. What a client sends before hands are
+//! shaken is bounded, and so is the time that it takes. Sessions are resumed by tickets, which clients
+//! keep themselves. Nothing is read before hands are shaken (early data could be replayed).
+
+mod certificates;
+mod identities;
+mod session;
+#[cfg(test)]
+mod tests;
+mod validity;
+
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use futures_rustls::rustls::crypto::ring;
+use futures_rustls::rustls::server::NoServerSessionStorage;
+use futures_rustls::rustls::{self, ServerConfig};
+use smol::{Async, Executor};
+
+use crate::config::IdentityFiles;
+use crate::error::{Error, Result};
+use crate::memory::Budget;
+use crate::wire::wait_for_seed;
+use identities::Identities;
+pub(super) use session::{HandshakeError, TlsStream};
+
+/// Memory that TLS adds to a client's connection. A record as it comes has up to 18 KiB (RFC 8446
+/// section 5.2), in a buffer that grows by doubling to 32; its content has 16, and so has what is not
+/// sent yet. Keys and states have 5; a handshake needs less, while nothing of all that is there.
+pub const TLS_SHARE: usize = 72 << 10;
+
+/// Protocols behind TLS, by their names in ALPN (RFC 7301). A client that wants others alone, such as
+/// HTTP/2, is refused by an alert that says so.
+const PROTOCOLS: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
+
+/// The daemon's side of TLS. Clones share one.
+#[derive(Clone)]
+pub struct Https {
+    config: Arc<ServerConfig>,
+    identities: Arc<Identities>,
+}
+
+impl Https {
+    /// Reads the certificates and keys, which are charged to `budget`.
+    ///
+    /// # Errors
+    ///
+    /// A file that is no use; the error says why, and what mends it.
+    pub fn new(files: Vec<IdentityFiles>, budget: &Arc<Budget>) -> Result<Https> {
+        let provider = Arc::new(ring::default_provider());
+        let identities = Identities::new(files, Arc::clone(&provider), Arc::clone(budget))?;
+        let identities = Arc::new(identities);
+        let unusable =
+            |error: rustls::Error| Error::device("cannot use TLS", std::io::Error::other(error));
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(unusable)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::<Identities>::clone(&identities));
+        config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = ring::Ticketer::new().map_err(unusable)?;
+        Ok(Https {
+            config: Arc::new(config),
+            identities,
+        })
+    }
+
+    /// Reads the files anew, and uses them for connections to come. If one is no use, what was read
+    /// before stays in use, and the log says why.
+    pub async fn reload(&self) {
+        self.identities.reload().await;
+    }
+
+    /// TLS on a client's socket. Hands are not shaken yet.
+    pub(super) async fn begin(
+        &self,
+        socket: Async<TcpStream>,
+        executor: &'static Executor<'static>,
+    ) -> std::result::Result<TlsStream, HandshakeError> {
+        self.identities.refresh(executor).await;
+        wait_for_seed().await;
+        TlsStream::new(socket, Arc::clone(&self.config))
+    }
+}

@@ -1,0 +1,223 @@
+//! Reads the certificates that the daemon proves itself with, and their keys.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use futures_rustls::rustls::client::verify_server_name;
+use futures_rustls::rustls::crypto::CryptoProvider;
+use futures_rustls::rustls::pki_types::pem::{self, PemObject};
+use futures_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use futures_rustls::rustls::server::ParsedCertificate;
+use futures_rustls::rustls::sign::CertifiedKey;
+use futures_rustls::rustls::{Error as TlsError, InconsistentKeys};
+
+use super::validity::{Standing, Validity, shown};
+use crate::config::IdentityFiles;
+use crate::error::{Error, Result};
+use crate::memory::Reservation;
+use crate::secrets;
+
+/// Most bytes of such a file. A chain has some 4 KiB.
+const FILE_BYTES: u64 = 64 << 10;
+
+/// A certificate and its key.
+pub(super) struct Identity {
+    pub(super) key: Arc<CertifiedKey>,
+    /// What is kept of it is charged here.
+    _memory: Reservation,
+}
+
+impl Identity {
+    /// Reads the files. What is kept is charged to a reservation from `reserve`.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read or is not what it should be; the error names it, and what mends it.
+    pub(super) fn read(
+        files: &IdentityFiles,
+        provider: &CryptoProvider,
+        reserve: impl Fn(usize) -> Option<Reservation>,
+    ) -> Result<Identity> {
+        let (text, found) = read(&files.certificate, "certificate")?;
+        let certificates = certificates(&text)
+            .map_err(|reason| wrong("certificate", &files.certificate, &reason))?;
+        let (key_text, found) = match files.certificate == files.key {
+            true => (text, found),
+            false => read(&files.key, "key")?,
+        };
+        let wrong_key = |reason: &str| wrong("key", &files.key, reason);
+        if !files.is_credential
+            && let Some(exposure) = secrets::exposure(&found)
+        {
+            return Err(wrong_key(&exposure));
+        }
+        let key = private_key(&key_text).map_err(|reason| wrong_key(&reason))?;
+        // The certificates and the key as they are, and what is worked out from the key for each
+        // signature: for RSA some five times its bytes.
+        let bytes: usize = certificates.iter().map(|one| one.len()).sum();
+        let memory = reserve(bytes + 8 * key_text.len())
+            .ok_or_else(|| wrong_key("--memory-max leaves no room for it"))?;
+        let key = provider.key_provider.load_private_key(key).map_err(|_| {
+            wrong_key(
+                "it is of a kind that cannot be used; RSA of 2048 to 4096 bits, ECDSA on P-256 or \
+                 P-384, and Ed25519 can",
+            )
+        })?;
+        let key = CertifiedKey::new(certificates, key);
+        if let Err(error) = key.keys_match() {
+            mismatch(&key, &error, files)?;
+        }
+        Ok(Identity {
+            key: Arc::new(key),
+            _memory: memory,
+        })
+    }
+
+    /// Whether the certificate is for this name (RFC 6125, with a wildcard for its leftmost label).
+    pub(super) fn is_for(&self, name: &ServerName<'_>) -> bool {
+        let certificate = self.key.end_entity_cert();
+        let parsed = certificate.and_then(ParsedCertificate::try_from);
+        parsed.is_ok_and(|parsed| verify_server_name(&parsed, name).is_ok())
+    }
+
+    /// What is wrong with the certificate's dates, if anything is.
+    pub(super) fn complaint(&self, now: SystemTime) -> Option<String> {
+        let validity = Validity::of(self.key.cert.first()?)?;
+        let told = match validity.at(now) {
+            Standing::Holds => return None,
+            Standing::Early => format!("does not hold before {}", shown(validity.not_before)),
+            Standing::Expired => format!("has expired at {}", shown(validity.not_after)),
+        };
+        let since = now.duration_since(SystemTime::UNIX_EPOCH);
+        let clock = since.map_or(-1, |since| since.as_secs() as i64);
+        Some(format!(
+            "{told}, so clients refuse it; this device's clock says {}, see whether it is right",
+            shown(clock)
+        ))
+    }
+}
+
+/// The key is not that of the first certificate. Says what else it is.
+fn mismatch(key: &CertifiedKey, error: &TlsError, files: &IdentityFiles) -> Result<()> {
+    let is_for = |certificate: &CertificateDer<'static>| {
+        CertifiedKey::new(vec![certificate.clone()], Arc::clone(&key.key))
+            .keys_match()
+            .is_ok()
+    };
+    match error {
+        TlsError::InconsistentKeys(InconsistentKeys::Unknown) => Ok(()),
+        TlsError::InconsistentKeys(_) if key.cert.iter().any(is_for) => Err(wrong(
+            "certificate",
+            &files.certificate,
+            "the certificate that the key is for is not the first; put it in front of those of its authority",
+        )),
+        TlsError::InconsistentKeys(_) => Err(wrong(
+            "key",
+            &files.key,
+            &format!(
+                "it is not the key of the certificate {}; name the files of each pair in the same order",
+                files.certificate.display()
+            ),
+        )),
+        _ => Err(wrong(
+            "certificate",
+            &files.certificate,
+            &format!("its first certificate cannot be read ({error})"),
+        )),
+    }
+}
+
+fn wrong(what: &str, file: &Path, reason: &str) -> Error {
+    Error::Usage(format!("TLS {what} {}: {reason}", file.display()))
+}
+
+fn read(file: &Path, what: &str) -> Result<(Vec<u8>, Metadata)> {
+    let read = || -> io::Result<(Vec<u8>, Metadata)> {
+        let (opened, found): (File, _) = secrets::open_regular(file)?;
+        let mut bytes = Vec::new();
+        opened.take(FILE_BYTES + 1).read_to_end(&mut bytes)?;
+        Ok((bytes, found))
+    };
+    let (bytes, found) = read().map_err(|error| {
+        Error::device(
+            format!("TLS {what} {}: cannot be read", file.display()),
+            error,
+        )
+    })?;
+    match bytes.len() as u64 > FILE_BYTES {
+        true => Err(wrong(
+            what,
+            file,
+            &format!("it has more than {} KiB", FILE_BYTES >> 10),
+        )),
+        false => Ok((bytes, found)),
+    }
+}
+
+fn certificates(text: &[u8]) -> std::result::Result<Vec<CertificateDer<'static>>, String> {
+    let found = CertificateDer::pem_slice_iter(text).collect::<std::result::Result<Vec<_>, _>>();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) if contains(text, "PRIVATE KEY-----") => Err(
+            "it holds a private key and no certificate; --tls-cert and --tls-key may have changed places"
+                .to_owned(),
+        ),
+        Ok(_) => Err(absent(text, "certificate", "openssl x509 -inform der")),
+        Err(error) => Err(malformed(&error)),
+    }
+}
+
+fn private_key(text: &[u8]) -> std::result::Result<PrivateKeyDer<'static>, String> {
+    if contains(text, "BEGIN ENCRYPTED PRIVATE KEY") || contains(text, "Proc-Type: 4,ENCRYPTED") {
+        return Err(
+            "it is encrypted, and a daemon has nobody to ask for the password; decrypt it with \
+             `openssl pkey -in FILE -out NEW`, and keep that at mode 0600"
+                .to_owned(),
+        );
+    }
+    match PrivateKeyDer::from_pem_slice(text) {
+        Ok(key) => Ok(key),
+        Err(pem::Error::NoItemsFound) if contains(text, "BEGIN CERTIFICATE-----") => Err(
+            "it holds a certificate and no private key; name the file of the key with --tls-key"
+                .to_owned(),
+        ),
+        Err(pem::Error::NoItemsFound) => {
+            Err(absent(text, "private key", "openssl pkey -inform der"))
+        }
+        Err(error) => Err(malformed(&error)),
+    }
+}
+
+/// Says why there is no `what` in a file.
+fn absent(text: &[u8], what: &str, convert: &str) -> String {
+    /// The first byte of whatever is encoded in DER here, a sequence.
+    const DER: u8 = 0x30;
+    match text {
+        [] => "it is empty".to_owned(),
+        [DER, ..] if !contains(text, "-----BEGIN") => {
+            format!(
+                "it is in DER, and PEM is wanted; convert it with `{convert} -in FILE -out NEW`"
+            )
+        }
+        _ => format!("there is no {what} in PEM in it"),
+    }
+}
+
+fn malformed(error: &pem::Error) -> String {
+    match error {
+        // These errors show bytes, of a key perhaps.
+        pem::Error::MissingSectionEnd { .. } => "it is not valid PEM: it ends too early".to_owned(),
+        pem::Error::IllegalSectionStart { .. } => {
+            "it is not valid PEM: a line that begins a section is malformed".to_owned()
+        }
+        _ => "it is not valid PEM: its base64 cannot be read".to_owned(),
+    }
+}
+
+fn contains(text: &[u8], needle: &str) -> bool {
+    text.windows(needle.len())
+        .any(|window| window == needle.as_bytes())
+}
