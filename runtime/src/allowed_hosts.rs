@@ -80,6 +80,11 @@ impl AllowedHosts {
         self.0.extend(more);
     }
 
+    /// The patterns, as they are written.
+    pub fn shown(&self) -> Vec<String> {
+        self.0.iter().map(AllowedHost::to_string).collect()
+    }
+
     /// Whether the list allows no host.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -6,6 +6,7 @@
 
 mod check;
 mod entrance;
+mod granted;
 mod placement;
 mod plugin;
 
@@ -22,6 +23,7 @@ pub use zlayer_bundle::{MEMORY_MIN, THREADS_MAX};
 
 pub use crate::timeout::parse_duration;
 pub use entrance::{Entrance, Https, IDENTITIES_MAX, IdentityFiles, Network, Networks};
+pub use granted::Granted;
 pub use placement::{Bodies, BodyAccess, OnFailure, PathPattern, Placement};
 pub use plugin::{Grants, PluginConfig, Pooling};
 

@@ -34,12 +34,13 @@ pub use limiter::{Limiter, Refused};
 pub use logging::PluginLog;
 
 use crate::capability::{Capability, Gate};
-use crate::config::{Grants, Secret};
+use crate::config::{Granted, Grants, Secret};
 use crate::failure::Failure;
 use crate::keyvalue::{KeyValue, KvError, Namespace};
 use crate::memory::{Budget, Reservation};
 use crate::message::fields::{LIST_BYTES, LIST_HEADERS};
 use crate::metrics::Metrics;
+use crate::redact::cut;
 use crate::stats::{Outcome, PluginStats};
 use crate::sync;
 use crate::told::Told;
@@ -53,6 +54,8 @@ const RESOURCES: usize = 128;
 /// not see; only the number of instances bounds that.
 const FIELDS_BYTES: usize =
     LIST_BYTES + LIST_HEADERS * (size_of::<HeaderName>() + size_of::<HeaderValue>());
+/// Bytes that the log shows of the name of a secret that a plugin asks for.
+const SECRET_NAME_BYTES: usize = 128;
 /// The message of the error that a plugin gets when it calls what it is not granted.
 const DENIED: &str = "denied: the deployment does not grant this capability";
 /// The code of that error, for interfaces whose errors have codes.
@@ -64,8 +67,10 @@ pub struct PluginHost {
     pub name: String,
     /// The name of its key-value namespace.
     pub namespace_name: String,
-    /// What the plugin may reach.
+    /// What is said of the plugin.
     pub grants: Arc<Grants>,
+    /// What it may do.
+    pub granted: Granted,
     /// Where `logging`, standard output and standard error go.
     pub log: PluginLog,
     /// Where `metrics` go.
@@ -94,6 +99,7 @@ impl PluginHost {
     pub fn new(
         name: String,
         grants: Arc<Grants>,
+        granted: Granted,
         secrets: Arc<BTreeMap<String, Secret>>,
         metrics: Arc<Metrics>,
         store: KeyValue,
@@ -109,7 +115,8 @@ impl PluginHost {
             secrets,
             log,
             metrics,
-            gate: Gate::new(grants.granted()),
+            gate: Gate::new(granted.capabilities),
+            granted,
             told: Told::default(),
             grants,
             stats: PluginStats::default(),
@@ -134,22 +141,47 @@ impl PluginHost {
     fn may(&self, capability: Capability, request: &CurrentRequest) -> bool {
         let may = self.gate.allow(capability);
         if !may {
-            let name = capability.name();
-            let message = format!("it called {name}, which is not granted to it");
-            self.tell_once((name, ""), request.id().as_deref(), &message);
+            let why = self.granted.why_not(capability);
+            let message = format!("it called what it is not granted: {why}");
+            self.tell_once((capability.name(), ""), request.id().as_deref(), &message);
         }
         may
+    }
+
+    /// The names of the secrets that the plugin may see, if it may read secrets.
+    pub fn shown_secrets(&self) -> Vec<String> {
+        match self.gate.granted().contains(Capability::Secrets) {
+            true => self.secret_names().cloned().collect(),
+            false => Vec::new(),
+        }
+    }
+
+    /// Tells the log that the plugin asked for a secret which it does not get.
+    fn tell_of_no_secret(&self, name: &str, request: &CurrentRequest) {
+        let (plugin, shown) = (&self.name, cut(name, SECRET_NAME_BYTES));
+        let shown = shown.escape_debug();
+        let message = match self.secrets.contains_key(name) {
+            true => format!(
+                "it asked for the secret '{shown}', which it is not given: \
+                 --plugin {plugin}:secrets={shown} gives it"
+            ),
+            false => format!(
+                "it asked for the secret '{shown}', which there is not: --secrets-file, \
+                 --secret-credential, --secret-env or --secret bring it"
+            ),
+        };
+        self.tell_once(("secret", name), request.id().as_deref(), &message);
     }
 
     /// The names of the secrets that the plugin may see.
     fn secret_names(&self) -> impl Iterator<Item = &String> {
         let all = self.secrets.keys();
-        all.filter(|name| self.grants.shows_secret(name))
+        all.filter(|name| self.granted.shows_secret(name))
     }
 
     /// The secret of this name, if the plugin may see it.
     fn secret(&self, name: &str) -> Option<&Secret> {
-        let is_shown = self.grants.shows_secret(name);
+        let is_shown = self.granted.shows_secret(name);
         self.secrets.get(name).filter(|_| is_shown)
     }
 

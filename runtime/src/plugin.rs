@@ -148,11 +148,12 @@ impl Plugin {
         let mut linker = Linker::new(common.engine);
         host::add_to_linker(&mut linker)?;
         let linked = linker.instantiate_pre(&component)?;
-        let roles = Roles::of(&linked);
+        let mut roles = Roles::of(&linked);
         wasmtime::ensure!(
             roles.any(),
             "it exports no interface of zlayer:plugin@0.1.0 and no wasi:http/incoming-handler@0.2: there is nothing that it could do"
         );
+        roles.keep(&host.granted.roles);
         let memory = usize::try_from(artifact.manifest().memory_initial).unwrap_or(usize::MAX);
         let memory = memory.saturating_add(GROWTH_SHARE);
         let response = match roles.has(Role::WebSocket) {
@@ -382,10 +383,11 @@ impl Plugin {
             }
         };
         let wanted = from_flags(wanted);
-        let denied = wanted.without(self.host.gate.granted());
+        let denied = wanted.without(self.host.granted.capabilities);
         if denied != Capabilities::NONE {
+            let why = self.host.granted.beyond(wanted).join("; ");
             return Err(Failure::InitFailed(format!(
-                "capability-unavailable: it asks for {denied}, which is not granted"
+                "capability-unavailable: it asks for {denied}, which is not granted ({why})"
             )));
         }
         let about = self.about.get_or_try_init(|| async {

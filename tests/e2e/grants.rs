@@ -1,8 +1,10 @@
-//! What a plugin takes part in and reaches only where it was granted: hosts to forward to.
+//! What a plugin takes part in, reaches and sees only where it was granted: hosts, roles, interfaces, secrets.
 
 use std::net::{SocketAddr, TcpListener};
 
-use crate::support::{Daemon, TempDir, ask_tcp, get, request};
+use serde_json::{Value, json};
+
+use crate::support::{Daemon, TempDir, ask, ask_tcp, get, request};
 
 /// Asks a router of the tests to forward a request to this host and port.
 fn forward(daemon: &Daemon, host: &str, port: u16) -> crate::support::Response {
@@ -148,4 +150,166 @@ fn what_a_plugin_asks_for_itself_is_checked_by_address_too() {
         get(&daemon, &format!("/relay?to=127.0.0.1:{port}")).status,
         200
     );
+}
+
+/// What `/status` tells of the plugins.
+fn status(folder: &TempDir) -> Value {
+    let status: Value = serde_json::from_str(&ask(folder, "/status").text()).unwrap();
+    status["plugins"].clone()
+}
+
+#[test]
+fn one_plugin_alone_plays_all_its_roles() {
+    let folder = TempDir::new();
+    let daemon = Daemon::builder("stages").data_dir(folder.path()).start();
+    let fields = [("x-test-route", "immediate 418 routed")];
+    assert_eq!(request(&daemon, "GET", "/", &fields, b"").status, 418);
+    assert_eq!(status(&folder)[0]["roles"].as_array().unwrap().len(), 8);
+    assert_eq!(status(&folder)[0]["roles_withheld"], json!([]));
+}
+
+#[test]
+fn beside_others_it_has_to_be_said_which_of_several_roles_a_plugin_plays() {
+    let said = Daemon::builder("hello")
+        .with("stages")
+        // The suite's own words for this guest are not to count.
+        .plugin("stages:roles=")
+        .fails();
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(
+        said.stderr.contains("roles: wants at least one"),
+        "{said:?}"
+    );
+    let copy = TempDir::new();
+    let file = copy.path().join("guard.cwasm");
+    std::fs::copy(crate::support::artifact("stages"), &file).unwrap();
+    let both = || Daemon::builder("hello").arg("--wasm").arg(&file);
+    let said = both().fails();
+    assert_eq!(said.code, 2, "{said:?}");
+    let told = "--plugin: stages exports several roles, handler,transformer,authenticator,rate-limiter,middleware,router,cache,websocket; ";
+    assert!(said.stderr.contains(told), "{said:?}");
+    assert!(said.stderr.contains("--plugin stages:roles="), "{said:?}");
+    let said = both().plugin("stages:roles=http-handler").fails();
+    assert_eq!(said.code, 2, "{said:?}");
+    let told = "stages:roles names http-handler, which it does not export";
+    assert!(said.stderr.contains(told), "{said:?}");
+    let said = both().plugin("stages:roles=guard").fails();
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.stderr.contains("there is no role 'guard'"), "{said:?}");
+}
+
+#[test]
+fn a_role_that_is_not_granted_is_not_called() {
+    let folder = TempDir::new();
+    let daemon = Daemon::builder("stages")
+        .with("hello")
+        .plugin("stages:roles=transformer")
+        .allow_host("localhost")
+        .data_dir(folder.path())
+        .start();
+    let fields = [
+        ("x-test-route", "immediate 418 routed"),
+        ("x-test-auth", "denied nobody"),
+        ("x-test-limit", "deny 0 1 1 1"),
+        ("x-test-middleware", "abort 400 no"),
+        ("x-test-handle", "respond 400 no"),
+    ];
+    let response = request(&daemon, "GET", "/", &fields, b"");
+    assert_eq!(response.status, 200, "{response:?}");
+    assert_eq!(
+        response.header("x-trace"),
+        Some("stages transform-response-headers")
+    );
+    let plugin = &status(&folder)[0];
+    assert_eq!(plugin["roles"], json!(["transformer"]));
+    let withheld = [
+        "handler",
+        "authenticator",
+        "rate-limiter",
+        "middleware",
+        "router",
+        "cache",
+        "websocket",
+    ];
+    assert_eq!(plugin["roles_withheld"], json!(withheld));
+    daemon.wait_for_log(
+        "plugin stages exports more roles than it was granted, which nobody calls: handler, ",
+    );
+}
+
+#[test]
+fn roles_that_belong_together_need_no_words() {
+    // The guide shows a cache and a WebSocket beside the handler that they belong to.
+    let daemon = Daemon::builder("stages")
+        .with("stage-auth")
+        .plugin("stages:roles=handler,cache,websocket")
+        .start();
+    assert_eq!(get(&daemon, "/").status, 200);
+    // `counter` is a handler alone, `http-echo-headers` answers `wasi:http`.
+    let daemon = Daemon::builder("counter").with("http-echo-headers").start();
+    assert_eq!(get(&daemon, "/instance").status, 200);
+}
+
+#[test]
+fn a_plugin_uses_what_its_roles_have_it_use_and_what_it_is_allowed() {
+    let folder = TempDir::new();
+    let daemon = |setting: &str| {
+        Daemon::builder("stage-transformer")
+            .with("http-echo-headers")
+            .data_dir(folder.path())
+            .args(["--config", "test.transform-response=set x-own=configured"])
+            .plugin(setting)
+            .start()
+    };
+    let denied = daemon("stage-transformer:allow=logging");
+    assert_eq!(get(&denied, "/").header("x-own"), None);
+    denied.wait_for_log("plugin stage-transformer imports what it is not granted: config: not in the world zlayer-transformer, --plugin stage-transformer:allow=config grants it");
+    denied.wait_for_log("it called what it is not granted: config: not in the world");
+    let plugin = &status(&folder)[0];
+    assert_eq!(plugin["granted"], json!(["logging"]));
+    let imports = plugin["imports"].as_array().unwrap();
+    assert!(imports.contains(&json!("config")), "{plugin}");
+    let why = plugin["not_granted"][0].as_str().unwrap();
+    assert!(
+        why.starts_with("config: not in the world zlayer-transformer"),
+        "{why}"
+    );
+    assert!(
+        plugin["denied_calls"]["config"].as_u64().unwrap() > 0,
+        "{plugin}"
+    );
+    drop(denied);
+    let allowed = daemon("stage-transformer:allow=config,keyvalue");
+    assert_eq!(get(&allowed, "/").header("x-own"), Some("configured"));
+    assert!(!allowed.log().contains("imports what it is not granted"));
+    drop(allowed);
+    // What is denied is denied, whatever else is said.
+    let both = Daemon::builder("stage-transformer")
+        .with("http-echo-headers")
+        .args(["--config", "test.transform-response=set x-own=configured"])
+        .args(["--deny", "config"])
+        .plugin("stage-transformer:allow=config,keyvalue")
+        .start();
+    assert_eq!(get(&both, "/").header("x-own"), None);
+    both.wait_for_log("config: taken away by --deny config");
+}
+
+#[test]
+fn a_secret_that_is_not_given_is_told_once_with_what_gives_it() {
+    let daemon = Daemon::builder("jwt-authenticator")
+        .with("hello")
+        .args(["--secret", "jwt_secret=a-planted-value"])
+        .start();
+    let token = [("authorization", "Bearer a.b.c")];
+    for _ in 0..3 {
+        request(&daemon, "GET", "/", &token, b"");
+    }
+    daemon.wait_for_log("--plugin jwt-authenticator:secrets=jwt_secret gives it");
+    let told = "it asked for the secret 'jwt_secret'";
+    assert_eq!(daemon.log().matches(told).count(), 1, "{}", daemon.log());
+    daemon.wait_for_log("plugin jwt-authenticator asks for secrets and is given none");
+    // One that is not there at all.
+    let daemon = Daemon::builder("jwt-authenticator").with("hello").start();
+    request(&daemon, "GET", "/", &token, b"");
+    daemon.wait_for_log("it asked for the secret 'jwt_secret', which there is not: --secrets-file");
 }

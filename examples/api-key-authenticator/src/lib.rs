@@ -9,14 +9,15 @@
 //! - `Denied`: the client gets 403, or 401 where it sent no credentials;
 //! - `Skip`: the next authenticator is asked, and where there is none the request goes on.
 //!
-//! Secrets: `api_key.CLIENT`, the key of the client named CLIENT. There may be any number of them.
+//! Secrets: `api_key.CLIENT`, the key of the client named CLIENT. There may be any number of them. Of several
+//! plugins only those see secrets that are named for it.
 //! The client's name is its claim `sub`.
 //!
 //! ```console
 //! $ cargo build --release --target wasm32-wasip2
 //! $ cd target/wasm32-wasip2/release
 //! $ zlayer run --wasm api_key_authenticator.wasm --wasm hello.wasm \
-//!       --secret api_key.ada=correct-horse --port 8080
+//!       --secret api_key.ada=correct-horse --plugin "api_key_authenticator:secrets=api_key.*" --port 8080
 //! $ curl -i http://localhost:8080/
 //! HTTP/1.1 401 Unauthorized
 //! www-authenticate: ApiKey realm="api"

@@ -48,6 +48,7 @@
 mod artifact;
 mod board;
 mod byte_size;
+mod capability;
 mod digest;
 #[cfg(feature = "engine")]
 mod engine;
@@ -60,10 +61,12 @@ mod profile;
 mod target;
 mod trailer;
 mod trust;
+mod world;
 
 pub use artifact::{VerifiedArtifact, check_digest, read_manifest};
 pub use board::{BoardSettings, MEMORY_MIN, OutOfBounds, THREADS_MAX};
 pub use byte_size::{ByteSize, NotASize};
+pub use capability::{Capabilities, Capability};
 #[cfg(feature = "engine")]
 pub use engine::{WASM_FEATURES, engine_config};
 pub use error::ArtifactError;

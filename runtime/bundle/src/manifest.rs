@@ -1,6 +1,7 @@
 //! What an artifact says about itself.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -221,6 +222,21 @@ impl Role {
             Role::Cache => "zlayer:plugin/caching",
             Role::WebSocket => "zlayer:plugin/websocket",
         }
+    }
+}
+
+impl FromStr for Role {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = Role::ALL.into_iter().find(|role| role.name() == name);
+        known.ok_or_else(|| {
+            format!(
+                "there is no role '{}'; there are {}",
+                name.escape_debug(),
+                Role::ALL.map(Role::name).join(", ")
+            )
+        })
     }
 }
 

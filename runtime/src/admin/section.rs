@@ -213,6 +213,12 @@ impl From<Section> for Value {
     }
 }
 
+impl From<Vec<String>> for Value {
+    fn from(texts: Vec<String>) -> Value {
+        Value::Texts(texts)
+    }
+}
+
 impl From<Vec<Section>> for Value {
     fn from(sections: Vec<Section>) -> Value {
         Value::Sections(sections)

@@ -115,6 +115,8 @@ fn plugin(plugin: &Plugin) -> Section {
         PluginState::Starting | PluginState::Ready => None,
     };
     let roles = plugin.roles().map(|role| role.name().to_owned());
+    let withheld = host.granted.withheld.iter();
+    let withheld = withheld.map(|role| role.name().to_owned());
     let names =
         |set: Capabilities| Value::Texts(set.iter().map(|one| one.name().to_owned()).collect());
     let mut described = Section::default().line("plugin", "{name} {version} ({roles}): {state}");
@@ -134,6 +136,11 @@ fn plugin(plugin: &Plugin) -> Section {
             about.map_or(Value::Unknown, |about| names(about.asked)),
         )
         .field("granted", names(host.gate.granted()))
+        .field("imports", names(host.granted.imported))
+        .field("not_granted", host.granted.not_granted())
+        .field("roles_withheld", Value::Texts(withheld.collect()))
+        .field("hosts", host.grants.allowed_hosts.shown())
+        .field("secrets", host.shown_secrets())
         .field("state", state.name())
         .field("init_error", state.init_error())
         .field("reason", reason)

@@ -30,8 +30,8 @@ pub struct Run {
     /// plugins take part in the order in which they are named, each in the stages that its exports are for
     #[argh(option)]
     wasm: Vec<PathBuf>,
-    /// what is different for one plugin, NAME:SETTING=VALUE; may be repeated. Settings: config.KEY; secrets=NAMES
-    /// that it alone may see; deny=CAPABILITIES; allow-hosts=HOSTS; kv-namespace=NAME;
+    /// what is different for one plugin, NAME:SETTING=VALUE; may be repeated. Settings: config.KEY; roles=ROLES that it plays;
+    /// secrets=NAMES that it may see; allow=CAPABILITIES beyond those of its roles; deny=CAPABILITIES; allow-hosts=HOSTS; kv-namespace=NAME;
     /// kv-durability as its flag; max-instances=N; reuse=N;
     /// paths=/a,/b/* and services=HANDLERS that it takes part for; on-failure=open|closed;
     /// bodies=both|request|response|none for a transformer; request-body=auto|whole|none for
@@ -88,8 +88,8 @@ pub struct Run {
     /// file of secrets, a line KEY=VALUE each, that nobody but its owner may use (mode 0600)
     #[argh(option)]
     secrets_file: Option<PathBuf>,
-    /// what plugins may not use: config, keyvalue, logging, secrets, metrics or http-client (which
-    /// is denied without --allow-host); may be repeated
+    /// what plugins may not use, of what their roles have them use: config, keyvalue, logging, secrets, metrics or
+    /// http-client (which is denied without --allow-host); may be repeated
     #[argh(option)]
     deny: Vec<Capability>,
     /// a host that plugins may send requests to, and routers forward them to: HOST[:PORT], *.DOMAIN[:PORT] or *,
@@ -270,7 +270,7 @@ impl Run {
         let config: std::result::Result<_, _> =
             self.config.iter().map(|word| parse_pair(word)).collect();
         Ok(Grants {
-            capabilities: defaults.capabilities.without(denied),
+            denied,
             allowed_hosts: self.allow_host.iter().cloned().collect(),
             config: config.map_err(|reason| wrong("config", reason))?,
             keyvalue: Settings {

@@ -137,6 +137,9 @@ fn check_plugin(
     if grants.namespace.as_ref().is_some_and(String::is_empty) {
         return Err("kv-namespace: wants a name".to_owned());
     }
+    if grants.roles.as_ref().is_some_and(Vec::is_empty) {
+        return Err("roles: wants at least one".to_owned());
+    }
     // None at all would switch the plugin off, and a guard with it.
     for (setting, is_empty) in [
         ("paths", placement.paths.as_ref().is_some_and(Vec::is_empty)),
@@ -150,7 +153,8 @@ fn check_plugin(
         }
     }
     let mut names = grants.secrets.iter().flatten();
-    match names.find(|name| !secrets.contains_key(*name)) {
+    // How names begin may be said before there are any.
+    match names.find(|name| !name.ends_with('*') && !secrets.contains_key(*name)) {
         Some(name) => Err(format!("there is no secret '{name}'")),
         None => Ok(()),
     }
@@ -288,6 +292,10 @@ mod tests {
             (
                 refused_plugin(|grants, _, _| grants.namespace = Some(String::new())),
                 "kv-namespace: wants a name",
+            ),
+            (
+                refused_plugin(|grants, _, _| grants.roles = Some(Vec::new())),
+                "roles: wants at least one",
             ),
             (
                 refused_plugin(|grants, _, _| grants.secrets = Some(vec!["s".to_owned()])),

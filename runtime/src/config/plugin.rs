@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use zlayer_bundle::Role;
+
 use crate::allowed_hosts::AllowedHosts;
-use crate::capability::{Capabilities, Capability};
+use crate::capability::Capabilities;
 use crate::keyvalue;
 
 use super::placement::Placement;
@@ -20,16 +22,22 @@ pub struct PluginConfig {
     pub placement: Arc<Placement>,
 }
 
-/// What a plugin may reach through the host.
+/// What is said of what a plugin may do. What becomes of it depends on the plugin and its company:
+/// see [`Granted`](super::Granted).
 #[derive(Debug, Clone)]
 pub struct Grants {
-    /// What it may call. Use [`Grants::granted`], which also looks at the hosts.
-    pub capabilities: Capabilities,
+    /// The roles that it plays; `None` if nothing is said.
+    pub roles: Option<Vec<Role>>,
+    /// What it may call beyond what the worlds of its roles import.
+    pub allowed: Capabilities,
+    /// What it may not call whatever else is said.
+    pub denied: Capabilities,
     /// The hosts that it may send requests to, and forward them to.
     pub allowed_hosts: AllowedHosts,
     /// The configuration that it sees.
     pub config: BTreeMap<String, String>,
-    /// Names of the secrets that it may see; `None` is all of them.
+    /// Names of the secrets that it may see, or how they begin before a `*`; `None` if nothing is
+    /// said.
     pub secrets: Option<Vec<String>>,
     /// Its namespace in the store; `None` is the plugin's name. Plugins that name the same one
     /// share it.
@@ -44,7 +52,9 @@ pub struct Grants {
 impl Default for Grants {
     fn default() -> Self {
         Grants {
-            capabilities: Capabilities::DEFAULT.with(Capability::HttpClient),
+            roles: None,
+            allowed: Capabilities::NONE,
+            denied: Capabilities::NONE,
             allowed_hosts: AllowedHosts::default(),
             config: BTreeMap::new(),
             secrets: None,
@@ -52,24 +62,6 @@ impl Default for Grants {
             keyvalue: keyvalue::Settings::default(),
             log_records: 200,
         }
-    }
-}
-
-impl Grants {
-    /// What it may call. Outgoing requests are granted together with hosts to send them to.
-    pub fn granted(&self) -> Capabilities {
-        match self.allowed_hosts.is_empty() {
-            true => self
-                .capabilities
-                .without(Capabilities::NONE.with(Capability::HttpClient)),
-            false => self.capabilities,
-        }
-    }
-
-    /// Whether it may see the secret of this name.
-    pub fn shows_secret(&self, name: &str) -> bool {
-        let names = self.secrets.as_ref();
-        names.is_none_or(|names| names.iter().any(|one| one == name))
     }
 }
 
@@ -91,31 +83,5 @@ impl Default for Pooling {
             instances: 32,
             reuse: 1,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn outgoing_requests_are_granted_together_with_hosts() {
-        let mut grants = Grants::default();
-        assert!(!grants.granted().contains(Capability::HttpClient));
-        assert!(grants.granted().contains(Capability::Config));
-        grants
-            .allowed_hosts
-            .extend("a.example".parse().into_iter().collect());
-        assert!(grants.granted().contains(Capability::HttpClient));
-    }
-
-    #[test]
-    fn all_secrets_are_shown_unless_some_are_named() {
-        let mut grants = Grants::default();
-        assert!(grants.shows_secret("a"));
-        grants.secrets = Some(vec!["a".to_owned()]);
-        assert!(grants.shows_secret("a") && !grants.shows_secret("b"));
-        grants.secrets = Some(Vec::new());
-        assert!(!grants.shows_secret("a"));
     }
 }

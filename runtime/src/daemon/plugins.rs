@@ -6,7 +6,8 @@ use zlayer_bundle::{Role, VerifiedArtifact};
 
 use super::artifacts;
 use super::resources::Needs;
-use crate::config::{Config, PluginConfig};
+use crate::capability::{Capabilities, Capability};
+use crate::config::{Config, Granted, PluginConfig};
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
 use crate::host::PluginHost;
@@ -20,6 +21,7 @@ pub(super) struct Member<'a> {
     artifact: VerifiedArtifact,
     name: String,
     config: &'a PluginConfig,
+    granted: Granted,
 }
 
 /// Takes all files in and finds what is said of each plugin.
@@ -28,18 +30,14 @@ pub(super) struct Member<'a> {
 ///
 /// A file is refused, or something is said of a plugin that is not there.
 pub(super) fn gather<'a>(config: &'a Config, data: &DataDir) -> Result<Vec<Member<'a>>> {
-    let mut members: Vec<Member<'_>> = Vec::new();
+    let mut artifacts = Vec::new();
+    let mut names: Vec<String> = Vec::new();
     for place in 0..config.artifacts.len() {
         let artifact = artifacts::verify(place, config, data)?;
-        let name = unused_name(&artifact.manifest().name, &members);
-        members.push(Member {
-            artifact,
-            config: config.plugin(&name),
-            name,
-        });
+        names.push(unused_name(&artifact.manifest().name, &names));
+        artifacts.push(artifact);
     }
-    data.remove_copies_from(members.len());
-    let names: Vec<&String> = members.iter().map(|member| &member.name).collect();
+    data.remove_copies_from(artifacts.len());
     let unknown = |what: &str, name: &str| {
         let known: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
         let known = known.join(", ");
@@ -47,6 +45,20 @@ pub(super) fn gather<'a>(config: &'a Config, data: &DataDir) -> Result<Vec<Membe
     };
     if let Some(name) = config.plugins.keys().find(|name| !names.contains(name)) {
         return Err(unknown("there is no plugin", name));
+    }
+    let is_alone = artifacts.len() == 1;
+    let mut members: Vec<Member<'_>> = Vec::new();
+    for (artifact, name) in artifacts.into_iter().zip(&names) {
+        let config = config.plugin(name);
+        let roles = &artifact.manifest().roles;
+        let imported = Capabilities::imported(&artifact.manifest().imports);
+        let granted = Granted::decide(&config.grants, name, roles, imported, is_alone);
+        members.push(Member {
+            granted: granted.map_err(|reason| Error::Usage(format!("--plugin: {reason}")))?,
+            artifact,
+            name: name.clone(),
+            config,
+        });
     }
     // A change of the one would be kept as the other wants it, or not be seen by it.
     for (place, member) in members.iter().enumerate() {
@@ -66,7 +78,7 @@ pub(super) fn gather<'a>(config: &'a Config, data: &DataDir) -> Result<Vec<Membe
     let answers = |name: &String| {
         let roles = members.iter().filter(|member| member.name == *name);
         roles
-            .flat_map(|member| &member.artifact.manifest().roles)
+            .flat_map(|member| &member.granted.roles)
             .any(|role| matches!(role, Role::Handler | Role::HttpHandler))
     };
     for member in &members {
@@ -80,6 +92,9 @@ pub(super) fn gather<'a>(config: &'a Config, data: &DataDir) -> Result<Vec<Membe
                 "--plugin: services names '{service}', which is no handler"
             )));
         }
+    }
+    for member in &members {
+        member.tell_of_grants(!config.secrets.is_empty());
     }
     Ok(members)
 }
@@ -114,9 +129,51 @@ impl<'a> Member<'a> {
 
     /// Whether it can ask for the key-value store, so that it should find it open.
     pub(super) fn imports_store(&self) -> bool {
-        const INTERFACE: &str = "zlayer:plugin/keyvalue";
-        let imports = &self.artifact.manifest().imports;
-        imports.iter().any(|name| name.starts_with(INTERFACE))
+        self.may_call(Capability::Keyvalue)
+    }
+
+    /// Whether it imports an interface that it is granted.
+    fn may_call(&self, one: Capability) -> bool {
+        let Granted {
+            imported,
+            capabilities,
+            ..
+        } = &self.granted;
+        imported.contains(one) && capabilities.contains(one)
+    }
+
+    /// Tells the log what does not fit between what it can, what it asks for and what it is granted.
+    fn tell_of_grants(&self, are_secrets: bool) {
+        let Member { name, granted, .. } = self;
+        let not_granted = granted.not_granted();
+        if !not_granted.is_empty() {
+            // Whoever allows no host knows that nothing is sent; many guests import the interface unasked.
+            let level = match granted.lacks_hosts_alone() {
+                true => log::Level::Info,
+                false => log::Level::Warn,
+            };
+            let why = not_granted.join("; ");
+            log::log!(level, "plugin {name} imports what it is not granted: {why}");
+        }
+        if are_secrets && self.may_call(Capability::Secrets) && granted.shows_no_secret() {
+            log::warn!(
+                "plugin {name} asks for secrets and is given none: with several plugins they are for \
+                 those who are named, --plugin {name}:secrets=NAME,…"
+            );
+        }
+        if granted.roles.contains(&Role::Router) && self.config.grants.allowed_hosts.is_empty() {
+            log::info!(
+                "plugin {name} is a router, and no host is allowed that it could forward to: \
+                 --allow-host HOST:PORT or --plugin {name}:allow-hosts=HOST:PORT"
+            );
+        }
+        if !granted.withheld.is_empty() {
+            let withheld: Vec<_> = granted.withheld.iter().map(|role| role.name()).collect();
+            log::info!(
+                "plugin {name} exports more roles than it was granted, which nobody calls: {}",
+                withheld.join(", ")
+            );
+        }
     }
 
     /// What is said of it.
@@ -137,6 +194,7 @@ impl<'a> Member<'a> {
         let host = PluginHost::new(
             self.name,
             Arc::clone(&self.config.grants),
+            self.granted,
             Arc::clone(&config.secrets),
             Arc::clone(metrics),
             store.clone(),
@@ -148,8 +206,8 @@ impl<'a> Member<'a> {
 }
 
 /// The plugin's own name; where one before it has the same, a number behind it.
-fn unused_name(name: &str, members: &[Member<'_>]) -> String {
-    let is_free = |wanted: &str| members.iter().all(|member| member.name != wanted);
+fn unused_name(name: &str, taken: &[String]) -> String {
+    let is_free = |wanted: &str| taken.iter().all(|one| one != wanted);
     if is_free(name) {
         return name.to_owned();
     }

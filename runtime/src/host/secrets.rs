@@ -14,6 +14,9 @@ impl Host for HostState {
             return Err(denied());
         }
         let secret = self.plugin.secret(&name);
+        if secret.is_none() {
+            self.plugin.tell_of_no_secret(&name, &self.request);
+        }
         Ok(secret.map(|secret| secret.0.clone()))
     }
 

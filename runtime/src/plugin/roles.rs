@@ -61,6 +61,24 @@ impl Roles {
         }
     }
 
+    /// Forgets all roles but those that are granted: nobody calls them.
+    pub(super) fn keep(&mut self, granted: &[Role]) {
+        // This is written out because each line has another generated type.
+        for role in Role::ALL.iter().filter(|role| !granted.contains(role)) {
+            match role {
+                Role::Handler => self.handler = None,
+                Role::HttpHandler => self.http = None,
+                Role::Transformer => self.transformer = None,
+                Role::Authenticator => self.authenticator = None,
+                Role::RateLimiter => self.rate_limiter = None,
+                Role::Middleware => self.middleware = None,
+                Role::Router => self.router = None,
+                Role::Cache => self.caching = None,
+                Role::WebSocket => self.websocket = None,
+            }
+        }
+    }
+
     /// Whether the plugin has `role`.
     pub(super) fn has(&self, role: Role) -> bool {
         match role {

@@ -84,6 +84,10 @@ impl Plugins {
             );
         }
         let mut flags = FLAGS.to_vec();
+        // Of several plugins only those see secrets that are named for it.
+        if guests.contains(&"jwt-authenticator") {
+            flags.extend(["--plugin", "jwt-authenticator:secrets=jwt_secret"]);
+        }
         for setting in settings {
             flags.extend(["--plugin", setting]);
         }

@@ -352,6 +352,7 @@ fn the_guides_jwt_authenticator_believes_good_tokens_alone() {
         .with("full-plugin")
         .arg("--secret")
         .arg(format!("jwt_secret={key}"))
+        .plugin("jwt-authenticator:secrets=jwt_secret")
         .args(["--config", "api_key=k"])
         .start();
     let hs256 = r#"{"alg":"HS256","typ":"JWT"}"#;
@@ -423,6 +424,7 @@ fn a_websocket_that_can_send_no_header_brings_its_token_another_way() {
         .with("stage-websocket")
         .arg("--secret")
         .arg(format!("jwt_secret={key}"))
+        .plugin("jwt-authenticator:secrets=jwt_secret")
         .start();
     let good = token(r#"{"alg":"HS256"}"#, r#"{"sub":"alice"}"#, key.as_bytes());
     let forged = token(r#"{"alg":"HS256"}"#, r#"{"sub":"alice"}"#, b"another key");

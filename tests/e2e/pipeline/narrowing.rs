@@ -224,10 +224,14 @@ fn secrets_can_be_for_some_plugins_alone() {
         .start();
     assert_eq!(lines(&get(&daemon, "/a/"), "secrets "), ["one"]);
     assert_eq!(lines(&get(&daemon, "/b/"), "secrets "), [""]);
+    // Where nothing is said they are for nobody.
     let daemon = two_handlers()
         .args(["--secret", "one=first-secret"])
+        .plugin("stages:secrets=o*")
         .start();
-    assert_eq!(lines(&get(&daemon, "/b/"), "secrets "), ["one"]);
+    assert_eq!(lines(&get(&daemon, "/a/"), "secrets "), ["one"]);
+    assert_eq!(lines(&get(&daemon, "/b/"), "secrets "), [""]);
+    daemon.wait_for_log("plugin stages-2 asks for secrets and is given none");
 }
 
 #[test]

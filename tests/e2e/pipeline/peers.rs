@@ -10,6 +10,7 @@ fn daemon() -> Daemon {
     Daemon::builder("jwt-authenticator")
         .with("stages")
         .args(["--secret", "jwt_secret=key-of-the-test"])
+        .plugin("jwt-authenticator:secrets=jwt_secret")
         .plugin("jwt-authenticator:paths=/private/*")
         .start()
 }

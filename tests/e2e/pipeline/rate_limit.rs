@@ -172,7 +172,8 @@ fn before_hello(limiter: &str) -> Builder {
     let builder = match limiter {
         "per-client-limiter" => Daemon::builder("api-key-authenticator")
             .with(limiter)
-            .args(["--secret", "api_key.a=a", "--secret", "api_key.b=b"]),
+            .args(["--secret", "api_key.a=a", "--secret", "api_key.b=b"])
+            .plugin("api-key-authenticator:secrets=api_key.*"),
         _ => Daemon::builder(limiter),
     };
     builder.with("hello")

@@ -223,7 +223,7 @@ impl Builder {
         status.is_ok_and(|status| status.success())
     }
 
-    fn command(self, home: &Path) -> std::process::Command {
+    fn command(mut self, home: &Path) -> std::process::Command {
         let mut command = zlayer_command();
         if let Some((program, words)) = self.through.split_first() {
             let mut first = std::process::Command::new(program);
@@ -243,6 +243,9 @@ impl Builder {
             command.args(&words[1..]);
         }
         private_home(&mut command, home);
+        for setting in stage_grants(&self.wasm, &self.args) {
+            self.args.extend(["--plugin".into(), setting.into()]);
+        }
         command.arg("run").arg("--wasm").arg(self.wasm);
         if let Some(keys) = self.keys {
             command.arg("--keys").arg(keys);
@@ -302,6 +305,44 @@ impl Builder {
         output
     }
 }
+
+/// What the guests `stages` and `stage-…` are granted unless a test says something else of it: they look for what
+/// they are to do in the configuration, and write down in the store what they did, whatever their roles' worlds
+/// have them use. And `stages` plays all its roles, which has to be said where it is not alone.
+fn stage_grants(wasm: &Path, args: &[OsString]) -> Vec<String> {
+    let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
+    let files = words.windows(2).filter(|two| two[0] == "--wasm");
+    let mut files: Vec<&Path> = files.map(|two| Path::new(&*two[1])).collect();
+    files.insert(0, wasm);
+    let mut names: Vec<String> = Vec::new();
+    let mut settings = Vec::new();
+    for file in &files {
+        let file = file.file_name().unwrap_or_default().to_string_lossy();
+        let guest = file.split('.').next().unwrap_or_default().to_owned();
+        if guest == "stages" || guest.starts_with("stage-") {
+            let same = names.iter().filter(|name| **name == guest).count();
+            let name = match same {
+                0 => guest.clone(),
+                before => format!("{guest}-{}", before + 1),
+            };
+            let is_said = |setting: &str| words.iter().any(|word| word.starts_with(setting));
+            let roles = format!("{name}:roles=");
+            if guest == "stages" && files.len() > 1 && !is_said(&roles) {
+                settings.push(format!("{roles}{STAGES}"));
+            }
+            let allow = format!("{name}:allow=");
+            if !is_said(&allow) {
+                settings.push(format!("{allow}config,keyvalue,logging"));
+            }
+        }
+        names.push(guest);
+    }
+    settings
+}
+
+/// The roles of the guest `stages`.
+const STAGES: &str =
+    "handler,transformer,authenticator,rate-limiter,middleware,router,cache,websocket";
 
 /// Bytes that a pipe is to hold: what the daemon writes to one that is full is dropped when its reader
 /// has had a moment, and on a busy machine a thread of ours may get none. All may set this much.

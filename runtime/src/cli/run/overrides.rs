@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use zlayer_bundle::Role;
+
 use crate::allowed_hosts::AllowedHosts;
 use crate::capability::{Capabilities, Capability};
 use crate::config::{Bodies, BodyAccess, OnFailure, PluginConfig};
@@ -17,10 +19,18 @@ pub(super) struct Override {
 }
 
 /// The names of settings, for messages.
-const SETTINGS: &str = "config.KEY, secrets, deny, allow-hosts, kv-namespace, kv-durability, max-instances, reuse, paths, services, on-failure, bodies, request-body";
+const SETTINGS: &str = "config.KEY, roles, secrets, allow, deny, allow-hosts, kv-namespace, kv-durability, max-instances, reuse, paths, services, on-failure, bodies, request-body";
 
 /// Those that are lists.
-const LISTS: [&str; 5] = ["secrets", "deny", "allow-hosts", "paths", "services"];
+const LISTS: [&str; 7] = [
+    "roles",
+    "secrets",
+    "allow",
+    "deny",
+    "allow-hosts",
+    "paths",
+    "services",
+];
 
 impl FromStr for Override {
     type Err = String;
@@ -97,12 +107,12 @@ impl Override {
                 let names = list(value).map(str::to_owned);
                 extend(&mut grants.secrets, is_again, names);
             }
-            "deny" => {
-                for name in list(value) {
-                    let denied = Capabilities::NONE.with(name.parse::<Capability>()?);
-                    grants.capabilities = grants.capabilities.without(denied);
-                }
+            "roles" => {
+                let named: Result<Vec<Role>, _> = list(value).map(str::parse).collect();
+                extend(&mut grants.roles, is_again, named?);
             }
+            "allow" => grants.allowed = grants.allowed.and(capabilities(value)?),
+            "deny" => grants.denied = grants.denied.and(capabilities(value)?),
             "allow-hosts" => {
                 let hosts = list(value).map(str::parse).collect::<Result<_, _>>()?;
                 if !is_again {
@@ -174,6 +184,10 @@ fn extend<T>(to: &mut Option<Vec<T>>, is_again: bool, items: impl IntoIterator<I
     *to = Some(all);
 }
 
+fn capabilities(value: &str) -> Result<Capabilities, String> {
+    list(value).map(str::parse::<Capability>).collect()
+}
+
 fn list(value: &str) -> impl Iterator<Item = &str> {
     value
         .split(',')
@@ -200,6 +214,10 @@ mod tests {
         let words = [
             "my:plugin:config.a:b=c=d",
             "my:plugin:secrets=one, two",
+            "my:plugin:roles=handler,cache",
+            "my:plugin:roles=websocket",
+            "my:plugin:allow=secrets",
+            "my:plugin:allow=metrics, config",
             "my:plugin:deny=keyvalue",
             "my:plugin:deny=config",
             "my:plugin:allow-hosts=a.example, *.b.example:443",
@@ -222,8 +240,10 @@ mod tests {
         } = &plugins["my:plugin"];
         assert_eq!(grants.config["a:b"], "c=d");
         assert_eq!(grants.secrets.as_deref().unwrap(), ["one", "two"]);
-        let granted = "logging, secrets, metrics, http-client";
-        assert_eq!(grants.granted().to_string(), granted);
+        let roles = [Role::Handler, Role::Cache, Role::WebSocket];
+        assert_eq!(grants.roles.as_deref().unwrap(), roles);
+        assert_eq!(grants.allowed.to_string(), "config, secrets, metrics");
+        assert_eq!(grants.denied.to_string(), "config, keyvalue");
         let hosts = grants.allowed_hosts.to_string();
         assert_eq!(hosts, "a.example, *.b.example:443");
         assert_eq!(grants.namespace.as_deref(), Some("shared"));
@@ -305,6 +325,8 @@ mod tests {
             ("plugin:paths=/a//b", "no path pattern"),
             ("plugin:paths=/a/../b", "no path pattern"),
             ("plugin:deny=everything", "no capability"),
+            ("plugin:allow=everything", "no capability"),
+            ("plugin:roles=everything", "no role"),
             ("plugin:reuse=-1", "from 1"),
             ("plugin:max-instances=many", "from 1"),
             (
