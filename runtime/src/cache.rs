@@ -20,6 +20,7 @@ mod ask;
 mod conditional;
 mod directives;
 mod entry;
+mod excluded;
 mod fault;
 mod fetch;
 mod fill;
@@ -323,8 +324,15 @@ impl Cache {
             .iter()
             .map(|one| Varied::of(&one.name, ask.headers))
             .collect();
+        let Ask {
+            key,
+            identity,
+            authenticated,
+            personal,
+            ..
+        } = ask;
         self.hasher
-            .hash_one((&ask.key, &ask.identity, ask.authenticated, vary))
+            .hash_one((key, identity, authenticated, personal, vary))
     }
 
     /// Grows `charge` by `more` bytes, and drops entries until that succeeds. Returns `false` if

@@ -54,6 +54,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
 use http_body_util::BodyExt;
 use zlayer_bundle::Role;
 
@@ -96,6 +97,8 @@ pub struct Pipeline {
     stages: Vec<Stage>,
     /// The response cache, if a plugin has that role.
     cache: Option<Arc<Cache>>,
+    /// The fields that tell clients apart for one of the caching plugins.
+    personal: Arc<[HeaderName]>,
     bodies: WholeBodies,
     upstreams: Upstreams,
     /// How long a request may take to its response.
@@ -142,6 +145,7 @@ impl Pipeline {
             true => Some(new_cache(limits, budget)?),
             false => None,
         };
+        let personal = cache::personal_headers(&stages);
         // Bodies get a quarter of what is left, and at least room for one body each way.
         let takes_bodies = stages.iter().any(Stage::takes_bodies);
         let free = budget.limit().saturating_sub(budget.used());
@@ -166,6 +170,7 @@ impl Pipeline {
             plugins: plugins.into_iter().map(|(plugin, _)| plugin).collect(),
             stages,
             cache,
+            personal: personal.into(),
             bodies,
             upstreams,
             time,
@@ -222,6 +227,7 @@ impl Pipeline {
             _ticking: ticking,
             _round: round,
         };
+        request.keep_personal(&self.personal);
         passage.set_services(self.services(&request));
         let mut reply = self.outer(request, &passage).await?;
         reply.tail.keep_until_end(at_work);

@@ -4,6 +4,7 @@
 //! answer that was made before is known by its body.
 
 mod flights;
+mod personal;
 mod purge;
 mod refused;
 

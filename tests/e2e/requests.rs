@@ -38,7 +38,8 @@ pub(crate) fn echoing() -> SocketAddr {
     address
 }
 
-fn read_head(stream: &mut TcpStream) -> String {
+/// Reads a head; what came of it if the connection ends first.
+pub(crate) fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {

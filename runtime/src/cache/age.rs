@@ -25,10 +25,12 @@ pub(super) fn initial_age(
     delay: Duration,
     now: Option<SystemTime>,
 ) -> Duration {
-    // If there are several, the first counts (section 5.1).
-    let age = headers
-        .get(AGE)
-        .and_then(|value| seconds(value.as_bytes().trim_ascii()));
+    // If there are several, in one line or in more, the first counts (section 5.1).
+    let first = |value: &http::HeaderValue| {
+        let first = value.as_bytes().split(|&byte| byte == b',').next();
+        seconds(first.unwrap_or_default().trim_ascii())
+    };
+    let age = headers.get(AGE).and_then(first);
     let corrected = Duration::from_secs(age.unwrap_or(0)).saturating_add(delay);
     let apparent = match (now, date(headers, &DATE)) {
         (Some(now), Some(date)) => now.duration_since(date).unwrap_or_default(),
@@ -95,6 +97,9 @@ mod tests {
             second
         );
         assert_eq!(age(&[("age", "3"), ("age", "7")], None), second * 4);
+        assert_eq!(age(&[("age", "7200, 0")], None), second * 7201);
+        assert_eq!(age(&[("age", " 3 ,x")], None), second * 4);
+        assert_eq!(age(&[("age", "x, 3")], None), second);
     }
 
     #[test]

@@ -3,10 +3,14 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE, UPGRADE};
+use http::header::{
+    AUTHORIZATION, CONNECTION, HeaderName, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE, UPGRADE,
+};
 use http::{HeaderMap, Method};
 
 use super::directives::Directives;
+use super::excluded::{is_for_connection, wants_events};
+use crate::message::fields::CREDENTIALS;
 
 /// What the cache can do for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +28,9 @@ pub enum Purpose {
 impl Purpose {
     /// The purpose of a request.
     ///
-    /// Some requests go past the cache: those for ranges and for WebSockets, those with
-    /// preconditions that only the origin can judge (RFC 9111 section 4.3.2), GETs with a body, and
-    /// those with `no-store`. Other directives of a request are a client's wishes, which a cache
+    /// Some requests go past the cache: those for ranges, WebSockets and streams of events, those
+    /// with preconditions that only the origin can judge (RFC 9111 section 4.3.2), GETs with a
+    /// body, those that log a connection in, and those with `no-store`. Other directives of a request are a client's wishes, which a cache
     /// need not follow (section 5.2.1): otherwise any client could have the work done anew by
     /// asking for it.
     pub fn of(method: &Method, headers: &HeaderMap, has_body: bool) -> Purpose {
@@ -41,6 +45,8 @@ impl Purpose {
         if has_body
             || purpose == Purpose::Get && is_for_websocket(headers)
             || past.iter().any(|name| headers.contains_key(name))
+            || wants_events(headers)
+            || is_for_connection(headers, &AUTHORIZATION)
             || Directives::of(headers).no_store
         {
             return Purpose::None;
@@ -60,6 +66,9 @@ pub struct Ask<'a> {
     /// The request is authenticated, but the key does not tell clients apart. So a response is
     /// stored only if it varies by the client's credentials.
     pub authenticated: bool,
+    /// The fields of the request that may tell whose it is, and that the key does not depend on:
+    /// credentials, and those that the device's owner named.
+    pub personal: Vec<HeaderName>,
     /// The request's headers, with the credentials that the client sent.
     pub headers: &'a HeaderMap,
 }
@@ -71,6 +80,7 @@ impl<'a> Ask<'a> {
             key,
             identity: Arc::from(""),
             authenticated: false,
+            personal: Vec::new(),
             headers,
         }
     }
@@ -85,8 +95,20 @@ impl<'a> Ask<'a> {
             key,
             identity: identity(claims).into(),
             authenticated: true,
+            personal: Vec::new(),
             headers,
         }
+    }
+
+    /// The first personal field of the request that a response does not depend on, if it varies by
+    /// what `varies_by` accepts. A response that depends on `Authorization` is for one client,
+    /// whatever other credentials that one has.
+    pub(super) fn untold(&self, varies_by: impl Fn(&HeaderName) -> bool) -> Option<&HeaderName> {
+        let by_authorization = self.personal.contains(&AUTHORIZATION) && varies_by(&AUTHORIZATION);
+        self.personal.iter().find(|name| {
+            let is_told = by_authorization && CREDENTIALS.contains(name);
+            !is_told && !varies_by(name)
+        })
     }
 }
 
@@ -160,10 +182,16 @@ mod tests {
             ("if-match", "\"a\""),
             ("if-unmodified-since", "x"),
             ("cache-control", "no-store"),
+            ("accept", "text/html, Text/Event-Stream;q=1"),
+            ("authorization", "NTLM TlRMTVNTUAAB"),
+            ("authorization", "negotiate YII="),
         ] {
             assert_eq!(of(Method::GET, &[field]), Purpose::None, "{field:?}");
             assert_eq!(of(Method::HEAD, &[field]), Purpose::None, "{field:?}");
             assert_eq!(of(Method::POST, &[field]), Purpose::Unsafe, "{field:?}");
+        }
+        for field in [("accept", "text/*"), ("authorization", "Bearer NTLM")] {
+            assert_eq!(of(Method::GET, &[field]), Purpose::Get, "{field:?}");
         }
         assert_eq!(of(Method::OPTIONS, &[]), Purpose::None);
         let report = Method::from_bytes(b"REPORT").unwrap();

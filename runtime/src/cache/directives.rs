@@ -17,6 +17,10 @@ pub struct Directives {
     /// The response is for one user alone (section 5.2.2.7). The form that names fields counts as
     /// this one.
     pub private: bool,
+    /// `public` or `s-maxage`: the response says itself that it is for all, whoever asked for it
+    /// (sections 5.2.2.9 and 5.2.2.10). Unlike section 3.5 has it for `Authorization`,
+    /// `must-revalidate` does not count: many pages for one user say that.
+    pub public: bool,
     /// `must-revalidate`, `proxy-revalidate` or `s-maxage`: each of them forbids a shared cache to
     /// serve the response stale (sections 5.2.2.2, 5.2.2.8 and 5.2.2.10).
     pub never_stale: bool,
@@ -58,11 +62,12 @@ impl Directives {
             b"no-store" => self.no_store = true,
             b"no-cache" => self.no_cache = true,
             b"private" => self.private = true,
+            b"public" => self.public = true,
             b"must-revalidate" | b"proxy-revalidate" => self.never_stale = true,
             b"only-if-cached" => self.only_if_cached = true,
             b"max-age" => stricter(&mut self.max_age, value),
             b"s-maxage" => {
-                self.never_stale = true;
+                (self.never_stale, self.public) = (true, true);
                 stricter(shared, value);
             }
             _ => {}
@@ -106,7 +111,14 @@ mod tests {
         let none = Directives::default;
         for (lines, read) in [
             (&[][..], none()),
-            (&["public, immutable, foo=\"no-store, private\""], none()),
+            (&["immutable, foo=\"no-store, private, public\""], none()),
+            (
+                &["PUBLIC"],
+                Directives {
+                    public: true,
+                    ..none()
+                },
+            ),
             (
                 &["No-Store"],
                 Directives {

@@ -23,6 +23,8 @@ pub struct Entry {
     pub(super) key: Arc<str>,
     pub(super) identity: Arc<str>,
     pub(super) vary: Vec<Varied>,
+    /// Whether it says itself that it is for all.
+    pub(super) public: bool,
     pub(super) tags: Vec<Box<str>>,
     pub(super) status: StatusCode,
     /// Lines of `name:value`. A map of headers would take several times the memory.
@@ -45,8 +47,16 @@ pub struct Entry {
 
 impl Entry {
     /// Whether it fits the request `ask`, fresh or not.
+    ///
+    /// RFC 9111 section 4 would let it fit a request with a cookie if it was made for one without,
+    /// as long as its `Vary` does not name that. But applications that read cookies seldom say so,
+    /// and whoever is logged in would get the page of whoever is not. So such a request gets only
+    /// what depends on its cookie, or says that it is for all.
     pub(super) fn matches(&self, ask: &Ask<'_>) -> bool {
-        self.identity == ask.identity && self.vary.iter().all(|one| one.matches(ask.headers))
+        let varies_by = |name: &HeaderName| self.vary.iter().any(|one| *one.name == *name.as_str());
+        self.identity == ask.identity
+            && self.vary.iter().all(|one| one.matches(ask.headers))
+            && (self.public || ask.untold(varies_by).is_none())
     }
 
     /// Whether it fits all requests that `other` fits.

@@ -152,6 +152,7 @@ impl Fetch {
             key: Arc::clone(&self.key),
             identity: Arc::clone(&self.identity),
             vary,
+            public: directives.public,
             tags,
             status: *status,
             fields: fields.into(),

@@ -3,11 +3,12 @@
 use http::HeaderMap;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_RANGE, COOKIE, HeaderName, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, SET_COOKIE,
+    PROXY_AUTHORIZATION, SET_COOKIE, WWW_AUTHENTICATE,
 };
 
 use super::ask::Ask;
 use super::directives::Directives;
+use super::excluded::{is_for_connection, is_stream};
 use crate::message::fields::{CREDENTIALS, OWN_FIELDS};
 
 /// Statuses that are stored if the plugin says so: those that a cache may store by default (RFC
@@ -16,6 +17,8 @@ const STATUSES: [u16; 13] = [
     200, 203, 204, 300, 301, 302, 307, 308, 404, 405, 410, 414, 501,
 ];
 
+/// The obsolete second `Set-Cookie` (RFC 2965).
+const SET_COOKIE2: HeaderName = HeaderName::from_static("set-cookie2");
 /// Whether the response to `ask`, which varies by the headers `names`, may be stored.
 ///
 /// - Not with `no-store`, `private` or `no-cache`: this cache never asks an origin whether an entry
@@ -23,6 +26,9 @@ const STATUSES: [u16; 13] = [
 /// - A response to an authenticated request only if it varies by `Authorization` (RFC 9111 section
 ///   3.5). If the request has none, it must have other credentials, and the response must vary by
 ///   all of them.
+/// - A response to a request with other fields that may tell whose it is, as `Cookie`, only if it
+///   varies by all of them or is expressly public. Applications seldom say that they read cookies.
+/// - Never one that is part of logging a connection in, nor a stream without end.
 /// - A response with `Set-Cookie` only if it varies by `Cookie` and the request had one: then only
 ///   the client that got it before gets it again.
 ///
@@ -53,8 +59,21 @@ pub(super) fn check(
     if ask.authenticated && !tells {
         return Err("it answers an authenticated request, and neither key nor vary say so");
     }
-    if headers.contains_key(SET_COOKIE) && !varies_by(&COOKIE) {
+    if !directives.public && ask.untold(|name| names.contains(name)).is_some() {
+        return Err(
+            "it answers a request with a cookie or another personal field, neither key nor vary \
+             depend on it, and it does not say that it is public",
+        );
+    }
+    let sets = headers.contains_key(SET_COOKIE) || headers.contains_key(SET_COOKIE2);
+    if sets && !varies_by(&COOKIE) {
         return Err("it sets a cookie");
+    }
+    if is_for_connection(headers, &WWW_AUTHENTICATE) {
+        return Err("it is part of logging a connection in");
+    }
+    if is_stream(headers) {
+        return Err("it is a stream that does not end");
     }
     Ok(())
 }
@@ -97,10 +116,13 @@ mod tests {
         names: &[HeaderName],
     ) -> bool {
         let (request, response) = (headers(request), headers(response));
-        let ask = match request.contains_key("authorization") {
+        let mut ask = match request.contains_key("authorization") {
             true => Ask::by(Arc::from("k"), &mut std::iter::empty(), &request),
             false => Ask::new(Arc::from("k"), &request),
         };
+        let own = HeaderName::from_static("x-own");
+        let personal = CREDENTIALS.iter().cloned().chain([own]);
+        ask.personal = personal.filter(|name| request.contains_key(name)).collect();
         let directives = Directives::of(&response);
         check(&ask, status, &response, &directives, names).is_ok()
     }
@@ -142,6 +164,53 @@ mod tests {
         assert!(!stored(&[], 200, sets, &[COOKIE]));
         assert!(!stored(&[("cookie", "c=d")], 200, sets, &[]));
         assert!(stored(&[("cookie", "c=d")], 200, sets, &[COOKIE]));
+    }
+
+    #[test]
+    fn a_response_to_a_request_with_a_cookie_is_stored_where_it_says_so() {
+        let own = HeaderName::from_static("x-own");
+        for field in [("cookie", "session=a"), ("x-own", "a")] {
+            let name = HeaderName::from_static(field.0);
+            let plain: Fields<'_> = &[("cache-control", "max-age=60, must-revalidate")];
+            assert!(stored(&[], 200, plain, &[]));
+            assert!(!stored(&[field], 200, plain, &[]), "{field:?}");
+            assert!(stored(&[field], 200, plain, &[name]), "{field:?}");
+            for public in ["public", "s-maxage=60", "max-age=60, Public"] {
+                let public: Fields<'_> = &[("cache-control", public)];
+                assert!(stored(&[field], 200, public, &[]), "{field:?} {public:?}");
+            }
+            let both = [("cache-control", "public"), ("set-cookie", "a=b")];
+            assert!(!stored(&[field], 200, &both, &[]), "{field:?}");
+        }
+        // Each of them has to be told.
+        let two: Fields<'_> = &[("cookie", "a=b"), ("x-own", "a")];
+        assert!(!stored(two, 200, &[], &[COOKIE]));
+        assert!(stored(two, 200, &[], &[COOKIE, own.clone()]));
+        // What the owner named is not told by whom the client authenticates as.
+        let token: Fields<'_> = &[("authorization", "Bearer service"), ("x-own", "a")];
+        assert!(!stored(token, 200, &[], &[AUTHORIZATION]));
+        assert!(stored(token, 200, &[], &[AUTHORIZATION, own]));
+    }
+
+    #[test]
+    fn what_belongs_to_a_connection_or_never_ends_is_not_stored() {
+        for field in [
+            ("set-cookie2", "a=b"),
+            ("www-authenticate", "NTLM"),
+            ("www-authenticate", "Basic realm=\"a\", Negotiate YII="),
+            ("content-type", "text/event-stream; charset=utf-8"),
+            ("content-type", "Multipart/X-Mixed-Replace;boundary=frame"),
+            ("x-accel-buffering", "no"),
+        ] {
+            assert!(!stored(&[], 200, &[field], &[]), "{field:?}");
+        }
+        for field in [
+            ("www-authenticate", "Bearer realm=\"ntlm\""),
+            ("content-type", "text/plain; was=text/event-stream"),
+            ("x-accel-buffering", "yes"),
+        ] {
+            assert!(stored(&[], 200, &[field], &[]), "{field:?}");
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub struct Run {
     /// kv-durability as its flag; max-instances=N; reuse=N;
     /// paths=/a,/b/* and services=HANDLERS that it takes part for; on-failure=open|closed;
     /// bodies=both|request|response|none for a transformer; request-body=auto|whole|none for
-    /// authenticators, rate limiters and routers
+    /// authenticators, rate limiters and routers; personal-headers=NAMES for a cache
     // Read by hand, as secrets are: argh repeats a value that it cannot read.
     #[argh(option)]
     plugin: Vec<String>,

@@ -2,6 +2,12 @@
 
 use std::str::FromStr;
 
+use http::HeaderName;
+
+/// The most request headers that may be named as personal for one caching plugin: its key is asked
+/// for once more for each that a request has.
+pub const PERSONAL_MAX: usize = 16;
+
 /// Where a plugin takes part in the pipeline, and how.
 #[derive(Debug, Clone, Default)]
 pub struct Placement {
@@ -15,6 +21,10 @@ pub struct Placement {
     pub bodies: Bodies,
     /// Whether its authenticator, rate limiter and router see bodies.
     pub request_body: BodyAccess,
+    /// Request headers that tell clients apart, as `Cookie` does: responses to requests with them
+    /// are stored only where the plugin's key or vary depends on them, or where they are public. At
+    /// most [`PERSONAL_MAX`].
+    pub personal_headers: Vec<HeaderName>,
 }
 
 impl Placement {

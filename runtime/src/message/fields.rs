@@ -18,7 +18,7 @@ pub(crate) const LIST_HEADERS: usize = 256;
 pub(crate) const LIST_BYTES: usize = 32 << 10;
 
 /// Fields that tell who the client is.
-pub(crate) const CREDENTIALS: [HeaderName; 3] =
+pub(crate) static CREDENTIALS: [HeaderName; 3] =
     [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key")];
 
 /// What a proxy says of its client: the addresses on the way.

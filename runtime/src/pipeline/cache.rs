@@ -6,15 +6,17 @@
 //! caching plugin that applies to a request is asked.
 //!
 //! `cache-key` and `cache-policy` see GET where a client asks with HEAD, since the response to a
-//! GET serves both. For an authenticated request `cache-key` is called twice, the second time with
-//! another credential, which shows whether the key depends on the credential.
+//! GET serves both. For a request with credentials, cookies or other personal headers `cache-key` is
+//! called again with other ones, which shows whether the key depends on them.
+
+mod probes;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_lite::future::{yield_now, zip};
-use http::header::{HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http::header::{HOST, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 
@@ -26,7 +28,6 @@ use crate::cache::{self, Approval, Ask, Cache, Entry, Fault, Fetch, Found, Polic
 use crate::config::CONNECTION_SHARE;
 use crate::failure::Failure;
 use crate::host::caching::{CacheDecision, CacheEntry};
-use crate::host::common::KeyValue;
 use crate::memory::Reservation;
 use crate::message::fields::CREDENTIALS;
 use crate::message::{Body, Response, whole};
@@ -64,9 +65,14 @@ impl Pipeline {
             id: Arc::clone(&request.id),
         };
         let keys = ask_keys(stage, &asked, &request);
-        let Some((key, is_telling)) = stage.guard(&asked.id, passage, keys).await? else {
+        let Some(keys) = stage.guard(&asked.id, passage, keys).await? else {
             return self.inner(&mut request, passage).await;
         };
+        let Keys {
+            key,
+            is_telling,
+            personal,
+        } = keys;
         if purpose == Purpose::Unsafe {
             return self.invalidating(cache, &key, &mut request, passage).await;
         }
@@ -75,6 +81,7 @@ impl Pipeline {
             false => Ask::new(key, &asked.headers),
         };
         ask.authenticated &= !is_telling;
+        ask.personal = personal;
         if cache::Directives::of(&asked.headers).only_if_cached {
             return Ok(match cache.peek(&ask) {
                 Some(entry) => from_cache(&entry, &asked, cache),
@@ -106,6 +113,7 @@ impl Pipeline {
                         key,
                         identity,
                         authenticated,
+                        personal,
                         ..
                     } = ask;
                     // The client has its response. The server lets the work go on for as long as a
@@ -117,6 +125,7 @@ impl Pipeline {
                             key,
                             identity,
                             authenticated,
+                            personal,
                             headers: &asked.headers,
                         };
                         let passage = Passage::new(pipeline.time);
@@ -292,13 +301,19 @@ fn record_refresh(ended: Result<(), Failure>, asked: &Original, passage: &Passag
     }
 }
 
-/// Asks the plugin for the key of a GET of the same target. Returns the key, and whether it differs
-/// for another credential.
-async fn ask_keys(
-    stage: &Stage,
-    asked: &Original,
-    request: &Request,
-) -> Result<(Arc<str>, bool), Failure> {
+/// What the plugin's `cache-key` says about a request.
+struct Keys {
+    /// The whole key.
+    key: Arc<str>,
+    /// Whether it differs for another credential.
+    is_telling: bool,
+    /// The personal fields of the request that it does not depend on.
+    personal: Vec<HeaderName>,
+}
+
+/// Asks the plugin for the key of a GET of the same target, and on which personal fields of the
+/// request it depends.
+async fn ask_keys(stage: &Stage, asked: &Original, request: &Request) -> Result<Keys, Failure> {
     let uri = &request.head.uri;
     let host = asked.headers.get(HOST).and_then(|host| host.to_str().ok());
     let authority = uri.authority().map(http::uri::Authority::as_str).or(host);
@@ -307,7 +322,12 @@ async fn ask_keys(
     let Some(guest) = &guests.caching else {
         return Err(Failure::PassThrough);
     };
-    let mut headers = fields::to_list(&request.head.headers);
+    let headers = fields::to_list(&request.head.headers);
+    let named = CREDENTIALS.iter().chain(&stage.placement.personal_headers);
+    let personal: Vec<_> = named
+        .filter(|name| asked.headers.contains_key(*name))
+        .cloned()
+        .collect();
     let called = async {
         let key = guest
             .call_cache_key(&mut *store, "GET", &asked.path, &headers)
@@ -316,27 +336,56 @@ async fn ask_keys(
             true => credential(&asked.headers, request.claims().next().is_some()),
             false => None,
         };
-        // A credential that a middleware has set may be the same for all clients, so only the
-        // client's own is tried.
-        let Some(name) = credential.filter(|name| request.has_brought(name)) else {
-            return Ok((key, false));
-        };
-        alter(&mut headers, name);
-        let other = guest
-            .call_cache_key(&mut *store, "GET", &asked.path, &headers)
-            .await?;
-        let is_telling = other != key;
-        Ok((key, is_telling))
+        let mut is_telling = false;
+        // A field that a middleware has set may be the same for all clients, so only the client's
+        // own are tried.
+        if let Some(name) = credential.filter(|name| request.has_brought(name)) {
+            let mut other = headers.clone();
+            probes::alter(&mut other, name.as_str());
+            let other = guest
+                .call_cache_key(&mut *store, "GET", &asked.path, &other)
+                .await?;
+            is_telling = other != key;
+        }
+        let mut untold = Vec::new();
+        for name in personal {
+            if is_telling && CREDENTIALS.contains(&name) {
+                continue;
+            }
+            let mut places = Vec::new();
+            if request.has_brought(&name) && credential != Some(&name) {
+                places = probes::values(&headers, &name).unwrap_or_default();
+            }
+            let mut depends = !places.is_empty();
+            for place in places {
+                let other = probes::with_other_value(&headers, place);
+                let other = guest
+                    .call_cache_key(&mut *store, "GET", &asked.path, &other)
+                    .await?;
+                depends &= other != key;
+                if !depends {
+                    break;
+                }
+            }
+            if !depends {
+                untold.push(name);
+            }
+        }
+        Ok((key, is_telling, untold))
     };
     let called = called.await;
-    let (chosen, is_telling) = stage.plugin.finish(running, called)?;
+    let (chosen, is_telling, personal) = stage.plugin.finish(running, called)?;
     let authority = authority.unwrap_or_default();
     // Only the plugin's part is checked, since the client chooses host and query.
     if let Some(fault) = Fault::of_key(&chosen) {
         stage.log_fault(fault);
     }
     let key = cache::key(stage.plugin.name(), authority, uri.query(), &chosen);
-    Ok((key, is_telling))
+    Ok(Keys {
+        key,
+        is_telling,
+        personal,
+    })
 }
 
 /// Shows a response to the plugin, and begins to store it if it may be stored.
@@ -433,24 +482,28 @@ fn is_authenticated(request: &Request, asked: &Original) -> bool {
 /// The field that tells who the client is: `Authorization`, or else the only credential that there
 /// is. A cookie also holds other things, so it counts only where claims keep the clients apart as
 /// well.
-fn credential(headers: &HeaderMap, has_claims: bool) -> Option<&'static str> {
-    let named = |name: &str| headers.contains_key(name);
-    match (named("authorization"), named("x-api-key"), named("cookie")) {
-        (true, ..) => Some("authorization"),
-        (false, true, false) => Some("x-api-key"),
-        (false, false, true) if has_claims => Some("cookie"),
+fn credential(headers: &HeaderMap, has_claims: bool) -> Option<&'static HeaderName> {
+    let [authorization, cookie, api_key] = &CREDENTIALS;
+    let named = |name| headers.contains_key(name);
+    match (named(authorization), named(api_key), named(cookie)) {
+        (true, ..) => Some(authorization),
+        (false, true, false) => Some(api_key),
+        (false, false, true) if has_claims => Some(cookie),
         _ => None,
     }
 }
 
-/// Puts another credential in the place of the one that there is. It differs in the last character
-/// only, because the parts that many clients share, as the scheme or the beginning of a token, must
-/// not count.
-fn alter(headers: &mut [KeyValue], name: &str) {
-    for field in headers.iter_mut().filter(|field| field.key == name) {
-        let last = field.value.pop();
-        field.value.push(if last == Some('0') { '1' } else { '0' });
+/// The fields that the owner has named as personal for one of the caching plugins, beside the
+/// credentials.
+pub(super) fn personal_headers(stages: &[Stage]) -> Vec<HeaderName> {
+    let caching = stages.iter().filter(|stage| stage.step == Step::Cache);
+    let mut names = Vec::new();
+    for name in caching.flat_map(|stage| &stage.placement.personal_headers) {
+        if !CREDENTIALS.contains(name) && !names.contains(name) {
+            names.push(name.clone());
+        }
     }
+    names
 }
 
 #[cfg(test)]
@@ -459,30 +512,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_credential_is_another_one_only_at_its_end() {
-        let field = |key: &str, value: &str| KeyValue {
-            key: key.to_owned(),
-            value: value.to_owned(),
-        };
-        let mut headers = [
-            field("cookie", "theme=dark"),
-            field("authorization", "Bearer eyJhbGciOiJ9.a.b"),
-        ];
-        alter(&mut headers, "authorization");
-        assert_eq!(headers[1].value, "Bearer eyJhbGciOiJ9.a.0");
-        alter(&mut headers, "authorization");
-        assert_eq!(headers[1].value, "Bearer eyJhbGciOiJ9.a.1");
-        assert_eq!(headers[0].value, "theme=dark");
-    }
-
-    #[test]
     fn one_credential_tells_who_asks() {
         let of = |names: &[&'static str], has_claims| {
             let mut headers = HeaderMap::new();
             for name in names {
                 headers.insert(*name, "1".parse().unwrap());
             }
-            credential(&headers, has_claims)
+            credential(&headers, has_claims).map(HeaderName::as_str)
         };
         let all = ["authorization", "cookie", "x-api-key"];
         assert_eq!(of(&all, false), Some("authorization"));

@@ -49,8 +49,11 @@ pub struct Request {
     pub upgrading: Upgrading,
     /// The token that it brings where a browser can put one, until the authenticators are through.
     pub token: Option<Token>,
-    /// The [`CREDENTIALS`] fields that the client itself sent, whatever middlewares change.
+    /// The [`CREDENTIALS`] and other personal fields that the client itself sent, whatever
+    /// middlewares change.
     brought: HeaderMap,
+    /// Personal fields beside the credentials.
+    personal: Arc<[HeaderName]>,
     body: RequestBody,
     /// `head` and `context` in the contract's types, made when a stage first asks for them and
     /// dropped when one of the two changes. Its body is empty except while a [`Record`] lives.
@@ -90,6 +93,7 @@ impl Request {
         }
         Request {
             brought,
+            personal: Arc::default(),
             upgrading,
             token,
             head,
@@ -172,10 +176,19 @@ impl Request {
         })
     }
 
-    /// The headers, together with the client's own credentials where a stage has changed those.
+    /// Keeps these fields too as the client sent them. They are personal: they tell clients apart as
+    /// credentials do.
+    pub fn keep_personal(&mut self, names: &Arc<[HeaderName]>) {
+        for name in names.iter() {
+            add(&mut self.brought, name, &self.head.headers);
+        }
+        self.personal = Arc::clone(names);
+    }
+
+    /// The headers, together with the client's own personal fields where a stage has changed those.
     pub fn telling_headers(&self) -> HeaderMap {
         let mut headers = self.head.headers.clone();
-        for name in &CREDENTIALS {
+        for name in CREDENTIALS.iter().chain(self.personal.iter()) {
             if self.brought.get_all(name) != self.head.headers.get_all(name) {
                 add(&mut headers, name, &self.brought);
             }
@@ -184,7 +197,7 @@ impl Request {
     }
 
     /// Whether a credential is there and is the one that the client sent.
-    pub fn has_brought(&self, name: &str) -> bool {
+    pub fn has_brought(&self, name: &HeaderName) -> bool {
         let brought = self.brought.get_all(name);
         self.brought.contains_key(name) && brought == self.head.headers.get_all(name)
     }
@@ -344,6 +357,7 @@ fn without_port(host: &str) -> &str {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
+    use http::header::COOKIE;
     use http_body::Body as _;
 
     use super::*;
@@ -430,13 +444,13 @@ mod tests {
         let client = "192.0.2.7:4000".parse::<std::net::SocketAddr>().unwrap();
         let mut request = Request::new(head, IncomingBody::default(), client, "1".into());
         assert_eq!(request.telling_headers(), request.head.headers);
-        assert!(request.has_brought("cookie") && !request.has_brought("x-api-key"));
+        assert!(request.has_brought(&COOKIE) && !request.has_brought(&CREDENTIALS[2]));
         let mut headers = HeaderMap::new();
         headers.insert("cookie", "c=d".parse().unwrap());
         request.set_headers(headers);
         let telling = request.telling_headers();
         assert_eq!(telling["authorization"], "Bearer ada");
-        assert!(!request.has_brought("authorization") && !request.has_brought("cookie"));
+        assert!(!request.has_brought(&CREDENTIALS[0]) && !request.has_brought(&COOKIE));
         let cookies: Vec<_> = telling.get_all("cookie").iter().collect();
         assert_eq!(cookies, ["c=d", "a=b"]);
     }

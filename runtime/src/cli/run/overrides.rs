@@ -8,7 +8,7 @@ use zlayer_bundle::Role;
 
 use crate::allowed_hosts::AllowedHosts;
 use crate::capability::{Capabilities, Capability};
-use crate::config::{Bodies, BodyAccess, OnFailure, PluginConfig};
+use crate::config::{Bodies, BodyAccess, OnFailure, PERSONAL_MAX, PluginConfig};
 
 /// One `NAME:SETTING=VALUE`, taken apart but for the value.
 pub(super) struct Override {
@@ -19,10 +19,10 @@ pub(super) struct Override {
 }
 
 /// The names of settings, for messages.
-const SETTINGS: &str = "config.KEY, roles, secrets, allow, deny, allow-hosts, kv-namespace, kv-durability, max-instances, reuse, paths, services, on-failure, bodies, request-body";
+const SETTINGS: &str = "config.KEY, roles, secrets, allow, deny, allow-hosts, kv-namespace, kv-durability, max-instances, reuse, paths, services, on-failure, bodies, request-body, personal-headers";
 
 /// Those that are lists.
-const LISTS: [&str; 7] = [
+const LISTS: [&str; 8] = [
     "roles",
     "secrets",
     "allow",
@@ -30,6 +30,7 @@ const LISTS: [&str; 7] = [
     "allow-hosts",
     "paths",
     "services",
+    "personal-headers",
 ];
 
 impl FromStr for Override {
@@ -160,6 +161,19 @@ impl Override {
                     "none" => BodyAccess::None,
                     _ => return Err(one_of("auto, whole, none")),
                 };
+            }
+            "personal-headers" => {
+                let known = placement.personal_headers.len() * usize::from(is_again);
+                placement.personal_headers.truncate(known);
+                for name in list(value) {
+                    let name = name
+                        .parse()
+                        .map_err(|_| format!("personal-headers: '{name}' is no header's name"))?;
+                    placement.personal_headers.push(name);
+                }
+                if placement.personal_headers.len() > PERSONAL_MAX {
+                    return Err(format!("personal-headers: at most {PERSONAL_MAX} names"));
+                }
             }
             setting => match setting.strip_prefix("config.") {
                 Some(key) if !key.is_empty() => {
