@@ -39,9 +39,9 @@ pub const CACHE_MIN: usize = 256 << 10;
 
 /// Memory that a connection may hold: read and write buffer, a piece of a body each way, its task.
 pub const CONNECTION_SHARE: usize = 64 << 10;
-/// Bytes a second that a client has to bring of a body or of a WebSocket message in the long run: slower
-/// ones would hold instances and memory for next to nothing.
-pub const UPLOAD_RATE: u64 = 1 << 10;
+/// Bytes a second that a client has to bring of a body or of a WebSocket message in the long run, and has to
+/// take of a response that is there: slower ones would hold instances and memory for next to nothing.
+pub const TRANSFER_RATE: u64 = 1 << 10;
 
 /// What a daemon runs with. It was checked ([`Draft::check`]), and from then on everybody reads it
 /// and nobody changes it: what is worked out from it is kept, under a name of its own, by whoever

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use rustix::fs::Mode;
 use smol::Executor;
 use smol::channel::bounded;
+use zlayer_bundle::ByteSize;
 
 use crate::admin::{ADMIN_SHARE, Admin, View};
-use crate::config::{CONNECTION_SHARE, Config};
+use crate::config::{CONNECTION_SHARE, Config, Limits};
 use crate::data_dir::DataDir;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -184,6 +185,7 @@ fn serve(
     }
 
     for plugin in plugins {
+        plugin.tell_room();
         let telling = Arc::clone(plugin);
         EXECUTOR
             .spawn(async move { telling.host().log.report_dropped_in_time().await })
@@ -251,9 +253,21 @@ impl Fixed {
         let own = store + ADMIN_SHARE + log_ring::MEMORY_SHARE;
         let affordable = budget.limit().saturating_sub(own) / 4 / share;
         if wanted > affordable {
-            log::info!(
-                "--memory-max {} KiB leaves room for {affordable} connections",
-                budget.limit() >> 10
+            // Nobody asked for the default.
+            let level = match wanted == Limits::default().connections {
+                true => log::Level::Info,
+                false => log::Level::Warn,
+            };
+            let needed = wanted
+                .saturating_mul(CONNECTION_SHARE * 4)
+                .saturating_add(own);
+            log::log!(
+                level,
+                "--max-connections {wanted}: there are {affordable}, since connections take a \
+                 quarter of the memory at most, {} KiB each; raise --memory-max {} to {}",
+                CONNECTION_SHARE >> 10,
+                ByteSize(budget.limit() as u64),
+                ByteSize((needed as u64).next_multiple_of(1 << 20))
             );
         }
         let connections = wanted.min(affordable);

@@ -40,6 +40,9 @@ pub enum Failure {
     BadBody(String),
     /// The client stopped sending its body.
     SlowBody,
+    /// The client has more than its share of the connections, instances or memory, and another one
+    /// needed some of it.
+    Displaced,
     /// The contract has no case for this method.
     Method(String),
     /// The request has passed through this daemon that many times already: it goes in a loop.
@@ -116,7 +119,10 @@ impl Failure {
             Failure::Deadline | Failure::Stalled | Failure::GatewayTimeout(_) => 504,
             Failure::PluginError(_) | Failure::BadResponse(_) | Failure::BadGateway(_) => 502,
             Failure::PassThrough => 404,
-            Failure::InitFailed(_) | Failure::Busy(_) | Failure::UpstreamBusy(_) => 503,
+            Failure::InitFailed(_)
+            | Failure::Busy(_)
+            | Failure::Displaced
+            | Failure::UpstreamBusy(_) => 503,
             Failure::BodyTooLarge(_) => 413,
             Failure::BadBody(_) => 400,
             Failure::SlowBody => 408,
@@ -142,7 +148,7 @@ impl Failure {
             Failure::NoResponse | Failure::BadResponse(_) => Outcome::BadResponse,
             Failure::PassThrough => Outcome::NotHandled,
             Failure::InitFailed(_) => Outcome::InitFailed,
-            Failure::Busy(_) => Outcome::Busy,
+            Failure::Busy(_) | Failure::Displaced => Outcome::Busy,
             Failure::BadGateway(_) | Failure::UpstreamBusy(_) | Failure::GatewayTimeout(_) => {
                 Outcome::Upstream
             }
@@ -157,7 +163,8 @@ impl Failure {
 
     /// Whether the client is at fault, and neither a plugin nor the device.
     pub fn is_clients(&self) -> bool {
-        (400..500).contains(&self.status()) || matches!(self, Failure::Method(_))
+        (400..500).contains(&self.status())
+            || matches!(self, Failure::Method(_) | Failure::Displaced)
     }
 
     /// The text for the client: the request's id, and the reason only where the client can mend it.
@@ -181,6 +188,9 @@ impl fmt::Display for Failure {
             Failure::OutOfMemory(reason) => write!(f, "out of memory: {reason}"),
             Failure::NoResponse => f.write_str("the plugin returned without an answer"),
             Failure::Deadline => f.write_str("the plugin did not answer in time"),
+            Failure::Displaced => f.write_str(
+                "others needed what this client has more of than its share; try again later",
+            ),
             Failure::SlowBody => f.write_str("the body did not come in time"),
             Failure::Stalled => f.write_str("nothing of the response moved for too long"),
             Failure::PluginError(reason) => write!(f, "the plugin returned an error: {reason}"),

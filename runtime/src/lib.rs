@@ -36,6 +36,7 @@ pub mod allowed_hosts;
 pub mod cache;
 pub mod capability;
 pub mod cli;
+pub mod clients;
 pub mod config;
 pub mod core_dumps;
 pub mod daemon;

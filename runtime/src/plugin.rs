@@ -70,6 +70,8 @@ pub struct Plugin {
     /// that a request which needs several of them cannot be stuck between two.
     standing: Arc<Standing>,
     places: Places,
+    /// How many instances it may have at work, had the memory room for them.
+    wanted: usize,
     budget: Arc<Budget>,
     spare: Arc<Spare>,
     /// How many requests an instance serves if the plugin only exports `wasi:http`.
@@ -177,6 +179,7 @@ impl Plugin {
             );
         };
         let fitting = 1 + budget.limit().saturating_sub(budget.used()) / each;
+        let wanted = instances;
         let instances = instances.min(fitting);
         // Its own responses stream past it on their way back.
         let returns = roles.has(Role::HttpHandler) && roles.sees_responses();
@@ -185,7 +188,8 @@ impl Plugin {
             "it exports wasi:http/incoming-handler and takes part in responses: a request may need two instances of it at a time, and there can be {instances}; raise max-instances or --memory-max"
         );
         let idle = Arc::new(Idle::default());
-        common.spare.add(&idle);
+        let places = Places::new(instances, returns, common.timeouts.request / 2);
+        common.spare.add(&idle, &places);
         Ok(Plugin {
             host: Arc::new(host),
             version: artifact.manifest().version.clone(),
@@ -195,7 +199,8 @@ impl Plugin {
             share,
             memory,
             standing: Standing::new(standing),
-            places: Places::new(instances, returns, common.timeouts.request / 2),
+            places,
+            wanted,
             budget: Arc::clone(budget),
             spare: Arc::clone(common.spare),
             reuse,

@@ -1,41 +1,44 @@
 //! The listener: accepts connections up to a limit, and drains them when the daemon stops.
 
+mod admission;
 mod client_stream;
 mod connection;
 mod exchange;
 mod greeting;
 mod head;
+mod linger;
 mod origin;
+mod receipt;
 mod redirect;
 mod response;
 pub mod tls;
 mod upload;
 
-use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use event_listener::Event;
-use futures_lite::future::{or, zip};
+use futures_lite::future::{or, race};
 use smol::channel::{Receiver, Sender, bounded};
-use smol::lock::{Semaphore, SemaphoreGuardArc};
-use smol::{Async, Executor, Timer};
+use smol::{Async, Executor};
 
+use crate::clients::Claim;
 use crate::config::{Entrance, Limits, Timeouts};
 use crate::error::{Error, Result};
 use crate::pipeline::Pipeline;
 use crate::stats::ServerStats;
 use crate::timeout;
 use crate::wire::stopped;
+use admission::{Admission, Admitted};
 use connection::Connection;
 use greeting::{Greeted, greet};
 use head::Refusal;
+use origin::Peer;
 use tls::Https;
 
-/// How long to wait after an accept that failed, as it does where descriptors or memory are short.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections that may wait in the kernel for the daemon to accept them: as many as the kernel lets
+/// a program ask for by default since 5.4. It takes less where `net.core.somaxconn` says less.
+const BACKLOG: i32 = 4096;
 
 /// A bound listener, and the state that its connections share.
 pub struct Server {
@@ -63,50 +66,7 @@ pub(crate) struct ServerState {
     pub(crate) stats: Arc<ServerStats>,
     /// Closed when the daemon drains.
     pub(crate) stop: Receiver<()>,
-    /// Through which a connection that waits for a head is asked to make room for a new one.
-    pub(crate) crowd: Crowd,
     request_ids: AtomicU64,
-}
-
-/// Makes room when the listener has reached its limit: it asks connections to close that lose no
-/// work by that, which are those that wait for a request's head.
-#[derive(Default)]
-pub(crate) struct Crowd {
-    /// The listener waits for a place.
-    wanted: AtomicBool,
-    /// The connections that can be asked to close, in the order in which they began to wait.
-    waiting: Event,
-}
-
-impl Crowd {
-    /// Waits for a place. If all are taken, asks the connection that has waited longest for a head
-    /// to give its place up.
-    async fn acquire_place(&self, places: &Arc<Semaphore>) -> SemaphoreGuardArc {
-        if let Some(place) = places.try_acquire_arc() {
-            return place;
-        }
-        self.wanted.store(true, Ordering::SeqCst);
-        // One at a time: a connection that was asked and has not closed yet is counted.
-        self.waiting.notify(1);
-        let place = places.acquire_arc().await;
-        self.wanted.store(false, Ordering::SeqCst);
-        place
-    }
-
-    /// Resolves when a connection that waits for a head has to close. Its place in the order is
-    /// taken at the first poll. If the future is dropped because the head came, the next connection
-    /// is asked.
-    pub(crate) async fn asked_to_leave(&self) {
-        let asked = self.waiting.listen();
-        // Listen first, then look: that way either this connection sees the wish, or the listener
-        // sees this connection. The connection that came last is asked last.
-        if self.wanted.load(Ordering::SeqCst) {
-            self.waiting.notify(1);
-        }
-        asked.await;
-        // This connection frees the place that was wanted, so no other has to close.
-        self.wanted.store(false, Ordering::SeqCst);
-    }
 }
 
 impl ServerState {
@@ -121,7 +81,12 @@ impl Server {
     /// Binds the address. This is done before anything slow, so that early clients wait in the
     /// kernel's backlog instead of being refused. `flag` is the one that chose its port.
     pub fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener> {
-        let bound = TcpListener::bind(address);
+        let bound = TcpListener::bind(address).and_then(|listener| {
+            // The standard library asks for 128, and a burst of more would wait for a second or more
+            // until TCP tries again.
+            rustix::net::listen(&listener, BACKLOG)?;
+            Ok(listener)
+        });
         bound.map_err(|error| {
             let hint = match error.kind() {
                 std::io::ErrorKind::AddrInUse => {
@@ -169,7 +134,6 @@ impl Server {
                 executor,
                 stats,
                 stop,
-                crowd: Crowd::default(),
                 request_ids: AtomicU64::new(start),
             }),
             open,
@@ -202,39 +166,37 @@ impl Server {
             closed,
             ..
         } = self;
-        let connections = Arc::new(Semaphore::new(places));
-        let accept_from =
-            async |listener: &Async<TcpListener>, https: Option<&Https>| -> Infallible {
-                loop {
-                    let (stream, client) = match listener.accept().await {
-                        Ok(accepted) => accepted,
-                        Err(error) => {
-                            log::warn!("cannot accept a connection: {error}");
-                            Timer::after(ACCEPT_PAUSE).await;
-                            continue;
-                        }
-                    };
-                    // At the limit this connection waits here, and those after it wait in the kernel's
-                    // backlog.
-                    let permit = shared.crowd.acquire_place(&connections).await;
+        let accepting = async {
+            let mut admission = Admission::new(places);
+            loop {
+                for Admitted {
+                    stream,
+                    client,
+                    is_https,
+                    claim,
+                    place,
+                } in admission.admit()
+                {
                     let (shared, open) = (Arc::clone(&shared), open.clone());
-                    let https = https.cloned();
+                    let https = https.as_ref().filter(|_| is_https);
+                    let https = https.map(|(_, https)| https.clone());
                     let executor = shared.executor;
                     executor
                         .spawn(async move {
-                            serve(stream, client, https, shared, open).await;
-                            drop(permit);
+                            serve(stream, client, https, shared, open, claim).await;
+                            drop(place);
                         })
                         .detach();
                 }
-            };
-        let accepting = async {
-            let plain = accept_from(&listener, None);
-            let never = match &https {
-                None => plain.await,
-                Some((listener, https)) => zip(plain, accept_from(listener, Some(https))).await.0,
-            };
-            match never {}
+                let plain = async { (listener.accept().await, false) };
+                match &https {
+                    None => admission.wait(plain).await,
+                    Some((listener, _)) => {
+                        let secure = async { (listener.accept().await, true) };
+                        admission.wait(race(plain, secure)).await;
+                    }
+                }
+            }
         };
         or(accepting, stopped(&shared.stop)).await;
         drop((listener, https));
@@ -259,6 +221,7 @@ async fn serve(
     https: Option<Https>,
     shared: Arc<ServerState>,
     open: Sender<()>,
+    claim: Arc<Claim>,
 ) {
     let _counted = shared.stats.count_connection();
     // A response goes out in as few writes as possible already, so waiting for more data would only
@@ -266,16 +229,20 @@ async fn serve(
     if let Err(error) = stream.get_ref().set_nodelay(true) {
         log::debug!("{client}: cannot set TCP_NODELAY: {error}");
     }
-    match greet(stream, client, https.as_ref(), &shared).await {
-        Greeted::Ready(stream, peer) => Connection::new(stream, peer, shared, open).serve().await,
+    let greeted = greet(stream, client, https.as_ref(), &shared, &claim).await;
+    let connection = |stream, peer: Peer| {
+        // A proxy may have said whose it is.
+        claim.set_client(peer.address.ip());
+        Connection::new(stream, peer, Arc::clone(&shared), open, Arc::clone(&claim))
+    };
+    match greeted {
+        Greeted::Ready(stream, peer) => connection(stream, peer).serve().await,
         Greeted::PlainHttp(stream, peer) => {
-            let mut connection = Connection::new(stream, peer, shared, open);
+            let mut connection = connection(stream, peer);
             connection.refuse(&Refusal::plain_http()).await;
-            connection.linger().await;
+            connection.lingering().close().await;
         }
-        Greeted::Refused(stream, peer) => {
-            Connection::new(stream, peer, shared, open).linger().await
-        }
+        Greeted::Refused(stream, peer) => connection(stream, peer).lingering().close().await,
         Greeted::Over => {}
     }
 }

@@ -25,9 +25,10 @@
 //!
 //! A message's buffer grows with what has come, and is reserved first in the [`Budget`], of which
 //! all conversations together have a part; so is what it takes to inflate one. A message that has
-//! begun has to bring [`UPLOAD_RATE`](crate::config::UPLOAD_RATE) bytes a second in the long run;
+//! begun has to bring [`TRANSFER_RATE`](crate::config::TRANSFER_RATE) bytes a second in the long run;
 //! bytes that came faster earn no longer silence than the stall time. A side that is silent gets a ping, and is
-//! given up when nothing comes after it. A write that makes no progress ends the session.
+//! given up when nothing comes after it. A conversation whose place others need is closed with 1013, those that
+//! are silent first (see [`crate::clients`]). A write that makes no progress ends the session.
 
 mod end;
 mod reader;
@@ -48,6 +49,7 @@ use smol::{Async, Timer};
 use zlayer_http1::websocket::Deflate;
 pub use zlayer_http1::websocket::{Kind, Message};
 
+use crate::clients::{self, asked};
 use crate::config::{Limits, Timeouts};
 use crate::failure::Failure;
 use crate::memory::Budget;
@@ -61,6 +63,12 @@ use writer::Writer;
 /// How long the other direction may take to end its message, and after that how long the closing
 /// handshake may take.
 const CLOSING: Duration = Duration::from_secs(5);
+
+/// How long a side may take to take in that the conversation's place is needed.
+const DISMISSING: Duration = Duration::from_millis(100);
+
+/// What a conversation is asked when its place is needed.
+const DISPLACING: u8 = asked::LEAVE | asked::END_REQUEST;
 
 /// Bytes of memory that the socket to an upstream takes beside messages: a read and a write buffer.
 const UPSTREAM_BYTES: usize = 32 << 10;
@@ -160,6 +168,7 @@ impl WebSocketSession {
             stop,
         } = self;
         let message = limits.websocket_message;
+        let claim = clients::current();
         let (mut reader, writer) = parts(Side::Client, client, message, &budget, timeouts);
         let mut other =
             upstream.map(|upstream| parts(Side::Upstream, upstream, message, &budget, timeouts));
@@ -209,9 +218,16 @@ impl WebSocketSession {
             stopped(&leave.ended).await;
             Timer::after(CLOSING).await;
         };
-        or(both, too_long).await;
+        let displaced = async {
+            claim.wait_until_asked(DISPLACING).await;
+            let _ = first.set(End::Displaced);
+        };
+        or(both, or(too_long, displaced)).await;
         let end = first.into_inner().unwrap_or(End::Stopped);
         log::log!(end.level(), "{label}: WebSocket closed: {end}");
+        if let End::Displaced = end {
+            return dismiss(&writer, &end, other.as_ref().map(|(_, writer)| writer)).await;
+        }
         match &mut other {
             None => close(&mut reader, &writer, &end).await,
             Some((upstream_reader, upstream_writer)) => {
@@ -223,6 +239,17 @@ impl WebSocketSession {
             }
         }
     }
+}
+
+/// Tells both sides that the conversation is over, and waits for neither: somebody else waits for its
+/// place.
+async fn dismiss(client: &Writer, end: &End, upstream: Option<&Writer>) {
+    let telling = zip(client.close(end.payload(Side::Client)), async {
+        if let Some(upstream) = upstream {
+            upstream.close(end.payload(Side::Upstream)).await;
+        }
+    });
+    let _ = timeout::within(DISMISSING, telling).await;
 }
 
 fn parts(

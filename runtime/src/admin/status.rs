@@ -154,11 +154,18 @@ fn plugin(plugin: &Plugin) -> Section {
 
 fn instances(plugin: &Plugin) -> Section {
     let instances = plugin.instances();
+    let line = match instances.max < instances.wanted {
+        true => {
+            "{running} running, {idle} idle, at most {max}: the memory has no room for {wanted}"
+        }
+        false => "{running} running, {idle} idle, at most {max}",
+    };
     Section::default()
-        .line("instances", "{running} running, {idle} idle, at most {max}")
+        .line("instances", line)
         .field("running", instances.running)
         .field("idle", instances.idle)
         .field("max", instances.max)
+        .field("wanted", instances.wanted)
 }
 
 /// The requests that reached a plugin, by how they ended.

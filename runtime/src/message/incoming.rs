@@ -40,6 +40,8 @@ pub(crate) struct Demand {
     asked: AtomicBool,
     /// The plugin waits for the next piece.
     waiting: AtomicBool,
+    /// The plugin wants no more of the body, which has not come to its end.
+    dropped: AtomicBool,
     waker: atomic_waker::AtomicWaker,
 }
 
@@ -47,6 +49,16 @@ impl Demand {
     /// Whether the plugin waits for the client.
     pub(crate) fn is_waiting(&self) -> bool {
         self.waiting.load(Ordering::Acquire)
+    }
+
+    /// Whether anybody has asked for the body.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
+    }
+
+    /// Whether whoever could have read the body has given it up.
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.dropped.load(Ordering::Acquire)
     }
 }
 
@@ -129,6 +141,7 @@ impl Drop for IncomingBody {
         // A plugin that has dropped the body does not wait for the client any more.
         if let Source::Stream { demand, .. } = &self.source {
             demand.waiting.store(false, Ordering::Release);
+            demand.dropped.store(true, Ordering::Release);
         }
     }
 }

@@ -1,28 +1,36 @@
 //! A plugin's idle instances, and the places for those at work.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use event_listener::Event;
 use futures_lite::future::poll_once;
-use smol::lock::{Semaphore, SemaphoreGuardArc};
 use wasmtime::Store;
 
 use super::{Guests, Instance, Plugin};
+use crate::clients::{self, Entry, Ledger, Network, Turn, Turns};
 use crate::failure::Failure;
 use crate::host::HostState;
 use crate::sync;
 use crate::timeout;
 
-/// Limits how many instances work at the same time, and lets requests wait for one.
+/// How often a request that waits for a place or for memory looks whether somebody who has more than
+/// its share has become slow enough to be asked for some of it.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Limits how many instances work at the same time, and lets requests wait for one, one client's
+/// after the other's.
 pub(super) struct Places {
     max: usize,
-    semaphore: Arc<Semaphore>,
+    turns: Arc<Turns>,
+    /// Whose the instances at work are.
+    ledger: Arc<Ledger>,
     /// For a plugin that also takes part on the way back: all places but one, for responses that
     /// stream. Such a response needs the plugin a second time while it is on its way, and the one
     /// place that is left makes sure that it gets it.
-    streaming: Option<Arc<Semaphore>>,
+    streaming: Option<Arc<Turns>>,
     work: Arc<Work>,
     /// How long a request waits for a place or for memory.
     patience: Duration,
@@ -42,9 +50,10 @@ struct Work {
 pub struct Running {
     /// The instance. It is the first field so that its memory is free before its place is.
     pub(super) instance: Instance,
-    _slot: SemaphoreGuardArc,
-    _streaming: Option<SemaphoreGuardArc>,
+    _slot: Turn,
+    _streaming: Option<Turn>,
     _counted: Counted,
+    _entry: Entry,
 }
 
 impl Running {
@@ -105,8 +114,9 @@ impl Places {
     pub(super) fn new(count: usize, returns: bool, patience: Duration) -> Places {
         Places {
             max: count,
-            semaphore: Arc::new(Semaphore::new(count)),
-            streaming: returns.then(|| Arc::new(Semaphore::new(count.saturating_sub(1)))),
+            turns: Turns::new(count),
+            ledger: Arc::default(),
+            streaming: returns.then(|| Turns::new(count.saturating_sub(1))),
             work: Arc::default(),
             patience,
         }
@@ -115,6 +125,11 @@ impl Places {
     /// How many places there are.
     pub(super) fn max(&self) -> usize {
         self.max
+    }
+
+    /// Whose the instances at work are.
+    pub(super) fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
     }
 
     /// How many instances are at work.
@@ -127,7 +142,9 @@ impl Places {
     /// work until its response has been read.
     pub(super) async fn acquire(&self, plugin: &Plugin, streams: bool) -> Result<Running, Failure> {
         let until = Instant::now() + self.patience;
-        let (streaming, slot) = self.admit(streams, until).await?;
+        let claim = clients::current();
+        let network = claim.network();
+        let (streaming, slot) = self.admit(streams, network, until).await?;
         loop {
             // Listen before looking, so that memory that is freed meanwhile is not missed.
             let mut freed = self.work.freed.listen();
@@ -144,6 +161,7 @@ impl Places {
                         _slot: slot,
                         _streaming: streaming,
                         _counted: counted,
+                        _entry: self.ledger.enter(&claim, 1),
                     });
                 }
                 Err(failure @ Failure::Busy(_)) => {
@@ -153,7 +171,9 @@ impl Places {
                         return Err(failure);
                     }
                     if !is_freed {
-                        let _ = timeout::before(until, freed).await;
+                        plugin.spare.end_a_request(network);
+                        let again = until.min(Instant::now() + ASK_AGAIN);
+                        let _ = timeout::before(again, freed).await;
                     }
                 }
                 Err(failure) => return Err(failure),
@@ -164,22 +184,37 @@ impl Places {
     async fn admit(
         &self,
         streams: bool,
+        network: Network,
         until: Instant,
-    ) -> Result<(Option<SemaphoreGuardArc>, SemaphoreGuardArc), Failure> {
+    ) -> Result<(Option<Turn>, Turn), Failure> {
         let streaming = match self.streaming.as_ref().filter(|_| streams) {
-            Some(places) => Some(slot(places, until).await?),
+            Some(turns) => Some(self.slot(turns, network, until).await?),
             None => None,
         };
-        Ok((streaming, slot(&self.semaphore, until).await?))
+        Ok((streaming, self.slot(&self.turns, network, until).await?))
     }
-}
 
-async fn slot(places: &Arc<Semaphore>, until: Instant) -> Result<SemaphoreGuardArc, Failure> {
-    if let Some(slot) = places.try_acquire_arc() {
-        return Ok(slot);
+    async fn slot(
+        &self,
+        turns: &Arc<Turns>,
+        network: Network,
+        until: Instant,
+    ) -> Result<Turn, Failure> {
+        if let Some(turn) = turns.try_take() {
+            return Ok(turn);
+        }
+        let mut taking = pin!(turns.take(network));
+        loop {
+            self.ledger.end_a_request(network, 1);
+            let again = until.min(Instant::now() + ASK_AGAIN);
+            if let Some(turn) = timeout::before(again, taking.as_mut()).await {
+                return Ok(turn);
+            }
+            if Instant::now() >= until {
+                return Err(Failure::Busy("all instances are at work".to_owned()));
+            }
+        }
     }
-    let free = timeout::before(until, places.acquire_arc()).await;
-    free.ok_or_else(|| Failure::Busy("all instances are at work".to_owned()))
 }
 
 /// A stack of idle instances: the one used last is taken first, for its pages are warm.
@@ -231,22 +266,34 @@ impl<I> Idle<I> {
 /// The idle instances of all plugins of a daemon. They are dropped first when memory is short.
 #[derive(Default)]
 pub struct Spare {
-    plugins: Mutex<Vec<Weak<Idle>>>,
+    plugins: Mutex<Vec<(Weak<Idle>, Weak<Ledger>)>>,
 }
 
 impl Spare {
-    pub(super) fn add(&self, idle: &Arc<Idle>) {
-        self.lock().push(Arc::downgrade(idle));
+    pub(super) fn add(&self, idle: &Arc<Idle>, places: &Places) {
+        let ledger = Arc::downgrade(places.ledger());
+        self.lock().push((Arc::downgrade(idle), ledger));
+    }
+
+    /// Asks for the memory of an instance, of whichever plugin, that works for a client with more
+    /// than its share.
+    fn end_a_request(&self, network: Network) {
+        let plugins = self.lock().clone();
+        let ledgers = plugins.iter().filter_map(|(_, ledger)| ledger.upgrade());
+        // One that is asked is enough.
+        let _ = ledgers
+            .into_iter()
+            .any(|ledger| ledger.end_a_request(network, 1));
     }
 
     /// Drops idle instances, and returns how many.
     pub fn evict(&self) -> usize {
         let plugins = self.lock().clone();
-        let idle = plugins.iter().filter_map(Weak::upgrade);
+        let idle = plugins.iter().filter_map(|(idle, _)| idle.upgrade());
         idle.map(|idle| idle.thin_out()).sum()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Idle>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<(Weak<Idle>, Weak<Ledger>)>> {
         sync::lock(&self.plugins)
     }
 }
@@ -258,18 +305,19 @@ mod tests {
     #[test]
     fn streaming_answers_leave_a_place_for_the_way_back() {
         smol::block_on(async {
+            let network = clients::current().network();
             let places = Places::new(2, true, Duration::ZERO);
-            let first = places.admit(true, Instant::now()).await;
-            let second = places.admit(true, Instant::now()).await;
+            let first = places.admit(true, network, Instant::now()).await;
+            let second = places.admit(true, network, Instant::now()).await;
             assert!(first.is_ok() && matches!(second, Err(Failure::Busy(_))));
-            let back = places.admit(false, Instant::now()).await;
+            let back = places.admit(false, network, Instant::now()).await;
             assert!(back.is_ok());
             drop((first, back));
-            assert!(places.admit(true, Instant::now()).await.is_ok());
+            assert!(places.admit(true, network, Instant::now()).await.is_ok());
             // Where the plugin takes no part on the way back, all places are for everyone.
             let places = Places::new(2, false, Duration::ZERO);
-            let first = places.admit(true, Instant::now()).await;
-            let second = places.admit(true, Instant::now()).await;
+            let first = places.admit(true, network, Instant::now()).await;
+            let second = places.admit(true, network, Instant::now()).await;
             assert!(first.is_ok() && second.is_ok());
         });
     }

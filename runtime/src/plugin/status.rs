@@ -95,8 +95,11 @@ pub struct Instances {
     pub running: usize,
     /// Instances that wait for a request.
     pub idle: usize,
-    /// How many instances may be at work at the same time.
+    /// How many instances may be at work at the same time: what was wanted, or fewer where the
+    /// memory has no room for them.
     pub max: usize,
+    /// How many were wanted.
+    pub wanted: usize,
 }
 
 impl Plugin {
@@ -127,7 +130,28 @@ impl Plugin {
         Instances {
             running: self.places.running(),
             idle: self.idle.count(),
-            max: self.places.max(),
+            max: self.places.max().min(self.room()),
+            wanted: self.wanted,
+        }
+    }
+
+    /// How many instances the memory has room for, beside what is set aside for others, if each takes
+    /// no more than it starts with.
+    fn room(&self) -> usize {
+        1 + self.budget.attainable() / (self.share + self.memory)
+    }
+
+    /// Tells where the memory allows fewer instances than are wanted. For the end of the set-up.
+    pub fn tell_room(&self) {
+        let Instances { max, wanted, .. } = self.instances();
+        if max < wanted {
+            log::info!(
+                "plugin {}: the memory allows {max} instances at a time, of {wanted} that \
+                 --max-instances allows: each takes {} KiB at least; raise --memory-max where more \
+                 requests are at work at a time",
+                self.name(),
+                (self.share + self.memory) >> 10
+            );
         }
     }
 

@@ -1,22 +1,22 @@
 //! One client connection: reads heads and writes responses, one request at a time.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_lite::future::{or, yield_now};
 use smol::channel::Sender;
-use smol::io::AsyncWriteExt;
-use zlayer_http1::{BodyDecoder, BodyLength, Decoded, HeaderSlots, RequestHead, Version};
+use zlayer_http1::{BodyDecoder, BodyLength, HeaderSlots, RequestHead, Version};
 
 use super::ServerState;
 use super::client_stream::ClientStream;
 use super::exchange::{Ended, Exchange};
 use super::head::{Head, Refusal};
+use super::linger::Linger;
 use super::origin::Peer;
 use super::redirect::location;
 use super::response::ResponseWriter;
+use crate::clients::{self, Claim, Phase, asked};
 use crate::message::{Client, Scheme};
 use crate::pipeline::Upgrade;
 use crate::websocket::Endpoint;
@@ -24,14 +24,10 @@ use crate::wire::buffer::ReadBuffer;
 use crate::wire::deadline::{Deadline, TimedOut};
 use crate::wire::stopped;
 
-/// How many bytes of an unread request body are skipped in order to keep the connection open. If
-/// more are left, the connection is closed.
-const SKIP_BYTES: usize = 64 << 10;
 /// The write buffer's capacity in bytes that an idle connection may keep.
 const OUT_BYTES: usize = 8 << 10;
-/// How long a closing connection is still read from, so that the client gets the response before a
-/// reset.
-const LINGER: Duration = Duration::from_secs(1);
+/// How long the client may take to take in why its request's head was refused.
+const REFUSING: Duration = Duration::from_secs(1);
 
 /// A connection and its buffers.
 pub(super) struct Connection {
@@ -44,6 +40,8 @@ pub(super) struct Connection {
     deadline: Deadline,
     /// See [`super::Server::run`].
     open: Sender<()>,
+    /// Its standing among the others.
+    claim: Arc<Claim>,
 }
 
 /// What to do with the connection after an exchange.
@@ -64,6 +62,7 @@ impl Connection {
         peer: Peer,
         shared: Arc<ServerState>,
         open: Sender<()>,
+        claim: Arc<Claim>,
     ) -> Connection {
         Connection {
             stream,
@@ -73,6 +72,7 @@ impl Connection {
             out: Vec::new(),
             deadline: Deadline::new(),
             open,
+            claim,
         }
     }
 
@@ -98,7 +98,7 @@ impl Connection {
                 // others.
                 Next::Keep => yield_now().await,
                 Next::Close => return,
-                Next::Linger => return self.linger().await,
+                Next::Linger => return self.lingering().close().await,
                 Next::Converse(upgrade) => return Box::pin(self.converse(*upgrade)).await,
             }
         }
@@ -112,8 +112,10 @@ impl Connection {
             shared,
             buffer,
             deadline,
+            claim,
             ..
         } = self;
+        claim.enter(Phase::Waiting);
         let timeouts = &shared.timeouts;
         // The first request has to come soon, since a client that connects and stays silent holds a
         // place.
@@ -125,7 +127,6 @@ impl Connection {
         });
         // One wait until the head is complete, so that no client keeps a place by sending it bit by
         // bit.
-        let mut asked_to_leave = pin!(shared.crowd.asked_to_leave());
         loop {
             if begun {
                 let mut slots = HeaderSlots::new();
@@ -148,9 +149,10 @@ impl Connection {
             let leave = async {
                 // A daemon that drains need not wait between requests. One whose places are all
                 // taken can ask at any time for this one.
+                let asked = claim.wait_until_asked(asked::LEAVE | asked::LEAVE_IDLE);
                 match begun {
-                    true => asked_to_leave.as_mut().await,
-                    false => or(stopped(&shared.stop), asked_to_leave.as_mut()).await,
+                    true => asked.await,
+                    false => or(stopped(&shared.stop), asked).await,
                 }
                 Ok(0)
             };
@@ -184,12 +186,17 @@ impl Connection {
             out,
             deadline,
             open,
+            claim,
         } = self;
         let client = peer.client(&head.parts.headers, &shared.entrance.trusted);
+        claim.set_client(client.address.ip());
         if shared.entrance.redirect && client.scheme == Scheme::Http {
             return self.redirect(&head, &client).await;
         }
-        match Exchange::run(head, client, stream, buffer, out, deadline, shared, open).await {
+        let exchange = Exchange::run(
+            head, client, stream, buffer, out, deadline, shared, open, claim,
+        );
+        match exchange.await {
             Ended::Broken => Next::Close,
             Ended::Upgraded(upgrade) => Next::Converse(upgrade),
             Ended::Responded(responded, decoder) => match (responded.keep_alive, decoder.is_done())
@@ -208,6 +215,7 @@ impl Connection {
             stream,
             shared,
             buffer,
+            claim,
             // Kept until the session ends, because the drain waits for it.
             open: _open,
             ..
@@ -219,36 +227,27 @@ impl Connection {
         };
         drop(buffer);
         let stop = shared.stop.clone();
-        upgrade
-            .converse(client, &shared.limits, &shared.timeouts, stop)
-            .await;
+        claim.enter(Phase::Conversation);
+        let conversing = upgrade.converse(client, &shared.limits, &shared.timeouts, stop);
+        clients::on_behalf(&claim, conversing).await;
     }
 
     /// Skips the rest of a request body that the plugin did not read.
-    async fn skip_body(&mut self, mut decoder: BodyDecoder) -> Next {
-        let mut skipped = 0;
-        self.deadline.set(LINGER);
-        while skipped <= SKIP_BYTES {
-            let (consumed, wants_more) = match decoder.decode(self.buffer.bytes()) {
-                Ok(Decoded::End { consumed, .. }) => {
-                    self.buffer.consume(consumed);
-                    return Next::Keep;
-                }
-                Ok(Decoded::Data { consumed, .. }) => (consumed, false),
-                Ok(Decoded::NeedMore { consumed }) => (consumed, true),
-                Err(_) => return Next::Linger,
-            };
-            self.buffer.consume(consumed);
-            skipped += consumed;
-            if wants_more {
-                let filling = self.buffer.fill(&self.stream, 0);
-                match self.deadline.within(filling).await {
-                    Ok(Ok(count)) if count > 0 => {}
-                    _ => return Next::Close,
-                }
-            }
+    async fn skip_body(&mut self, decoder: BodyDecoder) -> Next {
+        match self.lingering().skip(decoder).await {
+            true => Next::Keep,
+            false => Next::Linger,
         }
-        Next::Linger
+    }
+
+    /// The rest of the connection, once nothing more is to be written.
+    pub(super) fn lingering(&mut self) -> Linger<'_> {
+        Linger {
+            stream: &self.stream,
+            buffer: &mut self.buffer,
+            claim: &self.claim,
+            stop: &self.shared.stop,
+        }
     }
 
     /// Tells the client what is wrong with its request.
@@ -260,15 +259,18 @@ impl Connection {
             stream: &self.stream,
             out: &mut self.out,
             deadline: &self.deadline,
-            stall: LINGER,
+            stall: REFUSING,
+            patience: REFUSING,
             head_limit: self.shared.limits.response_head,
             version: Version::Http11,
             is_head: false,
             keep_alive: false,
             begun: &AtomicBool::new(false),
+            receipt: None,
+            claim: &self.claim,
             keep_date: false,
         };
-        self.deadline.set(LINGER);
+        self.deadline.set(REFUSING);
         // The connection is closed either way, so it does not matter whether the client still reads
         // this.
         let _ = self
@@ -293,12 +295,15 @@ impl Connection {
             out: &mut self.out,
             deadline: &self.deadline,
             stall: self.shared.timeouts.stall,
+            patience: self.shared.timeouts.stall,
             head_limit: self.shared.limits.response_head,
             version: head.version,
             is_head: head.parts.method == http::Method::HEAD,
             // Nobody wants the body, which the client may still be sending.
             keep_alive: head.keep_alive && !has_body && !self.shared.stop.is_closed(),
             begun: &AtomicBool::new(false),
+            receipt: None,
+            claim: &self.claim,
             keep_date: false,
         };
         let text = format!("this is at {location}");
@@ -309,27 +314,5 @@ impl Connection {
             Ok(Ok(_)) => Next::Linger,
             _ => Next::Close,
         }
-    }
-
-    /// Closes without a reset that could overtake the response (RFC 9112 section 9.6).
-    pub(super) async fn linger(mut self) {
-        self.deadline.set(LINGER);
-        let ending = async { (&self.stream).close().await };
-        if !matches!(self.deadline.within(ending).await, Ok(Ok(()))) {
-            return;
-        }
-        self.deadline.set(LINGER);
-        let draining = async {
-            let mut read = 0;
-            while read < SKIP_BYTES {
-                let waiting = self.buffer.bytes().len();
-                self.buffer.consume(waiting);
-                match self.buffer.fill(&self.stream, 0).await {
-                    Ok(count) if count > 0 => read += count,
-                    _ => return,
-                }
-            }
-        };
-        let _ = self.deadline.within(draining).await;
     }
 }

@@ -15,10 +15,12 @@ use zlayer_http1::{BodyDecoder, BodyLength, Version};
 use super::ServerState;
 use super::client_stream::ClientStream;
 use super::head::Head;
+use super::receipt::Receipt;
 use super::response::{Responded, ResponseWriter, WriteError};
 use super::upload::{Upload, grace};
+use crate::clients::{self, Claim, asked};
 use crate::failure::Failure;
-use crate::message::{BodySender, Client, Demand, IncomingBody, Response};
+use crate::message::{BodySender, Client, IncomingBody, Response};
 use crate::pipeline::{Marks, Passage, Reply, Request, Responding, Started, Tail, Upgrade};
 use crate::reactor;
 use crate::redact;
@@ -56,8 +58,10 @@ pub(super) struct Exchange<'a> {
     /// Whether it is known where the next request will start. It is not while the client waits for
     /// `100 Continue`, since it may then send its body or not, nor when its body is malformed.
     in_step: AtomicBool,
-    /// Whether the plugin has asked for the body, and whether it waits for it. None without a body.
-    demand: Option<Arc<Demand>>,
+    /// What has come of the request's body, and what the plugin wants of it.
+    receipt: Receipt,
+    /// Whose request it is, and what is asked of it for others.
+    claim: &'a Arc<Claim>,
     /// Cloned into work that outlives the exchange: the drain waits until all clones are dropped.
     open: &'a Sender<()>,
     /// How the plugins' work ended, once it has ended.
@@ -85,6 +89,37 @@ type Handled = Result<(Response, Marks), Failure>;
 
 /// The result of writing a response, with the WebSocket that the connection turns into, if it does.
 type Written = Result<(Responded, Option<Box<Upgrade>>), WriteError>;
+
+/// A client that has ended its half of the stream. It may wait for its response, or be gone, which
+/// looks the same until something is sent to it.
+struct Leaving {
+    timer: Timer,
+    /// What it had taken of the response when the timer was set.
+    moved: u64,
+}
+
+impl Leaving {
+    fn begin(exchange: &Exchange<'_>) -> Leaving {
+        Leaving {
+            timer: Timer::after(exchange.shared.timeouts.half_closed),
+            moved: exchange.claim.moved(),
+        }
+    }
+
+    /// Ready when the client counts as gone: there was nothing that it could have taken for a while.
+    /// One that is gone answers what is sent to it with a reset; how long one may take nothing of
+    /// what is there, the exchange's deadline says.
+    fn poll(&mut self, exchange: &Exchange<'_>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(Pin::new(&mut self.timer).poll(cx));
+            let claim = exchange.claim;
+            if claim.moved() == self.moved && !claim.is_held_up() {
+                return Poll::Ready(());
+            }
+            *self = Leaving::begin(exchange);
+        }
+    }
+}
 
 /// The plugins' work on a request.
 enum Work {
@@ -145,7 +180,9 @@ impl<'a> Exchange<'a> {
         deadline: &'a Deadline,
         shared: &'a Arc<ServerState>,
         open: &'a Sender<()>,
+        claim: &'a Arc<Claim>,
     ) -> Ended {
+        claim.enter(clients::Phase::Exchange);
         let mut decoder = BodyDecoder::new(head.body, &shared.limits.http);
         let (sender, body) = match head.body {
             BodyLength::Empty | BodyLength::Fixed(0) => (None, IncomingBody::default()),
@@ -172,7 +209,8 @@ impl<'a> Exchange<'a> {
             keep_alive: head.keep_alive,
             begun: AtomicBool::new(false),
             in_step: AtomicBool::new(!expects),
-            demand: sender.as_ref().map(BodySender::demand),
+            receipt: Receipt::new(head.body, sender.as_ref().map(BodySender::demand)),
+            claim,
             open,
             outcome: OnceLock::new(),
             passage,
@@ -180,7 +218,7 @@ impl<'a> Exchange<'a> {
             origin: OnceLock::new(),
         };
         let mut work = Work::Responding(responding);
-        deadline.set(match exchange.demand {
+        deadline.set(match exchange.receipt.demand() {
             Some(_) => shared.timeouts.request.min(grace(&shared.timeouts)),
             None => shared.timeouts.request,
         });
@@ -228,7 +266,9 @@ impl<'a> Exchange<'a> {
                 log::debug!("[{}] the client went away", exchange.id);
                 return Ended::Broken;
             }
-            Err(failure @ Failure::Stalled) => {
+            Err(failure @ (Failure::Stalled | Failure::Displaced))
+                if exchange.begun.load(Ordering::Relaxed) =>
+            {
                 exchange.log_failure("cut off", &failure);
                 exchange.count(0, failure.outcome());
                 return Ended::Broken;
@@ -270,7 +310,8 @@ impl<'a> Exchange<'a> {
             loop {
                 // The work is polled first: it may leave a complete response, which one write then
                 // sends.
-                if let Some(handled) = work.poll(cx, &self.outcome) {
+                let polled = clients::within(self.claim, || work.poll(cx, &self.outcome));
+                if let Some(handled) = polled {
                     responding.set(Some(respond(handled)));
                 }
                 if uploading && let Poll::Ready(all_read) = upload.as_mut().poll(cx) {
@@ -284,16 +325,20 @@ impl<'a> Exchange<'a> {
                 if watching && let Poll::Ready(next) = self.stream.poll_next(cx) {
                     watching = false;
                     match next {
-                        Ok(0) => leaving = Some(Timer::after(self.shared.timeouts.half_closed)),
+                        Ok(0) => leaving = Some(Leaving::begin(self)),
                         // Its next request.
                         Ok(_) => {}
                         Err(_) => return Poll::Ready(Ok(Err(WriteError::Gone))),
                     }
                 }
-                if let Some(timer) = &mut leaving
-                    && Pin::new(timer).poll(cx).is_ready()
+                if let Some(leaving) = &mut leaving
+                    && leaving.poll(self, cx).is_ready()
                 {
                     return Poll::Ready(Ok(Err(WriteError::Gone)));
+                }
+                let asked = asked::LEAVE | asked::END_REQUEST;
+                if late.is_none() && self.claim.poll_asked(asked, cx).is_ready() {
+                    return Poll::Ready(Err(Failure::Displaced));
                 }
                 let TimedOut = ready!(self.deadline.poll(cx));
                 if self.begun.load(Ordering::Relaxed) {
@@ -331,7 +376,7 @@ impl<'a> Exchange<'a> {
 
     /// The failure that it means when time is up before the first byte of a response.
     fn late_failure(&self) -> Failure {
-        let demand = self.demand.as_ref();
+        let demand = self.receipt.demand();
         match demand.is_some_and(|demand| demand.is_waiting()) {
             true => Failure::SlowBody,
             false => Failure::Deadline,
@@ -346,6 +391,8 @@ impl<'a> Exchange<'a> {
             id: &self.id,
             in_step: &self.in_step,
             begun: &self.begun,
+            receipt: &self.receipt,
+            claim: self.claim,
         }
     }
 
@@ -395,13 +442,17 @@ impl<'a> Exchange<'a> {
             out,
             deadline: self.deadline,
             stall: self.shared.timeouts.stall,
+            patience: self.shared.timeouts.stall,
             head_limit: self.shared.limits.response_head,
             version: self.version,
             is_head: self.method == http::Method::HEAD,
             keep_alive: self.keep_alive
                 && self.in_step.load(Ordering::Relaxed)
-                && !self.shared.stop.is_closed(),
+                && !self.shared.stop.is_closed()
+                && !self.claim.is_asked(asked::LEAVE | asked::LEAVE_IDLE),
             begun: &self.begun,
+            receipt: Some(&self.receipt),
+            claim: self.claim,
             keep_date: false,
         }
     }
@@ -411,7 +462,9 @@ impl<'a> Exchange<'a> {
         let (id, shared) = (Arc::clone(&self.id), Arc::clone(self.shared));
         let (open, passage) = (self.open.clone(), Arc::clone(&self.passage));
         let executor = shared.executor;
+        let claim = Arc::clone(self.claim);
         let finish = async move {
+            let tail = clients::on_behalf(&claim, tail);
             let ended = timeout::within(shared.timeouts.request, reactor::enter(tail));
             let plugin = passage.plugin();
             let plugin = plugin.as_ref().map_or("-", |plugin| plugin.name());

@@ -12,6 +12,7 @@ use super::ServerState;
 use super::client_stream::ClientStream;
 use super::origin::Peer;
 use super::tls::{HandshakeError, Https};
+use crate::clients::{Claim, asked};
 use crate::message::Scheme;
 use crate::wire::deadline::{Deadline, TimedOut};
 use crate::wire::stopped;
@@ -42,6 +43,7 @@ pub(super) async fn greet(
     address: SocketAddr,
     https: Option<&Https>,
     shared: &Arc<ServerState>,
+    claim: &Claim,
 ) -> Greeted {
     let mut peer = Peer {
         address,
@@ -83,7 +85,8 @@ pub(super) async fn greet(
         Some(Greeted::Ready(ClientStream::Tls(Box::new(stream)), peer))
     };
     let leaving = async {
-        or(shared.crowd.asked_to_leave(), stopped(&shared.stop)).await;
+        let asked = claim.wait_until_asked(asked::LEAVE | asked::LEAVE_IDLE);
+        or(asked, stopped(&shared.stop)).await;
         None
     };
     match deadline.within(or(greeting, leaving)).await {

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use futures_lite::future::poll_once;
@@ -17,6 +17,9 @@ use zlayer_http1::{
 };
 
 use super::client_stream::ClientStream;
+use super::receipt::Receipt;
+use crate::clients::Claim;
+use crate::config::TRANSFER_RATE;
 use crate::failure::Failure;
 use crate::message::fields::pairs;
 use crate::message::{Body, final_status};
@@ -32,9 +35,12 @@ pub(super) struct ResponseWriter<'a> {
     pub(super) stream: &'a ClientStream,
     /// The buffer in which the response is encoded.
     pub(super) out: &'a mut Vec<u8>,
-    /// Moved on by `stall` with every write that succeeded.
+    /// Moved on with every write that succeeded.
     pub(super) deadline: &'a Deadline,
+    /// How long the client may take nothing.
     pub(super) stall: Duration,
+    /// How much longer it may take nothing now, since it has been slow before.
+    pub(super) patience: Duration,
     /// See [`crate::config::Limits::response_head`].
     pub(super) head_limit: usize,
     pub(super) version: Version,
@@ -42,6 +48,10 @@ pub(super) struct ResponseWriter<'a> {
     pub(super) keep_alive: bool,
     /// Set before the first byte of the response goes out.
     pub(super) begun: &'a AtomicBool,
+    /// How much of the request's body has come. None if the request was refused by its head.
+    pub(super) receipt: Option<&'a Receipt>,
+    /// Told how fast the client takes the response.
+    pub(super) claim: &'a Claim,
     /// The response was made earlier, as one from the cache, and keeps its own Date if it has one.
     pub(super) keep_date: bool,
 }
@@ -97,7 +107,7 @@ impl ResponseWriter<'_> {
                 // nothing about the length.
                 _ => ResponseLength::HeadOf(announced.or(exact.filter(|&length| length > 0))),
             };
-            let responded = self.write_head(status, &headers, length)?;
+            let responded = self.write_head(status, &headers, length, true)?;
             self.write_out().await?;
             return Ok(responded);
         }
@@ -118,7 +128,8 @@ impl ResponseWriter<'_> {
             // Trailers can only follow a chunked body.
             (None, _) => ResponseLength::Chunked,
         };
-        let responded = self.write_head(status, &headers, length)?;
+        let is_complete = matches!(ready.remainder, Remainder::Ended(_));
+        let responded = self.write_head(status, &headers, length, is_complete)?;
         drop(headers);
         let mut framing = Framing::new(length, self.version);
         for data in ready.data {
@@ -170,7 +181,7 @@ impl ResponseWriter<'_> {
         } else {
             ResponseLength::Fixed(length)
         };
-        let responded = self.write_head(status, &headers, length)?;
+        let responded = self.write_head(status, &headers, length, true)?;
         self.out.extend_from_slice(body.as_bytes());
         self.write_out().await?;
         Ok(responded)
@@ -208,8 +219,11 @@ impl ResponseWriter<'_> {
         status: u16,
         headers: &[(&str, &[u8])],
         length: ResponseLength,
+        is_complete: bool,
     ) -> Result<Responded, WriteError> {
         self.out.clear();
+        let is_refused = |receipt: &Receipt| receipt.is_refused(is_complete);
+        self.keep_alive &= !self.receipt.is_some_and(is_refused);
         self.check_size(headers)?;
         let encoded = with_date(|date| {
             let head = ResponseHead {
@@ -266,22 +280,40 @@ impl ResponseWriter<'_> {
         written
     }
 
-    async fn write(&self, mut data: &[u8]) -> io::Result<()> {
+    /// Sends `data`. A client that takes it more slowly than [`TRANSFER_RATE`] in the long run is
+    /// not waited for: what it takes earns it time, but never more than the stall time at once.
+    async fn write(&mut self, mut data: &[u8]) -> io::Result<()> {
         if !data.is_empty() && !self.begun.swap(true, Ordering::Relaxed) {
             // The time that was left had been meant for the plugin, or for the request's body.
             self.deadline.extend(self.stall);
         }
+        let mut stream = self.stream;
         while !data.is_empty() {
-            let mut stream = self.stream;
-            let count = stream.write(data).await?;
+            let count = match poll_once(stream.write(data)).await {
+                Some(written) => written?,
+                None => {
+                    let blocked = Instant::now();
+                    self.deadline.set(self.patience);
+                    self.claim.set_held_up(true);
+                    let written = stream.write(data).await;
+                    self.claim.set_held_up(false);
+                    self.patience = self.patience.saturating_sub(blocked.elapsed());
+                    written?
+                }
+            };
             if count == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             data.advance(count);
+            self.claim.add_moved(count);
+            let earned = Duration::from_millis(count as u64 * 1000 / TRANSFER_RATE);
+            self.patience = (self.patience + earned).min(self.stall);
             self.deadline.set(self.stall);
         }
-        let mut stream = self.stream;
-        stream.flush().await
+        self.claim.set_held_up(true);
+        let flushed = stream.flush().await;
+        self.claim.set_held_up(false);
+        flushed
     }
 }
 

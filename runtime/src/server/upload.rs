@@ -9,13 +9,15 @@ use smol::lock::Mutex;
 use zlayer_http1::{BodyDecoder, CONTINUE, Decoded};
 
 use super::client_stream::ClientStream;
-use crate::config::{Timeouts, UPLOAD_RATE};
+use super::receipt::Receipt;
+use crate::clients::Claim;
+use crate::config::{TRANSFER_RATE, Timeouts};
 use crate::message::fields::trailer_map;
 use crate::message::{BodySender, Piece};
 use crate::wire::buffer::ReadBuffer;
 use crate::wire::deadline::Deadline;
 
-/// How far behind [`UPLOAD_RATE`] a client may be: this long, or a third of the stall time where
+/// How far behind [`TRANSFER_RATE`] a client may be: this long, or a third of the stall time where
 /// that is longer, but never longer than the stall time.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -30,6 +32,9 @@ pub(super) struct Upload<'a> {
     pub(super) in_step: &'a AtomicBool,
     /// Whether the first byte of a response is out.
     pub(super) begun: &'a AtomicBool,
+    /// Told what has come.
+    pub(super) receipt: &'a Receipt,
+    pub(super) claim: &'a Claim,
 }
 
 impl Upload<'_> {
@@ -85,14 +90,24 @@ impl Upload<'_> {
             };
             buffer.consume(consumed);
             brought += consumed as u64;
+            self.receipt.add(consumed);
             let Some(piece) = piece else {
-                match buffer.fill(self.stream, 0).await {
-                    Ok(count) if count > 0 => continue,
+                self.claim.set_held_up(true);
+                let filled = buffer.fill(self.stream, 0).await;
+                self.claim.set_held_up(false);
+                match filled {
+                    Ok(count) if count > 0 => {
+                        self.claim.add_moved(count);
+                        continue;
+                    }
                     // The sender is dropped without an end: the plugin sees a body that broke off.
                     _ => return,
                 }
             };
             let is_end = matches!(piece, Piece::End(_));
+            if is_end {
+                self.receipt.complete();
+            }
             let offered = Instant::now();
             if !sender.send(piece).await {
                 return;
@@ -106,7 +121,7 @@ impl Upload<'_> {
                 return;
             }
             let earned =
-                Duration::from_secs(brought / UPLOAD_RATE) + held_up + grace(self.timeouts);
+                Duration::from_secs(brought / TRANSFER_RATE) + held_up + grace(self.timeouts);
             self.deadline
                 .extend(earned.saturating_sub(started.elapsed()).min(timeouts.stall));
         }

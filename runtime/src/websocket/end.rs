@@ -28,6 +28,8 @@ pub(super) enum End {
     NoMemory,
     /// The plugin failed, or the message that it returned is not valid.
     Failed(Failure),
+    /// Others needed the conversation's place.
+    Displaced,
     /// The daemon drains.
     Stopped,
     /// The other direction has ended.
@@ -41,6 +43,8 @@ impl End {
             End::Closed(_, payload) | End::ClosedByPlugin(payload) => return payload.clone(),
             End::Failed(_) if to == Side::Client => (1011, ""),
             End::NoMemory if to == Side::Client => (1013, "out of memory"),
+            // "Try again later", as IANA has registered it.
+            End::Displaced if to == Side::Client => (1013, "the place is needed"),
             End::Wrong(side, error) if *side == to => (error.close_code(), error_text(error)),
             End::Slow(side) if *side == to => (1008, "the message took too long"),
             End::Silent(side) if *side == to => (1011, "no answer to a ping"),
@@ -87,6 +91,7 @@ impl fmt::Display for End {
             End::Slow(side) => write!(f, "a message of {side} took too long"),
             End::Wrong(side, error) => write!(f, "{side} broke the protocol: {error}"),
             End::NoMemory => f.write_str("there is no memory for its messages"),
+            End::Displaced => f.write_str("others needed its place"),
             End::Failed(failure) => write!(f, "{failure}"),
             End::Stopped | End::OtherEnded => f.write_str("the daemon stops"),
         }

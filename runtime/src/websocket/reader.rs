@@ -11,7 +11,8 @@ use zlayer_http1::websocket::{Kind, Message, MessageDecoder, ProtocolError, Role
 use super::end::End;
 use super::writer::Writer;
 use super::{Side, StopSignals};
-use crate::config::{Timeouts, UPLOAD_RATE};
+use crate::clients::{self, Claim};
+use crate::config::{TRANSFER_RATE, Timeouts};
 use crate::memory::{Budget, Reservation};
 use crate::wire::Socket;
 use crate::wire::buffer::ReadBuffer;
@@ -41,6 +42,8 @@ pub(super) struct Reader {
     half_closed: Duration,
     /// How much longer to wait for the message that is coming.
     patience: Duration,
+    /// Told when a client has sent a message.
+    claim: Arc<Claim>,
 }
 
 /// A message that came, and the memory that it is charged to.
@@ -74,6 +77,7 @@ impl Reader {
             stall: timeouts.stall,
             half_closed: timeouts.half_closed,
             patience: timeouts.stall,
+            claim: clients::current(),
         }
     }
 
@@ -98,6 +102,8 @@ impl Reader {
             while let Some(incoming) = self.decode()? {
                 let message = &incoming.message;
                 if message.kind != Kind::Pong || !writer.is_own_ping(&message.data) {
+                    // Whichever side speaks, the conversation is in use.
+                    self.claim.touch();
                     return Ok(incoming);
                 }
             }
@@ -119,7 +125,7 @@ impl Reader {
                 Ok(Ok(Ok(count))) if count > 0 => {
                     // Bytes that came fast do not add up to a long wait: silence of the stall time
                     // always ends it.
-                    let earned = Duration::from_millis(count as u64 * 1000 / UPLOAD_RATE);
+                    let earned = Duration::from_millis(count as u64 * 1000 / TRANSFER_RATE);
                     self.patience = (self.patience + earned).min(self.stall);
                     pinged = false;
                     // A side that always has more must not keep others from their turn.

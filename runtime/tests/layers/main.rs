@@ -34,6 +34,7 @@ const LAYERS: &[&[&str]] = &[
     &["config"],
     &["keyvalue", "log_ring", "allowed_hosts", "capability"],
     &[
+        "clients",
         "core_dumps",
         "device",
         "error",

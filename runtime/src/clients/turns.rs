@@ -1,0 +1,209 @@
+//! Places that are given in turn.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Poll;
+
+use atomic_waker::AtomicWaker;
+
+use super::Network;
+use crate::sync;
+
+/// A number of places. When all are taken, those who wait get one in turn: one of each network, and
+/// of one network the one that came first. So a network that has many waiting keeps no other waiting
+/// for longer than one place takes to become free.
+pub struct Turns {
+    state: Mutex<State>,
+}
+
+struct State {
+    free: usize,
+    /// The networks that have somebody waiting, the one whose turn it is first.
+    waiting: VecDeque<(Network, VecDeque<Arc<Waiter>>)>,
+}
+
+/// Somebody who waits.
+#[derive(Default)]
+struct Waiter {
+    /// Changed under the lock only.
+    has_place: AtomicBool,
+    waker: AtomicWaker,
+}
+
+/// A place. Dropping it gives it to the next who waits.
+pub struct Turn {
+    turns: Arc<Turns>,
+}
+
+impl Turns {
+    /// So many places.
+    pub fn new(places: usize) -> Arc<Turns> {
+        Arc::new(Turns {
+            state: Mutex::new(State {
+                free: places,
+                waiting: VecDeque::new(),
+            }),
+        })
+    }
+
+    /// Takes a place, if one is free.
+    pub fn try_take(self: &Arc<Self>) -> Option<Turn> {
+        let mut state = self.lock();
+        // Those who wait have been given what became free.
+        state.free = state.free.checked_sub(1)?;
+        Some(Turn {
+            turns: Arc::clone(self),
+        })
+    }
+
+    /// Takes a place, and waits for it if none is free.
+    pub async fn take(self: &Arc<Self>, network: Network) -> Turn {
+        let waiter = {
+            let mut state = self.lock();
+            if let Some(free) = state.free.checked_sub(1) {
+                state.free = free;
+                return Turn {
+                    turns: Arc::clone(self),
+                };
+            }
+            let waiter = Arc::<Waiter>::default();
+            let queues = &mut state.waiting;
+            match queues.iter_mut().find(|(other, _)| *other == network) {
+                Some((_, queue)) => queue.push_back(Arc::clone(&waiter)),
+                None => queues.push_back((network, VecDeque::from([Arc::clone(&waiter)]))),
+            }
+            waiter
+        };
+        let waiting = Waiting {
+            turns: self,
+            network,
+            waiter,
+        };
+        poll_fn(|cx| {
+            waiting.waiter.waker.register(cx.waker());
+            match waiting.waiter.has_place.load(Ordering::Acquire) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+        waiting.waiter.has_place.store(false, Ordering::Relaxed);
+        Turn {
+            turns: Arc::clone(self),
+        }
+    }
+
+    /// Gives a place that has become free to the next who waits.
+    fn give(&self) {
+        let mut state = self.lock();
+        let Some((network, mut queue)) = state.waiting.pop_front() else {
+            state.free += 1;
+            return;
+        };
+        // No queue in the list is empty.
+        let next = queue.pop_front();
+        if !queue.is_empty() {
+            state.waiting.push_back((network, queue));
+        }
+        if let Some(next) = next {
+            next.has_place.store(true, Ordering::Release);
+            drop(state);
+            next.waker.wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        sync::lock(&self.state)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.turns.give();
+    }
+}
+
+/// Waits for a place; whoever gives up waiting leaves the queue, or passes the place on that it has
+/// been given meanwhile.
+struct Waiting<'a> {
+    turns: &'a Arc<Turns>,
+    network: Network,
+    waiter: Arc<Waiter>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.turns.lock();
+        if self.waiter.has_place.load(Ordering::Acquire) {
+            drop(state);
+            self.turns.give();
+            return;
+        }
+        let network = self.network;
+        for (_, queue) in state.waiting.iter_mut().filter(|(of, _)| *of == network) {
+            queue.retain(|other| !Arc::ptr_eq(other, &self.waiter));
+        }
+        state.waiting.retain(|(_, queue)| !queue.is_empty());
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use std::net::IpAddr;
+    use std::pin::pin;
+
+    use futures_lite::future::poll_once;
+
+    use super::*;
+
+    fn network(text: &str) -> Network {
+        text.parse::<IpAddr>().unwrap().into()
+    }
+
+    #[test]
+    fn networks_take_turns_however_many_wait_of_one() {
+        smol::block_on(async {
+            let (many, few) = (network("192.0.2.1"), network("192.0.2.2"));
+            let turns = Turns::new(1);
+            let held = turns.try_take().unwrap();
+            assert!(turns.try_take().is_none());
+            let mut crowd: Vec<_> = (0..5).map(|_| Box::pin(turns.take(many))).collect();
+            for one in &mut crowd {
+                assert!(poll_once(one).await.is_none());
+            }
+            let mut single = pin!(turns.take(few));
+            assert!(poll_once(single.as_mut()).await.is_none());
+            drop(held);
+            let first = poll_once(&mut crowd[0]).await.unwrap();
+            drop(first);
+            let second = poll_once(single.as_mut()).await.unwrap();
+            assert!(poll_once(&mut crowd[1]).await.is_none());
+            drop(second);
+            assert!(poll_once(&mut crowd[1]).await.is_some());
+        });
+    }
+
+    #[test]
+    fn whoever_gives_up_takes_no_place_with_it() {
+        smol::block_on(async {
+            let turns = Turns::new(1);
+            let held = turns.try_take().unwrap();
+            let mut waiting: Vec<_> = (1..4)
+                .map(|last| Box::pin(turns.take(network(&format!("192.0.2.{last}")))))
+                .collect();
+            for one in &mut waiting {
+                assert!(poll_once(one).await.is_none());
+            }
+            // One gives up while it waits, one when it has its place already.
+            drop(waiting.remove(1));
+            drop(held);
+            drop(waiting.remove(0));
+            let last = poll_once(&mut waiting[0]).await.unwrap();
+            drop((last, waiting));
+            assert!(turns.try_take().is_some());
+        });
+    }
+}

@@ -1,0 +1,104 @@
+//! How much of a request's body has come, while its response is written.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use zlayer_http1::BodyLength;
+
+use crate::message::Demand;
+
+/// How many bytes of a body that nobody wants are taken in without a word, so that the connection
+/// can stay open. They are on their way anyhow by the time the response reaches the client.
+const SMALL_REST: u64 = 64 << 10;
+
+/// What has come of a request's body, and who wants the rest.
+pub(super) struct Receipt {
+    length: BodyLength,
+    /// Bytes that have come, with what frames them.
+    brought: AtomicU64,
+    is_whole: AtomicBool,
+    /// Whether the plugin has asked for the body, and whether it waits for it. None without a body.
+    demand: Option<Arc<Demand>>,
+}
+
+impl Receipt {
+    pub(super) fn new(length: BodyLength, demand: Option<Arc<Demand>>) -> Receipt {
+        Receipt {
+            length,
+            brought: AtomicU64::new(0),
+            is_whole: AtomicBool::new(demand.is_none()),
+            demand,
+        }
+    }
+
+    /// Records bytes that have come.
+    pub(super) fn add(&self, bytes: usize) {
+        self.brought.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Records that the body has come to its end.
+    pub(super) fn complete(&self) {
+        self.is_whole.store(true, Ordering::Relaxed);
+    }
+
+    /// What the plugin asks for. None without a body.
+    pub(super) fn demand(&self) -> Option<&Demand> {
+        self.demand.as_deref()
+    }
+
+    /// Whether much of the body is left that nobody will read, as far as that is known when the
+    /// response's head is written. Then the response has to say that the connection closes: the
+    /// client may stop sending, and whatever it still sends can be dropped without waiting for its
+    /// end. `is_complete`: the plugins have nothing more to add to the response.
+    pub(super) fn is_refused(&self, is_complete: bool) -> bool {
+        let Some(demand) = &self.demand else {
+            return false;
+        };
+        if self.is_whole.load(Ordering::Relaxed) {
+            return false;
+        }
+        let left = match self.length {
+            BodyLength::Empty => 0,
+            BodyLength::Fixed(length) => {
+                length.saturating_sub(self.brought.load(Ordering::Relaxed))
+            }
+            BodyLength::Chunked => u64::MAX,
+        };
+        left > SMALL_REST && (is_complete || !demand.is_asked() || demand.is_dropped())
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use http_body::Body as _;
+
+    use super::*;
+    use crate::message::IncomingBody;
+
+    #[test]
+    fn much_of_a_body_that_nobody_reads_closes_the_connection() {
+        let (sender, body) = IncomingBody::stream(Some(1 << 20));
+        let receipt = Receipt::new(BodyLength::Fixed(1 << 20), Some(sender.unwrap().demand()));
+        assert!(receipt.is_refused(false), "nobody has asked for it");
+        let mut body = Box::pin(body);
+        smol::block_on(futures_lite::future::poll_once(std::future::poll_fn(
+            |cx| body.as_mut().poll_frame(cx),
+        )));
+        assert!(!receipt.is_refused(false), "it is being read");
+        assert!(receipt.is_refused(true), "the response is there");
+        receipt.add((1 << 20) - (64 << 10));
+        assert!(!receipt.is_refused(true), "the rest is small");
+    }
+
+    #[test]
+    fn a_body_without_an_end_in_sight_is_large_and_one_that_ended_is_not() {
+        let (sender, body) = IncomingBody::stream(None);
+        let receipt = Receipt::new(BodyLength::Chunked, Some(sender.unwrap().demand()));
+        drop(body);
+        assert!(receipt.is_refused(false));
+        receipt.complete();
+        assert!(!receipt.is_refused(true));
+        assert!(!Receipt::new(BodyLength::Empty, None).is_refused(true));
+    }
+}
