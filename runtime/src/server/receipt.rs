@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use zlayer_http1::BodyLength;
+use zlayer_http1::{BodyDecoder, BodyLength, Decoded};
 
 use crate::message::Demand;
 
@@ -16,6 +16,7 @@ pub(super) struct Receipt {
     length: BodyLength,
     /// Bytes that have come, with what frames them.
     brought: AtomicU64,
+    /// All of it has come, so that nothing of it has to be waited for.
     is_whole: AtomicBool,
     /// Whether the plugin has asked for the body, and whether it waits for it. None without a body.
     demand: Option<Arc<Demand>>,
@@ -31,12 +32,29 @@ impl Receipt {
         }
     }
 
+    /// Looks whether the end of a chunked body has come already, `buffered` being what was read
+    /// behind the head. Only its end tells how long such a body is.
+    pub(super) fn look_ahead(&self, decoder: &BodyDecoder, mut buffered: &[u8]) {
+        if self.length != BodyLength::Chunked {
+            return;
+        }
+        let mut decoder = decoder.clone();
+        loop {
+            let consumed = match decoder.decode(buffered) {
+                Ok(Decoded::Data { consumed, .. }) => consumed,
+                Ok(Decoded::End { .. }) => return self.complete(),
+                Ok(Decoded::NeedMore { .. }) | Err(_) => return,
+            };
+            buffered = buffered.get(consumed..).unwrap_or_default();
+        }
+    }
+
     /// Records bytes that have come.
     pub(super) fn add(&self, bytes: usize) {
         self.brought.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Records that the body has come to its end.
+    /// Records that the body has come to its end, whether or not it was read.
     pub(super) fn complete(&self) {
         self.is_whole.store(true, Ordering::Relaxed);
     }

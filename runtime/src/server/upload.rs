@@ -70,6 +70,7 @@ impl Upload<'_> {
                 self.begun.store(false, Ordering::Relaxed);
             }
         }
+        self.receipt.look_ahead(decoder, buffer.bytes());
         let started = Instant::now();
         let (mut brought, mut held_up) = (0u64, Duration::ZERO);
         loop {
