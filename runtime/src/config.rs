@@ -21,6 +21,7 @@ use zlayer_bundle::{ByteSize, NotASize, Profile};
 
 pub use zlayer_bundle::{MEMORY_MIN, THREADS_MAX};
 
+use crate::account::Account;
 pub use crate::timeout::parse_duration;
 pub use entrance::{Entrance, Https, IDENTITIES_MAX, IdentityFiles, Network, Networks};
 pub use granted::Granted;
@@ -73,6 +74,8 @@ pub struct Draft {
     pub bind: IpAddr,
     /// Port to listen on; 0 lets the system choose.
     pub port: u16,
+    /// The account to become once the port is bound. `None`: the one that this process has.
+    pub user: Option<Account>,
     /// Port of the admin interface on 127.0.0.1, beside its Unix socket; 0 lets the system choose.
     pub admin_port: Option<u16>,
     /// Threads that serve, from 1 to [`THREADS_MAX`]. `None`: as many as the plugins' board says,
@@ -118,6 +121,7 @@ impl Draft {
             profile: Profile::default(),
             bind: IpAddr::from([127, 0, 0, 1]),
             port: 8080,
+            user: None,
             admin_port: None,
             threads: None,
             memory: None,

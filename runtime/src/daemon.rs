@@ -6,6 +6,7 @@ mod resources;
 mod signals;
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,10 @@ use smol::Executor;
 use smol::channel::bounded;
 use zlayer_bundle::ByteSize;
 
+use crate::account::Account;
 use crate::admin::{ADMIN_SHARE, Admin, View};
 use crate::config::{CONNECTION_SHARE, Config, Limits};
+use crate::confinement::{Needs, confine};
 use crate::data_dir::DataDir;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -46,6 +49,10 @@ static EXECUTOR: Executor<'static> = Executor::new();
 pub fn run(config: Config) -> Result<()> {
     // Before anything can be logged.
     redact::install(config.secrets.values().map(|secret| secret.0.as_str()));
+    let account = match &config.user {
+        Some(account) => account.is_another()?.then_some(account),
+        None => None,
+    };
     // Whatever is made from here on is nobody else's, by libraries too.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     // Before all else: a signal that comes while the plugin loads must drain, too.
@@ -55,7 +62,11 @@ pub fn run(config: Config) -> Result<()> {
     let https =
         https.map(|https| Server::bind(SocketAddr::new(config.bind, https.port), "--tls-port"));
     let listeners = (listener, https.transpose()?);
-    let data = DataDir::open(config.data_dir.as_deref(), None)?;
+    let data = DataDir::open(config.data_dir.as_deref(), account.map(Account::ids))?;
+    if let Some(account) = account {
+        account.assume()?;
+        data.reach()?;
+    }
     let logging = logger::choose(config.log, &data.path().join(LOG_FOLDER));
     EXECUTOR.spawn(logging).detach();
     let served = Admin::bind(data.path(), config.admin_port)
@@ -77,6 +88,12 @@ fn serve(
     signals: Signals,
 ) -> Result<()> {
     let members = plugins::gather(config, data)?;
+    // Plugins may have been compiled by another program until here, and no thread was started yet.
+    confine(&Needs {
+        data: data.path(),
+        is_temporary: data.is_temporary(),
+        read: read_later(config),
+    });
     let needs: Vec<_> = members.iter().map(plugins::Member::needs).collect();
     let resources = Resources::decide(config, &needs, &Device::new())?;
     let limits = &resources.limits;
@@ -230,6 +247,17 @@ fn serve(
         .for_each(|plugin| plugin.host().log.report_dropped());
     log::info!("stopped");
     Ok(())
+}
+
+/// The files that are read, or read anew, while the daemon serves.
+fn read_later(config: &Config) -> Vec<PathBuf> {
+    let roots = config.tls_roots.clone();
+    let mut files = vec![roots.unwrap_or_else(|| upstream::SYSTEM_ROOTS.into())];
+    let https = config.entrance.https.iter();
+    for identity in https.flat_map(|https| &https.identities) {
+        files.extend([identity.certificate.clone(), identity.key.clone()]);
+    }
+    files
 }
 
 /// A plugin's name and roles, for people.

@@ -69,20 +69,20 @@ impl DataDir {
             };
             Error::device(format!("data folder {}: {hint}", path.display()), error)
         };
-        let unsafe_there = |error| {
+        let untrusted = |error| {
             refused(
                 "is not safe to use; mend it or name another with --data-dir",
                 error,
             )
         };
-        make_folder(&path, heir.is_some())
+        make_folder(&path)
             .map_err(|error| refused("cannot be made; name another with --data-dir", error))?;
         let guard = match heir {
             Some(heir) => Guard::open_for(&path, heir),
             None => Guard::open(&path, own_account()),
         };
-        let guard = guard.map_err(unsafe_there)?;
-        guard.close_folder().map_err(unsafe_there)?;
+        let guard = guard.map_err(untrusted)?;
+        guard.close_folder().map_err(untrusted)?;
         let lock = guard.open_file(LOCK).map_err(|error| {
             refused(
                 "cannot be written; mend its permissions or name another with --data-dir",
@@ -101,12 +101,32 @@ impl DataDir {
             }
             Err(TryLockError::Error(error)) => return Err(refused("cannot be locked", error)),
         }
-        guard.close_contents().map_err(unsafe_there)?;
+        guard.close_contents().map_err(untrusted)?;
         Ok(DataDir {
             path,
             _lock: lock,
             temporary,
         })
+    }
+
+    /// Whether the account that this process has by now can get to the folder.
+    ///
+    /// # Errors
+    ///
+    /// A folder above it does not let that account through.
+    pub fn reach(&self) -> Result<()> {
+        match fs::symlink_metadata(self.path.join(LOCK)) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Error::device(
+                format!(
+                    "data folder {}: account {} of --user cannot get to it; \
+                     let all pass the folders above it (chmod o+x), or name another with --data-dir",
+                    self.path.display(),
+                    own_account()
+                ),
+                error,
+            )),
+        }
     }
 
     /// The path of the key-value store.
@@ -227,11 +247,10 @@ impl DataDir {
 }
 
 /// Makes a folder that only this user can enter, if it is missing. Those above it that are missing
-/// too have to let the account through that it is `handed` to.
-fn make_folder(path: &Path, handed: bool) -> io::Result<()> {
-    if handed && let Some(above) = path.parent() {
-        // As an administrator's shell makes them.
-        let own = rustix::process::umask(Mode::from_raw_mode(0o022));
+/// too are made as a shell does it, since nobody but the daemon's account may have to pass them.
+fn make_folder(path: &Path) -> io::Result<()> {
+    if let Some(above) = path.parent().filter(|above| !above.exists()) {
+        let own = rustix::process::umask(Mode::WGRP | Mode::WOTH);
         let made = DirBuilder::new().recursive(true).create(above);
         rustix::process::umask(own);
         made?;

@@ -31,6 +31,7 @@
 //! [`memory::Budget`] is the one ceiling. Everything that a client, an upstream or a plugin can
 //! make grow is reserved there first.
 
+pub mod account;
 pub mod admin;
 pub mod allowed_hosts;
 pub mod cache;
@@ -38,6 +39,7 @@ pub mod capability;
 pub mod cli;
 pub mod clients;
 pub mod config;
+pub mod confinement;
 pub mod core_dumps;
 pub mod daemon;
 pub mod data_dir;

@@ -53,6 +53,7 @@ pub use hop::strip_named;
 pub use pool::{Settings, Upstreams};
 pub use rounds::{Round, Rounds};
 pub use sender::Sender;
+pub use tls::SYSTEM_ROOTS;
 pub use upgrade::{Upgrade, Upgraded};
 
 use crate::memory::{Budget, Reservation};

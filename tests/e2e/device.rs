@@ -4,6 +4,8 @@
 mod accounts;
 /// Machine code where a mount or the system forbids it.
 mod code;
+/// What it gives up once it serves: root, files, system calls.
+mod confinement;
 /// A kernel that is as old as those that boards come with.
 mod kernel;
 /// How much memory it takes of what there is.

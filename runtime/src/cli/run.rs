@@ -11,6 +11,7 @@ use std::sync::Arc;
 use argh::FromArgs;
 use zlayer_bundle::UnknownProfile;
 
+use crate::account::Account;
 use crate::allowed_hosts::AllowedHost;
 use crate::capability::{Capabilities, Capability};
 use crate::config::{
@@ -71,6 +72,10 @@ pub struct Run {
     /// connections from trusted proxies begin with a header of the PROXY protocol, version 1 or 2
     #[argh(switch)]
     proxy_protocol: bool,
+    /// account to become once the port is bound, NAME[:GROUP] or their numbers, where root starts the
+    /// daemon; the data folder will be its (default: the one that starts it)
+    #[argh(option)]
+    user: Option<String>,
     /// a configuration value KEY=VALUE; may be repeated
     #[argh(option)]
     config: Vec<String>,
@@ -199,6 +204,8 @@ impl Run {
             .profile
             .parse()
             .map_err(|error: UnknownProfile| wrong("profile", error.to_string()))?;
+        let user = self.user.as_deref().map(Account::find).transpose();
+        let user = user.map_err(|reason| wrong("user", reason))?;
         let log = self.log.unwrap_or(match self.data_dir {
             Some(_) => LogOutput::Both,
             None => LogOutput::Text,
@@ -220,7 +227,8 @@ impl Run {
         };
         Ok(Draft {
             artifacts: self.wasm,
-            key_dirs: key_dirs(self.keys),
+            key_dirs: key_dirs(self.keys, user.is_some()),
+            user,
             allow_unsigned: self.allow_unsigned,
             profile,
             bind: self.bind,
@@ -325,16 +333,15 @@ fn timeouts(phases: &[(String, String)]) -> std::result::Result<Timeouts, String
     Ok(timeouts)
 }
 
-/// The named folders of keys; where none is named, the system's and the user's own.
-fn key_dirs(named: Vec<PathBuf>) -> Vec<PathBuf> {
+/// The named folders of keys; where none is named, the system's and the user's own. Whoever starts a
+/// daemon for `another` account has a home that is not that account's.
+fn key_dirs(named: Vec<PathBuf>, another: bool) -> Vec<PathBuf> {
     if !named.is_empty() {
         return named;
     }
     let system = PathBuf::from("/etc/zlayer/keys");
-    [system]
-        .into_iter()
-        .chain(zlayer_bundle::user_key_dir())
-        .collect()
+    let own = zlayer_bundle::user_key_dir().filter(|_| !another);
+    [system].into_iter().chain(own).collect()
 }
 
 fn parse_network(text: &str) -> std::result::Result<Network, String> {

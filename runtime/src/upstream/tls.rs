@@ -31,6 +31,8 @@ use crate::memory::Reservation;
 use crate::wire::wait_for_seed;
 use roots::RootsError;
 
+pub use roots::SYSTEM as SYSTEM_ROOTS;
+
 /// Encrypted bytes of one connection that wait to be sent; rustls itself would allow 64 KiB.
 const UNSENT_BYTES: usize = 16 << 10;
 

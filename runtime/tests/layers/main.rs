@@ -32,9 +32,16 @@ const LAYERS: &[&[&str]] = &[
     &["failure", "logs", "secrets"],
     &["logger", "reactor", "data_dir", "stats"],
     &["config"],
-    &["keyvalue", "log_ring", "allowed_hosts", "capability"],
+    &[
+        "account",
+        "keyvalue",
+        "log_ring",
+        "allowed_hosts",
+        "capability",
+    ],
     &[
         "clients",
+        "confinement",
         "core_dumps",
         "device",
         "error",

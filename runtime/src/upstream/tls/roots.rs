@@ -11,7 +11,7 @@ use futures_rustls::rustls::pki_types::pem::PemObject;
 use crate::memory::Reservation;
 
 /// The system's file, where Debian, Alpine, Buildroot and OpenWrt have it.
-pub(super) const SYSTEM: &str = "/etc/ssl/certs/ca-certificates.crt";
+pub const SYSTEM: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The longest such file in bytes. The system's, with all public authorities, has 0.2 MB.
 const FILE_BYTES: u64 = 1 << 20;

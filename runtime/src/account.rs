@@ -1,0 +1,229 @@
+//! The account that the daemon becomes once its port is bound.
+//!
+//! `/etc/passwd` and `/etc/group` are read here, since a static program has no part of the C library
+//! that would ask anything else (NSS). Accounts that are only in a directory service are named by
+//! their numbers.
+
+use std::fmt;
+use std::path::Path;
+
+use rustix::fs::{Gid, Uid};
+use rustix::process::{geteuid, getuid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+use crate::device;
+use crate::error::{Error, Result};
+
+/// Where accounts are: `NAME:x:UID:GID:…`, one a line.
+const PASSWD: &str = "/etc/passwd";
+/// Where groups are: `NAME:x:GID:MEMBER,MEMBER`, one a line.
+const GROUP: &str = "/etc/group";
+
+/// An account, and the groups that it is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    name: Option<String>,
+    uid: Uid,
+    gid: Gid,
+    groups: Vec<Gid>,
+}
+
+impl Account {
+    /// Finds what `NAME`, `NAME:GROUP` or the numbers of either stand for. With a group, that one
+    /// alone counts; without, all that the account is in.
+    ///
+    /// # Errors
+    ///
+    /// There is no such account or group, or it is root.
+    pub fn find(word: &str) -> std::result::Result<Account, String> {
+        let file = |path| device::read(Path::new(path)).unwrap_or_default();
+        find(word, &file(PASSWD), &file(GROUP))
+    }
+
+    /// The numbers of the account and of its first group.
+    pub fn ids(&self) -> (Uid, Gid) {
+        (self.uid, self.gid)
+    }
+
+    /// Whether this process is about to become another account than it has.
+    ///
+    /// # Errors
+    ///
+    /// It has another one, and is not root.
+    pub fn is_another(&self) -> Result<bool> {
+        if getuid() == self.uid && geteuid() == self.uid {
+            return Ok(false);
+        }
+        match geteuid().is_root() {
+            true => Ok(true),
+            false => Err(Error::Usage(format!(
+                "--user {self}: only root can become another account, and this is account {}; \
+                 leave the flag out, or start it as root",
+                geteuid().as_raw()
+            ))),
+        }
+    }
+
+    /// Becomes it, for good. Rights belong to the calling thread and go on to those that it starts,
+    /// so this comes before all others are.
+    ///
+    /// # Errors
+    ///
+    /// The system does not let this process.
+    pub fn assume(&self) -> Result<()> {
+        // In this order: who is no longer root may change no groups.
+        let become_it = || {
+            set_thread_groups(&self.groups)?;
+            set_thread_res_gid(self.gid, self.gid, self.gid)?;
+            set_thread_res_uid(self.uid, self.uid, self.uid)
+        };
+        become_it().map_err(|errno| {
+            let what = format!("--user {self}: the system does not let this process become it");
+            Error::device(what, errno.into())
+        })?;
+        // Where it could be root again, it was not dropped.
+        match set_thread_res_uid(None, Uid::ROOT, None) {
+            Err(_) => Ok(()),
+            Ok(()) => Err(Error::device(
+                format!("--user {self}: this process can still become root"),
+                std::io::Error::other("the system keeps capabilities over the change"),
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name} ({})", self.uid.as_raw()),
+            None => write!(f, "{}", self.uid.as_raw()),
+        }
+    }
+}
+
+fn find(word: &str, passwd: &str, group: &str) -> std::result::Result<Account, String> {
+    let (user, named_group) = match word.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (word, None),
+    };
+    if user.is_empty() || named_group.is_some_and(str::is_empty) {
+        return Err("wants NAME, NAME:GROUP or numbers".to_owned());
+    }
+    let number = user.parse::<u32>().ok();
+    let entry = lines(passwd).find(|fields| match number {
+        Some(number) => numbered(fields, 2) == Some(number),
+        None => fields.first() == Some(&user),
+    });
+    let name = entry.as_ref().and_then(|fields| fields.first().copied());
+    let uid = number.or_else(|| numbered(entry.as_ref()?, 2));
+    let uid = uid.ok_or_else(|| {
+        format!(
+            "{PASSWD} has no account '{user}'; make one (useradd --system {user}), or give numbers, UID:GID"
+        )
+    })?;
+    let (gid, groups) = match named_group {
+        Some(named) => {
+            let gid = group_number(named, group)?;
+            (gid, vec![gid])
+        }
+        None => {
+            // An account that is not listed has a group of its own number, as it has elsewhere.
+            let first = entry.as_ref().and_then(|fields| numbered(fields, 3));
+            let gid = first.unwrap_or(uid);
+            (gid, groups_of(name, gid, group))
+        }
+    };
+    // All ones mean "leave it as it is" to the kernel.
+    if uid == 0 || uid == u32::MAX || gid == u32::MAX {
+        return Err(format!(
+            "'{user}' is root, or no account; give the daemon one of its own"
+        ));
+    }
+    Ok(Account {
+        name: name.map(str::to_owned),
+        uid: Uid::from_raw(uid),
+        gid: Gid::from_raw(gid),
+        groups: groups.into_iter().map(Gid::from_raw).collect(),
+    })
+}
+
+fn group_number(named: &str, group: &str) -> std::result::Result<u32, String> {
+    let listed = lines(group).find(|fields| fields.first() == Some(&named));
+    let number = listed.and_then(|fields| numbered(&fields, 2));
+    number.or_else(|| named.parse().ok()).ok_or_else(|| {
+        format!("{GROUP} has no group '{named}'; make one (groupadd --system {named}), or give its number")
+    })
+}
+
+/// The group `first`, and all that list the account `name` as a member.
+fn groups_of(name: Option<&str>, first: u32, group: &str) -> Vec<u32> {
+    let mut groups = vec![first];
+    let Some(name) = name else { return groups };
+    for fields in lines(group) {
+        let is_member = fields
+            .get(3)
+            .is_some_and(|members| members.split(',').any(|member| member == name));
+        match numbered(&fields, 2) {
+            Some(number) if is_member && !groups.contains(&number) => groups.push(number),
+            _ => {}
+        }
+    }
+    groups
+}
+
+fn lines(file: &str) -> impl Iterator<Item = Vec<&str>> {
+    file.lines().map(|line| line.trim().split(':').collect())
+}
+
+fn numbered(fields: &[&str], place: usize) -> Option<u32> {
+    fields.get(place)?.parse().ok()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+
+    const USERS: &str = "root:x:0:0:root:/root:/bin/sh\n\
+        # a comment, and a line that is none\n\nnonsense\n\
+        zlayer:x:990:991::/:/usr/sbin/nologin\n";
+    const GROUPS: &str =
+        "root:x:0:\nzlayer:x:991:\ndialout:x:20:pi,zlayer\ngpio:x:997:zlayer\nspi:x:998:pi\n";
+
+    fn found(word: &str) -> (Option<String>, u32, u32, Vec<u32>) {
+        let found = find(word, USERS, GROUPS).unwrap();
+        let groups = found.groups.iter().map(|group| group.as_raw()).collect();
+        (found.name, found.uid.as_raw(), found.gid.as_raw(), groups)
+    }
+
+    #[test]
+    fn accounts_are_found_by_name_and_by_number() {
+        let own = Some("zlayer".to_owned());
+        let all = vec![991, 20, 997];
+        assert_eq!(found("zlayer"), (own.clone(), 990, 991, all.clone()));
+        assert_eq!(found("990"), (own.clone(), 990, 991, all));
+        assert_eq!(found("zlayer:gpio"), (own.clone(), 990, 997, vec![997]));
+        assert_eq!(found("zlayer:5"), (own, 990, 5, vec![5]));
+        // In no file, as in an empty root.
+        assert_eq!(found("1234"), (None, 1234, 1234, vec![1234]));
+        assert_eq!(found("1234:5"), (None, 1234, 5, vec![5]));
+    }
+
+    #[test]
+    fn what_is_not_there_is_named_with_what_makes_it() {
+        for (word, said) in [
+            ("nobody-here", "useradd --system nobody-here"),
+            ("zlayer:nothing", "groupadd --system nothing"),
+            ("root", "root"),
+            ("0", "root"),
+            ("4294967295", "no account"),
+            ("", "NAME"),
+            ("zlayer:", "NAME"),
+            (":5", "NAME"),
+            ("nonsense", "useradd"),
+        ] {
+            let error = find(word, USERS, GROUPS).unwrap_err();
+            assert!(error.contains(said), "{word}: {error}");
+        }
+    }
+}
