@@ -40,6 +40,7 @@ mod own;
 mod passage;
 mod questions;
 mod rate_limit;
+mod readings;
 mod reply;
 mod request;
 mod route;

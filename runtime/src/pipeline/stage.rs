@@ -9,6 +9,7 @@ use zlayer_bundle::Role;
 use super::bodies::WholeBodies;
 use super::narrowing;
 use super::passage::Passage;
+use super::readings;
 use super::request::Request;
 use crate::cache::Fault;
 use crate::config::{BodyAccess, OnFailure, Placement};
@@ -147,11 +148,10 @@ impl Stage {
             services.any(|service| names.iter().any(|name| name == service.name()))
         };
         let path = request.head.uri.path();
-        // Whether a handler resolves `..` is not known: a guard holds for both places that the path
-        // may mean.
-        let covered = || {
-            self.covers(&narrowing::normalised(path))
-                || self.step != Step::Handle && self.covers(&narrowing::unresolved(path))
+        // How a handler reads a path is not known: a guard holds for all places that it may mean.
+        let covered = || match self.step {
+            Step::Handle => self.covers(&narrowing::normalised(path)),
+            _ => readings::any(path, |reading| self.covers(reading)),
         };
         (self.step == Step::Handle || services.as_ref().is_none_or(serves))
             && (paths.is_none() || covered())

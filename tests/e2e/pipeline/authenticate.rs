@@ -481,6 +481,7 @@ fn what_only_looks_like_an_upgrade_brings_no_token() {
         .with("stages")
         .arg("--secret")
         .arg(format!("jwt_secret={key}"))
+        .plugin("jwt-authenticator:secrets=jwt_secret")
         .start();
     let good = token(r#"{"alg":"HS256"}"#, r#"{"sub":"alice"}"#, key.as_bytes());
     let target = format!("/admin?access_token={good}");
@@ -564,6 +565,7 @@ fn a_token_that_nobody_takes_lets_nobody_in() {
         .with("stage-websocket")
         .arg("--secret")
         .arg(format!("jwt_secret={key}"))
+        .plugin("jwt-authenticator:secrets=jwt_secret")
         .start();
     let offering = |token: &str, auth: &str| {
         let lines =
@@ -592,6 +594,7 @@ fn a_token_for_authenticators_goes_no_further_and_not_back() {
         builder
             .arg("--secret")
             .arg(format!("jwt_secret={key}"))
+            .plugin("jwt-authenticator:secrets=jwt_secret")
             .start()
     };
     let target = format!("/ws?access_token={good}&room=1");
