@@ -4,6 +4,8 @@ mod body_error;
 mod client;
 pub(crate) mod fields;
 mod incoming;
+mod interims;
+mod spelling;
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -16,6 +18,9 @@ pub use body_error::BodyError;
 pub use client::{Client, Scheme, TlsSession};
 pub use incoming::IncomingBody;
 pub(crate) use incoming::{BodySender, Demand, Piece};
+pub use interims::Interims;
+pub(crate) use spelling::Spelled;
+pub use spelling::Spellings;
 
 /// A body on its way out: of a response to a client, or of a request to an upstream.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;

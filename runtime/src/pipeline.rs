@@ -64,7 +64,7 @@ use crate::config::{Limits, Placement};
 use crate::error::{Error, Result};
 use crate::failure::Failure;
 use crate::memory::Budget;
-use crate::message::{Response, whole};
+use crate::message::{Response, Spellings, whole};
 use crate::plugin::Plugin;
 use crate::stats::Outcome;
 use crate::upstream::{self, Forwarded, Upstreams};
@@ -337,7 +337,9 @@ impl Pipeline {
         request: &mut Request,
         passage: &Passage,
     ) -> std::result::Result<Reply, Failure> {
-        if let Some(to) = request.upstream.take() {
+        if let Some(mut to) = request.upstream.take() {
+            to.client = request.for_client.clone();
+            to.client.expects_continue = request.expects_continue();
             let (head, body) = (request.head.clone(), request.stream().boxed_unsync());
             let (client, id) = (&request.client, &request.id);
             let sent = upstream::forward(&self.upstreams, head, body, client, &to, id);
@@ -401,6 +403,7 @@ impl Pipeline {
                 Some(ControlFlow::Break(response)) => return Ok(ControlFlow::Break(response)),
                 Some(ControlFlow::Continue(())) => {
                     if matches!(step, Step::Middleware | Step::Transform) {
+                        request.for_client.only_links = true;
                         trail.seen.push(index);
                     }
                 }
@@ -447,9 +450,10 @@ impl Pipeline {
         for &index in trail.seen.iter().rev() {
             let stage = &self.stages[index];
             let (status, headers) = (response.status().as_u16(), response.headers());
-            let running = middleware::on_response(stage, id, status, headers);
+            let spellings = Spellings::in_extensions(response.extensions());
+            let running = middleware::on_response(stage, id, status, headers, spellings);
             match stage.guard(id, passage, running).await {
-                Ok(Some(ControlFlow::Continue(headers))) => *response.headers_mut() = headers,
+                Ok(Some(ControlFlow::Continue(fields))) => fields.put(response),
                 Ok(Some(ControlFlow::Break(other))) => {
                     (*response, *marks) = (other, Marks::default());
                 }

@@ -17,10 +17,23 @@
 //!
 //! An idle connection may have been closed by the upstream a moment ago. A request that was lost
 //! that way is sent once more, over a fresh connection, if nothing of it was written, or if its
-//! method is idempotent and its body was not begun (RFC 9110 section 9.2.2). Nothing else is sent
+//! method is idempotent and its body was not begun (RFC 9110 section 9.2.2). One that is refused
+//! with 417 for its `Expect` is sent once more without that (section 10.1.1). Nothing else is sent
 //! twice.
+//!
+//! # Sloppy upstreams
+//!
+//! What an upstream gets wrong is read where it means one thing only (`zlayer_http1`). The
+//! connection is closed behind it.
+//!
+//! # Whose a connection is
+//!
+//! Connections are shared by all who send requests to one upstream, but for those on which a client
+//! has identified itself by a scheme that counts for the connection (NTLM, Negotiate). Such a
+//! one carries requests of that client's connection alone, and is closed with it.
 
 mod body;
+mod client;
 mod connect;
 mod connection;
 mod error;
@@ -29,6 +42,7 @@ mod forward;
 mod happy_eyeballs;
 mod hop;
 mod io;
+mod owner;
 mod pool;
 mod restricted;
 mod rounds;
@@ -44,12 +58,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::header::{EXPECT, HeaderValue};
 use http_body::Body as _;
 use zlayer_http1::{ConnectionUse, OutgoingRequest, RequestLength};
 
+pub use client::ForClient;
 pub use error::UpstreamError;
+pub use exchange::Personal;
 pub use forward::{Forwarded, forward, forward_upgrade};
 pub use hop::strip_named;
+pub use owner::Owner;
 pub use pool::{Settings, Upstreams};
 pub use rounds::{Round, Rounds};
 pub use sender::Sender;
@@ -57,8 +75,7 @@ pub use tls::SYSTEM_ROOTS;
 pub use upgrade::{Upgrade, Upgraded};
 
 use crate::memory::{Budget, Reservation};
-use crate::message::Body;
-use crate::message::fields::pairs;
+use crate::message::{Body, Spelled};
 use connection::Connection;
 use exchange::Exchange;
 
@@ -96,6 +113,8 @@ pub struct Target {
     pub sender: Arc<Sender>,
     /// Bounds the connections of the plugin that sends the request: see [`Upstreams::share`].
     pub share: Option<Arc<Budget>>,
+    /// The client for whom the request is sent.
+    pub client: ForClient,
 }
 
 impl Target {
@@ -117,6 +136,7 @@ impl Target {
             stall_timeout: Duration::ZERO,
             sender: Arc::clone(sender),
             share: None,
+            client: ForClient::default(),
         }
     }
 
@@ -183,8 +203,9 @@ impl Upstreams {
     ///
     /// Fields that are meant for one connection alone are removed from both heads. (Those that a
     /// client's `Connection` names were removed when the request was received: [`strip_named`].)
-    /// `Expect` is removed from the request, because its sender was told to go on when the body was
-    /// asked for. A request without `Host` gets the target's. The length of the body is its own
+    /// `Expect` is removed from the request, unless the target's client still waits for an answer to
+    /// it: then the body is asked for when the upstream says `100 Continue`, or nothing for a second.
+    /// A request without `Host` gets the target's. The length of the body is its own
     /// exact size, or else its `Content-Length`; without either it is sent in chunks. A response
     /// body that breaks off ends with an error, never as if it were whole.
     ///
@@ -218,14 +239,24 @@ impl Upstreams {
                 None => RequestLength::Chunked,
             },
         };
+        let mut expecting = to.client.expects_continue && length != RequestLength::None;
+        if expecting {
+            parts
+                .headers
+                .insert(EXPECT, HeaderValue::from_static("100-continue"));
+        }
+        let personal = client::identifies_connection(&parts.headers);
         let connection_use = ConnectionUse::Keep;
-        let head = encode(&parts, &key, length, accepts_trailers, connection_use)?;
+        let mut head = encode(&parts, &key, length, accepts_trailers, connection_use)?;
         let mut fresh = false;
         loop {
             let held = to.reserve_share()?;
             let reused = match fresh {
                 true => None,
-                false => self.reuse(&key, &to.sender).await,
+                false => {
+                    let owner = to.client.owner.as_ref();
+                    self.reuse(&key, &to.sender, owner).await
+                }
             };
             let may_retry = reused.is_some();
             let mut connection = match reused {
@@ -233,10 +264,20 @@ impl Upstreams {
                 None => self.open(&key, to).await?,
             };
             connection.place.held = held;
-            let exchange = Exchange::new(connection, head.clone(), length, body, &parts.method);
+            connection.personal |= personal;
+            let mut exchange = Exchange::new(connection, head.clone(), length, body, &parts.method);
+            if expecting {
+                exchange.wait_for_continue();
+            }
             match exchange.run(self, to, id).await {
                 Ok(response) => return Ok(response),
                 Err(failed) => match failed.retry {
+                    Some(unused) if matches!(failed.error, UpstreamError::Expectation) => {
+                        log::debug!("[{id}] upstream {key}: 417; sent once more without Expect");
+                        parts.headers.remove(EXPECT);
+                        head = encode(&parts, &key, length, accepts_trailers, connection_use)?;
+                        (expecting, body, fresh) = (false, unused, true);
+                    }
                     Some(unused) if may_retry => {
                         log::debug!("[{id}] upstream {key}: {}; sent once more", failed.error);
                         body = unused;
@@ -282,12 +323,13 @@ fn encode(
         "" => target,
         target => target,
     };
+    let spelled = Spelled::new(&parts.headers, &parts.extensions);
     let mut headers: Vec<(&str, &[u8])> = Vec::with_capacity(parts.headers.len() + 1);
     let own_host = key.to_string();
     if !parts.headers.contains_key(http::header::HOST) {
-        headers.push(("host", own_host.as_bytes()));
+        headers.push(("Host", own_host.as_bytes()));
     }
-    headers.extend(pairs(&parts.headers));
+    headers.extend(spelled.pairs());
     let mut head = Vec::with_capacity(512);
     OutgoingRequest {
         method: parts.method.as_str(),

@@ -166,7 +166,7 @@ fn an_answer_that_breaks_off_is_never_taken_for_a_whole_one() {
             .unwrap_or_else(|| panic!("{path}: {text:?}"));
         assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {text}");
         assert!(
-            head.contains("\r\ntransfer-encoding: chunked"),
+            head.contains("\r\nTransfer-Encoding: chunked"),
             "{path}: {text}"
         );
         assert!(!body.ends_with("0\r\n\r\n"), "{path} looks whole: {text}");

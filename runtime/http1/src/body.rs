@@ -17,9 +17,13 @@ pub struct BodyDecoder {
     /// Bytes of extensions that the body may still bring.
     extensions_left: usize,
     chunk_line_bytes: usize,
-    /// Whether extensions may be anything that holds no control bytes.
-    any_extension: bool,
     trailers: TrailerSection,
+    /// Whether what is wrong, and can be read in one way only, is read.
+    lenient: bool,
+    /// Whether anything wrong was read.
+    sloppy: bool,
+    /// Whether a chunk size had zeros before its first digit.
+    padded: bool,
 }
 
 /// What [`BodyDecoder::decode`] found at the front of its input.
@@ -84,20 +88,50 @@ impl BodyDecoder {
             line_left: limits.chunk_line_bytes,
             extensions_left: limits.extension_bytes,
             chunk_line_bytes: limits.chunk_line_bytes,
-            any_extension: false,
             trailers: TrailerSection::new(limits),
+            lenient: false,
+            sloppy: false,
+            padded: false,
         }
     }
 
-    /// The same decoder for the body of a response. A server that writes its extensions wrong is
-    /// only sloppy: nobody can smuggle anything by them to whoever asked it. So they may be
-    /// anything that holds no control bytes.
+    /// A decoder for a body of a response, from a server that may be sloppy: it takes LF alone for
+    /// the end of a line, blanks behind a chunk's size, extensions of any form, and blanks and
+    /// control bytes in trailers. For bodies of requests there is none such, since smuggling lives
+    /// on what two servers read differently.
     #[must_use]
-    pub(crate) fn of_response(length: BodyLength, limits: &Limits) -> Self {
+    pub fn lenient(length: BodyLength, limits: &Limits) -> Self {
         Self {
-            any_extension: true,
+            lenient: true,
+            trailers: TrailerSection::lenient(limits),
             ..Self::new(length, limits)
         }
+    }
+
+    /// Whether anything was read that breaks the rules: then the connection is better closed behind
+    /// the body.
+    #[must_use]
+    pub fn is_sloppy(&self) -> bool {
+        self.sloppy || self.trailers.is_sloppy()
+    }
+
+    /// Tells a lenient decoder that the connection has ended in an orderly way. Returns whether the
+    /// body is whole all the same, because only what follows the last chunk is missing; the next
+    /// call of [`BodyDecoder::decode`] then returns its end.
+    pub fn end_of_input(&mut self) -> bool {
+        let whole = match self.state {
+            State::Done => return true,
+            State::Trailers | State::SizeLf(0) => true,
+            // Just `0`: where sizes have a fixed number of digits, others may have followed.
+            State::Size(0) => !self.padded,
+            _ => false,
+        };
+        if !(self.lenient && whole) {
+            return false;
+        }
+        self.sloppy = true;
+        self.state = State::Done;
+        true
     }
 
     /// Takes what it can from the front of `input`. The caller drops the consumed bytes and calls
@@ -172,11 +206,13 @@ impl BodyDecoder {
                 self.spend_line()?;
                 match (byte, hex_digit(byte)) {
                     (_, Some(digit)) => {
+                        self.padded |= size == 0;
                         // RFC 9112, 7.1: a recipient must guard against overflow here.
                         let shifted = size.checked_mul(16).ok_or(BodyError::ChunkSizeOverflow)?;
                         Ok(State::Size(shifted | digit))
                     }
                     (b'\r', _) => Ok(State::SizeLf(size)),
+                    (b'\n', _) if self.lenient => Ok(self.end_size_line(size)),
                     (b';', _) => self.extension(size, ChunkExtension::Start),
                     (b' ' | b'\t', _) => Ok(State::SizeBlank(size)),
                     _ => Err(BodyError::InvalidChunkSize),
@@ -188,15 +224,21 @@ impl BodyDecoder {
                 match byte {
                     b' ' | b'\t' => Ok(State::SizeBlank(size)),
                     b';' => self.extension(size, ChunkExtension::Start),
+                    b'\r' if self.lenient => {
+                        self.sloppy = true;
+                        Ok(State::SizeLf(size))
+                    }
+                    b'\n' if self.lenient => Ok(self.end_size_line(size)),
                     _ => Err(BodyError::InvalidChunkSize),
                 }
             }
             State::Extension(size, at) => {
                 self.spend_line()?;
                 match byte {
-                    b'\r' if self.any_extension => Ok(State::SizeLf(size)),
+                    b'\r' if self.lenient => Ok(State::SizeLf(size)),
+                    b'\n' if self.lenient => Ok(self.end_size_line(size)),
                     _ if byte != b'\r' && !is_field_byte(byte) => Err(BodyError::InvalidChunkLine),
-                    _ if self.any_extension => self.extension(size, at),
+                    _ if self.lenient => self.extension(size, at),
                     _ => match at.step(byte)? {
                         None => Ok(State::SizeLf(size)),
                         Some(next) => self.extension(size, next),
@@ -213,6 +255,10 @@ impl BodyDecoder {
             }
             State::DataCr if byte == b'\r' => Ok(State::DataLf),
             State::DataLf if byte == b'\n' => Ok(State::SizeStart),
+            State::DataCr if byte == b'\n' && self.lenient => {
+                self.sloppy = true;
+                Ok(State::SizeStart)
+            }
             State::DataCr | State::DataLf => Err(BodyError::MissingChunkEnd),
             State::Trailers => {
                 let ended = self.trailers.push(byte)?;
@@ -220,6 +266,15 @@ impl BodyDecoder {
             }
             // `decode` deals with these before it gets here.
             State::Fixed(_) | State::Data(_) | State::Done | State::Failed(_) => Ok(self.state),
+        }
+    }
+
+    /// Ends a size line with LF alone.
+    fn end_size_line(&mut self, size: u64) -> State {
+        self.sloppy = true;
+        match size {
+            0 => State::Trailers,
+            size => State::Data(size),
         }
     }
 
@@ -429,7 +484,7 @@ mod tests {
             let refused = chunked(input.as_bytes());
             assert_eq!(refused, Err(BodyError::InvalidChunkExtension), "{line}");
             let limits = Limits::default();
-            let mut decoder = BodyDecoder::of_response(BodyLength::Chunked, &limits);
+            let mut decoder = BodyDecoder::lenient(BodyLength::Chunked, &limits);
             let first = decoder.decode(input.as_bytes());
             assert!(
                 matches!(first, Ok(Decoded::Data { data: b"hello", .. })),
@@ -437,7 +492,7 @@ mod tests {
             );
         }
         for line in ["5;a\0", "5;a\rb"] {
-            let mut decoder = BodyDecoder::of_response(BodyLength::Chunked, &Limits::default());
+            let mut decoder = BodyDecoder::lenient(BodyLength::Chunked, &Limits::default());
             let refused = decoder.decode(line.as_bytes());
             assert_eq!(refused, Err(BodyError::InvalidChunkLine), "{line:?}");
         }
@@ -529,5 +584,105 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_lenient_decoder_reads_what_means_one_thing() {
+        for (input, data) in [
+            (&b"3 \r\nabc\r\n0\r\n\r\n"[..], &b"abc"[..]),
+            (b"3\t \nabc\n0\n\n", b"abc"),
+            (b"3\nabc\n0\n\n", b"abc"),
+            (b"3;a\nabc\r\n0\r\n\r\n", b"abc"),
+            (b"3\r\nabc\n0\r\n\r\n", b"abc"),
+            (b"3\r\nabc\r\n0\r\nx : \x01y\n\n", b"abc"),
+        ] {
+            let shown = input.escape_ascii();
+            for step in [1, input.len()] {
+                let mut decoder = BodyDecoder::lenient(BodyLength::Chunked, &Limits::default());
+                let (read, trailers) = read_all(&mut decoder, input, step).unwrap();
+                assert_eq!(read, data, "{shown}");
+                assert!(decoder.is_sloppy(), "{shown}");
+                if let Some((name, value)) = trailers.first() {
+                    assert_eq!((name.as_str(), &value[..]), ("x", &b"y"[..]), "{shown}");
+                }
+            }
+            assert!(chunked(input).is_err(), "{shown}");
+        }
+        for input in [
+            &b" 3\r\n"[..],
+            b"3 4\r\n",
+            b"0x3\r\n",
+            b"3\rabc",
+            b"3\r\nabcd",
+        ] {
+            let mut decoder = BodyDecoder::lenient(BodyLength::Chunked, &Limits::default());
+            assert!(
+                read_all(&mut decoder, input, 1).is_err(),
+                "{}",
+                input.escape_ascii()
+            );
+        }
+        let mut decoder = BodyDecoder::lenient(BodyLength::Chunked, &Limits::default());
+        let clean = read_all(&mut decoder, b"3;a=b\r\nabc\r\n0\r\nx: y\r\n\r\n", 1);
+        assert!(clean.is_ok() && !decoder.is_sloppy());
+    }
+
+    #[test]
+    fn only_what_follows_the_last_chunk_may_be_missing() {
+        for (input, whole) in [
+            (&b"3\r\nabc\r\n0\r\n"[..], true),
+            (b"3\r\nabc\r\n0\r", true),
+            (b"3\r\nabc\r\n0", true),
+            (b"3\r\nabc\r\n0\r\nx: y\r\nz: ", true),
+            (b"3\r\nabc\r\n0\r\n\r\n", true),
+            (b"0003\r\nabc\r\n0", false),
+            (b"3\r\nabc\r\n00", false),
+            (b"3\r\nabc\r\n", false),
+            (b"3\r\nabc", false),
+            (b"3\r\nab", false),
+            (b"3\r\nabc\r\n0;", false),
+        ] {
+            let shown = input.escape_ascii();
+            let mut decoder = BodyDecoder::lenient(BodyLength::Chunked, &Limits::default());
+            let _ = read_all(&mut decoder, input, 1);
+            assert_eq!(decoder.end_of_input(), whole, "{shown}");
+            let ended = matches!(decoder.decode(b""), Ok(Decoded::End { consumed: 0, .. }));
+            assert_eq!((ended, decoder.is_done()), (whole, whole), "{shown}");
+            let mut strict = BodyDecoder::new(BodyLength::Chunked, &Limits::default());
+            let _ = read_all(&mut strict, input, 1);
+            assert_eq!(
+                strict.end_of_input(),
+                input.ends_with(b"0\r\n\r\n"),
+                "{shown}"
+            );
+        }
+        let mut fixed = BodyDecoder::lenient(BodyLength::Fixed(3), &Limits::default());
+        let _ = read_all(&mut fixed, b"ab", 1);
+        assert!(!fixed.end_of_input());
+    }
+
+    /// Feeds `input` in pieces of `step` bytes; what was read, and the trailers if it ended.
+    fn read_all(
+        decoder: &mut BodyDecoder,
+        input: &[u8],
+        step: usize,
+    ) -> Result<(Vec<u8>, Trailers), BodyError> {
+        let mut read = Vec::new();
+        for mut piece in input.chunks(step) {
+            loop {
+                match decoder.decode(piece)? {
+                    Decoded::NeedMore { .. } => break,
+                    Decoded::Data { consumed, data } => {
+                        read.extend_from_slice(data);
+                        piece = &piece[consumed..];
+                    }
+                    Decoded::End { trailers, .. } if !trailers.is_empty() => {
+                        return Ok((read, trailers));
+                    }
+                    Decoded::End { .. } => break,
+                }
+            }
+        }
+        Ok((read, Vec::new()))
     }
 }

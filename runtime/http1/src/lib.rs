@@ -2,9 +2,8 @@
 //!
 //! What it is: for a server, a strict parser for request heads, a decoder for bodies, and an
 //! encoder for responses; for a client, an encoder for request heads and a parser for response
-//! heads that is as strict, with the same decoder (RFC 9110, RFC 9112). Splitting a head into its
-//! parts is done by [`httparse`]; this crate adds the rules that httparse leaves to its user, and
-//! the limits.
+//! heads, with the same decoder (RFC 9110, RFC 9112). Splitting a request's head into its parts is
+//! done by [`httparse`]; this crate adds the rules that httparse leaves to its user, and the limits.
 //!
 //! For WebSocket, [`websocket`] has both sides of RFC 6455.
 //!
@@ -29,12 +28,17 @@
 //! body is not bounded: the caller compares [`BodyLength::Fixed`], and counts
 //! chunked data, against a limit of its own.
 //!
-//! # Strict
+//! # Strict with clients, lenient with servers
 //!
 //! Where the RFCs let a server choose between repairing a request and refusing it, this one
 //! refuses. Two readers who repair a message differently are what request smuggling lives on. The
 //! section behind each check stands beside it. After a [`RequestError`], a [`ResponseError`] or a
 //! [`BodyError`] nobody knows where the next message starts: answer, and close.
+//!
+//! Servers on small devices get much wrong, and nobody mends them. What they send is read where it
+//! means one thing only, and marked as sloppy, so that the caller closes the connection behind it
+//! and nothing that such a server adds is taken for the next response. Nothing wrong is passed on:
+//! names are tokens, the length is told once, and [`clean_value`] takes control bytes out.
 //!
 //! # Example
 //!
@@ -72,7 +76,7 @@
 //! }
 //! .encode(&mut out)?;
 //! out.extend_from_slice(&body);
-//! assert_eq!(out, b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nhello");
+//! assert_eq!(out, b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nContent-Length: 5\r\n\r\nhello");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -104,7 +108,9 @@ pub use forwarded::{ForwardedElement, MalformedForwarded, parse_forwarded, parse
 pub use headers::{is_valid_header_name, is_valid_header_value};
 /// One header field, as [`RequestHead::headers`] holds it.
 pub use httparse::Header;
-pub use incoming_response::{IncomingResponse, ResponseBody, ResponseError};
+pub use incoming_response::{
+    IncomingResponse, MAX_RESPONSE_HEADERS, ResponseBody, ResponseError, ResponseSlots, clean_value,
+};
 pub use limits::{Limits, MAX_EMPTY_LINES, MAX_HEADERS, MAX_METHOD_BYTES};
 pub use outgoing_request::{ConnectionUse, OutgoingRequest, RequestLength};
 pub use proxy_protocol::{PROXY_V1_BYTES, PROXY_V2_BYTES, ProxyError, ProxyHeader};

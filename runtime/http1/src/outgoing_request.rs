@@ -1,7 +1,7 @@
 //! Request heads of the client's side, written to a buffer.
 
 use crate::headers::{is_field_byte, is_token, write_field};
-use crate::response::{is_own_field, write_decimal};
+use crate::response::{LENGTH_NAME, is_own_field, write_length};
 use crate::target::{Authority, Target};
 use crate::{HeaderError, MAX_METHOD_BYTES};
 
@@ -15,7 +15,7 @@ pub struct OutgoingRequest<'a> {
     /// The fields to send, in order. Exactly one of them is `host`. Left out without a word are
     /// those that belong to the connection and not to the message: `connection`, `keep-alive`,
     /// `proxy-connection`, `te`, `transfer-encoding`, `upgrade`; and `content-length`, which
-    /// `length` rules.
+    /// `length` rules, but under the name as it is spelled here.
     pub headers: &'a [(&'a str, &'a [u8])],
     /// How the server is to find the end of the body.
     pub length: RequestLength,
@@ -78,6 +78,7 @@ impl OutgoingRequest<'_> {
         out.extend_from_slice(self.target.as_bytes());
         out.extend_from_slice(b" HTTP/1.1\r\n");
         let mut hosts = 0;
+        let mut length_name = None;
         for (name, value) in self.headers {
             if name.eq_ignore_ascii_case("host") {
                 hosts += 1;
@@ -86,18 +87,21 @@ impl OutgoingRequest<'_> {
                     return Err(HeaderError::InvalidHost);
                 }
             }
-            if !is_own_field(name) {
+            if name.eq_ignore_ascii_case(LENGTH_NAME) {
+                length_name.get_or_insert(*name);
+            } else if !is_own_field(name) {
                 write_field(out, name, value)?;
             }
         }
         if hosts != 1 {
             return Err(HeaderError::InvalidHost);
         }
+        let length_name = length_name.unwrap_or(LENGTH_NAME);
         match self.length {
-            RequestLength::Fixed(length) => write_length(out, length),
-            RequestLength::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+            RequestLength::Fixed(length) => write_length(out, length_name, length),
+            RequestLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
             RequestLength::None if matches!(self.method, "POST" | "PUT" | "PATCH") => {
-                write_length(out, 0);
+                write_length(out, length_name, 0);
             }
             RequestLength::None => {}
         }
@@ -108,9 +112,9 @@ impl OutgoingRequest<'_> {
 
     fn write_connection(&self, out: &mut Vec<u8>) -> Result<(), HeaderError> {
         if self.accepts_trailers {
-            out.extend_from_slice(b"te: trailers\r\n");
+            out.extend_from_slice(b"TE: trailers\r\n");
         }
-        let te = if self.accepts_trailers { "te" } else { "" };
+        let te = if self.accepts_trailers { "TE" } else { "" };
         let option = match self.connection {
             ConnectionUse::Keep => "",
             ConnectionUse::Close => "close",
@@ -118,13 +122,13 @@ impl OutgoingRequest<'_> {
                 if protocol.is_empty() || !protocol.bytes().all(is_field_byte) {
                     return Err(HeaderError::invalid_value("upgrade"));
                 }
-                write_field(out, "upgrade", protocol.as_bytes())?;
-                "upgrade"
+                write_field(out, "Upgrade", protocol.as_bytes())?;
+                "Upgrade"
             }
         };
         // RFC 9110, 7.6.1: what is for this hop alone is named. 1.1 persists by itself.
         if !(te.is_empty() && option.is_empty()) {
-            out.extend_from_slice(b"connection: ");
+            out.extend_from_slice(b"Connection: ");
             out.extend_from_slice(te.as_bytes());
             if !te.is_empty() && !option.is_empty() {
                 out.extend_from_slice(b", ");
@@ -134,12 +138,6 @@ impl OutgoingRequest<'_> {
         }
         Ok(())
     }
-}
-
-fn write_length(out: &mut Vec<u8>, length: u64) {
-    out.extend_from_slice(b"content-length: ");
-    write_decimal(out, length);
-    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]
@@ -194,14 +192,14 @@ mod tests {
         for (method, length, line) in [
             ("GET", RequestLength::None, ""),
             ("DELETE", RequestLength::None, ""),
-            ("POST", RequestLength::None, "content-length: 0\r\n"),
-            ("PUT", RequestLength::None, "content-length: 0\r\n"),
-            ("GET", RequestLength::Fixed(0), "content-length: 0\r\n"),
-            ("POST", RequestLength::Fixed(42), "content-length: 42\r\n"),
+            ("POST", RequestLength::None, "Content-Length: 0\r\n"),
+            ("PUT", RequestLength::None, "Content-Length: 0\r\n"),
+            ("GET", RequestLength::Fixed(0), "Content-Length: 0\r\n"),
+            ("POST", RequestLength::Fixed(42), "Content-Length: 42\r\n"),
             (
                 "POST",
                 RequestLength::Chunked,
-                "transfer-encoding: chunked\r\n",
+                "Transfer-Encoding: chunked\r\n",
             ),
         ] {
             let request = OutgoingRequest {
@@ -230,18 +228,18 @@ mod tests {
             (
                 true,
                 ConnectionUse::Keep,
-                "te: trailers\r\nconnection: te\r\n",
+                "TE: trailers\r\nConnection: TE\r\n",
             ),
-            (false, ConnectionUse::Close, "connection: close\r\n"),
+            (false, ConnectionUse::Close, "Connection: close\r\n"),
             (
                 true,
                 ConnectionUse::Close,
-                "te: trailers\r\nconnection: te, close\r\n",
+                "TE: trailers\r\nConnection: TE, close\r\n",
             ),
             (
                 false,
                 ConnectionUse::Upgrade("websocket"),
-                "upgrade: websocket\r\nconnection: upgrade\r\n",
+                "Upgrade: websocket\r\nConnection: Upgrade\r\n",
             ),
         ] {
             let request = OutgoingRequest {

@@ -243,7 +243,7 @@ fn check_request_line(head: &[u8], limits: &Limits) -> Result<(), RequestError> 
 ///
 /// Returns the head alone where it is complete, else all there is. A CR at the very end may still
 /// get its LF.
-pub(crate) fn check_line_ends(head: &[u8]) -> Result<&[u8], RequestError> {
+fn check_line_ends(head: &[u8]) -> Result<&[u8], RequestError> {
     let mut line_start = 0;
     while let Some(length) = head[line_start..]
         .iter()
@@ -319,7 +319,7 @@ fn explain_version(request_line: &[u8]) -> RequestError {
 }
 
 /// What is wrong with the first line among `lines` that is no field line.
-pub(crate) fn explain_name<'a>(lines: impl Iterator<Item = &'a [u8]>) -> RequestError {
+fn explain_name<'a>(lines: impl Iterator<Item = &'a [u8]>) -> RequestError {
     for line in lines {
         let colon = line
             .iter()

@@ -18,8 +18,8 @@ pub struct ResponseHead<'a> {
     pub status: u16,
     /// The fields to send, in order. Left out without a word are those that belong to the
     /// connection and not to the message: `connection`, `keep-alive`, `proxy-connection`, `te`,
-    /// `transfer-encoding`, `upgrade` but with 426; `content-length`, which `length` rules; and
-    /// `date` if the field of that name is given.
+    /// `transfer-encoding`, `upgrade` but with 426; `content-length`, which `length` rules, but
+    /// under the name as it is spelled here; and `date` if the field of that name is given.
     pub headers: &'a [(&'a str, &'a [u8])],
     /// How the client is to find the end of the body.
     pub length: ResponseLength,
@@ -104,19 +104,21 @@ impl ResponseHead<'_> {
         out.extend_from_slice(reason_phrase(self.status).as_bytes());
         out.extend_from_slice(b"\r\n");
         if let Some(date) = self.date {
-            write_field(out, "date", date.as_bytes())?;
+            write_field(out, "Date", date.as_bytes())?;
         }
         // RFC 9110, 15.5.22: 426 has to say what the client is to upgrade to.
-        let mut names_protocol = false;
+        let (mut names_protocol, mut length_name) = (false, None);
         for (name, value) in self.headers {
             let repeated_date = self.date.is_some() && name.eq_ignore_ascii_case("date");
             let is_protocol = self.status == 426 && name.eq_ignore_ascii_case("upgrade");
             names_protocol |= is_protocol;
-            if is_protocol || !is_own_field(name) && !repeated_date {
+            if name.eq_ignore_ascii_case(LENGTH_NAME) {
+                length_name.get_or_insert(*name);
+            } else if is_protocol || !is_own_field(name) && !repeated_date {
                 write_field(out, name, value)?;
             }
         }
-        self.write_framing(out);
+        self.write_framing(out, length_name.unwrap_or(LENGTH_NAME));
         // An interim response says nothing about how the connection goes on (RFC 9110, 15.2).
         if self.status >= 200 {
             let persistence = match (self.version, self.stays_open()) {
@@ -129,7 +131,7 @@ impl ResponseHead<'_> {
             let options = [persistence, upgrade];
             let mut options = options.into_iter().filter(|option| !option.is_empty());
             if let Some(first) = options.next() {
-                out.extend_from_slice(b"connection: ");
+                out.extend_from_slice(b"Connection: ");
                 out.extend_from_slice(first.as_bytes());
                 for option in options {
                     out.extend_from_slice(b", ");
@@ -142,7 +144,7 @@ impl ResponseHead<'_> {
         Ok(())
     }
 
-    fn write_framing(&self, out: &mut Vec<u8>) {
+    fn write_framing(&self, out: &mut Vec<u8>, length_name: &str) {
         // RFC 9110, 8.6 and RFC 9112, 6.1: neither field with 1xx and 204.
         if self.status < 200 || self.status == 204 {
             return;
@@ -151,11 +153,9 @@ impl ResponseHead<'_> {
             // RFC 9110, 8.6: on 304 the length is that of the 200, which a 0 here is not.
             ResponseLength::Fixed(_) if self.status == 304 => {}
             ResponseLength::Fixed(length) | ResponseLength::HeadOf(Some(length)) => {
-                out.extend_from_slice(b"content-length: ");
-                write_decimal(out, length);
-                out.extend_from_slice(b"\r\n");
+                write_length(out, length_name, length);
             }
-            ResponseLength::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+            ResponseLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
             ResponseLength::UntilClose | ResponseLength::None | ResponseLength::HeadOf(None) => {}
         }
     }
@@ -174,6 +174,17 @@ pub(crate) fn is_own_field(name: &str) -> bool {
         "upgrade",
     ];
     OWN.iter().any(|own| own.eq_ignore_ascii_case(name))
+}
+
+/// The name of the field for a body's length where the caller does not spell it in another way.
+pub(crate) const LENGTH_NAME: &str = "Content-Length";
+
+/// Appends the field for a body's length under a name as somebody spelled it.
+pub(crate) fn write_length(out: &mut Vec<u8>, name: &str, length: u64) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    write_decimal(out, length);
+    out.extend_from_slice(b"\r\n");
 }
 
 pub(crate) fn write_decimal(out: &mut Vec<u8>, mut number: u64) {
@@ -224,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_plain_response() {
-        assert_eq!(text(&OK), "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n");
+        assert_eq!(text(&OK), "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
         let headers: [(&str, &[u8]); 2] = [("Content-Type", b"text/plain"), ("x-a", b" b\t")];
         let head = ResponseHead {
             headers: &headers,
@@ -233,8 +244,8 @@ mod tests {
         };
         assert_eq!(
             text(&head),
-            "HTTP/1.1 200 OK\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: text/plain\r\n\
-             x-a: b\r\ncontent-length: 5\r\n\r\n"
+            "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: text/plain\r\n\
+             x-a: b\r\nContent-Length: 5\r\n\r\n"
         );
     }
 
@@ -242,7 +253,7 @@ mod tests {
     fn an_unknown_status_has_an_empty_reason() {
         assert_eq!(
             text(&ResponseHead { status: 299, ..OK }),
-            "HTTP/1.1 299 \r\ncontent-length: 5\r\n\r\n"
+            "HTTP/1.1 299 \r\nContent-Length: 5\r\n\r\n"
         );
         for status in [0, 1, 99, 1000, u16::MAX] {
             let error = refused(&ResponseHead { status, ..OK });
@@ -270,7 +281,7 @@ mod tests {
         };
         assert_eq!(
             text(&head),
-            "HTTP/1.1 200 OK\r\nTrailer: x-sum\r\nDate: today\r\ncontent-length: 5\r\n\r\n"
+            "HTTP/1.1 200 OK\r\nTrailer: x-sum\r\nDate: today\r\nContent-Length: 5\r\n\r\n"
         );
         let head = ResponseHead {
             date: Some("now"),
@@ -278,7 +289,7 @@ mod tests {
         };
         assert_eq!(
             text(&head),
-            "HTTP/1.1 200 OK\r\ndate: now\r\nTrailer: x-sum\r\ncontent-length: 5\r\n\r\n"
+            "HTTP/1.1 200 OK\r\nDate: now\r\nTrailer: x-sum\r\nContent-Length: 5\r\n\r\n"
         );
     }
 
@@ -312,7 +323,7 @@ mod tests {
         assert_eq!(
             error,
             HeaderError::InvalidValue {
-                name: "date".into()
+                name: "Date".into()
             }
         );
     }
@@ -320,15 +331,15 @@ mod tests {
     #[test]
     fn every_length_has_its_framing() {
         for (length, framing) in [
-            (ResponseLength::Fixed(0), "content-length: 0\r\n"),
+            (ResponseLength::Fixed(0), "Content-Length: 0\r\n"),
             (
                 ResponseLength::Fixed(u64::MAX),
-                "content-length: 18446744073709551615\r\n",
+                "Content-Length: 18446744073709551615\r\n",
             ),
-            (ResponseLength::Chunked, "transfer-encoding: chunked\r\n"),
-            (ResponseLength::UntilClose, "connection: close\r\n"),
+            (ResponseLength::Chunked, "Transfer-Encoding: chunked\r\n"),
+            (ResponseLength::UntilClose, "Connection: close\r\n"),
             (ResponseLength::None, ""),
-            (ResponseLength::HeadOf(Some(7)), "content-length: 7\r\n"),
+            (ResponseLength::HeadOf(Some(7)), "Content-Length: 7\r\n"),
             (ResponseLength::HeadOf(None), ""),
         ] {
             assert_eq!(
@@ -365,7 +376,7 @@ mod tests {
         };
         assert_eq!(
             text(&not_modified),
-            "HTTP/1.1 304 Not Modified\r\ncontent-length: 3\r\n\r\n"
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n"
         );
         let not_modified = ResponseHead {
             length: ResponseLength::Fixed(0),
@@ -379,7 +390,7 @@ mod tests {
         };
         assert_eq!(
             text(&reset),
-            "HTTP/1.1 205 Reset Content\r\ncontent-length: 0\r\n\r\n"
+            "HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n"
         );
         for status in [100, 101, 199, 204, 205, 304] {
             for length in [
@@ -406,7 +417,7 @@ mod tests {
         };
         assert_eq!(old.framing(), ResponseLength::UntilClose);
         assert!(!old.stays_open());
-        assert_eq!(text(&old), "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n");
+        assert_eq!(text(&old), "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
     }
 
     #[test]
@@ -418,7 +429,7 @@ mod tests {
         assert!(old.stays_open());
         assert_eq!(
             text(&old),
-            "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: keep-alive\r\n\r\n"
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\n"
         );
         for version in [Version::Http10, Version::Http11] {
             let last = ResponseHead {
@@ -429,7 +440,7 @@ mod tests {
             assert!(!last.stays_open());
             assert_eq!(
                 text(&last),
-                "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\n"
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n"
             );
         }
         let interim = ResponseHead {

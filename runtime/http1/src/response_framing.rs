@@ -3,13 +3,17 @@
 use httparse::Header;
 
 use crate::framing::{ConnectionOptions, TransferCodings, parse_content_length};
-use crate::{BodyLength, RequestError, ResponseBody, Version, forbids_body};
+use crate::headers::list_elements;
+use crate::{BodyLength, RequestError, ResponseBody, ResponseError, Version, forbids_body};
 
 /// The fields that the client's side acts on, read from a head in one pass.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ResponseFraming {
+    pub(crate) content_length: Option<u64>,
     pub(crate) body: ResponseBody,
     pub(crate) keep_alive: bool,
+    /// Whether the fields break a rule, but mean one thing only.
+    pub(crate) sloppy: bool,
 }
 
 impl ResponseFraming {
@@ -19,38 +23,38 @@ impl ResponseFraming {
         status: u16,
         method: &str,
         headers: &[Header<'_>],
-    ) -> Result<Self, RequestError> {
-        let mut content_length = None;
+    ) -> Result<Self, ResponseError> {
+        let mut length = Length::default();
         let mut codings = TransferCodings::default();
         let mut options = ConnectionOptions::default();
         for header in headers {
             let value = header.value;
+            let refused = |rule| ResponseError::field(header.name.as_bytes(), rule);
             if header.name.eq_ignore_ascii_case("content-length") {
-                // RFC 9112, 6.3 (5) would let equal repetitions pass. They have no honest use.
-                if content_length.is_some() {
-                    return Err(RequestError::RepeatedContentLength);
-                }
-                content_length = Some(parse_content_length(value)?);
+                length.add(value).map_err(refused)?;
             } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
-                codings.add(value)?;
+                codings.add(value).map_err(refused)?;
             } else if header.name.eq_ignore_ascii_case("connection") {
                 options.add(value);
             }
         }
         let persists = options.keep_alive(version);
-        let body = match (codings.present, content_length) {
+        let mut sloppy = length.sloppy;
+        let coding = |rule| ResponseError::field(b"transfer-encoding", rule);
+        let body = match (codings.present, length.bytes) {
             // 6.3 (3): such a message ought to be handled as an error.
-            (true, Some(_)) => return Err(RequestError::ConflictingLengths),
-            // 6.1: a client must treat it as faulty framing.
-            (true, None) if version == Version::Http10 => {
-                return Err(RequestError::TransferEncodingInHttp10);
-            }
+            (true, Some(_)) => return Err(coding(RequestError::ConflictingLengths)),
             // 6.3 (4.1) would read a body to the end of the connection whose last coding is not
             // chunked. But no coding was asked for (7.4), and none can be passed on.
-            (true, None) => match codings.body()? {
-                BodyLength::Chunked => ResponseBody::Chunked,
+            (true, None) => match codings.body().map_err(coding)? {
+                // 6.1: the framing of such a message from HTTP/1.0 is faulty: it is read, and the
+                // connection closed behind it.
+                BodyLength::Chunked => {
+                    sloppy |= version == Version::Http10;
+                    ResponseBody::Chunked
+                }
                 BodyLength::Empty | BodyLength::Fixed(_) => {
-                    return Err(RequestError::ChunkedNotLast);
+                    return Err(coding(RequestError::ChunkedNotLast));
                 }
             },
             (false, Some(length)) => ResponseBody::Fixed(length),
@@ -63,13 +67,44 @@ impl ResponseFraming {
             let described = method == "HEAD" || status == 304;
             let announced = !matches!(body, ResponseBody::UntilClose | ResponseBody::Fixed(0));
             return Ok(Self {
+                content_length: length.bytes,
                 body: ResponseBody::None,
                 keep_alive: persists && status != 101 && (described || !announced),
+                sloppy,
             });
         }
         Ok(Self {
+            content_length: length.bytes,
             body,
             keep_alive: persists && body != ResponseBody::UntilClose,
+            sloppy,
         })
+    }
+}
+
+/// The Content-Length fields of one response.
+#[derive(Default)]
+struct Length {
+    bytes: Option<u64>,
+    sloppy: bool,
+}
+
+impl Length {
+    /// RFC 9112, 6.3 (5): a list of equal values counts as one of them. An empty field says
+    /// nothing.
+    fn add(&mut self, value: &[u8]) -> Result<(), RequestError> {
+        if value.is_empty() {
+            self.sloppy = true;
+            return Ok(());
+        }
+        for element in list_elements(value) {
+            let bytes = parse_content_length(element)?;
+            match self.bytes.replace(bytes) {
+                None => {}
+                Some(other) if other == bytes => self.sloppy = true,
+                Some(_) => return Err(RequestError::RepeatedContentLength),
+            }
+        }
+        Ok(())
     }
 }

@@ -1,6 +1,9 @@
 //! The trailer section behind the last chunk.
 
-use crate::headers::{is_forbidden_trailer, is_token, is_valid_header_value, trim_blanks};
+use crate::headers::{
+    is_field_byte, is_forbidden_trailer, is_token, is_valid_header_value, trim_blanks,
+};
+use crate::incoming_response::clean_value;
 use crate::{BodyError, Limits, MAX_HEADERS};
 
 /// Collects trailer fields byte by byte (RFC 9112, 7.1.2).
@@ -15,6 +18,9 @@ pub(crate) struct TrailerSection {
     bytes_left: usize,
     fields_left: usize,
     fields: Vec<(String, Vec<u8>)>,
+    /// See [`BodyDecoder::lenient`](crate::BodyDecoder::lenient).
+    lenient: bool,
+    sloppy: bool,
 }
 
 impl TrailerSection {
@@ -29,7 +35,22 @@ impl TrailerSection {
                 MAX_HEADERS
             },
             fields: Vec::new(),
+            lenient: false,
+            sloppy: false,
         }
+    }
+
+    /// One for responses, where lines may end with LF alone, blanks may stand before a colon and
+    /// control bytes in a value.
+    pub(crate) const fn lenient(limits: &Limits) -> Self {
+        let mut section = Self::new(limits);
+        section.lenient = true;
+        section
+    }
+
+    /// Whether a lenient section had to be.
+    pub(crate) fn is_sloppy(&self) -> bool {
+        self.sloppy
     }
 
     /// Moves over one byte; true if it is the last one of the section.
@@ -37,6 +58,13 @@ impl TrailerSection {
         match (self.after_cr, byte) {
             (true, b'\n') => {
                 self.after_cr = false;
+                if self.line.is_empty() {
+                    return Ok(true);
+                }
+                self.end_line()?;
+            }
+            (false, b'\n') if self.lenient => {
+                self.sloppy = true;
                 if self.line.is_empty() {
                     return Ok(true);
                 }
@@ -70,15 +98,25 @@ impl TrailerSection {
             .iter()
             .position(|byte| *byte == b':')
             .ok_or(BodyError::InvalidTrailer)?;
-        let (name, value) = (&self.line[..colon], trim_blanks(&self.line[colon + 1..]));
+        let (mut name, value) = (&self.line[..colon], trim_blanks(&self.line[colon + 1..]));
+        if self.lenient {
+            while let [rest @ .., b' ' | b'\t'] = name {
+                (name, self.sloppy) = (rest, true);
+            }
+            self.sloppy |= !value.iter().all(|byte| is_field_byte(*byte));
+        }
+        let value = match self.lenient {
+            true => clean_value(value),
+            false => value.into(),
+        };
         // RFC 9112, 5.1: a name is a token right up to the colon. This refuses folded lines too.
-        if !is_token(name) || !is_valid_header_value(value) {
+        if !is_token(name) || !is_valid_header_value(&value) {
             return Err(BodyError::InvalidTrailer);
         }
         let name = std::str::from_utf8(name).map_err(|_| BodyError::InvalidTrailer)?;
         // RFC 9110, 6.5.1: such fields are never merged into the header section, so they are gone.
         if !is_forbidden_trailer(name) {
-            self.fields.push((name.to_owned(), value.to_vec()));
+            self.fields.push((name.to_owned(), value.into_owned()));
         }
         self.line.clear();
         Ok(())

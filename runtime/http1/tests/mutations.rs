@@ -5,7 +5,7 @@
 mod properties;
 
 use properties::websocket::check_frames;
-use properties::{LIMITS, check_body, check_head, check_outgoing, check_response};
+use properties::{LIMITS, check_body, check_head, check_lenient, check_outgoing, check_response};
 use zlayer_http1::websocket::Role;
 use zlayer_http1::{BodyLength, Limits};
 
@@ -242,7 +242,7 @@ fn whatever_a_request_is_made_of_it_is_read_as_it_was_meant() {
 #[test]
 fn mutated_bodies_keep_the_rules() {
     let mut random = Random(0x5eed_0002);
-    let mut ended = 0;
+    let (mut ended, mut lenient) = (0, 0);
     for round in 0..BODY_ROUNDS {
         let input = mutate(&mut random, &BODIES, &TOKENS);
         let length = match round % 16 {
@@ -256,7 +256,12 @@ fn mutated_bodies_keep_the_rules() {
             LIMITS
         };
         ended += u32::from(check_body(&input, length, random.below(9), &limits));
+        lenient += u32::from(check_lenient(&input, length, random.below(9), &limits));
     }
+    assert!(
+        lenient > ended,
+        "{lenient} of the bodies were read leniently"
+    );
     let share = ended * 100 / BODY_ROUNDS;
     assert!(
         (10..90).contains(&share),

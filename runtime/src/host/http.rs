@@ -21,7 +21,7 @@ use super::http_error::plugin_body;
 use super::read_ahead::read_ahead;
 use super::{CurrentRequest, HostState, PluginHost};
 use crate::capability::Capability;
-use crate::upstream::{Target, UpstreamError};
+use crate::upstream::{ForClient, Target, UpstreamError};
 
 /// How many bytes one chunk of a plugin's outgoing body may have. Two chunks may wait.
 const CHUNK_BYTES: usize = 16 << 10;
@@ -76,6 +76,7 @@ impl Outgoing {
             stall_timeout: options.between_bytes_timeout.unwrap_or(Duration::ZERO),
             sender: Arc::clone(&self.plugin.sender),
             share: Some(Arc::clone(&self.plugin.share)),
+            client: ForClient::default(),
         };
         // Where no host is allowed at all, that is what is told.
         target

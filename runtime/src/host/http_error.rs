@@ -48,9 +48,11 @@ impl From<UpstreamError> for Error {
             UpstreamError::Request(_) => Error::HttpRequestUriInvalid,
             UpstreamError::RequestBody(error) => error.into(),
             UpstreamError::Malformed(
-                ResponseError::HeadTooLong | ResponseError::TooManyHeaders,
+                ResponseError::HeadTooLong { .. } | ResponseError::TooManyHeaders { .. },
             ) => Error::HttpResponseHeaderSectionSize(None),
-            UpstreamError::Malformed(_) | UpstreamError::Switched => Error::HttpProtocolError,
+            UpstreamError::Malformed(_) | UpstreamError::Switched | UpstreamError::Expectation => {
+                Error::HttpProtocolError
+            }
             UpstreamError::BrokeOff(_) => Error::ConnectionTerminated,
             UpstreamError::Full(_)
             | UpstreamError::Share(_)

@@ -8,7 +8,7 @@ use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HeaderName, HeaderValue,
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use zlayer_http1::Header;
+use zlayer_http1::{Header, clean_value};
 
 /// The most headers in a plugin's list. The server adds only a handful, so no map gets near the
 /// 24,576 names at which an insert panics.
@@ -87,6 +87,19 @@ pub(crate) fn header_map(fields: &[Header<'_>]) -> Result<HeaderMap, BadField> {
     Ok(map)
 }
 
+/// Converts the fields of a response that the codec has read, which may be sloppy: control bytes in
+/// values become spaces.
+pub(crate) fn response_header_map(fields: &[Header<'_>]) -> Result<HeaderMap, BadField> {
+    let mut map = HeaderMap::with_capacity(fields.len());
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| BadField::Name)?;
+        let value = clean_value(field.value);
+        let value = HeaderValue::from_bytes(&value).map_err(|_| BadField::Value)?;
+        map.append(name, value);
+    }
+    Ok(map)
+}
+
 /// Converts the fields of a trailer section that the codec has read.
 pub(crate) fn trailer_map(trailers: Vec<(String, Vec<u8>)>) -> HeaderMap {
     let mut map = HeaderMap::new();
@@ -99,7 +112,8 @@ pub(crate) fn trailer_map(trailers: Vec<(String, Vec<u8>)>) -> HeaderMap {
     map
 }
 
-/// Converts fields to the pairs that the codec writes.
+/// Converts fields to the pairs that the codec reads, and trailers to those that it writes. For heads
+/// that it writes there is [`Spelled`](super::Spelled).
 pub(crate) fn pairs(headers: &HeaderMap) -> Vec<(&str, &[u8])> {
     let all = headers.iter();
     all.map(|(name, value)| (name.as_str(), value.as_bytes()))

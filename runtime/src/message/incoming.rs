@@ -128,6 +128,15 @@ impl IncomingBody {
         (Some(sender), IncomingBody { source })
     }
 
+    /// Whether nobody has asked for any of the body yet, so that a client that expects `100
+    /// Continue` still waits.
+    pub(crate) fn is_untouched(&self) -> bool {
+        match &self.source {
+            Source::Stream { demand, .. } => !demand.asked.load(Ordering::Acquire),
+            Source::Empty | Source::Whole { .. } => false,
+        }
+    }
+
     /// Makes a body that was read to its end before.
     pub fn whole(data: Bytes, held: Option<Reservation>) -> IncomingBody {
         IncomingBody {

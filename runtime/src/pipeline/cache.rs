@@ -32,6 +32,7 @@ use crate::memory::Reservation;
 use crate::message::fields::CREDENTIALS;
 use crate::message::{Body, Response, whole};
 use crate::stats::Outcome;
+use crate::upstream::Personal;
 
 /// What the client asked for, before later stages change the request.
 struct Original {
@@ -409,6 +410,8 @@ async fn show_and_store(
     if let Some(fault) = policy.as_ref().and_then(Fault::of_policy) {
         stage.log_fault(fault);
     }
+    // The request of a client that is known by its connection looks like anybody's.
+    let policy = policy.filter(|_| head.extensions.get::<Personal>().is_none());
     match fetch.store(ask, &head, policy) {
         Ok(fill) => {
             cache::add_cache_status(&mut head.headers, "fwd=miss; stored");

@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
+use super::fields::Fields;
 use super::request::Request;
 use super::stage::Stage;
 use super::{fields, own};
 use crate::failure::Failure;
 use crate::host::middleware::MiddlewareAction;
-use crate::message::Response;
+use crate::message::{Response, Spellings};
 
 pub(super) async fn run(
     stage: &Stage,
@@ -33,8 +34,8 @@ pub(super) async fn run(
         .await;
     match stage.plugin.finish(running, called)? {
         MiddlewareAction::ContinueWith(list) => {
-            let headers = fields::replace_request(&request.head.headers, list)?;
-            request.set_headers(headers);
+            let fields = fields::replace_request(&request.head, list)?;
+            request.set_fields(fields);
             Ok(ControlFlow::Continue(()))
         }
         MiddlewareAction::Abort((status, text)) => {
@@ -50,17 +51,21 @@ pub(super) async fn on_response(
     id: &Arc<str>,
     status: u16,
     headers: &HeaderMap,
-) -> Result<ControlFlow<Response, HeaderMap>, Failure> {
+    spellings: Spellings,
+) -> Result<ControlFlow<Response, Fields>, Failure> {
     let mut running = stage.plugin.instance(id).await?;
     let (store, guests) = running.parts();
     let Some(guest) = &guests.middleware else {
-        return Ok(ControlFlow::Continue(headers.clone()));
+        return Ok(ControlFlow::Continue(Fields {
+            headers: headers.clone(),
+            spellings,
+        }));
     };
     let list = fields::to_list(headers);
     let called = guest.call_on_response(store, status, &list).await;
     match stage.plugin.finish(running, called)? {
         MiddlewareAction::ContinueWith(list) => {
-            fields::replace(headers, list).map(ControlFlow::Continue)
+            fields::replace(headers, &spellings, list).map(ControlFlow::Continue)
         }
         MiddlewareAction::Abort((status, text)) => {
             own::refusal(status, &text).map(ControlFlow::Break)

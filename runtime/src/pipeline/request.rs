@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, HOST, HeaderName};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderName};
 
 use super::bodies::{SMALL_BODY, WholeBodies};
+use super::fields::Fields;
 use super::token::{self, Token};
 use super::upgrading::Upgrading;
 use crate::config::BodyAccess;
@@ -20,7 +21,7 @@ use crate::host::request_types::PluginRequest;
 use crate::memory::Reservation;
 use crate::message::fields::CREDENTIALS;
 use crate::message::{Client, IncomingBody, Scheme};
-use crate::upstream::Target;
+use crate::upstream::{ForClient, Target};
 use body::{RequestBody, WholeBody};
 
 pub use record::Record;
@@ -49,6 +50,8 @@ pub struct Request {
     pub upgrading: Upgrading,
     /// The token that it brings where a browser can put one, until the authenticators are through.
     pub token: Option<Token>,
+    /// What an upstream has to know about the client, if the request goes to one.
+    pub for_client: ForClient,
     /// The [`CREDENTIALS`] and other personal fields that the client itself sent, whatever
     /// middlewares change.
     brought: HeaderMap,
@@ -103,6 +106,7 @@ impl Request {
             upstream: None,
             came_round: false,
             is_authenticated: false,
+            for_client: ForClient::default(),
             body: RequestBody::Streamed(body),
             record: None,
             context,
@@ -219,6 +223,16 @@ impl Request {
         Ok(())
     }
 
+    /// Whether the client still waits for `100 Continue` before it sends the body. A stage that took
+    /// the field out, or read the body, has decided that already; HTTP/1.0 has no such field
+    /// (RFC 9110 section 10.1.1).
+    pub fn expects_continue(&self) -> bool {
+        let expected = self.head.headers.get(EXPECT);
+        expected.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+            && self.head.version != http::Version::HTTP_10
+            && self.body.is_untouched()
+    }
+
     /// Takes the body out, as a stream of pieces.
     pub fn stream(&mut self) -> IncomingBody {
         self.body.take().into_stream()
@@ -323,6 +337,12 @@ impl Request {
         }
         self.head.headers = headers;
         self.record = None;
+    }
+
+    /// Replaces the headers by those that a plugin wants, as [`Request::set_headers`] does.
+    pub fn set_fields(&mut self, fields: Fields) {
+        fields.spellings.put(&mut self.head.extensions);
+        self.set_headers(fields.headers);
     }
 
     /// Sets the Content-Length of a whole body. A request without a body and without that field

@@ -82,7 +82,7 @@ fn to_response(immediate: ImmediateResponse, bodies: &WholeBodies) -> Result<Res
     let status = final_status(immediate.status)?;
     let mut response = http::Response::new(bodies.response_body(immediate.body)?);
     *response.status_mut() = status;
-    *response.headers_mut() = fields::from_list(immediate.headers)?;
+    fields::from_list(immediate.headers)?.put(&mut response);
     Ok(response)
 }
 

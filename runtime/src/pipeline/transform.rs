@@ -19,7 +19,7 @@ use super::request::Request;
 use super::stage::Stage;
 use crate::failure::Failure;
 use crate::memory::Reservation;
-use crate::message::{Response, whole};
+use crate::message::{Response, Spellings, whole};
 
 pub(super) async fn run(
     stage: &Stage,
@@ -49,11 +49,11 @@ pub(super) async fn run(
     };
     let called = called.await;
     let (headers, body) = stage.plugin.finish(running, called)?;
-    let headers = fields::replace_request(&request.head.headers, headers)?;
+    let fields = fields::replace_request(&request.head, headers)?;
     if let Some(body) = body {
         request.replace_body(body, bodies)?;
     }
-    request.set_headers(headers);
+    request.set_fields(fields);
     request.mend_length();
     Ok(ControlFlow::Continue(()))
 }
@@ -116,12 +116,13 @@ pub(super) async fn on_response(
     };
     let called = called.await;
     let (headers, new_body) = stage.plugin.finish(running, called)?;
-    let headers = fields::replace(response.headers(), headers)?;
+    let spellings = Spellings::in_extensions(response.extensions());
+    let fields = fields::replace(response.headers(), &spellings, headers)?;
     if let Some((new_body, (body, held))) = new_body.zip(read.as_mut()) {
         bodies.recharge_response(held, new_body.len())?;
         *body = new_body.into();
     }
-    *response.headers_mut() = headers;
+    fields.put(response);
     if let Some((body, _)) = read {
         let headers = response.headers_mut();
         headers.remove(TRANSFER_ENCODING);

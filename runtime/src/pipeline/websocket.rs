@@ -167,7 +167,7 @@ fn refused(error: UpgradeError) -> Response {
 
 /// Checks the headers that a plugin accepts with.
 fn accepted(list: Vec<KeyValue>, request: &Request) -> Result<HeaderMap, Failure> {
-    let mut headers = fields::from_list(list)?;
+    let mut headers = fields::from_list(list)?.headers;
     for name in &OURS {
         headers.remove(name);
     }

@@ -19,6 +19,7 @@ use super::response::ResponseWriter;
 use crate::clients::{self, Claim, Phase, asked};
 use crate::message::{Client, Scheme};
 use crate::pipeline::Upgrade;
+use crate::upstream::Owner;
 use crate::websocket::Endpoint;
 use crate::wire::buffer::ReadBuffer;
 use crate::wire::deadline::{Deadline, TimedOut};
@@ -42,6 +43,8 @@ pub(super) struct Connection {
     open: Sender<()>,
     /// Its standing among the others.
     claim: Arc<Claim>,
+    /// Owns connections to upstreams on which the client has identified itself.
+    owner: Owner,
 }
 
 /// What to do with the connection after an exchange.
@@ -73,6 +76,7 @@ impl Connection {
             deadline: Deadline::new(),
             open,
             claim,
+            owner: Owner::default(),
         }
     }
 
@@ -187,16 +191,17 @@ impl Connection {
             deadline,
             open,
             claim,
+            owner,
         } = self;
         let client = peer.client(&head.parts.headers, &shared.entrance.trusted);
         claim.set_client(client.address.ip());
         if shared.entrance.redirect && client.scheme == Scheme::Http {
             return self.redirect(&head, &client).await;
         }
-        let exchange = Exchange::run(
-            head, client, stream, buffer, out, deadline, shared, open, claim,
+        let ended = Exchange::run(
+            head, client, stream, buffer, out, deadline, shared, open, claim, owner,
         );
-        match exchange.await {
+        match ended.await {
             Ended::Broken => Next::Close,
             Ended::Upgraded(upgrade) => Next::Converse(upgrade),
             Ended::Responded(responded, decoder) => match (responded.keep_alive, decoder.is_done())

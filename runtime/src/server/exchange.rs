@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use smol::Timer;
 use smol::channel::Sender;
+use smol::io::AsyncWriteExt;
 use smol::lock::Mutex;
-use zlayer_http1::{BodyDecoder, BodyLength, Version};
+use zlayer_http1::{BodyDecoder, BodyLength, ResponseHead, ResponseLength, Version};
 
 use super::ServerState;
 use super::client_stream::ClientStream;
@@ -20,12 +21,13 @@ use super::response::{Responded, ResponseWriter, WriteError};
 use super::upload::{Upload, grace};
 use crate::clients::{self, Claim, asked};
 use crate::failure::Failure;
-use crate::message::{BodySender, Client, IncomingBody, Response};
+use crate::message::{BodySender, Client, IncomingBody, Interims, Response, Spelled};
 use crate::pipeline::{Marks, Passage, Reply, Request, Responding, Started, Tail, Upgrade};
 use crate::reactor;
 use crate::redact;
 use crate::stats::Outcome;
 use crate::timeout;
+use crate::upstream::Owner;
 use crate::wire::buffer::ReadBuffer;
 use crate::wire::deadline::{Deadline, TimedOut};
 
@@ -181,6 +183,7 @@ impl<'a> Exchange<'a> {
         shared: &'a Arc<ServerState>,
         open: &'a Sender<()>,
         claim: &'a Arc<Claim>,
+        owner: &Owner,
     ) -> Ended {
         claim.enter(clients::Phase::Exchange);
         let mut decoder = BodyDecoder::new(head.body, &shared.limits.http);
@@ -192,7 +195,13 @@ impl<'a> Exchange<'a> {
         let expects = head.expect_continue && sender.is_some();
         let id = shared.next_request_id();
         let (method, uri) = (head.parts.method.clone(), head.parts.uri.clone());
-        let request = Request::new(head.parts, body, client, Arc::clone(&id));
+        let mut request = Request::new(head.parts, body, client, Arc::clone(&id));
+        let interims = Interims::default();
+        request.for_client.owner = Some(owner.clone());
+        // HTTP/1.0 has no interim responses (RFC 9110 section 15.2).
+        if head.version == Version::Http11 {
+            request.for_client.interims = Some(interims.clone());
+        }
         let Started {
             responding,
             passage,
@@ -232,7 +241,8 @@ impl<'a> Exchange<'a> {
                 decoder.is_done() && buffer.bytes().is_empty()
             };
             let respond = |handled| exchange.respond(handled, &out);
-            exchange.drive(&mut work, upload, respond).await
+            let passing_on = exchange.pass_on(&interims, &out);
+            exchange.drive(&mut work, upload, passing_on, respond).await
         };
         let failure = match driven {
             Ok(Ok((responded, upgrade))) => {
@@ -290,7 +300,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Polls the plugins' work, the upload and the writing of the response side by side in this
+    /// Polls the plugins' work, the upload and the writing of the responses side by side in this
     /// task, until the response is written, the client has gone or nothing moves before the
     /// deadline; in the last case it returns the failure that this means. `respond` writes the
     /// work's result. `upload` returns whether all that the client sent so far has been read: only
@@ -299,10 +309,12 @@ impl<'a> Exchange<'a> {
         &self,
         work: &mut Work,
         upload: impl Future<Output = bool>,
+        interims: impl Future<Output = ()>,
         respond: impl Fn(Handled) -> R,
     ) -> Result<Written, Failure> {
         let mut late = None;
         let mut upload = pin!(upload);
+        let (mut interims, mut passing_on) = (pin!(interims), true);
         let mut uploading = true;
         let (mut watching, mut leaving) = (false, None);
         let mut responding = pin!(None);
@@ -316,6 +328,10 @@ impl<'a> Exchange<'a> {
                 }
                 if uploading && let Poll::Ready(all_read) = upload.as_mut().poll(cx) {
                     (uploading, watching) = (false, all_read);
+                }
+                // Before the response, which they come before.
+                if passing_on && interims.as_mut().poll(cx).is_ready() {
+                    passing_on = false;
                 }
                 if let Some(responding) = responding.as_mut().as_pin_mut()
                     && let Poll::Ready(result) = responding.poll(cx)
@@ -396,6 +412,41 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// Writes interim responses as they come, until the response begins. Ends when the client takes
+    /// no more.
+    async fn pass_on(&self, interims: &Interims, out: &Mutex<&mut Vec<u8>>) {
+        loop {
+            let head = interims.next().await;
+            // A response holds this lock from before its first byte to its end.
+            let Some(mut out) = out.try_lock() else {
+                continue;
+            };
+            let spelled = Spelled::new(&head.headers, &head.extensions);
+            out.clear();
+            let encoded = ResponseHead {
+                version: self.version,
+                status: head.status.as_u16(),
+                headers: &spelled.pairs(),
+                length: ResponseLength::None,
+                keep_alive: true,
+                date: None,
+            }
+            .encode(&mut out);
+            if encoded.is_err() {
+                continue;
+            }
+            // If only half of it got out, whatever is written next would be unreadable.
+            self.begun.store(true, Ordering::Relaxed);
+            let mut stream = self.stream;
+            let written = stream.write_all(&out).await;
+            out.clear();
+            if written.is_err() {
+                return;
+            }
+            self.begun.store(false, Ordering::Relaxed);
+        }
+    }
+
     /// Writes the response that the plugins' work resulted in.
     async fn respond(&self, handled: Handled, out: &Mutex<&mut Vec<u8>>) -> Written {
         let (mut response, marks) = handled.map_err(WriteError::Failed)?;
@@ -410,10 +461,13 @@ impl<'a> Exchange<'a> {
         let mut writer = self.writer(&mut out);
         if let Some(upgrade) = marks.upgrade {
             let accept = upgrade.accept(response.headers_mut());
-            let responded = writer.write_upgrade(accept, response.headers()).await?;
+            let (head, _) = response.into_parts();
+            let upgrading = writer.write_upgrade(accept, &head.headers, &head.extensions);
+            let responded = upgrading.await?;
             return Ok((responded, Some(upgrade)));
         }
-        writer.keep_date = marks.is_stored;
+        // What was made elsewhere, or earlier, says itself when that was (RFC 9110 section 6.6.1).
+        writer.keep_date = marks.is_stored || self.origin.get().is_some();
         let responded = writer.write_response(response, &self.outcome).await?;
         Ok((responded, None))
     }
@@ -427,9 +481,9 @@ impl<'a> Exchange<'a> {
     ) -> Option<Responded> {
         self.log_failure("failed", failure);
         let text = failure.public_text(&self.id);
-        let mut extra = vec![("x-request-id", self.id.as_bytes())];
+        let mut extra = vec![("X-Request-Id", self.id.as_bytes())];
         if let Some(seconds) = failure.retry_after() {
-            extra.push(("retry-after", seconds.as_bytes()));
+            extra.push(("Retry-After", seconds.as_bytes()));
         }
         self.deadline.set(self.shared.timeouts.stall);
         let telling = self.writer(out).write_text(failure.status(), &text, &extra);

@@ -6,6 +6,7 @@ use http::header::{HOST, HeaderValue};
 use zlayer_http1::{BodyLength, RequestHead, Version, without_zone};
 
 use super::client_stream::ClientStream;
+use crate::message::Spellings;
 use crate::message::fields::header_map;
 
 /// A request's head, in the types that the pipeline and plugins are called with.
@@ -54,6 +55,7 @@ impl Head {
         let target = head.origin_form();
         parts.uri = target.parse().map_err(|_| bad("request target"))?;
         parts.headers = header_map(head.headers).map_err(|part| bad(&part.to_string()))?;
+        Spellings::of(head.headers.iter().map(|header| header.name)).put(&mut parts.extensions);
         let known = parts.headers.get(HOST).map(HeaderValue::as_bytes);
         let host = match (head.authority(), known, stream.local_addr()) {
             // An absolute target overrides Host (RFC 9112 section 3.2.2). The zone of an address

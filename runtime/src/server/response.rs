@@ -22,7 +22,7 @@ use crate::clients::Claim;
 use crate::config::TRANSFER_RATE;
 use crate::failure::Failure;
 use crate::message::fields::pairs;
-use crate::message::{Body, final_status};
+use crate::message::{Body, Spelled, final_status};
 use crate::wire::deadline::Deadline;
 use crate::wire::with_date;
 
@@ -94,7 +94,8 @@ impl ResponseWriter<'_> {
         self.keep_date &= parts.headers.contains_key(http::header::DATE);
         let status = parts.status.as_u16();
         final_status(status).map_err(WriteError::Failed)?;
-        let headers = pairs(&parts.headers);
+        let spelled = Spelled::new(&parts.headers, &parts.extensions);
+        let headers = spelled.pairs();
         let announced = content_length(&parts.headers)?;
         let exact = body.size_hint().exact();
         if self.is_head || forbids_body(status) {
@@ -151,8 +152,10 @@ impl ResponseWriter<'_> {
         mut self,
         accept: &str,
         headers: &http::HeaderMap,
+        extensions: &http::Extensions,
     ) -> Result<Responded, WriteError> {
-        let headers = pairs(headers);
+        let spelled = Spelled::new(headers, extensions);
+        let headers = spelled.pairs();
         self.check_size(&headers)?;
         self.out.clear();
         websocket::encode_response(self.out, accept, &headers)
@@ -173,7 +176,7 @@ impl ResponseWriter<'_> {
     ) -> Result<Responded, WriteError> {
         let mut body = format!("{status} {}\n{text}\n", reason_phrase(status));
         let length = body.len() as u64;
-        let mut headers: Vec<(&str, &[u8])> = vec![("content-type", b"text/plain; charset=utf-8")];
+        let mut headers: Vec<(&str, &[u8])> = vec![("Content-Type", b"text/plain; charset=utf-8")];
         headers.extend_from_slice(extra);
         let length = if self.is_head {
             body.clear();

@@ -12,9 +12,9 @@ use http_body::{Body, Frame, SizeHint};
 use smol::Task;
 use zlayer_http1::{BodyDecoder, Decoded, ResponseBody};
 
-use super::Upstreams;
 use super::connection::Connection;
 use super::upload::UploadError;
+use super::{Owner, Upstreams};
 use crate::message::BodyError;
 use crate::message::fields::trailer_map;
 
@@ -25,6 +25,8 @@ pub(super) struct UpstreamBody {
     /// How many bytes are still to come, if the response has a `Content-Length`.
     left: Option<u64>,
     upstreams: Upstreams,
+    /// The client's connection, to which the upstream's may belong.
+    owner: Option<Owner>,
     id: Box<str>,
 }
 
@@ -55,8 +57,13 @@ enum Piece {
 }
 
 impl UpstreamBody {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of an exchange, each used as it is"
+    )]
     pub(super) fn new(
         upstreams: Upstreams,
+        owner: Option<Owner>,
         connection: Connection,
         upload: RestOfUpload,
         body: ResponseBody,
@@ -79,6 +86,7 @@ impl UpstreamBody {
                 _ => None,
             },
             upstreams,
+            owner,
             id: id.into(),
         }
     }
@@ -89,8 +97,10 @@ impl UpstreamBody {
             && rest.keep
             && rest.upload.upload.is_none()
             && rest.connection.buffer.bytes().is_empty()
+            && !rest.decoder.is_some_and(|decoder| decoder.is_sloppy())
         {
-            self.upstreams.keep_idle(rest.connection);
+            let owner = self.owner.as_ref();
+            self.upstreams.keep_idle(rest.connection, owner);
         }
     }
 
@@ -187,6 +197,12 @@ impl RestOfExchange {
                 Poll::Ready(Ok(count)) if count > 0 => continue,
                 Poll::Ready(Ok(_)) if self.decoder.is_none() => {
                     return Poll::Ready(Ok(Piece::End(HeaderMap::new())));
+                }
+                // Only what follows the last chunk is missing.
+                Poll::Ready(Ok(_))
+                    if self.decoder.as_mut().is_some_and(BodyDecoder::end_of_input) =>
+                {
+                    continue;
                 }
                 Poll::Ready(Ok(_)) => {
                     let reason = "the connection was closed".to_owned();

@@ -22,6 +22,9 @@ pub(super) struct Connection {
     /// One timer for all phases of an exchange.
     pub(super) deadline: Arc<Deadline>,
     pub(super) place: Place,
+    /// Whether a client has identified itself on it, or was asked to, by a scheme that counts for
+    /// all that the connection carries: then nobody else may use it.
+    pub(super) personal: bool,
 }
 
 impl Connection {
@@ -32,6 +35,7 @@ impl Connection {
             buffer: ReadBuffer::default(),
             deadline: Arc::new(Deadline::new()),
             place,
+            personal: false,
         }
     }
 

@@ -34,6 +34,8 @@ pub enum UpstreamError {
     Malformed(ResponseError),
     /// The upstream switched protocols without having been asked to.
     Switched,
+    /// The upstream does not meet the expectation `100-continue`.
+    Expectation,
     /// The connection ended before the response's head did.
     BrokeOff(String),
     /// All connections are in use, for this upstream or for all.
@@ -86,6 +88,7 @@ impl fmt::Display for UpstreamError {
             UpstreamError::Switched => {
                 f.write_str("it switched to a protocol that it was not asked for")
             }
+            UpstreamError::Expectation => f.write_str("it refused 'Expect: 100-continue'"),
             UpstreamError::BrokeOff(reason) => {
                 write!(f, "the connection ended before an answer: {reason}")
             }

@@ -2,25 +2,38 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
+use smol::Timer;
 use zlayer_http1::{
-    HeaderSlots, IncomingResponse, Limits, RequestError, RequestLength, ResponseBody, ResponseError,
+    IncomingResponse, Limits, RequestLength, ResponseBody, ResponseError, ResponseSlots,
 };
 
 use super::body::{RestOfUpload, UpstreamBody};
 use super::connection::Connection;
 use super::upload::{Upload, UploadError};
 use super::{
-    REQUEST_TIMEOUT, REQUEST_TIMEOUT_MAX, STALL_TIMEOUT, STALL_TIMEOUT_MAX, Target, UpstreamError,
-    Upstreams, hop, within,
+    ForClient, REQUEST_TIMEOUT, REQUEST_TIMEOUT_MAX, STALL_TIMEOUT, STALL_TIMEOUT_MAX, Target,
+    UpstreamError, Upstreams, client, hop, within,
 };
-use crate::message::fields::{BadField, header_map};
-use crate::message::{Body, empty};
+use crate::message::fields::response_header_map;
+use crate::message::{Body, Spellings, empty};
+
+/// How long an upstream that was sent `Expect: 100-continue` may say nothing before the body is
+/// sent even so: there are servers that do not know the field (RFC 9110 section 10.1.1). Clients
+/// wait as long (curl), or longer.
+const CONTINUE_TIME: Duration = Duration::from_secs(1);
+
+/// Marks a response, in its extensions, that came by a connection on which its client has
+/// identified itself: it is for nobody else, though the request need not show that.
+#[derive(Debug, Clone, Copy)]
+pub struct Personal;
 
 /// A request that is being sent, and the connection that its response will come on.
 pub(super) struct Exchange<'a> {
@@ -29,6 +42,10 @@ pub(super) struct Exchange<'a> {
     /// Why the upstream takes no more of the request.
     lost: Option<io::Error>,
     method: &'a http::Method,
+    /// Bytes of interim responses so far.
+    interim_bytes: usize,
+    /// Ends the wait for `100 Continue`.
+    patience: Option<Timer>,
 }
 
 /// The head of a response.
@@ -59,7 +76,14 @@ impl<'a> Exchange<'a> {
             upload: Upload::new(head, length, body),
             lost: None,
             method,
+            interim_bytes: 0,
+            patience: None,
         }
+    }
+
+    /// Holds the body back until the upstream has said `100 Continue`, or nothing for a while.
+    pub(super) fn wait_for_continue(&mut self) {
+        self.upload.hold();
     }
 
     /// Sends the request and reads the response's head. What is left of both bodies belongs to the
@@ -76,6 +100,12 @@ impl<'a> Exchange<'a> {
         };
         if head.parts.status == http::StatusCode::SWITCHING_PROTOCOLS {
             return Err(self.failed(UpstreamError::Switched));
+        }
+        if head.parts.status == http::StatusCode::EXPECTATION_FAILED && self.upload.is_held() {
+            return Err(Failed {
+                error: UpstreamError::Expectation,
+                retry: Some(self.upload.into_body()),
+            });
         }
         Ok(self.into_response(head, upstreams, to, id))
     }
@@ -94,16 +124,24 @@ impl<'a> Exchange<'a> {
             keep_alive,
         } = head;
         hop::strip_received(&mut parts.headers);
-        let keep = keep_alive && self.lost.is_none();
+        if self.connection.personal {
+            parts.extensions.insert(Personal);
+        }
+        // The upstream has responded without wanting the body, and nobody can tell whether it still
+        // waits for it.
+        let unwanted = self.upload.is_held();
+        let keep = keep_alive && self.lost.is_none() && !unwanted;
+        let owner = to.client.owner.as_ref();
         if matches!(body, ResponseBody::None | ResponseBody::Fixed(0)) {
             if keep && self.upload.is_done() && self.connection.buffer.bytes().is_empty() {
-                upstreams.keep_idle(self.connection);
+                upstreams.keep_idle(self.connection, owner);
             }
             return http::Response::from_parts(parts, empty());
         }
         let stall = within(to.stall_timeout, STALL_TIMEOUT, STALL_TIMEOUT_MAX);
         let waits = Arc::new(AtomicBool::new(false));
-        let upload = (!self.upload.is_done() && self.lost.is_none()).then(|| {
+        let unsent = !self.upload.is_done() && self.lost.is_none() && !unwanted;
+        let upload = unsent.then(|| {
             let (io, deadline) = (self.connection.io.clone(), &self.connection.deadline);
             let rest = self.upload;
             let finish = rest.finish(io, Arc::clone(deadline), stall, Arc::clone(&waits));
@@ -111,6 +149,7 @@ impl<'a> Exchange<'a> {
         });
         let body = UpstreamBody::new(
             upstreams.clone(),
+            owner.cloned(),
             self.connection,
             RestOfUpload { upload, waits },
             body,
@@ -129,16 +168,25 @@ impl<'a> Exchange<'a> {
     ) -> Result<Head, UpstreamError> {
         let time = within(to.request_timeout, REQUEST_TIMEOUT, REQUEST_TIMEOUT_MAX);
         self.connection.deadline.set(time);
-        poll_fn(|cx| self.poll_head(cx, time, &upstreams.settings().http)).await
+        self.patience = self.upload.is_held().then(|| Timer::after(CONTINUE_TIME));
+        let limits = &upstreams.settings().http;
+        poll_fn(|cx| self.poll_head(cx, time, &to.client, limits)).await
     }
 
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
         time: Duration,
+        client: &ForClient,
         limits: &Limits,
     ) -> Poll<Result<Head, UpstreamError>> {
         loop {
+            if let Some(patience) = &mut self.patience
+                && Pin::new(patience).poll(cx).is_ready()
+            {
+                self.patience = None;
+                self.upload.release();
+            }
             if self.lost.is_none() && !self.upload.is_done() {
                 let upload = &mut self.upload;
                 let polled = self.connection.io.with(|io| upload.poll(cx, io));
@@ -155,7 +203,7 @@ impl<'a> Exchange<'a> {
                 }
             }
             match self.connection.poll_fill(cx, limits.head_bytes) {
-                Poll::Ready(Ok(count)) if count > 0 => match self.parse(limits) {
+                Poll::Ready(Ok(count)) if count > 0 => match self.parse(client, limits) {
                     Ok(None) => continue,
                     Ok(Some(head)) => return Poll::Ready(Ok(head)),
                     Err(error) => return Poll::Ready(Err(UpstreamError::Malformed(error))),
@@ -177,9 +225,44 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Takes the head out of the buffer, once it is complete.
-    fn parse(&mut self, limits: &Limits) -> Result<Option<Head>, ResponseError> {
-        let mut slots = HeaderSlots::new();
+    /// Takes the final head out of the buffer, once it is complete, and interim ones before it.
+    fn parse(
+        &mut self,
+        client: &ForClient,
+        limits: &Limits,
+    ) -> Result<Option<Head>, ResponseError> {
+        loop {
+            let Some((head, length)) = self.parse_one(limits)? else {
+                return Ok(None);
+            };
+            self.connection.buffer.consume(length);
+            if head.parts.status.as_u16() >= 200
+                || head.parts.status == http::StatusCode::SWITCHING_PROTOCOLS
+            {
+                self.connection.personal |= client::offers_such(&head.parts.headers);
+                return Ok(Some(head));
+            }
+            // There is an end to interim responses: they count towards the limit of one head.
+            self.interim_bytes += length;
+            if self.interim_bytes > limits.head_bytes {
+                return Err(ResponseError::HeadTooLong {
+                    most: limits.head_bytes,
+                });
+            }
+            match head.parts.status {
+                // The client gets one of its own when its body is asked for.
+                http::StatusCode::CONTINUE => {
+                    self.patience = None;
+                    self.upload.release();
+                }
+                _ => client.send_interim(head.parts),
+            }
+        }
+    }
+
+    /// Parses the head at the front of the buffer; `None` if it is not complete.
+    fn parse_one(&self, limits: &Limits) -> Result<Option<(Head, usize)>, ResponseError> {
+        let mut slots = ResponseSlots::new();
         let bytes = self.connection.buffer.bytes();
         let method = self.method.as_str();
         let Some((head, length)) = IncomingResponse::parse(bytes, &mut slots, method, limits)?
@@ -187,22 +270,25 @@ impl<'a> Exchange<'a> {
             return Ok(None);
         };
         let (mut parts, ()) = http::Response::new(()).into_parts();
+        // The codec has checked status and fields already.
         parts.status = http::StatusCode::from_u16(head.status)
             .map_err(|_| ResponseError::InvalidStatusLine)?;
-        // The codec has checked the fields already.
-        parts.headers = header_map(head.headers).map_err(|part| {
-            ResponseError::Rule(match part {
-                BadField::Name => RequestError::InvalidHeaderName,
-                BadField::Value => RequestError::InvalidHeaderValue,
-            })
-        })?;
-        let (body, keep_alive) = (head.body, head.keep_alive);
-        self.connection.buffer.consume(length);
-        Ok(Some(Head {
+        parts.headers =
+            response_header_map(head.headers).map_err(|_| ResponseError::InvalidStatusLine)?;
+        Spellings::of(head.headers.iter().map(|header| header.name)).put(&mut parts.extensions);
+        if head.sloppy {
+            // Whatever stood there, the length is told once, or not at all.
+            parts.headers.remove(CONTENT_LENGTH);
+            if let Some(length) = head.content_length {
+                parts.headers.insert(CONTENT_LENGTH, length.into());
+            }
+        }
+        let head = Head {
             parts,
-            body,
-            keep_alive,
-        }))
+            body: head.body,
+            keep_alive: head.keep_alive,
+        };
+        Ok(Some((head, length)))
     }
 
     /// Ends the exchange with an error. Decides whether the request may be sent again.

@@ -53,7 +53,13 @@ pub async fn forward(
     upstreams.rounds().mark_head(&mut head.headers, id);
     let key = to.key();
     let sent = upstreams.send(http::Request::from_parts(head, body), to, id);
-    let response = sent.await.map_err(|error| error.failure(&key))?;
+    let mut response = sent.await.map_err(|error| error.failure(&key))?;
+    if response.status() == http::StatusCode::RESET_CONTENT {
+        // RFC 9110 section 15.3.6: it has no content. What an upstream sends even so, be it only
+        // the end of a body in chunks, is not the client's concern.
+        response.headers_mut().remove(http::header::CONTENT_LENGTH);
+        *response.body_mut() = empty();
+    }
     final_status(response.status().as_u16())
         .map_err(|failure| failure.of_upstream(&key.to_string()))?;
     Ok(Forwarded {

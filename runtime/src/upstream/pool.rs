@@ -8,6 +8,7 @@ use smol::{Executor, Timer};
 
 use super::connection::Connection;
 use super::happy_eyeballs::LastWorked;
+use super::owner::{Owner, OwnerRef};
 use super::rounds::Rounds;
 use super::sender::Sender;
 use super::tls::Tls;
@@ -41,7 +42,7 @@ pub struct Settings {
     /// How long idle connections are kept (default 30 s).
     pub idle_time: Duration,
     /// Limits of response heads, chunk lines and trailers (default as for requests, but 32 KiB of
-    /// head).
+    /// head and 256 fields: a head is charged by its bytes).
     pub http: zlayer_http1::Limits,
     /// The file of certificates that TLS upstreams are checked against, in PEM (default: the
     /// system's, `/etc/ssl/certs/ca-certificates.crt`).
@@ -58,6 +59,7 @@ impl Default for Settings {
             idle_time: Duration::from_secs(30),
             http: zlayer_http1::Limits {
                 head_bytes: 32 << 10,
+                headers: zlayer_http1::MAX_RESPONSE_HEADERS,
                 ..zlayer_http1::Limits::default()
             },
             tls_roots: None,
@@ -95,6 +97,8 @@ struct Pool {
 struct Idle {
     connection: Connection,
     since: Instant,
+    /// Who alone may use it; `None` if everybody may.
+    owner: Option<OwnerRef>,
 }
 
 impl Upstreams {
@@ -179,10 +183,15 @@ impl Upstreams {
     }
 
     /// Takes an idle connection for `sender` that the upstream has not closed, if there is one: one
-    /// whose address it may connect to itself.
-    pub(super) async fn reuse(&self, key: &Key, sender: &Sender) -> Option<Connection> {
+    /// whose address it may connect to itself, and that is `owner`'s own or else everybody's.
+    pub(super) async fn reuse(
+        &self,
+        key: &Key,
+        sender: &Sender,
+        owner: Option<&Owner>,
+    ) -> Option<Connection> {
         loop {
-            let mut connection = self.with_pool(|pool| pool.take_idle(key, Some(sender)))?;
+            let mut connection = self.with_pool(|pool| pool.take_idle(key, sender, owner))?;
             // Otherwise it is dropped: it is stale, or there is not enough memory to use it.
             if connection.is_quiet().await && self.charge_as_used(&mut connection.place) {
                 return Some(connection);
@@ -230,7 +239,7 @@ impl Upstreams {
                     let full = matches!(error, UpstreamError::Full(most) if most == connections);
                     let evicted = match full {
                         true => self.evict(),
-                        false => self.with_pool(|pool| pool.take_idle(key, None)).is_some(),
+                        false => self.with_pool(|pool| pool.take_any_idle(key)).is_some(),
                     };
                     if !evicted {
                         return Err(error);
@@ -241,11 +250,23 @@ impl Upstreams {
     }
 
     /// Keeps a connection for later requests. If too many are idle, the one idle longest is closed.
-    pub(super) fn keep_idle(&self, mut connection: Connection) {
+    /// One that is personal is kept for its owner, and closed if it has none.
+    pub(super) fn keep_idle(&self, mut connection: Connection, owner: Option<&Owner>) {
+        let owner = match connection.personal {
+            true => match owner {
+                Some(owner) => {
+                    let upstreams = self.clone();
+                    Some(owner.owns(move || upstreams.close_ownerless()))
+                }
+                None => return,
+            },
+            false => None,
+        };
         connection.make_idle();
         let idle = Idle {
             connection,
             since: Instant::now(),
+            owner,
         };
         let (evicted, sweep) = self.with_pool(|pool| {
             pool.idle.push(idle);
@@ -261,6 +282,18 @@ impl Upstreams {
                 .spawn(sweep_idle(self.clone()))
                 .detach();
         }
+    }
+
+    /// Closes idle connections whose owners are gone.
+    pub(super) fn close_ownerless(&self) {
+        let closed: Vec<Idle> = self.with_pool(|pool| {
+            let idle = pool.idle.extract_if(.., |idle| {
+                idle.owner.as_ref().is_some_and(OwnerRef::is_gone)
+            });
+            idle.collect()
+        });
+        // Dropping a connection takes the lock, so it happens after the lock is released.
+        drop(closed);
     }
 
     /// Charges an idle connection as one in use. Returns `false` if there is not enough memory.
@@ -304,14 +337,33 @@ impl Pool {
         self.open.iter().map(|(_, count)| count).sum()
     }
 
-    /// Takes the idle connection to `key` that was used last: the upstream is least likely to have
-    /// closed it. `sender` is who wants to use it.
-    fn take_idle(&mut self, key: &Key, sender: Option<&Sender>) -> Option<Connection> {
+    /// Takes an idle connection to `key` that `sender` may connect to itself and that `owner` may
+    /// use, its own before others.
+    fn take_idle(
+        &mut self,
+        key: &Key,
+        sender: &Sender,
+        owner: Option<&Owner>,
+    ) -> Option<Connection> {
+        let reaches = |idle: &Idle| sender.reaches(&idle.connection.peer);
+        let is_own = |idle: &Idle| {
+            let of = idle.owner.as_ref();
+            owner.is_some_and(|owner| of.is_some_and(|of| of.is(owner)))
+        };
+        self.take_last(key, |idle| is_own(idle) && reaches(idle))
+            .or_else(|| self.take_last(key, |idle| idle.owner.is_none() && reaches(idle)))
+    }
+
+    /// Takes an idle connection to `key`, whoever may use it, in order to close it.
+    fn take_any_idle(&mut self, key: &Key) -> Option<Connection> {
+        self.take_last(key, |_| true)
+    }
+
+    /// Takes the idle connection to `key` that was used last of those that `suit`: the upstream is
+    /// least likely to have closed it.
+    fn take_last(&mut self, key: &Key, suits: impl Fn(&Idle) -> bool) -> Option<Connection> {
         let mut idle = self.idle.iter();
-        let at = idle.rposition(|Idle { connection, .. }| {
-            *connection.place.key == *key
-                && sender.is_none_or(|sender| sender.reaches(&connection.peer))
-        })?;
+        let at = idle.rposition(|idle| *idle.connection.place.key == *key && suits(idle))?;
         Some(self.idle.remove(at).connection)
     }
 }

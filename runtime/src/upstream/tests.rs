@@ -6,8 +6,11 @@ mod bodies;
 mod failures;
 mod grants;
 mod heads;
+mod interim;
 mod names;
+mod personal;
 mod pooling;
+mod sloppy;
 mod timeouts;
 mod tls;
 mod upgrades;
@@ -27,7 +30,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use smol::Executor;
 use smol::channel::Receiver;
 
-use super::{Sender, Settings, Target, Upstreams};
+use super::{ForClient, Sender, Settings, Target, Upstreams};
 use crate::config::Grants;
 use crate::memory::Budget;
 use crate::message::{Body, BodyError};
@@ -62,6 +65,7 @@ fn at(host: &str, port: u16) -> Target {
         stall_timeout: PATIENCE,
         sender: sender(&["*", "localhost"]),
         share: None,
+        client: ForClient::default(),
     }
 }
 

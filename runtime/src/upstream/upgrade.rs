@@ -13,7 +13,7 @@ use super::connection::Connection;
 use super::exchange::Exchange;
 use super::io::SharedIo;
 use super::pool::Place;
-use super::{Target, UpstreamError, Upstreams, encode, hop};
+use super::{Target, UpstreamError, Upstreams, client, encode, hop};
 use crate::message::{Body, empty};
 use crate::wire::Socket;
 
@@ -66,6 +66,7 @@ impl Upstreams {
         let mut connection = self.open(&key, to).await?;
         connection.place.held = held;
         let length = RequestLength::None;
+        connection.personal = client::identifies_connection(&head.headers);
         let mut exchange = Exchange::new(connection, encoded, length, empty(), &head.method);
         let response = exchange.head(self, to).await?;
         if response.parts.status != http::StatusCode::SWITCHING_PROTOCOLS {

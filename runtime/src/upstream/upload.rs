@@ -30,6 +30,8 @@ pub(super) struct Upload {
     frame: Bytes,
     phase: Phase,
     length: RequestLength,
+    /// Whether the body has to wait until the upstream wants it.
+    held: bool,
     body: Body,
     /// Whether any byte was written.
     pub(super) wrote: bool,
@@ -68,12 +70,28 @@ impl Upload {
                 RequestLength::Fixed(_) | RequestLength::Chunked => Phase::Body,
             },
             length,
+            held: false,
             body,
             wrote: false,
             begun: false,
             waits: false,
             moved: false,
         }
+    }
+
+    /// Holds the body back until [`Upload::release`].
+    pub(super) fn hold(&mut self) {
+        self.held = self.phase == Phase::Body;
+    }
+
+    /// Lets a body go that was held back.
+    pub(super) fn release(&mut self) {
+        self.held = false;
+    }
+
+    /// Whether the body is held back, so that nothing of it was asked for.
+    pub(super) fn is_held(&self) -> bool {
+        self.held
     }
 
     /// Whether all of it is written.
@@ -142,6 +160,12 @@ impl Upload {
                     self.phase = Phase::Done;
                     // The buffer is not needed any more.
                     self.out = Vec::new();
+                }
+                Phase::Body if self.held => {
+                    return match ready!(Pin::new(&mut *io).poll_flush(cx)) {
+                        Ok(()) => Poll::Pending,
+                        Err(error) => broken(error),
+                    };
                 }
                 Phase::Body => {
                     self.begun = true;

@@ -45,12 +45,12 @@ fn curl_goes_the_whole_way() {
     let answer = curl(&daemon, "/private/", &[]).stdout;
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
     assert!(
-        answer.contains("www-authenticate: Bearer realm=\"api\"\r\n"),
+        answer.contains("WWW-Authenticate: Bearer realm=\"api\"\r\n"),
         "{answer}"
     );
     let answer = curl(&daemon, "/", &["-H", "x-test-limit: deny 0 10 60000 1500"]).stdout;
     assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
-    assert!(answer.contains("retry-after: 2\r\n"), "{answer}");
+    assert!(answer.contains("Retry-After: 2\r\n"), "{answer}");
     // curl follows a redirect, and sends the body again where the status says so.
     let fields = ["-L", "-H", "x-test-handle: echo", "--data-binary", "hello"];
     let route = "x-test-route: redirect-preserve 307 /landed";
@@ -60,14 +60,14 @@ fn curl_goes_the_whole_way() {
         &["-H", route, "--max-redirs", "1", "--data-binary", "hello"],
     );
     assert!(
-        answer.stdout.contains("location: /landed\r\n"),
+        answer.stdout.contains("Location: /landed\r\n"),
         "{answer:?}"
     );
     let chunked = [&fields[..], &["-H", "transfer-encoding: chunked"]].concat();
     for args in [&fields[..], &chunked] {
         let answer = curl(&daemon, "/", args).stdout;
         assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
-        assert!(answer.contains("content-length: 5\r\n"), "{answer}");
+        assert!(answer.contains("Content-Length: 5\r\n"), "{answer}");
     }
     let answer = curl(&daemon, "/", &["-I"]).stdout;
     assert!(

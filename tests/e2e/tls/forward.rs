@@ -22,7 +22,7 @@ fn bodies_go_both_ways_as_they_are() {
 fn the_answer_may_come_while_the_request_is_on_its_way() {
     let upstream = Server::start("server.pem", |mut stream| {
         let head = read_head(&mut stream).unwrap();
-        assert!(head.contains("transfer-encoding: chunked\r\n"), "{head}");
+        assert!(head.contains("Transfer-Encoding: chunked\r\n"), "{head}");
         stream
             .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
             .unwrap();
@@ -81,7 +81,7 @@ fn the_upstream_sees_the_client_as_ever() {
         "x-forwarded-proto: http",
     ] {
         assert!(
-            seen.lines().any(|seen| seen == line),
+            seen.lines().any(|seen| seen.eq_ignore_ascii_case(line)),
             "{line} is not in {seen}"
         );
     }

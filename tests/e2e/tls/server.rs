@@ -66,6 +66,7 @@ impl Server {
 pub(super) fn echo() -> Server {
     Server::start("server.pem", |mut stream| {
         while let Some(head) = read_head(&mut stream) {
+            let head = head.to_ascii_lowercase();
             let length = head
                 .lines()
                 .find_map(|line| line.strip_prefix("content-length: "));

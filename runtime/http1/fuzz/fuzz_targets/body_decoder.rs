@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use zlayer_http1::{BodyLength, Limits};
-use zlayer_http1_fuzz::properties::{LIMITS, check_body};
+use zlayer_http1_fuzz::properties::{LIMITS, check_body, check_lenient};
 
 fuzz_target!(|input: &[u8]| {
     let [kind, step, body @ ..] = input else {
@@ -22,4 +22,5 @@ fuzz_target!(|input: &[u8]| {
         LIMITS
     };
     check_body(body, length, usize::from(*step), &limits);
+    check_lenient(body, length, usize::from(*step), &limits);
 });

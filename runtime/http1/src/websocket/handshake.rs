@@ -69,9 +69,9 @@ pub fn encode_response(
     headers: Fields<'_>,
 ) -> Result<(), HeaderError> {
     let mut head = b"HTTP/1.1 101 Switching Protocols\r\n\
-        upgrade: websocket\r\nconnection: upgrade\r\n"
+        Upgrade: websocket\r\nConnection: Upgrade\r\n"
         .to_vec();
-    write_field(&mut head, "sec-websocket-accept", accept.as_bytes())?;
+    write_field(&mut head, "Sec-WebSocket-Accept", accept.as_bytes())?;
     for (name, value) in headers {
         if !is_own_field(name) && !name.eq_ignore_ascii_case("sec-websocket-accept") {
             write_field(&mut head, name, value)?;
@@ -268,8 +268,8 @@ mod tests {
         ];
         assert_eq!(encode_response(&mut out, ACCEPT, &headers), Ok(()));
         let expected = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
-             sec-websocket-accept: {ACCEPT}\r\nX-More: 1\r\nsec-websocket-protocol: chat\r\n\r\n"
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {ACCEPT}\r\nX-More: 1\r\nsec-websocket-protocol: chat\r\n\r\n"
         );
         assert_eq!(out, expected.as_bytes());
         let wrong = encode_response(&mut out, ACCEPT, &[("x", b"a\r\nb")]);

@@ -40,6 +40,6 @@ fn to_response(returned: PluginResponse, bodies: &WholeBodies) -> Result<Respons
     let status = final_status(returned.status)?;
     let mut response = http::Response::new(bodies.response_body(returned.body)?);
     *response.status_mut() = status;
-    *response.headers_mut() = fields::from_list(returned.headers)?;
+    fields::from_list(returned.headers)?.put(&mut response);
     Ok(response)
 }

@@ -76,6 +76,14 @@ impl RequestBody {
         }
     }
 
+    /// Whether nobody has asked for any of it yet.
+    pub(super) fn is_untouched(&self) -> bool {
+        match self {
+            RequestBody::Streamed(body) => body.is_untouched(),
+            RequestBody::Whole(_) | RequestBody::Hidden(_) => false,
+        }
+    }
+
     /// Its length in bytes, where that is known.
     pub(super) fn length(&self) -> Option<u64> {
         match self {

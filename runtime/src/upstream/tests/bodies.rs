@@ -46,19 +46,19 @@ fn data(text: &'static str) -> Frame<Bytes> {
 
 #[test]
 fn a_known_length_is_told_and_an_unknown_one_is_chunked() {
-    let start = "POST /p?q HTTP/1.1\r\nhost: h\r\n";
+    let start = "POST /p?q HTTP/1.1\r\nHost: h\r\n";
     let seen_full = seen("POST", &[], full("hello"), "hello");
-    assert_eq!(seen_full, format!("{start}content-length: 5\r\n\r\nhello"));
+    assert_eq!(seen_full, format!("{start}Content-Length: 5\r\n\r\nhello"));
     assert_eq!(
         seen("POST", &[], empty(), "\r\n\r\n"),
-        format!("{start}content-length: 0\r\n\r\n")
+        format!("{start}Content-Length: 0\r\n\r\n")
     );
     let one = vec![data("hel"), data(""), data("lo")];
     let announced = seen("POST", &[("content-length", "5")], frames(one), "hello");
-    assert_eq!(announced, format!("{start}content-length: 5\r\n\r\nhello"));
+    assert_eq!(announced, format!("{start}Content-Length: 5\r\n\r\nhello"));
     let one = vec![data("hel"), data(""), data("lo")];
     let chunked = seen("POST", &[], frames(one), "\r\n0\r\n\r\n");
-    let wire = "transfer-encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n";
+    let wire = "Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n";
     assert_eq!(chunked, format!("{start}{wire}"));
 }
 
@@ -190,7 +190,7 @@ fn an_answer_that_breaks_off_is_not_one_that_ended() {
     for answer in [
         "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n0;",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\nx\r\n",
     ] {
         let (to, served) = upstream(move |listener| drop(Peer::accept(&listener).answer(answer)));

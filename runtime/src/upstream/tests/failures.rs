@@ -74,7 +74,7 @@ fn a_forwarded_request_says_who_asked() {
     });
     assert_eq!(answer, "ok");
     let head = served.join().unwrap();
-    for line in ["host: h", "x-forwarded-for: 192.0.2.7", "via: 1.1 zlayer"] {
+    for line in ["Host: h", "X-Forwarded-For: 192.0.2.7", "Via: 1.1 zlayer"] {
         assert!(
             head.contains(&format!("\r\n{line}\r\n")),
             "{line} is not in {head}"

