@@ -1,6 +1,9 @@
 //! The router's `forward`: the daemon as a reverse proxy.
 
+mod heads;
 mod nginx;
+mod personal;
+mod sloppy;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -85,7 +85,7 @@ fn a_handler_may_hold_as_many_headers_as_a_list_may_have() {
         let own = answer
             .headers
             .iter()
-            .filter(|(name, _)| name.starts_with("x-"));
+            .filter(|(name, _)| name.starts_with("X-"));
         assert_eq!(own.count(), count, "{path}");
     }
 }

@@ -58,7 +58,7 @@ fn a_plugin_asks_as_the_guide_shows() {
     let answer = get(&daemon, &format!("/guide?url=http://{address}/some/path"));
     assert_eq!(answer.status, 201, "{answer:?}");
     let expected = format!(
-        "GET /some/path HTTP/1.1\r\nhost: {address}\r\nuser-agent: zlayer-plugin/1.0\r\ncdn-loop: zlayer-"
+        "GET /some/path HTTP/1.1\r\nHost: {address}\r\nUser-Agent: zlayer-plugin/1.0\r\nCDN-Loop: zlayer-"
     );
     assert!(answer.text().starts_with(&expected), "{answer:?}");
 }

@@ -123,7 +123,7 @@ impl OutgoingRequest<'_> {
                     return Err(HeaderError::invalid_value("upgrade"));
                 }
                 write_field(out, "Upgrade", protocol.as_bytes())?;
-                "Upgrade"
+                "upgrade"
             }
         };
         // RFC 9110, 7.6.1: what is for this hop alone is named. 1.1 persists by itself.
@@ -239,7 +239,7 @@ mod tests {
             (
                 false,
                 ConnectionUse::Upgrade("websocket"),
-                "Upgrade: websocket\r\nConnection: Upgrade\r\n",
+                "Upgrade: websocket\r\nConnection: upgrade\r\n",
             ),
         ] {
             let request = OutgoingRequest {

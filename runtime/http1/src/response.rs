@@ -488,10 +488,10 @@ mod tests {
             head.encode(&mut out).unwrap();
             String::from_utf8(out).unwrap()
         };
-        let told = "upgrade: websocket\r\ncontent-length: 0\r\nconnection: upgrade\r\n\r\n";
+        let told = "upgrade: websocket\r\nContent-Length: 0\r\nConnection: upgrade\r\n\r\n";
         assert!(encoded(426, true).ends_with(told));
-        assert!(encoded(426, false).ends_with("\r\nconnection: close, upgrade\r\n\r\n"));
+        assert!(encoded(426, false).ends_with("\r\nConnection: close, upgrade\r\n\r\n"));
         assert!(!encoded(200, true).contains("upgrade"));
-        assert!(!encoded(200, true).contains("connection"));
+        assert!(!encoded(200, true).contains("Connection"));
     }
 }

@@ -121,7 +121,7 @@ fn read(response: &str) -> io::Result<Response> {
     let status = lines.next().unwrap_or_default();
     let (mut health, mut length) = (None, None);
     for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
-        match name {
+        match name.to_ascii_lowercase().as_str() {
             "zlayer-health" => health = Some(value == "ok"),
             "content-length" => length = value.parse().ok(),
             _ => {}
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_only_as_a_whole() {
-        let head = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\nzlayer-health: ok\r\n\r\n";
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nzlayer-health: ok\r\n\r\n";
         let response = read(&format!("{head}ok\n")).unwrap();
         assert_eq!(
             (response.body.as_str(), response.healthy),

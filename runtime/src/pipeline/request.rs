@@ -129,7 +129,10 @@ impl Request {
         self.body.show();
         match access {
             BodyAccess::Whole => self.read_whole(bodies).await?,
-            BodyAccess::Auto if fits => self.read_whole(bodies).await?,
+            // A client that waits for a word about its body is not asked for it on this account.
+            BodyAccess::Auto if fits && !self.expects_continue() => {
+                self.read_whole(bodies).await?;
+            }
             BodyAccess::Auto => {}
             // The body may have been read for another stage.
             BodyAccess::None => self.body.hide(),

@@ -50,7 +50,7 @@ fn a_plugin_asks_as_the_guide_shows() {
         &format!("/guide?url=https://{authority}/some/path"),
     );
     let expected = format!(
-        "GET /some/path HTTP/1.1\r\nhost: {authority}\r\nuser-agent: zlayer-plugin/1.0\r\ncdn-loop: zlayer-"
+        "GET /some/path HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: zlayer-plugin/1.0\r\nCDN-Loop: zlayer-"
     );
     assert_eq!(answer.status, 201, "{answer:?}");
     assert!(answer.text().starts_with(&expected), "{answer:?}");

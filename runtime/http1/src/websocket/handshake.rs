@@ -69,7 +69,7 @@ pub fn encode_response(
     headers: Fields<'_>,
 ) -> Result<(), HeaderError> {
     let mut head = b"HTTP/1.1 101 Switching Protocols\r\n\
-        Upgrade: websocket\r\nConnection: Upgrade\r\n"
+        Upgrade: websocket\r\nConnection: upgrade\r\n"
         .to_vec();
     write_field(&mut head, "Sec-WebSocket-Accept", accept.as_bytes())?;
     for (name, value) in headers {
@@ -268,7 +268,7 @@ mod tests {
         ];
         assert_eq!(encode_response(&mut out, ACCEPT, &headers), Ok(()));
         let expected = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
              Sec-WebSocket-Accept: {ACCEPT}\r\nX-More: 1\r\nsec-websocket-protocol: chat\r\n\r\n"
         );
         assert_eq!(out, expected.as_bytes());

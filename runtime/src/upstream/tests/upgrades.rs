@@ -49,7 +49,7 @@ fn a_switched_connection_is_handed_over_with_all_that_came() {
         assert_eq!((client.counts(), budget.used()), ((0, 0), 0));
     });
     let expected = "GET /p?q HTTP/1.1\r\nHost: h\r\nSec-WebSocket-Key: k\r\nUpgrade: websocket\r\n\
-                    Connection: Upgrade\r\n\r\n";
+                    Connection: upgrade\r\n\r\n";
     assert_eq!(served.join().unwrap(), expected);
 }
 
