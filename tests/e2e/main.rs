@@ -49,6 +49,8 @@ mod hostile_plugin;
 mod http;
 /// Connections that are slow, silent, many, half-closed or gone.
 mod http_limits;
+/// TLS for clients: handshakes, certificates, what plugins are told, redirects.
+mod https;
 /// Configuration, store, logs, secrets and metrics, as plugins use them.
 mod interfaces;
 /// The log on flash: what is written when, what damage costs, how it is read.
@@ -61,6 +63,8 @@ mod pipeline;
 mod plugin;
 /// Uploads that are refused before they have come.
 mod refusals;
+/// Proxies in front of the daemon, which are trusted or not: header fields, the PROXY protocol.
+mod proxies;
 /// What a client's request means: its target, its host, and what of it is passed on.
 mod requests;
 /// Where secrets come from, and that they are never shown.

@@ -66,6 +66,16 @@ impl Daemon {
         self.address
     }
 
+    /// Where it listens for HTTPS.
+    pub(crate) fn https(&self) -> SocketAddr {
+        let said = self.stdout();
+        let address = said
+            .lines()
+            .find_map(|line| line.strip_prefix("zlayer: HTTPS on https://"));
+        let address = address.unwrap_or_else(|| panic!("no HTTPS: {said:?}"));
+        address.parse().unwrap()
+    }
+
     /// The process, which is the emulator's under QEMU.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()

@@ -134,6 +134,8 @@ impl ResolvesServerCert for Identities {
             all.find(|one| usable(one) && one.is_for(&name))
         });
         let chosen = of_name.or_else(|| identities.iter().find(usable));
+        // Where there is none, the client is told that nothing else fits either.
+        let chosen = chosen.or_else(|| identities.first());
         chosen.map(|one| Arc::clone(&one.key))
     }
 }

@@ -1,6 +1,6 @@
 //! A plain `wasi:http` handler that tells what request it saw, as text:
 //!
-//! - `METHOD TARGET`, `authority AUTHORITY`, then `NAME: VALUE` for each field, sorted
+//! - `METHOD TARGET`, `authority AUTHORITY`, `scheme https` unless it is http, then `NAME: VALUE` for each field, sorted
 //! - `body LENGTH HASH` (64-bit FNV-1a); the body is read as a stream, never whole
 //! - `call N`: how many requests there were before this one and with it, as the store counts them
 //!
@@ -15,7 +15,7 @@ use support::Fnv;
 use wanted::Wanted;
 use wasi::clocks::monotonic_clock;
 use wasi::http::types::{
-    Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam,
+    Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam, Scheme,
 };
 use wasi::io::streams::{OutputStream, StreamError};
 use zlayer::plugin::keyvalue;
@@ -79,8 +79,12 @@ fn describe(request: &IncomingRequest, target: &str) -> String {
         .collect();
     lines.sort();
     let authority = request.authority().unwrap_or_default();
+    let scheme = match request.scheme() {
+        Some(Scheme::Https) => "scheme https\n",
+        _ => "",
+    };
     format!(
-        "{method} {target}\nauthority {authority}\n{}",
+        "{method} {target}\nauthority {authority}\n{scheme}{}",
         lines.concat()
     )
 }

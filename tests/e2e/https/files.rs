@@ -1,0 +1,144 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use super::client::get;
+use super::{Files, start};
+use crate::support::Daemon;
+
+#[test]
+fn files_that_are_no_use_end_the_start_and_are_named() {
+    let files = Files::new();
+    let (certificate, key) = (
+        files.put("first.pem", "first.pem"),
+        files.put("first.key", "first.key"),
+    );
+    let exposed = files.put("first.key", "exposed.key");
+    fs::set_permissions(&exposed, PermissionsExt::from_mode(0o644)).unwrap();
+    let absent = exposed.with_file_name("absent.pem");
+    for (certificate, key, code, reason) in [
+        (
+            &certificate,
+            &exposed,
+            2,
+            "exposed.key: its mode is 0644, so that others than its owner may use it; run chmod 600",
+        ),
+        (
+            &certificate,
+            &files.put("second.key", "second.key"),
+            2,
+            "second.key: it is not the key of the certificate",
+        ),
+        (
+            &certificate,
+            &files.put("encrypted.key", "encrypted.key"),
+            2,
+            "encrypted.key: it is encrypted",
+        ),
+        (
+            &certificate,
+            &files.write("empty.key", b""),
+            2,
+            "empty.key: it is empty",
+        ),
+        (
+            &key,
+            &certificate,
+            2,
+            "it holds a private key and no certificate; --tls-cert and --tls-key may have changed places",
+        ),
+        (&absent, &key, 1, "absent.pem: cannot be read"),
+    ] {
+        let output = Daemon::builder("hello")
+            .arg("--tls-cert")
+            .arg(certificate)
+            .arg("--tls-key")
+            .arg(key)
+            .args(["--tls-port", "0"])
+            .fails();
+        assert_eq!(output.code, code, "{output:?}");
+        assert!(output.stderr.contains(reason), "{reason}: {output:?}");
+    }
+}
+
+#[test]
+fn flags_that_hang_on_others_say_so() {
+    for (words, reason) in [
+        (
+            &["--tls-port", "0"][..],
+            "--tls-port: HTTPS wants a certificate",
+        ),
+        (
+            &["--redirect-http"],
+            "--redirect-http: there is no HTTPS to go to",
+        ),
+        (
+            &["--tls-key", "a"],
+            "--tls-key: wants one for each --tls-cert",
+        ),
+        (
+            &["--tls-credential", "site"],
+            "--tls-credential: CREDENTIALS_DIRECTORY is not set",
+        ),
+        (&["--proxy-protocol"], "--proxy-protocol: whose headers"),
+        (
+            &["--trusted-proxy", "10.0.0.1/8"],
+            "10.0.0.0/8 for all of it",
+        ),
+    ] {
+        let output = Daemon::builder("hello").args(words.iter().copied()).fails();
+        assert!(output.stderr.contains(reason), "{words:?}: {output:?}");
+    }
+}
+
+#[test]
+fn a_certificate_that_does_not_hold_is_served_with_a_warning() {
+    let files = Files::new();
+    files.put("first.key", "expired.key");
+    let certificate = files.put("expired.pem", "expired.pem");
+    let key = certificate.with_extension("key");
+    let daemon = Daemon::builder("hello")
+        .arg("--tls-cert")
+        .arg(certificate)
+        .arg("--tls-key")
+        .arg(key);
+    let daemon = daemon.args(["--tls-port", "0"]).start();
+    daemon.wait_for_log("expired.pem: has expired at Fri, 01 Jan 2021 00:00:00 GMT, so clients refuse it; this device's clock says");
+}
+
+#[test]
+fn credentials_of_systemd_are_two_files_or_one() {
+    let files = Files::new();
+    for name in ["first.crt", "first.key"] {
+        files.put(&name.replace("crt", "pem"), name);
+    }
+    let both = [
+        fs::read(super::source("second.pem")).unwrap(),
+        fs::read(super::source("second.key")).unwrap(),
+    ];
+    let both = files.write("site", &both.concat());
+    // As systemd leaves them where the unit runs as root.
+    for name in ["first.crt", "first.key", "site"] {
+        fs::set_permissions(both.with_file_name(name), PermissionsExt::from_mode(0o440)).unwrap();
+    }
+    let daemon = Daemon::builder("hello")
+        .env("CREDENTIALS_DIRECTORY", both.parent().unwrap())
+        .args([
+            "--tls-credential",
+            "first",
+            "--tls-credential",
+            "site",
+            "--tls-port",
+            "0",
+        ])
+        .start();
+    assert_eq!(get(&daemon, "/").status, 200);
+    let config = super::client::any_version();
+    assert!(super::client::connect(&daemon, "second.test", &config).is_ok());
+}
+
+#[test]
+fn a_daemon_says_where_it_serves_and_status_too() {
+    let (daemon, _files) = start("hello");
+    assert_ne!(daemon.https().port(), daemon.addr().port());
+    assert_eq!(daemon.https().ip(), daemon.addr().ip());
+}

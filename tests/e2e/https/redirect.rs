@@ -1,0 +1,54 @@
+use super::Files;
+use super::client::get;
+use crate::support::{Client, Daemon, ask_raw, request};
+
+#[test]
+fn whatever_comes_without_tls_is_sent_to_the_same_place_over_it() {
+    let files = Files::new();
+    let daemon = files
+        .serve(Daemon::builder("hello"), &["first"])
+        .arg("--redirect-http")
+        .start();
+    let port = daemon.https().port();
+    for (method, target, host, place) in [
+        (
+            "GET",
+            "/a/b?c=d",
+            "device.local",
+            format!("https://device.local:{port}/a/b?c=d"),
+        ),
+        (
+            "HEAD",
+            "/",
+            "device.local:8080",
+            format!("https://device.local:{port}/"),
+        ),
+        ("POST", "/", "[::1]:8080", format!("https://[::1]:{port}/")),
+        ("OPTIONS", "*", "h", format!("https://h:{port}/")),
+    ] {
+        let answer = request(&daemon, method, target, &[("host", host)], b"");
+        assert_eq!(answer.status, 308, "{answer:?}");
+        assert_eq!(answer.header("location"), Some(&*place));
+    }
+    // The method stays, and so does the connection where nothing is in the way.
+    let mut client = Client::connect(&daemon);
+    for _ in 0..3 {
+        client.send("GET / HTTP/1.1\r\nhost: h\r\n\r\n");
+        let answer = client.read_response();
+        assert!(answer.status == 308 && answer.keep_alive, "{answer:?}");
+    }
+    let answer = request(&daemon, "POST", "/", &[], &[b'x'; 300_000]);
+    assert!(answer.status == 308 && !answer.keep_alive, "{answer:?}");
+    // Over TLS it is served.
+    assert_eq!(get(&daemon, "/").status, 200);
+}
+
+#[test]
+fn the_admin_interface_is_not_concerned() {
+    let files = Files::new();
+    let data = crate::support::TempDir::new();
+    let daemon = files.serve(Daemon::builder("hello"), &["first"]);
+    let _daemon = daemon.arg("--redirect-http").data_dir(data.path()).start();
+    let answer = ask_raw(data.path(), b"GET /healthz HTTP/1.1\r\nhost: h\r\n\r\n");
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
