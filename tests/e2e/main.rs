@@ -61,10 +61,10 @@ mod outgoing;
 mod pipeline;
 /// A plugin's life, what it is told about a request, its instances.
 mod plugin;
-/// Uploads that are refused before they have come.
-mod refusals;
 /// Proxies in front of the daemon, which are trusted or not: header fields, the PROXY protocol.
 mod proxies;
+/// Uploads that are refused before they have come.
+mod refusals;
 /// What a client's request means: its target, its host, and what of it is passed on.
 mod requests;
 /// Where secrets come from, and that they are never shown.
