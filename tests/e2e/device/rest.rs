@@ -3,6 +3,7 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
+use crate::https;
 use crate::support::{Daemon, TempDir, eventually, get, skipped, under_qemu};
 
 /// For how long no thread may wake: longer than anything that is done in the daemon again and again, such as
@@ -29,9 +30,13 @@ fn no_thread_of_an_idle_daemon_wakes() {
         return;
     }
     let data = TempDir::new();
-    // It has used the store, whose threads count too, and has logged.
-    let daemon = Daemon::builder("counter").data_dir(data.path()).start();
+    // It has used the store, whose threads count too, has logged, and has a certificate whose files may change.
+    let files = https::Files::new();
+    let daemon = files
+        .serve(Daemon::builder("counter").data_dir(data.path()), &["first"])
+        .start();
     assert_eq!(get(&daemon, "/incr/n").status, 200);
+    assert_eq!(https::client::get(&daemon, "/get/n").status, 200);
     // The log is written within ten seconds, and what there is to do after a request comes to an end.
     eventually("a while in which no thread wakes", || {
         let before = sleeps(&daemon);
