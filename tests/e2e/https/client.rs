@@ -19,7 +19,6 @@ pub(crate) type Stream = StreamOwned<ClientConnection, TcpStream>;
 #[derive(Debug)]
 pub(crate) struct Told {
     pub(crate) status: u16,
-    pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
 
@@ -111,7 +110,7 @@ pub(crate) fn read_response(stream: &mut impl Read) -> Told {
             body.extend_from_slice(&chunk[..size]);
         }
     }
-    Told { status, head, body }
+    Told { status, body }
 }
 
 fn read_until(stream: &mut impl Read, end: &[u8]) -> String {
