@@ -5,8 +5,8 @@ use zlayer_board::Board;
 use zlayer_bundle::{BoardSettings, Manifest, Profile, SecretKey, Target, seal};
 
 use crate::{
-    Checked, Input, Problem, Refused, check_component, check_memory, compile_component,
-    strip_component, wrap_module,
+    Checked, Input, Problem, Refused, check_component, check_limits, check_memory,
+    compile_component, strip_component, wrap_module,
 };
 
 /// A plugin that has passed every check and can be compiled for any target.
@@ -43,6 +43,7 @@ impl Plugin {
             }
         };
         let checked = check_component(&component)?;
+        check_limits(&component)?;
         let version = version
             .or(checked.version.as_deref())
             .unwrap_or("0.0.0")

@@ -209,7 +209,27 @@ impl Outline {
     }
 }
 
+/// What to do where a plugin was built for the WASI to come, which has asynchronous functions.
+const FOR_WASI_0_2: &str = "it is built for WASI 0.3, and devices have WASI 0.2. Rust: build with `--target wasm32-wasip2`, and \
+     without `async` in `wit_bindgen::generate!`; C and C++: `--target=wasm32-wasip2` of wasi-sdk; TinyGo: \
+     `-target=wasip2`; JavaScript (jco, componentize-js), Python (componentize-py) and .NET: give them a WIT folder whose \
+     world names wasi packages at 0.2, and no `async` functions";
+
 fn invalid(error: wasmparser::BinaryReaderError) -> Refused {
+    let text = error.message();
+    if text.contains("component model async") || text.contains("error-context") {
+        let what = format!("it uses asynchronous functions of the component model: {error}");
+        return Problem::new("component", what, FOR_WASI_0_2).into();
+    }
+    if text.contains("gc types are disallowed") {
+        let what = format!(
+            "it holds references that want a garbage collector, such as an `externref` table, and \
+             devices have none: {error}"
+        );
+        let mend = "Rust: build without wasm-bindgen, or with `-C target-feature=-reference-types`; other \
+                    languages: build without reference types and garbage collection (wasm-gc)";
+        return Problem::new("component", what, mend).into();
+    }
     let feature = ["proposal", "feature", "enabled"]
         .iter()
         .any(|word| error.message().contains(word));
@@ -259,7 +279,7 @@ fn check_import(contract: &Contract, comparison: &Comparison<'_>, name: &str) ->
                 .1
                 .is_some_and(|version| version.starts_with("0.3"))
             {
-                "build the plugin for WASI 0.2: `cargo build --target wasm32-wasip2`".to_owned()
+                FOR_WASI_0_2.to_owned()
             } else {
                 "do without it, or compose the plugin with a component that exports it: devices \
                  link zlayer:plugin@0.1.0 and wasi:cli, io, clocks, filesystem, random, sockets \

@@ -6,9 +6,10 @@
 //! 2. [`wrap_module`] makes a component of a core module, where that is possible.
 //! 3. [`check_component`] compares imports and exports with the plugin contract, so that
 //!    what a device would refuse is refused here, by name.
-//! 4. [`strip_component`] drops what no device reads.
-//! 5. [`compile_component`] writes machine code for one target.
-//! 6. [`zlayer_bundle::seal`] adds the manifest and the signature.
+//! 4. [`check_limits`] counts what an instance is made of, and refuses what no device sets aside.
+//! 5. [`strip_component`] drops what no device reads.
+//! 6. [`compile_component`] writes machine code for one target.
+//! 7. [`zlayer_bundle::seal`] adds the manifest and the signature.
 //!
 //! [`Plugin`] does all of them after the first. The result depends on its input alone: the same component,
 //! name and key give the same bytes on every host.
@@ -22,6 +23,7 @@ mod compile;
 mod contract;
 mod input;
 mod keys;
+mod limits;
 mod output;
 mod refused;
 mod strip;
@@ -32,6 +34,7 @@ pub use check::{Checked, check_component, check_memory};
 pub use compile::{compile_component, known_cpu_flags};
 pub use input::{Input, read_input};
 pub use keys::{create_key_pair, development_key};
+pub use limits::check_limits;
 pub use output::write_atomically;
 pub use refused::{Problem, Refused};
 pub use strip::strip_component;

@@ -1,6 +1,7 @@
 //! The verbs of the command line, one a file.
 
 pub(crate) mod build;
+mod grants;
 pub(crate) mod info;
 pub(crate) mod keygen;
 pub(crate) mod logs;

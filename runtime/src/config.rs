@@ -32,6 +32,9 @@ pub use plugin::{Grants, PluginConfig, Pooling};
 /// `--profile wide`: so many fit into 47 bits of it. A device with fewer bits may have room for less.
 pub const INSTANCES_MAX: usize = 1024;
 
+/// The folder of the keys that a device trusts, unless its flags name others.
+pub const SYSTEM_KEYS: &str = "/etc/zlayer/keys";
+
 /// Most plugins that one daemon serves: each has instances, counters and a copy of its file.
 pub const PLUGINS_MAX: usize = 64;
 

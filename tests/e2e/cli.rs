@@ -10,8 +10,9 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::{
-    Daemon, Output, PATIENCE, TempDir, artifact, eventually, get, guests, key_file, precompile,
-    private_home, run, skipped, target, under_qemu, wait_at_most, zlayer, zlayer_command,
+    Daemon, Output, PATIENCE, TempDir, artifact, eventually, get, guests, key_dir, key_file,
+    precompile, private_home, run, skipped, target, under_qemu, wait_at_most, zlayer,
+    zlayer_command,
 };
 
 const DEVICE: i32 = 1;
@@ -422,6 +423,63 @@ fn without_the_compiler_its_verbs_say_where_to_go() {
     let output = run(command, PATIENCE);
     assert_eq!(output.code, DEVICE, "{output:?}");
     assert!(output.stderr.contains("zlayer-precompile"), "{output:?}");
+}
+
+#[test]
+fn without_the_compiler_a_compiled_file_tells_what_it_is_and_is_checked() {
+    if under_qemu() {
+        skipped("the emulator loses the error of a program that is not there");
+        return;
+    }
+    let folder = TempDir::new();
+    let file = artifact("full-plugin");
+    let ask = |words: &[&str], file: &Path| {
+        let mut command = zlayer_alone(folder.path());
+        // Flags of these verbs stand behind the file.
+        let (verb, flags) = words.split_first().unwrap();
+        command.args(["wasm", verb]).arg(file).args(flags);
+        run(command, PATIENCE)
+    };
+    let keys = key_dir().to_str().unwrap();
+    let output = ask(&["info", "--keys", keys], &file);
+    assert_eq!(output.code, 0, "{output:?}");
+    for line in [
+        "name       full-plugin",
+        &format!("target     {}", target()),
+        "roles      handler",
+        "uses       config, ",
+        "imports    ",
+    ] {
+        assert!(output.stdout.contains(line), "{line}: {}", output.stdout);
+    }
+    assert!(
+        output.stdout.contains(", which is trusted here"),
+        "{output:?}"
+    );
+    let output = ask(&["validate", "--keys", keys], &file);
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(
+        output.stdout.contains("valid artifact: full-plugin 0.0.0"),
+        "{output:?}"
+    );
+    // Keys of nobody.
+    let output = ask(&["info"], &file);
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(
+        output.stdout.contains(", which is not trusted here"),
+        "{output:?}"
+    );
+    assert_eq!(ask(&["validate"], &file).code, 16);
+    // One byte of its code.
+    let mut bytes = fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 64].fill(0xa5);
+    let altered = folder.path().join("altered.cwasm");
+    fs::write(&altered, bytes).unwrap();
+    for verb in ["info", "validate"] {
+        let output = ask(&[verb, "--keys", keys], &altered);
+        assert_eq!(output.code, 18, "{verb}: {output:?}");
+    }
 }
 
 fn json(output: &Output) -> Value {

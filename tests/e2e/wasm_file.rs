@@ -105,6 +105,36 @@ fn a_wasm_file_is_compiled_where_the_compiler_is_at_hand() {
 }
 
 #[test]
+fn webassembly_is_compiled_by_its_name_only_and_not_where_keys_were_installed() {
+    let folder = TempDir::new();
+    let hello = guests().join("hello.wasm");
+    // A file that somebody put where a compiled one was.
+    for name in ["hello.cwasm", "hello", "hello.wasm.old"] {
+        let disguised = folder.path().join(name);
+        fs::copy(&hello, &disguised).unwrap();
+        let output = Daemon::of(&disguised)
+            .keys(None)
+            .env("PATH", path_with_precompile())
+            .fails();
+        assert_eq!(output.code, 11, "{name}: {output:?}");
+        assert!(output.stderr.contains("it is WebAssembly"), "{output:?}");
+    }
+    let output = Daemon::of(&hello)
+        .env("PATH", path_with_precompile())
+        .fails();
+    assert_eq!(output.code, 2, "{output:?}");
+    let build = format!("zlayer-precompile build {} --target", hello.display());
+    for told in ["keys are installed in", build.as_str(), "--key FILE"] {
+        assert!(output.stderr.contains(told), "{told}: {output:?}");
+    }
+    let command = Daemon::of(&hello)
+        .env("PATH", path_with_precompile())
+        .args(["--allow-unsigned"])
+        .fails();
+    assert_eq!(command.code, 2, "{command:?}");
+}
+
+#[test]
 fn a_wasm_file_on_a_device_is_told_the_command_that_is_wanted() {
     if under_qemu() {
         skipped("the emulator loses the error of a program that is not there");

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use zlayer_bundle::{Profile, Role, Target, read_manifest};
 use zlayer_precompile::Settings;
 
+use super::grants::Grants;
 use super::{Outcome, about, describe_signature, is_compiled, open_artifact, prepare, user_trust};
 use crate::show;
 
@@ -58,6 +59,8 @@ impl Info {
             ("exports", checked.exports.join("\n")),
             ("imports", checked.imports.join("\n")),
         ];
+        let grants = Grants::of(&plugin.name, &checked.roles, &checked.imports);
+        rows.extend(grants.rows());
         let mut json = json!({
             "file": self.file,
             "kind": "plugin",
@@ -69,6 +72,7 @@ impl Info {
             "exports": checked.exports,
             "memory_initial": checked.memory_initial,
             "memory_max": checked.memory_max,
+            "grants": grants.json(),
         });
         if self.sizes {
             let (mut lines, mut sizes) = (String::new(), Map::new());
@@ -92,7 +96,8 @@ impl Info {
         let (manifest, signature) = about(&self.file, read_manifest(&file))?;
         let bytes = self.file_size()?;
         let (signed, signature) = describe_signature(&signature, &user_trust()?);
-        let text = show::table(&[
+        let grants = Grants::of(&manifest.name, &manifest.roles, &manifest.imports);
+        let mut rows = vec![
             ("kind", "artifact".to_owned()),
             ("name", manifest.name.clone()),
             ("version", manifest.version.clone()),
@@ -116,14 +121,19 @@ impl Info {
                 memory_range(manifest.memory_initial, manifest.memory_max),
             ),
             ("imports", manifest.imports.join("\n")),
-        ]);
+        ];
+        rows.extend(grants.rows());
         let mut json = serde_json::to_value(&manifest).context("the manifest has no JSON form")?;
         json["file"] = json!(self.file);
         json["kind"] = json!("artifact");
         json["bytes"] = json!(bytes);
         json["digest"] = json!(manifest.digest_text());
         json["signature"] = signature;
-        Ok(Outcome { text, json })
+        json["grants"] = grants.json();
+        Ok(Outcome {
+            text: show::table(&rows),
+            json,
+        })
     }
 
     fn file_size(&self) -> Result<u64> {

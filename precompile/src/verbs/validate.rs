@@ -5,8 +5,12 @@ use std::path::PathBuf;
 use anyhow::Result;
 use argh::FromArgs;
 use serde_json::json;
-use zlayer_bundle::{ArtifactError, ENGINE_VERSION, SignatureState, check_digest, read_manifest};
+use zlayer_bundle::{
+    ArtifactError, ENGINE_VERSION, SignatureState, TrustStore, check_digest, read_manifest,
+};
+use zlayer_precompile::{Problem, Refused};
 
+use super::grants::Grants;
 use super::{Outcome, about, describe_signature, is_compiled, open_artifact, prepare, user_trust};
 
 /// check a plugin, or a compiled artifact and its signature
@@ -16,6 +20,11 @@ pub(crate) struct Validate {
     /// a .wasm or .cwasm file
     #[argh(positional)]
     file: PathBuf,
+
+    /// accept a compiled artifact only if a key in this folder, or of this file, has signed it; may be
+    /// repeated
+    #[argh(option)]
+    keys: Vec<PathBuf>,
 
     /// print one JSON object
     #[argh(switch)]
@@ -35,7 +44,30 @@ impl Validate {
         }
     }
 
+    /// Whether a key that `--keys` names has signed it, as a device would ask.
+    fn check_signer(&self, signature: &SignatureState) -> Result<Result<(), ArtifactError>> {
+        let mut trust = TrustStore::empty();
+        for path in &self.keys {
+            for left_out in trust.load(path)? {
+                eprintln!("{left_out}; this key is left out");
+            }
+        }
+        Ok(match signature.key() {
+            None => Err(ArtifactError::Unsigned),
+            Some(key) if trust.trusts(&key) => Ok(()),
+            Some(key) => Err(ArtifactError::UntrustedKey {
+                key: key.id(),
+                searched: self.keys.clone(),
+            }),
+        })
+    }
+
     fn plugin(self) -> Result<Outcome> {
+        if !self.keys.is_empty() {
+            let what = "it is not compiled, so nobody has signed it";
+            let problem = Problem::new("--keys", what, "name the .cwasm file, or leave --keys out");
+            return Err(Refused::from(problem).into());
+        }
         let plugin = prepare(&self.file, None)?;
         let roles: Vec<String> = plugin
             .checked
@@ -43,16 +75,19 @@ impl Validate {
             .iter()
             .map(|role| role.to_string())
             .collect();
-        let text = format!(
-            "{}: valid plugin: {}\n",
-            self.file.display(),
-            roles.join(", ")
-        );
+        let shown = self.file.display();
+        let mut text = format!("{shown}: valid plugin: {}\n", roles.join(", "));
+        let checked = &plugin.checked;
+        let grants = Grants::of(&plugin.name, &checked.roles, &checked.imports);
+        for note in &grants.notes {
+            text += &format!("{shown}: {note}\n");
+        }
         let json = json!({
             "valid": true,
             "file": self.file,
             "kind": "plugin",
             "roles": roles,
+            "grants": grants.json(),
         });
         Ok(Outcome { text, json })
     }
@@ -67,6 +102,9 @@ impl Validate {
             );
         }
         about(&self.file, check_digest(&file, &manifest))?;
+        if !self.keys.is_empty() {
+            about(&self.file, self.check_signer(&signature)?)?;
+        }
         if manifest.engine_version != ENGINE_VERSION {
             let found = manifest.engine_version;
             return about(
@@ -79,15 +117,20 @@ impl Validate {
         }
         let (signed, signature) = describe_signature(&signature, &user_trust()?);
         let shown = self.file.display();
-        let text = format!(
+        let mut text = format!(
             "{shown}: valid artifact: {} {} for {}, profile {}\n{shown}: signature: {signed}\n",
             manifest.name, manifest.version, manifest.target, manifest.profile
         );
+        let grants = Grants::of(&manifest.name, &manifest.roles, &manifest.imports);
+        for note in &grants.notes {
+            text += &format!("{shown}: {note}\n");
+        }
         let json = json!({
             "valid": true,
             "file": self.file,
             "kind": "artifact",
             "roles": manifest.roles,
+            "grants": grants.json(),
             "target": manifest.target,
             "profile": manifest.profile,
             "signature": signature,

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::json;
 use zlayer_bundle::{Profile, Target, TrustStore, VerifiedArtifact};
 
-use crate::support::{Run, TempDir, module};
+use crate::support::{Run, TempDir, module, module_from_text};
 
 /// A folder with a good plugin `p.wasm` in it.
 fn with_plugin() -> TempDir {
@@ -392,5 +392,101 @@ fn a_board_gives_target_profile_flags_and_what_its_daemon_runs_with() {
     let run = Run::new(&dir, &["build", "p.wasm", "--board", "b"]).expect(3);
     for part in ["b/board.toml", "`threads` is 65", "from 1 to 64"] {
         assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn what_does_not_fit_its_roles_is_told() {
+    let dir = TempDir::new();
+    // A transformer whose author had it import secrets.
+    let edits = [(
+        "import logging;\n    export transformer;",
+        "import logging; import secrets; export transformer;",
+    )];
+    dir.file("p.wasm", module("zlayer-transformer", &edits));
+    let told = "imports secrets, which is not in the world zlayer-transformer: denied without --plugin p:allow=secrets";
+    Run::new(&dir, &["build", "p.wasm", "--target", "armv7"]).expect(0);
+    for file in ["p.wasm", "p.armv7.cwasm"] {
+        for verb in ["validate", "info"] {
+            let run = Run::new(&dir, &[verb, file]).expect(0);
+            assert!(run.stdout.contains(told), "{verb} {file}: {}", run.stdout);
+            let json = Run::new(&dir, &[verb, file, "--json"]).expect(0).json();
+            assert_eq!(json["grants"]["beyond"], json!(["secrets"]), "{json}");
+            assert_eq!(json["grants"]["granted"], json!(["logging"]), "{json}");
+            assert_eq!(json["grants"]["notes"][0], told, "{json}");
+        }
+    }
+}
+
+#[test]
+fn the_signer_is_checked_against_the_keys_that_are_named() {
+    let dir = with_plugin();
+    for name in ["own", "other"] {
+        Run::new(&dir, &["keygen", "--name", name, "-o", name]).expect(0);
+    }
+    let build = ["build", "p.wasm", "--target", "armv7"];
+    Run::new(
+        &dir,
+        &[&build[..], &["--key", "own/own.key", "-o", "signed"]].concat(),
+    )
+    .expect(0);
+    Run::new(
+        &dir,
+        &[&build[..], &["--unsigned", "-o", "unsigned"]].concat(),
+    )
+    .expect(0);
+    for (file, keys, code) in [
+        ("signed/p.armv7.cwasm", &["own"][..], 0),
+        ("signed/p.armv7.cwasm", &["own/own.pub"], 0),
+        ("signed/p.armv7.cwasm", &["other", "own"], 0),
+        ("signed/p.armv7.cwasm", &["other"], 16),
+        ("signed/p.armv7.cwasm", &["nowhere"], 16),
+        ("unsigned/p.armv7.cwasm", &["own"], 15),
+        ("unsigned/p.armv7.cwasm", &[], 0),
+        // Nobody signs what is not compiled.
+        ("p.wasm", &["own"], 1),
+    ] {
+        let keys = keys.iter().flat_map(|key| ["--keys", *key]);
+        let words: Vec<&str> = ["validate", file].into_iter().chain(keys).collect();
+        Run::new(&dir, &words).expect(code);
+    }
+}
+
+#[test]
+fn what_no_device_sets_aside_is_refused_by_validate_and_build() {
+    let plugin = |more: &str| {
+        let text = format!(
+            r#"(module
+            {more}
+            (memory (export "memory") 1)
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
+            (func (export "zlayer:plugin/caching@0.1.0#cache-policy")
+                (param i32 i32 i32 i32 i32 i32 i32) (result i32) unreachable)
+            (func (export "zlayer:plugin/caching@0.1.0#cache-key")
+                (param i32 i32 i32 i32 i32 i32) (result i32) unreachable))"#
+        );
+        module_from_text("zlayer-cache", &text)
+    };
+    let dir = TempDir::new();
+    dir.file("p.wasm", plugin("(table 20000 funcref) (table 1 funcref)"));
+    Run::new(&dir, &["build", "p.wasm", "--target", "armv7"]).expect(0);
+    for (more, told) in [
+        (
+            "(table 20001 funcref)",
+            "table elements: an instance has 20001, and devices set aside 20000 at most",
+        ),
+        (
+            &"(table 1 funcref)".repeat(17)[..],
+            "tables: an instance has 17, and devices set aside 16 at most",
+        ),
+    ] {
+        dir.file("p.wasm", plugin(more));
+        for words in [
+            &["validate", "p.wasm"][..],
+            &["build", "p.wasm", "--target", "armv7"],
+        ] {
+            let run = Run::new(&dir, words).expect(1);
+            assert!(run.stderr.contains(told), "{}", run.stderr);
+        }
     }
 }

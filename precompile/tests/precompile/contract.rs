@@ -1,6 +1,6 @@
 //! What the checks accept and how they name what they refuse.
 
-use zlayer_bundle::{Profile, Role, Target};
+use zlayer_bundle::{Capabilities, Profile, Role, Target};
 use zlayer_precompile::{Refused, check_component, check_memory, wrap_module};
 
 use crate::support::{module, module_from_text};
@@ -34,7 +34,13 @@ fn every_world_of_the_contract_is_accepted_with_its_role() {
         ("zlayer-cache", Role::Cache),
         ("zlayer-websocket", Role::WebSocket),
     ] {
-        assert_eq!(check_edited(world, &[]), Ok(vec![role]), "{world}");
+        let component = wrap_module(&module(world, &[])).unwrap();
+        let checked = check(&component).unwrap();
+        assert_eq!(checked.roles, [role], "{world}");
+        // What a device grants the role is what its world imports, and all of that.
+        assert_eq!(role.world(), world);
+        let imported = Capabilities::imported(&checked.imports);
+        assert_eq!(imported, role.capabilities(), "{world}");
     }
 }
 
@@ -355,4 +361,47 @@ fn memory_has_to_fit_the_profile() {
     );
     check_memory(&large, Target::Aarch64, Profile::Wide).unwrap();
     check_memory(&large, Target::Armv7, Profile::Compact).unwrap();
+}
+
+#[test]
+fn what_devices_do_not_offer_is_called_by_its_name() {
+    let refused = |text: &str| {
+        let bytes = wat::parse_str(format!("(component {text})")).unwrap();
+        check_component(&bytes).unwrap_err().to_string()
+    };
+    for text in [
+        "(type (stream u8))",
+        "(type (future string))",
+        r#"(import "f" (func async))"#,
+        "(type error-context)",
+    ] {
+        let error = refused(text);
+        assert!(
+            error.contains("built for WASI 0.3, and devices have WASI 0.2"),
+            "{text}: {error}"
+        );
+        for tool in [
+            "--target wasm32-wasip2",
+            "-target=wasip2",
+            "jco",
+            "componentize-py",
+        ] {
+            assert!(error.contains(tool), "{tool}: {error}");
+        }
+    }
+    for text in [
+        "(core module (table 1 externref))",
+        "(core module (func (param externref)))",
+        "(core module (global externref (ref.null extern)))",
+    ] {
+        let error = refused(text);
+        assert!(error.contains("externref"), "{text}: {error}");
+        assert!(error.contains("garbage collector"), "{text}: {error}");
+        assert!(!error.contains("damaged"), "{text}: {error}");
+    }
+    let error = refused("(core module (memory i64 1))");
+    assert!(
+        error.contains("64-bit memories") && !error.contains("damaged"),
+        "{error}"
+    );
 }

@@ -17,6 +17,8 @@ pub enum ArtifactError {
     /// Exit code 11: there is no trailer. The file is something else, or came from the
     /// engine's own compiler, or its trailer was stripped.
     NoTrailer,
+    /// Exit code 11, too: it is WebAssembly.
+    NotCompiled,
     /// Exit code 12: the file ends too early, or has other bytes behind its trailer.
     Truncated,
     /// Exit code 13: the trailer or the manifest has a format that this release does not know.
@@ -72,7 +74,7 @@ impl ArtifactError {
     pub fn exit_code(&self) -> u8 {
         match self {
             ArtifactError::Io(_) => 10,
-            ArtifactError::NoTrailer => 11,
+            ArtifactError::NoTrailer | ArtifactError::NotCompiled => 11,
             ArtifactError::Truncated => 12,
             ArtifactError::UnknownFormat { .. } => 13,
             ArtifactError::Manifest(_) => 14,
@@ -94,6 +96,11 @@ impl fmt::Display for ArtifactError {
             ArtifactError::NoTrailer => f.write_str(
                 "no trailer: the file was not made by zlayer-precompile, or its trailer was \
                  stripped; build it again with `zlayer-precompile build`",
+            ),
+            ArtifactError::NotCompiled => f.write_str(
+                "it is WebAssembly, which no device runs as it is, and its name does not say so: \
+                 compile it with `zlayer-precompile build`, or name it .wasm to have it compiled where \
+                 that is possible",
             ),
             ArtifactError::Truncated => f.write_str(
                 "the artifact ends too early or has other bytes behind its trailer: copy it again",

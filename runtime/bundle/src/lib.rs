@@ -56,6 +56,7 @@ mod error;
 mod exposure;
 mod hex;
 mod keys;
+mod limits;
 mod manifest;
 mod profile;
 mod target;
@@ -72,6 +73,9 @@ pub use engine::{WASM_FEATURES, engine_config};
 pub use error::ArtifactError;
 pub use exposure::{Exposure, own_account};
 pub use keys::{KeyError, KeyId, MAX_KEY_FILE, PublicKey, SecretKey};
+pub use limits::{
+    CORE_INSTANCES_MAX, INSTANCE_BYTES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX,
+};
 pub use manifest::{ENGINE_VERSION, MANIFEST_FORMAT, MAX_MANIFEST, Manifest, Role};
 pub use profile::{Profile, UnknownProfile, UnsupportedProfile};
 pub use target::{Target, UnknownTarget};

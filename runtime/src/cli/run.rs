@@ -15,8 +15,8 @@ use crate::account::Account;
 use crate::allowed_hosts::AllowedHost;
 use crate::capability::{Capabilities, Capability};
 use crate::config::{
-    Config, Draft, Grants, Limits, LogOutput, Network, PluginConfig, Pooling, Timeouts,
-    parse_duration, parse_pair, parse_size,
+    Config, Draft, Grants, Limits, LogOutput, Network, PluginConfig, Pooling, SYSTEM_KEYS,
+    Timeouts, parse_duration, parse_pair, parse_size,
 };
 use crate::error::{Error, Result};
 use crate::keyvalue::{Durability, Quota, Settings};
@@ -27,7 +27,8 @@ use overrides::Override;
 #[derive(FromArgs)]
 #[argh(subcommand, name = "run")]
 pub struct Run {
-    /// a plugin: a .cwasm for this device, or a .wasm where zlayer-precompile is at hand. May be repeated:
+    /// a plugin: a .cwasm for this device, or a .wasm where zlayer-precompile is at hand and no keys are
+    /// installed. May be repeated:
     /// plugins take part in the order in which they are named, each in the stages that its exports are for
     #[argh(option)]
     wasm: Vec<PathBuf>,
@@ -335,11 +336,11 @@ fn timeouts(phases: &[(String, String)]) -> std::result::Result<Timeouts, String
 
 /// The named folders of keys; where none is named, the system's and the user's own. Whoever starts a
 /// daemon for `another` account has a home that is not that account's.
-fn key_dirs(named: Vec<PathBuf>, another: bool) -> Vec<PathBuf> {
+pub(super) fn key_dirs(named: Vec<PathBuf>, another: bool) -> Vec<PathBuf> {
     if !named.is_empty() {
         return named;
     }
-    let system = PathBuf::from("/etc/zlayer/keys");
+    let system = PathBuf::from(SYSTEM_KEYS);
     let own = zlayer_bundle::user_key_dir().filter(|_| !another);
     [system].into_iter().chain(own).collect()
 }

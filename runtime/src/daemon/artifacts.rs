@@ -1,12 +1,15 @@
 //! Files that plugins come in: taken in, checked, compiled where that is possible.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use zlayer_bundle::{ArtifactError, KeyError, Profile, Target, TrustStore, VerifiedArtifact};
+use zlayer_bundle::{
+    ArtifactError, KeyError, Profile, Target, TrustStore, VerifiedArtifact, user_key_dir,
+};
 
-use crate::config::Config;
+use crate::config::{Config, SYSTEM_KEYS};
 use crate::data_dir::{DataDir, temporary_folder};
 use crate::error::{Error, Result, out_of_files};
 
@@ -49,6 +52,10 @@ pub(super) fn verify(place: usize, config: &Config, data: &DataDir) -> Result<Ve
     let mut source = open(path)?;
     let unreadable = |error| Error::device(format!("cannot read {}", path.display()), error);
     if is_wasm(&source).map_err(unreadable)? {
+        if path.extension() != Some(OsStr::new("wasm")) {
+            return Err(refused(ArtifactError::NotCompiled));
+        }
+        may_compile(path, target, config)?;
         source = compile(path, target, config.profile)?;
     }
     // Now, since compiling may have made the user's development key.
@@ -102,6 +109,27 @@ fn is_wasm(file: &File) -> std::io::Result<bool> {
     let mut magic = [0; 4];
     let count = std::os::unix::fs::FileExt::read_at(file, &mut magic, 0)?;
     Ok(&magic[..count] == b"\0asm")
+}
+
+/// Whether a `.wasm` may be compiled here, and signed with the user's development key: not where keys
+/// were installed, since then what runs is for their owner to say.
+fn may_compile(path: &Path, target: Target, config: &Config) -> Result<()> {
+    let own = user_key_dir();
+    let mut installed = config.key_dirs.iter().filter(|keys| {
+        let is_there = keys.as_path() != Path::new(SYSTEM_KEYS)
+            // Who cannot tell takes it for there.
+            || keys.try_exists().unwrap_or(true);
+        own.as_ref() != Some(keys) && is_there
+    });
+    match installed.next() {
+        None => Ok(()),
+        Some(keys) => Err(Error::Usage(format!(
+            "{0} is WebAssembly, and is not compiled here: keys are installed in {1}, so what runs has to be \
+             signed with one of them; on the build host run: {PRECOMPILE} build {0} --target {target} --key FILE",
+            path.display(),
+            keys.display()
+        ))),
+    }
 }
 
 /// Has a `.wasm` compiled by the host tool, if this machine has it, and opens the result.

@@ -75,6 +75,9 @@ fn pool(memory: usize, instances: usize) -> wasmtime::PoolingAllocationConfig {
         .max_core_instances_per_component(MODULES)
         .max_memories_per_component(MEMORIES)
         .max_tables_per_component(TABLES)
+        // A module may have all that its component may have.
+        .max_memories_per_module(MEMORIES)
+        .max_tables_per_module(TABLES)
         .max_memory_size(memory)
         // Small tables are cleared in place: giving their pages back costs a system call and a
         // flush of every core's TLB for each instance.
