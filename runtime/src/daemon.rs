@@ -4,6 +4,7 @@ mod artifacts;
 mod plugins;
 mod resources;
 mod signals;
+mod time;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -37,6 +38,7 @@ use crate::timeout;
 use crate::upstream::{self, Upstreams};
 use resources::Resources;
 use signals::Signals;
+use time::Time;
 
 pub use artifacts::{PRECOMPILE, exit_code, precompile_command, without_compiler};
 
@@ -69,6 +71,11 @@ pub fn run(config: Config) -> Result<()> {
     }
     let logging = logger::choose(config.log, &data.path().join(LOG_FOLDER));
     EXECUTOR.spawn(logging).detach();
+    let time = Time::of(&data);
+    time::tell();
+    if let Some(time) = time {
+        EXECUTOR.spawn(time.keep()).detach();
+    }
     let served = Admin::bind(data.path(), config.admin_port)
         .and_then(|admin| serve(&config, listeners, admin, &data, signals));
     if let Err(error) = &served {

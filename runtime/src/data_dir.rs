@@ -7,7 +7,7 @@
 mod guard;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -22,6 +22,8 @@ pub const ARTIFACT_BYTES: u64 = 256 << 20;
 
 /// The name of the file that a daemon locks while it uses the folder.
 const LOCK: &str = "lock";
+/// The name of the file with the last time that was known to be right.
+const TIME: &str = "clock";
 
 /// The mode of a copy: only its owner may read it, and nobody may write to it.
 const COPY_MODE: u32 = 0o400;
@@ -127,6 +129,29 @@ impl DataDir {
                 error,
             )),
         }
+    }
+
+    /// The time that an earlier run kept with [`DataDir::keep_time`].
+    pub fn kept_time(&self) -> Option<u64> {
+        // A number and the end of its line.
+        let mut text = String::new();
+        let file = File::open(self.path.join(TIME)).ok()?;
+        file.take(32).read_to_string(&mut text).ok()?;
+        text.trim_end().parse().ok()
+    }
+
+    /// Keeps a time in a data `folder` for the next start, in seconds since the Unix epoch.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn keep_time(folder: &Path, seconds: u64) -> io::Result<()> {
+        let unfinished = folder.join(format!("{TIME}.incoming"));
+        let mut file = File::create(&unfinished)?;
+        file.write_all(format!("{seconds}\n").as_bytes())?;
+        // Whole or not at all, also after a power cut.
+        file.sync_all()?;
+        fs::rename(&unfinished, folder.join(TIME))
     }
 
     /// The path of the key-value store.

@@ -38,6 +38,7 @@ pub mod cache;
 pub mod capability;
 pub mod cli;
 pub mod clients;
+pub mod clock;
 pub mod config;
 pub mod confinement;
 pub mod core_dumps;

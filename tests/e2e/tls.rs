@@ -1,5 +1,7 @@
 //! Upstreams that speak TLS, with certificates of an authority of their own.
 
+/// Which time certificates are checked at, where nobody knows the time.
+mod clock;
 /// What a router forwards there, and what comes back.
 mod forward;
 /// Requests that plugins send to `https`.

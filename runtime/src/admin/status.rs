@@ -5,6 +5,7 @@ use super::process;
 use super::section::{Section, Value};
 use super::view::View;
 use crate::capability::{Capabilities, Capability};
+use crate::clock;
 use crate::plugin::{Plugin, PluginState};
 use crate::redact;
 use crate::stats::Outcome;
@@ -42,6 +43,7 @@ fn describe(view: &View) -> Section {
         )
         .line("health", health)
         .line("serving", "http://{address}, {connections} connections")
+        .line("clock", "{clock}, at least {clock_floor_unix_seconds}")
         .line("threads", "{threads}")
         .field("version", env!("CARGO_PKG_VERSION"))
         .field("engine", zlayer_bundle::ENGINE_VERSION)
@@ -57,6 +59,8 @@ fn describe(view: &View) -> Section {
             "draining",
             Value::Truth(view.stop.is_closed(), ["", "draining"]),
         )
+        .field("clock", clock::state().name())
+        .field("clock_floor_unix_seconds", Value::Moment(clock::floor()))
         .field("threads", view.threads)
         .field("connections", view.server.connections())
         .field("metrics_dropped", view.metrics.dropped())

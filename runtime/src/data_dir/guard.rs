@@ -20,7 +20,7 @@ use rustix::io::Errno;
 /// The folders of the daemon's in the data folder.
 const FOLDERS: &[&str] = &["kv", "log", ".admin"];
 /// Its files there, beside copies of plugins.
-const FILES: &[&str] = &["lock", "clock", "artifact.incoming"];
+const FILES: &[&str] = &["lock", "clock", "clock.incoming", "artifact.incoming"];
 /// What names of copies begin and end with.
 const COPY: (&str, &str) = ("artifact", ".cwasm");
 /// What else may lie there without making it somebody else's folder: the admin socket, which has
@@ -126,7 +126,8 @@ impl Guard {
             let shown = Path::new(&name);
             let is_copy = name.starts_with(COPY.0) && name.ends_with(COPY.1);
             if FOLDERS.contains(&&*name) {
-                self.close(self.folder(), &name, shown, Some(FileType::Directory), 0)?;
+                // A file in the place of one is no way out: whoever wants the folder says what is wrong.
+                self.close(self.folder(), &name, shown, None, 0)?;
             } else if is_copy || FILES.contains(&&*name) {
                 self.close(self.folder(), &name, shown, Some(FileType::RegularFile), 0)?;
             }

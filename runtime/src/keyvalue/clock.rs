@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::device;
+use crate::{clock, device};
 
 /// What the machine's clocks say at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +45,9 @@ pub struct Machine {
     has_clock: bool,
 }
 
-/// 2026-01-01: a wall clock before the year of this program was never set.
-const WALL_FLOOR: u64 = 1_767_225_600_000_000_000;
+/// A wall clock that is before this program was built was never set; in nanoseconds.
+const WALL_FLOOR: u64 = clock::BUILT * NANOS;
+const NANOS: u64 = 1_000_000_000;
 
 impl Machine {
     /// Asks the kernel for what stays the same while it runs: the boot's number, and whether the
@@ -128,6 +129,9 @@ impl StoreClock {
         let time = anchor.map_or(0, |anchor| anchor.continued(&reading));
         if let Some(anchor) = anchor {
             self.will_expire(anchor.last_expiry);
+            if anchor.reading.trusted {
+                clock::raise_floor(anchor.reading.wall / NANOS);
+            }
             self.written_down(&anchor);
             let same_boot = anchor.reading.boot == reading.boot;
             self.is_new_boot.store(!same_boot, Ordering::Release);

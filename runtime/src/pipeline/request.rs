@@ -13,6 +13,7 @@ use super::bodies::{SMALL_BODY, WholeBodies};
 use super::fields::Fields;
 use super::token::{self, Token};
 use super::upgrading::Upgrading;
+use crate::clock;
 use crate::config::BodyAccess;
 use crate::failure::Failure;
 use crate::host::common::KeyValue;
@@ -90,7 +91,9 @@ impl Request {
             value,
         };
         let address = client.address.ip().to_canonical().to_string();
-        let mut context = vec![pair("client_ip", address)];
+        // Whether `timestamp` can be believed.
+        let clock = clock::state().name().to_owned();
+        let mut context = vec![pair("client_ip", address), pair("clock", clock)];
         if client.scheme == Scheme::Https {
             context.push(pair("scheme", client.scheme.name().to_owned()));
         }
@@ -418,12 +421,13 @@ mod tests {
         request.set_body(b"hello".to_vec(), None);
         request.mend_length();
         let record = request.record().unwrap();
-        let claims: Vec<_> = record
-            .context
-            .iter()
-            .map(|pair| pair.value.as_str())
-            .collect();
-        assert_eq!(claims, ["192.0.2.7", "bob"]);
+        let told = |key: &str| -> Vec<_> {
+            let same = record.context.iter().filter(|pair| pair.key == key);
+            same.map(|pair| pair.value.as_str()).collect()
+        };
+        assert_eq!(told("client_ip"), ["192.0.2.7"]);
+        assert_eq!(told("clock"), [clock::state().name()]);
+        assert_eq!(told("claim.sub"), ["bob"]);
         assert_eq!(record.headers.len(), 3);
         assert_eq!(record.body, b"hello");
         drop(record);
@@ -447,7 +451,8 @@ mod tests {
             smol::block_on(request.prepare(&bodies, access)).unwrap();
             let record = request.record().unwrap();
             assert_eq!(record.body, body.as_bytes());
-            assert_eq!(record.context[1].value, told);
+            let mut context = record.context.iter();
+            assert_eq!(context.find(|pair| pair.key == "body").unwrap().value, told);
             drop(record);
             // A later stage can have the body in any case.
             assert_eq!(request.whole_body().unwrap(), b"hello");

@@ -41,6 +41,7 @@ const LAYERS: &[&[&str]] = &[
     ],
     &[
         "clients",
+        "clock",
         "confinement",
         "core_dumps",
         "device",

@@ -1,7 +1,7 @@
 //! TLS to upstreams. The certificates in `tls/` were made once, for this alone, and hold until
 //! 2120: `ca.pem` signed `server.pem`, which is for the name `localhost`, `elsewhere.pem`, which is
 //! for another, and `expired.pem`, which held until 2021; their key is `server.key`. `other-ca.pem`
-//! signed nothing.
+//! signed nothing. `later-ca.pem` signed `later.pem`, for `localhost` and from 2100 on.
 
 use std::path::{Path, PathBuf};
 
