@@ -6,7 +6,8 @@
 //!
 //! Authentication comes before rate limits, so that limits can be per identity. Both come before
 //! middlewares, so that these see no request that was refused, and before the cache, so that they
-//! hold for stored responses too. A response from the cache skips all stages behind it. Routes are
+//! hold for stored responses too. But middlewares see all responses, those that refuse a request
+//! among them, and a browser's preflight before anybody else: see `outer.rs`. A response from the cache skips all stages behind it. Routes are
 //! chosen before bodies are transformed, since a transformer cannot change the path.
 //!
 //! A request for a WebSocket takes the same way, but not through the cache: a conversation cannot
@@ -36,6 +37,7 @@ mod handle;
 mod marks;
 mod middleware;
 mod narrowing;
+mod outer;
 mod own;
 mod passage;
 mod questions;
@@ -46,6 +48,7 @@ mod request;
 mod route;
 mod stage;
 mod token;
+mod trail;
 mod transform;
 mod upgrading;
 mod websocket;
@@ -64,12 +67,13 @@ use crate::config::{Limits, Placement};
 use crate::error::{Error, Result};
 use crate::failure::Failure;
 use crate::memory::Budget;
-use crate::message::{Response, Spellings, whole};
+use crate::message::{Response, whole};
 use crate::plugin::Plugin;
 use crate::stats::Outcome;
 use crate::upstream::{self, Forwarded, Upstreams};
 use bodies::WholeBodies;
 use reply::AtWork;
+use trail::Trail;
 
 pub use marks::Marks;
 pub use passage::Passage;
@@ -107,15 +111,6 @@ pub struct Pipeline {
     /// The budget for the messages of all WebSocket conversations together.
     messages: Arc<Budget>,
     budget: Arc<Budget>,
-}
-
-/// What is remembered of a request's way in, for its response's way out.
-#[derive(Default)]
-struct Trail {
-    /// The middlewares or transformers that have seen the request, as indices into the stages.
-    seen: Vec<usize>,
-    /// How the client stands with the rate limiters, if one said.
-    limit: Option<RateLimit>,
 }
 
 impl Pipeline {
@@ -235,68 +230,6 @@ impl Pipeline {
         Ok(reply)
     }
 
-    /// Runs the stages before the cache: authentication, rate limits, and the middlewares, which
-    /// see the response too.
-    async fn outer(
-        self: &Arc<Self>,
-        mut request: Request,
-        passage: &Passage,
-    ) -> std::result::Result<Reply, Failure> {
-        let mut trail = Trail::default();
-        for step in [Step::Authenticate, Step::RateLimit] {
-            let flow = self.each(step, &mut request, passage, &mut trail).await?;
-            if let ControlFlow::Break(response) = flow {
-                return Ok(response.into());
-            }
-            if step == Step::Authenticate
-                && let ControlFlow::Break(response) = authenticate::conclude(&mut request)
-            {
-                return Ok(response.into());
-            }
-        }
-        let entered = self
-            .each(Step::Middleware, &mut request, passage, &mut trail)
-            .await;
-        // Most daemons have neither middlewares nor limiters: then the response goes out as it is.
-        if trail.seen.is_empty() && trail.limit.is_none() {
-            return match entered? {
-                ControlFlow::Break(response) => Ok(response.into()),
-                ControlFlow::Continue(()) => self.cached(request, passage).await,
-            };
-        }
-        let id = Arc::clone(&request.id);
-        let replied = match entered {
-            Ok(ControlFlow::Break(response)) => Ok(response.into()),
-            // A response that comes in time is not cut off on its way out, nor is what it streams.
-            Ok(ControlFlow::Continue(())) => {
-                passage.until_cut_off(self.cached(request, passage)).await
-            }
-            Err(failure) => Err(failure),
-        };
-        let mut reply = replied.unwrap_or_else(|failure| own::failure_reply(failure, &id));
-        let Reply {
-            response,
-            marks,
-            tail,
-        } = &mut reply;
-        let leaving = async {
-            self.respond_through_middlewares(&id, passage, &trail, response, marks)
-                .await;
-            Ok(())
-        };
-        if let Err(failure) = tail.beside(leaving).await {
-            // Nothing of the response is written yet, so the client can still be told of the
-            // failure.
-            reply = own::failure_reply(failure, &id);
-            let Reply {
-                response, marks, ..
-            } = &mut reply;
-            self.respond_through_middlewares(&id, passage, &trail, response, marks)
-                .await;
-        }
-        Ok(reply)
-    }
-
     /// Runs the stages behind the cache: routes, WebSocket, transformers and the handler.
     async fn inner(
         &self,
@@ -400,7 +333,10 @@ impl Pipeline {
                 }
             };
             match stage.guard(&id, passage, running).await? {
-                Some(ControlFlow::Break(response)) => return Ok(ControlFlow::Break(response)),
+                Some(ControlFlow::Break(response)) => {
+                    trail.responder = Some(index);
+                    return Ok(ControlFlow::Break(response));
+                }
                 Some(ControlFlow::Continue(())) => {
                     if matches!(step, Step::Middleware | Step::Transform) {
                         request.for_client.only_links = true;
@@ -434,39 +370,6 @@ impl Pipeline {
             }
         }
         Ok(())
-    }
-
-    /// Passes a response through the middlewares that have seen its request, in reverse order, and
-    /// adds how the client stands with the limiters. A middleware that fails does not end this: a
-    /// response that reports the failure takes the place of the other.
-    async fn respond_through_middlewares(
-        &self,
-        id: &Arc<str>,
-        passage: &Passage,
-        trail: &Trail,
-        response: &mut Response,
-        marks: &mut Marks,
-    ) {
-        for &index in trail.seen.iter().rev() {
-            let stage = &self.stages[index];
-            let (status, headers) = (response.status().as_u16(), response.headers());
-            let spellings = Spellings::in_extensions(response.extensions());
-            let running = middleware::on_response(stage, id, status, headers, spellings);
-            match stage.guard(id, passage, running).await {
-                Ok(Some(ControlFlow::Continue(fields))) => fields.put(response),
-                Ok(Some(ControlFlow::Break(other))) => {
-                    (*response, *marks) = (other, Marks::default());
-                }
-                Ok(None) => {}
-                Err(failure) => {
-                    let failed = own::failure_reply(failure, id);
-                    (*response, *marks) = (failed.response, failed.marks);
-                }
-            }
-        }
-        if let Some(limit) = &trail.limit {
-            limit.write_fields(response.headers_mut());
-        }
     }
 
     /// The stages of a step, with their indices.

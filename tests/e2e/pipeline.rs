@@ -5,6 +5,8 @@
 mod authenticate;
 /// All stages together: the order, the instances that they share, the time and the memory.
 mod chain;
+/// Pages of another origin.
+mod cors;
 /// Stages that trap, spin and lie: what the client gets, and that nobody else notices.
 mod failures;
 /// Whatever looks at heads, both ways.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
+use super::trail::Trail;
 use crate::failure::Failure;
 use crate::plugin::Plugin;
 use crate::sync::lock;
@@ -22,6 +23,8 @@ pub struct Passage {
     /// Microseconds that stages have used up.
     spent: AtomicU64,
     cut_off: Mutex<CutOff>,
+    /// Who has to see the response.
+    trail: OnceLock<Trail>,
 }
 
 /// Whether the work on a response can be cut off.
@@ -42,6 +45,7 @@ impl Passage {
             time,
             spent: AtomicU64::new(0),
             cut_off: Mutex::new(CutOff::Impossible),
+            trail: OnceLock::new(),
         }
     }
 
@@ -82,6 +86,22 @@ impl Passage {
     /// Records which plugin is at work now, and returns the one that was before.
     pub(super) fn set_at_work(&self, plugin: Option<&Arc<Plugin>>) -> Option<Arc<Plugin>> {
         std::mem::replace(&mut *lock(&self.at_work), plugin.cloned())
+    }
+
+    /// Records who has to see the response.
+    pub(super) fn set_trail(&self, trail: &Trail) {
+        // This is called once for a request.
+        let _ = self.trail.set(trail.clone());
+    }
+
+    /// Who has to see the response; `None` if nobody has, or before it is known.
+    pub(super) fn trail(&self) -> Option<Trail> {
+        self.trail.get().cloned()
+    }
+
+    /// Whether somebody has to see the response, whatever takes its place.
+    pub fn is_watched(&self) -> bool {
+        self.trail.get().is_some()
     }
 
     /// Records which handlers the request may reach.

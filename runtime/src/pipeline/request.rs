@@ -345,6 +345,12 @@ impl Request {
         self.record = None;
     }
 
+    /// Puts other headers in the place of those that there are, which it returns.
+    pub fn swap_headers(&mut self, headers: HeaderMap) -> HeaderMap {
+        self.record = None;
+        std::mem::replace(&mut self.head.headers, headers)
+    }
+
     /// Replaces the headers by those that a plugin wants, as [`Request::set_headers`] does.
     pub fn set_fields(&mut self, fields: Fields) {
         fields.spellings.put(&mut self.head.extensions);

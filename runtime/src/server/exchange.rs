@@ -244,6 +244,7 @@ impl<'a> Exchange<'a> {
             let passing_on = exchange.pass_on(&interims, &out);
             exchange.drive(&mut work, upload, passing_on, respond).await
         };
+        let mut is_watched = false;
         let failure = match driven {
             Ok(Ok((responded, upgrade))) => {
                 match exchange.reported.get() {
@@ -263,7 +264,13 @@ impl<'a> Exchange<'a> {
                     None => Ended::Responded(responded, decoder),
                 };
             }
-            Ok(Err(WriteError::Failed(failure))) => exchange.blame_upstream(failure),
+            Ok(Err(WriteError::Failed(failure))) => {
+                let failure = exchange.blame_upstream(failure);
+                // Only a response that has passed the middlewares can fail so, and the one in its
+                // place passes them too.
+                is_watched = exchange.passage.is_watched();
+                failure
+            }
             Ok(Err(WriteError::Broken)) => {
                 let failure = exchange.outcome.get().and_then(|ended| ended.clone().err());
                 let failure = exchange.blame_upstream(failure.unwrap_or_else(Failure::broken_body));
@@ -291,7 +298,11 @@ impl<'a> Exchange<'a> {
             // The rest of the body would have to be read first.
             exchange.in_step.store(false, Ordering::Relaxed);
         }
-        let reported = exchange.respond_with_failure(&failure, out).await;
+        exchange.log_failure("failed", &failure);
+        let reported = match is_watched {
+            true => exchange.report_through_stages(&failure, out).await,
+            false => exchange.respond_with_failure(&failure, out).await,
+        };
         let status = reported.as_ref().map_or(0, |responded| responded.status);
         exchange.count(status, failure.outcome());
         match reported {
@@ -472,6 +483,32 @@ impl<'a> Exchange<'a> {
         Ok((responded, None))
     }
 
+    /// Responds to the client with a failure, by a response that passes those who have to see it. If
+    /// they take too long, or make something of it that cannot be written, the client is told of the
+    /// failure all the same.
+    async fn report_through_stages(
+        &self,
+        failure: &Failure,
+        out: &mut Vec<u8>,
+    ) -> Option<Responded> {
+        self.deadline.set(LEAVING);
+        let pipeline = &self.shared.pipeline;
+        let reporting = pipeline.report(failure.clone(), &self.id, &self.passage);
+        if let Ok(reply) = self.deadline.within(reactor::enter(reporting)).await {
+            self.deadline.set(self.shared.timeouts.stall);
+            let nothing_goes_on = OnceLock::from(Ok(()));
+            let writing = self
+                .writer(out)
+                .write_response(reply.response, &nothing_goes_on);
+            match self.deadline.within(writing).await {
+                Ok(Ok(responded)) => return Some(responded),
+                _ if self.begun.load(Ordering::Relaxed) => return None,
+                _ => {}
+            }
+        }
+        self.respond_with_failure(failure, out).await
+    }
+
     /// Responds to the client with a failure: a status and the request's id, and the reason only
     /// where the client can mend it.
     async fn respond_with_failure(
@@ -479,7 +516,6 @@ impl<'a> Exchange<'a> {
         failure: &Failure,
         out: &mut Vec<u8>,
     ) -> Option<Responded> {
-        self.log_failure("failed", failure);
         let text = failure.public_text(&self.id);
         let mut extra = vec![("X-Request-Id", self.id.as_bytes())];
         if let Some(seconds) = failure.retry_after() {
