@@ -36,6 +36,10 @@ pub enum Failure {
     Busy(String),
     /// The request's body is longer than this limit in bytes, which holds for typed plugins.
     BodyTooLarge(usize),
+    /// A response's body is one that a transformer was to see and cannot be shown.
+    Unshowable(String),
+    /// The request's body has this content coding, and a transformer was to see it.
+    EncodedBody(String),
     /// The client's body broke off or is malformed.
     BadBody(String),
     /// The client stopped sending its body.
@@ -123,6 +127,8 @@ impl Failure {
             | Failure::Busy(_)
             | Failure::Displaced
             | Failure::UpstreamBusy(_) => 503,
+            Failure::Unshowable(_) => 502,
+            Failure::EncodedBody(_) => 415,
             Failure::BodyTooLarge(_) => 413,
             Failure::BadBody(_) => 400,
             Failure::SlowBody => 408,
@@ -132,7 +138,7 @@ impl Failure {
             // A response that is not HTTP is the plugin's mistake; after any other failure the
             // stage is out of service.
             Failure::Stage { cause, .. } => match &**cause {
-                Failure::BadResponse(_) => 502,
+                Failure::BadResponse(_) | Failure::Unshowable(_) => 502,
                 _ => 503,
             },
         }
@@ -145,7 +151,9 @@ impl Failure {
             Failure::OutOfMemory(_) => Outcome::OutOfMemory,
             Failure::Deadline | Failure::Stalled => Outcome::Deadline,
             Failure::PluginError(_) => Outcome::PluginError,
-            Failure::NoResponse | Failure::BadResponse(_) => Outcome::BadResponse,
+            Failure::NoResponse | Failure::BadResponse(_) | Failure::Unshowable(_) => {
+                Outcome::BadResponse
+            }
             Failure::PassThrough => Outcome::NotHandled,
             Failure::InitFailed(_) => Outcome::InitFailed,
             Failure::Busy(_) | Failure::Displaced => Outcome::Busy,
@@ -153,6 +161,7 @@ impl Failure {
                 Outcome::Upstream
             }
             Failure::BodyTooLarge(_)
+            | Failure::EncodedBody(_)
             | Failure::BadBody(_)
             | Failure::SlowBody
             | Failure::Loop(_)
@@ -173,6 +182,12 @@ impl Failure {
             true => format!("{self}\nrequest {id}"),
             false => format!("request {id}"),
         }
+    }
+
+    /// The value of Accept-Encoding, where the client can try again with another coding (RFC 9110
+    /// section 15.5.16).
+    pub fn accepted_codings(&self) -> Option<&'static str> {
+        (self.status() == 415).then_some("identity")
     }
 
     /// The value of Retry-After in seconds, where trying again may help.
@@ -203,6 +218,11 @@ impl fmt::Display for Failure {
             Failure::BadGateway(reason)
             | Failure::UpstreamBusy(reason)
             | Failure::GatewayTimeout(reason) => f.write_str(reason),
+            Failure::Unshowable(reason) => f.write_str(reason),
+            Failure::EncodedBody(coding) => write!(
+                f,
+                "the body is encoded ({coding}); send it without Content-Encoding"
+            ),
             Failure::BodyTooLarge(limit) => write!(f, "the body is longer than {limit} bytes"),
             Failure::BadBody(reason) => write!(f, "the body cannot be read: {reason}"),
             Failure::Loop(times) => write!(

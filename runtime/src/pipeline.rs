@@ -248,6 +248,10 @@ impl Pipeline {
         if let ControlFlow::Break(response) = flow.await? {
             return Ok(response.into());
         }
+        let mut seeing = trail.seen.iter().map(|&index| &self.stages[index]);
+        if seeing.any(|stage| stage.placement.bodies.response) {
+            transform::ask_for_plain(request);
+        }
         let mut reply = self.handle(request, passage).await?;
         if !trail.seen.is_empty() {
             let Reply {
@@ -362,7 +366,9 @@ impl Pipeline {
         let (id, method, bodies) = (&request.id, &request.head.method, &self.bodies);
         for &index in trail.seen.iter().rev() {
             let stage = &self.stages[index];
-            let mut read = transform::read(stage, bodies, method, response, upstream).await?;
+            let time = passage.before_deadline();
+            let reading = transform::read(stage, bodies, method, response, upstream, time);
+            let mut read = reading.await?;
             let running = transform::on_response(stage, id, bodies, method, response, &mut read);
             stage.guard(id, passage, running).await?;
             if let Some((body, held)) = read {

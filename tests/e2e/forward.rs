@@ -4,6 +4,7 @@ mod heads;
 mod nginx;
 mod personal;
 mod sloppy;
+mod unshown;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,14 +1,20 @@
 //! Bodies that are held whole in memory, for the roles that take them so.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 
 use crate::failure::Failure;
 use crate::memory::{Budget, Reservation};
 use crate::message::{Body, BodyError, whole};
+use crate::plugin::SHOWN_BYTES;
+use crate::redact::cut;
+use crate::timeout;
 
 /// The bytes of a body that its connection's own share of memory covers, so that small bodies get
 /// through even when large ones use the rest up.
@@ -62,18 +68,25 @@ impl WholeBodies {
         })
     }
 
-    /// Reads a response's body to its end.
+    /// Reads a response's body to its end, within `time`.
     ///
     /// # Errors
     ///
-    /// It is too long, or breaks off, or the memory for bodies is spent.
+    /// It is too long or too slow, or breaks off, or the memory for bodies is spent.
     pub async fn read_response(
         &self,
         body: &mut (dyn HttpBody<Data = Bytes, Error = BodyError> + Send + Unpin),
+        time: Duration,
     ) -> Result<(Vec<u8>, Option<Reservation>), Failure> {
-        let read = read(body, self.limit, &self.responses).await;
+        let reading = read(body, self.limit, &self.responses);
+        let Some(read) = timeout::within(time, reading).await else {
+            let reason = "does not come to its end in time".to_owned();
+            return Err(Failure::Unshowable(reason));
+        };
         read.map_err(|unread| match unread {
-            Unread::TooLong => self.too_long(),
+            Unread::TooLong => {
+                Failure::Unshowable(format!("is longer than {} bytes (--max-body)", self.limit))
+            }
             Unread::NoMemory => Failure::no_memory_for_body(),
             Unread::Broken(_) => Failure::broken_body(),
         })
@@ -144,6 +157,17 @@ impl WholeBodies {
     fn too_long(&self) -> Failure {
         Failure::response_body_too_long(self.limit)
     }
+}
+
+/// The first content coding that changes the bytes of a body (RFC 9110 section 8.4).
+pub fn content_coding(headers: &HeaderMap) -> Option<String> {
+    let values = headers.get_all(CONTENT_ENCODING).into_iter();
+    let mut codings = values
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"));
+    let coding = String::from_utf8_lossy(codings.next()?);
+    Some(cut(&coding, SHOWN_BYTES).escape_debug().to_string())
 }
 
 /// Why a body could not be read to its end.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use zlayer_http1::reason_phrase;
 
 use super::{Marks, Reply};
@@ -41,6 +41,9 @@ pub(super) fn failure_reply(failure: Failure, id: &Arc<str>) -> Reply {
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+    if let Some(codings) = failure.accepted_codings() {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(codings));
     }
     if let Some(seconds) = failure.retry_after() {
         headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::trail::Trail;
 use crate::failure::Failure;
@@ -20,6 +20,8 @@ pub struct Passage {
     at_work: Mutex<Option<Arc<Plugin>>>,
     /// How long a request may take in all.
     time: Duration,
+    /// When it began.
+    started: Instant,
     /// Microseconds that stages have used up.
     spent: AtomicU64,
     cut_off: Mutex<CutOff>,
@@ -43,6 +45,7 @@ impl Passage {
             services: OnceLock::new(),
             at_work: Mutex::new(None),
             time,
+            started: Instant::now(),
             spent: AtomicU64::new(0),
             cut_off: Mutex::new(CutOff::Impossible),
             trail: OnceLock::new(),
@@ -119,6 +122,13 @@ impl Passage {
     pub(super) fn allowance(&self) -> Duration {
         let spent = Duration::from_micros(self.spent.load(Ordering::Relaxed));
         self.time.saturating_sub(spent) / 2
+    }
+
+    /// How long somebody else may be waited for, so that it can still be told of before the time for
+    /// the request is up.
+    pub(super) fn before_deadline(&self) -> Duration {
+        let left = self.time.saturating_sub(self.started.elapsed());
+        left - left / 8
     }
 
     pub(super) fn add_spent(&self, time: Duration) {

@@ -1,12 +1,12 @@
 //! A plugin in one of its roles, at its place in the order.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Instant;
 
 use zlayer_bundle::Role;
 
-use super::bodies::WholeBodies;
+use super::bodies::{WholeBodies, content_coding};
 use super::narrowing;
 use super::passage::Passage;
 use super::readings;
@@ -100,6 +100,8 @@ pub struct Stage {
     on_failure: OnFailure,
     /// The faults of the plugin that were logged already, as bits.
     logged: AtomicU8,
+    /// Whether it was told that a request's body could not be shown to it.
+    told_unshown: AtomicBool,
 }
 
 impl Stage {
@@ -110,6 +112,7 @@ impl Stage {
             plugin,
             placement,
             logged: AtomicU8::new(0),
+            told_unshown: AtomicBool::new(false),
         }
     }
 
@@ -174,8 +177,31 @@ impl Stage {
             Step::Authenticate | Step::RateLimit | Step::Route => {
                 request.prepare(bodies, placement.request_body).await
             }
-            Step::Transform if placement.bodies.request => request.read_whole(bodies).await,
+            Step::Transform if placement.bodies.request => {
+                let read = match content_coding(&request.head.headers) {
+                    Some(coding) if request.has_body() => Err(Failure::EncodedBody(coding)),
+                    _ => request.read_whole(bodies).await,
+                };
+                read.inspect_err(|failure| self.tell_unshown(&request.id, failure))
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// Tells of a request whose body the transformer was to see and cannot be shown. That is the
+    /// client's doing, so it is told once, but the owner decides whether it has to be so.
+    fn tell_unshown(&self, id: &Arc<str>, failure: &Failure) {
+        let unshown = matches!(failure, Failure::BodyTooLarge(_) | Failure::EncodedBody(_));
+        if unshown && !self.told_unshown.swap(true, Ordering::Relaxed) {
+            let spared = match self.placement.bodies.response {
+                true => "response",
+                false => "none",
+            };
+            let name = self.plugin.name();
+            log::warn!(
+                "[{id}] transform by plugin {name}: {failure}; --plugin {name}:bodies={spared} spares it the \
+                 bodies of requests; said once, however often it happens"
+            );
         }
     }
 

@@ -6,14 +6,17 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, IF_RANGE, RANGE, TRANSFER_ENCODING,
+};
+use http::{HeaderMap, Method};
 use http_body::Body as _;
 use zlayer_http1::forbids_body;
 
-use super::bodies::WholeBodies;
+use super::bodies::{WholeBodies, content_coding};
 use super::fields;
 use super::request::Request;
 use super::stage::Stage;
@@ -61,6 +64,39 @@ pub(super) async fn run(
 /// A response's body, and the memory that it is charged to.
 pub(super) type Read = (Bytes, Option<Reservation>);
 
+/// Content that goes on for as long as somebody listens: there is no whole of it.
+const ENDLESS: [&str; 2] = ["text/event-stream", "multipart/x-mixed-replace"];
+
+/// Why the body of a response can be shown to no transformer, as far as its head tells.
+fn unshowable(headers: &HeaderMap) -> Option<String> {
+    let content = headers.get(CONTENT_TYPE);
+    let content = content.map_or(&[][..], |value| value.as_bytes());
+    let media = content.split(|byte| *byte == b';').next();
+    let media = media.unwrap_or_default().trim_ascii();
+    let endless = ENDLESS
+        .iter()
+        .find(|known| media.eq_ignore_ascii_case(known.as_bytes()));
+    if let Some(endless) = endless {
+        return Some(format!("streams without end ({endless})"));
+    }
+    let coding = content_coding(headers)?;
+    Some(format!(
+        "is encoded ({coding}), though nobody asked for that"
+    ))
+}
+
+/// Asks those who respond for what a transformer can be shown: a body that is not compressed, and
+/// the whole of it, since in a part nobody finds what is cut in two.
+pub(super) fn ask_for_plain(request: &mut Request) {
+    let mut headers = request.head.headers.clone();
+    if request.upstream.is_some() || headers.contains_key(ACCEPT_ENCODING) {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+    headers.remove(RANGE);
+    headers.remove(IF_RANGE);
+    request.set_headers(headers);
+}
+
 /// Reads a response's body, if this stage is to see it. How long the responder takes, and what it
 /// does wrong, is not counted as the stage's: this happens outside of the stage's guard.
 pub(super) async fn read(
@@ -69,6 +105,7 @@ pub(super) async fn read(
     method: &Method,
     response: &mut Response,
     upstream: Option<&str>,
+    time: Duration,
 ) -> Result<Option<Read>, Failure> {
     let has_body = *method != Method::HEAD
         && !forbids_body(response.status().as_u16())
@@ -76,8 +113,23 @@ pub(super) async fn read(
     if !has_body || !stage.placement.bodies.response {
         return Ok(None);
     }
-    let read = bodies.read_response(response.body_mut()).await;
+    let read = match unshowable(response.headers()) {
+        Some(reason) => Err(Failure::Unshowable(reason)),
+        None => bodies.read_response(response.body_mut(), time).await,
+    };
     let (body, held) = read.map_err(|cause| match upstream {
+        _ if matches!(cause, Failure::Unshowable(_)) => {
+            let whose = upstream.map_or(String::new(), |name| format!(" of upstream {name}"));
+            let spared = match stage.placement.bodies.request {
+                true => "request",
+                false => "none",
+            };
+            stage.failure(Failure::Unshowable(format!(
+                "the response's body{whose} {cause}, and a transformer is shown it whole or not at all; \
+                 --plugin {}:bodies={spared} lets it pass unseen",
+                stage.plugin.name()
+            )))
+        }
         Some(name) if matches!(cause, Failure::BadResponse(_)) => cause.of_upstream(name),
         _ => stage.failure(cause),
     })?;

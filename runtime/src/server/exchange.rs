@@ -518,6 +518,9 @@ impl<'a> Exchange<'a> {
     ) -> Option<Responded> {
         let text = failure.public_text(&self.id);
         let mut extra = vec![("X-Request-Id", self.id.as_bytes())];
+        if let Some(codings) = failure.accepted_codings() {
+            extra.push(("Accept-Encoding", codings.as_bytes()));
+        }
         if let Some(seconds) = failure.retry_after() {
             extra.push(("Retry-After", seconds.as_bytes()));
         }
