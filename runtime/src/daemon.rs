@@ -64,6 +64,11 @@ pub fn run(config: Config) -> Result<()> {
     let https =
         https.map(|https| Server::bind(SocketAddr::new(config.bind, https.port), "--tls-port"));
     let listeners = (listener, https.transpose()?);
+    // While this process may still read what root alone may.
+    let owner = account.map(|account| account.ids().0.as_raw());
+    let https = config.entrance.https.as_ref();
+    let https = https.map(|https| Https::new(https.identities.clone(), owner));
+    let https = https.transpose()?;
     let data = DataDir::open(config.data_dir.as_deref(), account.map(Account::ids))?;
     if let Some(account) = account {
         account.assume()?;
@@ -77,7 +82,7 @@ pub fn run(config: Config) -> Result<()> {
         EXECUTOR.spawn(time.keep()).detach();
     }
     let served = Admin::bind(data.path(), config.admin_port)
-        .and_then(|admin| serve(&config, listeners, admin, &data, signals));
+        .and_then(|admin| serve(&config, listeners, https, admin, &data, signals));
     if let Err(error) = &served {
         // `main` tells people.
         logger::remember(&error.to_string());
@@ -90,6 +95,7 @@ pub fn run(config: Config) -> Result<()> {
 fn serve(
     config: &Config,
     (listener, https_listener): (TcpListener, Option<TcpListener>),
+    https: Option<Https>,
     admin: Admin,
     data: &DataDir,
     signals: Signals,
@@ -105,11 +111,9 @@ fn serve(
     let resources = Resources::decide(config, &needs, &Device::new())?;
     let limits = &resources.limits;
     let budget = Budget::new(resources.memory);
-    let https = config.entrance.https.as_ref();
-    let share = CONNECTION_SHARE + https.map_or(0, |_| TLS_SHARE);
-    let fixed = Fixed::reserve(&budget, limits.connections, share)?;
-    let https = https.map(|https| Https::new(https.identities.clone(), &budget));
-    let https = https.transpose()?;
+    let share = CONNECTION_SHARE + https.as_ref().map_or(0, |_| TLS_SHARE);
+    let certificates = https.as_ref().map_or(0, Https::memory);
+    let fixed = Fixed::reserve(&budget, limits.connections, share, certificates)?;
     let Some(first) = members.first() else {
         return Err(Error::Usage("no --wasm".to_owned()));
     };
@@ -179,9 +183,11 @@ fn serve(
     if let Some(address) = admin.address() {
         logger::say(&format!("zlayer: admin interface on http://{address}\n"));
     }
+    let mut https_address = None;
     if let (Some(listener), Some(https)) = (https_listener, &https) {
         let address = server.add_https(listener, https.clone())?;
         logger::say(&format!("zlayer: HTTPS on https://{address}\n"));
+        https_address = Some(address);
     }
     let served: Vec<_> = plugins.iter().map(|plugin| described(plugin)).collect();
     logger::say(&format!(
@@ -198,6 +204,7 @@ fn serve(
         connections: fixed.connections,
         threads: resources.threads,
         address: server.address(),
+        https: https_address,
         stop,
     };
     let _admin = admin.serve(view, &EXECUTOR)?;
@@ -282,10 +289,15 @@ struct Fixed {
 }
 
 impl Fixed {
-    /// `share` is what each connection may hold.
-    fn reserve(budget: &Arc<Budget>, wanted: usize, share: usize) -> Result<Fixed> {
+    /// `share` is what each connection may hold, `certificates` what is kept for TLS.
+    fn reserve(
+        budget: &Arc<Budget>,
+        wanted: usize,
+        share: usize,
+        certificates: usize,
+    ) -> Result<Fixed> {
         let store = keyvalue::Sizes::within(budget.limit()).memory();
-        let own = store + ADMIN_SHARE + log_ring::MEMORY_SHARE;
+        let own = store + ADMIN_SHARE + log_ring::MEMORY_SHARE + certificates;
         let affordable = budget.limit().saturating_sub(own) / 4 / share;
         if wanted > affordable {
             // Nobody asked for the default.

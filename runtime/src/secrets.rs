@@ -124,7 +124,7 @@ pub(crate) fn credential(
 fn from_file(path: &Path) -> Result<Vec<(String, String)>> {
     let shown = path.display();
     let (file, found) = open(path)?;
-    if let Some(exposure) = exposure(&found) {
+    if let Some(exposure) = exposure(&found, None) {
         return Err(Error::Usage(format!("secrets file {shown}: {exposure}")));
     }
     let mut pairs = Vec::new();
@@ -149,9 +149,10 @@ fn from_file(path: &Path) -> Result<Vec<(String, String)>> {
 }
 
 /// Why a file is no place for a secret, if it is none: others could read it, or change it. Says what
-/// mends that.
-pub(crate) fn exposure(found: &fs::Metadata) -> Option<String> {
-    if found.uid() != rustix::process::geteuid().as_raw() && found.uid() != 0 {
+/// mends that. It may belong to `owner` as well, the account that this process is about to become.
+pub(crate) fn exposure(found: &fs::Metadata, owner: Option<u32>) -> Option<String> {
+    let own = rustix::process::geteuid().as_raw();
+    if ![own, 0].contains(&found.uid()) && owner != Some(found.uid()) {
         return Some(
             "it belongs to another user, who could change it; give it to the user that runs zlayer, or to root"
                 .to_owned(),

@@ -69,6 +69,12 @@ fn describe(view: &View) -> Section {
         .field("plugins", plugins.collect::<Vec<_>>())
         .field("memory", memory(view))
         .field("store", view.store().describe());
+    let described = match view.https {
+        Some(address) => described
+            .line("HTTPS", "https://{https_address}")
+            .field("https_address", address.to_string()),
+        None => described,
+    };
     match view.pipeline.cache() {
         Some(cache) => described.field("cache", cache.figures().describe()),
         None => described,

@@ -34,6 +34,8 @@ pub struct View {
     pub threads: usize,
     /// The address that clients connect to.
     pub address: SocketAddr,
+    /// The address of HTTPS, where it is served.
+    pub https: Option<SocketAddr>,
     /// Closed when the daemon drains.
     pub stop: Receiver<()>,
 }

@@ -24,7 +24,6 @@ use smol::{Async, Executor};
 
 use crate::config::IdentityFiles;
 use crate::error::{Error, Result};
-use crate::memory::Budget;
 use crate::wire::wait_for_seed;
 use identities::Identities;
 pub(super) use session::{HandshakeError, TlsStream};
@@ -46,14 +45,15 @@ pub struct Https {
 }
 
 impl Https {
-    /// Reads the certificates and keys, which are charged to `budget`.
+    /// Reads the certificates and keys. `owner` is an account that keys may belong to, beside this process's
+    /// own and root.
     ///
     /// # Errors
     ///
     /// A file that is no use; the error says why, and what mends it.
-    pub fn new(files: Vec<IdentityFiles>, budget: &Arc<Budget>) -> Result<Https> {
+    pub fn new(files: Vec<IdentityFiles>, owner: Option<u32>) -> Result<Https> {
         let provider = Arc::new(ring::default_provider());
-        let identities = Identities::new(files, Arc::clone(&provider), Arc::clone(budget))?;
+        let identities = Identities::new(files, Arc::clone(&provider), owner)?;
         let identities = Arc::new(identities);
         let unusable =
             |error: rustls::Error| Error::device("cannot use TLS", std::io::Error::other(error));
@@ -69,6 +69,11 @@ impl Https {
             config: Arc::new(config),
             identities,
         })
+    }
+
+    /// Bytes of memory that certificates and keys may take.
+    pub fn memory(&self) -> usize {
+        self.identities.memory()
     }
 
     /// Reads the files anew, and uses them for connections to come. If one is no use, what was read

@@ -1,9 +1,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use super::Files;
 use super::client::get;
-use super::{Files, start};
-use crate::support::Daemon;
+use crate::support::{Daemon, TempDir, ask_raw};
 
 #[test]
 fn files_that_are_no_use_end_the_start_and_are_named() {
@@ -46,7 +46,7 @@ fn files_that_are_no_use_end_the_start_and_are_named() {
             2,
             "it holds a private key and no certificate; --tls-cert and --tls-key may have changed places",
         ),
-        (&absent, &key, 1, "absent.pem: cannot be read"),
+        (&absent, &key, 1, "absent.pem: cannot be read by account "),
     ] {
         let output = Daemon::builder("hello")
             .arg("--tls-cert")
@@ -138,7 +138,22 @@ fn credentials_of_systemd_are_two_files_or_one() {
 
 #[test]
 fn a_daemon_says_where_it_serves_and_status_too() {
-    let (daemon, _files) = start("hello");
+    let (files, data) = (Files::new(), TempDir::new());
+    let daemon = Daemon::builder("hello").data_dir(data.path());
+    let daemon = files.serve(daemon, &["first"]).start();
     assert_ne!(daemon.https().port(), daemon.addr().port());
-    assert_eq!(daemon.https().ip(), daemon.addr().ip());
+    let ask = |path: &str| {
+        ask_raw(
+            data.path(),
+            format!("GET {path} HTTP/1.1\r\nhost: h\r\n\r\n").as_bytes(),
+        )
+        .text()
+    };
+    let address = daemon.https();
+    let (text, json) = (ask("/status.txt"), ask("/status"));
+    assert!(text.contains(&format!("https://{address}\n")), "{text}");
+    assert!(
+        json.contains(&format!("\"https_address\":\"{address}\"")),
+        "{json}"
+    );
 }

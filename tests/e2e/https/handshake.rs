@@ -175,7 +175,10 @@ fn whoever_speaks_http_to_the_port_of_tls_is_told() {
         socket.shutdown(Shutdown::Write).unwrap();
         let told = String::from_utf8(rest(&mut socket)).unwrap();
         assert!(
-            told.starts_with("HTTP/1.1 400 ") && told.contains("connection: close"),
+            told.starts_with("HTTP/1.1 400 ")
+                && told
+                    .to_ascii_lowercase()
+                    .contains("\r\nconnection: close\r\n"),
             "{told}"
         );
         assert!(

@@ -14,6 +14,8 @@ use futures_rustls::rustls::server::ParsedCertificate;
 use futures_rustls::rustls::sign::CertifiedKey;
 use futures_rustls::rustls::{Error as TlsError, InconsistentKeys};
 
+use rustix::process::geteuid;
+
 use super::validity::{Standing, Validity, shown};
 use crate::config::IdentityFiles;
 use crate::error::{Error, Result};
@@ -31,7 +33,8 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Reads the files. What is kept is charged to a reservation from `reserve`.
+    /// Reads the files. What is kept is charged to a reservation from `reserve`. `owner` is an account that
+    /// the key may belong to, beside this process's own and root.
     ///
     /// # Errors
     ///
@@ -39,6 +42,7 @@ impl Identity {
     pub(super) fn read(
         files: &IdentityFiles,
         provider: &CryptoProvider,
+        owner: Option<u32>,
         reserve: impl Fn(usize) -> Option<Reservation>,
     ) -> Result<Identity> {
         let (text, found) = read(&files.certificate, "certificate")?;
@@ -50,16 +54,16 @@ impl Identity {
         };
         let wrong_key = |reason: &str| wrong("key", &files.key, reason);
         if !files.is_credential
-            && let Some(exposure) = secrets::exposure(&found)
+            && let Some(exposure) = secrets::exposure(&found, owner)
         {
             return Err(wrong_key(&exposure));
         }
         let key = private_key(&key_text).map_err(|reason| wrong_key(&reason))?;
         // The certificates and the key as they are, and what is worked out from the key for each
-        // signature: for RSA some five times its bytes.
+        // signature: for RSA less than four times its bytes.
         let bytes: usize = certificates.iter().map(|one| one.len()).sum();
-        let memory = reserve(bytes + 8 * key_text.len())
-            .ok_or_else(|| wrong_key("--memory-max leaves no room for it"))?;
+        let memory = reserve(bytes + 4 * key_text.len())
+            .ok_or_else(|| wrong_key("it and its certificates are too large together"))?;
         let key = provider.key_provider.load_private_key(key).map_err(|_| {
             wrong_key(
                 "it is of a kind that cannot be used; RSA of 2048 to 4096 bits, ECDSA on P-256 or \
@@ -143,7 +147,11 @@ fn read(file: &Path, what: &str) -> Result<(Vec<u8>, Metadata)> {
     };
     let (bytes, found) = read().map_err(|error| {
         Error::device(
-            format!("TLS {what} {}: cannot be read", file.display()),
+            format!(
+                "TLS {what} {}: cannot be read by account {}",
+                file.display(),
+                geteuid().as_raw()
+            ),
             error,
         )
     })?;

@@ -22,10 +22,17 @@ use crate::sync;
 /// How often new connections look whether the files have changed. Nobody looks while none come.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Memory that a certificate and its key may take, twice where others take their place. Three certificates and
+/// a key of RSA with 4096 bits have 18 KiB.
+const IDENTITY_SHARE: usize = 64 << 10;
+
 /// The certificates and keys that are in use, and the files that they come from.
 pub(super) struct Identities {
     files: Vec<IdentityFiles>,
     provider: Arc<CryptoProvider>,
+    /// See [`Identity::read`].
+    owner: Option<u32>,
+    /// What is kept of the files is charged here, for those in use and those that take their place.
     budget: Arc<Budget>,
     current: Mutex<Arc<Vec<Identity>>>,
     watch: Mutex<Watch>,
@@ -57,13 +64,15 @@ impl Identities {
     pub(super) fn new(
         files: Vec<IdentityFiles>,
         provider: Arc<CryptoProvider>,
-        budget: Arc<Budget>,
+        owner: Option<u32>,
     ) -> Result<Identities> {
         let seen = stamps(&files);
-        let identities = read(&files, &provider, &budget)?;
+        let budget = Budget::new(files.len() * IDENTITY_SHARE);
+        let identities = read(&files, &provider, owner, &budget)?;
         Ok(Identities {
             files,
             provider,
+            owner,
             budget,
             current: Mutex::new(Arc::new(identities)),
             watch: Mutex::new(Watch {
@@ -71,6 +80,11 @@ impl Identities {
                 seen,
             }),
         })
+    }
+
+    /// Bytes of memory that they may take.
+    pub(super) fn memory(&self) -> usize {
+        self.budget.limit()
     }
 
     /// Reads the files anew if they have changed. If one is no use, what is in use stays in use.
@@ -99,7 +113,8 @@ impl Identities {
 
     async fn renew(self: &Arc<Self>, stamps: Vec<Option<Stamp>>) -> Result<()> {
         let this = Arc::clone(self);
-        let read = unblock(move || read(&this.files, &this.provider, &this.budget)).await;
+        let reading = move || read(&this.files, &this.provider, this.owner, &this.budget);
+        let read = unblock(reading).await;
         // Also where they are refused: they are not looked at again before they change.
         sync::lock(&self.watch).seen = stamps;
         *sync::lock(&self.current) = Arc::new(read?);
@@ -143,12 +158,13 @@ impl ResolvesServerCert for Identities {
 fn read(
     files: &[IdentityFiles],
     provider: &CryptoProvider,
+    owner: Option<u32>,
     budget: &Arc<Budget>,
 ) -> Result<Vec<Identity>> {
     let reserve = |bytes| budget.reserve(bytes);
     let read = files
         .iter()
-        .map(|files| Identity::read(files, provider, reserve));
+        .map(|files| Identity::read(files, provider, owner, reserve));
     let identities: Vec<_> = read.collect::<Result<_>>()?;
     let now = SystemTime::now();
     for (identity, files) in identities.iter().zip(files) {

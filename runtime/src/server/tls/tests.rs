@@ -16,6 +16,7 @@ use futures_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, Serv
 use super::certificates::Identity;
 use super::*;
 use crate::data_dir::temporary_folder;
+use crate::memory::Budget;
 
 /// A folder with copies of the files, of which only their owner may read the keys.
 struct Folder(PathBuf);
@@ -57,7 +58,7 @@ impl Folder {
 }
 
 fn https(files: Vec<IdentityFiles>) -> Https {
-    Https::new(files, &Budget::new(1 << 20)).unwrap()
+    Https::new(files, None).unwrap()
 }
 
 /// The common name of the certificate that a client gets who asks for `name`; `versions` are the
@@ -209,9 +210,7 @@ fn refused(certificate: &Path, key: &Path) -> String {
         key: key.to_owned(),
         is_credential: false,
     };
-    let budget = Budget::new(1 << 20);
-    let error = Https::new(vec![files], &budget).err().unwrap();
-    assert_eq!(budget.used(), 0);
+    let error = Https::new(vec![files], None).err().unwrap();
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);
     while let Some(error) = cause {
@@ -393,7 +392,7 @@ fn what_is_kept_is_charged_and_dates_that_do_not_hold_are_told() {
             key: key.clone(),
             is_credential: false,
         };
-        Identity::read(&files, &ring::default_provider(), |bytes| {
+        Identity::read(&files, &ring::default_provider(), None, |bytes| {
             budget.reserve(bytes)
         })
     };
@@ -415,5 +414,5 @@ fn what_is_kept_is_charged_and_dates_that_do_not_hold_are_told() {
         .err()
         .unwrap()
         .to_string();
-    assert!(told.contains("--memory-max"), "{told}");
+    assert!(told.contains("too large together"), "{told}");
 }
