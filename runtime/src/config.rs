@@ -199,9 +199,16 @@ pub struct Limits {
     /// Bytes of the response cache, where a plugin has that role (default: a sixteenth of the
     /// memory, at least 256 KiB).
     pub cache: Option<usize>,
+    /// Handles that an instance may hold: streams, bodies, header fields, pollables (default 16,384).
+    /// Interpreters drop what they are done with when they collect their garbage, which may be
+    /// thousands later. Each takes memory of the budget.
+    pub handles: usize,
     /// Request heads, chunk lines and trailers.
     pub http: zlayer_http1::Limits,
 }
+
+/// The most of [`Limits::handles`].
+pub const HANDLES_MAX: usize = 1 << 20;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -211,6 +218,7 @@ impl Default for Limits {
             websocket_message: 1 << 20,
             response_head: 32 << 10,
             cache: None,
+            handles: 16 << 10,
             http: zlayer_http1::Limits::default(),
         }
     }

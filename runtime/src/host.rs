@@ -4,34 +4,43 @@
 mod bindings;
 mod clock;
 mod config;
+mod held;
 mod http;
 mod http_error;
 mod ip_name_lookup;
 mod keyvalue;
 mod limiter;
+mod listed;
 mod logging;
 mod metrics;
 mod random;
 mod read_ahead;
 mod secrets;
 mod stdio;
+mod table;
 mod wasi;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use ::http::header::{HeaderName, HeaderValue};
 use smol::lock::OnceCell;
-use wasmtime::component::{HasData, Linker, ResourceTable};
+use wasmtime::component::{HasData, Linker, ResourceTableError};
+use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 pub use bindings::exports::zlayer::plugin::{
     authenticator, caching, handler, middleware, rate_limiter, router, transformer, websocket,
 };
 pub use bindings::zlayer::plugin::{common, http_types, plugin_metadata, request_types};
+pub use held::NoMemory;
 pub use http_error::plugin_body;
-pub use limiter::{Limiter, Refused};
+pub use limiter::{Limiter, MEMORIES, MODULES, Refused, TABLE_ELEMENTS, TABLES};
 pub use logging::PluginLog;
+
+use http::HandOver;
+use table::Table;
 
 use crate::capability::{Capability, Gate};
 use crate::config::{Granted, Grants, Secret};
@@ -46,12 +55,9 @@ use crate::sync;
 use crate::told::Told;
 use crate::upstream::{Sender, Upstreams};
 
-/// How many resources (streams, headers, bodies, pollables) one instance may hold at a time.
-const RESOURCES: usize = 128;
 /// Bytes of memory that the headers of one message may take inside the host: as much as a list of
 /// headers may hold, plus what wasmtime-wasi-http counts for each header (the structures of a name
-/// and a value). A plugin that fills every resource with headers takes 6.4 MiB that the budget does
-/// not see; only the number of instances bounds that.
+/// and a value). What they really take is charged (`http/weight.rs`).
 const FIELDS_BYTES: usize =
     LIST_BYTES + LIST_HEADERS * (size_of::<HeaderName>() + size_of::<HeaderValue>());
 /// Bytes that the log shows of the name of a secret that a plugin asks for.
@@ -213,17 +219,37 @@ impl PluginHost {
 /// The state of one instance in the host: the `T` of every `Store<T>`.
 pub struct HostState {
     plugin: Arc<PluginHost>,
-    table: ResourceTable,
+    table: Table,
     wasi: wasi::Wasi,
     insecure: random::Insecure,
     http: WasiHttpCtx,
     outgoing: http::Outgoing,
     /// Bounds what the instance may allocate.
     pub limiter: Limiter,
-    /// The memory that a long list of keys is charged to until the plugin has received it.
+    /// The memory that a long list or value is charged to until the plugin has received it.
     listed: Option<Reservation>,
+    /// One body of the instance has memory of its own, and this says whether there is such a one.
+    free_body_is_taken: Arc<AtomicBool>,
+    /// The bodies that the instance writes.
+    bodies: Vec<HandOver>,
     /// The request that the instance is working on.
     request: CurrentRequest,
+}
+
+/// What the host had no room for.
+#[derive(Debug, Clone, Copy)]
+pub enum NoRoom {
+    /// More than there is memory for.
+    Memory(NoMemory),
+    /// More handles than so many.
+    Handles(usize),
+}
+
+/// Whether an error is that of a plugin that has ended itself, and says that all went well.
+pub fn has_exited_well(error: &wasmtime::Error) -> bool {
+    error
+        .downcast_ref::<I32Exit>()
+        .is_some_and(|exit| exit.0 == 0)
 }
 
 /// The id of the request that an instance works on, for its log records and its output.
@@ -242,28 +268,30 @@ impl CurrentRequest {
 
 impl HostState {
     /// Makes the state of a new instance. Its memory is charged to `reservation`, which already
-    /// holds `prepaid` bytes for it, and `call_share` bytes for what its calls leave in the host.
+    /// holds `prepaid` bytes for it, and `call_share` bytes for what its calls leave in the host. It
+    /// may have so many `handles`.
     pub fn new(
         plugin: Arc<PluginHost>,
         reservation: Reservation,
         prepaid: usize,
         memory_max: usize,
         call_share: usize,
+        handles: usize,
     ) -> HostState {
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(RESOURCES);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(FIELDS_BYTES);
         let request = CurrentRequest::default();
         HostState {
             outgoing: http::Outgoing::new(&plugin, &request),
             plugin,
-            table,
+            table: Table::new(handles),
             wasi: wasi::Wasi::default(),
             insecure: random::Insecure::default(),
             http,
             limiter: Limiter::new(reservation, prepaid, memory_max, call_share),
             listed: None,
+            free_body_is_taken: Arc::default(),
+            bodies: Vec::new(),
             request,
         }
     }
@@ -288,11 +316,31 @@ impl HostState {
         self.plugin.may(capability, &self.request)
     }
 
-    /// Forgets the request when the instance has done its work and waits for the next one.
+    /// Forgets the request when the instance has done its work and waits for the next one. A body
+    /// that it has not finished ends here, as it would with the instance.
     pub fn end_request(&mut self) {
         self.request.set(None);
         self.limiter.forget_refused();
         self.listed = None;
+        self.bodies.drain(..).for_each(|body| body.leave());
+        self.limiter.give_back_unused();
+    }
+
+    /// Whether the instance holds, or has held at a time, half of the handles that it may have.
+    pub fn has_many_handles(&self) -> bool {
+        self.table.places() > self.table.max() / 2
+    }
+
+    /// Why an error ended the instance, if it is that there was no room for what the host was to keep:
+    /// memory, or that it has as many handles as it may have.
+    pub fn no_room(&self, error: &wasmtime::Error) -> Option<NoRoom> {
+        if let Some(&refused) = error.downcast_ref::<NoMemory>() {
+            return Some(NoRoom::Memory(refused));
+        }
+        let full = error.downcast_ref::<ResourceTableError>();
+        full.filter(|error| matches!(error, ResourceTableError::Full))?;
+        let refused = self.table.refused().map(NoRoom::Memory);
+        Some(refused.unwrap_or(NoRoom::Handles(self.table.max())))
     }
 }
 
@@ -303,11 +351,7 @@ pub fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     ip_name_lookup::add_to_linker(linker)?;
     clock::add_to_linker(linker)?;
     random::add_to_linker(linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
-    // For what `http` replaces, see `http.rs`.
-    linker.allow_shadowing(true);
     http::add_to_linker(linker)?;
-    linker.allow_shadowing(false);
     bindings::zlayer::plugin::config::add_to_linker::<_, Host>(linker, |state| state)?;
     bindings::zlayer::plugin::keyvalue::add_to_linker::<_, Host>(linker, |state| state)?;
     bindings::zlayer::plugin::logging::add_to_linker::<_, Host>(linker, |state| state)?;
@@ -334,7 +378,7 @@ impl WasiHttpView for HostState {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView {
             ctx: &mut self.http,
-            table: &mut self.table,
+            table: self.table.with_room(&mut self.limiter),
             hooks: &mut self.outgoing,
         }
     }

@@ -1,6 +1,7 @@
 //! A plugin: its component, linked and ready to run, its roles, and its instances.
 
 mod denied;
+mod description;
 mod engine;
 mod failed;
 mod load;
@@ -26,15 +27,16 @@ use crate::config::{Limits, Timeouts};
 use crate::error::{Error, Result};
 use crate::failure::{Failure, REASON_BYTES};
 use crate::host::{self, HostState, PluginHost, handler, plugin_metadata};
-use crate::memory::{Budget, Standing};
+use crate::memory::{Budget, Reservation, Standing};
 use crate::redact::cut;
 use crate::sync;
+use description::{Description, process_bytes};
 use failed::{from_call, is_too_much};
 use pool::{Idle, Places};
 use roles::Roles;
 
 /// Bytes of memory that an instance may take beside its linear memory: its stack
-/// (`bundle/src/engine.rs`), tables, handles and buffers.
+/// (`bundle/src/engine.rs`), and its part of what the host keeps for it (`host/held.rs`).
 const INSTANCE_SHARE: usize = 1 << 20;
 /// How many bytes a plugin may hand to the host in one call, on top of [`Limits::body`].
 const CALL_SHARE: usize = 256 << 10;
@@ -46,8 +48,10 @@ const CALL_BYTES: usize = 4 << 20;
 /// Bytes by which every instance can be sure to grow its linear memory: allocators take it in small
 /// steps, and one step that is refused is a trap.
 const GROWTH_SHARE: usize = 512 << 10;
-/// How many handles an instance may hold at a time.
-const HANDLES: usize = 4096;
+/// Bytes that the host may keep for an instance between two requests. One that keeps more is not
+/// kept itself: its plugin forgets to drop what it is done with, as plugins in languages with a
+/// garbage collector do, and would come to an end sooner or later.
+const KEPT_BYTES: usize = 1 << 20;
 /// How many bytes are shown of a plugin's id, its name, and other texts that it chooses.
 pub const SHOWN_BYTES: usize = 128;
 /// After a failed `init` no new instance is tried for this long: a broken plugin must not keep
@@ -64,6 +68,10 @@ pub struct Plugin {
     /// Memory that an instance takes beside its linear memory, in bytes. A call also leaves its
     /// result in the host.
     share: usize,
+    /// The part of it for what its calls leave in the host.
+    call_share: usize,
+    /// For what the engine keeps of its code.
+    _description: Reservation,
     /// Bytes of linear memory that each instance is sure of: what it starts with, and room to grow.
     memory: usize,
     /// The memory of one instance, set aside: whatever other plugins take, this one can go on, so
@@ -78,6 +86,8 @@ pub struct Plugin {
     reuse: u32,
     /// See [`Limits::body`].
     body_max: usize,
+    /// See [`Limits::handles`].
+    handles: usize,
     ticker: Ticker,
     broken: Mutex<Option<Broken>>,
     /// What `init` and `info` said of the plugin. Set once an instance was made.
@@ -146,11 +156,21 @@ impl Plugin {
             std::path::Path::new("/proc/self/fd").is_dir(),
             "files are mapped by way of /proc, which is not mounted: mount it"
         );
+        let description = Description::of(artifact.file());
+        // Before it is loaded, so that nothing is that cannot fit.
+        let held = budget.reserve(description.least());
+        let mut held = held.ok_or_else(|| too_little(description.least(), budget))?;
+        let before = process_bytes();
         let component = load::load(common.engine, artifact)?;
         let mut linker = Linker::new(common.engine);
         host::add_to_linker(&mut linker)?;
         let linked = linker.instantiate_pre(&component)?;
         let mut roles = Roles::of(&linked);
+        let bytes = description.loaded(before);
+        wasmtime::ensure!(
+            held.grow(bytes.saturating_sub(held.bytes())),
+            too_little(bytes, budget)
+        );
         wasmtime::ensure!(
             roles.any(),
             "it exports no interface of zlayer:plugin@0.1.0 and no wasi:http/incoming-handler@0.2: there is nothing that it could do"
@@ -162,13 +182,14 @@ impl Plugin {
             true => limits.body.max(limits.websocket_message),
             false => limits.body,
         };
-        let share = match roles.is_stateful() {
-            true if roles.returns_bodies() => {
-                (INSTANCE_SHARE + CALL_SHARE).saturating_add(response)
-            }
-            true => INSTANCE_SHARE + CALL_SHARE,
-            false => INSTANCE_SHARE,
+        let call_share = match roles.is_stateful() {
+            true if roles.returns_bodies() => CALL_SHARE.saturating_add(response),
+            true => CALL_SHARE,
+            false => 0,
         };
+        let share = INSTANCE_SHARE
+            .saturating_add(call_share)
+            .saturating_add(description.instance());
         let each = memory.saturating_add(share);
         let Some(standing) = budget.reserve(each) else {
             wasmtime::bail!(
@@ -197,7 +218,9 @@ impl Plugin {
             roles,
             idle,
             share,
+            call_share,
             memory,
+            _description: held,
             standing: Standing::new(standing),
             places,
             wanted,
@@ -205,6 +228,7 @@ impl Plugin {
             spare: Arc::clone(common.spare),
             reuse,
             body_max: limits.body,
+            handles: limits.handles,
             ticker: common.ticker.clone(),
             broken: Mutex::new(None),
             about: OnceCell::new(),
@@ -289,8 +313,20 @@ impl Plugin {
         // A plugin that only exports wasi:http gets a fresh instance for each request, or after as
         // many as the deployment says.
         if self.roles.is_stateful() || instance.served < self.reuse {
-            instance.store.data_mut().end_request();
-            self.idle.push(instance);
+            let state = instance.store.data_mut();
+            state.end_request();
+            let held = state.limiter.held();
+            if held <= KEPT_BYTES && !state.has_many_handles() {
+                self.idle.push(instance);
+                return;
+            }
+            log::info!(
+                "plugin {}: an instance ends after {} requests, because the host keeps {} KiB for it that \
+                 it has not dropped (handles, header fields)",
+                self.name(),
+                instance.served,
+                held >> 10
+            );
         }
     }
 
@@ -442,7 +478,8 @@ impl Plugin {
             reservation,
             self.memory,
             most.saturating_sub(self.share).min(self.budget.limit()),
-            self.share.saturating_sub(INSTANCE_SHARE),
+            self.call_share,
+            self.handles,
         );
         let mut store = Store::new(self.linked.engine(), state);
         store.limiter(|state| &mut state.limiter);
@@ -451,9 +488,9 @@ impl Plugin {
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
         let call = self.body_max.saturating_add(CALL_SHARE);
-        let call = call.max(self.share.saturating_sub(INSTANCE_SHARE));
+        let call = call.max(self.call_share);
         store.set_hostcall_fuel(call.max(CALL_BYTES));
-        store.set_max_component_handles(HANDLES);
+        store.set_max_component_handles(self.handles);
         match self.linked.instantiate_async(&mut store).await {
             Ok(instance) => Ok((store, instance)),
             Err(error) if store.data().limiter.is_busy() => Err(Failure::Busy(format!(
@@ -465,6 +502,16 @@ impl Plugin {
             Err(error) => Err(from_call(error, &store)),
         }
     }
+}
+
+/// There is too little memory for the description of a plugin's code.
+fn too_little(bytes: usize, budget: &Budget) -> wasmtime::Error {
+    wasmtime::format_err!(
+        "the engine's description of its code takes {} KiB, and --memory-max {} KiB leaves {} KiB for it",
+        bytes >> 10,
+        budget.limit() >> 10,
+        budget.limit().saturating_sub(budget.used()) >> 10
+    )
 }
 
 /// Records in the plugin how its `init` ended, when this is dropped.

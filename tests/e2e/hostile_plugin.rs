@@ -1,5 +1,7 @@
 //! Plugins that misbehave: what the client gets, what the log tells, and that nobody else notices.
 
+mod keeps;
+
 use std::thread;
 use std::time::{Duration, Instant};
 

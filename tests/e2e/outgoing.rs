@@ -64,6 +64,36 @@ fn a_plugin_asks_as_the_guide_shows() {
 }
 
 #[test]
+fn a_plugin_may_write_a_body_before_it_sends_the_request() {
+    let address = server(|mut stream, head| {
+        let head = head.to_ascii_lowercase();
+        assert!(head.contains("transfer-encoding: chunked"), "{head}");
+        let mut body = Vec::new();
+        let mut piece = [0; 4096];
+        while !body.ends_with(b"\r\n0\r\n\r\n") {
+            let count = stream.read(&mut piece).unwrap();
+            assert_ne!(count, 0, "it broke off");
+            body.extend_from_slice(&piece[..count]);
+        }
+        let bytes = body.iter().filter(|byte| **byte == b'e').count();
+        let status = if bytes >= 32 << 10 {
+            "201 Created"
+        } else {
+            "400 Bad Request"
+        };
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+        let _ = stream.write_all(answer.as_bytes());
+    });
+    let daemon = fetcher().start();
+    for kib in [32, 1024] {
+        let answer = get(&daemon, &format!("/early?to={address}&kib={kib}"));
+        assert_eq!(answer.status, 201, "{kib}: {answer:?}");
+    }
+    let answer = get(&daemon, &format!("/early?to={address}&kib=2048"));
+    assert_eq!(answer.status, 502, "{answer:?}");
+}
+
+#[test]
 fn a_plugin_that_asks_its_own_daemon_is_stopped_after_a_few_rounds() {
     // An instance for each round: without a bound it would be their number that ends it.
     let daemon = fetcher().args(["--max-instances", "12"]).start();

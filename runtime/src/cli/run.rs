@@ -140,6 +140,10 @@ pub struct Run {
     /// instances of a plugin at the same time, at most 1024 (default 32)
     #[argh(option)]
     max_instances: Option<usize>,
+    /// handles that an instance may hold at the same time: streams, bodies, header fields, pollables,
+    /// at most 1048576; each takes 512 bytes of --memory-max (default 16384)
+    #[argh(option)]
+    max_handles: Option<usize>,
     /// client connections at the same time (default 192)
     #[argh(option)]
     max_connections: Option<usize>,
@@ -256,6 +260,7 @@ impl Run {
         Limits {
             connections: self.max_connections.unwrap_or(defaults.connections),
             cache: self.cache_max,
+            handles: self.max_handles.unwrap_or(defaults.handles),
             ..defaults
         }
     }

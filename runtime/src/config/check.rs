@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    CACHE_MIN, Config, Draft, IDENTITIES_MAX, INSTANCES_MAX, LogOutput, MEMORY_MIN, PLUGINS_MAX,
-    PluginConfig, Secret, THREADS_MAX,
+    CACHE_MIN, Config, Draft, HANDLES_MAX, IDENTITIES_MAX, INSTANCES_MAX, LogOutput, MEMORY_MIN,
+    PLUGINS_MAX, PluginConfig, Secret, THREADS_MAX,
 };
 use crate::error::{Error, Result};
 use crate::keyvalue::VALUE_BYTES_MAX;
@@ -44,6 +44,7 @@ impl Draft {
             return Err(wrong("cache-max", &format!("must be at least {least}Ki")));
         }
         up_to(usize::MAX, "max-connections", self.limits.connections)?;
+        up_to(HANDLES_MAX, "max-handles", self.limits.handles)?;
         self.threads
             .map_or(Ok(()), |count| up_to(THREADS_MAX, "threads", count))
     }
@@ -222,6 +223,10 @@ mod tests {
             (
                 refused(|draft| draft.limits.connections = 0),
                 "--max-connections: must be at least 1",
+            ),
+            (
+                refused(|draft| draft.limits.handles = HANDLES_MAX + 1),
+                "--max-handles: must be at most 1048576",
             ),
             (
                 refused(|draft| draft.threads = Some(65)),

@@ -27,8 +27,10 @@ wasmtime::component::bindgen!({
     imports: {
         // These wait for the store to open; all others return at once.
         "zlayer:plugin/keyvalue@0.1.0": async,
-        // A plugin can ask it for more than any memory holds, and it has no error for that.
+        // A plugin can ask these for more than there is memory for, and they have no error for that.
         "zlayer:plugin/config@0.1.0.get-many": trappable,
+        "zlayer:plugin/config@0.1.0.get-prefix": trappable,
+        "zlayer:plugin/secrets@0.1.0.list-names": trappable,
     },
     exports: { default: async },
 });

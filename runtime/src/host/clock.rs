@@ -60,7 +60,7 @@ impl monotonic_clock::Host for HostState {
     ) -> wasmtime::Result<Resource<DynPollable>> {
         // `None` means a time that is too far away ever to come.
         let at = Instant::now().checked_add(Duration::from_nanos(after));
-        let alarm = self.table.push(Alarm { at })?;
+        let alarm = self.table().push(Alarm { at })?;
         subscribe(&mut self.table, alarm)
     }
 }

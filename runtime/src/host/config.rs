@@ -7,8 +7,11 @@
 //! Without the capability `config` there is no configuration: every read finds nothing, and
 //! `get-required` fails with code `CAPABILITY_DENIED`.
 
+use std::sync::Arc;
+
 use super::bindings::zlayer::plugin::common::Error;
 use super::bindings::zlayer::plugin::config::Host;
+use super::listed::text_bytes;
 use super::{HostState, denied};
 use crate::capability::Capability;
 
@@ -29,35 +32,32 @@ impl Host for HostState {
     }
 
     fn get_many(&mut self, keys: Vec<String>) -> wasmtime::Result<Vec<(String, String)>> {
-        let mut found = Vec::new();
         if !self.may(Capability::Config) {
-            return Ok(found);
+            return Ok(Vec::new());
         }
-        // A plugin may name the same key many times, so the result can be as long as it wants. A
-        // result that does not fit the plugin's memory is a trap anyway, so it must not be built in
-        // the host first.
-        let mut room = self.limiter.room();
-        for key in keys {
-            let Some(value) = self.plugin.grants.config.get(&key) else {
-                continue;
-            };
-            let bytes = key.len() + value.len() + size_of::<(String, String)>();
-            room = room.checked_sub(bytes).ok_or_else(|| {
-                wasmtime::format_err!("config.get-many: the plugin has no memory for the result")
-            })?;
-            found.push((key, value.clone()));
-        }
-        Ok(found)
+        let plugin = Arc::clone(&self.plugin);
+        let config = &plugin.grants.config;
+        let values = keys.iter().filter_map(|key| Some((key, config.get(key)?)));
+        // A plugin may name the same key many times, so the list can be as long as it wants.
+        self.charge_list("config.get-many", pairs_bytes(values))?;
+        let found = keys.into_iter().filter_map(|key| {
+            let value = config.get(&key)?.clone();
+            Some((key, value))
+        });
+        Ok(found.collect())
     }
 
-    fn get_prefix(&mut self, prefix: String) -> Vec<(String, String)> {
+    fn get_prefix(&mut self, prefix: String) -> wasmtime::Result<Vec<(String, String)>> {
         if !self.may(Capability::Config) {
-            return Vec::new();
+            return Ok(Vec::new());
         }
-        let from = self.plugin.grants.config.range(prefix.clone()..);
-        from.take_while(|(key, _)| key.starts_with(&prefix))
+        let plugin = Arc::clone(&self.plugin);
+        let from = plugin.grants.config.range(prefix.clone()..);
+        let pairs = from.take_while(|(key, _)| key.starts_with(&prefix));
+        self.charge_list("config.get-prefix", pairs_bytes(pairs.clone()))?;
+        Ok(pairs
             .map(|(key, value)| (key.clone(), value.clone()))
-            .collect()
+            .collect())
     }
 
     fn exists(&mut self, key: String) -> bool {
@@ -83,6 +83,14 @@ impl Host for HostState {
     fn get_float(&mut self, key: String) -> Option<f64> {
         self.value(&key)?.parse().ok()
     }
+}
+
+/// Bytes that a list of copies of these pairs takes. It doubles as it grows.
+fn pairs_bytes<'a>(pairs: impl Iterator<Item = (&'a String, &'a String)>) -> usize {
+    let pair = |(key, value): (&String, &String)| {
+        2 * size_of::<(String, String)>() + text_bytes(key) + text_bytes(value)
+    };
+    pairs.map(pair).sum()
 }
 
 impl HostState {

@@ -1,7 +1,12 @@
-//! `wasi:http/outgoing-handler`, and what bounds the bodies that plugins send.
+//! `wasi:http`: what plugins send and receive.
 //!
 //! Requests go out through [`crate::upstream`]. A plugin needs the capability `http-client`, and
 //! the host that it asks for must be among those that it is allowed.
+
+mod message;
+mod outgoing_body;
+mod types;
+mod weight;
 
 use std::future::{Future, ready};
 use std::sync::Arc;
@@ -11,20 +16,18 @@ use bytes::Bytes;
 use http::uri::Scheme;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use wasmtime::StoreContextMut;
-use wasmtime::component::{Linker, Resource};
-use wasmtime_wasi_http::p2::bindings::http::types;
-use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
-use wasmtime_wasi_http::{Error, RequestOptions, WasiHttpHooks, WasiHttpView};
+use wasmtime::component::Linker;
+use wasmtime_wasi_http::p2::bindings::LinkOptions;
+use wasmtime_wasi_http::p2::bindings::http::{outgoing_handler, types as bindings};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiHttpHooks};
 
 use super::http_error::plugin_body;
 use super::read_ahead::read_ahead;
-use super::{CurrentRequest, HostState, PluginHost};
+use super::{CurrentRequest, Host, HostState, PluginHost};
 use crate::capability::Capability;
 use crate::upstream::{ForClient, Target, UpstreamError};
 
-/// How many bytes one chunk of a plugin's outgoing body may have. Two chunks may wait.
-const CHUNK_BYTES: usize = 16 << 10;
+pub(super) use outgoing_body::HandOver;
 
 type Body = UnsyncBoxBody<Bytes, Error>;
 type Sent = Result<
@@ -34,6 +37,13 @@ type Sent = Result<
     ),
     Error,
 >;
+
+/// Links the interfaces, all on [`HostState`] itself.
+pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    let options = LinkOptions::default();
+    outgoing_handler::add_to_linker::<_, Host>(linker, |state| state)?;
+    bindings::add_to_linker::<_, Host>(linker, &(&options).into(), |state| state)
+}
 
 /// Sends a plugin's outgoing requests.
 pub(super) struct Outgoing {
@@ -139,10 +149,6 @@ impl WasiHttpHooks for Outgoing {
         let executor = upstreams.executor();
         Box::new(executor.spawn(send(outgoing, request, target)))
     }
-
-    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
-        CHUNK_BYTES
-    }
 }
 
 async fn send(outgoing: Outgoing, request: http::Request<Body>, target: Target) -> Sent {
@@ -158,92 +164,5 @@ async fn send(outgoing: Outgoing, request: http::Request<Body>, target: Target) 
             Ok((http::Response::from_parts(parts, body), nothing_left))
         }
         Err(error) => Err(outgoing.failed(&target, error)),
-    }
-}
-
-/// Lets a plugin name a whole URL where WASI wants a path.
-///
-/// The plugin guide calls `set-path-with-query` with a URL, and sets neither scheme nor authority.
-/// WASI refuses that; here the URL sets all three, where the other two are not set yet.
-pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    // The version that wasmtime-wasi-http links. A plugin that imports an older one is matched to
-    // it.
-    let mut types = linker.instance("wasi:http/types@0.2.12")?;
-    types.func_wrap(
-        "[method]outgoing-request.set-path-with-query",
-        |mut store: StoreContextMut<'_, HostState>,
-         (request, text): (Resource<HostOutgoingRequest>, Option<String>)| {
-            set_path_with_query(store.data_mut(), request, text).map(|done| (done,))
-        },
-    )
-}
-
-fn set_path_with_query(
-    state: &mut HostState,
-    request: Resource<HostOutgoingRequest>,
-    text: Option<String>,
-) -> wasmtime::Result<Result<(), ()>> {
-    let url = text.as_deref().and_then(absolute);
-    let Some((scheme, authority, path)) = url else {
-        return types::HostOutgoingRequest::set_path_with_query(&mut state.http(), request, text);
-    };
-    let request = state.table.get_mut(&request)?;
-    if request.scheme.is_some() || request.authority.is_some() {
-        return Ok(Err(()));
-    }
-    request.scheme = Some(scheme);
-    request.authority = Some(authority);
-    request.path_with_query = Some(path);
-    Ok(Ok(()))
-}
-
-/// The parts of an absolute http or https URL.
-fn absolute(text: &str) -> Option<(types::Scheme, String, String)> {
-    let uri: http::Uri = text.parse().ok()?;
-    let scheme = match uri.scheme_str()? {
-        "http" => types::Scheme::Http,
-        "https" => types::Scheme::Https,
-        _ => return None,
-    };
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    Some((
-        scheme,
-        uri.authority()?.as_str().to_owned(),
-        path.to_owned(),
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_absolute_urls_are_taken_apart() {
-        for (url, authority, path) in [
-            ("http://h", "h", "/"),
-            ("https://h:8443/a?b", "h:8443", "/a?b"),
-            ("HTTP://[::1]/", "[::1]", "/"),
-            ("http://h?q", "h", "?q"),
-        ] {
-            let parts = absolute(url).map(|(_, authority, path)| (authority, path));
-            assert_eq!(
-                parts,
-                Some((authority.to_owned(), path.to_owned())),
-                "{url}"
-            );
-        }
-        for text in [
-            "",
-            "/",
-            "/a?b=http://h/",
-            "?q",
-            "h:80",
-            "ftp://h/",
-            "http:/h",
-            "http://",
-            "a b",
-        ] {
-            assert!(absolute(text).is_none(), "{text:?}");
-        }
     }
 }

@@ -22,6 +22,9 @@ use crate::upstream::Upstreams;
 /// The longest name that is read (RFC 1035 section 2.3.4), with a dot at its end.
 const NAME_BYTES: usize = 254;
 
+/// Bytes that a look-up takes: its task, and the addresses that it finds.
+const LOOK_UP_BYTES: usize = 4 << 10;
+
 /// Links the interface function by function: generated code would want all of `wasi:sockets` from
 /// whoever implements one part of it.
 pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
@@ -32,7 +35,9 @@ pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<
         ResourceType::host::<ResolveAddressStream>(),
         |mut store, rep| {
             let stream = Resource::<ResolveAddressStream>::new_own(rep);
-            store.data_mut().table.delete(stream)?;
+            let table = &mut store.data_mut().table;
+            table.forget(rep);
+            table.delete(stream)?;
             Ok(())
         },
     )?;
@@ -53,7 +58,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<
     lookup.func_wrap(
         "[method]resolve-address-stream.subscribe",
         |mut store: Store<'_>, (stream,): (Resource<ResolveAddressStream>,)| {
-            Ok((subscribe(&mut store.data_mut().table, stream)?,))
+            Ok((subscribe(store.data_mut().table(), stream)?,))
         },
     )
 }
@@ -154,7 +159,9 @@ impl HostState {
             return Ok(Err(ErrorCode::PermanentResolverFailure));
         }
         let stream = ResolveAddressStream::new(&self.plugin.upstreams, &self.plugin.share, name);
-        Ok(Ok(self.table.push(stream)?))
+        let stream = self.table().push(stream)?;
+        self.charge(&stream, LOOK_UP_BYTES)?;
+        Ok(Ok(stream))
     }
 }
 

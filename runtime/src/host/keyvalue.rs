@@ -13,12 +13,14 @@ type Result<T> = std::result::Result<T, keyvalue::KvError>;
 
 impl Host for HostState {
     async fn get(&mut self, key: String) -> Result<Option<Vec<u8>>> {
+        let _held = self.charge_value(key.len(), 0)?;
         let value = self.plugin.namespace().await?.get(&key).await?;
         self.check_room(value.as_ref().map_or(0, Vec::len))?;
         Ok(value)
     }
 
     async fn get_string(&mut self, key: String) -> Result<Option<String>> {
+        let _held = self.charge_value(key.len(), 0)?;
         let value = self.plugin.namespace().await?.get_string(&key).await?;
         self.check_room(value.as_ref().map_or(0, String::len))?;
         Ok(value)
@@ -38,10 +40,14 @@ impl Host for HostState {
     }
 
     async fn delete(&mut self, key: String) -> Result<bool> {
+        let _held = self.charge_value(key.len(), 0)?;
         Ok(self.plugin.namespace().await?.delete(&key).await?)
     }
 
     async fn exists(&mut self, key: String) -> bool {
+        let Ok(_held) = self.charge_value(key.len(), 0) else {
+            return false;
+        };
         match self.plugin.namespace().await {
             Ok(namespace) => namespace.exists(&key).await,
             Err(_) => false,
@@ -51,6 +57,7 @@ impl Host for HostState {
     async fn list_keys(&mut self, prefix: String) -> Result<Vec<String>> {
         // The last list is in the plugin's own memory by now.
         self.listed = None;
+        let _held = self.charge_value(prefix.len(), 0)?;
         let plugin = Arc::clone(&self.plugin);
         let namespace = plugin.namespace().await?;
         let room = self.room_for_list(namespace.list_bound());
@@ -67,6 +74,7 @@ impl Host for HostState {
     }
 
     async fn increment(&mut self, key: String, delta: i64) -> Result<i64> {
+        let _held = self.charge_value(key.len(), 0)?;
         let namespace = self.plugin.namespace().await?;
         Ok(namespace.increment(&key, delta).await?)
     }
@@ -78,7 +86,8 @@ impl Host for HostState {
         new_value: Vec<u8>,
     ) -> Result<bool> {
         let expected_bytes = expected.as_ref().map_or(0, Vec::len);
-        let _held = self.charge_value(expected_bytes + new_value.len(), new_value.len())?;
+        let bytes = key.len() + expected_bytes + new_value.len();
+        let _held = self.charge_value(bytes, new_value.len())?;
         let namespace = self.plugin.namespace().await?;
         let swap = namespace.compare_and_swap(&key, expected.as_deref(), &new_value);
         Ok(swap.await?)
@@ -91,13 +100,13 @@ const ALLOCATOR_BYTES: usize = 128 << 10;
 
 impl HostState {
     async fn store(&mut self, key: &str, value: &[u8], ttl: Option<Duration>) -> Result<()> {
-        let _held = self.charge_value(value.len(), value.len())?;
+        let _held = self.charge_value(key.len() + value.len(), value.len())?;
         let namespace = self.plugin.namespace().await?;
         Ok(namespace.set(key, value, ttl).await?)
     }
 
-    /// Charges large values to the memory budget for as long as a call may wait while it holds
-    /// them.
+    /// Charges large keys and values to the memory budget for as long as a call may wait while it
+    /// holds them.
     fn charge_value(&self, bytes: usize, largest: usize) -> Result<Option<Reservation>> {
         let limit = self.plugin.largest_value();
         // A call that will be refused anyway does not wait.
@@ -138,8 +147,13 @@ impl HostState {
         }
     }
 
-    fn check_room(&self, bytes: usize) -> Result<()> {
-        if bytes <= self.room() {
+    /// Whether the plugin has memory for a value of so many bytes, and the host while it is passed on.
+    fn check_room(&mut self, bytes: usize) -> Result<()> {
+        self.listed = None;
+        if bytes > SMALL_VALUE {
+            self.listed = self.limiter.charge_call(bytes);
+        }
+        if bytes <= self.room() && (bytes <= SMALL_VALUE || self.listed.is_some()) {
             return Ok(());
         }
         Err(keyvalue::KvError::Storage(format!(

@@ -1,11 +1,25 @@
-//! Bounds the memory and tables that an instance may allocate.
+//! Bounds the memory and tables that an instance may allocate, and what the host keeps for it.
+//!
+//! The bounds are the same on every processor. Where instances are allocated in slots that are set
+//! aside (`plugin/engine.rs`), the slots have these sizes; where they are allocated one by one, as on
+//! 32 bits, nothing else bounds them.
 
 use wasmtime::ResourceLimiter;
 
+use super::held::{Charge, Held, NoMemory};
 use crate::memory::Reservation;
 
+/// Modules in an instance of a component: one with a memory and a few small ones around it, or
+/// dozens where an interpreter and its libraries are linked together.
+pub const MODULES: u32 = 128;
+/// Linear memories that an instance may have.
+pub const MEMORIES: u32 = 4;
+/// Tables that an instance may have.
+pub const TABLES: u32 = 16;
 /// How many elements each of an instance's tables may have.
-const TABLE_ELEMENTS: usize = 20_000;
+pub const TABLE_ELEMENTS: usize = 20_000;
+/// Bytes of an element: a pointer. A table that grows is copied into one of up to twice the size.
+const ELEMENT_BYTES: usize = 2 * size_of::<usize>();
 
 /// A growth of memory that an instance was refused: the likely reason behind a later trap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +45,10 @@ pub struct Limiter {
     /// Bytes that the last granted growth took, to be given back if the engine then fails to grow.
     pending: usize,
     refused: Option<Refused>,
+    /// What the host keeps for the instance.
+    held: Held,
+    /// What the elements of its tables are charged with.
+    tables: Option<Charge>,
 }
 
 impl Limiter {
@@ -50,7 +68,71 @@ impl Limiter {
             taken: 0,
             pending: 0,
             refused: None,
+            held: Held::default(),
+            tables: None,
         }
+    }
+
+    /// Charges the instance with `bytes` that the host keeps for it.
+    pub(super) fn hold(&mut self, bytes: usize) -> Result<Charge, NoMemory> {
+        let missing = self.held.missing(bytes);
+        if missing > 0 {
+            let is_possible = self.total().saturating_add(missing) <= self.memory_max;
+            if !is_possible || !self.reservation.grow(missing) {
+                let wanted = self.held.bytes().saturating_add(bytes);
+                self.refused = Some(Refused {
+                    wanted,
+                    is_busy: is_possible,
+                });
+                return Err(NoMemory {
+                    wanted,
+                    is_busy: is_possible,
+                });
+            }
+            self.held.add_paid(missing);
+        }
+        Ok(self.held.charge(bytes))
+    }
+
+    /// Raises `charge` to `bytes`, if it is less.
+    pub(super) fn raise(
+        &mut self,
+        charge: &mut Option<Charge>,
+        bytes: usize,
+    ) -> Result<(), NoMemory> {
+        let more = bytes.saturating_sub(charge.as_ref().map_or(0, Charge::bytes));
+        if more > 0 {
+            let more = self.hold(more)?;
+            match charge {
+                Some(charge) => charge.join(more),
+                None => *charge = Some(more),
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes that the host keeps for the instance.
+    pub fn held(&self) -> usize {
+        self.held.bytes()
+    }
+
+    /// Gives back what is paid for and kept no more.
+    pub(super) fn give_back_unused(&mut self) {
+        self.reservation.shrink(self.held.take_unused());
+    }
+
+    /// A separate reservation in the same budget, for what may be kept longer than the instance.
+    pub(super) fn reserve_apart(&self, bytes: usize) -> Result<Reservation, NoMemory> {
+        let reserved = self.reservation.reserve_another(bytes);
+        reserved.ok_or(NoMemory {
+            wanted: bytes,
+            is_busy: bytes <= self.memory_max,
+        })
+    }
+
+    /// Bytes of what it could have that are reserved for the instance.
+    fn total(&self) -> usize {
+        self.taken + self.prepaid + self.held.beyond_share()
     }
 
     /// Forgets the last refusal, which has nothing to do with the next request.
@@ -75,10 +157,15 @@ impl Limiter {
             .reserve_another(bytes.saturating_sub(self.call_share))
     }
 
+    /// How many bytes the instance's memory could grow by if others used none.
+    pub(super) fn room_alone(&self) -> usize {
+        self.prepaid + self.memory_max.saturating_sub(self.total())
+    }
+
     /// How many bytes the instance's memory could grow by at this moment.
     pub fn room(&self) -> usize {
-        let own = self.memory_max.saturating_sub(self.taken);
-        own.min(self.prepaid.saturating_add(self.reservation.free()))
+        self.room_alone()
+            .min(self.prepaid.saturating_add(self.reservation.free()))
     }
 }
 
@@ -91,7 +178,7 @@ impl ResourceLimiter for Limiter {
     ) -> wasmtime::Result<bool> {
         let more = desired.saturating_sub(current);
         let beyond = more.saturating_sub(self.prepaid);
-        let is_possible = self.taken.saturating_add(more) <= self.memory_max
+        let is_possible = self.total().saturating_add(beyond) <= self.memory_max
             && maximum.is_none_or(|maximum| desired <= maximum);
         let allowed = is_possible && self.reservation.grow(beyond);
         if allowed {
@@ -118,10 +205,97 @@ impl ResourceLimiter for Limiter {
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS && maximum.is_none_or(|maximum| desired <= maximum))
+        let is_possible =
+            desired <= TABLE_ELEMENTS && maximum.is_none_or(|maximum| desired <= maximum);
+        let more = desired
+            .saturating_sub(current)
+            .saturating_mul(ELEMENT_BYTES);
+        if !is_possible {
+            return Ok(false);
+        }
+        let mut tables = self.tables.take();
+        let bytes = tables.as_ref().map_or(0, Charge::bytes) + more;
+        let raised = self.raise(&mut tables, bytes);
+        self.tables = tables;
+        Ok(raised.is_ok())
+    }
+
+    fn instances(&self) -> usize {
+        MODULES as usize
+    }
+
+    fn tables(&self) -> usize {
+        TABLES as usize
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES as usize
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::held::HELD_SHARE;
+    use super::*;
+    use crate::memory::Budget;
+
+    /// A limiter of an instance with a share of a mebibyte, in a budget of so many bytes.
+    fn limiter(limit: usize, memory_max: usize) -> (Limiter, Arc<Budget>) {
+        let budget = Budget::new(limit);
+        let reservation = budget.reserve(1 << 20).unwrap();
+        (Limiter::new(reservation, 0, memory_max, 0), budget)
+    }
+
+    #[test]
+    fn what_the_host_keeps_is_charged_and_what_does_not_fit_is_refused() {
+        let (mut limiter, budget) = limiter(3 << 20, 2 << 20);
+        let small = limiter.hold(HELD_SHARE).unwrap();
+        assert_eq!(budget.used(), 1 << 20, "a share is paid for");
+        let large = limiter.hold(1 << 20).unwrap();
+        assert_eq!(budget.used(), 2 << 20);
+        // More than it may have.
+        let refused = limiter.hold(2 << 20).unwrap_err();
+        assert!(!refused.is_busy && refused.wanted == (3 << 20) + HELD_SHARE);
+        // No more than it may have, but others have it.
+        let others = budget.reserve(1 << 20).unwrap();
+        assert!(limiter.hold(512 << 10).unwrap_err().is_busy);
+        assert!(limiter.is_busy());
+        drop((others, large));
+        limiter.give_back_unused();
+        assert!(budget.used() <= (1 << 20) + (64 << 10), "{budget:?}");
+        drop((small, limiter));
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn tables_have_as_many_elements_as_is_said_and_each_is_charged() {
+        let (mut limiter, budget) = limiter(64 << 20, 64 << 20);
+        let mut grow = |from, to| limiter.table_growing(from, to, None).unwrap();
+        assert!(!grow(0, TABLE_ELEMENTS + 1));
+        for _ in 0..TABLES {
+            assert!(grow(0, TABLE_ELEMENTS));
+        }
+        let elements = TABLES as usize * TABLE_ELEMENTS * size_of::<usize>();
+        assert!(budget.used() >= (1 << 20) - HELD_SHARE + elements);
+        assert!(!limiter.table_growing(0, 10, Some(5)).unwrap());
+        assert_eq!(
+            (limiter.instances(), limiter.tables(), limiter.memories()),
+            (128, 16, 4)
+        );
+    }
+
+    #[test]
+    fn tables_for_which_there_is_no_memory_do_not_grow() {
+        let (mut limiter, _budget) = limiter((1 << 20) + (64 << 10), 64 << 20);
+        assert!(limiter.table_growing(0, 100, None).unwrap());
+        assert!(!limiter.table_growing(100, TABLE_ELEMENTS, None).unwrap());
+        assert!(limiter.is_busy());
     }
 }

@@ -3,8 +3,11 @@
 //! Without the capability `secrets` there are none: lists are empty, nothing exists, and reads fail
 //! with code `CAPABILITY_DENIED`.
 
+use std::sync::Arc;
+
 use super::bindings::zlayer::plugin::common::Error;
 use super::bindings::zlayer::plugin::secrets::Host;
+use super::listed::text_bytes;
 use super::{HostState, denied};
 use crate::capability::Capability;
 
@@ -31,10 +34,13 @@ impl Host for HostState {
         self.may(Capability::Secrets) && self.plugin.secret(&name).is_some()
     }
 
-    fn list_names(&mut self) -> Vec<String> {
+    fn list_names(&mut self) -> wasmtime::Result<Vec<String>> {
         if !self.may(Capability::Secrets) {
-            return Vec::new();
+            return Ok(Vec::new());
         }
-        self.plugin.secret_names().cloned().collect()
+        let plugin = Arc::clone(&self.plugin);
+        let name = |name: &String| 2 * size_of::<String>() + text_bytes(name);
+        self.charge_list("secrets.list-names", plugin.secret_names().map(name).sum())?;
+        Ok(plugin.secret_names().cloned().collect())
     }
 }

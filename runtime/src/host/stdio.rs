@@ -1,12 +1,12 @@
-//! A plugin's standard output and standard error, as records of its log.
+//! A plugin's standard output and standard error, as records of its log: lines, of which one that is
+//! too long is cut into several records.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::io::AsyncWrite;
-use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
 
+use super::held::Charge;
 use super::{CurrentRequest, PluginHost};
 use crate::redact;
 
@@ -14,58 +14,38 @@ use crate::redact;
 /// has.
 const LINE_BYTES: usize = 1024;
 
-/// Writes one of the two streams to the log. A Rust plugin's panic message comes this way.
+/// Bytes that a stream takes beside its place among the resources: the line that it gathers, which
+/// doubles as it grows.
+pub(super) fn line_bytes() -> usize {
+    2 * (LINE_BYTES + redact::longest())
+}
+
+/// One of the two streams as records of the log. A Rust plugin's panic message comes this way.
 pub(super) struct LogStream {
     plugin: Arc<PluginHost>,
     request: CurrentRequest,
     level: log::Level,
+    line: Vec<u8>,
+    _held: Charge,
 }
 
 impl LogStream {
+    /// A stream whose line is charged to `held`.
     pub(super) fn new(
         plugin: &Arc<PluginHost>,
         request: &CurrentRequest,
         level: log::Level,
+        held: Charge,
     ) -> LogStream {
         LogStream {
             plugin: Arc::clone(plugin),
             request: request.clone(),
             level,
+            line: Vec::new(),
+            _held: held,
         }
     }
-}
 
-impl IsTerminal for LogStream {
-    fn is_terminal(&self) -> bool {
-        false
-    }
-}
-
-impl StdoutStream for LogStream {
-    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        // Only WASI 0.3 asks for this form, and no 0.3 interface is linked.
-        Box::new(tokio::io::sink())
-    }
-
-    fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(LineWriter {
-            plugin: Arc::clone(&self.plugin),
-            request: self.request.clone(),
-            level: self.level,
-            line: Vec::new(),
-        })
-    }
-}
-
-/// Gathers bytes into lines; a line that is too long is cut into several records.
-struct LineWriter {
-    plugin: Arc<PluginHost>,
-    request: CurrentRequest,
-    level: log::Level,
-    line: Vec<u8>,
-}
-
-impl LineWriter {
     /// Writes what is there as a record. Where the line goes `on`, the bytes at its end that may be
     /// the beginning of a secret are kept for the next record, and so is a character that is not
     /// complete.
@@ -93,7 +73,7 @@ impl LineWriter {
     }
 }
 
-impl OutputStream for LineWriter {
+impl OutputStream for LogStream {
     fn write(&mut self, bytes: Bytes) -> Result<(), StreamError> {
         let longest = LINE_BYTES + redact::longest();
         for &byte in &bytes {
@@ -119,11 +99,11 @@ impl OutputStream for LineWriter {
 }
 
 #[wasmtime_wasi::async_trait]
-impl Pollable for LineWriter {
+impl Pollable for LogStream {
     async fn ready(&mut self) {}
 }
 
-impl Drop for LineWriter {
+impl Drop for LogStream {
     fn drop(&mut self) {
         self.write_line(false);
     }

@@ -6,15 +6,15 @@
 //! to wait for seconds: every plugin would wait that asks for none.
 
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
-use wasmtime_wasi::cli::{StdoutStream, WasiCli, WasiCliCtx, WasiCliCtxView};
+use wasmtime_wasi::cli::{WasiCli, WasiCliCtx, WasiCliCtxView};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemCtx, WasiFilesystemCtxView};
-use wasmtime_wasi::p2::DynOutputStream;
 use wasmtime_wasi::p2::bindings::{cli, filesystem, sockets};
+use wasmtime_wasi::p2::{DynOutputStream, DynPollable};
 use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsCtx, WasiSocketsCtxView};
 use wasmtime_wasi_io::bindings::wasi::io;
 
 use super::stdio::LogStream;
-use super::{Host, HostState};
+use super::{Host, HostState, stdio};
 
 /// What an instance has behind WASI's interfaces: no environment, no input, no folders, and no
 /// sockets, which is what each of these is by default.
@@ -30,9 +30,9 @@ pub(super) struct Wasi {
 /// C library's `getaddrinfo` on tokio's threads: linked and then replaced, it would still be in the
 /// program.
 pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    io::error::add_to_linker::<_, Table>(linker, |state| &mut state.table)?;
-    io::poll::add_to_linker::<_, Table>(linker, |state| &mut state.table)?;
-    io::streams::add_to_linker::<_, Table>(linker, |state| &mut state.table)?;
+    io::error::add_to_linker::<_, Table>(linker, HostState::table)?;
+    io::poll::add_to_linker::<_, Host>(linker, |state| state)?;
+    io::streams::add_to_linker::<_, Table>(linker, HostState::table)?;
 
     cli::environment::add_to_linker::<_, WasiCli>(linker, cli_of)?;
     cli::exit::add_to_linker::<_, WasiCli>(linker, cli_of)?;
@@ -60,21 +60,21 @@ pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<
 fn cli_of(state: &mut HostState) -> WasiCliCtxView<'_> {
     WasiCliCtxView {
         ctx: &mut state.wasi.cli,
-        table: &mut state.table,
+        table: state.table.with_room(&mut state.limiter),
     }
 }
 
 fn filesystem_of(state: &mut HostState) -> WasiFilesystemCtxView<'_> {
     WasiFilesystemCtxView {
         ctx: &mut state.wasi.filesystem,
-        table: &mut state.table,
+        table: state.table.with_room(&mut state.limiter),
     }
 }
 
 fn sockets_of(state: &mut HostState) -> WasiSocketsCtxView<'_> {
     WasiSocketsCtxView {
         ctx: &mut state.wasi.sockets,
-        table: &mut state.table,
+        table: state.table.with_room(&mut state.limiter),
     }
 }
 
@@ -85,10 +85,37 @@ impl HasData for Table {
     type Data<'a> = &'a mut ResourceTable;
 }
 
+/// Bytes that each member of a list to be polled takes while it is polled.
+const POLLED_BYTES: usize = 64;
+
+/// `wasi:io/poll`, with the lists charged for as long as their guest waits.
+impl io::poll::Host for HostState {
+    async fn poll(&mut self, pollables: Vec<Resource<DynPollable>>) -> wasmtime::Result<Vec<u32>> {
+        let _held = self.limiter.hold(pollables.len() * POLLED_BYTES)?;
+        io::poll::Host::poll(self.table(), pollables).await
+    }
+}
+
+impl io::poll::HostPollable for HostState {
+    async fn block(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
+        io::poll::HostPollable::block(self.table(), pollable).await
+    }
+
+    async fn ready(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<bool> {
+        io::poll::HostPollable::ready(self.table(), pollable).await
+    }
+
+    fn drop(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
+        io::poll::HostPollable::drop(self.table(), pollable)
+    }
+}
+
 impl HostState {
     fn output(&mut self, level: log::Level) -> wasmtime::Result<Resource<DynOutputStream>> {
-        let stream = LogStream::new(&self.plugin, &self.request, level);
-        Ok(self.table.push(stream.p2_stream())?)
+        let held = self.limiter.hold(stdio::line_bytes())?;
+        let stream = LogStream::new(&self.plugin, &self.request, level, held);
+        let stream: DynOutputStream = Box::new(stream);
+        Ok(self.table().push(stream)?)
     }
 }
 

@@ -9,14 +9,12 @@ use wasmtime::{Engine, EngineWeak};
 use zlayer_bundle::{Profile, Target};
 
 use crate::error::{Error, Result};
+use crate::host::{MEMORIES, MODULES, TABLE_ELEMENTS, TABLES};
 
 /// How often running guests are made to yield. A deadline is seen within one of these.
 const TICK: Duration = Duration::from_millis(10);
 /// After how many ticks without any guest at work the ticker goes to sleep until there is one.
 const IDLE_TICKS: u32 = 100;
-
-/// Linear memories that an instance may have.
-const MEMORIES: u32 = 4;
 
 /// How the text of a failed mapping ends when address space is short: ENOMEM, which has this number
 /// on every Linux.
@@ -57,10 +55,6 @@ pub fn new_engine(
 /// and go with the instance. On 32 bits there is none to spare, so instances are allocated one by
 /// one there.
 fn pool(memory: usize, instances: usize) -> wasmtime::PoolingAllocationConfig {
-    /// Modules in a component: one with a memory and a few small ones around it, or dozens where an
-    /// interpreter and its libraries are linked together.
-    const MODULES: u32 = 128;
-    const TABLES: u32 = 16;
     /// Room for 2,000 functions that are called indirectly.
     const TABLE_BYTES: usize = 16 << 10;
     let instances = u32::try_from(instances)
@@ -79,6 +73,7 @@ fn pool(memory: usize, instances: usize) -> wasmtime::PoolingAllocationConfig {
         .max_memories_per_module(MEMORIES)
         .max_tables_per_module(TABLES)
         .max_memory_size(memory)
+        .table_elements(TABLE_ELEMENTS)
         // Small tables are cleared in place: giving their pages back costs a system call and a
         // flush of every core's TLB for each instance.
         .table_keep_resident(TABLE_BYTES)

@@ -8,7 +8,7 @@ use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
 use crate::failure::Failure;
-use crate::host::plugin_body;
+use crate::host::{has_exited_well, plugin_body};
 use crate::message::{self, IncomingBody, Response};
 use crate::pipeline::Request;
 use crate::pipeline::reply::{Reply, Tail};
@@ -71,14 +71,16 @@ async fn call(
     let guest = guest.wasi_http_incoming_handler();
     let set = Arc::clone(&outparam);
     let called = async {
-        let mut view = store.data_mut().http();
-        let incoming = view.new_incoming_request(scheme, incoming)?;
-        let outparam = view.new_response_outparam_from_callback(move |result| {
-            set.set(match result {
-                Ok(response) => Ok(response.map(plugin_body)),
-                Err(code) => Err(Failure::plugin_error(&format!("{code:?}"))),
-            });
-        })?;
+        let incoming = store.data_mut().new_incoming_request(scheme, incoming)?;
+        let outparam = store
+            .data_mut()
+            .http()
+            .new_response_outparam_from_callback(move |result| {
+                set.set(match result {
+                    Ok(response) => Ok(response.map(plugin_body)),
+                    Err(code) => Err(Failure::plugin_error(&format!("{code:?}"))),
+                });
+            })?;
         guest.call_handle(&mut *store, incoming, outparam).await
     };
     let called = called.await;
@@ -86,6 +88,10 @@ async fn call(
         // Where this fails the instance is not kept, because the handle for its response may still
         // be in its table.
         outparam.check()?;
+    }
+    if called.as_ref().is_err_and(has_exited_well) && outparam.check().is_ok() {
+        // It has ended itself when its work was done. There is no instance to be kept.
+        return Ok(());
     }
     plugin.finish(running, called)
 }

@@ -5,6 +5,8 @@
 //!   streams the answer back with its trailers. `scheme=https` asks over TLS; `connect`, `first` and
 //!   `between` are its times in milliseconds. The answer's head comes when the upstream's has come.
 //!
+//! - `/early?to=HOST:PORT&kib=N`: writes a body of N KiB before it sends the request; answers the status.
+//!
 //! A request that fails is answered 502 with the error code.
 
 wit_bindgen::generate!({ world: "zlayer-http-handler", path: "../../../wit", generate_all });
@@ -34,8 +36,39 @@ impl Guest for Fetch {
                 Err(error) => answer(out, 502, error.as_bytes()),
             },
             "/relay" => relay(&request, query, out),
-            _ => answer(out, 404, b"there are /guide and /relay\n"),
+            "/early" => match early(query) {
+                Ok(status) => answer(out, status, b""),
+                Err(error) => answer(out, 502, error.as_bytes()),
+            },
+            _ => answer(out, 404, b"there are /guide, /relay and /early\n"),
         }
+    }
+}
+
+/// Writes the whole body, waits until each piece is on its way, and only then sends the request.
+fn early(query: &str) -> Result<u16, String> {
+    let kib: usize = field(query, "kib")
+        .and_then(|kib| kib.parse().ok())
+        .unwrap_or(32);
+    let outgoing = OutgoingRequest::new(Fields::new());
+    outgoing.set_method(&Method::Post).unwrap();
+    outgoing.set_scheme(Some(&Scheme::Http)).unwrap();
+    outgoing.set_authority(field(query, "to")).unwrap();
+    outgoing.set_path_with_query(Some("/")).unwrap();
+    let body = outgoing.body().unwrap();
+    {
+        let stream = body.write().unwrap();
+        for _ in 0..kib {
+            let written = stream.blocking_write_and_flush(&[b'e'; 1024]);
+            written.map_err(|error| format!("{error:?}"))?;
+        }
+    }
+    OutgoingBody::finish(body, None).map_err(|code| format!("{code:?}"))?;
+    let promised = outgoing_handler::handle(outgoing, None).map_err(|code| format!("{code:?}"))?;
+    promised.subscribe().block();
+    match promised.get() {
+        Some(Ok(Ok(incoming))) => Ok(incoming.status()),
+        other => Err(format!("{other:?}")),
     }
 }
 

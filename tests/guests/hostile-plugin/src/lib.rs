@@ -7,13 +7,15 @@
 //!
 //! The path rules `handle`: `/spin`, `/trap`, `/error`, `/status-N` (answers
 //! with the status N, whatever it is), `/header-crlf`, `/header-name`,
-//! `/header-framing`, `/big-body` (8 MiB), `/pass`; anything else is 200.
+//! `/header-framing`, `/big-body` (8 MiB), `/leak` (never drops six handles),
+//! `/pass`; anything else is 200.
 
 wit_bindgen::generate!({ world: "zlayer-plugin", path: "../../../wit", generate_all });
 
 use std::hint::black_box;
 
 use exports::zlayer::plugin::handler::{Capabilities, Guest, InitError, PluginInfo, Version};
+use wasi::http::types::Fields;
 use zlayer::plugin::common::KeyValue;
 use zlayer::plugin::request_types::{HandleResult, PluginRequest, PluginResponse};
 use zlayer::plugin::{config, logging};
@@ -68,6 +70,13 @@ impl Guest for Hostile {
                 &[("content-length", "5"), ("transfer-encoding", "chunked")],
                 b"a body of more than five bytes".to_vec(),
             ),
+            "/leak" => {
+                // What a language does that collects its garbage late: six handles a request.
+                for _ in 0..6 {
+                    std::mem::forget(Fields::new());
+                }
+                respond(200, &[], b"leaked".to_vec())
+            }
             "/big-body" => respond(200, &[], vec![b'b'; 8 << 20]),
             path => match path
                 .strip_prefix("/status-")

@@ -1,7 +1,7 @@
 //! Answers, right ones and wrong ones.
 
 use crate::wasi::http::types::{Fields, OutgoingBody, OutgoingResponse, ResponseOutparam};
-use crate::wasi::io::streams::OutputStream;
+use crate::wasi::io::streams::{OutputStream, StreamError};
 
 /// 200 with this text: what a well-behaved plugin does.
 pub fn text(out: ResponseOutparam, text: &str) {
@@ -100,6 +100,34 @@ pub fn at_once(out: ResponseOutparam, said: Option<usize>) {
         None => drop(body),
     }
     ResponseOutparam::set(out, Ok(response));
+}
+
+/// A body of so many bytes that is written and finished before the answer is set, each piece with a wait
+/// until it is on its way, or all at once. What the host has no room for is answered as its reason.
+pub fn early(out: ResponseOutparam, bytes: usize, pieces: bool) {
+    let response = OutgoingResponse::new(Fields::new());
+    let body = response.body().expect("the first call for the body");
+    let stream = body.write().expect("the first call for the stream");
+    let whole = vec![b'e'; bytes];
+    let written = match pieces {
+        true => whole
+            .chunks(4096)
+            .try_for_each(|chunk| stream.blocking_write_and_flush(chunk)),
+        false => stream
+            .check_write()
+            .and_then(|room| stream.write(&whole[..bytes.min(room as usize)])),
+    };
+    drop(stream);
+    match written {
+        Ok(()) => {
+            let _ = OutgoingBody::finish(body, None);
+            ResponseOutparam::set(out, Ok(response));
+        }
+        Err(StreamError::LastOperationFailed(reason)) => {
+            text(out, &format!("refused: {}", reason.to_debug_string()));
+        }
+        Err(StreamError::Closed) => text(out, "closed"),
+    }
 }
 
 /// Sets the answer twice through the same handle, and calls `pause` between.

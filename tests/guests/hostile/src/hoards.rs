@@ -3,6 +3,7 @@
 use core::arch::wasm32::{memory_grow, memory_size};
 use std::hint::black_box;
 
+use crate::wasi::clocks::monotonic_clock::subscribe_duration;
 use crate::wasi::http::types::Fields;
 
 const PAGE: usize = 64 << 10;
@@ -39,4 +40,11 @@ pub fn resources() -> usize {
         hoard.push(Fields::new());
     }
     hoard.len()
+}
+
+/// Makes so many resources, drops them, and answers how many there were: what an interpreter does
+/// that collects its garbage late.
+pub fn pollables(count: usize) -> usize {
+    let made: Vec<_> = (0..count).map(|_| subscribe_duration(0)).collect();
+    made.len()
 }

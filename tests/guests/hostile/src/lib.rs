@@ -1,10 +1,24 @@
 //! An HTTP handler that misbehaves in a way for each path. README.md beside
 //! the guests lists them; anything that is not listed is 200 `ok`.
 
-wit_bindgen::generate!({ world: "zlayer-http-handler", path: "../../../wit", generate_all });
+wit_bindgen::generate!({
+    path: "../../../wit",
+    inline: "
+        package zlayer-tests:hostile;
+
+        /// All that such a handler may import, and all of WASI.
+        world hostile {
+            include zlayer:plugin/zlayer-http-handler@0.1.0;
+            include wasi:cli/imports@0.2.12;
+        }
+    ",
+    world: "zlayer-tests:hostile/hostile",
+    generate_all,
+});
 
 mod answers;
 mod hoards;
+mod keeps;
 
 use std::hint::black_box;
 
@@ -57,6 +71,29 @@ impl Guest for Hostile {
             ),
             "/log-flood" => log_flood(query, out),
 
+            "/handles" => text(
+                out,
+                &hoards::pollables(number(query, "count", 5_000)).to_string(),
+            ),
+
+            // Writes before anybody can read.
+            "/early" => answers::early(out, number(query, "kib", 24) << 10, false),
+            "/early-in-pieces" => answers::early(out, number(query, "kib", 24) << 10, true),
+
+            // Ends itself.
+            "/exit" => {
+                text(out, "answered");
+                std::process::exit(0)
+            }
+            "/exit-badly" => {
+                text(out, "answered");
+                std::process::exit(1)
+            }
+            "/exit-at-once" => {
+                drop(out);
+                std::process::exit(0)
+            }
+
             // Breaks the rules of an answer. A part of it is out by then if the client sends the end of its
             // own body only when it has that part.
             "/twice" => answers::twice(out, || wait_for_body(&request)),
@@ -64,6 +101,7 @@ impl Guest for Hostile {
             "/headers-many" => answers::with_headers(out, number(query, "count", 10_000), 8),
             "/short-body" => answers::with_length(out, 100, 10, || wait_for_body(&request)),
             "/long-body" => answers::with_length(out, 10, 100, || wait_for_body(&request)),
+            "/forgotten" => std::mem::forget(answers::partial(out, "forgotten\n")),
             "/no-finish" => answers::without_finish(out, || wait_for_body(&request)),
             // All that is wrong is known before the head can go out.
             "/short-body-at-once" => answers::at_once(out, Some(100)),
@@ -94,7 +132,11 @@ impl Guest for Hostile {
             // Calls home.
             "/out" => call(field(query, "to").unwrap_or("127.0.0.1:1"), out),
 
-            _ => text(out, "ok"),
+            "/keep" => text(out, &keeps::ALL.join(" ")),
+            path => match path.strip_prefix("/keep/").and_then(keeps::keep) {
+                Some(count) => text(out, &count.to_string()),
+                None => text(out, "ok"),
+            },
         }
     }
 }

@@ -1,0 +1,208 @@
+//! What the engine keeps in memory of a plugin's code: the description of its functions, types and
+//! names. The code itself is mapped from the file.
+//!
+//! A description is decoded when the artifact is loaded, and takes between two and thirty times its
+//! size in the file: names and types take most. So what it takes is measured; what it takes at the
+//! least is known before.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::device;
+
+/// The section of the artifact that holds the description.
+const SECTION: &[u8] = b".wasmtime.info\0";
+/// The most sections that are looked at. An artifact has about ten.
+const SECTIONS_MAX: u16 = 64;
+
+/// Descriptions of up to this many bytes in the file are not measured: other threads take as much
+/// at the same time.
+const SMALL_BYTES: usize = 64 << 10;
+/// How many times its size in the file a small description is taken for.
+const SMALL_FACTOR: usize = 4;
+/// How many times its size a description takes at the least.
+const LEAST_FACTOR: usize = 2;
+/// How many times its size a description takes at the most.
+const MOST_FACTOR: usize = 30;
+/// How many times a description's size the engine's part of one instance takes at the most: a global,
+/// an imported function and a function that may be called indirectly take some seven to fifteen bytes
+/// of description, and 16 to 32 of an instance.
+const INSTANCE_FACTOR: usize = 4;
+/// Bytes of that part that every instance's share has room for.
+const INSTANCE_FREE: usize = 256 << 10;
+
+/// A plugin's description, not loaded yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Description {
+    /// Its size in the file, in bytes.
+    bytes: usize,
+}
+
+impl Description {
+    /// Looks for it in an artifact's file. Where that has none that can be found, all of the file is
+    /// taken for it, which the engine will refuse to load.
+    pub(super) fn of(artifact: &File) -> Description {
+        let bytes = section_bytes(artifact).or_else(|| Some(artifact.metadata().ok()?.len()));
+        Description {
+            bytes: usize::try_from(bytes.unwrap_or(u64::MAX)).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Bytes of memory that it takes at the least once it is loaded.
+    pub(super) fn least(self) -> usize {
+        let factor = match self.bytes <= SMALL_BYTES {
+            true => SMALL_FACTOR,
+            false => LEAST_FACTOR,
+        };
+        self.bytes.saturating_mul(factor)
+    }
+
+    /// Bytes that it takes now that it is loaded, where the process had so many bytes `before`.
+    pub(super) fn loaded(self, before: Option<usize>) -> usize {
+        if self.bytes <= SMALL_BYTES {
+            return self.least();
+        }
+        let most = self.bytes.saturating_mul(MOST_FACTOR);
+        match (before, process_bytes()) {
+            (Some(before), Some(after)) => after.saturating_sub(before).clamp(self.least(), most),
+            // A kernel that does not tell (before 4.5): in the middle.
+            _ => self.bytes.saturating_mul(8),
+        }
+    }
+
+    /// Bytes that the engine's part of one instance may take, beyond what every instance's share has
+    /// room for.
+    pub(super) fn instance(self) -> usize {
+        let most = self.bytes.saturating_mul(INSTANCE_FACTOR);
+        most.saturating_sub(INSTANCE_FREE)
+    }
+}
+
+/// Bytes of memory of this process that are not copies of files.
+pub(super) fn process_bytes() -> Option<usize> {
+    let status = device::read(Path::new("/proc/self/status"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"))?;
+    let kibibytes: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1 << 10)
+}
+
+/// The size of the section in an ELF file of 64 bits, which artifacts are for every target.
+fn section_bytes(file: &File) -> Option<u64> {
+    let header: [u8; 64] = read(file, 0)?;
+    if !header.starts_with(b"\x7fELF\x02\x01") {
+        return None;
+    }
+    // The offsets are those of the ELF specification, version 1.2, for 64 bits.
+    let table = u64_at(&header, 0x28)?;
+    let (size, count) = (u16_at(&header, 0x3a)?, u16_at(&header, 0x3c)?);
+    let names = u16_at(&header, 0x3e)?;
+    let entry = |index: u16| -> Option<[u8; 64]> {
+        read(file, table.checked_add(u64::from(index) * u64::from(size))?)
+    };
+    let names = u64_at(&entry(names)?, 0x18)?;
+    (0..count.min(SECTIONS_MAX)).find_map(|index| {
+        let entry = entry(index)?;
+        let name = u32_at(&entry, 0)?;
+        let name: [u8; SECTION.len()] = read(file, names.checked_add(u64::from(name))?)?;
+        (name == SECTION).then(|| u64_at(&entry, 0x20))?
+    })
+}
+
+fn read<const N: usize>(file: &File, at: u64) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    file.read_exact_at(&mut bytes, at).ok()?;
+    Some(bytes)
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .copied()
+        .map(u16::from_le_bytes)
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .copied()
+        .map(u32::from_le_bytes)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .copied()
+        .map(u64::from_le_bytes)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// An ELF file with a table of names and the section, of so many bytes.
+    fn elf(bytes: u64) -> Vec<u8> {
+        let mut file = vec![0; 64];
+        file[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        let names = b"\0.text\0.wasmtime.info\0";
+        file.extend_from_slice(names);
+        let table = file.len() as u64;
+        file[0x28..0x30].copy_from_slice(&table.to_le_bytes());
+        for (at, value) in [(0x3a, 64u16), (0x3c, 3), (0x3e, 1)] {
+            file[at..at + 2].copy_from_slice(&value.to_le_bytes());
+        }
+        for (name, offset, size) in [(1u32, 0u64, 100u64), (0, 64, 22), (7, 0, bytes)] {
+            let mut entry = [0; 64];
+            entry[..4].copy_from_slice(&name.to_le_bytes());
+            entry[0x18..0x20].copy_from_slice(&offset.to_le_bytes());
+            entry[0x20..0x28].copy_from_slice(&size.to_le_bytes());
+            file.extend_from_slice(&entry);
+        }
+        file
+    }
+
+    fn described(bytes: &[u8]) -> Description {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("zlayer-description-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let described = Description::of(&File::open(&path).unwrap());
+        std::fs::remove_file(&path).unwrap();
+        described
+    }
+
+    #[test]
+    fn a_description_is_found_and_what_is_none_is_taken_whole() {
+        assert_eq!(described(&elf(123_456)).bytes, 123_456);
+        let mut named_otherwise = elf(1);
+        named_otherwise[64 + 7] = b'x';
+        for other in [&b""[..], b"\x7fELF", &elf(1)[..100], &named_otherwise] {
+            assert_eq!(described(other).bytes, other.len());
+        }
+    }
+
+    #[test]
+    fn what_it_takes_is_measured_within_bounds() {
+        let small = described(&elf(30_000));
+        assert_eq!((small.least(), small.loaded(None)), (120_000, 120_000));
+        assert_eq!(small.instance(), 0);
+        let large = described(&elf(1 << 20));
+        assert_eq!((large.least(), large.loaded(None)), (2 << 20, 8 << 20));
+        assert_eq!(large.loaded(Some(0)).max(30 << 20), 30 << 20);
+        assert_eq!(
+            large.loaded(process_bytes().map(|now| now + (1 << 20))),
+            2 << 20
+        );
+        assert_eq!(large.instance(), (4 << 20) - INSTANCE_FREE);
+        assert_eq!(described(&elf(u64::MAX)).least(), usize::MAX);
+    }
+}
