@@ -36,7 +36,7 @@ pub use bindings::exports::zlayer::plugin::{
 pub use bindings::zlayer::plugin::{common, http_types, plugin_metadata, request_types};
 pub use held::NoMemory;
 pub use http_error::plugin_body;
-pub use limiter::{Limiter, MEMORIES, MODULES, Refused, TABLE_ELEMENTS, TABLES};
+pub use limiter::{Limiter, Refused};
 pub use logging::PluginLog;
 
 use http::HandOver;

@@ -5,19 +5,11 @@
 //! 32 bits, nothing else bounds them.
 
 use wasmtime::ResourceLimiter;
+use zlayer_bundle::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 
 use super::held::{Charge, Held, NoMemory};
 use crate::memory::Reservation;
 
-/// Modules in an instance of a component: one with a memory and a few small ones around it, or
-/// dozens where an interpreter and its libraries are linked together.
-pub const MODULES: u32 = 128;
-/// Linear memories that an instance may have.
-pub const MEMORIES: u32 = 4;
-/// Tables that an instance may have.
-pub const TABLES: u32 = 16;
-/// How many elements each of an instance's tables may have.
-pub const TABLE_ELEMENTS: usize = 20_000;
 /// Bytes of an element: a pointer. A table that grows is copied into one of up to twice the size.
 const ELEMENT_BYTES: usize = 2 * size_of::<usize>();
 
@@ -210,7 +202,7 @@ impl ResourceLimiter for Limiter {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let is_possible =
-            desired <= TABLE_ELEMENTS && maximum.is_none_or(|maximum| desired <= maximum);
+            desired <= TABLE_ELEMENTS_MAX && maximum.is_none_or(|maximum| desired <= maximum);
         let more = desired
             .saturating_sub(current)
             .saturating_mul(ELEMENT_BYTES);
@@ -225,15 +217,15 @@ impl ResourceLimiter for Limiter {
     }
 
     fn instances(&self) -> usize {
-        MODULES as usize
+        CORE_INSTANCES_MAX as usize
     }
 
     fn tables(&self) -> usize {
-        TABLES as usize
+        TABLES_MAX as usize
     }
 
     fn memories(&self) -> usize {
-        MEMORIES as usize
+        MEMORIES_MAX as usize
     }
 }
 
@@ -278,11 +270,11 @@ mod tests {
     fn tables_have_as_many_elements_as_is_said_and_each_is_charged() {
         let (mut limiter, budget) = limiter(64 << 20, 64 << 20);
         let mut grow = |from, to| limiter.table_growing(from, to, None).unwrap();
-        assert!(!grow(0, TABLE_ELEMENTS + 1));
-        for _ in 0..TABLES {
-            assert!(grow(0, TABLE_ELEMENTS));
+        assert!(!grow(0, TABLE_ELEMENTS_MAX + 1));
+        for _ in 0..TABLES_MAX {
+            assert!(grow(0, TABLE_ELEMENTS_MAX));
         }
-        let elements = TABLES as usize * TABLE_ELEMENTS * size_of::<usize>();
+        let elements = TABLES_MAX as usize * TABLE_ELEMENTS_MAX * size_of::<usize>();
         assert!(budget.used() >= (1 << 20) - HELD_SHARE + elements);
         assert!(!limiter.table_growing(0, 10, Some(5)).unwrap());
         assert_eq!(
@@ -295,7 +287,11 @@ mod tests {
     fn tables_for_which_there_is_no_memory_do_not_grow() {
         let (mut limiter, _budget) = limiter((1 << 20) + (64 << 10), 64 << 20);
         assert!(limiter.table_growing(0, 100, None).unwrap());
-        assert!(!limiter.table_growing(100, TABLE_ELEMENTS, None).unwrap());
+        assert!(
+            !limiter
+                .table_growing(100, TABLE_ELEMENTS_MAX, None)
+                .unwrap()
+        );
         assert!(limiter.is_busy());
     }
 }

@@ -6,10 +6,12 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use wasmtime::{Engine, EngineWeak};
-use zlayer_bundle::{Profile, Target};
+use zlayer_bundle::{
+    CORE_INSTANCES_MAX, INSTANCE_BYTES_MAX, MEMORIES_MAX, Profile, TABLE_ELEMENTS_MAX, TABLES_MAX,
+    Target,
+};
 
 use crate::error::{Error, Result};
-use crate::host::{MEMORIES, MODULES, TABLE_ELEMENTS, TABLES};
 
 /// How often running guests are made to yield. A deadline is seen within one of these.
 const TICK: Duration = Duration::from_millis(10);
@@ -58,22 +60,23 @@ fn pool(memory: usize, instances: usize) -> wasmtime::PoolingAllocationConfig {
     /// Room for 2,000 functions that are called indirectly.
     const TABLE_BYTES: usize = 16 << 10;
     let instances = u32::try_from(instances)
-        .unwrap_or(u32::MAX / MODULES)
-        .min(u32::MAX / MODULES);
+        .unwrap_or(u32::MAX / CORE_INSTANCES_MAX)
+        .min(u32::MAX / CORE_INSTANCES_MAX);
     let mut pool = wasmtime::PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
-        .total_core_instances(instances.saturating_mul(MODULES))
-        .total_memories(instances.saturating_mul(MEMORIES))
-        .total_tables(instances.saturating_mul(TABLES))
+        .total_core_instances(instances.saturating_mul(CORE_INSTANCES_MAX))
+        .total_memories(instances.saturating_mul(MEMORIES_MAX))
+        .total_tables(instances.saturating_mul(TABLES_MAX))
         .total_stacks(instances)
-        .max_core_instances_per_component(MODULES)
-        .max_memories_per_component(MEMORIES)
-        .max_tables_per_component(TABLES)
+        .max_core_instances_per_component(CORE_INSTANCES_MAX)
+        .max_memories_per_component(MEMORIES_MAX)
+        .max_tables_per_component(TABLES_MAX)
         // A module may have all that its component may have.
-        .max_memories_per_module(MEMORIES)
-        .max_tables_per_module(TABLES)
+        .max_memories_per_module(MEMORIES_MAX)
+        .max_tables_per_module(TABLES_MAX)
         .max_memory_size(memory)
-        .table_elements(TABLE_ELEMENTS)
+        .max_core_instance_size(INSTANCE_BYTES_MAX)
+        .table_elements(TABLE_ELEMENTS_MAX)
         // Small tables are cleared in place: giving their pages back costs a system call and a
         // flush of every core's TLB for each instance.
         .table_keep_resident(TABLE_BYTES)
@@ -98,7 +101,7 @@ pub fn share_out(
         return wanted.to_vec();
     }
     let memory = largest_memory(target, profile, memory);
-    let affordable = ADDRESSES / u64::from(MEMORIES) / memory.max(1) as u64;
+    let affordable = ADDRESSES / u64::from(MEMORIES_MAX) / memory.max(1) as u64;
     let affordable = usize::try_from(affordable).unwrap_or(usize::MAX);
     shared_out(affordable.max(usual), wanted)
 }
