@@ -203,6 +203,9 @@ pub struct Limits {
     /// Interpreters drop what they are done with when they collect their garbage, which may be
     /// thousands later. Each takes memory of the budget.
     pub handles: usize,
+    /// Whether clients' header names with underscores go on to upstreams, and to plugins those too
+    /// that read as another field where `_` and `-` are one (default: no).
+    pub underscore_headers: bool,
     /// Request heads, chunk lines and trailers.
     pub http: zlayer_http1::Limits,
 }
@@ -219,6 +222,7 @@ impl Default for Limits {
             response_head: 32 << 10,
             cache: None,
             handles: 16 << 10,
+            underscore_headers: false,
             http: zlayer_http1::Limits::default(),
         }
     }

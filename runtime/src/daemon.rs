@@ -138,6 +138,7 @@ fn serve(
     let upstreams = Upstreams::new(
         upstream::Settings {
             tls_roots: config.tls_roots.clone(),
+            underscore_headers: limits.underscore_headers,
             ..upstream::Settings::default()
         },
         Arc::clone(&budget),

@@ -104,6 +104,8 @@ pub struct Pipeline {
     cache: Option<Arc<Cache>>,
     /// The fields that tell clients apart for one of the caching plugins.
     personal: Arc<[HeaderName]>,
+    /// See [`Limits::underscore_headers`].
+    underscore_headers: bool,
     bodies: WholeBodies,
     upstreams: Upstreams,
     /// How long a request may take to its response.
@@ -167,6 +169,7 @@ impl Pipeline {
             stages,
             cache,
             personal: personal.into(),
+            underscore_headers: limits.underscore_headers,
             bodies,
             upstreams,
             time,
@@ -223,6 +226,9 @@ impl Pipeline {
             _ticking: ticking,
             _round: round,
         };
+        if !self.underscore_headers {
+            upstream::strip_doubles(&mut request.head.headers);
+        }
         request.keep_personal(&self.personal);
         passage.set_services(self.services(&request));
         let mut reply = self.outer(request, &passage).await?;

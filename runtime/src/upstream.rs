@@ -66,7 +66,7 @@ pub use client::ForClient;
 pub use error::UpstreamError;
 pub use exchange::Personal;
 pub use forward::{Forwarded, forward, forward_upgrade};
-pub use hop::strip_named;
+pub use hop::{strip_doubles, strip_named};
 pub use owner::Owner;
 pub use pool::{Settings, Upstreams};
 pub use rounds::{Round, Rounds};

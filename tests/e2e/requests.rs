@@ -177,3 +177,44 @@ fn malformed_chunk_extensions_are_refused() {
         assert_eq!(answer.text(), "hello", "{line}: {answer:?}");
     }
 }
+
+#[test]
+fn names_with_underscores_are_mistaken_for_no_others() {
+    let fields = "X_Forwarded_For: 10.0.0.1\r\nContent_Length: 5\r\nTransfer_Encoding: chunked\r\n\
+        X_Mine: 1\r\nForwarded: for=\"1.2.3.4\r\n";
+    let head = format!("GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n{fields}\r\n");
+    let daemon = proxy(echoing()).start();
+    let text = raw(&daemon, &head).text().to_lowercase();
+    assert!(!text.contains('_') && !text.contains("1.2.3.4"), "{text}");
+    assert!(
+        text.contains("\r\nforwarded: for=127.0.0.1;host=\"h\";proto=http\r\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\r\nx-forwarded-for: 127.0.0.1\r\n"),
+        "{text}"
+    );
+    // A plugin gets what can be nothing else.
+    let daemon = Daemon::start("http-echo-headers");
+    let text = raw(&daemon, &head).text();
+    let names: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, _)| name)
+        .filter(|name| name.contains('_'))
+        .collect();
+    assert_eq!(names, ["x_mine"]);
+    // Unless they are asked for.
+    let daemon = proxy(echoing()).arg("--underscore-headers").start();
+    let text = raw(&daemon, &head).text().to_lowercase();
+    for field in [
+        "x_forwarded_for: 10.0.0.1",
+        "content_length: 5",
+        "x_mine: 1",
+    ] {
+        assert!(
+            text.contains(&format!("\r\n{field}\r\n")),
+            "{field}: {text}"
+        );
+    }
+}

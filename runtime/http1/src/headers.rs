@@ -115,9 +115,13 @@ const FORBIDDEN_TRAILERS: [&str; 50] = [
     "x-real-ip",
 ];
 
-/// Whether a field of this name is dropped from a trailer section.
+/// Whether a field of this name is dropped from a trailer section. An underscore counts as a hyphen,
+/// as programs read it that get fields as variables (RFC 3875, 4.1.18).
 pub(crate) fn is_forbidden_trailer(name: &str) -> bool {
-    let name = name.bytes().map(|byte| byte.to_ascii_lowercase());
+    let name = name.bytes().map(|byte| match byte {
+        b'_' => b'-',
+        byte => byte.to_ascii_lowercase(),
+    });
     FORBIDDEN_TRAILERS
         .binary_search_by(|known| known.bytes().cmp(name.clone()))
         .is_ok()
@@ -191,6 +195,7 @@ mod tests {
         for name in FORBIDDEN_TRAILERS {
             assert!(is_forbidden_trailer(name), "{name}");
             assert!(is_forbidden_trailer(&name.to_ascii_uppercase()), "{name}");
+            assert!(is_forbidden_trailer(&name.replace('-', "_")), "{name}");
         }
         for name in [
             "digest",

@@ -158,6 +158,10 @@ pub struct Run {
     /// sixteenth of --memory-max)
     #[argh(option, from_str_fn(parse_size))]
     cache_max: Option<usize>,
+    /// pass clients' header names with underscores on to upstreams: programs that read `_` and `-` as
+    /// one mistake them for others, such as X_Forwarded_For
+    #[argh(switch)]
+    underscore_headers: bool,
     /// requests that one instance of a wasi:http plugin serves; with 1 each gets a fresh one
     /// (default 1)
     #[argh(option)]
@@ -261,6 +265,7 @@ impl Run {
             connections: self.max_connections.unwrap_or(defaults.connections),
             cache: self.cache_max,
             handles: self.max_handles.unwrap_or(defaults.handles),
+            underscore_headers: self.underscore_headers,
             ..defaults
         }
     }

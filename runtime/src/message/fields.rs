@@ -5,8 +5,9 @@ use std::fmt;
 
 use http::HeaderMap;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HeaderName, HeaderValue,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderName,
+    HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    VIA,
 };
 use zlayer_http1::{Header, clean_value};
 
@@ -58,6 +59,41 @@ const NOT_PASSED_ON: [HeaderName; 5] = [
 pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     let is_own = OWN_FIELDS.contains(name) && !PASSED_ON.contains(name);
     is_own || NOT_PASSED_ON.contains(name)
+}
+
+/// Further fields that servers believe, or that this one sets.
+const BELIEVED: [HeaderName; 10] = [
+    HOST,
+    FORWARDED,
+    VIA,
+    X_FORWARDED_FOR,
+    X_FORWARDED_HOST,
+    X_FORWARDED_PROTO,
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("cdn-loop"),
+];
+
+/// Whether a name has an underscore. Programs that get fields as variables, as those of CGI, WSGI
+/// and PHP do, read it as a hyphen (RFC 3875 section 4.1.18).
+pub(crate) fn has_underscore(name: &HeaderName) -> bool {
+    name.as_str().contains('_')
+}
+
+/// Whether a name with underscores reads, with hyphens, as that of a field which frames a message,
+/// tells who the client is, or is set by this proxy: `X_Forwarded_For`, `Content_Length`.
+pub(crate) fn is_double(name: &HeaderName) -> bool {
+    if !has_underscore(name) {
+        return false;
+    }
+    let Ok(read) = HeaderName::try_from(name.as_str().replace('_', "-")) else {
+        return false;
+    };
+    OWN_FIELDS.contains(&read)
+        || NOT_PASSED_ON.contains(&read)
+        || CREDENTIALS.contains(&read)
+        || BELIEVED.contains(&read)
 }
 
 /// The part of a field that is not valid.
@@ -118,4 +154,29 @@ pub(crate) fn pairs(headers: &HeaderMap) -> Vec<(&str, &[u8])> {
     let all = headers.iter();
     all.map(|(name, value)| (name.as_str(), value.as_bytes()))
         .collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_read_as_others_are_known() {
+        let name = |text: &str| HeaderName::try_from(text).unwrap();
+        for double in [
+            "X_Forwarded_For",
+            "x-forwarded_for",
+            "Content_Length",
+            "Transfer_Encoding",
+            "X_Api_Key",
+            "X_Real_IP",
+        ] {
+            assert!(is_double(&name(double)), "{double}");
+        }
+        for single in ["x-forwarded-for", "content-length", "x_mine", "_"] {
+            assert!(!is_double(&name(single)), "{single}");
+        }
+        assert!(has_underscore(&name("x_mine")) && !has_underscore(&name("x-mine")));
+    }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use http::header::{ALLOW, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, MAX_FORWARDS, VIA};
 
-use super::{Target, Upgrade, Upstreams};
+use zlayer_http1::parse_forwarded;
+
+use super::{Target, Upgrade, Upstreams, hop};
 use crate::failure::Failure;
 use crate::message::fields::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use crate::message::{Body, Client, Response, empty, final_status};
@@ -48,6 +50,9 @@ pub async fn forward(
             response,
             upstream: None,
         });
+    }
+    if !upstreams.settings().underscore_headers {
+        hop::strip_underscores(&mut head.headers);
     }
     proxy_fields(&mut head, client);
     upstreams.rounds().mark_head(&mut head.headers, id);
@@ -104,6 +109,9 @@ pub async fn forward_upgrade(
     to: &Target,
     id: &str,
 ) -> Result<Upgrade, Failure> {
+    if !upstreams.settings().underscore_headers {
+        hop::strip_underscores(&mut head.headers);
+    }
     proxy_fields(&mut head, client);
     upstreams.rounds().mark_head(&mut head.headers, id);
     let sent = upstreams.upgrade(head, to, id).await;
@@ -133,6 +141,7 @@ fn proxy_fields(parts: &mut http::request::Parts, client: &Client) {
         _ => "1.1",
     };
     append(headers, X_FORWARDED_FOR, &peer.to_string());
+    drop_malformed_forwarded(headers);
     append(headers, FORWARDED, &forwarded);
     append(headers, VIA, &format!("{version} {OWN_NAME}"));
     let scheme = HeaderValue::from_static(client.scheme.name());
@@ -140,6 +149,18 @@ fn proxy_fields(parts: &mut http::request::Parts, client: &Client) {
     match client.forwarded_host.clone().or(host) {
         Some(host) => drop(headers.insert(X_FORWARDED_HOST, host)),
         None => drop(headers.remove(X_FORWARDED_HOST)),
+    }
+}
+
+/// Takes `Forwarded` out if what came of it is malformed: a quote that is never closed would take in
+/// what is appended, and whoever reads that would believe the client in its place.
+fn drop_malformed_forwarded(headers: &mut HeaderMap) {
+    let lines = headers.get_all(FORWARDED).iter().map(HeaderValue::to_str);
+    // Each line has to be well-formed by itself: others may read the first or the last alone.
+    let is_malformed =
+        |line: Result<&str, _>| line.map_or(true, |line| parse_forwarded(line).is_err());
+    if lines.map(is_malformed).any(|is_malformed| is_malformed) {
+        headers.remove(FORWARDED);
     }
 }
 
@@ -221,6 +242,32 @@ mod tests {
         let mapped = sent(&[("x-forwarded-host", "forged")], "::ffff:192.0.2.7");
         assert_eq!(mapped["x-forwarded-for"], "192.0.2.7");
         assert!(!mapped.contains_key("x-forwarded-host"));
+    }
+
+    #[test]
+    fn what_is_appended_to_a_malformed_field_is_not_swallowed() {
+        for malformed in [
+            "for=\"1.2.3.4",
+            "for=1.2.3.4, for=\"_x",
+            "for=\"a\\",
+            "1.2.3.4",
+            "for=a;for=b",
+        ] {
+            for lines in [&[malformed][..], &["for=10.0.0.1", malformed]] {
+                let lines: Vec<_> = lines.iter().map(|line| ("forwarded", *line)).collect();
+                let headers = sent(&lines, "192.0.2.7");
+                assert_eq!(
+                    headers["forwarded"], "for=192.0.2.7;proto=http",
+                    "{malformed}"
+                );
+            }
+        }
+        let headers = sent(
+            &[("forwarded", "for=\"[::1]:80\";proto=http, , for=_a")],
+            "192.0.2.7",
+        );
+        let whole = "for=\"[::1]:80\";proto=http, , for=_a, for=192.0.2.7;proto=http";
+        assert_eq!(headers["forwarded"], whole);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http::header::{CONNECTION, HeaderName, TE};
 
-use crate::message::fields::is_hop_by_hop;
+use crate::message::fields::{has_underscore, is_double, is_hop_by_hop};
 
 /// Fields that stay even if `Connection` names them: without them the message would mean something
 /// else.
@@ -23,6 +23,16 @@ pub fn strip_named(headers: &mut HeaderMap) {
 /// Removes the fields for one connection from a head that is about to be sent.
 pub(super) fn strip(headers: &mut HeaderMap) {
     retain(headers, |name| !is_hop_by_hop(name));
+}
+
+/// Removes the fields whose names have underscores.
+pub(super) fn strip_underscores(headers: &mut HeaderMap) {
+    retain(headers, |name| !has_underscore(name));
+}
+
+/// Removes the fields whose names read as those of others that matter, where `_` and `-` are one.
+pub fn strip_doubles(headers: &mut HeaderMap) {
+    retain(headers, |name| !is_double(name));
 }
 
 /// Removes the fields for one connection, and those that `Connection` names, from a head that was
@@ -116,6 +126,18 @@ mod tests {
         left.sort_unstable();
         assert_eq!(left, ["content-length", "host", "trailer", "x-three"]);
         assert!(!accepts_trailers(&headers));
+    }
+
+    #[test]
+    fn names_with_underscores_go_alone_or_where_they_read_as_others() {
+        let mut headers = HeaderMap::new();
+        for name in ["x_forwarded_for", "content_length", "x_mine", "x-mine"] {
+            headers.append(name, HeaderValue::from_static("1"));
+        }
+        strip_doubles(&mut headers);
+        assert_eq!(headers.len(), 2);
+        strip_underscores(&mut headers);
+        assert!(headers.len() == 1 && headers.contains_key("x-mine"));
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub struct Settings {
     /// The file of certificates that TLS upstreams are checked against, in PEM (default: the
     /// system's, `/etc/ssl/certs/ca-certificates.crt`).
     pub tls_roots: Option<PathBuf>,
+    /// Whether fields of clients go on whose names have underscores (default: no).
+    pub underscore_headers: bool,
 }
 
 impl Default for Settings {
@@ -63,6 +65,7 @@ impl Default for Settings {
                 ..zlayer_http1::Limits::default()
             },
             tls_roots: None,
+            underscore_headers: false,
         }
     }
 }
