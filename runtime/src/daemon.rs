@@ -5,6 +5,7 @@ mod plugins;
 mod resources;
 mod signals;
 mod time;
+mod versions;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -39,6 +40,7 @@ use crate::upstream::{self, Upstreams};
 use resources::Resources;
 use signals::Signals;
 use time::Time;
+use versions::Versions;
 
 pub use artifacts::{PRECOMPILE, exit_code, precompile_command, without_compiler};
 
@@ -100,7 +102,8 @@ fn serve(
     data: &DataDir,
     signals: Signals,
 ) -> Result<()> {
-    let members = plugins::gather(config, data)?;
+    let mut versions = Versions::open(data)?;
+    let members = plugins::gather(config, data, &mut versions)?;
     // Plugins may have been compiled by another program until here, and no thread was started yet.
     confine(&Needs {
         data: data.path(),
@@ -163,6 +166,9 @@ fn serve(
         let placement = Arc::clone(&member.config().placement);
         let plugin = member.load(instances, config, &common, &metrics, &store, &upstreams)?;
         placed.push((plugin, placement));
+    }
+    if !data.is_temporary() {
+        versions.keep();
     }
     let (drain, request_timeout) = (config.timeouts.drain, config.timeouts.request);
     let pipeline = Pipeline::new(placed, limits, request_timeout, &budget, upstreams)?;

@@ -690,3 +690,31 @@ fn garbage_that_is_well_signed_is_refused_and_the_daemon_says_so() {
     assert_eq!(output.code, 3, "{output:?}");
     assert!(last_line(&output).contains("hello"), "{output:?}");
 }
+
+#[test]
+fn an_older_version_is_refused_unless_it_ran_on_this_device_before() {
+    let folder = TempDir::new();
+    let built = |version: &str| {
+        let dir = folder.path().join(version);
+        let mut words: Vec<PathBuf> = vec!["build".into(), guests().join("hello.wasm")];
+        words.extend(["--plugin-version", version, "--target", target()].map(PathBuf::from));
+        words.extend(["-o".into(), dir.clone(), "--key".into(), key_file()]);
+        let output = precompile(&words);
+        assert_eq!(output.code, 0, "{output:?}");
+        dir.join(format!("hello.{}.cwasm", target()))
+    };
+    let [one, middle, two] = ["1.0.0", "1.5.0", "2.0.0"].map(built);
+    let data = folder.path().join("data");
+    let runs = |file: &Path| Daemon::of(file).data_dir(&data);
+    assert_eq!(runs(&one).start().stop(), 0);
+    assert_eq!(runs(&two).start().stop(), 0);
+    let refused = runs(&middle).fails();
+    assert_eq!(refused.code, 3, "{refused:?}");
+    let told = "version 1.5.0 is older than 2.0.0, which ran here";
+    assert!(refused.stderr.contains(told), "{refused:?}");
+    // What this device had it may go back to.
+    assert_eq!(runs(&one).start().stop(), 0);
+    assert_eq!(runs(&two).start().stop(), 0);
+    // Another device knows nothing of it, nor does one that keeps nothing.
+    assert_eq!(Daemon::of(&middle).start().stop(), 0);
+}

@@ -313,3 +313,28 @@ fn a_secret_that_is_not_given_is_told_once_with_what_gives_it() {
     request(&daemon, "GET", "/", &token, b"");
     daemon.wait_for_log("it asked for the secret 'jwt_secret', which there is not: --secrets-file");
 }
+
+#[test]
+fn a_conversation_goes_to_no_host_that_is_not_allowed_either() {
+    let upstream = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = upstream.local_addr().unwrap().port();
+    let route = format!("forward a.localhost {port}");
+    let fields = [
+        ("x-test-route", route.as_str()),
+        ("connection", "upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    for hosts in [&[][..], &["*", "*.localhost"]] {
+        let mut builder = Daemon::builder("stage-router");
+        for host in hosts {
+            builder = builder.allow_host(host);
+        }
+        let daemon = builder.start();
+        let response = request(&daemon, "GET", "/", &fields, b"");
+        assert_eq!(response.status, 502, "{response:?}");
+        daemon.wait_for_log("plugin stage-router may not send there");
+    }
+    assert!(is_untouched(&upstream));
+}

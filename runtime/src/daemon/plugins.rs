@@ -6,6 +6,7 @@ use zlayer_bundle::{Role, VerifiedArtifact};
 
 use super::artifacts;
 use super::resources::Needs;
+use super::versions::Versions;
 use crate::capability::{Capabilities, Capability};
 use crate::config::{Config, Granted, PluginConfig};
 use crate::data_dir::DataDir;
@@ -29,11 +30,19 @@ pub(super) struct Member<'a> {
 /// # Errors
 ///
 /// A file is refused, or something is said of a plugin that is not there.
-pub(super) fn gather<'a>(config: &'a Config, data: &DataDir) -> Result<Vec<Member<'a>>> {
+pub(super) fn gather<'a>(
+    config: &'a Config,
+    data: &DataDir,
+    versions: &mut Versions,
+) -> Result<Vec<Member<'a>>> {
     let mut artifacts = Vec::new();
     let mut names: Vec<String> = Vec::new();
     for place in 0..config.artifacts.len() {
         let artifact = artifacts::verify(place, config, data)?;
+        // Anybody may give any version to what nobody signed.
+        if artifact.signer().is_some() {
+            versions.admit(artifact.manifest())?;
+        }
         names.push(unused_name(&artifact.manifest().name, &names));
         artifacts.push(artifact);
     }
