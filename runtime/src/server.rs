@@ -105,6 +105,10 @@ impl Server {
     }
 
     /// Serves `pipeline` on `listener` once [`Server::run`] is polled.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "called once, with the parts of the daemon"
+    )]
     pub fn new(
         listener: TcpListener,
         pipeline: Arc<Pipeline>,

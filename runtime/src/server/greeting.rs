@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use futures_lite::future::or;
 use smol::Async;
@@ -14,6 +14,7 @@ use super::origin::Peer;
 use super::tls::{HandshakeError, Https};
 use crate::clients::{Claim, asked};
 use crate::message::Scheme;
+use crate::told::Told;
 use crate::wire::deadline::{Deadline, TimedOut};
 use crate::wire::stopped;
 
@@ -120,7 +121,14 @@ async fn read_proxy_header(socket: &Async<TcpStream>, peer: &mut Peer) -> Option
             Ok(Some(ref parsed)) => parsed.length - known,
             Ok(None) => count,
             Err(error) => {
-                log::warn!(
+                // A load balancer that is set up otherwise does so again with each connection.
+                static WARNED: LazyLock<Told> = LazyLock::new(Told::default);
+                let level = match WARNED.is_first((peer.address.ip(), error.to_string())) {
+                    true => log::Level::Warn,
+                    false => log::Level::Debug,
+                };
+                log::log!(
+                    level,
                     "the connection from the trusted proxy {}: {error}; see --proxy-protocol",
                     peer.address
                 );

@@ -11,6 +11,10 @@ mod certificates;
 mod identities;
 mod session;
 #[cfg(test)]
+#[expect(
+    clippy::unwrap_used,
+    reason = "a failed test should panic, where it failed"
+)]
 mod tests;
 mod validity;
 

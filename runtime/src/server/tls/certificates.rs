@@ -17,6 +17,7 @@ use futures_rustls::rustls::{Error as TlsError, InconsistentKeys};
 use rustix::process::geteuid;
 
 use super::validity::{Standing, Validity, shown};
+use crate::clock::ClockState;
 use crate::config::IdentityFiles;
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
@@ -87,19 +88,29 @@ impl Identity {
         parsed.is_ok_and(|parsed| verify_server_name(&parsed, name).is_ok())
     }
 
-    /// What is wrong with the certificate's dates, if anything is.
-    pub(super) fn complaint(&self, now: SystemTime) -> Option<String> {
+    /// What is wrong with the certificate's dates, if anything is, at the time `now` of a clock that is
+    /// known to be right, or not.
+    pub(super) fn complaint(&self, now: SystemTime, clock: ClockState) -> Option<String> {
         let validity = Validity::of(self.key.cert.first()?)?;
         let told = match validity.at(now) {
             Standing::Holds => return None,
+            // It was issued since the time that such a clock is held against.
+            Standing::Early if clock == ClockState::Unset => return None,
+            Standing::Ends => {
+                return Some(format!(
+                    "expires at {}; renew it",
+                    shown(validity.not_after)
+                ));
+            }
             Standing::Early => format!("does not hold before {}", shown(validity.not_before)),
             Standing::Expired => format!("has expired at {}", shown(validity.not_after)),
         };
         let since = now.duration_since(SystemTime::UNIX_EPOCH);
-        let clock = since.map_or(-1, |since| since.as_secs() as i64);
+        let seconds = since.map_or(-1, |since| since.as_secs() as i64);
         Some(format!(
-            "{told}, so clients refuse it; this device's clock says {}, see whether it is right",
-            shown(clock)
+            "{told}, so clients refuse it; this device's clock says {} ({}), see whether it is right",
+            shown(seconds),
+            clock.name()
         ))
     }
 }

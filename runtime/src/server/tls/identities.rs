@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use futures_rustls::rustls::crypto::CryptoProvider;
 use futures_rustls::rustls::pki_types::ServerName;
@@ -14,6 +14,7 @@ use smol::{Executor, Timer};
 
 use super::certificates::Identity;
 use crate::blocking::unblock;
+use crate::clock;
 use crate::config::IdentityFiles;
 use crate::error::Result;
 use crate::memory::Budget;
@@ -166,9 +167,9 @@ fn read(
         .iter()
         .map(|files| Identity::read(files, provider, owner, reserve));
     let identities: Vec<_> = read.collect::<Result<_>>()?;
-    let now = SystemTime::now();
+    let (now, state) = (clock::now(), clock::state());
     for (identity, files) in identities.iter().zip(files) {
-        if let Some(complaint) = identity.complaint(now) {
+        if let Some(complaint) = identity.complaint(now, state) {
             log::warn!(
                 "TLS certificate {}: {complaint}",
                 files.certificate.display()

@@ -15,6 +15,7 @@ use futures_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, Serv
 
 use super::certificates::Identity;
 use super::*;
+use crate::clock::ClockState;
 use crate::data_dir::temporary_folder;
 use crate::memory::Budget;
 
@@ -397,8 +398,15 @@ fn what_is_kept_is_charged_and_dates_that_do_not_hold_are_told() {
         })
     };
     let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-    let complaint = |name: &str| identity(name, &budget).unwrap().complaint(now);
+    let complaint = |name: &str| {
+        identity(name, &budget)
+            .unwrap()
+            .complaint(now, ClockState::Floor)
+    };
     assert_eq!(complaint("first.pem"), None);
+    let unset = identity("early.pem", &budget).unwrap();
+    assert_eq!(unset.complaint(now, ClockState::Unset), None);
+    drop(unset);
     let early = complaint("early.pem").unwrap();
     assert!(
         early.contains("before Wed, 01 Jan 2110") && early.contains("clock says Tue, 14 Nov 2023"),

@@ -2,6 +2,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// When it is time to speak of a certificate's end, in seconds before it: two weeks. Those that are renewed by
+/// themselves are renewed sooner, even those that hold for 45 days.
+const SOON: i64 = 14 * 24 * 3600;
+
 /// The two dates of a certificate (RFC 5280 section 4.1.2.5), in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Validity {
@@ -16,6 +20,8 @@ pub(super) enum Standing {
     Holds,
     /// It begins later.
     Early,
+    /// It holds, but not for long.
+    Ends,
     /// It has ended.
     Expired,
 }
@@ -53,6 +59,7 @@ impl Validity {
         match () {
             () if now < self.not_before => Standing::Early,
             () if now > self.not_after => Standing::Expired,
+            () if now > self.not_after.saturating_sub(SOON) => Standing::Ends,
             () => Standing::Holds,
         }
     }
@@ -190,6 +197,11 @@ mod tests {
         assert_eq!(
             (expired.at(now), server.at(now)),
             (Standing::Expired, Standing::Holds)
+        );
+        let ended = UNIX_EPOCH + Duration::from_secs(expired.not_after as u64);
+        assert_eq!(
+            expired.at(ended - Duration::from_secs(3600)),
+            Standing::Ends
         );
         assert_eq!(server.at(UNIX_EPOCH), Standing::Early);
         assert_eq!(
