@@ -40,6 +40,6 @@ fn a_connection_takes_no_more_than_it_is_charged() {
         get(&daemon, "/");
         let busy = daemon.status_kib("VmRSS").saturating_sub(before) / CONNECTIONS;
         println!("{idle} KiB an idle connection, {busy} KiB with a record that is not whole");
-        assert!(idle < 40 && busy < SHARE, "{idle} KiB, {busy} KiB");
+        assert!(idle <= busy && busy < SHARE, "{idle} KiB, {busy} KiB");
     }
 }
