@@ -278,6 +278,13 @@ pub fn parse_size(text: &str) -> Result<usize, String> {
     usize::try_from(bytes).map_err(|_| format!("'{text}' is more than this machine can address"))
 }
 
+/// Reads a [`ByteSize`] of what is not memory, and may be more than this machine can address.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let size: Result<ByteSize, NotASize> = text.parse();
+    size.map(|ByteSize(bytes)| bytes)
+        .map_err(|error| error.to_string())
+}
+
 /// Splits `KEY=VALUE`; the key may not be empty, the value may hold more `=`.
 pub fn parse_pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {

@@ -36,6 +36,7 @@ use crate::server::Server;
 use crate::server::tls::{Https, TLS_SHARE};
 use crate::stats::ServerStats;
 use crate::timeout;
+use crate::turns::Turns;
 use crate::upstream::{self, Upstreams};
 use resources::Resources;
 use signals::Signals;
@@ -153,9 +154,10 @@ fn serve(
         let spare = Arc::clone(&spare);
         move || spare.evict() > 0
     });
+    let ticker = Ticker::new(&engine, resources.threads);
     let common = Common {
         engine: &engine,
-        ticker: &Ticker::new(&engine),
+        ticker: &ticker,
         spare: &spare,
         budget: &budget,
         limits,
@@ -239,6 +241,9 @@ fn serve(
         }
     });
     signals.obey(stopping, store.clone(), metrics, reload)?;
+    EXECUTOR
+        .spawn(lend_a_hand(Arc::clone(ticker.turns())))
+        .detach();
     for _ in 1..resources.threads {
         // They outlive the stop signal, since running requests need them: the process ends them.
         std::thread::Builder::new()
@@ -335,6 +340,23 @@ impl Fixed {
                 own >> 10
             ))),
         }
+    }
+}
+
+/// Has one more thread serve while plugins compute so much that they wait for turns: at most as many
+/// of them are at work as threads serve at other times, and so this one is left for all others. Where
+/// there is one processor it is the kernel that goes to and fro between the two.
+async fn lend_a_hand(turns: Arc<Turns>) {
+    loop {
+        turns.until(true).await;
+        let calm = Arc::clone(&turns);
+        let spawned = std::thread::Builder::new()
+            .name("worker".to_owned())
+            .spawn(move || smol::block_on(EXECUTOR.run(calm.until(false))));
+        if let Err(error) = spawned {
+            log::warn!("cannot start one more thread while plugins compute: {error}");
+        }
+        turns.until(false).await;
     }
 }
 

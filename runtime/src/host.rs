@@ -9,6 +9,7 @@ mod http;
 mod http_error;
 mod ip_name_lookup;
 mod keyvalue;
+mod kv_faults;
 mod limiter;
 mod listed;
 mod logging;
@@ -25,6 +26,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use ::http::header::{HeaderName, HeaderValue};
+use futures_lite::future::yield_now;
 use smol::lock::OnceCell;
 use wasmtime::component::{HasData, Linker, ResourceTableError};
 use wasmtime_wasi::I32Exit;
@@ -45,7 +47,7 @@ use table::Table;
 use crate::capability::{Capability, Gate};
 use crate::config::{Granted, Grants, Secret};
 use crate::failure::Failure;
-use crate::keyvalue::{KeyValue, KvError, Namespace};
+use crate::keyvalue::{KeyValue, KvError, Namespace, Writes};
 use crate::memory::{Budget, Reservation};
 use crate::message::fields::{LIST_BYTES, LIST_HEADERS};
 use crate::metrics::Metrics;
@@ -53,7 +55,9 @@ use crate::redact::cut;
 use crate::stats::{Outcome, PluginStats};
 use crate::sync;
 use crate::told::Told;
+use crate::turns::{Place, Turn};
 use crate::upstream::{Sender, Upstreams};
+use kv_faults::KvFaults;
 
 /// Bytes of memory that the headers of one message may take inside the host: as much as a list of
 /// headers may hold, plus what wasmtime-wasi-http counts for each header (the structures of a name
@@ -97,6 +101,12 @@ pub struct PluginHost {
     /// Those of all plugins.
     secrets: Arc<BTreeMap<String, Secret>>,
     namespace: OnceCell<Namespace>,
+    /// What the plugin's changes of the store may have written to flash.
+    pub writes: Arc<Writes>,
+    /// What went wrong with the store, and was told.
+    kv_faults: KvFaults,
+    /// Its place among those that wait for the processor. None before the plugin is loaded.
+    place: Option<Place>,
 }
 
 impl PluginHost {
@@ -117,6 +127,7 @@ impl PluginHost {
         PluginHost {
             namespace_name: grants.namespace.clone().unwrap_or_else(|| name.clone()),
             sender: Arc::new(Sender::new(&name, &grants)),
+            writes: store.writes(&name, grants.keyvalue.day_bytes),
             name,
             secrets,
             log,
@@ -130,6 +141,16 @@ impl PluginHost {
             upstreams,
             store,
             namespace: OnceCell::new(),
+            kv_faults: KvFaults::default(),
+            place: None,
+        }
+    }
+
+    /// The same, with a place among those that wait for the processor.
+    pub fn at_place(self, place: Place) -> PluginHost {
+        PluginHost {
+            place: Some(place),
+            ..self
         }
     }
 
@@ -191,14 +212,22 @@ impl PluginHost {
         self.secrets.get(name).filter(|_| is_shown)
     }
 
-    /// How many bytes and keys are in the plugin's namespace. None if the plugin has not used it.
-    pub fn held(&self) -> Option<(u64, u64)> {
-        self.namespace.get().map(Namespace::held)
+    /// The plugin's namespace. None if the plugin has not used it.
+    pub fn used_namespace(&self) -> Option<&Namespace> {
+        self.namespace.get()
     }
 
     /// Bytes of the largest value that the plugin may store.
     fn largest_value(&self) -> usize {
         self.grants.keyvalue.quota.value_bytes
+    }
+
+    /// Waits until an instance that does long work in the host may go on with it.
+    async fn pause(&self) {
+        match &self.place {
+            Some(place) => place.turn().await,
+            None => yield_now().await,
+        }
     }
 
     /// The plugin's namespace in the store; waits until the store is open. Every call of `keyvalue`
@@ -209,8 +238,9 @@ impl PluginHost {
         }
         self.namespace
             .get_or_try_init(|| {
-                let settings = &self.grants.keyvalue;
-                self.store.namespace(&self.namespace_name, settings)
+                let (settings, writes) = (&self.grants.keyvalue, Arc::clone(&self.writes));
+                let name = &self.namespace_name;
+                self.store.namespace(name, settings, Some(writes))
             })
             .await
     }
@@ -234,6 +264,8 @@ pub struct HostState {
     bodies: Vec<HandOver>,
     /// The request that the instance is working on.
     request: CurrentRequest,
+    /// How often ticks have interrupted it while it works on that.
+    interruptions: u32,
 }
 
 /// What the host had no room for.
@@ -293,12 +325,21 @@ impl HostState {
             free_body_is_taken: Arc::default(),
             bodies: Vec::new(),
             request,
+            interruptions: 0,
         }
     }
 
     /// Records the request that the instance begins to work on.
     pub fn work_on(&mut self, request_id: &Arc<str>) {
         self.request.set(Some(Arc::clone(request_id)));
+        self.interruptions = 0;
+    }
+
+    /// Counts an interruption by a tick of the engine's clock. Returns what the instance has to wait
+    /// for before it goes on, if it has to.
+    pub fn interrupted(&mut self) -> Option<Turn> {
+        self.interruptions = self.interruptions.saturating_add(1);
+        self.plugin.place.as_ref()?.interrupted(self.interruptions)
     }
 
     /// Records that the instance trapped in a call. It will not be used again.

@@ -20,8 +20,9 @@
 //!
 //! # Threads
 //!
-//! A few threads run smol's executor, which polls connections and guests alike. Beside them run
-//! async-io's reactor, a thread that makes guests yield (`epoch`, asleep while no guest runs), the
+//! A few threads run smol's executor, which polls connections and guests alike, and one more while
+//! plugins compute so much that they wait for each other ([`turns`]). Beside them run async-io's
+//! reactor, a thread that makes guests yield (`epoch`, asleep while no guest runs), the
 //! store's keeper (`kv-keeper`, asleep while nothing changes), fjall's one worker, and a thread for
 //! tokio's reactor, which starts with the first outgoing request ([`reactor`]). Threads for work
 //! that waits for the disk come with it and go after it.
@@ -66,6 +67,7 @@ pub mod secrets;
 pub mod server;
 pub mod standard_error;
 pub mod stats;
+pub mod turns;
 pub mod upstream;
 pub mod websocket;
 pub mod wire;

@@ -5,6 +5,7 @@
 //! more parts, come through [`record`].
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::Write;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -12,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use futures_lite::future::or;
-use log::{LevelFilter, Log, Metadata};
-use zlayer_binlog::Record;
+use log::{Level, LevelFilter, Log, Metadata};
+use zlayer_binlog::{ABOUT_PLUGIN, Record};
 
 use crate::config::LogOutput;
 use crate::log_ring::LogRing;
@@ -22,6 +23,9 @@ use crate::redact::scrub;
 pub use crate::standard_error::complain;
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
+
+/// Where the daemon's records about plugins come from.
+const MODULE: &str = "zlayer_runtime::plugin";
 
 /// How many records a second about single requests are logged in the long run. Clients decide how
 /// many there would be.
@@ -118,7 +122,30 @@ pub fn record(record: &Record<'_>) {
     }
 }
 
+/// Writes a record of the daemon's own that concerns a plugin, so that who looks for what concerns
+/// that plugin finds it. The text names the plugin. Like others about single requests, one with a
+/// request's id is left out where there are too many.
+pub fn about(level: Level, plugin: &str, request: Option<&str>, text: fmt::Arguments<'_>) {
+    let Some(logger) = LOGGER.get().filter(|logger| level <= logger.level) else {
+        return;
+    };
+    let message = text.to_string();
+    let mut record = Record::new(Record::now(), level, MODULE, &message);
+    record.request = request.map(Cow::Borrowed);
+    record.fields = vec![(ABOUT_PLUGIN.into(), plugin.into())];
+    logger.write_own(&record);
+}
+
 impl Logger {
+    /// Writes a record of the daemon's own, unless there are too many about requests.
+    fn write_own(&self, record: &Record<'_>) {
+        // Whoever sets a finer level wants to see all such records.
+        let bounded = record.request.is_some() && record.level <= Level::Info;
+        if !bounded || self.requests.allows(Instant::now()) {
+            self.write_record(record);
+        }
+    }
+
     fn report_held_back(&self, held_back: u64) {
         let message = format!(
             "{held_back} more records of requests were not logged: more than {REQUEST_RECORDS} a second"
@@ -174,14 +201,9 @@ impl Log for Logger {
             None => Cow::Owned(record.args().to_string()),
         };
         let (request, message) = split_request(&text);
-        // Whoever sets a finer level wants to see all such records.
-        let bounded = request.is_some() && record.level() <= log::Level::Info;
-        if bounded && !self.requests.allows(Instant::now()) {
-            return;
-        }
         let mut parts = Record::new(Record::now(), record.level(), record.target(), message);
         parts.request = request.map(Cow::Borrowed);
-        self.write_record(&parts);
+        self.write_own(&parts);
     }
 
     fn flush(&self) {}

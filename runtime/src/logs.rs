@@ -25,6 +25,9 @@ pub fn show(paths: &[PathBuf], filter: &Filter, follow: bool) -> Result<()> {
             }
             Err(Error::device(what, source))
         }
+        Err(unknown @ ReadError::NoPlugin { .. }) => {
+            Err(Error::Usage(format!("--plugin: {unknown}")))
+        }
         Err(ReadError::Output(error)) => Err(Error::device("cannot show the log", error)),
         Err(other) => Err(Error::device("no log", std::io::Error::other(other))),
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use smol::lock::OnceCell;
 use wasmtime::component::{InstancePre, Linker};
-use wasmtime::{Engine, Store};
+use wasmtime::{Engine, Store, UpdateDeadline};
 use zlayer_bundle::{Role, VerifiedArtifact};
 
 pub use engine::{Ticker, Working, new_engine, share_out};
@@ -211,6 +211,7 @@ impl Plugin {
         let idle = Arc::new(Idle::default());
         let places = Places::new(instances, returns, common.timeouts.request / 2);
         common.spare.add(&idle, &places);
+        let host = host.at_place(common.ticker.turns().join());
         Ok(Plugin {
             host: Arc::new(host),
             version: artifact.manifest().version.clone(),
@@ -484,9 +485,14 @@ impl Plugin {
         let mut store = Store::new(self.linked.engine(), state);
         store.limiter(|state| &mut state.limiter);
         // The guest yields at each tick, so that other tasks are polled and its own deadline is
-        // checked.
+        // checked. If it computes for long it waits until it is its plugin's turn.
         store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
+        store.epoch_deadline_callback(|mut store| {
+            Ok(match store.data_mut().interrupted() {
+                Some(turn) => UpdateDeadline::YieldCustom(1, Box::pin(turn)),
+                None => UpdateDeadline::Yield(1),
+            })
+        });
         let call = self.body_max.saturating_add(CALL_SHARE);
         let call = call.max(self.call_share);
         store.set_hostcall_fuel(call.max(CALL_BYTES));

@@ -55,6 +55,8 @@ mod https;
 mod interfaces;
 /// The log on flash: what is written when, what damage costs, how it is read.
 mod logs;
+/// What plugins of one daemon cost each other: processor, store, flash, log.
+mod neighbours;
 /// Requests that plugins send: allowed hosts, streaming, failures.
 mod outgoing;
 /// Several plugins on the way of a request: each stage, their order, what narrows them.

@@ -7,7 +7,7 @@ use crate::record::Record;
 /// What a record must have to be shown. A part that is `None` accepts all records.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// The record was written by this plugin.
+    /// The record concerns this plugin: it wrote it, or the daemon tells something about it.
     pub plugin: Option<String>,
     /// The record is at least as severe as this.
     pub level: Option<Level>,
@@ -20,7 +20,7 @@ impl Filter {
     pub fn shows(&self, record: &Record<'_>) -> bool {
         let plugin = self.plugin.as_deref();
         let request = self.request.as_deref();
-        plugin.is_none_or(|name| record.plugin() == Some(name))
+        plugin.is_none_or(|name| record.about() == Some(name))
             && self.level.is_none_or(|level| record.level <= level)
             && request.is_none_or(|id| record.request.as_deref() == Some(id))
     }
@@ -39,6 +39,7 @@ pub fn level(word: &str) -> Result<Level, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::ABOUT_PLUGIN;
 
     #[test]
     fn every_wish_must_be_met() {
@@ -61,6 +62,8 @@ mod tests {
         }
         record.target = "zlayer_runtime".into();
         assert!(!filter("a", Level::Warn, "7").shows(&record));
+        record.fields = vec![(ABOUT_PLUGIN.into(), "a".into())];
+        assert!(filter("a", Level::Warn, "7").shows(&record));
     }
 
     #[test]

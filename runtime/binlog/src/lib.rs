@@ -57,6 +57,7 @@ pub use frame::{FORMAT, FRAME_BYTES, Start};
 pub use log::Level;
 pub use read::{POLL, ReadError, read};
 pub use record::{
-    FIELDS_BYTES, MESSAGE_BYTES, PLUGIN_TARGET, Record, UNKNOWN_TIME, lines, one_line, steers,
+    ABOUT_PLUGIN, FIELDS_BYTES, MESSAGE_BYTES, PLUGIN_TARGET, Record, UNKNOWN_TIME, lines,
+    one_line, steers,
 };
 pub use segment::{Segment, segment_name, segments};

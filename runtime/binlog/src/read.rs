@@ -1,5 +1,6 @@
 //! Reads files and rings, to their end or for as long as they grow.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -38,6 +39,13 @@ pub enum ReadError {
         /// The version of its format.
         format: u8,
     },
+    /// No record concerns the plugin that the filter names.
+    NoPlugin {
+        /// The name.
+        name: String,
+        /// The names of the plugins that records concern, sorted.
+        known: Vec<String>,
+    },
     /// The records cannot be written out. If the reader of the output has gone, this is
     /// [`io::ErrorKind::BrokenPipe`].
     Output(io::Error),
@@ -60,6 +68,15 @@ impl fmt::Display for ReadError {
                 path.display(),
                 crate::FORMAT
             ),
+            ReadError::NoPlugin { name, known } if known.is_empty() => write!(
+                f,
+                "the log tells of no plugin at all, and so not of '{name}'"
+            ),
+            ReadError::NoPlugin { name, known } => write!(
+                f,
+                "the log tells nothing of a plugin '{name}'; it tells of {}",
+                known.join(", ")
+            ),
             ReadError::Output(source) => write!(f, "cannot write what was read: {source}"),
         }
     }
@@ -69,7 +86,7 @@ impl std::error::Error for ReadError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             ReadError::Input { source, .. } | ReadError::Output(source) => Some(source),
-            ReadError::NoLog(_) | ReadError::Foreign { .. } => None,
+            ReadError::NoLog(_) | ReadError::Foreign { .. } | ReadError::NoPlugin { .. } => None,
         }
     }
 }
@@ -85,6 +102,46 @@ impl std::error::Error for ReadError {
 ///
 /// What [`ReadError`] lists: input that cannot be read or is no log, and output that fails.
 pub fn read(
+    paths: &[PathBuf],
+    filter: &Filter,
+    follow: bool,
+    show: &mut dyn FnMut(&Record<'_>) -> io::Result<()>,
+    complain: &mut dyn FnMut(&str),
+) -> Result<(), ReadError> {
+    if let Some(name) = &filter.plugin {
+        let known = plugins(paths, follow)?;
+        // A log that is followed may yet tell of its first plugin.
+        if !known.contains(name) && !(follow && known.is_empty()) {
+            return Err(ReadError::NoPlugin {
+                name: name.clone(),
+                known: known.into_iter().collect(),
+            });
+        }
+    }
+    each(paths, filter, follow, show, complain)
+}
+
+/// The names of the plugins that records concern. A folder that does not exist yet has none, if it
+/// can be waited for.
+fn plugins(paths: &[PathBuf], may_wait: bool) -> Result<BTreeSet<String>, ReadError> {
+    let mut known = BTreeSet::new();
+    let mut take = |record: &Record<'_>| {
+        if let Some(name) = record.about()
+            && !known.contains(name)
+        {
+            known.insert(name.to_owned());
+        }
+        Ok(())
+    };
+    // What is torn is told by who reads next.
+    let read = each(paths, &Filter::default(), false, &mut take, &mut |_| ());
+    match read {
+        Err(ReadError::Input { .. } | ReadError::NoLog(_)) if may_wait => Ok(BTreeSet::new()),
+        read => read.map(|()| known),
+    }
+}
+
+fn each(
     paths: &[PathBuf],
     filter: &Filter,
     follow: bool,

@@ -8,6 +8,9 @@ use log::Level;
 
 /// The target of a plugin's record begins with this.
 pub const PLUGIN_TARGET: &str = "plugin ";
+/// The key of the field that names the plugin which a record of the daemon concerns. The message
+/// names it as well, so the line that people read leaves the field out.
+pub const ABOUT_PLUGIN: &str = "plugin";
 /// The most bytes of a message; the rest is cut off when it is written.
 pub const MESSAGE_BYTES: usize = 4096;
 /// The most bytes of all keys and values of a record, where each pair counts 16 more; the rest is
@@ -65,6 +68,16 @@ impl<'a> Record<'a> {
     pub fn plugin(&self) -> Option<&str> {
         self.target.strip_prefix(PLUGIN_TARGET)
     }
+
+    /// The name of the plugin that it concerns: of the one that wrote it, or of the one that the
+    /// daemon tells something about.
+    pub fn about(&self) -> Option<&str> {
+        self.plugin().or_else(|| {
+            let mut fields = self.fields.iter();
+            let (_, name) = fields.find(|(key, _)| key == ABOUT_PLUGIN)?;
+            Some(name)
+        })
+    }
 }
 
 impl fmt::Display for Record<'_> {
@@ -83,8 +96,11 @@ impl fmt::Display for Record<'_> {
             write!(line, "[{request}] ")?;
         }
         line.write_str(&self.message)?;
+        let is_told = self.plugin().is_none();
         for (key, value) in &self.fields {
-            write!(line, " {key}={value:?}")?;
+            if !(is_told && key == ABOUT_PLUGIN) {
+                write!(line, " {key}={value:?}")?;
+            }
         }
         f.write_str("\n")
     }
@@ -169,6 +185,20 @@ mod tests {
             one_line("a\u{202e}b\u{2069}\u{e9}\t"),
             "a\\u{202e}b\\u{2069}\u{e9}\t"
         );
+    }
+
+    #[test]
+    fn a_record_of_the_daemon_concerns_the_plugin_that_it_names() {
+        let mut record = Record::new(0, Level::Warn, "zlayer_runtime", "plugin p: trap");
+        assert_eq!(record.about(), None);
+        record.fields = vec![(ABOUT_PLUGIN.into(), "p".into())];
+        assert_eq!((record.plugin(), record.about()), (None, Some("p")));
+        let line = "Thu, 01 Jan 1970 00:00:00 GMT WARN  zlayer_runtime: plugin p: trap\n";
+        assert_eq!(record.to_string(), line);
+        // What a plugin says of itself does not change whose record it is.
+        record.target = "plugin q".into();
+        assert_eq!(record.about(), Some("q"));
+        assert!(record.to_string().ends_with("plugin=\"p\"\n"));
     }
 
     #[test]

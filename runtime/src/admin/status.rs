@@ -158,6 +158,7 @@ fn plugin(plugin: &Plugin) -> Section {
         .field("log_dropped", host.log.dropped())
         .field("instances", instances(plugin))
         .field("requests", requests(plugin))
+        .field("writes", writes(plugin))
         .field("last_traps", last_traps(plugin))
         .field("denied_calls", denied_calls(plugin))
 }
@@ -190,6 +191,19 @@ fn requests(plugin: &Plugin) -> Section {
     outcomes.fold(described, |section, (name, count)| {
         section.field(name, count)
     })
+}
+
+/// What a plugin's changes of the store had written to flash.
+fn writes(plugin: &Plugin) -> Section {
+    let writes = &plugin.host().writes;
+    Section::default()
+        .line(
+            "writes",
+            "{spent_bytes} to flash of {day_bytes} that a day allows",
+        )
+        .field("spent_bytes", Value::Bytes(writes.spent()))
+        .field("day_bytes", Value::Bytes(writes.day_bytes()))
+        .field("refused_changes", writes.refused())
 }
 
 fn last_traps(plugin: &Plugin) -> Vec<Section> {

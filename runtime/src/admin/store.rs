@@ -19,6 +19,8 @@ pub(super) struct Held {
     pub(super) keys: u64,
     /// As its flag says it.
     pub(super) durability: String,
+    /// Changes that were refused because it was full.
+    pub(super) refused: u64,
 }
 
 impl Store {
@@ -62,6 +64,7 @@ impl Store {
                 .field("bytes", held.bytes)
                 .field("keys", held.keys)
                 .field("durability", held.durability.as_str())
+                .field("refused_changes", held.refused)
         });
         described
             .field("set_aside", Value::Texts(aside.collect()))
@@ -127,6 +130,7 @@ mod tests {
                 bytes: 7,
                 keys: 8,
                 durability: "interval=60s".to_owned(),
+                refused: 4,
             }],
         };
         let described = Section::default().field("store", store.describe());
@@ -137,7 +141,7 @@ mod tests {
             "state": "failing", "reason": "the disk is \"full\"\n", "pending_bytes": 1, "disk_bytes": 4096,
             "commits": 2, "failed_commits": 9, "read_errors": 10, "restarts": 5, "written_bytes": 3072,
             "set_aside": ["aside/000001-0-db"],
-            "namespaces": [{"name": "p", "bytes": 7, "keys": 8, "durability": "interval=60s"}],
+            "namespaces": [{"name": "p", "bytes": 7, "keys": 8, "durability": "interval=60s", "refused_changes": 4}],
         }});
         assert_eq!(read, wanted);
         let mut text = String::new();
@@ -146,7 +150,7 @@ mod tests {
             text,
             "store      failing: the disk is \"full\"\\n, 4 KiB on disk, 1 bytes pending, 2 commits, \
              9 failed commits, 10 read errors, 5 restarts, 3 KiB written, \
-             set aside aside/000001-0-db\n           p: 8 keys, 7 bytes, interval=60s\n"
+             set aside aside/000001-0-db\n           p: 8 keys, 7 bytes, interval=60s, 4 refused changes\n"
         );
         let mut page = Page::default();
         store.series(&mut page);

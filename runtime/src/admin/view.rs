@@ -99,12 +99,14 @@ impl View {
         let hosts = self.plugins().iter().map(|plugin| plugin.host());
         let mut namespaces: Vec<_> = hosts
             .filter_map(|host| {
-                let (bytes, keys) = host.held()?;
+                let namespace = host.used_namespace()?;
+                let (bytes, keys) = namespace.held();
                 Some(Held {
                     name: host.namespace_name.clone(),
                     bytes,
                     keys,
                     durability: host.grants.keyvalue.durability.to_string(),
+                    refused: namespace.refused(),
                 })
             })
             .collect();

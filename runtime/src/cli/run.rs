@@ -16,10 +16,10 @@ use crate::allowed_hosts::AllowedHost;
 use crate::capability::{Capabilities, Capability};
 use crate::config::{
     Config, Draft, Grants, Limits, LogOutput, Network, PluginConfig, Pooling, SYSTEM_KEYS,
-    Timeouts, parse_duration, parse_pair, parse_size,
+    Timeouts, parse_bytes, parse_duration, parse_pair, parse_size,
 };
 use crate::error::{Error, Result};
-use crate::keyvalue::{Durability, Quota, Settings};
+use crate::keyvalue::{DAY_BYTES, Durability, Quota, Settings};
 use crate::secrets;
 use overrides::Override;
 
@@ -34,7 +34,7 @@ pub struct Run {
     wasm: Vec<PathBuf>,
     /// what is different for one plugin, NAME:SETTING=VALUE; may be repeated. Settings: config.KEY; roles=ROLES that it plays;
     /// secrets=NAMES that it may see; allow=CAPABILITIES beyond those of its roles; deny=CAPABILITIES; allow-hosts=HOSTS; kv-namespace=NAME;
-    /// kv-durability as its flag; max-instances=N; reuse=N;
+    /// kv-durability and kv-write-max as their flags; max-instances=N; reuse=N;
     /// paths=/a,/b/* and services=HANDLERS that it takes part for; on-failure=open|closed;
     /// bodies=both|request|response|none for a transformer; request-body=auto|whole|none for
     /// authenticators, rate limiters and routers; personal-headers=NAMES for a cache
@@ -128,6 +128,9 @@ pub struct Run {
     /// largest value that a plugin may store (default 1Mi)
     #[argh(option, from_str_fn(parse_size))]
     kv_max_value_size: Option<usize>,
+    /// bytes that a plugin's changes of the store may have written to flash in a day (default 2Gi)
+    #[argh(option, from_str_fn(parse_bytes))]
+    kv_write_max: Option<u64>,
     /// memory for plugins, bodies, connections and the store together, at least 12Mi
     /// (default: what the board says that the plugins were built for, else half of what the device has
     /// available, at most 64Mi)
@@ -295,6 +298,7 @@ impl Run {
             keyvalue: Settings {
                 quota: self.quota(),
                 durability: self.kv_durability,
+                day_bytes: self.kv_write_max.unwrap_or(DAY_BYTES),
             },
             log_records: self.log_rate.unwrap_or(defaults.log_records),
             ..defaults

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::HostState;
 use super::bindings::zlayer::plugin::keyvalue::{self, Host};
+use super::kv_faults::Call;
 use crate::capability::Capability;
 use crate::keyvalue::{KvError, Namespace};
 use crate::memory::Reservation;
@@ -14,44 +15,50 @@ type Result<T> = std::result::Result<T, keyvalue::KvError>;
 impl Host for HostState {
     async fn get(&mut self, key: String) -> Result<Option<Vec<u8>>> {
         let _held = self.charge_value(key.len(), 0)?;
-        let value = self.plugin.namespace().await?.get(&key).await?;
+        let plugin = Arc::clone(&self.plugin);
+        let value = async { plugin.namespace().await?.get(&key).await }.await;
+        let value = self.noted(call("get", &key), value)?;
         self.check_room(value.as_ref().map_or(0, Vec::len))?;
         Ok(value)
     }
 
     async fn get_string(&mut self, key: String) -> Result<Option<String>> {
         let _held = self.charge_value(key.len(), 0)?;
-        let value = self.plugin.namespace().await?.get_string(&key).await?;
+        let plugin = Arc::clone(&self.plugin);
+        let value = async { plugin.namespace().await?.get_string(&key).await }.await;
+        let value = self.noted(call("get-string", &key), value)?;
         self.check_room(value.as_ref().map_or(0, String::len))?;
         Ok(value)
     }
 
     async fn set(&mut self, key: String, value: Vec<u8>) -> Result<()> {
-        self.store(&key, &value, None).await
+        self.store("set", &key, &value, None).await
     }
 
     async fn set_string(&mut self, key: String, value: String) -> Result<()> {
-        self.store(&key, value.as_bytes(), None).await
+        self.store("set-string", &key, value.as_bytes(), None).await
     }
 
     async fn set_with_ttl(&mut self, key: String, value: Vec<u8>, ttl: u64) -> Result<()> {
-        self.store(&key, &value, Some(Duration::from_nanos(ttl)))
-            .await
+        let ttl = Some(Duration::from_nanos(ttl));
+        self.store("set-with-ttl", &key, &value, ttl).await
     }
 
     async fn delete(&mut self, key: String) -> Result<bool> {
         let _held = self.charge_value(key.len(), 0)?;
-        Ok(self.plugin.namespace().await?.delete(&key).await?)
+        let plugin = Arc::clone(&self.plugin);
+        let deleted = async { plugin.namespace().await?.delete(&key).await }.await;
+        Ok(self.noted(call("delete", &key), deleted)?)
     }
 
     async fn exists(&mut self, key: String) -> bool {
         let Ok(_held) = self.charge_value(key.len(), 0) else {
             return false;
         };
-        match self.plugin.namespace().await {
-            Ok(namespace) => namespace.exists(&key).await,
-            Err(_) => false,
-        }
+        let plugin = Arc::clone(&self.plugin);
+        let exists = async { plugin.namespace().await?.exists(&key).await }.await;
+        let exists = self.noted(call("exists", &key), exists);
+        exists.unwrap_or(false)
     }
 
     async fn list_keys(&mut self, prefix: String) -> Result<Vec<String>> {
@@ -59,9 +66,18 @@ impl Host for HostState {
         self.listed = None;
         let _held = self.charge_value(prefix.len(), 0)?;
         let plugin = Arc::clone(&self.plugin);
-        let namespace = plugin.namespace().await?;
-        let room = self.room_for_list(namespace.list_bound());
-        let listed = namespace.list_keys(&prefix, room).await;
+        let bound = plugin.namespace().await.map(Namespace::list_bound);
+        let room = self.room_for_list(bound.unwrap_or(0));
+        let listed = async {
+            let mut list = plugin.namespace().await?.begin_list(&prefix, room)?;
+            // A long list is read in pieces, each in the plugin's turn.
+            while list.read_on().await? {
+                plugin.pause().await;
+            }
+            Ok(list.into_keys())
+        }
+        .await;
+        let listed = self.noted(call("list-keys", &prefix), listed);
         let bytes = listed
             .as_ref()
             .map_or(0, |keys| Namespace::list_bytes(keys));
@@ -75,8 +91,9 @@ impl Host for HostState {
 
     async fn increment(&mut self, key: String, delta: i64) -> Result<i64> {
         let _held = self.charge_value(key.len(), 0)?;
-        let namespace = self.plugin.namespace().await?;
-        Ok(namespace.increment(&key, delta).await?)
+        let plugin = Arc::clone(&self.plugin);
+        let sum = async { plugin.namespace().await?.increment(&key, delta).await }.await;
+        Ok(self.noted(call("increment", &key), sum)?)
     }
 
     async fn compare_and_swap(
@@ -88,9 +105,27 @@ impl Host for HostState {
         let expected_bytes = expected.as_ref().map_or(0, Vec::len);
         let bytes = key.len() + expected_bytes + new_value.len();
         let _held = self.charge_value(bytes, new_value.len())?;
-        let namespace = self.plugin.namespace().await?;
-        let swap = namespace.compare_and_swap(&key, expected.as_deref(), &new_value);
-        Ok(swap.await?)
+        let plugin = Arc::clone(&self.plugin);
+        let swapped = async {
+            let namespace = plugin.namespace().await?;
+            let swap = namespace.compare_and_swap(&key, expected.as_deref(), &new_value);
+            swap.await
+        }
+        .await;
+        let call = Call {
+            value_bytes: new_value.len(),
+            ..call("compare-and-swap", &key)
+        };
+        Ok(self.noted(call, swapped)?)
+    }
+}
+
+/// A call, to be named in the log.
+fn call<'a>(name: &'static str, key: &'a str) -> Call<'a> {
+    Call {
+        name,
+        key,
+        value_bytes: 0,
     }
 }
 
@@ -99,10 +134,35 @@ impl Host for HostState {
 const ALLOCATOR_BYTES: usize = 128 << 10;
 
 impl HostState {
-    async fn store(&mut self, key: &str, value: &[u8], ttl: Option<Duration>) -> Result<()> {
+    async fn store(
+        &mut self,
+        name: &'static str,
+        key: &str,
+        value: &[u8],
+        ttl: Option<Duration>,
+    ) -> Result<()> {
         let _held = self.charge_value(key.len() + value.len(), value.len())?;
-        let namespace = self.plugin.namespace().await?;
-        Ok(namespace.set(key, value, ttl).await?)
+        let plugin = Arc::clone(&self.plugin);
+        let stored = async { plugin.namespace().await?.set(key, value, ttl).await }.await;
+        let call = Call {
+            value_bytes: value.len(),
+            ..call(name, key)
+        };
+        Ok(self.noted(call, stored)?)
+    }
+
+    /// Tells the log if a call of the store has failed in a new way. What is not granted is told by
+    /// others.
+    fn noted<T>(
+        &self,
+        call: Call<'_>,
+        ended: std::result::Result<T, KvError>,
+    ) -> std::result::Result<T, KvError> {
+        if !self.plugin.gate.granted().contains(Capability::Keyvalue) {
+            return ended;
+        }
+        let request = self.request.id();
+        self.plugin.note_call(request.as_deref(), call, ended)
     }
 
     /// Charges large keys and values to the memory budget for as long as a call may wait while it
@@ -179,7 +239,7 @@ impl From<KvError> for keyvalue::KvError {
         match error {
             KvError::InvalidKey => keyvalue::KvError::InvalidKey,
             KvError::ValueTooLarge => keyvalue::KvError::ValueTooLarge,
-            KvError::QuotaExceeded => keyvalue::KvError::QuotaExceeded,
+            KvError::QuotaExceeded | KvError::WritesExceeded => keyvalue::KvError::QuotaExceeded,
             KvError::Storage(why) => keyvalue::KvError::Storage(why),
         }
     }

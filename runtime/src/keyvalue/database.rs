@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::ops::Bound;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -143,19 +144,32 @@ impl Database {
         self.keyspace.get(key)
     }
 
-    /// All keys that start with `prefix`, sorted, with their values.
+    /// All keys that start with `prefix` and come behind `after`, sorted, with their values.
     pub(super) fn prefix(
         &self,
         prefix: &[u8],
+        after: Option<&[u8]>,
     ) -> impl Iterator<Item = fjall::Result<(Slice, Slice)>> {
-        self.keyspace.prefix(prefix).map(|guard| guard.into_inner())
+        let from = match after {
+            Some(after) => Bound::Excluded(after),
+            None => Bound::Included(prefix),
+        };
+        let prefix = prefix.to_vec();
+        self.keyspace
+            .range::<&[u8], _>((from, Bound::Unbounded))
+            .map(|guard| guard.into_inner())
+            .take_while(move |item| match item {
+                Ok((key, _)) => key.starts_with(&prefix),
+                Err(_) => true,
+            })
     }
 
-    /// Writes a batch whole, and returns once it is on the disk.
+    /// Writes a batch whole, with the store's own `records`, and returns once it is on the disk.
     pub(super) fn commit<'a>(
         &self,
         changes: impl Iterator<Item = (&'a Slice, &'a Option<Slice>)>,
         anchor: Option<Anchor>,
+        records: &[(Vec<u8>, [u8; 16])],
     ) -> Result<(), String> {
         let mut batch = self.inner.batch().durability(Some(PersistMode::SyncData));
         let mut bytes = 0;
@@ -169,6 +183,9 @@ impl Database {
         self.make_room(bytes).map_err(|error| reason(&error))?;
         if let Some(anchor) = anchor {
             batch.insert(&self.keyspace, ANCHOR_KEY, &anchor.encode()[..]);
+        }
+        for (key, record) in records {
+            batch.insert(&self.keyspace, key.as_slice(), &record[..]);
         }
         batch.commit().map_err(|error| reason(&error))
     }

@@ -38,7 +38,8 @@ impl CompactionFilter for Before {
         item: ItemAccessor<'_>,
         _context: &Context,
     ) -> CompactionFilterResult {
-        // The store's own record (the clock's anchor) starts with a zero byte and never expires.
+        // The store's own records (the clock's anchor among them) start with a zero byte and never
+        // expire.
         if item.key().first() == Some(&0) {
             return Ok(Verdict::Keep);
         }

@@ -146,11 +146,15 @@ impl Keeper {
         // an orderly shutdown, until the disk knows a time by which all values have expired.
         let due =
             clock.is_due() || self.anchored.elapsed() >= ANCHOR_INTERVAL || self.store.is_closing();
-        let anchored = clock.is_owed() && (batch.is_some() || due);
+        // What plugins have spent is told with the time at which it was.
+        let records = self.store.spent();
+        let owed = clock.is_owed() || !records.is_empty();
+        let anchored = owed && (batch.is_some() || due);
         let anchor = anchored.then(|| clock.anchor());
         if batch.is_some() || anchor.is_some() {
             let changes = batch.iter().flat_map(|batch| batch.iter());
-            database.commit(changes.map(|(key, change)| (key, &change.stored)), anchor)?;
+            let changes = changes.map(|(key, change)| (key, &change.stored));
+            database.commit(changes, anchor, &records)?;
             if let Some(anchor) = &anchor {
                 self.anchored = Instant::now();
                 clock.written_down(anchor);
@@ -167,8 +171,9 @@ impl Keeper {
             let store = &self.store;
             let (changes_due, urgent) = {
                 let overlay = store.overlay();
-                let full = overlay.pending_bytes() >= store.sizes.pending;
-                (overlay.due(), full || overlay.is_awaited())
+                // Changes that fill the room wait like others until somebody needs it: those of the
+                // same keys may yet take their places.
+                (overlay.due(), overlay.is_crowded() || overlay.is_awaited())
             };
             if store.is_closing() || urgent {
                 return;

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use fjall::Slice;
 use smol::lock::OnceCell;
 
+use super::writes::Payment;
+
 /// What the database is to hold under a key; `None` if the key is to be removed.
 pub(super) type Stored = Option<Slice>;
 
@@ -26,6 +28,8 @@ pub(super) struct Change {
     /// of the failure. `None` if the change was acknowledged already: it is kept until it can be
     /// written.
     pub(super) undo: Option<Stored>,
+    /// What was paid for it out of a plugin's budget of writes.
+    pub(super) payment: Option<Payment>,
 }
 
 /// How a batch ended, for those who wait for it.
@@ -55,6 +59,8 @@ pub(super) struct Overlay {
     due: Option<(Instant, Duration)>,
     /// Whether somebody waits until the pending changes are on the disk.
     awaited: bool,
+    /// Whether somebody waits until there is room for another change.
+    is_crowded: bool,
     outcome: Arc<BatchResult>,
     /// The batch that is being written, and who waits for it.
     committing: Option<(Arc<Changes>, Arc<BatchResult>)>,
@@ -73,23 +79,67 @@ impl Overlay {
             .map(|change| &change.stored)
     }
 
-    /// All changes of keys that start with `prefix`, sorted.
-    pub(super) fn range(&self, prefix: &[u8]) -> BTreeMap<Slice, Stored> {
-        fn of<'a>(
-            changes: &'a Changes,
-            prefix: &'a [u8],
-        ) -> impl Iterator<Item = (Slice, Stored)> + 'a {
-            changes
-                .range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded))
-                .take_while(move |(key, _)| key.starts_with(prefix))
-                .map(|(key, change)| (key.clone(), change.stored.clone()))
-        }
+    /// The first changes of keys that start with `prefix` and come behind `after`, sorted: `most`
+    /// of them, or twice as many. The second value is the last key up to which they are complete,
+    /// if they are not all.
+    pub(super) fn range(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        most: usize,
+    ) -> (BTreeMap<Slice, Stored>, Option<Slice>) {
+        let from = match after {
+            Some(after) => Bound::Excluded(after),
+            None => Bound::Included(prefix),
+        };
         let mut found = BTreeMap::new();
-        if let Some((committing, _)) = &self.committing {
-            found.extend(of(committing, prefix));
+        let mut complete: Option<Slice> = None;
+        let batch = self.committing.as_ref().map(|(batch, _)| batch.as_ref());
+        // The older first: a younger change of the same key takes its place.
+        for changes in batch.into_iter().chain([&self.pending]) {
+            let mut range = changes
+                .range::<[u8], _>((from, Bound::Unbounded))
+                .take_while(|(key, _)| key.starts_with(prefix));
+            let mut last = None;
+            for (key, change) in range.by_ref().take(most) {
+                found.insert(key.clone(), change.stored.clone());
+                last = Some(key);
+            }
+            if let (Some(_), Some(last)) = (range.next(), last)
+                && complete.as_ref().is_none_or(|complete| last < complete)
+            {
+                complete = Some(last.clone());
+            }
         }
-        found.extend(of(&self.pending, prefix));
-        found
+        if let Some(complete) = &complete {
+            found.retain(|key, _| key <= complete);
+        }
+        (found, complete)
+    }
+
+    /// Whether there is room for a change of `key` whose value takes `bytes`: less than `most` is
+    /// pending, or it takes the place of one that is pending and at least as large.
+    pub(super) fn has_room(&self, key: &[u8], bytes: usize, most: usize) -> bool {
+        let replaces = || {
+            let earlier = self.pending.get(key).map(|change| &change.stored);
+            earlier.is_some_and(|stored| length(stored) >= bytes)
+        };
+        self.pending_bytes < most || replaces()
+    }
+
+    /// Notes that somebody waits for room.
+    pub(super) fn wants_room(&mut self) {
+        self.is_crowded = true;
+    }
+
+    /// Whether somebody waits for room.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.is_crowded
+    }
+
+    /// What was paid for the pending change of `key`.
+    pub(super) fn payment(&self, key: &[u8]) -> Option<&Payment> {
+        self.pending.get(key)?.payment.as_ref()
     }
 
     /// Adds a change that may wait for `within`. Returns the outcome of the batch that it will be
@@ -159,6 +209,7 @@ impl Overlay {
 
     /// Begins a batch with all pending changes; `None` if there are none.
     pub(super) fn begin_batch(&mut self) -> Option<Arc<Changes>> {
+        self.is_crowded = false;
         if self.pending.is_empty() {
             return None;
         }
@@ -195,7 +246,16 @@ impl Overlay {
         let mut kept = Changes::new();
         for (key, change) in batch {
             let stored = change.undo.unwrap_or(change.stored);
-            kept.insert(key, Change { stored, undo: None });
+            // It was paid for, and may well have been written.
+            let (undo, payment) = (None, None);
+            kept.insert(
+                key,
+                Change {
+                    stored,
+                    undo,
+                    payment,
+                },
+            );
         }
         for (key, change) in late {
             match change.undo {
@@ -222,8 +282,11 @@ impl Overlay {
 }
 
 fn cost(key: &Slice, change: &Change) -> usize {
-    let length = |stored: &Stored| stored.as_ref().map_or(0, |stored| stored.len());
     CHANGE_BYTES + key.len() + length(&change.stored) + change.undo.as_ref().map_or(0, length)
+}
+
+fn length(stored: &Stored) -> usize {
+    stored.as_ref().map_or(0, |stored| stored.len())
 }
 
 #[cfg(test)]
@@ -237,6 +300,7 @@ mod tests {
         Change {
             stored: Some(value.into()),
             undo: undo.map(|undo| undo.map(Slice::from)),
+            payment: None,
         }
     }
 
@@ -269,8 +333,37 @@ mod tests {
             overlay.add_change("k".into(), change("2", None), SECOND);
         }
         assert_eq!(overlay.pending_bytes(), once);
-        assert_eq!(overlay.range(b"k").len(), 1);
-        assert_eq!(overlay.range(b"other").len(), 0);
+        assert_eq!(overlay.range(b"k", None, 9).0.len(), 1);
+        assert_eq!(overlay.range(b"other", None, 9).0.len(), 0);
+        assert!(overlay.has_room(b"k", 1, 0) && !overlay.has_room(b"k", 2, 0));
+        assert!(!overlay.has_room(b"l", 1, once) && overlay.has_room(b"l", 1, once + 1));
+    }
+
+    #[test]
+    fn changes_are_listed_piece_by_piece_whichever_batch_they_are_in() {
+        let mut overlay = Overlay::default();
+        for key in ["a0", "a2", "a4", "a6"] {
+            overlay.add_change(key.into(), change("old", None), SECOND);
+        }
+        overlay.begin_batch().unwrap();
+        for key in ["a1", "a2", "a3", "a9", "b"] {
+            overlay.add_change(key.into(), change("new", None), SECOND);
+        }
+        let mut after: Option<Slice> = None;
+        let mut seen = Vec::new();
+        for _ in 0..9 {
+            let (found, complete) = overlay.range(b"a", after.as_deref(), 2);
+            seen.extend(found.into_iter().map(|(key, stored)| {
+                let text = [key.to_vec(), b"=".to_vec(), stored.unwrap().to_vec()].concat();
+                String::from_utf8(text).unwrap()
+            }));
+            after = complete;
+            if after.is_none() {
+                break;
+            }
+        }
+        let all = "a0=old a1=new a2=new a3=new a4=old a6=old a9=new";
+        assert_eq!(seen.join(" "), all);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::clock::StoreClock;
 use super::database::Database;
 use super::overlay::{BatchResult, Change, Overlay};
 use super::sizes::Sizes;
+use super::writes::Writes;
 use super::written::Written;
 use super::{KvError, Result};
 
@@ -35,6 +36,8 @@ pub(super) struct Store {
     keeper: OnceLock<Thread>,
     pub(super) clock: Arc<StoreClock>,
     pub(super) written: Written,
+    /// The plugins' budgets of writes: at most one for each plugin.
+    writers: Mutex<Vec<Arc<Writes>>>,
 }
 
 /// Whether there is a database to read from.
@@ -60,7 +63,19 @@ impl Store {
             keeper: OnceLock::new(),
             clock: Arc::new(clock),
             written: Written::default(),
+            writers: Mutex::default(),
         }
+    }
+
+    /// Has the store write down what is spent of this budget.
+    pub(super) fn add_writer(&self, writes: &Arc<Writes>) {
+        sync::lock(&self.writers).push(Arc::clone(writes));
+    }
+
+    /// What is to be written down of the plugins' budgets of writes.
+    pub(super) fn spent(&self) -> Vec<(Vec<u8>, [u8; 16])> {
+        let writers = sync::lock(&self.writers);
+        writers.iter().filter_map(|one| one.record()).collect()
     }
 
     /// Waits for the database to be open, and returns it for reading. The guard must not be held
@@ -99,26 +114,31 @@ impl Store {
         }
     }
 
-    /// Waits until there is room for another change. Fails at once while the disk takes none.
-    pub(super) async fn room(&self) -> Result<()> {
+    /// Waits until there is room for a change of `key` whose value takes `bytes`. Fails at once
+    /// while the disk takes none.
+    pub(super) async fn room(&self, key: &[u8], bytes: usize) -> Result<()> {
         loop {
-            if let Some(room) = self.try_room() {
+            if let Some(room) = self.try_room(key, bytes) {
                 return room;
             }
             let moved = self.moved.listen();
-            if let Some(room) = self.try_room() {
+            if let Some(room) = self.try_room(key, bytes) {
                 return room;
             }
+            self.overlay().wants_room();
             self.wake_keeper();
             moved.await;
         }
     }
 
-    fn try_room(&self) -> Option<Result<()>> {
+    fn try_room(&self, key: &[u8], bytes: usize) -> Option<Result<()>> {
         let overlay = self.overlay();
         match overlay.refusing() {
             Some(reason) => Some(Err(KvError::Storage(reason.to_owned()))),
-            None => (overlay.pending_bytes() < self.sizes.pending).then_some(Ok(())),
+            None => {
+                let has_room = overlay.has_room(key, bytes, self.sizes.pending);
+                has_room.then_some(Ok(()))
+            }
         }
     }
 
@@ -149,11 +169,24 @@ impl Store {
         if let Some(reason) = overlay.refusing() {
             return Err(KvError::Storage(reason.to_owned()));
         }
+        if let Some(payment) = &change.payment {
+            let earlier = overlay.payment(&key).cloned();
+            let (own, others) = match earlier {
+                Some(earlier) if Arc::ptr_eq(&earlier.by, &payment.by) => (earlier.bytes, None),
+                others => (0, others),
+            };
+            if !payment.by.spend(payment.bytes, own, self.clock.now()) {
+                return Err(KvError::WritesExceeded);
+            }
+            if let Some(others) = others {
+                others.by.give_back(others.bytes);
+            }
+        }
         let due = overlay.due();
         let outcome = overlay.add_change(key, change, within);
         // The keeper sleeps until what it knew of is due.
         let sooner = overlay.due() != due;
-        let wake = sooner || overlay.is_awaited() || overlay.pending_bytes() >= self.sizes.pending;
+        let wake = sooner || overlay.is_awaited();
         drop(overlay);
         if wake {
             self.wake_keeper();

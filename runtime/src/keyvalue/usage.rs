@@ -5,6 +5,60 @@ use std::time::{Duration, Instant};
 use super::Quota;
 use super::entry::Entry;
 
+/// How much of its quota a namespace on the disk uses, and a count that is under way.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    pub(super) usage: Usage,
+    /// What has been counted up to this key.
+    counting: Option<(Usage, Vec<u8>)>,
+}
+
+impl Counted {
+    /// Whether there is room to be found: a count is under way, or could find less.
+    pub(super) fn may_find_less(&self, now: u64) -> bool {
+        self.counting.is_some() || self.usage.may_have_expired(now)
+    }
+
+    /// Takes up the count that is under way, unless a commit has failed since it began.
+    pub(super) fn take_count(&mut self, failures: u64) -> Option<(Usage, Vec<u8>)> {
+        let counting = self.counting.take();
+        counting.filter(|(usage, _)| usage.failures == failures)
+    }
+
+    /// Puts the count back, which goes on behind the key `upto` or has ended. Returns whether it
+    /// has.
+    pub(super) fn put_count(&mut self, mut usage: Usage, upto: Option<Vec<u8>>) -> bool {
+        match upto {
+            Some(upto) => {
+                self.counting = Some((usage, upto));
+                false
+            }
+            None => {
+                usage.counted();
+                self.usage = usage;
+                true
+            }
+        }
+    }
+
+    /// Notes that `new` has replaced `old` under a full key, whose own part has `key_bytes`.
+    pub(super) fn change(
+        &mut self,
+        full: &[u8],
+        key_bytes: usize,
+        old: Option<&[u8]>,
+        new: Option<&[u8]>,
+    ) {
+        self.usage = self.usage.after(key_bytes, old, new);
+        // What lies beyond will be counted as it is then.
+        if let Some((usage, upto)) = &mut self.counting
+            && full <= upto.as_slice()
+        {
+            *usage = usage.after(key_bytes, old, new);
+        }
+    }
+}
+
 /// What a namespace holds: all live keys at the last count, and every change since. A key that
 /// expires later is included until the next count.
 #[derive(Debug, Clone)]
@@ -17,7 +71,8 @@ pub(super) struct Usage {
     next_expiry: Option<u64>,
     /// How many commits had failed before the count ([`super::store::Store::failures`]).
     pub(super) failures: u64,
-    began: Instant,
+    /// How long the count took, but for what was done in between.
+    took: Duration,
     /// The next count is not before this: a namespace full of short-lived keys must not be counted
     /// with every call.
     not_before: Option<Instant>,
@@ -42,7 +97,7 @@ impl Usage {
             counted_at: now,
             next_expiry: None,
             failures,
-            began: Instant::now(),
+            took: Duration::ZERO,
             not_before: None,
         }
     }
@@ -53,17 +108,27 @@ impl Usage {
         if is_in {
             self.keys += 1;
             self.bytes += (key_bytes + stored.len()) as u64;
-            self.will_expire(stored);
+            self.will_expire(Entry::expiry(stored));
         }
         is_in
     }
 
-    /// Ends a count that a call had to wait for.
-    pub(super) fn counted_again(&mut self) {
-        let took = self.began.elapsed().min(Duration::from_secs(60));
+    /// Notes how long a piece of the count took.
+    pub(super) fn worked(&mut self, time: Duration) {
+        self.took = self.took.saturating_add(time);
+    }
+
+    /// Ends the count.
+    fn counted(&mut self) {
+        let took = self.took.min(Duration::from_secs(60));
         if took > QUICK_COUNT {
             self.not_before = Some(Instant::now() + took * COUNTING_SHARE);
         }
+    }
+
+    /// Forgets when keys expire, which is then told anew for each.
+    pub(super) fn forget_expiries(&mut self) {
+        self.next_expiry = None;
     }
 
     /// The usage once `new` has replaced `old` under a key of `key_bytes`.
@@ -77,7 +142,7 @@ impl Usage {
         if let Some(new) = new {
             after.keys += 1;
             after.bytes += size(new);
-            after.will_expire(new);
+            after.will_expire(Entry::expiry(new));
         }
         after
     }
@@ -99,8 +164,8 @@ impl Usage {
         Entry::decode(stored).is_none_or(|entry| !entry.is_expired(self.counted_at))
     }
 
-    fn will_expire(&mut self, stored: &[u8]) {
-        let at = Entry::decode(stored).and_then(|entry| entry.expires);
+    /// Notes that a key expires at this time.
+    pub(super) fn will_expire(&mut self, at: Option<u64>) {
         self.next_expiry = self.next_expiry.into_iter().chain(at).min();
     }
 }

@@ -1,8 +1,10 @@
 //! A namespace that is kept in memory and never reaches the disk.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use super::entry::Entry;
+use super::piece::Piece;
 use super::usage::Usage;
 use super::{KvError, Quota, Result};
 use crate::memory::Reservation;
@@ -10,8 +12,20 @@ use crate::memory::Reservation;
 /// Keys in memory, as many as the quota and the memory budget have room for.
 pub(super) struct Volatile {
     keys: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// All keys that are there, expired or not.
     usage: Usage,
     reservation: Reservation,
+    /// Up to which key expired ones have been removed, while they are.
+    swept: Option<Vec<u8>>,
+}
+
+/// What came of a change.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Changed {
+    /// It is made.
+    Yes,
+    /// There is no room, and there may be once expired keys are removed.
+    Unswept,
 }
 
 /// Memory that a key takes beside its own bytes and its value's.
@@ -24,6 +38,7 @@ impl Volatile {
             keys: BTreeMap::new(),
             usage: Usage::default(),
             reservation,
+            swept: None,
         }
     }
 
@@ -32,13 +47,19 @@ impl Volatile {
         self.keys.get(key).map(Vec::as_slice)
     }
 
-    /// All keys that start with `prefix`, sorted, with what is stored under them.
+    /// All keys that start with `prefix` and come behind `after`, sorted, with what is stored under
+    /// them.
     pub(super) fn prefix<'a>(
         &'a self,
         prefix: &'a [u8],
+        after: Option<&[u8]>,
     ) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let from = match after {
+            Some(after) => Bound::Excluded(after),
+            None => Bound::Included(prefix),
+        };
         self.keys
-            .range(prefix.to_vec()..)
+            .range::<[u8], _>((from, Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(prefix))
             .map(|(key, stored)| (key.as_slice(), stored.as_slice()))
     }
@@ -46,30 +67,34 @@ impl Volatile {
     /// Stores `new` under a key, or removes the key.
     pub(super) fn change(
         &mut self,
-        key: Vec<u8>,
+        key: &[u8],
         new: Option<Vec<u8>>,
         quota: &Quota,
         now: u64,
-    ) -> Result<()> {
-        if !self.make_room(&key, new.as_deref(), quota) {
+    ) -> Result<Changed> {
+        let usage = self.usage.after(key.len(), self.get(key), new.as_deref());
+        if !usage.fits(quota, &self.usage) || !self.resize_reservation(&usage) {
             // Expired keys are removed before anything is refused.
-            self.sweep(now);
-            if !self.make_room(&key, new.as_deref(), quota) {
-                return Err(KvError::QuotaExceeded);
+            return match self.swept.is_some() || self.usage.may_have_expired(now) {
+                true => Ok(Changed::Unswept),
+                false => Err(KvError::QuotaExceeded),
+            };
+        }
+        let expires = new.as_deref().and_then(Entry::expiry);
+        // What would expire at once has to fit, but is not stored, and the old value is removed.
+        match new.filter(|_| expires.is_none_or(|at| at > now)) {
+            Some(new) => {
+                self.usage = usage;
+                self.keys.insert(key.to_vec(), new);
+            }
+            None => {
+                let old = self.keys.remove(key);
+                self.usage = self.usage.after(key.len(), old.as_deref(), None);
+                let usage = self.usage.clone();
+                self.resize_reservation(&usage);
             }
         }
-        let dead = new
-            .as_deref()
-            .and_then(Entry::expiry)
-            .is_some_and(|at| at <= now);
-        match new {
-            Some(new) => drop(self.keys.insert(key, new)),
-            None => drop(self.keys.remove(&key)),
-        }
-        if dead {
-            self.sweep(now);
-        }
-        Ok(())
+        Ok(Changed::Yes)
     }
 
     /// Bytes and keys that count against the quota.
@@ -77,22 +102,36 @@ impl Volatile {
         (self.usage.bytes, self.usage.keys)
     }
 
-    fn make_room(&mut self, key: &[u8], new: Option<&[u8]>, quota: &Quota) -> bool {
-        let usage = self.usage.after(key.len(), self.get(key), new);
-        let fits = usage.fits(quota, &self.usage) && self.resize_reservation(&usage);
-        if fits {
-            self.usage = usage;
+    /// Removes expired keys, for one piece of work.
+    pub(super) fn sweep_piece(&mut self, now: u64) {
+        let after = self.swept.take();
+        if after.is_none() {
+            self.usage.forget_expiries();
         }
-        fits
-    }
-
-    /// Removes expired keys.
-    fn sweep(&mut self, now: u64) {
-        let mut usage = Usage::at(now, 0);
-        self.keys
-            .retain(|key, stored| usage.count(key.len(), stored));
+        let mut piece = Piece::begin();
+        let (mut seen, mut is_over) = (Vec::new(), false);
+        for (key, stored) in self.prefix(b"", after.as_deref()) {
+            seen.push((key.to_vec(), Entry::expiry(stored)));
+            is_over = piece.is_over_with(stored.len());
+            if is_over {
+                break;
+            }
+        }
+        self.swept = match is_over {
+            true => seen.last().map(|(key, _)| key.clone()),
+            false => None,
+        };
+        for (key, expiry) in seen {
+            match expiry {
+                Some(at) if at <= now => {
+                    let old = self.keys.remove(&key);
+                    self.usage = self.usage.after(key.len(), old.as_deref(), None);
+                }
+                at => self.usage.will_expire(at),
+            }
+        }
+        let usage = self.usage.clone();
         self.resize_reservation(&usage);
-        self.usage = usage;
     }
 
     /// Makes the reservation fit `usage`. Returns `false` if the budget is spent.

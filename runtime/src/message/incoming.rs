@@ -69,6 +69,12 @@ impl BodySender {
         self.pieces.send(piece).await.is_ok()
     }
 
+    /// Whether the next piece gets through only because the plugin reads: it waits for one, or has to
+    /// take the one before first.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.demand.is_waiting() || self.pieces.is_full()
+    }
+
     /// What the plugin asks for, for others to look at.
     pub(crate) fn demand(&self) -> Arc<Demand> {
         Arc::clone(&self.demand)

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmtime::{Engine, EngineWeak};
 use zlayer_bundle::{
@@ -12,11 +12,10 @@ use zlayer_bundle::{
 };
 
 use crate::error::{Error, Result};
+use crate::turns::{TICK, Turns};
 
-/// How often running guests are made to yield. A deadline is seen within one of these.
-const TICK: Duration = Duration::from_millis(10);
-/// After how many ticks without any guest at work the ticker goes to sleep until there is one.
-const IDLE_TICKS: u32 = 100;
+/// After how long without any guest at work the ticker goes to sleep until there is one.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// How the text of a failed mapping ends when address space is short: ENOMEM, which has this number
 /// on every Linux.
@@ -123,8 +122,8 @@ fn largest_memory(target: Target, profile: Profile, memory: usize) -> usize {
     memory.min(usize::try_from(profile.memory_limit(target)).unwrap_or(usize::MAX))
 }
 
-/// Moves the engine's epoch on while guests work, from one thread that starts with the first of
-/// them and sleeps while there is none.
+/// Moves the engine's epoch on while guests work, which makes them yield, and with it whose turn it
+/// is. Does so from one thread that starts with the first of them and sleeps while there is none.
 #[derive(Clone)]
 pub struct Ticker {
     shared: Arc<TickerState>,
@@ -132,6 +131,7 @@ pub struct Ticker {
 
 struct TickerState {
     engine: EngineWeak,
+    turns: Arc<Turns>,
     working: AtomicUsize,
     asleep: AtomicBool,
     thread: OnceLock<Thread>,
@@ -143,16 +143,23 @@ pub struct Working {
 }
 
 impl Ticker {
-    /// A ticker for `engine`; its thread ends with the engine.
-    pub fn new(engine: &Engine) -> Ticker {
+    /// A ticker for `engine`, whose guests run on so many `threads`; its own thread ends with the
+    /// engine.
+    pub fn new(engine: &Engine, threads: usize) -> Ticker {
         Ticker {
             shared: Arc::new(TickerState {
                 engine: engine.weak(),
+                turns: Turns::new(threads),
                 working: AtomicUsize::new(0),
                 asleep: AtomicBool::new(false),
                 thread: OnceLock::new(),
             }),
         }
+    }
+
+    /// Whose turn it is.
+    pub fn turns(&self) -> &Arc<Turns> {
+        &self.shared.turns
     }
 
     /// Counts a guest as being at work until the result is dropped.
@@ -193,26 +200,26 @@ fn spawn_ticker(shared: &Arc<TickerState>) -> Thread {
 }
 
 fn tick(shared: &TickerState) {
-    let mut idle = 0;
+    shared.turns.tick_from(thread::current());
+    let (mut pause, mut worked) = (TICK, Instant::now());
     loop {
-        thread::sleep(TICK);
+        // Cut short where somebody begins to wait for a turn, and then ticks are shorter.
+        thread::park_timeout(pause);
         let Some(engine) = shared.engine.upgrade() else {
             return;
         };
         engine.increment_epoch();
         drop(engine);
-        idle = if shared.working.load(Ordering::SeqCst) == 0 {
-            idle + 1
-        } else {
-            0
-        };
-        if idle >= IDLE_TICKS {
+        pause = shared.turns.tick();
+        if shared.working.load(Ordering::SeqCst) > 0 {
+            worked = Instant::now();
+        } else if worked.elapsed() >= IDLE {
             shared.asleep.store(true, Ordering::SeqCst);
             while shared.working.load(Ordering::SeqCst) == 0 {
                 thread::park();
             }
             shared.asleep.store(false, Ordering::SeqCst);
-            idle = 0;
+            (pause, worked) = (TICK, Instant::now());
         }
     }
 }

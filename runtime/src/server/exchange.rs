@@ -18,7 +18,7 @@ use super::client_stream::ClientStream;
 use super::head::Head;
 use super::receipt::Receipt;
 use super::response::{Responded, ResponseWriter, WriteError};
-use super::upload::{Upload, grace};
+use super::upload::{Dues, Upload};
 use crate::clients::{self, Claim, asked};
 use crate::failure::Failure;
 use crate::message::{BodySender, Client, IncomingBody, Interims, Response, Spelled};
@@ -31,8 +31,7 @@ use crate::upstream::Owner;
 use crate::wire::buffer::ReadBuffer;
 use crate::wire::deadline::{Deadline, TimedOut};
 
-/// How often to check a client that is too slow with its body. It is cut off once the plugin waits
-/// for it.
+/// How often to check who is waited for, where the time of one of plugin and client is up.
 const UPLOAD_CHECK: Duration = Duration::from_secs(1);
 
 /// How long a response that reports a timeout may take on its way through the middlewares.
@@ -46,6 +45,8 @@ const LOGGED_BYTES: usize = 128;
 pub(super) struct Exchange<'a> {
     stream: &'a ClientStream,
     deadline: &'a Deadline,
+    /// How long plugin and client have until the response begins.
+    dues: Dues,
     shared: &'a Arc<ServerState>,
     id: Arc<str>,
     /// When the request's head was complete.
@@ -209,6 +210,7 @@ impl<'a> Exchange<'a> {
         let exchange = Exchange {
             stream,
             deadline,
+            dues: Dues::new(&shared.timeouts),
             shared,
             id,
             received: Instant::now(),
@@ -228,7 +230,7 @@ impl<'a> Exchange<'a> {
         };
         let mut work = Work::Responding(responding);
         deadline.set(match exchange.receipt.demand() {
-            Some(_) => shared.timeouts.request.min(grace(&shared.timeouts)),
+            Some(_) => exchange.dues.next_look(),
             None => shared.timeouts.request,
         });
         let driven = {
@@ -374,17 +376,17 @@ impl<'a> Exchange<'a> {
                 if let Some(failure) = late.take() {
                     return Poll::Ready(Err(failure));
                 }
-                let failure = self.late_failure();
-                let left = self
-                    .shared
-                    .timeouts
-                    .request
-                    .saturating_sub(self.received.elapsed());
-                if left.as_millis() > 0 && !matches!(failure, Failure::SlowBody) {
-                    // The client is behind with its body, but the plugin is at work.
+                let is_for_client = self.is_waiting_for_client();
+                let left = self.dues.left(is_for_client);
+                if left.as_millis() > 0 {
+                    // The other one's time is up, who is not waited for at the moment.
                     self.deadline.set(left.min(UPLOAD_CHECK));
                     continue;
                 }
+                let failure = match is_for_client {
+                    true => Failure::SlowBody,
+                    false => Failure::Deadline,
+                };
                 if !self.passage.cut_off(failure.clone()) {
                     return Poll::Ready(Err(failure));
                 }
@@ -401,19 +403,17 @@ impl<'a> Exchange<'a> {
         .await
     }
 
-    /// The failure that it means when time is up before the first byte of a response.
-    fn late_failure(&self) -> Failure {
+    /// Whether the plugin waits for the client's body.
+    fn is_waiting_for_client(&self) -> bool {
         let demand = self.receipt.demand();
-        match demand.is_some_and(|demand| demand.is_waiting()) {
-            true => Failure::SlowBody,
-            false => Failure::Deadline,
-        }
+        demand.is_some_and(|demand| demand.is_waiting())
     }
 
     fn upload(&self) -> Upload<'_> {
         Upload {
             stream: self.stream,
             deadline: self.deadline,
+            dues: &self.dues,
             timeouts: &self.shared.timeouts,
             id: &self.id,
             in_step: &self.in_step,

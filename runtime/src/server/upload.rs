@@ -1,6 +1,6 @@
 //! Moves a request's body from the socket to the plugin or upstream that reads it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -21,10 +21,67 @@ use crate::wire::deadline::Deadline;
 /// that is longer, but never longer than the stall time.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// Who is waited for while a request's body comes, and for how long.
+///
+/// While the plugin waits for the client it is the client's time that passes, at all other times the
+/// plugin's. So a plugin that does not read the body has no more time than one without a body, and a
+/// client that is slow costs the plugin nothing.
+pub(super) struct Dues {
+    start: Instant,
+    /// Milliseconds after `start` by which the client has to bring more.
+    client: AtomicU64,
+    /// Milliseconds after `start` by which the plugin has to begin its response.
+    plugin: AtomicU64,
+}
+
+impl Dues {
+    pub(super) fn new(timeouts: &Timeouts) -> Dues {
+        let dues = Dues {
+            start: Instant::now(),
+            client: AtomicU64::new(0),
+            plugin: AtomicU64::new(0),
+        };
+        dues.give_client(timeouts.request.min(grace(timeouts)));
+        dues.give_plugin(timeouts.request);
+        dues
+    }
+
+    /// The client has at least this long from now on.
+    fn give_client(&self, time: Duration) {
+        self.client.fetch_max(self.after(time), Ordering::Relaxed);
+    }
+
+    /// The plugin has this long from now on.
+    fn give_plugin(&self, time: Duration) {
+        self.plugin.store(self.after(time), Ordering::Relaxed);
+    }
+
+    /// How long the one who is waited for still has.
+    pub(super) fn left(&self, is_for_client: bool) -> Duration {
+        let due = match is_for_client {
+            true => &self.client,
+            false => &self.plugin,
+        };
+        let due = Duration::from_millis(due.load(Ordering::Relaxed));
+        due.saturating_sub(self.start.elapsed())
+    }
+
+    /// How long until it has to be looked at who is waited for, and whether their time is up.
+    pub(super) fn next_look(&self) -> Duration {
+        self.left(true).min(self.left(false))
+    }
+
+    fn after(&self, time: Duration) -> u64 {
+        let due = self.start.elapsed().saturating_add(time);
+        u64::try_from(due.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
 /// The parts of an exchange that the upload reads and changes.
 pub(super) struct Upload<'a> {
     pub(super) stream: &'a ClientStream,
     pub(super) deadline: &'a Deadline,
+    pub(super) dues: &'a Dues,
     pub(super) timeouts: &'a Timeouts,
     /// The request's id, for the log.
     pub(super) id: &'a str,
@@ -50,7 +107,8 @@ impl Upload<'_> {
         if !self.in_step.load(Ordering::Relaxed) {
             sender.wanted().await;
             // The client was to wait before this, so its time begins now.
-            self.deadline.extend(grace(self.timeouts));
+            self.dues.give_client(grace(self.timeouts));
+            self.move_deadline();
             // A response holds this lock from before its first byte to its end. A client that sees
             // the response before `100 Continue` may still send its body, and the plugin may still
             // want it.
@@ -110,21 +168,34 @@ impl Upload<'_> {
                 self.receipt.complete();
             }
             let offered = Instant::now();
+            let is_wanted = sender.is_wanted();
             if !sender.send(piece).await {
                 return;
             }
             // The time that the plugin takes to read is not counted against the client.
             held_up += offered.elapsed();
-            let timeouts = self.timeouts;
-            if is_end {
-                // The plugin has the whole request, so its time to respond begins now.
-                self.deadline.extend(timeouts.request);
-                return;
+            if is_wanted {
+                // It has read so far, and its time to respond begins anew. One that reads nothing
+                // has what it had.
+                self.dues.give_plugin(self.timeouts.request);
             }
             let earned =
                 Duration::from_secs(brought / TRANSFER_RATE) + held_up + grace(self.timeouts);
-            self.deadline
-                .extend(earned.saturating_sub(started.elapsed()).min(timeouts.stall));
+            let left = earned.saturating_sub(started.elapsed());
+            self.dues.give_client(left.min(self.timeouts.stall));
+            self.move_deadline();
+            if is_end {
+                return;
+            }
+        }
+    }
+
+    /// Has it looked in time at who is waited for. A response that has begun has its own deadline,
+    /// which a body that still comes moves later.
+    fn move_deadline(&self) {
+        match self.begun.load(Ordering::Relaxed) {
+            true => self.deadline.extend(self.dues.left(true)),
+            false => self.deadline.set(self.dues.next_look()),
         }
     }
 }
@@ -133,4 +204,29 @@ impl Upload<'_> {
 pub(super) fn grace(timeouts: &Timeouts) -> Duration {
     let stall = timeouts.stall;
     (stall / 3).max(stall.min(GRACE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_time_of_its_own() {
+        let second = Duration::from_secs(1);
+        let dues = Dues::new(&Timeouts {
+            request: 2 * second,
+            ..Timeouts::default()
+        });
+        let is_near = |left: Duration, wanted: Duration| left <= wanted && left + second > wanted;
+        assert!(is_near(dues.next_look(), 2 * second));
+        // What the client earns is no time for the plugin, and the other way round.
+        dues.give_client(30 * second);
+        assert!(is_near(dues.left(true), 30 * second) && is_near(dues.left(false), 2 * second));
+        dues.give_client(second);
+        assert!(is_near(dues.left(true), 30 * second), "it has what it has");
+        dues.give_plugin(40 * second);
+        assert!(is_near(dues.left(false), 40 * second));
+        dues.give_plugin(Duration::ZERO);
+        assert_eq!(dues.next_look(), Duration::ZERO);
+    }
 }

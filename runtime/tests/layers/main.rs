@@ -53,6 +53,7 @@ const LAYERS: &[&[&str]] = &[
         "redact",
         "standard_error",
         "told",
+        "turns",
     ],
     &["blocking"],
     &["sync", "timeout"],

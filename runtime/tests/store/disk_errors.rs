@@ -260,7 +260,7 @@ impl Device {
         let mut namespace = |name, durability| {
             let began = Instant::now();
             loop {
-                match block_on(store.namespace(name, &with(durability))) {
+                match block_on(store.namespace(name, &with(durability), None)) {
                     Ok(namespace) => return namespace,
                     Err(KvError::Storage(why)) => {
                         heal(strace);

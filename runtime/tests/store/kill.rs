@@ -141,8 +141,9 @@ fn child() {
         return;
     };
     let store = open(&folder.join("kv"));
-    let sync = block_on(store.namespace("sync", &with(Durability::Sync))).unwrap();
-    let interval = block_on(store.namespace("interval", &with(Durability::INTERVAL))).unwrap();
+    let sync = block_on(store.namespace("sync", &with(Durability::Sync), None)).unwrap();
+    let interval =
+        block_on(store.namespace("interval", &with(Durability::INTERVAL), None)).unwrap();
     let (ledger, count, path) = newest(&folder);
     let found = block_on(ledger.verify(&sync, &interval));
     let aside = store.status().aside;

@@ -125,8 +125,9 @@ fn cut(disk: &Disk, ledger: &Ledger, loss: Loss, random: &mut Random, name: &str
 fn check(folder: &Path, ledger: &Ledger) -> (Found, bool) {
     let before = asides(folder);
     let store = open(&folder.join("kv"));
-    let sync = block_on(store.namespace("sync", &with(Durability::Sync))).unwrap();
-    let interval = block_on(store.namespace("interval", &with(Durability::INTERVAL))).unwrap();
+    let sync = block_on(store.namespace("sync", &with(Durability::Sync), None)).unwrap();
+    let interval =
+        block_on(store.namespace("interval", &with(Durability::INTERVAL), None)).unwrap();
     let found = block_on(ledger.verify(&sync, &interval));
     let status = store.status();
     assert_eq!(status.state, StoreState::Open);
@@ -157,8 +158,9 @@ fn asides(folder: &Path) -> Vec<PathBuf> {
 
 fn write_on(folder: &Path, found: &Found, reports: &Reports) {
     let store = open(&folder.join("kv"));
-    let sync = block_on(store.namespace("sync", &with(Durability::Sync))).unwrap();
-    let interval = block_on(store.namespace("interval", &with(Durability::INTERVAL))).unwrap();
+    let sync = block_on(store.namespace("sync", &with(Durability::Sync), None)).unwrap();
+    let interval =
+        block_on(store.namespace("interval", &with(Durability::INTERVAL), None)).unwrap();
     let mut random = Random::new(1);
     let mut keys = Keys::new(found);
     let mut n = found["ring"];
@@ -188,8 +190,9 @@ fn child() {
             tear(&folder.join("kv/db"), &mut random);
         }
         let store = open(&folder.join("kv"));
-        let sync = block_on(store.namespace("sync", &with(Durability::Sync))).unwrap();
-        let interval = block_on(store.namespace("interval", &with(Durability::INTERVAL))).unwrap();
+        let sync = block_on(store.namespace("sync", &with(Durability::Sync), None)).unwrap();
+        let interval =
+            block_on(store.namespace("interval", &with(Durability::INTERVAL), None)).unwrap();
         let keys = keys.get_or_insert_with(|| {
             let nothing = Ledger::default();
             Keys::new(&block_on(nothing.verify(&sync, &interval)))

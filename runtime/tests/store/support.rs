@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use zlayer_runtime::keyvalue::{Durability, KeyValue, Machine, Quota, Settings};
+use zlayer_runtime::keyvalue::{Durability, KeyValue, Machine, Settings};
 use zlayer_runtime::memory::Budget;
 
 /// xorshift64*: the same seed, the same run.
@@ -147,7 +147,7 @@ pub(crate) fn open(folder: &Path) -> KeyValue {
 pub(crate) fn with(durability: Durability) -> Settings {
     Settings {
         durability,
-        quota: Quota::default(),
+        ..Settings::default()
     }
 }
 

@@ -8,7 +8,7 @@ use zlayer_bundle::Role;
 
 use crate::allowed_hosts::AllowedHosts;
 use crate::capability::{Capabilities, Capability};
-use crate::config::{Bodies, BodyAccess, OnFailure, PERSONAL_MAX, PluginConfig};
+use crate::config::{Bodies, BodyAccess, OnFailure, PERSONAL_MAX, PluginConfig, parse_bytes};
 
 /// One `NAME:SETTING=VALUE`, taken apart but for the value.
 pub(super) struct Override {
@@ -19,7 +19,7 @@ pub(super) struct Override {
 }
 
 /// The names of settings, for messages.
-const SETTINGS: &str = "config.KEY, roles, secrets, allow, deny, allow-hosts, kv-namespace, kv-durability, max-instances, reuse, paths, services, on-failure, bodies, request-body, personal-headers";
+const SETTINGS: &str = "config.KEY, roles, secrets, allow, deny, allow-hosts, kv-namespace, kv-durability, kv-write-max, max-instances, reuse, paths, services, on-failure, bodies, request-body, personal-headers";
 
 /// Those that are lists.
 const LISTS: [&str; 8] = [
@@ -126,6 +126,11 @@ impl Override {
                 let durability = value.parse();
                 let told = |reason| format!("kv-durability: {reason}");
                 grants.keyvalue.durability = durability.map_err(told)?;
+            }
+            "kv-write-max" => {
+                let bytes = parse_bytes(value);
+                let told = |reason| format!("kv-write-max: {reason}");
+                grants.keyvalue.day_bytes = bytes.map_err(told)?;
             }
             "max-instances" => pooling.instances = value.parse().map_err(|_| number())?,
             "reuse" => pooling.reuse = value.parse().map_err(|_| number())?,
@@ -237,6 +242,7 @@ mod tests {
             "my:plugin:allow-hosts=a.example, *.b.example:443",
             "my:plugin:kv-namespace=shared",
             "my:plugin:kv-durability=interval=60s",
+            "my:plugin:kv-write-max=8Gi",
             "my:plugin:max-instances=3",
             "my:plugin:reuse=4",
             "my:plugin:paths=/a,/b/*",
@@ -262,6 +268,7 @@ mod tests {
         assert_eq!(hosts, "a.example, *.b.example:443");
         assert_eq!(grants.namespace.as_deref(), Some("shared"));
         assert_eq!(grants.keyvalue.durability.to_string(), "interval=60s");
+        assert_eq!(grants.keyvalue.day_bytes, 8 << 30);
         assert_eq!((pooling.instances, pooling.reuse), (3, 4));
         assert!(placement.covers("/b/c") && !placement.covers("/c"));
         assert_eq!(placement.services.as_deref().unwrap(), ["s"]);
@@ -348,6 +355,7 @@ mod tests {
                 "kv-durability: there is no durability",
             ),
             ("plugin:kv-durability=interval=1ms", "at least 100ms"),
+            ("plugin:kv-write-max=much", "kv-write-max: "),
             ("plugin:allow-hosts=http://a/", "is not a host"),
         ] {
             let error = applied(&PluginConfig::default(), &[text]).unwrap_err();

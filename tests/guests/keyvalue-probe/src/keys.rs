@@ -1,4 +1,4 @@
-//! What a key may be: 1 to 1024 bytes of letters, digits and `- _ . / :`.
+//! What a key may be: any text of 1 to 1024 bytes without control characters.
 
 use probe::Checks;
 use probe::zlayer::plugin::keyvalue::{self, KvError};
@@ -51,22 +51,46 @@ pub fn probe(checks: &mut Checks) {
         Ok(vec![longest.clone()]),
     );
 
+    for key in ["ä", "é", "٣", "Ａ", "\u{200b}", "😀", "\u{a0}", "probe/x ", " probe/x", "a+b/c", "YWJj=="] {
+        let key = format!("probe/text/{key}");
+        let count = keyvalue::increment(&key, 1);
+        checks.same(&format!("{key:?} is counted"), count, Ok(1));
+        checks.same(
+            &format!("{key:?} is listed as it is"),
+            keyvalue::list_keys(&key),
+            Ok(vec![key.clone()]),
+        );
+    }
+    let longest_text = format!("probe/{}", "é".repeat((1024 - 6) / 2));
+    checks.same(
+        "1024 bytes of other letters are a key",
+        keyvalue::set(&longest_text, b"1"),
+        Ok(()),
+    );
+
     refused(checks, "an empty key", "");
+    refused(checks, "a key of 1025 bytes of other letters", &format!("{longest_text}x"));
     refused(checks, "a key of 1025 bytes", &format!("{longest}k"));
     refused(checks, "a key of 10,000 bytes", &"k".repeat(10_000));
     for byte in (0..128u8).filter(|byte| !is_allowed(*byte)) {
         let c = char::from(byte);
         refused(checks, &format!("{c:?} in a key"), &format!("probe/{c}x"));
     }
-    for c in ['ä', 'é', '٣', 'Ａ', '\u{200b}', '😀'] {
+    for c in ['\u{80}', '\u{85}', '\u{9f}'] {
         refused(checks, &format!("{c:?} in a key"), &format!("probe/{c}"));
     }
-    refused(checks, "a bad byte at the end of a key", "probe/x ");
-    refused(checks, "a bad byte at the start of a key", " probe/x");
+    refused(checks, "a bad character at the end of a key", "probe/x\n");
+    refused(checks, "a bad character at the start of a key", "\tprobe/x");
     checks.same(
         "an invalid prefix lists nothing: invalid-key",
-        [" ", "probe/ä", "a%"].map(|prefix| invalid(keyvalue::list_keys(prefix))),
+        ["\n", "probe/\u{85}", "a\u{7f}"].map(|prefix| invalid(keyvalue::list_keys(prefix))),
         [true; 3],
+    );
+    let none: Vec<String> = Vec::new();
+    checks.same(
+        "any other prefix lists what there is",
+        [" ", "nobody/ä", "a%"].map(keyvalue::list_keys),
+        [Ok(none.clone()), Ok(none.clone()), Ok(none)],
     );
     checks.is(
         "a prefix longer than any key is invalid-key, or lists nothing",
@@ -109,5 +133,5 @@ fn invalid<T>(result: Result<T, KvError>) -> bool {
 }
 
 fn is_allowed(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte)
+    (b' '..=b'~').contains(&byte)
 }

@@ -1,0 +1,200 @@
+//! What plugins of one daemon cost each other.
+
+use serde_json::Value;
+
+use crate::support::{Builder, Client, Daemon, TempDir, ask, eventually, get, request};
+
+/// Twelve requests whose plugin computes for ever, and what the daemon says when their time is up.
+fn spin(daemon: &Daemon) -> Vec<Client> {
+    let twelve = (0..12).map(|_| {
+        let mut client = Client::connect(daemon);
+        client.send("GET /spin HTTP/1.1\r\nhost: a\r\n\r\n");
+        client
+    });
+    twelve.collect()
+}
+
+#[test]
+fn a_plugin_that_computes_in_all_its_instances_leaves_the_thread_to_others() {
+    let daemon = Daemon::builder("hostile-plugin")
+        .with("hello")
+        .plugin("hostile-plugin:paths=/spin")
+        .args(["--threads", "1", "--memory-max", "128Mi"])
+        .timeout("request", "20s")
+        .start();
+    let spinning = spin(&daemon);
+    // Each waited for twelve slices of 10 ms, several times: five hundred took minutes.
+    for _ in 0..500 {
+        assert_eq!(get(&daemon, "/").status, 200);
+    }
+    assert!(!daemon.log().contains("/spin"), "their time is not up yet");
+    for mut client in spinning {
+        assert_eq!(client.read_response().status, 504);
+    }
+    assert_eq!(get(&daemon, "/").status, 200);
+}
+
+#[test]
+fn a_body_that_is_not_read_gives_a_plugin_no_more_time() {
+    for plugin in ["hostile-plugin", "hostile"] {
+        let daemon = Daemon::builder(plugin)
+            // Longer than any test waits.
+            .timeout("stall", "60m")
+            .timeout("request", "2s")
+            .start();
+        for bytes in [0, 3, 40_000] {
+            let answer = request(&daemon, "POST", "/spin", &[], &vec![b'x'; bytes]);
+            assert_eq!(answer.status, 504, "{plugin}, {bytes}: {answer:?}");
+        }
+    }
+}
+
+/// Two plugins with a store; each answers for its own paths.
+fn two_counters(durability: &str, folder: &TempDir) -> Builder {
+    Daemon::builder("counter")
+        .with("counter")
+        .data_dir(folder.path())
+        .args(["--kv-durability", durability])
+        .plugin("counter:paths=/incr/one/*,/set/one/*,/list/")
+        .plugin("counter:kv-namespace=shared")
+        .plugin("counter-2:kv-namespace=shared")
+}
+
+#[test]
+fn plugins_that_name_one_namespace_share_its_content_and_its_quota() {
+    for durability in ["memory", "interval", "sync"] {
+        let folder = TempDir::new();
+        let daemon = two_counters(durability, &folder)
+            .args(["--kv-max-keys", "10"])
+            .start();
+        for key in 0..5 {
+            for plugin in ["one", "two"] {
+                let path = format!("/incr/{plugin}/{key}");
+                assert_eq!(get(&daemon, &path).text(), "1", "{durability}");
+            }
+        }
+        // The first plugin's list holds the second's keys, and there is no room for either.
+        assert_eq!(get(&daemon, "/list/").text().lines().count(), 10);
+        for path in ["/incr/one/9", "/incr/two/9"] {
+            let full = get(&daemon, path);
+            let told = (full.status, full.text());
+            assert_eq!(told, (409, "quota-exceeded".to_owned()), "{durability}");
+        }
+        for plugin in ["counter", "counter-2"] {
+            daemon.wait_for_log(&format!(
+                "plugin {plugin}: keyvalue.increment failed, quota-exceeded: its namespace 'shared' is full: 10 keys"
+            ));
+        }
+        // Once each, however often.
+        assert_eq!(get(&daemon, "/incr/two/9").status, 409);
+        assert_eq!(daemon.log().matches(" is full: 10 keys").count(), 2);
+        let status: Value = serde_json::from_str(&ask(&folder, "/status").text()).unwrap();
+        let namespaces = &status["store"]["namespaces"];
+        assert_eq!(namespaces[0]["name"], "shared");
+        assert_eq!(namespaces[0]["keys"], 10);
+        assert_eq!(namespaces[0]["refused_changes"], 3);
+        assert!(namespaces[1].is_null(), "{namespaces}");
+    }
+}
+
+#[test]
+fn a_fault_of_the_store_is_told_once_and_never_with_the_key() {
+    let daemon = Daemon::builder("counter").start();
+    let set = |path: &str| request(&daemon, "PUT", path, &[], b"x").text();
+    let long = format!("/set/{}", "secret".repeat(200));
+    for _ in 0..3 {
+        assert_eq!(set(&long), "invalid-key");
+        assert_eq!(set("/set/word"), "ok");
+        assert!(get(&daemon, "/incr/word").text().starts_with("storage"));
+    }
+    daemon.wait_for_log("keyvalue.increment failed, storage: not a number");
+    let log = daemon.log();
+    let told = "plugin counter: keyvalue.set failed, invalid-key: a key of 1200 bytes";
+    assert_eq!(log.matches(told).count(), 1, "{log}");
+    assert_eq!(log.matches("keyvalue.increment failed").count(), 1, "{log}");
+    assert!(!log.contains("secretsecret"), "{log}");
+}
+
+#[test]
+fn expired_keys_make_room_before_anything_is_refused() {
+    for durability in ["memory", "interval"] {
+        let daemon = Daemon::builder("counter")
+            .args(["--kv-durability", durability, "--kv-max-keys", "3"])
+            .start();
+        for key in 0..3 {
+            let path = format!("/set-ttl/{key}?ms=1");
+            assert_eq!(request(&daemon, "PUT", &path, &[], b"x").status, 200);
+        }
+        eventually("they have expired", || get(&daemon, "/get/2").status == 404);
+        assert_eq!(get(&daemon, "/incr/other").text(), "1", "{durability}");
+        assert!(!daemon.log().contains("is full"), "{durability}");
+    }
+}
+
+#[test]
+fn a_day_allows_each_plugin_so_many_bytes_of_writes() {
+    let folder = TempDir::new();
+    let start = || {
+        two_counters("interval", &folder)
+            .args(["--kv-write-max", "1Mi"])
+            .plugin("counter-2:kv-write-max=1Gi")
+            .start()
+    };
+    let mut daemon = start();
+    let set = |daemon: &Daemon, key: &str| {
+        let answer = request(daemon, "PUT", &format!("/set/{key}"), &[], &[b'x'; 200_000]);
+        (answer.status, answer.text())
+    };
+    assert_eq!(set(&daemon, "one/1").0, 200);
+    assert_eq!(set(&daemon, "one/2").0, 200);
+    assert_eq!(set(&daemon, "one/3"), (409, "quota-exceeded".to_owned()));
+    for key in 0..5 {
+        assert_eq!(set(&daemon, &format!("two/{key}")).0, 200);
+    }
+    daemon.wait_for_log("plugin counter: keyvalue.set failed, quota-exceeded: its changes had ");
+    daemon.wait_for_log("--kv-write-max");
+    let status: Value = serde_json::from_str(&ask(&folder, "/status").text()).unwrap();
+    let [first, second] = [0, 1].map(|plugin| &status["plugins"][plugin]["writes"]);
+    assert_eq!(first["day_bytes"], 1 << 20);
+    assert!(first["spent_bytes"].as_u64().unwrap() > 800_000, "{first}");
+    assert_eq!(
+        (&first["refused_changes"], &second["refused_changes"]),
+        (&1.into(), &0.into())
+    );
+    daemon.signal(15);
+    assert_eq!(daemon.wait(), 0);
+    // A restart is no way around it.
+    let daemon = start();
+    assert_eq!(set(&daemon, "one/3").1, "quota-exceeded");
+    assert_eq!(set(&daemon, "two/9").0, 200);
+}
+
+#[test]
+fn any_api_key_is_limited_by_the_guides_limiter() {
+    let daemon = Daemon::builder("sliding-window-limiter")
+        .with("hello")
+        .args(["--config", "window_ms=1000000000000000"])
+        .start();
+    for key in [
+        "a+b/c",
+        "YWJjZA==",
+        "two words",
+        "\u{43a}\u{43b}\u{44e}\u{447}",
+        "100%",
+        "{\"a\":1}",
+    ] {
+        let mut client = Client::connect(&daemon);
+        let mut statuses = (0..101).map(|_| {
+            client.send(format!(
+                "GET / HTTP/1.1\r\nhost: a\r\nx-api-key: {key}\r\n\r\n"
+            ));
+            client.read_response().status
+        });
+        assert!(
+            statuses.by_ref().take(100).all(|status| status == 200),
+            "{key}"
+        );
+        assert_eq!(statuses.next(), Some(429), "{key}");
+    }
+    assert!(!daemon.log().contains("keyvalue."), "{}", daemon.log());
+}
