@@ -139,13 +139,17 @@ fn filters_show_what_was_asked_for_and_nothing_else() {
     let error = |line: &str| line[29..].starts_with(" ERROR ");
     let warn = |line: &str| error(line) || line[29..].starts_with(" WARN  ");
     // Behind time and level; what the daemon tells of a plugin is not the plugin's.
-    let plugin = |line: &str| line[36..].starts_with("plugin logging-probe: ");
+    // What it wrote, and what the daemon tells about it.
+    let plugin = |line: &str| {
+        let told =
+            line[36..].starts_with("zlayer_runtime") && line.contains(" plugin logging-probe");
+        told || line[36..].starts_with("plugin logging-probe: ")
+    };
     type Wanted<'a> = &'a dyn Fn(&str) -> bool;
-    let cases: [(&[&str], Wanted<'_>); 6] = [
+    let cases: [(&[&str], Wanted<'_>); 5] = [
         (&["--level", "error"], &error),
         (&["--level=WARN"], &warn),
         (&["--plugin", "logging-probe"], &plugin),
-        (&["--plugin", "logging"], &|_| false),
         (&["--request", id], &|line| line.contains(&in_request)),
         (
             &[
@@ -161,7 +165,7 @@ fn filters_show_what_was_asked_for_and_nothing_else() {
     ];
     for (words, wanted) in cases {
         let expected = matching(wanted);
-        assert_eq!(expected.is_empty(), words.contains(&"logging"), "{words:?}");
+        assert!(!expected.is_empty(), "{words:?}");
         assert_eq!(logs(folder.path(), words).stdout, expected, "{words:?}");
         assert_eq!(
             host_logs(folder.path(), words).stdout,
@@ -169,6 +173,20 @@ fn filters_show_what_was_asked_for_and_nothing_else() {
             "{words:?}"
         );
     }
+    // A name that nobody has is no answer of nothing.
+    let data = folder.path().to_str().unwrap();
+    let typo = zlayer(["logs", "--data-dir", data, "--plugin", "logging"]);
+    assert_eq!((typo.code, typo.stdout.as_str()), (2, ""));
+    assert!(
+        typo.stderr.contains("'logging'; it tells of logging-probe"),
+        "{typo:?}"
+    );
+    let typo = precompile(["logs", data, "--plugin", "logging"]);
+    assert_ne!(typo.code, 0);
+    assert!(
+        typo.stderr.contains("'logging'; it tells of logging-probe"),
+        "{typo:?}"
+    );
 }
 
 #[test]
