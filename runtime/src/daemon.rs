@@ -165,6 +165,7 @@ fn serve(
     };
     let mut placed = Vec::new();
     for (member, instances) in members.into_iter().zip(instances) {
+        member.tell_what_it_is();
         let placement = Arc::clone(&member.config().placement);
         let plugin = member.load(instances, config, &common, &metrics, &store, &upstreams)?;
         placed.push((plugin, placement));
@@ -204,6 +205,13 @@ fn serve(
         served.join(", "),
         server.address()
     ));
+    log::info!(
+        "zlayer {} (wasmtime {}) serves on http://{}, process {}",
+        env!("CARGO_PKG_VERSION"),
+        zlayer_bundle::ENGINE_VERSION,
+        server.address(),
+        std::process::id()
+    );
     let view = View {
         pipeline: Arc::clone(&pipeline),
         server: stats,

@@ -5,7 +5,6 @@
 //! more parts, come through [`record`].
 
 use std::borrow::Cow;
-use std::fmt;
 use std::io::Write;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -24,9 +23,6 @@ pub use crate::standard_error::complain;
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
-/// Where the daemon's records about plugins come from.
-const MODULE: &str = "zlayer_runtime::plugin";
-
 /// How many records a second about single requests are logged in the long run. Clients decide how
 /// many there would be.
 const REQUEST_RECORDS: u32 = 20;
@@ -41,6 +37,8 @@ struct Logger {
     ring: LogRing,
     /// Bounds the daemon's own records about single requests.
     requests: Rate,
+    /// The names of the plugins, the longest first.
+    plugins: OnceLock<Vec<String>>,
 }
 
 /// Installs the logger at the level that the environment variable `ZLAYER_LOG` names (error,
@@ -60,6 +58,7 @@ pub fn install() {
         text: AtomicBool::new(true),
         ring: LogRing::default(),
         requests: Rate::new(REQUEST_RECORDS, REQUEST_BURST),
+        plugins: OnceLock::new(),
     });
     if log::set_logger(logger).is_ok() {
         log::set_max_level(level);
@@ -122,28 +121,29 @@ pub fn record(record: &Record<'_>) {
     }
 }
 
-/// Writes a record of the daemon's own that concerns a plugin, so that who looks for what concerns
-/// that plugin finds it. The text names the plugin. Like others about single requests, one with a
-/// request's id is left out where there are too many.
-pub fn about(level: Level, plugin: &str, request: Option<&str>, text: fmt::Arguments<'_>) {
-    let Some(logger) = LOGGER.get().filter(|logger| level <= logger.level) else {
-        return;
-    };
-    let message = text.to_string();
-    let mut record = Record::new(Record::now(), level, MODULE, &message);
-    record.request = request.map(Cow::Borrowed);
-    record.fields = vec![(ABOUT_PLUGIN.into(), plugin.into())];
-    logger.write_own(&record);
+/// Says which plugins there are, so that the daemon's records about them can be found by their names.
+pub fn know_plugins(mut names: Vec<String>) {
+    // Of two names that fit, the longer is meant.
+    names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+    if let Some(logger) = LOGGER.get() {
+        // There is one daemon in a process.
+        let _ = logger.plugins.set(names);
+    }
 }
 
 impl Logger {
     /// Writes a record of the daemon's own, unless there are too many about requests.
-    fn write_own(&self, record: &Record<'_>) {
+    fn write_own<'r>(&'r self, mut record: Record<'r>) {
         // Whoever sets a finer level wants to see all such records.
         let bounded = record.request.is_some() && record.level <= Level::Info;
-        if !bounded || self.requests.allows(Instant::now()) {
-            self.write_record(record);
+        if bounded && !self.requests.allows(Instant::now()) {
+            return;
         }
+        let known = self.plugins.get().map_or(&[][..], Vec::as_slice);
+        if let Some(name) = plugin_of(&record.message, known) {
+            record.fields.push((ABOUT_PLUGIN.into(), name.into()));
+        }
+        self.write_record(&record);
     }
 
     fn report_held_back(&self, held_back: u64) {
@@ -203,10 +203,31 @@ impl Log for Logger {
         let (request, message) = split_request(&text);
         let mut parts = Record::new(Record::now(), record.level(), record.target(), message);
         parts.request = request.map(Cow::Borrowed);
-        self.write_own(&parts);
+        self.write_own(parts);
     }
 
     fn flush(&self) {}
+}
+
+/// The name of the plugin that a text of the daemon's is about: `… plugin NAME …`. Only the first one
+/// counts. What clients and plugins say comes behind it, and no path holds a blank.
+fn plugin_of<'n>(text: &str, known: &'n [String]) -> Option<&'n str> {
+    const WORD: &str = "plugin ";
+    let begins = |at: usize| {
+        text[..at]
+            .chars()
+            .next_back()
+            .is_none_or(|c| !c.is_alphanumeric())
+    };
+    let (at, _) = text.match_indices(WORD).find(|(at, _)| begins(*at))?;
+    let rest = &text[at + WORD.len()..];
+    let is_name = |name: &&String| {
+        let after = rest.strip_prefix(name.as_str());
+        // A name does not go on.
+        let goes_on = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+        after.is_some_and(|after| !after.starts_with(goes_on))
+    };
+    known.iter().find(is_name).map(String::as_str)
 }
 
 /// Splits off a request's id, which the daemon puts in front of its texts: `[0123456789abcdef] …`.
@@ -236,6 +257,29 @@ pub fn say(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_is_about_the_first_plugin_that_it_names() {
+        let known = ["my plugin", "hello-2", "hello"].map(str::to_owned);
+        let of = |text| plugin_of(text, &known);
+        for (text, name) in [
+            ("plugin hello: init failed", Some("hello")),
+            (
+                "GET /: plugin hello-2: failed: plugin hello",
+                Some("hello-2"),
+            ),
+            ("failed: route by plugin my plugin: trap", Some("my plugin")),
+            ("plugin hello imports what it is not granted", Some("hello")),
+            ("plugin other: asked for plugin hello", None),
+            ("plugin hello_3: unknown", None),
+            ("GET /plugin%20hello: failed", None),
+            ("--plugin hello:reuse=1", Some("hello")),
+            ("unplugin hello", None),
+            ("", None),
+        ] {
+            assert_eq!(of(text), name, "{text}");
+        }
+    }
 
     #[test]
     fn a_requests_id_is_taken_from_the_front_of_a_message() {

@@ -2,20 +2,17 @@
 
 mod text;
 
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write as _};
 use std::sync::{Mutex, MutexGuard};
-
-use heapless::index_map::FnvIndexMap;
 
 pub use text::{CONTENT_TYPE, Histogram, Page, labels};
 use text::{Escaped, label_name, metric_name};
 
 use crate::sync;
 
-/// Series that one plugin may have; more are dropped and counted.
+/// Series that one plugin may have, whatever others have; more are dropped and counted.
 pub const SERIES: usize = 256;
-/// Series of all plugins together; a full table drops new ones. heapless wants a power of two.
-const TABLE: usize = 1024;
 /// Longest series name with its labels, in bytes.
 pub const NAME_BYTES: usize = 256;
 
@@ -32,30 +29,53 @@ const LABELS: usize = 16;
 /// What the text format appends to a histogram's name for its samples.
 const SUFFIXES: [&str; 3] = ["_bucket", "_sum", "_count"];
 
-/// The table of counters, gauges and histograms, by name and labels.
+/// The tables of counters, gauges and histograms: one for each plugin, by name and labels.
+#[derive(Default)]
 pub struct Metrics {
-    table: Mutex<Table>,
+    tables: Mutex<BTreeMap<Box<str>, Table>>,
 }
 
+/// The series of one plugin.
+#[derive(Default)]
 struct Table {
-    /// On the heap and of fixed size: it is allocated once, when the process starts.
-    series: Box<FnvIndexMap<Key, Value, TABLE>>,
+    series: BTreeMap<Key, Value>,
     dropped: u64,
+    /// Which faults were told, as bits.
+    told: u8,
 }
 
-#[derive(PartialEq, Eq, Hash, PartialOrd, Ord, Clone)]
+#[derive(PartialEq, Eq, PartialOrd, Ord, Clone)]
 struct Key {
     name: Box<str>,
-    /// `{a="b",c="d"}`, without the braces.
+    /// `{a="b",c="d"}`, without the braces; the plugin is the first.
     labels: Box<str>,
 }
 
-impl Key {
-    /// The first label, which names the plugin that the series belongs to.
-    fn plugin(&self) -> &str {
-        // Quotes in a value are escaped, so the first plain one ends it.
-        let end = self.labels.find("\",").unwrap_or(self.labels.len() - 1);
-        &self.labels[..end]
+/// Why a change was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The plugin has [`SERIES`] series already.
+    Full,
+    /// The plugin has another kind of metric under that name, or a histogram one of whose samples
+    /// is called so.
+    Clash,
+    /// Name and labels are longer than [`NAME_BYTES`], or the labels too many.
+    TooLong,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Full => write!(
+                f,
+                "it has {SERIES} series already, which are as many as it may have"
+            ),
+            Fault::Clash => f.write_str("it has another kind of metric under that name"),
+            Fault::TooLong => write!(
+                f,
+                "name and labels are longer than {NAME_BYTES} bytes, or there are more than {LABELS} labels"
+            ),
+        }
     }
 }
 
@@ -78,42 +98,48 @@ pub enum Change {
     Observe(f64),
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Metrics {
-            table: Mutex::new(Table {
-                series: Box::default(),
-                dropped: 0,
-            }),
-        }
-    }
-}
-
 impl Metrics {
-    /// Applies `change` to the series of `name` and `labels`, which is made on first use. Dropped
-    /// and counted are a change that does not fit the kind of the series, a name that clashes with
-    /// the samples of a histogram, a name or label list that is too long, and a new series in a
-    /// full table.
+    /// Applies `change` to the series of `name` and `labels`, which is made on first use. Returns
+    /// why the change was dropped and counted instead, where that is the first of its kind for this
+    /// plugin.
     pub fn apply<'a>(
         &self,
         plugin: &str,
         name: &str,
         labels: impl Iterator<Item = (&'a str, &'a str)>,
         change: Change,
-    ) {
+    ) -> Option<Fault> {
         let key = series_key(plugin, name, labels);
-        let mut table = self.lock();
-        if !key.is_some_and(|key| table.apply(key, change)) {
-            table.dropped += 1;
+        let mut tables = self.lock();
+        if !tables.contains_key(plugin) {
+            tables.insert(plugin.into(), Table::default());
         }
+        let table = tables.get_mut(plugin)?;
+        let applied = match key {
+            Some(key) => table.apply(key, change),
+            None => Err(Fault::TooLong),
+        };
+        let fault = applied.err()?;
+        table.dropped += 1;
+        let bit = 1 << fault as u8;
+        let is_new = table.told & bit == 0;
+        table.told |= bit;
+        is_new.then_some(fault)
     }
 
     /// How many changes were dropped.
     pub fn dropped(&self) -> u64 {
-        self.lock().dropped
+        self.lock().values().map(|table| table.dropped).sum()
     }
 
-    /// The table as a page of its own, with the number of dropped changes at its end.
+    /// How many series a plugin has, and how many of its changes were dropped.
+    pub fn of(&self, plugin: &str) -> (usize, u64) {
+        let tables = self.lock();
+        let table = tables.get(plugin);
+        table.map_or((0, 0), |table| (table.series.len(), table.dropped))
+    }
+
+    /// The tables as a page of their own, with the number of dropped changes at its end.
     pub fn render(&self) -> String {
         let mut page = Page::default();
         self.write(&mut page);
@@ -126,27 +152,34 @@ impl Metrics {
         page.into_text()
     }
 
-    /// The most bytes that the table takes on a page.
+    /// The most bytes that the tables take on a page.
     pub fn page_bytes(&self) -> usize {
-        let table = self.lock();
+        let tables = self.lock();
         let bytes = |(key, value): (&Key, &Value)| {
-            // A series may be the first of its family, which adds a line (`# TYPE name histogram`).
+            // A series may be the first of its family, which adds a line (`# TYPE name histogram`);
+            // the samples of a histogram may be families of their own.
             let lines = match value {
                 Value::Counter(_) | Value::Gauge(_) => 2,
-                Value::Histogram(_) => BUCKETS.len() + 4,
+                Value::Histogram(_) => BUCKETS.len() + 6,
             };
             lines * (key.name.len() + key.labels.len() + LINE_BYTES)
         };
-        table.series.iter().map(bytes).sum()
+        let series = tables.values().flat_map(|table| &table.series);
+        series.map(bytes).sum()
     }
 
-    /// Adds the table to a page, sorted by name.
+    /// Adds the tables to a page, sorted by name. A name has one kind there: where plugins disagree
+    /// about it, its samples are shown without a kind (`untyped`).
     pub fn write(&self, page: &mut Page) {
-        let table = self.lock();
-        let mut series: Vec<_> = table.series.iter().collect();
+        let tables = self.lock();
+        let mut series: Vec<_> = tables.values().flat_map(|table| &table.series).collect();
         series.sort_by(|left, right| left.0.cmp(right.0));
+        let disputed = disputed(&series);
         let mut last = "";
-        for (Key { name, labels }, value) in series {
+        for (Key { name, labels }, value) in &series {
+            if disputed.contains(&**name) {
+                continue;
+            }
             if **name != *last {
                 page.family(name, value.kind(), "");
                 last = name;
@@ -157,16 +190,73 @@ impl Metrics {
                 Value::Histogram(histogram) => page.histogram(name, labels, histogram),
             }
         }
+        write_untyped(&series, &disputed, page);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        // Every change is a single assignment, so a holder that died left the table whole.
-        sync::lock(&self.table)
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Box<str>, Table>> {
+        // Every change is a single assignment, so a holder that died left the tables whole.
+        sync::lock(&self.tables)
+    }
+}
+
+/// The names that plugins disagree about: they are of several kinds, or those of samples of a
+/// histogram.
+fn disputed<'a>(series: &[(&'a Key, &'a Value)]) -> BTreeSet<&'a str> {
+    let mut kinds: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (key, value) in series {
+        kinds.entry(&key.name).or_default().insert(value.kind());
+    }
+    let mut disputed = BTreeSet::new();
+    for (name, of) in &kinds {
+        if of.len() > 1 {
+            disputed.insert(*name);
+        }
+        if of.contains("histogram") {
+            for suffix in SUFFIXES {
+                let sample = format!("{name}{suffix}");
+                if let Some((taken, _)) = kinds.get_key_value(sample.as_str()) {
+                    disputed.extend([*name, *taken]);
+                }
+            }
+        }
+    }
+    disputed
+}
+
+/// Adds the samples of disputed names to a page, each name of a sample as a family of its own.
+fn write_untyped(series: &[(&Key, &Value)], disputed: &BTreeSet<&str>, page: &mut Page) {
+    // The samples of a name have to stand together.
+    let mut samples: BTreeMap<String, Vec<(&Key, &Value)>> = BTreeMap::new();
+    for (key, value) in series {
+        if !disputed.contains(&*key.name) {
+            continue;
+        }
+        let suffixes: &[&str] = match value {
+            Value::Histogram(_) => &SUFFIXES,
+            Value::Counter(_) | Value::Gauge(_) => &[""],
+        };
+        for suffix in suffixes {
+            let name = format!("{}{suffix}", key.name);
+            samples.entry(name).or_default().push((key, value));
+        }
+    }
+    for (name, of) in samples {
+        page.family(&name, "untyped", "");
+        for (key, value) in of {
+            match value {
+                Value::Counter(count) => page.whole(&name, &key.labels, *count),
+                Value::Gauge(value) => page.number(&name, &key.labels, *value),
+                Value::Histogram(histogram) => {
+                    let suffix = name.strip_prefix(&*key.name).unwrap_or_default();
+                    page.part_of_histogram(&key.name, suffix, &key.labels, histogram);
+                }
+            }
+        }
     }
 }
 
 impl Table {
-    fn apply(&mut self, key: Key, change: Change) -> bool {
+    fn apply(&mut self, key: Key, change: Change) -> Result<(), Fault> {
         if !self.series.contains_key(&key) {
             let fresh = match change {
                 Change::CounterInc(_) => Value::Counter(0),
@@ -179,12 +269,13 @@ impl Table {
                     || has_sample_named(&other.name, value, &key.name)
                     || has_sample_named(&key.name, &fresh, &other.name)
             };
-            let clash = self.series.iter().any(names_clash);
-            let own = |other: &&Key| other.plugin() == key.plugin();
-            let is_full = self.series.keys().filter(own).count() >= SERIES;
-            if clash || is_full || self.series.insert(key.clone(), fresh).is_err() {
-                return false;
+            if self.series.iter().any(names_clash) {
+                return Err(Fault::Clash);
             }
+            if self.series.len() >= SERIES {
+                return Err(Fault::Full);
+            }
+            self.series.insert(key.clone(), fresh);
         }
         match (self.series.get_mut(&key), change) {
             (Some(Value::Counter(count)), Change::CounterInc(more)) => {
@@ -193,9 +284,9 @@ impl Table {
             (Some(Value::Gauge(value)), Change::GaugeSet(new)) => *value = new,
             (Some(Value::Gauge(value)), Change::GaugeAdd(more)) => *value += more,
             (Some(Value::Histogram(histogram)), Change::Observe(value)) => histogram.observe(value),
-            _ => return false,
+            _ => return Err(Fault::Clash),
         }
-        true
+        Ok(())
     }
 }
 
@@ -323,6 +414,67 @@ mod tests {
                 .render()
                 .ends_with("zlayer_metrics_dropped_total 12\n")
         );
+    }
+
+    #[test]
+    fn what_one_plugin_has_is_no_matter_of_another() {
+        let metrics = Metrics::default();
+        let apply = |plugin: &str, name: &str, change| metrics.apply(plugin, name, none(), change);
+        for plugin in ["a", "b", "c", "d", "e", "f"] {
+            for n in 0..SERIES {
+                assert_eq!(
+                    apply(plugin, &format!("m{n:03}"), Change::CounterInc(1)),
+                    None
+                );
+            }
+        }
+        assert_eq!(apply("a", "more", Change::CounterInc(1)), Some(Fault::Full));
+        assert_eq!(
+            apply("a", "other", Change::CounterInc(1)),
+            None,
+            "told once"
+        );
+        assert_eq!(
+            apply("a", "m001", Change::GaugeSet(1.0)),
+            Some(Fault::Clash)
+        );
+        assert_eq!(
+            (metrics.of("a"), metrics.of("b")),
+            ((SERIES, 3), (SERIES, 0))
+        );
+        assert_eq!(metrics.of("nobody"), (0, 0));
+    }
+
+    #[test]
+    fn a_name_that_plugins_disagree_about_is_shown_without_a_kind() {
+        let metrics = Metrics::default();
+        let apply = |plugin: &str, name: &str, change| {
+            assert_eq!(
+                metrics.apply(plugin, name, none(), change),
+                None,
+                "{plugin} {name}"
+            );
+        };
+        apply("p", "x", Change::GaugeSet(1.5));
+        apply("q", "x", Change::CounterInc(2));
+        apply("r", "x", Change::Observe(0.5));
+        apply("p", "h", Change::Observe(0.5));
+        apply("q", "h_count", Change::CounterInc(7));
+        apply("p", "same", Change::CounterInc(1));
+        apply("q", "same", Change::CounterInc(1));
+        let text = metrics.render();
+        for part in [
+            "# TYPE x untyped\nx{plugin=\"p\"} 1.5\nx{plugin=\"q\"} 2\n",
+            "# TYPE x_count untyped\nx_count{plugin=\"r\"} 1\n",
+            "# TYPE x_bucket untyped\nx_bucket{plugin=\"r\",le=\"0.001\"} 0\n",
+            "# TYPE h_count untyped\nh_count{plugin=\"p\"} 1\nh_count{plugin=\"q\"} 7\n",
+            "# TYPE h_sum untyped\nh_sum{plugin=\"p\"} 0.5\n",
+            "# TYPE same counter\nsame{plugin=\"p\"} 1\nsame{plugin=\"q\"} 1\n",
+        ] {
+            assert!(text.contains(part), "no {part} in\n{text}");
+        }
+        assert_eq!(text.matches("# TYPE ").count(), 4 + 3 + 1 + 1, "{text}");
+        assert!(text.len() <= metrics.page_bytes() + 200, "{text}");
     }
 
     #[test]

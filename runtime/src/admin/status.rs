@@ -129,6 +129,7 @@ fn plugin(plugin: &Plugin) -> Section {
     let withheld = withheld.map(|role| role.name().to_owned());
     let names =
         |set: Capabilities| Value::Texts(set.iter().map(|one| one.name().to_owned()).collect());
+    let (series, metrics_dropped) = host.metrics.of(&host.name);
     let mut described = Section::default().line("plugin", "{name} {version} ({roles}): {state}");
     if about.is_some() {
         described = described.line("", "{id} ({title}) {info_version}, uses {asked}");
@@ -156,6 +157,8 @@ fn plugin(plugin: &Plugin) -> Section {
         .field("reason", reason)
         .field("traps", host.stats.traps())
         .field("log_dropped", host.log.dropped())
+        .field("series", series)
+        .field("metrics_dropped", metrics_dropped)
         .field("instances", instances(plugin))
         .field("requests", requests(plugin))
         .field("writes", writes(plugin))

@@ -13,6 +13,7 @@ use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
 use crate::host::PluginHost;
 use crate::keyvalue::KeyValue;
+use crate::logger;
 use crate::metrics::Metrics;
 use crate::plugin::{Common, Plugin};
 use crate::upstream::Upstreams;
@@ -56,6 +57,7 @@ pub(super) fn gather<'a>(
         return Err(unknown("there is no plugin", name));
     }
     let is_alone = artifacts.len() == 1;
+    logger::know_plugins(names.clone());
     let mut members: Vec<Member<'_>> = Vec::new();
     for (artifact, name) in artifacts.into_iter().zip(&names) {
         let config = config.plugin(name);
@@ -149,6 +151,23 @@ impl<'a> Member<'a> {
             ..
         } = &self.granted;
         imported.contains(one) && capabilities.contains(one)
+    }
+
+    /// Tells the log which code it is, so that whoever reads it later knows what ran.
+    pub(super) fn tell_what_it_is(&self) {
+        let manifest = self.artifact.manifest();
+        let roles: Vec<_> = self.granted.roles.iter().map(|role| role.name()).collect();
+        let signer = match self.artifact.signer() {
+            Some(key) => format!("signed by {}", key.id()),
+            None => "signed by nobody".to_owned(),
+        };
+        log::info!(
+            "plugin {} {} ({}) starts: sha256 {}, {signer}",
+            self.name,
+            manifest.version,
+            roles.join(", "),
+            manifest.digest_text()
+        );
     }
 
     /// Tells the log what does not fit between what it can, what it asks for and what it is granted.

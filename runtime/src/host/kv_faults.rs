@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use super::PluginHost;
 use crate::keyvalue::{KEY_BYTES, KvError};
-use crate::logger;
 use crate::sync;
 
 /// A fault that has not been seen for this long is told again.
@@ -148,14 +147,10 @@ impl PluginHost {
             ),
             KvError::Storage(why) => format!("storage: {why}"),
         };
-        logger::about(
-            log::Level::Warn,
-            name,
-            request,
-            format_args!(
-                "plugin {name}: keyvalue.{} failed, {why}. Said once, however often it happens",
-                call.name
-            ),
+        let request = request.map_or(String::new(), |id| format!("[{id}] "));
+        log::warn!(
+            "{request}plugin {name}: keyvalue.{} failed, {why}. Said once, however often it happens",
+            call.name
         );
     }
 }

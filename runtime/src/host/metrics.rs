@@ -6,8 +6,8 @@ use super::HostState;
 use super::bindings::zlayer::plugin::common::KeyValue;
 use super::bindings::zlayer::plugin::metrics::Host;
 use crate::capability::Capability;
-use crate::metrics::Change;
-use crate::redact;
+use crate::metrics::{Change, NAME_BYTES};
+use crate::redact::{self, cut};
 
 impl Host for HostState {
     fn counter_inc(&mut self, name: String, value: u64) {
@@ -64,8 +64,16 @@ impl HostState {
             .map(|label| (redact::scrub(&label.key), redact::scrub(&label.value)))
             .collect();
         let labels = labels.iter().map(|(key, value)| (&**key, &**value));
-        self.plugin
-            .metrics
-            .apply(&self.plugin.name, &name, labels, change);
+        let plugin = &self.plugin;
+        let fault = plugin.metrics.apply(&plugin.name, &name, labels, change);
+        if let Some(fault) = fault {
+            let request = self.request.id();
+            let request = request.map_or(String::new(), |id| format!("[{id}] "));
+            log::warn!(
+                "{request}plugin {}: metrics: '{}' is dropped: {fault}. Said once, however often it happens",
+                plugin.name,
+                cut(&name, NAME_BYTES)
+            );
+        }
     }
 }

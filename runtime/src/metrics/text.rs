@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::BUCKETS;
+use super::{BUCKETS, SUFFIXES};
 
 /// The `Content-Type` of a page of metrics.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -68,24 +68,41 @@ impl Page {
 
     /// Writes the samples of a histogram with these labels.
     pub fn histogram(&mut self, name: &str, labels: &str, histogram: &Histogram) {
-        let comma = if labels.is_empty() { "" } else { "," };
+        for suffix in SUFFIXES {
+            self.part_of_histogram(name, suffix, labels, histogram);
+        }
+    }
+
+    /// Writes those samples of a histogram that have this one of [`SUFFIXES`] behind its name.
+    pub(super) fn part_of_histogram(
+        &mut self,
+        name: &str,
+        suffix: &str,
+        labels: &str,
+        histogram: &Histogram,
+    ) {
         let Histogram {
             buckets,
             count,
             sum,
         } = histogram;
-        for (within, bound) in buckets.iter().zip(BUCKETS) {
-            let _ = writeln!(
-                self.text,
-                "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {within}"
-            );
+        match suffix {
+            "_sum" => self.number(&format!("{name}{suffix}"), labels, *sum),
+            "_count" => self.whole(&format!("{name}{suffix}"), labels, *count),
+            _ => {
+                let comma = if labels.is_empty() { "" } else { "," };
+                for (within, bound) in buckets.iter().zip(BUCKETS) {
+                    let _ = writeln!(
+                        self.text,
+                        "{name}{suffix}{{{labels}{comma}le=\"{bound}\"}} {within}"
+                    );
+                }
+                let _ = writeln!(
+                    self.text,
+                    "{name}{suffix}{{{labels}{comma}le=\"+Inf\"}} {count}"
+                );
+            }
         }
-        let _ = writeln!(
-            self.text,
-            "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}"
-        );
-        self.number(&format!("{name}_sum"), labels, *sum);
-        self.whole(&format!("{name}_count"), labels, *count);
     }
 
     fn sample(&mut self, name: &str, labels: &str, value: fmt::Arguments<'_>) {
