@@ -1,6 +1,7 @@
 //! Why a request got no response from its plugin, and what the client is told about it.
 
 use std::fmt;
+use std::time::Duration;
 
 use wasmtime::Trap;
 
@@ -22,6 +23,8 @@ pub enum Failure {
     NoResponse,
     /// The plugin did not begin its response in time.
     Deadline,
+    /// The same, and it waits for an upstream of this name that it has sent a request to itself.
+    WaitedForUpstream(String),
     /// The response had begun, then nothing of it moved for too long.
     Stalled,
     /// The plugin said that it failed.
@@ -84,7 +87,8 @@ impl Failure {
 
     /// The memory that is set aside for whole bodies is used up.
     pub fn no_memory_for_body() -> Failure {
-        Failure::Busy("there is no memory for the body".to_owned())
+        let reason = "there is no memory for the body (--memory-max, of which bodies have a part)";
+        Failure::Busy(reason.to_owned())
     }
 
     /// A response whose body broke off, or is not as long as its head announced.
@@ -105,6 +109,13 @@ impl Failure {
         ))
     }
 
+    /// The upstream `name` did not begin its response within the time of a request.
+    pub fn late_upstream(name: &str, time: Duration) -> Failure {
+        Failure::GatewayTimeout(format!(
+            "upstream {name}: it did not answer within {time:?} (--timeout request)"
+        ))
+    }
+
     /// Puts the blame on the upstream `name` where a response that is not valid HTTP came from
     /// there and not from a plugin.
     pub fn of_upstream(self, name: &str) -> Failure {
@@ -120,7 +131,10 @@ impl Failure {
     pub fn status(&self) -> u16 {
         match self {
             Failure::Trap(_) | Failure::OutOfMemory(_) | Failure::NoResponse => 500,
-            Failure::Deadline | Failure::Stalled | Failure::GatewayTimeout(_) => 504,
+            Failure::Deadline
+            | Failure::WaitedForUpstream(_)
+            | Failure::Stalled
+            | Failure::GatewayTimeout(_) => 504,
             Failure::PluginError(_) | Failure::BadResponse(_) | Failure::BadGateway(_) => 502,
             Failure::PassThrough => 404,
             Failure::InitFailed(_)
@@ -149,7 +163,9 @@ impl Failure {
         match self {
             Failure::Trap(_) => Outcome::Trap,
             Failure::OutOfMemory(_) => Outcome::OutOfMemory,
-            Failure::Deadline | Failure::Stalled => Outcome::Deadline,
+            Failure::Deadline | Failure::WaitedForUpstream(_) | Failure::Stalled => {
+                Outcome::Deadline
+            }
             Failure::PluginError(_) => Outcome::PluginError,
             Failure::NoResponse | Failure::BadResponse(_) | Failure::Unshowable(_) => {
                 Outcome::BadResponse
@@ -202,12 +218,20 @@ impl fmt::Display for Failure {
             Failure::Trap(reason) => write!(f, "trap: {reason}"),
             Failure::OutOfMemory(reason) => write!(f, "out of memory: {reason}"),
             Failure::NoResponse => f.write_str("the plugin returned without an answer"),
-            Failure::Deadline => f.write_str("the plugin did not answer in time"),
+            Failure::Deadline => {
+                f.write_str("the plugin did not answer in time (--timeout request)")
+            }
+            Failure::WaitedForUpstream(name) => write!(
+                f,
+                "the plugin did not answer in time (--timeout request): it waits for the upstream {name}"
+            ),
             Failure::Displaced => f.write_str(
                 "others needed what this client has more of than its share; try again later",
             ),
             Failure::SlowBody => f.write_str("the body did not come in time"),
-            Failure::Stalled => f.write_str("nothing of the response moved for too long"),
+            Failure::Stalled => {
+                f.write_str("nothing of the response moved for too long (--timeout stall)")
+            }
             Failure::PluginError(reason) => write!(f, "the plugin returned an error: {reason}"),
             Failure::BadResponse(reason) => {
                 write!(f, "the plugin's answer is not valid HTTP: {reason}")

@@ -1,6 +1,7 @@
 //! What a plugin can reach: the state behind each instance, and the interfaces that are linked to
 //! it.
 
+mod asking;
 mod bindings;
 mod clock;
 mod config;
@@ -57,6 +58,7 @@ use crate::sync;
 use crate::told::Told;
 use crate::turns::{Place, Turn};
 use crate::upstream::{Sender, Upstreams};
+use asking::Asking;
 use kv_faults::KvFaults;
 
 /// Bytes of memory that the headers of one message may take inside the host: as much as a list of
@@ -105,6 +107,8 @@ pub struct PluginHost {
     pub writes: Arc<Writes>,
     /// What went wrong with the store, and was told.
     kv_faults: KvFaults,
+    /// Whom its own requests wait for.
+    asking: Asking,
     /// Its place among those that wait for the processor. None before the plugin is loaded.
     place: Option<Place>,
 }
@@ -142,6 +146,7 @@ impl PluginHost {
             store,
             namespace: OnceCell::new(),
             kv_faults: KvFaults::default(),
+            asking: Asking::default(),
             place: None,
         }
     }
@@ -210,6 +215,15 @@ impl PluginHost {
     fn secret(&self, name: &str) -> Option<&Secret> {
         let is_shown = self.granted.shows_secret(name);
         self.secrets.get(name).filter(|_| is_shown)
+    }
+
+    /// The failure that it is when the plugin has no time left for the client's request with this
+    /// id, which it is at work on.
+    pub fn late(&self, request: &str) -> Failure {
+        match self.asking.upstream_of(request) {
+            Some(upstream) => Failure::WaitedForUpstream(upstream),
+            None => Failure::Deadline,
+        }
     }
 
     /// The plugin's namespace. None if the plugin has not used it.

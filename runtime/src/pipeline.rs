@@ -342,7 +342,13 @@ impl Pipeline {
                     Step::Cache | Step::WebSocket | Step::Handle => Ok(ControlFlow::Continue(())),
                 }
             };
-            match stage.guard(&id, passage, running).await? {
+            let ran = stage.guard(&id, passage, running).await?;
+            if step == Step::Route
+                && let Some(to) = &request.upstream
+            {
+                passage.set_route(format!("{}:{}", to.host, to.port), &stage.plugin);
+            }
+            match ran {
                 Some(ControlFlow::Break(response)) => {
                     trail.responder = Some(index);
                     return Ok(ControlFlow::Break(response));

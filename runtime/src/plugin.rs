@@ -418,7 +418,9 @@ impl Plugin {
             Ok(Err(error)) => return Err(Failure::InitFailed(init_error(&error))),
             // `init` may succeed when there is memory again.
             Err(_) if store.data().limiter.is_busy() => {
-                return Err(Failure::Busy("no memory for init".to_owned()));
+                return Err(Failure::Busy(
+                    "no memory for init (--memory-max)".to_owned(),
+                ));
             }
             Err(error) => {
                 return Err(Failure::InitFailed(from_call(error, &store).to_string()));
@@ -470,7 +472,9 @@ impl Plugin {
         let standing = self.standing.lend();
         let Some(reservation) = standing.or_else(|| self.budget.reserve(self.share + self.memory))
         else {
-            return Err(Failure::Busy("the memory budget is spent".to_owned()));
+            return Err(Failure::Busy(
+                "the memory budget is spent (--memory-max)".to_owned(),
+            ));
         };
         // All that could be had, with the memory that is set aside for one instance of this plugin.
         let most = self.budget.attainable() + self.standing.bytes();
@@ -500,10 +504,10 @@ impl Plugin {
         match self.linked.instantiate_async(&mut store).await {
             Ok(instance) => Ok((store, instance)),
             Err(error) if store.data().limiter.is_busy() => Err(Failure::Busy(format!(
-                "no memory for an instance: {error:#}"
+                "no memory for an instance (--memory-max): {error:#}"
             ))),
             Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
-                Err(Failure::Busy(format!("{error:#}")))
+                Err(Failure::Busy(format!("(--max-instances) {error:#}")))
             }
             Err(error) => Err(from_call(error, &store)),
         }

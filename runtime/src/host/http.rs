@@ -153,9 +153,15 @@ impl WasiHttpHooks for Outgoing {
 
 async fn send(outgoing: Outgoing, request: http::Request<Body>, target: Target) -> Sent {
     let id = outgoing.request.id();
+    let upstream = format!("{}:{}", target.host, target.port);
+    let asked = id
+        .clone()
+        .map(|id| outgoing.plugin.asking.begin(id, upstream));
     let id = id.as_deref().unwrap_or("-");
     let upstreams = &outgoing.plugin.upstreams;
-    match upstreams.send(request.map(plugin_body), &target, id).await {
+    let sent = upstreams.send(request.map(plugin_body), &target, id).await;
+    drop(asked);
+    match sent {
         Ok(response) => {
             let (parts, body) = response.into_parts();
             let body = read_ahead(upstreams, body).await;

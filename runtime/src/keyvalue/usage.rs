@@ -9,6 +9,7 @@ use super::entry::Entry;
 #[derive(Debug, Default)]
 pub(super) struct Counted {
     pub(super) usage: Usage,
+    has_counted: bool,
     /// What has been counted up to this key.
     counting: Option<(Usage, Vec<u8>)>,
 }
@@ -34,8 +35,8 @@ impl Counted {
                 false
             }
             None => {
-                usage.counted();
-                self.usage = usage;
+                usage.counted(!self.has_counted);
+                (self.usage, self.has_counted) = (usage, true);
                 true
             }
         }
@@ -79,7 +80,7 @@ pub(super) struct Usage {
 }
 
 /// A count that takes longer than this may use one part in [`COUNTING_SHARE`] of the time.
-const QUICK_COUNT: Duration = Duration::from_millis(10);
+const QUICK_COUNT: Duration = Duration::from_millis(50);
 const COUNTING_SHARE: u32 = 10;
 
 impl Default for Usage {
@@ -118,10 +119,10 @@ impl Usage {
         self.took = self.took.saturating_add(time);
     }
 
-    /// Ends the count.
-    fn counted(&mut self) {
+    /// Ends the count. The first one of a namespace says nothing about how often it is wanted.
+    fn counted(&mut self, is_first: bool) {
         let took = self.took.min(Duration::from_secs(60));
-        if took > QUICK_COUNT {
+        if took > QUICK_COUNT && !is_first {
             self.not_before = Some(Instant::now() + took * COUNTING_SHARE);
         }
     }

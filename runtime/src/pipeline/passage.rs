@@ -18,6 +18,8 @@ pub struct Passage {
     /// The handlers that the request may reach.
     services: OnceLock<Vec<Arc<Plugin>>>,
     at_work: Mutex<Option<Arc<Plugin>>>,
+    /// The upstream that the request goes to, and the router that named it.
+    route: OnceLock<(String, Arc<Plugin>)>,
     /// How long a request may take in all.
     time: Duration,
     /// When it began.
@@ -44,6 +46,7 @@ impl Passage {
         Passage {
             services: OnceLock::new(),
             at_work: Mutex::new(None),
+            route: OnceLock::new(),
             time,
             started: Instant::now(),
             spent: AtomicU64::new(0),
@@ -55,6 +58,18 @@ impl Passage {
     /// The plugin that is at work, or that was when the work ended.
     pub fn plugin(&self) -> Option<Arc<Plugin>> {
         lock(&self.at_work).clone()
+    }
+
+    /// The upstream that the request goes to, and the name of the router that named it.
+    pub fn route(&self) -> Option<(&str, &str)> {
+        let (upstream, router) = self.route.get()?;
+        Some((upstream, router.name()))
+    }
+
+    /// Records which upstream a router has named.
+    pub(super) fn set_route(&self, upstream: String, router: &Arc<Plugin>) {
+        // The first one counts, as it does for the request.
+        let _ = self.route.set((upstream, Arc::clone(router)));
     }
 
     /// Cuts the work on the response off, if middlewares have to see the response that reports

@@ -1,5 +1,6 @@
 //! A plugin in one of its roles, at its place in the order.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Instant;
@@ -215,8 +216,10 @@ impl Stage {
     ) -> Result<Option<T>, Failure> {
         let before = passage.set_at_work(Some(&self.plugin));
         let started = Instant::now();
-        let ran = timeout::within(passage.allowance(), running).await;
-        let ran = ran.unwrap_or(Err(Failure::Deadline));
+        let mut running = pin!(running);
+        let ran = timeout::within(passage.allowance(), running.as_mut()).await;
+        // Looked at before the work is dropped, which ends its own requests.
+        let ran = ran.unwrap_or_else(|| Err(self.plugin.host().late(id)));
         passage.add_spent(started.elapsed());
         passage.set_at_work(before.as_ref());
         let stats = &self.plugin.host().stats;

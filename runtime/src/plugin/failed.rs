@@ -23,7 +23,7 @@ pub(super) fn from_call(error: wasmtime::Error, store: &Store<HostState>) -> Fai
     let failure = match (reason, store.data().limiter.refused()) {
         (Failure::Trap(reason), Some(refused)) => {
             let reason = format!(
-                "it was refused {} KiB of memory, then: {reason}",
+                "it was refused {} KiB of memory (--memory-max), then: {reason}",
                 refused.wanted >> 10
             );
             if refused.is_busy && gave_up {

@@ -211,7 +211,9 @@ impl Places {
                 return Ok(turn);
             }
             if Instant::now() >= until {
-                return Err(Failure::Busy("all instances are at work".to_owned()));
+                return Err(Failure::Busy(
+                    "all instances are at work (--max-instances, or as many as --memory-max allows)".to_owned(),
+                ));
             }
         }
     }

@@ -385,7 +385,7 @@ impl<'a> Exchange<'a> {
                 }
                 let failure = match is_for_client {
                     true => Failure::SlowBody,
-                    false => Failure::Deadline,
+                    false => self.late_failure(),
                 };
                 if !self.passage.cut_off(failure.clone()) {
                     return Poll::Ready(Err(failure));
@@ -401,6 +401,18 @@ impl<'a> Exchange<'a> {
             }
         })
         .await
+    }
+
+    /// The failure that it means when the time of the request is up: it is the upstream's that a
+    /// router chose, or the plugin's, or that of one that the plugin asks itself.
+    fn late_failure(&self) -> Failure {
+        match (self.passage.plugin(), self.passage.route()) {
+            (Some(plugin), _) => plugin.host().late(&self.id),
+            (None, Some((upstream, _))) => {
+                Failure::late_upstream(upstream, self.shared.timeouts.request)
+            }
+            (None, None) => Failure::Deadline,
+        }
     }
 
     /// Whether the plugin waits for the client's body.
@@ -612,9 +624,15 @@ impl<'a> Exchange<'a> {
         let plugin = plugin.map_or(String::new(), |plugin| {
             format!("plugin {}: ", plugin.name())
         });
+        let route = match self.passage.route() {
+            Some((_, router)) if failure.outcome() == Outcome::Upstream => {
+                format!(" (forwarded by plugin {router})")
+            }
+            _ => String::new(),
+        };
         log::log!(
             level,
-            "[{}] {} {}: {plugin}{how}: {failure}",
+            "[{}] {} {}: {plugin}{how}: {failure}{route}",
             self.id,
             redact::cut(self.method.as_str(), LOGGED_BYTES),
             redact::cut(self.uri.path(), LOGGED_BYTES),

@@ -99,7 +99,9 @@ impl fmt::Display for UpstreamError {
                     "all {most} connections that one plugin may have are in use"
                 )
             }
-            UpstreamError::NoMemory => f.write_str("there is no memory for another connection"),
+            UpstreamError::NoMemory => {
+                f.write_str("there is no memory for another connection (--memory-max)")
+            }
             UpstreamError::NameTimeout(reason) => {
                 write!(f, "its name was not found in time: {reason}")
             }

@@ -1,5 +1,6 @@
 //! Calls a plugin with each message of a WebSocket conversation.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,12 +53,13 @@ impl PluginHandler {
             };
             plugin.finish(running, called)
         };
-        let ended = timeout::within(self.time, calling).await;
-        let ended = ended.unwrap_or(Err(Failure::Deadline));
+        let mut calling = pin!(calling);
+        let ended = timeout::within(self.time, calling.as_mut()).await;
+        let ended = ended.unwrap_or_else(|| Err(plugin.host().late(&self.id)));
         let stats = &plugin.host().stats;
         let outcome = ended.as_ref().err().map(Failure::outcome);
         stats.count_request(outcome.unwrap_or(Outcome::Answered));
-        if let Err(failure @ Failure::Deadline) = &ended {
+        if let Err(failure @ (Failure::Deadline | Failure::WaitedForUpstream(_))) = &ended {
             let id = Some(Arc::clone(&self.id));
             stats.add_incident(id, Outcome::Deadline, &failure.to_string());
         }
