@@ -236,8 +236,17 @@ impl Pipeline {
         Ok(reply)
     }
 
-    /// Runs the stages behind the cache: routes, WebSocket, transformers and the handler.
-    async fn inner(
+    /// Runs the stages behind the cache: routes, WebSocket, transformers and the handler. Boxed, since
+    /// the cache waits for it in many places, each of which would hold all of it.
+    fn inner<'a>(
+        &'a self,
+        request: &'a mut Request,
+        passage: &'a Passage,
+    ) -> Pin<Box<impl Future<Output = std::result::Result<Reply, Failure>> + 'a>> {
+        Box::pin(self.behind_the_cache(request, passage))
+    }
+
+    async fn behind_the_cache(
         &self,
         request: &mut Request,
         passage: &Passage,

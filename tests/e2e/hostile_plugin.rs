@@ -1,5 +1,6 @@
 //! Plugins that misbehave: what the client gets, what the log tells, and that nobody else notices.
 
+mod description;
 mod keeps;
 
 use std::thread;

@@ -38,8 +38,10 @@ impl Host for HostState {
         let plugin = Arc::clone(&self.plugin);
         let config = &plugin.grants.config;
         let values = keys.iter().filter_map(|key| Some((key, config.get(key)?)));
-        // A plugin may name the same key many times, so the list can be as long as it wants.
-        self.charge_list("config.get-many", pairs_bytes(values))?;
+        // A plugin may name the same key many times, so both lists can be as long as it wants.
+        let asked: usize = keys.iter().map(|key| text_bytes(key)).sum();
+        let asked = asked + keys.len() * size_of::<String>();
+        self.charge_list("config.get-many", asked + pairs_bytes(values))?;
         let found = keys.into_iter().filter_map(|key| {
             let value = config.get(&key)?.clone();
             Some((key, value))

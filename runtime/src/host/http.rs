@@ -172,3 +172,17 @@ async fn send(outgoing: Outgoing, request: http::Request<Body>, target: Target) 
         Err(error) => Err(outgoing.failed(&target, error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_request_on_its_way_is_charged_with_has_room_for_its_tasks() {
+        fn bytes<F>(_: impl FnOnce(Outgoing, http::Request<Body>, Target) -> F) -> usize {
+            size_of::<F>()
+        }
+        // The executor's task holds it, and tokio's waits for that one.
+        assert!(2 * bytes(send) <= message::SENT_BYTES, "{}", bytes(send));
+    }
+}

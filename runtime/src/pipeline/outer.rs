@@ -45,11 +45,14 @@ impl Pipeline {
             if let ControlFlow::Break(response) = admitted {
                 return Ok(response.into());
             }
+            // Boxed here and below, since each place would hold all of it.
             // Most daemons have no limiters either: then the response goes out as it is.
             if trail.limit.is_none() {
-                return self.cached(request, passage).await;
+                return Box::pin(self.cached(request, passage)).await;
             }
-            passage.until_cut_off(self.cached(request, passage)).await
+            passage
+                .until_cut_off(Box::pin(self.cached(request, passage)))
+                .await
         } else {
             let entering = self.enter(request, passage, &watching, &mut trail);
             // A response that comes in time is not cut off on its way out, nor is what it streams.
@@ -127,7 +130,7 @@ impl Pipeline {
                 }
             }
         }
-        self.cached(request, passage).await
+        Box::pin(self.cached(request, passage)).await
     }
 
     /// Asks the authenticators and the rate limiters.

@@ -131,7 +131,9 @@ impl ResponseWriter<'_> {
         };
         let is_complete = matches!(ready.remainder, Remainder::Ended(_));
         let responded = self.write_head(status, &headers, length, is_complete)?;
+        // They are not kept while a slow client reads the body.
         drop(headers);
+        drop(parts);
         let mut framing = Framing::new(length, self.version);
         for data in ready.data {
             self.write_piece(&mut framing, data).await?;

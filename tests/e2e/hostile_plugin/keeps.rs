@@ -15,7 +15,7 @@ const BESIDE_KIB: u64 = 8 << 10;
 const AT_A_TIME: usize = 8;
 
 fn daemon() -> Builder {
-    let large = format!("large={}", "v".repeat(200));
+    let large = format!("k={}", "v".repeat(200));
     Daemon::builder("hostile")
         .args(["--memory-max", "32Mi", "--threads", "2", "--config", &large])
         .args(["--allow-host", "127.0.0.1"])
@@ -187,6 +187,14 @@ fn a_body_that_is_not_finished_ends_with_its_plugins_work_whether_the_instance_i
 /// tables, and the stacks of threads.
 const INSTANCE_KIB: u64 = 3584;
 const THREADS_KIB: u64 = 24 << 10;
+
+#[test]
+fn a_list_is_refused_before_it_is_made() {
+    let daemon = daemon().start();
+    // 160,000 times a value of 200 bytes, twice: in the host, and in the plugin.
+    assert_eq!(get(&daemon, "/keep/lists").status, 500);
+    daemon.wait_for_log("out of memory: the host would keep ");
+}
 
 #[test]
 fn a_limit_of_the_data_at_the_ceiling_is_never_hit() {

@@ -23,7 +23,7 @@ use crate::message::IncomingBody;
 
 /// Bytes of a request that was sent, until its response is taken: two tasks, and what they keep to
 /// look the host up, connect and speak TLS. The connection itself is charged by its pool.
-const SENT_BYTES: usize = 16 << 10;
+pub(super) const SENT_BYTES: usize = 16 << 10;
 /// Bytes of a response's header fields for which its connection's share has room.
 const FREE_FIELDS_BYTES: usize = 16 << 10;
 
