@@ -67,7 +67,7 @@ fn a_handler_that_traps_or_never_answers_is_an_error_of_the_server() {
             ("/beyond", 500, "out of bounds memory access"),
             ("/stack", 500, "call stack exhausted"),
             ("/return", 500, "without an answer"),
-            ("/grow", 500, "out of memory"),
+            ("/grow", 500, "KiB of memory (--memory-max), then: "),
             ("/table-flood", 500, "trap"),
             ("/random-huge", 500, "exceeds limit"),
             ("/headers-huge", 500, "exceeds limit"),
