@@ -146,6 +146,26 @@ fn headers_that_an_answer_varies_by_choose_it() {
 }
 
 #[test]
+fn what_one_site_says_is_not_told_by_another() {
+    let daemon = Daemon::builder("stages")
+        .args(["--trusted-proxy", "127.0.0.1"])
+        .start();
+    let sites: [Fields<'_>; 4] = [
+        &[("host", "a")],
+        &[("host", "b")],
+        &[("host", "a"), ("x-forwarded-proto", "https")],
+        &[("host", "a"), ("x-forwarded-host", "b")],
+    ];
+    let get = |fields: Fields<'_>| kept(&daemon, "/", fields);
+    for (number, fields) in sites.into_iter().enumerate() {
+        assert!(!is_hit(&get(fields)), "{fields:?}");
+        for known in &sites[..=number] {
+            eventually("a hit", || is_hit(&get(known)));
+        }
+    }
+}
+
+#[test]
 fn the_guides_plugin_caches_as_the_guide_says() {
     let folder = TempDir::new();
     let daemon = serving("smart-cache", &folder)

@@ -112,14 +112,14 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// The whole cache key: the plugin that chose it, the host, the query and the plugin's `cache-key`.
+/// The whole cache key: the plugin that chose it, the site (scheme and host), the query and the plugin's `cache-key`.
 /// The plugin's part knows neither host nor query, so without them it could mix up sites or
 /// queries.
-pub fn key(plugin: &str, authority: &str, query: Option<&str>, chosen: &str) -> Arc<str> {
+pub fn key(plugin: &str, site: &str, query: Option<&str>, chosen: &str) -> Arc<str> {
     let mut key = String::new();
-    let authority = authority.to_ascii_lowercase();
+    let site = site.to_ascii_lowercase();
     let query = query.map_or(String::new(), |query| format!("?{query}"));
-    for part in [plugin, &authority, &query] {
+    for part in [plugin, &site, &query] {
         add(&mut key, part);
     }
     key.push_str(chosen);

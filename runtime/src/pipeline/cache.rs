@@ -30,7 +30,7 @@ use crate::failure::Failure;
 use crate::host::caching::{CacheDecision, CacheEntry};
 use crate::memory::Reservation;
 use crate::message::fields::CREDENTIALS;
-use crate::message::{Body, Response, whole};
+use crate::message::{Body, Client, Response, whole};
 use crate::stats::Outcome;
 use crate::upstream::Personal;
 
@@ -317,7 +317,7 @@ struct Keys {
 async fn ask_keys(stage: &Stage, asked: &Original, request: &Request) -> Result<Keys, Failure> {
     let uri = &request.head.uri;
     let host = asked.headers.get(HOST).and_then(|host| host.to_str().ok());
-    let authority = uri.authority().map(http::uri::Authority::as_str).or(host);
+    let site = site(&request.client, host.unwrap_or_default());
     let mut running = stage.plugin.instance(&asked.id).await?;
     let (store, guests) = running.parts();
     let Some(guest) = &guests.caching else {
@@ -376,17 +376,26 @@ async fn ask_keys(stage: &Stage, asked: &Original, request: &Request) -> Result<
     };
     let called = called.await;
     let (chosen, is_telling, personal) = stage.plugin.finish(running, called)?;
-    let authority = authority.unwrap_or_default();
     // Only the plugin's part is checked, since the client chooses host and query.
     if let Some(fault) = Fault::of_key(&chosen) {
         stage.log_fault(fault);
     }
-    let key = cache::key(stage.plugin.name(), authority, uri.query(), &chosen);
+    let key = cache::key(stage.plugin.name(), &site, uri.query(), &chosen);
     Ok(Keys {
         key,
         is_telling,
         personal,
     })
+}
+
+/// What a URL has before its path, as the client sees it: one upstream may redirect `http` to
+/// `https`, and another make links of the host that a trusted proxy names.
+fn site(client: &Client, host: &str) -> String {
+    let forwarded = client.forwarded_host.as_ref();
+    let forwarded = forwarded.and_then(|host| host.to_str().ok());
+    // There is no blank in a host.
+    let forwarded = forwarded.unwrap_or_default();
+    format!("{}://{host} {forwarded}", client.scheme.name())
 }
 
 /// Shows a response to the plugin, and begins to store it if it may be stored.
