@@ -8,7 +8,8 @@
 //! newcomer gets its place from the [`Network`] that holds most, if that one holds more than the
 //! newcomer would: see [`Ledger`]. So no client can lock others out, whatever it does with what it
 //! holds, and no share is left unused. Requests that wait for an instance get it in turn, one
-//! network after the other: see [`Turns`].
+//! network after the other: see [`Turns`]. So do connections that have something to do: see
+//! [`RunQueue`].
 //!
 //! Whom a connection belongs to, and what can be taken from it, is its [`Claim`]. Work that is done
 //! for a client knows the claim without being handed it from function to function: see
@@ -16,6 +17,7 @@
 
 mod current;
 mod ledger;
+mod run_queue;
 mod turns;
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -28,6 +30,7 @@ use atomic_waker::AtomicWaker;
 
 pub use current::{current, on_behalf, within};
 pub use ledger::{Entry, Ledger};
+pub use run_queue::RunQueue;
 pub use turns::{Turn, Turns};
 
 /// A WebSocket that has brought no message for this long is silent: it loses its place before those
@@ -98,6 +101,8 @@ pub struct Claim {
     moved: AtomicU64,
     /// The connection waits for its client, to send or to take something.
     is_held_up: AtomicBool,
+    /// The request waits for an instance.
+    is_queued: AtomicBool,
     /// Bits of [`asked`].
     asked: AtomicU8,
     waker: AtomicWaker,
@@ -116,6 +121,7 @@ impl Claim {
             since: AtomicU64::new(now()),
             moved: AtomicU64::new(0),
             is_held_up: AtomicBool::new(false),
+            is_queued: AtomicBool::new(false),
             asked: AtomicU8::new(0),
             waker: AtomicWaker::new(),
         }
@@ -137,6 +143,7 @@ impl Claim {
         if phase == Phase::Exchange {
             self.moved.store(0, Ordering::Relaxed);
             self.is_held_up.store(false, Ordering::Relaxed);
+            self.is_queued.store(false, Ordering::Relaxed);
             if self.asked.load(Ordering::Relaxed) & asked::END_REQUEST != 0 {
                 // That was about the request before this one.
                 self.asked.fetch_and(!asked::END_REQUEST, Ordering::Relaxed);
@@ -171,6 +178,11 @@ impl Claim {
     /// Whether the connection waits for its client.
     pub fn is_held_up(&self) -> bool {
         self.is_held_up.load(Ordering::Relaxed)
+    }
+
+    /// Says whether the request waits for an instance.
+    pub fn set_queued(&self, is_queued: bool) {
+        self.is_queued.store(is_queued, Ordering::Relaxed);
     }
 
     /// Asks for something, one of [`asked`].
@@ -218,12 +230,14 @@ impl Claim {
         let (age, micros) = (self.age(), |time: Duration| time.as_micros() as u64);
         match self.phase() {
             Phase::Conversation if age >= micros(SILENT) => Some((0, u64::MAX - age)),
+            // Nothing was done for it yet. The one that has waited least goes first.
+            Phase::Exchange if self.is_queued.load(Ordering::Relaxed) => Some((1, age)),
             // The slowest first.
             Phase::Exchange if self.is_held_up() && age >= micros(SLOW) => {
-                Some((1, self.moved().saturating_mul(1_000_000) / age))
+                Some((2, self.moved().saturating_mul(1_000_000) / age))
             }
-            Phase::Exchange if age >= micros(LONG) => Some((2, u64::MAX - age)),
-            Phase::Conversation => Some((3, u64::MAX - age)),
+            Phase::Exchange if age >= micros(LONG) => Some((3, u64::MAX - age)),
+            Phase::Conversation => Some((4, u64::MAX - age)),
             Phase::Waiting | Phase::Lingering | Phase::Exchange => None,
         }
     }

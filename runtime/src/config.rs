@@ -185,8 +185,8 @@ impl std::fmt::Debug for Secret {
 /// Sizes and counts that bound what strangers and plugins can use.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Open client connections; at the limit the one that has waited longest for a head makes room,
-    /// else new ones wait in the kernel's backlog (default 192,
+    /// Open client connections; at the limit one of the client that has most makes room (see
+    /// [`crate::clients`]), else new ones wait (default 192,
     /// less where they would take more than a quarter of the memory).
     pub connections: usize,
     /// Bytes of a request or response body that a typed plugin takes whole (default 1 MiB).
@@ -244,14 +244,17 @@ pub struct Timeouts {
     /// From the end of the head to the start of the answer (default 30 s). A typed plugin's
     /// whole call falls in it.
     pub request: Duration,
-    /// Since an answer moved on, or since a client that is not behind brought some of its body: it
+    /// Since a response moved on, or since a client that is not behind brought some of its body: it
     /// has to bring 1 KiB a second, and may be a third of this time behind, or all of it up to 10 s (default 30 s).
     pub stall: Duration,
+    /// A request's body may take this long in all, however fast it comes (default 60 m): it may hold
+    /// an instance meanwhile.
+    pub upload: Duration,
     /// A WebSocket's peer may stay silent this long before it is sent a ping, and as long again
     /// before it is taken for gone (default 30 s).
     pub websocket_ping: Duration,
-    /// A client that sends no more is still worked for this long (3 s): it may have closed its own
-    /// direction only, or be gone, which looks the same from here.
+    /// A client that sends no more is still worked for this long (3 s) while there is nothing that it
+    /// could take: it may have closed its own direction only, or be gone, which looks the same from here.
     pub half_closed: Duration,
     /// How long running requests get when the daemon was told to stop (default 10 s), and
     /// then each plugin's `shutdown`, together.
@@ -265,6 +268,7 @@ impl Default for Timeouts {
             head: Duration::from_secs(10),
             request: Duration::from_secs(30),
             stall: Duration::from_secs(30),
+            upload: Duration::from_secs(3600),
             websocket_ping: Duration::from_secs(30),
             half_closed: Duration::from_secs(3),
             drain: Duration::from_secs(10),

@@ -260,7 +260,7 @@ fn serve(
             .map_err(|error| Error::device("cannot start a worker thread", error))?;
     }
     // A task like all others: the executor looks at the future that it is run with only now and then.
-    let served = EXECUTOR.spawn(server.run(fixed.connections));
+    let served = EXECUTOR.spawn(server.run(fixed.connections, resources.threads));
     smol::block_on(EXECUTOR.run(async {
         served.await;
         let until = Instant::now() + drain;

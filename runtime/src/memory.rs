@@ -1,5 +1,6 @@
 //! One ceiling for the memory that plugins and clients can make the process use.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -86,6 +87,7 @@ impl Budget {
             budget: Arc::clone(self),
             bytes: 0,
             home: None,
+            companion: None,
         };
         reservation.grow(bytes).then_some(reservation)
     }
@@ -134,6 +136,8 @@ pub struct Reservation {
     bytes: usize,
     /// The standing reservation that it returns to when it is dropped.
     home: Option<Arc<Standing>>,
+    /// What goes with it: see [`Reservation::keep`].
+    companion: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Reservation {
@@ -163,6 +167,11 @@ impl Reservation {
         self.budget.free()
     }
 
+    /// Keeps `companion` for as long as this reservation, in place of what it kept before.
+    pub fn keep(&mut self, companion: impl Any + Send + Sync) {
+        self.companion = Some(Box::new(companion));
+    }
+
     /// Bytes that it holds.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -178,6 +187,7 @@ impl Drop for Reservation {
                     budget: Arc::clone(&self.budget),
                     bytes: self.bytes,
                     home: None,
+                    companion: None,
                 };
                 *home.lock() = Some(kept);
             }

@@ -22,7 +22,7 @@ use futures_lite::future::{or, race};
 use smol::channel::{Receiver, Sender, bounded};
 use smol::{Async, Executor};
 
-use crate::clients::Claim;
+use crate::clients::{Claim, RunQueue};
 use crate::config::{Entrance, Limits, Timeouts};
 use crate::error::{Error, Result};
 use crate::pipeline::Pipeline;
@@ -159,9 +159,10 @@ impl Server {
         self.address
     }
 
-    /// Accepts until `stop` closes, at most `places` connections at a time. Then it waits for the
+    /// Accepts until `stop` closes, at most `places` connections at a time, which run on as many of the
+    /// executor's `threads`. Then it waits for the
     /// open ones, at most the drain timeout.
-    pub async fn run(self, places: usize) {
+    pub async fn run(self, places: usize, threads: usize) {
         let Server {
             listener,
             https,
@@ -170,6 +171,12 @@ impl Server {
             closed,
             ..
         } = self;
+        let queue = RunQueue::new(threads);
+        for number in 0..threads {
+            let queue = Arc::clone(&queue);
+            let serving = async move { queue.serve(number).await };
+            shared.executor.spawn(serving).detach();
+        }
         let accepting = async {
             let mut admission = Admission::new(places);
             loop {
@@ -184,13 +191,10 @@ impl Server {
                     let (shared, open) = (Arc::clone(&shared), open.clone());
                     let https = https.as_ref().filter(|_| is_https);
                     let https = https.map(|(_, https)| https.clone());
-                    let executor = shared.executor;
-                    executor
-                        .spawn(async move {
-                            serve(stream, client, https, shared, open, claim).await;
-                            drop(place);
-                        })
-                        .detach();
+                    queue.spawn(&Arc::clone(&claim), async move {
+                        serve(stream, client, https, shared, open, claim).await;
+                        drop(place);
+                    });
                 }
                 let plain = async { (listener.accept().await, false) };
                 match &https {

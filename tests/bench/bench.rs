@@ -10,10 +10,15 @@ use argh::FromArgs;
 
 use crate::record::Record;
 use crate::table::Table;
-use crate::{checkout, keyvalue, machines, page, pipeline, serve};
+use crate::{attacks, checkout, keyvalue, machines, page, pipeline, serve};
 
 /// All of them, in the order of the page.
-pub(crate) const ALL: [&Bench; 3] = [&serve::BENCH, &pipeline::BENCH, &keyvalue::BENCH];
+pub(crate) const ALL: [&Bench; 4] = [
+    &serve::BENCH,
+    &pipeline::BENCH,
+    &keyvalue::BENCH,
+    &attacks::BENCH,
+];
 
 /// The names of all that is recorded, in the order of the page.
 #[cfg(test)]

@@ -24,6 +24,17 @@ impl Client {
         })
     }
 
+    /// The same over a connection that is there, where a response may take as long as `patience`.
+    pub(crate) fn over(stream: TcpStream, patience: Duration) -> Result<Client> {
+        stream
+            .set_read_timeout(Some(patience))
+            .context("time-out")?;
+        Ok(Client {
+            stream,
+            received: Vec::with_capacity(4096),
+        })
+    }
+
     /// The same where a response may take as long as `patience`.
     pub(crate) fn connect_with(port: u16, patience: Duration) -> Result<Client> {
         let client = Client::connect(port)?;

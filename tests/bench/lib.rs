@@ -1,7 +1,8 @@
 //! The benchmarks, and the page that is made from what they recorded.
 //!
-//! Three of them: [`serve`] measures the daemon beside `wasmtime serve` and nginx, [`pipeline`] what
-//! each stage costs, [`keyvalue`] what the store costs. [`figures`] runs all three, and records what
+//! Four of them: [`serve`] measures the daemon beside `wasmtime serve` and nginx, [`pipeline`] what
+//! each stage costs, [`keyvalue`] what the store costs, [`attacks`] what others notice of
+//! a client that means harm. [`figures`] runs all of them, and records what
 //! `cargo boards bench --machine` measures in whole emulated machines ([`machines`]). Each hands its
 //! figures over as tables, and the scaffold ([`bench`]) does the rest in the same way for all:
 //! flags, printing, and with `--record` a data file in `docs/figures`, from which the page
@@ -16,6 +17,7 @@
 
 #[cfg(test)]
 mod age;
+pub mod attack;
 mod bench;
 mod checkout;
 mod client;
@@ -31,6 +33,7 @@ mod stats;
 mod table;
 mod workshop;
 
+mod attacks;
 mod keyvalue;
 mod pipeline;
 mod serve;
@@ -52,7 +55,12 @@ pub fn keyvalue() -> ExitCode {
     bench::main(&keyvalue::BENCH)
 }
 
-/// Runs all three and records their figures, or only makes the page from what is recorded.
+/// Runs the benchmark `attacks`, as its flags say.
+pub fn attacks() -> ExitCode {
+    bench::main(&attacks::BENCH)
+}
+
+/// Runs all of them and records their figures, or only makes the page from what is recorded.
 pub fn figures() -> ExitCode {
     bench::main_of_all()
 }

@@ -19,7 +19,7 @@ const TOP: &str = include_str!("page/top.txt");
 const PROGRAM: &str = include_str!("page/program.txt");
 
 /// A part of the page: the benchmark, the heading, and the template of what follows.
-const SECTIONS: [(&str, &str, &str); 4] = [
+const SECTIONS: [(&str, &str, &str); 5] = [
     (
         "serve",
         "Beside wasmtime serve and nginx",
@@ -34,6 +34,11 @@ const SECTIONS: [(&str, &str, &str); 4] = [
         "keyvalue",
         "What the store costs",
         include_str!("page/keyvalue.txt"),
+    ),
+    (
+        "attacks",
+        "What others notice of an attack",
+        include_str!("page/attacks.txt"),
     ),
     (
         "machines",

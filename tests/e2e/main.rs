@@ -13,6 +13,8 @@ mod support;
 mod admin;
 /// Artifacts: whose code runs, and everything that keeps a file from being served.
 mod artifact;
+/// One address attacks, others are served.
+mod attacks;
 /// What an artifact built for a board has the daemon run with.
 mod board;
 /// Bodies in both directions: framing, trailers, streaming, back-pressure, memory.
@@ -61,6 +63,8 @@ mod neighbours;
 mod outgoing;
 /// Several plugins on the way of a request: each stage, their order, what narrows them.
 mod pipeline;
+/// Who gets a place when all are taken, and what its owner is told.
+mod places;
 /// A plugin's life, what it is told about a request, its instances.
 mod plugin;
 /// Proxies in front of the daemon, which are trusted or not: header fields, the PROXY protocol.

@@ -170,7 +170,7 @@ pub struct Run {
     #[argh(option)]
     reuse: Option<u32>,
     /// a phase's time PHASE=DURATION; may be repeated (default idle=60s, head=10s, request=30s,
-    /// stall=30s, websocket-ping=30s, drain=10s)
+    /// stall=30s, upload=60m, websocket-ping=30s, drain=10s)
     #[argh(option, from_str_fn(parse_pair))]
     timeout: Vec<(String, String)>,
     /// engine settings of this device: compact or wide (default compact)
@@ -336,11 +336,12 @@ fn timeouts(phases: &[(String, String)]) -> std::result::Result<Timeouts, String
             "head" => timeouts.head = duration,
             "request" => timeouts.request = duration,
             "stall" => timeouts.stall = duration,
+            "upload" => timeouts.upload = duration,
             "websocket-ping" => timeouts.websocket_ping = duration,
             "drain" => timeouts.drain = duration,
             _ => {
                 return Err(format!(
-                    "there is no phase '{phase}'; there are idle, head, request, stall, websocket-ping, drain"
+                    "there is no phase '{phase}'; there are idle, head, request, stall, upload, websocket-ping, drain"
                 ));
             }
         }

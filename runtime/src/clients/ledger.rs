@@ -1,7 +1,7 @@
 //! Who holds how much of something that is scarce.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use event_listener::{Event, EventListener};
@@ -14,14 +14,15 @@ use crate::sync;
 /// When it is used up, a newcomer gets it from others. The rules, of which the first that finds
 /// somebody counts:
 ///
-/// 1. A connection that does nothing (it waits for a head, or lingers) goes: one of the newcomer's
-///    own network, or of one that has several and more than the newcomer's. Of the network that has
-///    most, the one that has done nothing for longest.
+/// 1. A connection that does nothing (it waits for a head, or lingers) goes, of a network that has
+///    several and more than the newcomer's: of the network that has most, the one that has done
+///    nothing for longest.
 /// 2. Work is given up, if its network holds at least two more than the newcomer's, so that the two
-///    do not take the same place from each other in turn: silent WebSockets, then what waits for
-///    slow clients, the slowest first, then what takes long. What has just begun is not given up.
-/// 3. A connection that does nothing goes, if it is the only one of its network and the newcomer's
-///    has none.
+///    do not take the same place from each other in turn: silent WebSockets, then what has
+///    not yet begun for want of an instance, then what waits for slow clients, the slowest first, then
+///    what takes long. What has just begun is not given up: the newcomer waits until it has not.
+/// 3. If no network has so much, a connection of the newcomer's own that does nothing goes.
+/// 4. Likewise one that is the only one of its network, where the newcomer's has none.
 pub struct Ledger {
     entries: Mutex<Entries>,
     freed: Event,
@@ -110,14 +111,25 @@ impl Ledger {
             .holders()
             .filter(|holder| is_leaving(&holder.claim))
             .count();
+        // For one more of a network that found nobody there is nobody either.
+        let mut in_vain = HashSet::new();
         for newcomer in newcomers.iter().skip(leaving) {
+            if in_vain.contains(newcomer) {
+                continue;
+            }
+            let mine = held.get(newcomer).copied().unwrap_or_default();
+            let others_have_more = held
+                .iter()
+                .any(|(other, theirs)| other != newcomer && *theirs >= mine + 2);
             let ranked =
                 entries.candidates(*newcomer, &held, |claim, own, theirs, mine| {
                     match claim.phase() {
                         Phase::Waiting | Phase::Lingering => {
-                            let class = match own || theirs >= 2 && theirs > mine {
-                                true => 0,
-                                false if theirs > mine => 2,
+                            let class = match theirs > mine {
+                                true if theirs >= 2 => 0,
+                                _ if others_have_more => return None,
+                                _ if own => 2,
+                                true => 3,
                                 false => return None,
                             };
                             Some((class, Reverse(theirs), 0, u64::MAX - claim.age()))
@@ -129,6 +141,7 @@ impl Ledger {
                     }
                 });
             let Some((rank, claim)) = ranked else {
+                in_vain.insert(*newcomer);
                 continue;
             };
             claim.ask(match rank.0 {
@@ -357,6 +370,24 @@ mod tests {
         let _entries = entered(&ledger, &[&idle]);
         assert!(ledger.make_room(&[network(NEW)]));
         assert!(idle.is_asked(asked::LEAVE_IDLE));
+    }
+
+    #[test]
+    fn who_has_more_goes_before_what_is_ones_own() {
+        let ledger = Arc::<Ledger>::default();
+        let own = claim(FEW, Phase::Waiting, SLOW * 9);
+        let slow = [0; 3].map(|_| claim(MANY, Phase::Exchange, SLOW * 2));
+        for claim in &slow {
+            claim.set_held_up(true);
+        }
+        let claims: Vec<_> = slow.iter().chain([&own]).collect();
+        let mut entries = entered(&ledger, &claims);
+        assert!(ledger.make_room(&[network(FEW)]));
+        assert_eq!(asked_of(&claims), [asked::LEAVE, 0, 0, 0]);
+        // Where nobody has more, it is one's own that goes.
+        entries.drain(..2);
+        assert!(ledger.make_room(&[network(FEW)]));
+        assert!(own.is_asked(asked::LEAVE_IDLE));
     }
 
     #[test]

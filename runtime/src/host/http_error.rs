@@ -19,7 +19,9 @@ pub fn plugin_body(body: UnsyncBoxBody<bytes::Bytes, Error>) -> Body {
 impl From<BodyError> for Error {
     fn from(error: BodyError) -> Error {
         match error {
-            BodyError::ClientBrokeOff | BodyError::UpstreamLost => Error::ConnectionTerminated,
+            BodyError::ClientBrokeOff | BodyError::ClientTooLong | BodyError::UpstreamLost => {
+                Error::ConnectionTerminated
+            }
             BodyError::ClientMalformed(reason) | BodyError::BadTrailers(reason) => {
                 Error::InternalError(Some(reason))
             }

@@ -10,6 +10,8 @@ use crate::failure::Failure;
 pub enum BodyError {
     /// The client that sends the body has gone, or stopped in the middle.
     ClientBrokeOff,
+    /// The client's body took longer than any may.
+    ClientTooLong,
     /// The client's body is not valid HTTP.
     ClientMalformed(String),
     /// The upstream closed the connection before the end that it had announced.
@@ -31,7 +33,10 @@ pub enum BodyError {
 impl BodyError {
     /// The failure of a request whose body could not be read.
     pub(crate) fn of_request(&self) -> Failure {
-        Failure::BadBody(self.to_string())
+        match self {
+            BodyError::ClientTooLong => Failure::SlowBody,
+            _ => Failure::BadBody(self.to_string()),
+        }
     }
 }
 
@@ -39,6 +44,7 @@ impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BodyError::ClientBrokeOff => f.write_str("it broke off"),
+            BodyError::ClientTooLong => f.write_str("it took too long (--timeout upload=)"),
             BodyError::ClientMalformed(reason) => f.write_str(reason),
             BodyError::UpstreamClosed => f.write_str("the upstream closed the connection"),
             BodyError::UpstreamLost => f.write_str("the connection to the upstream broke"),

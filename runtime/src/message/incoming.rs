@@ -23,6 +23,8 @@ pub(crate) enum Piece {
     Data(Bytes),
     /// The end of the body, with its trailers. Without it the body counts as broken off.
     End(HeaderMap),
+    /// The client has had all the time that a body may take.
+    TooLong,
     /// The client broke the body's framing.
     Malformed(zlayer_http1::BodyError),
 }
@@ -202,6 +204,7 @@ impl Body for IncomingBody {
             }
             Some(Piece::End(trailers)) if trailers.is_empty() => None,
             Some(Piece::End(trailers)) => Some(Ok(Frame::trailers(trailers))),
+            Some(Piece::TooLong) => Some(Err(BodyError::ClientTooLong)),
             Some(Piece::Malformed(error)) => {
                 Some(Err(BodyError::ClientMalformed(error.to_string())))
             }

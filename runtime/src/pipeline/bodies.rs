@@ -1,5 +1,7 @@
 //! Bodies that are held whole in memory, for the roles that take them so.
 
+mod share;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use crate::message::{Body, BodyError, whole};
 use crate::plugin::SHOWN_BYTES;
 use crate::redact::cut;
 use crate::timeout;
+use share::Share;
 
 /// The bytes of a body that its connection's own share of memory covers, so that small bodies get
 /// through even when large ones use the rest up.
@@ -24,8 +27,8 @@ pub const SMALL_BODY: usize = 16 << 10;
 /// uploads, responses and instances cannot lock each other out.
 pub struct WholeBodies {
     limit: usize,
-    requests: Arc<Budget>,
-    responses: Arc<Budget>,
+    requests: Share,
+    responses: Share,
     share: Reservation,
 }
 
@@ -35,8 +38,8 @@ impl WholeBodies {
     pub fn new(budget: &Arc<Budget>, share: usize, limit: usize) -> Option<WholeBodies> {
         Some(WholeBodies {
             limit,
-            requests: Budget::new(share / 2),
-            responses: Budget::new(share / 2),
+            requests: Share::new(share / 2),
+            responses: Share::new(share / 2),
             share: budget.reserve(share)?,
         })
     }
@@ -121,20 +124,16 @@ impl WholeBodies {
 
     fn recharge(
         &self,
-        budget: &Arc<Budget>,
+        share: &Share,
         held: &mut Option<Reservation>,
         bytes: usize,
     ) -> Result<(), Failure> {
         if bytes > self.limit {
             return Err(self.too_long());
         }
-        if held.is_none() {
-            *held = budget.reserve(0);
-        }
         let wanted = bytes.saturating_sub(SMALL_BODY);
-        let grown = held
-            .as_mut()
-            .is_some_and(|held| held.grow(wanted.saturating_sub(held.bytes())));
+        let has = held.as_ref().map_or(0, Reservation::bytes);
+        let grown = share.try_grow(held, wanted.saturating_sub(has));
         grown.then_some(()).ok_or_else(Failure::no_memory_for_body)
     }
 
@@ -143,15 +142,16 @@ impl WholeBodies {
     /// # Errors
     ///
     /// It is too long, or the memory for bodies is spent.
-    pub fn response_body(&self, data: Vec<u8>) -> Result<Body, Failure> {
+    pub async fn response_body(&self, data: Vec<u8>) -> Result<Body, Failure> {
         if data.len() > self.limit {
             return Err(self.too_long());
         }
-        let held = self
-            .responses
-            .reserve(data.len().saturating_sub(SMALL_BODY))
-            .ok_or_else(Failure::no_memory_for_body)?;
-        Ok(whole(data, Some(held)))
+        let mut held = None;
+        let more = data.len().saturating_sub(SMALL_BODY);
+        match self.responses.grow(&mut held, more).await {
+            true => Ok(whole(data, held)),
+            false => Err(Failure::no_memory_for_body()),
+        }
     }
 
     fn too_long(&self) -> Failure {
@@ -180,7 +180,7 @@ enum Unread {
 async fn read(
     body: &mut (dyn HttpBody<Data = Bytes, Error = BodyError> + Send + Unpin),
     limit: usize,
-    budget: &Arc<Budget>,
+    share: &Share,
 ) -> Result<(Vec<u8>, Option<Reservation>), Unread> {
     if body.size_hint().lower() > limit as u64 {
         return Err(Unread::TooLong);
@@ -189,7 +189,7 @@ async fn read(
     // it comes in.
     let announced = body.size_hint().upper();
     let most = announced.map_or(limit, |bytes| bytes.min(limit as u64) as usize);
-    let mut held = budget.reserve(0);
+    let mut held = None;
     let mut data = Vec::new();
     while let Some(frame) = body.frame().await {
         // Trailers have no place in the contract.
@@ -204,7 +204,7 @@ async fn read(
             // Memory is reserved for bytes that have come, not for those that are announced.
             let capacity = length.max((2 * data.capacity()).min(most));
             let more = capacity.saturating_sub(SMALL_BODY.max(data.capacity()));
-            if !held.as_mut().is_some_and(|held| held.grow(more)) {
+            if !share.grow(&mut held, more).await {
                 return Err(Unread::NoMemory);
             }
             data.reserve_exact(capacity - data.len());
@@ -246,7 +246,7 @@ mod tests {
             let mut small = whole(vec![1; SMALL_BODY], None);
             assert!(bodies.read_request(&mut small).await.is_ok());
             // Responses have a share of their own.
-            assert!(bodies.response_body(vec![0; 100 << 10]).is_ok());
+            assert!(bodies.response_body(vec![0; 100 << 10]).await.is_ok());
             drop(first);
             let mut third = whole(vec![1; 100 << 10], None);
             assert!(bodies.read_request(&mut third).await.is_ok());
@@ -305,13 +305,11 @@ mod tests {
     #[test]
     fn an_answer_is_charged_as_long_as_its_body_lives() {
         let bodies = bodies();
-        let first = bodies.response_body(vec![0; 100 << 10]);
-        assert!(first.is_ok() && bodies.response_body(vec![0; 100 << 10]).is_err());
+        let response = |kib: usize| smol::block_on(bodies.response_body(vec![0; kib << 10]));
+        let first = response(100);
+        assert!(first.is_ok() && response(100).is_err());
         drop(first);
-        assert!(bodies.response_body(vec![0; 100 << 10]).is_ok());
-        assert!(matches!(
-            bodies.response_body(vec![0; 101 << 10]),
-            Err(Failure::BadResponse(_))
-        ));
+        assert!(response(100).is_ok());
+        assert!(matches!(response(101), Err(Failure::BadResponse(_))));
     }
 }

@@ -50,7 +50,7 @@ pub(super) async fn run(
         }
         RoutingDecision::Redirect(to) => redirected(&to).map(ControlFlow::Break),
         RoutingDecision::RespondImmediate(immediate) => {
-            to_response(immediate, bodies).map(ControlFlow::Break)
+            to_response(immediate, bodies).await.map(ControlFlow::Break)
         }
     }
 }
@@ -78,9 +78,12 @@ fn redirected(to: &RedirectInfo) -> Result<Response, Failure> {
     Ok(response)
 }
 
-fn to_response(immediate: ImmediateResponse, bodies: &WholeBodies) -> Result<Response, Failure> {
+async fn to_response(
+    immediate: ImmediateResponse,
+    bodies: &WholeBodies,
+) -> Result<Response, Failure> {
     let status = final_status(immediate.status)?;
-    let mut response = http::Response::new(bodies.response_body(immediate.body)?);
+    let mut response = http::Response::new(bodies.response_body(immediate.body).await?);
     *response.status_mut() = status;
     fields::from_list(immediate.headers)?.put(&mut response);
     Ok(response)

@@ -10,7 +10,7 @@ use futures_lite::future::poll_once;
 use wasmtime::Store;
 
 use super::{Guests, Instance, Plugin};
-use crate::clients::{self, Entry, Ledger, Network, Turn, Turns};
+use crate::clients::{self, Claim, Entry, Ledger, Network, Turn, Turns};
 use crate::failure::Failure;
 use crate::host::HostState;
 use crate::sync;
@@ -144,7 +144,11 @@ impl Places {
         let until = Instant::now() + self.patience;
         let claim = clients::current();
         let network = claim.network();
-        let (streaming, slot) = self.admit(streams, network, until).await?;
+        let queued = Queued(&claim);
+        claim.set_queued(true);
+        let admitted = self.admit(streams, network, until).await;
+        drop(queued);
+        let (streaming, slot) = admitted?;
         loop {
             // Listen before looking, so that memory that is freed meanwhile is not missed.
             let mut freed = self.work.freed.listen();
@@ -216,6 +220,15 @@ impl Places {
                 ));
             }
         }
+    }
+}
+
+/// A claim whose request waits for an instance, until this is dropped.
+struct Queued<'a>(&'a Claim);
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.set_queued(false);
     }
 }
 

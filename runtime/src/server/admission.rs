@@ -12,9 +12,16 @@ use smol::{Async, Timer};
 
 use crate::clients::{Claim, Entry, Ledger, Network};
 
-/// Connections that may wait for a place. Each holds a descriptor and what the kernel has received
-/// on it, but none of the daemon's own memory.
-const WAITING: usize = 256;
+/// Most connections that may wait for a place. Each holds a descriptor, and what the kernel has
+/// received on it, as it did in the kernel's backlog; but none of the daemon's own memory.
+const WAITING: usize = 2048;
+/// The least that may wait, however few descriptors there are.
+const WAITING_LEAST: usize = 16;
+/// Descriptors that are left for everything but clients: upstreams, plugins' own connections, files.
+const OTHER_FILES: usize = 320;
+/// How many turns those that have a place get at most before one more connection is accepted for
+/// which there is none: whoever is done soon makes room.
+const TURNS: usize = 8;
 /// How long to wait for a place, or after an accept that failed, before looking around again: what
 /// could not be asked for before may have become slow or silent meanwhile.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -32,6 +39,8 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nr
 /// too many wait, the network that has most loses the one that came last.
 pub(super) struct Admission {
     places: usize,
+    /// How many may wait.
+    room: usize,
     ledger: Arc<Ledger>,
     waiting: Vec<Newcomer>,
     failures: Complaint,
@@ -60,8 +69,14 @@ pub(super) struct Admitted {
 impl Admission {
     /// So many places.
     pub(super) fn new(places: usize) -> Admission {
+        let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let files = files.map_or(usize::MAX, |files| {
+            usize::try_from(files).unwrap_or(usize::MAX)
+        });
+        let room = files.saturating_sub(places.saturating_add(OTHER_FILES));
         Admission {
             places,
+            room: room.clamp(WAITING_LEAST, WAITING),
             ledger: Arc::default(),
             waiting: Vec::new(),
             failures: Complaint::default(),
@@ -115,7 +130,9 @@ impl Admission {
             accepting.await
         } else {
             // A burst of connections must not keep the thread from those that could make room.
-            yield_now().await;
+            for _ in 0..=self.waiting.len() * TURNS / self.room {
+                yield_now().await;
+            }
             let freed = self.ledger.freed();
             if self.ledger.count() < self.places {
                 return;
@@ -143,7 +160,7 @@ impl Admission {
             is_https,
             network: client.ip().into(),
         });
-        if self.waiting.len() > WAITING {
+        if self.waiting.len() > self.room {
             self.sort();
             if let Some(last) = self.waiting.pop() {
                 if !last.is_https {
@@ -151,9 +168,9 @@ impl Admission {
                 }
                 self.refusals.tell(|count| {
                     format!(
-                        "connections were refused ({count}): all {} places are taken, and {WAITING} \
+                        "connections were refused ({count}): all {} places are taken, and {} \
                          wait; one client may have too many, or raise --max-connections",
-                        self.places
+                        self.places, self.room
                     )
                 });
             }

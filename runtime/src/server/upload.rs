@@ -150,6 +150,12 @@ impl Upload<'_> {
             buffer.consume(consumed);
             brought += consumed as u64;
             self.receipt.add(consumed);
+            if started.elapsed() >= self.timeouts.upload {
+                log::debug!("[{}] the request's body takes too long", self.id);
+                self.in_step.store(false, Ordering::Relaxed);
+                sender.send(Piece::TooLong).await;
+                return;
+            }
             let Some(piece) = piece else {
                 self.claim.set_held_up(true);
                 let filled = buffer.fill(self.stream, 0).await;

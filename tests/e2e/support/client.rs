@@ -95,6 +95,16 @@ impl Client {
         })
     }
 
+    /// The same over a connection that is there.
+    pub(crate) fn over(stream: TcpStream) -> Client {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Client {
+            stream,
+            buffer: Vec::new(),
+        }
+    }
+
     /// The socket itself, for tests about sockets.
     pub(crate) fn socket(&self) -> &TcpStream {
         &self.stream

@@ -29,16 +29,16 @@ pub(in crate::pipeline) async fn handle(
             // The request's body is not needed any more: from here on only the response's body is
             // charged.
             request.drop_body();
-            to_response(response, bodies).map(Some)
+            to_response(response, bodies).await.map(Some)
         }
         HandleResult::PassThrough => Ok(None),
         HandleResult::Error(reason) => Err(Failure::plugin_error(&reason)),
     }
 }
 
-fn to_response(returned: PluginResponse, bodies: &WholeBodies) -> Result<Response, Failure> {
+async fn to_response(returned: PluginResponse, bodies: &WholeBodies) -> Result<Response, Failure> {
     let status = final_status(returned.status)?;
-    let mut response = http::Response::new(bodies.response_body(returned.body)?);
+    let mut response = http::Response::new(bodies.response_body(returned.body).await?);
     *response.status_mut() = status;
     fields::from_list(returned.headers)?.put(&mut response);
     Ok(response)
