@@ -171,8 +171,9 @@ impl Server {
             closed,
             ..
         } = self;
-        let queue = RunQueue::new(threads);
-        for number in 0..threads {
+        // One more than threads: where plugins compute much, one more thread serves meanwhile.
+        let queue = RunQueue::new(threads + 1);
+        for number in 0..=threads {
             let queue = Arc::clone(&queue);
             let serving = async move { queue.serve(number).await };
             shared.executor.spawn(serving).detach();
