@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use argh::FromArgs;
 use zlayer_binlog::lines;
+use zlayer_bundle::{flags_in, nearest};
 
 use failure::Failure;
 use verbs::Outcome;
@@ -46,6 +47,9 @@ enum Verb {
     Sign(verbs::sign::Sign),
     Logs(verbs::logs::Logs),
 }
+
+/// The verbs, for who gets one wrong.
+const VERBS: [&str; 6] = ["build", "validate", "info", "keygen", "sign", "logs"];
 
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
@@ -102,7 +106,7 @@ fn run(words: Vec<std::ffi::OsString>, json: bool) -> Result<Outcome, Failure> {
             output,
             status: Err(()),
         }) => {
-            return Err(Failure::usage(output.trim_end()));
+            return Err(Failure::usage(&explain(output.trim_end(), &words)));
         }
     };
     if arguments.version {
@@ -116,14 +120,39 @@ fn run(words: Vec<std::ffi::OsString>, json: bool) -> Result<Outcome, Failure> {
         Some(Verb::Sign(sign)) => sign.run(),
         Some(Verb::Logs(logs)) => logs.run(json),
         None => {
-            let what = "a verb is missing: build, validate, info, keygen, sign or logs; see --help";
-            return Err(Failure::usage(what));
+            let verbs = VERBS.join(", ");
+            return Err(Failure::usage(&format!(
+                "a verb is missing: there are {verbs}; see --help"
+            )));
         }
     };
     outcome.map_err(Failure::from)
 }
 
-/// Splits `--flag=value`, which the argument parser does not know, into two words.
+/// What the argument parser said, with the verb or flag that was meant where it knows none.
+fn explain(said: &str, words: &[&str]) -> String {
+    let Some(word) = said.strip_prefix("Unrecognized argument: ") else {
+        return said.to_owned();
+    };
+    let verb = words.first().filter(|verb| VERBS.contains(verb));
+    let asked: Vec<&str> = verb.into_iter().copied().chain(["--help"]).collect();
+    let help = match Arguments::from_args(&["zlayer-precompile"], &asked) {
+        Err(exit) => exit.output,
+        Ok(_) => String::new(),
+    };
+    let (kind, meant) = match word.starts_with('-') {
+        true => ("flag", nearest(word, flags_in(&help))),
+        false if words.first() == Some(&word) => ("verb", nearest(word, VERBS)),
+        false => return said.to_owned(),
+    };
+    match meant {
+        Some(meant) => format!("there is no {kind} '{word}'; did you mean '{meant}'?"),
+        None => format!("there is no {kind} '{word}'; see --help"),
+    }
+}
+
+/// Splits `--flag=value`, which the argument parser does not know, into two words; `-h` stands for
+/// `--help`, and `-V` for `--version`.
 fn split_assignments(words: Vec<std::ffi::OsString>) -> Result<Vec<String>, Failure> {
     let mut split = Vec::with_capacity(words.len());
     let mut flags = true;
@@ -140,6 +169,8 @@ fn split_assignments(words: Vec<std::ffi::OsString>) -> Result<Vec<String>, Fail
                 split.push(flag.to_owned());
                 split.push(value.to_owned());
             }
+            _ if flags && word == "-h" => split.push("--help".to_owned()),
+            _ if split.is_empty() && word == "-V" => split.push("--version".to_owned()),
             _ => split.push(word),
         }
     }
@@ -151,6 +182,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_meant_is_named() {
+        for (words, said) in [
+            (
+                &["biuld"] as &[&str],
+                "there is no verb 'biuld'; did you mean 'build'?",
+            ),
+            (
+                &["build", "--tarket", "x"],
+                "there is no flag '--tarket'; did you mean '--target'?",
+            ),
+            (
+                &["build", "--frobnicate"],
+                "there is no flag '--frobnicate'; see --help",
+            ),
+        ] {
+            let words = words.iter().map(Into::into).collect();
+            let failure = run(words, false).err().map(|failure| failure.to_string());
+            assert!(
+                failure.is_some_and(|failure| failure.contains(said)),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
     fn assignments_are_split_before_a_double_dash_only() {
         let split = |words: &[&str]| {
             let words = words.iter().map(Into::into).collect();
@@ -160,6 +216,9 @@ mod tests {
             split(&["build", "--target=armv7"]),
             ["build", "--target", "armv7"]
         );
+        assert_eq!(split(&["-h"]), ["--help"]);
+        assert_eq!(split(&["-V"]), ["--version"]);
+        assert_eq!(split(&["--", "-h"]), ["--", "-h"]);
         assert_eq!(split(&["--a=b=c", "d=e"]), ["--a", "b=c", "d=e"]);
         assert_eq!(split(&["--", "--a=b"]), ["--", "--a=b"]);
     }

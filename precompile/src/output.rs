@@ -28,7 +28,23 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let staged = Staged::write(path, bytes, mode)?;
     // Unlike a rename, a link never replaces anything.
-    fs::hard_link(&staged.path, path)
+    match fs::hard_link(&staged.path, path) {
+        // A file system without permissions has no second names, either.
+        Err(error) if mode & 0o044 != 0 && has_no_modes(&error) => {
+            let mut file = create(path, mode)?;
+            file.write_all(bytes)?;
+            file.sync_all()
+        }
+        linked => linked,
+    }
+}
+
+/// Whether an error says that the file system has no permissions, or no second names.
+fn has_no_modes(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported
+    )
 }
 
 /// A complete file beside its final place. It is removed when it is dropped, if it is
@@ -51,7 +67,18 @@ impl Staged {
         let staged = Staged { path };
         file.write_all(bytes)?;
         // The umask may have taken permissions away that the caller asked for.
-        set_mode(&file, mode)?;
+        match set_mode(&file, mode) {
+            // Sticks have file systems without permissions, and take whatever others may read.
+            Err(error) if mode & 0o044 != 0 && has_no_modes(&error) => {}
+            Err(error) if has_no_modes(&error) => {
+                return Err(io::Error::new(
+                    error.kind(),
+                    "this file system keeps no permissions (FAT and exFAT do not), so every account could \
+                     read the secret key; choose a folder on another one, and copy only the .pub here",
+                ));
+            }
+            set => set?,
+        }
         file.sync_all()?;
         Ok(staged)
     }

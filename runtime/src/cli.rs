@@ -2,8 +2,8 @@
 
 mod artifact;
 mod run;
+mod words;
 
-use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -107,32 +107,35 @@ struct Wasm {
 }
 
 /// Reads the words of a command line, without the program's own name; `--flag=value` is taken as
-/// `--flag value`.
+/// `--flag value`, `-h` as `--help` and `-V` as `--version`.
 ///
 /// # Errors
 ///
 /// The words cannot be understood, or ask for the help text: either comes with what to print.
 pub fn parse(line: impl IntoIterator<Item = OsString>) -> std::result::Result<Cli, EarlyExit> {
-    let mut words = Vec::new();
+    let mut given = Vec::new();
     for word in line {
         let Ok(word) = word.into_string() else {
             return Err("a word of the command line is not UTF-8".to_owned().into());
         };
-        match word.split_once('=') {
-            Some((flag, value)) if flag.starts_with("--") => {
-                words.extend([flag.to_owned(), value.to_owned()])
-            }
-            _ => words.push(word),
-        }
+        given.push(word);
     }
+    let words = words::split(given);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    Cli::from_args(&["zlayer"], &words).map_err(|exit| EarlyExit {
+    let cli = Cli::from_args(&["zlayer"], &words).map_err(|exit| EarlyExit {
         output: match exit.status {
             Ok(()) => exit.output,
-            Err(()) => without_stray_value(exit.output.trim_end(), &words).into_owned(),
+            Err(()) => words::explain(&exit.output, &words),
         },
         status: exit.status,
-    })
+    })?;
+    if let Some(Verb::Run(run)) = &cli.verb
+        && let Some(stray) = run.stray()
+    {
+        let place = words.iter().position(|word| stray.as_os_str() == *word);
+        return Err(words::stray(place).into());
+    }
+    Ok(cli)
 }
 
 impl Cli {
@@ -151,9 +154,10 @@ impl Cli {
             return Ok(0);
         }
         let Some(verb) = self.verb else {
-            return Err(Error::Usage(
-                "what shall be done? See zlayer --help".to_owned(),
-            ));
+            return Err(Error::Usage(format!(
+                "what shall be done? There are {}; see zlayer --help",
+                words::VERBS.join(", ")
+            )));
         };
         match verb {
             Verb::Run(run) => run.into_config().and_then(daemon::run)?,
@@ -219,30 +223,4 @@ impl Wasm {
             status => Err(Error::Forwarded(daemon::exit_code(status))),
         }
     }
-}
-
-/// What argh says of the command line, without a word that belongs to no flag: it may be a secret
-/// (`--secret A=1 B=2`). A word in the verb's place is none. Values of flags that argh reads are repeated; secrets are not read by it.
-fn without_stray_value<'a>(said: &'a str, words: &[&str]) -> Cow<'a, str> {
-    let Some(word) = said.strip_prefix("Unrecognized argument: ") else {
-        return Cow::Borrowed(said);
-    };
-    if words.first() == Some(&word) {
-        return Cow::Borrowed(said);
-    }
-    // The form with a suggestion quotes it.
-    let word = word.trim_start_matches('"');
-    if !word.starts_with('-') {
-        // Its place tells which one is meant, and nothing of what it says.
-        let place = words.iter().position(|given| *given == word);
-        return Cow::Owned(match place {
-            Some(place) => format!(
-                "no flag takes word {} of the command line (--flag=value counts as two)",
-                place + 1
-            ),
-            None => "the command line holds a word that no flag takes".to_owned(),
-        });
-    }
-    let end = word.find(['=', '"']).unwrap_or(word.len());
-    Cow::Owned(format!("Unrecognized argument: {}", &word[..end]))
 }

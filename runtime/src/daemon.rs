@@ -1,6 +1,7 @@
 //! The daemon's life: from flags to served plugins, and down again.
 
 mod artifacts;
+mod compile;
 mod plugins;
 mod resources;
 mod signals;
@@ -43,7 +44,7 @@ use signals::Signals;
 use time::Time;
 use versions::Versions;
 
-pub use artifacts::{PRECOMPILE, exit_code, precompile_command, without_compiler};
+pub use compile::{PRECOMPILE, exit_code, precompile_command, without_compiler};
 
 /// Where the log's ring lies in the data folder.
 pub const LOG_FOLDER: &str = "log";

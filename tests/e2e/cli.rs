@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::support::{
     Daemon, Output, PATIENCE, TempDir, artifact, eventually, get, guests, key_dir, key_file,
-    precompile, private_home, run, skipped, target, under_qemu, wait_at_most, zlayer,
-    zlayer_command,
+    may_trace, precompile, precompile_at, private_home, run, skipped, target, under_qemu,
+    wait_at_most, zlayer, zlayer_command,
 };
 
 const DEVICE: i32 = 1;
@@ -89,6 +89,57 @@ fn version_and_help_are_told() {
     ] {
         assert!(help.stdout.contains(flag), "{flag} in {help:?}");
     }
+}
+
+#[test]
+fn short_forms_a_plugin_without_a_flag_and_the_nearest_word() {
+    let version = zlayer(["--version"]);
+    assert_eq!(zlayer(["-V"]).stdout, version.stdout);
+    assert_eq!(zlayer(["-h"]).stdout, zlayer(["--help"]).stdout);
+    assert_eq!(
+        zlayer(["run", "-h"]).stdout,
+        zlayer(["run", "--help"]).stdout
+    );
+    assert_eq!(precompile(["-V"]).stdout, precompile(["--version"]).stdout);
+    let help = precompile(["build", "--help"]);
+    assert_eq!(
+        (precompile(["build", "-h"]).stdout, help.code),
+        (help.stdout, 0)
+    );
+    for (words, said) in [
+        (&["rum"] as &[&str], "did you mean 'run'?"),
+        (&["run", "--wsam", "x"], "did you mean '--wasm'?"),
+        (&["run", "x.wasm", "--wasm", "y.wasm"], "not both"),
+        (
+            &["run", "x.wasm", "--port", "abc"],
+            "a number from 0 to 65535, and 'abc' is none",
+        ),
+        (
+            &["run", "x.wasm", "--memory-max", "10"],
+            "10 is too little; at least 12Mi",
+        ),
+    ] {
+        assert!(usage_error(words).contains(said), "{words:?}");
+    }
+    for (words, said) in [
+        (["biuld", "x"], "did you mean 'build'?"),
+        (["build", "--tarket"], "did you mean '--target'?"),
+    ] {
+        let output = precompile(words);
+        assert!(
+            output.code == USAGE && output.stderr.contains(said),
+            "{output:?}"
+        );
+    }
+    let mut command = zlayer_command();
+    let home = TempDir::new();
+    private_home(&mut command, home.path());
+    command.arg("run").arg(home.path().join("missing.cwasm"));
+    let missing = run(command, PATIENCE);
+    assert!(
+        missing.code == DEVICE && missing.stderr.contains("missing.cwasm"),
+        "{missing:?}"
+    );
 }
 
 #[test]
@@ -620,6 +671,115 @@ fn every_verb_of_the_compiler_has_its_exit_codes_and_speaks_json() {
             }
         }
     }
+}
+
+/// The compiler on a file system that keeps no permissions, as on a stick with exFAT.
+fn on_a_stick(home: &Path, words: &[&OsStr]) -> Output {
+    let mut command = Command::new("strace");
+    for call in ["fchmod", "link", "linkat"] {
+        command.args(["-e", &format!("inject={call}:error=EPERM")]);
+    }
+    command.args([
+        "-f",
+        "-qq",
+        "-e",
+        "trace=fchmod,link,linkat",
+        "-o",
+        "/dev/null",
+    ]);
+    command
+        .arg(std::env::var_os("ZLAYER_PRECOMPILE").unwrap())
+        .args(words);
+    private_home(&mut command, home);
+    run(command, PATIENCE)
+}
+
+#[test]
+fn a_stick_that_keeps_no_permissions_takes_plugins_and_no_secret_key() {
+    if !may_trace() {
+        return;
+    }
+    let (home, stick) = (TempDir::new(), TempDir::new());
+    let into = stick.path().as_os_str();
+    let words = ["keygen", "-o"].map(OsStr::new);
+    let refused = on_a_stick(home.path(), &[words[0], words[1], into]);
+    assert_eq!(refused.code, 3, "{refused:?}");
+    for part in ["zlayer.key", "keeps no permissions", "exFAT"] {
+        assert!(refused.stderr.contains(part), "{part}: {refused:?}");
+    }
+    assert_eq!(fs::read_dir(stick.path()).unwrap().count(), 0);
+    let (hello, key) = (guests().join("hello.wasm"), key_file());
+    let words = ["build", "--target", target(), "--key", "-o"].map(OsStr::new);
+    let built = on_a_stick(
+        home.path(),
+        &[
+            words[0],
+            hello.as_os_str(),
+            words[1],
+            words[2],
+            words[3],
+            key.as_os_str(),
+            words[4],
+            into,
+        ],
+    );
+    assert_eq!(built.code, 0, "{built:?}");
+    let compiled = stick.path().join(format!("hello.{}.cwasm", target()));
+    let daemon = Daemon::of(compiled).start();
+    assert_eq!(get(&daemon, "/").status, 200);
+}
+
+#[test]
+fn a_home_that_takes_no_key_is_told_with_the_flag_that_needs_none() {
+    let folder = TempDir::new();
+    let home = folder.path().join("home");
+    // No folder can be made in it, not even by an administrator.
+    fs::write(&home, "").unwrap();
+    let hello = guests().join("hello.wasm").into_os_string();
+    let output = precompile_at(
+        &home,
+        ["build".into(), hello, "-o".into(), folder.path().into()],
+    );
+    assert_eq!(output.code, 3, "{output:?}");
+    assert!(
+        output.stderr.contains("--key") && output.stderr.contains("keygen"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn one_target_may_be_written_to_a_file_of_any_name() {
+    let folder = TempDir::new();
+    let file = folder.path().join("below/plugin.cwasm");
+    let (hello, key) = (guests().join("hello.wasm"), key_file());
+    let build = |targets: &str, into: &Path| {
+        precompile([
+            "build".as_ref(),
+            hello.as_os_str(),
+            "--target".as_ref(),
+            targets.as_ref(),
+            "--key".as_ref(),
+            key.as_os_str(),
+            "-o".as_ref(),
+            into.as_os_str(),
+        ])
+    };
+    let built = build(target(), &file);
+    assert_eq!(built.code, 0, "{built:?}");
+    assert!(
+        file.is_file() && built.stdout.contains("plugin.cwasm"),
+        "{built:?}"
+    );
+    let daemon = Daemon::of(&file).start();
+    assert_eq!(get(&daemon, "/").status, 200);
+    let several = build("x86_64,aarch64", &file);
+    assert_eq!(several.code, USAGE, "{several:?}");
+    assert!(several.stderr.contains("name a folder"), "{several:?}");
+    // A folder of such a name is one.
+    let odd = folder.path().join("odd.cwasm");
+    fs::create_dir(&odd).unwrap();
+    assert_eq!(build(target(), &odd).code, 0);
+    assert!(odd.join(format!("hello.{}.cwasm", target())).is_file());
 }
 
 #[test]

@@ -135,6 +135,7 @@ pub(crate) fn private_home(command: &mut Command, home: &Path) {
         .env("HOME", home)
         .env("XDG_CONFIG_HOME", home.join(".config"))
         .env("TMPDIR", home)
+        .env_remove("XDG_CACHE_HOME")
         .env_remove("CREDENTIALS_DIRECTORY")
         .env_remove("ZLAYER_LOG");
 }

@@ -105,6 +105,48 @@ fn a_wasm_file_is_compiled_where_the_compiler_is_at_hand() {
 }
 
 #[test]
+fn what_was_compiled_is_kept_by_what_the_file_holds() {
+    let home = TempDir::new();
+    let plugin = home.path().join("plugin.wasm");
+    let start = |guest: &str| {
+        fs::copy(guests().join(format!("{guest}.wasm")), &plugin).unwrap();
+        let daemon = Daemon::of(&plugin)
+            .keys(None)
+            .env("PATH", path_with_precompile())
+            .env("HOME", home.path())
+            .env("XDG_CONFIG_HOME", home.path().join(".config"))
+            .start();
+        (get(&daemon, "/x").status, daemon.log())
+    };
+    let (status, log) = start("hello");
+    assert_eq!(status, 200, "{log}");
+    assert!(
+        log.contains("compiling its ") && log.contains("compiled in "),
+        "{log}"
+    );
+    let (status, log) = start("hello");
+    assert_eq!(status, 200, "{log}");
+    assert!(
+        log.contains("compiled before, as ") && !log.contains("compiling"),
+        "{log}"
+    );
+    // Another file of that name is another plugin.
+    let (status, log) = start("counter");
+    assert_eq!(status, 404, "{log}");
+    assert!(log.contains("compiling its "), "{log}");
+    // What is kept has to be signed by a key that is trusted now, and to be whole.
+    fs::remove_dir_all(home.path().join(".config")).unwrap();
+    let (status, log) = start("hello");
+    assert!(status == 200 && log.contains("compiling its "), "{log}");
+    let folder = home.path().join(".cache/zlayer/compiled");
+    for kept in fs::read_dir(&folder).unwrap().flatten() {
+        fs::write(kept.path(), "damaged").unwrap();
+    }
+    let (status, log) = start("hello");
+    assert!(status == 200 && log.contains("compiling its "), "{log}");
+}
+
+#[test]
 fn webassembly_is_compiled_by_its_name_only_and_not_where_keys_were_installed() {
     let folder = TempDir::new();
     let hello = guests().join("hello.wasm");

@@ -52,7 +52,7 @@ pub(crate) struct Build {
     #[argh(switch)]
     unsigned: bool,
 
-    /// folder to write to (default: the current one)
+    /// folder to write to, or a file that ends with .cwasm for one target (default: the current folder)
     #[argh(option, short = 'o')]
     output: Option<PathBuf>,
 
@@ -73,7 +73,13 @@ impl Build {
         let settings = self.settings()?;
         let plugin = prepare(&self.plugin, self.plugin_version.as_deref())?;
         let signer = self.signer()?;
-        let dir = self.output.as_deref().unwrap_or(Path::new("."));
+        let output = self.output.as_deref().unwrap_or(Path::new("."));
+        let file = self.output_file(settings.len())?;
+        let dir = match file {
+            Some(file) => file.parent().filter(|dir| !dir.as_os_str().is_empty()),
+            None => Some(output),
+        };
+        let dir = dir.unwrap_or(Path::new("."));
         fs::create_dir_all(dir).with_context(|| format!("cannot make folder {}", dir.display()))?;
 
         // All or nothing: no file is written before the last target has compiled.
@@ -87,7 +93,10 @@ impl Build {
         }
         let (mut text, mut artifacts) = (String::new(), Vec::new());
         for (artifact, elapsed) in built {
-            let path = dir.join(plugin.file_name(artifact.target));
+            let path = match file {
+                Some(file) => file.to_owned(),
+                None => dir.join(plugin.file_name(artifact.target)),
+            };
             write_atomically(&path, &artifact.bytes, 0o644)?;
             text += &format!(
                 "{}  {}  {:.1} s  {}\n",
@@ -113,6 +122,21 @@ impl Build {
             "artifacts": artifacts,
         });
         Ok(Outcome { text, json })
+    }
+
+    /// The file that `--output` names, if it is no folder's name: it ends with `.cwasm`.
+    fn output_file(&self, targets: usize) -> Result<Option<&Path>> {
+        let named = self
+            .output
+            .as_deref()
+            .filter(|path| path.extension().is_some_and(|end| end == "cwasm") && !path.is_dir());
+        match named {
+            Some(file) if targets > 1 => Err(usage(format!(
+                "--output {} is one file, and there are {targets} targets: name a folder",
+                file.display()
+            ))),
+            named => Ok(named),
+        }
     }
 
     /// What to compile for, from the board or from the flags.
@@ -179,7 +203,9 @@ impl Build {
                 let dir = user_key_dir().context(
                     "no folder for a development key, as HOME is not set: give --key or --unsigned",
                 )?;
-                let (key, is_new) = development_key(&dir)?;
+                let (key, is_new) = development_key(&dir).context(
+                    "no development key: name a key with --key (keygen makes one), or give --unsigned",
+                )?;
                 if is_new {
                     eprintln!(
                         "made a development key in {}: `zlayer run` on this account trusts it",

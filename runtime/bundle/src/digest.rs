@@ -14,8 +14,21 @@ use std::os::unix::fs::FileExt as _;
 
 use ring::digest::{Context, SHA256};
 
+use crate::hex;
+
 /// Bytes of a block; the last one of a file may be shorter.
 const BLOCK: usize = 4 << 10;
+
+/// A short name for what consists of these parts: the first half of SHA-256 over them, each behind its
+/// length, in hexadecimal digits. Other parts never have the same name.
+pub fn fingerprint(parts: &[&[u8]]) -> String {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_le_bytes());
+        context.update(part);
+    }
+    hex::encode(&context.finish().as_ref()[..16])
+}
 
 /// A digest that is being made, of bytes that come in order.
 pub(crate) struct CodeDigest {

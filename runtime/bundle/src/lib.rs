@@ -58,6 +58,7 @@ mod hex;
 mod keys;
 mod limits;
 mod manifest;
+mod nearest;
 mod profile;
 mod target;
 mod trailer;
@@ -68,6 +69,7 @@ pub use artifact::{VerifiedArtifact, check_digest, read_manifest};
 pub use board::{BoardSettings, MEMORY_MIN, OutOfBounds, THREADS_MAX};
 pub use byte_size::{ByteSize, NotASize};
 pub use capability::{Capabilities, Capability};
+pub use digest::fingerprint;
 #[cfg(feature = "engine")]
 pub use engine::{WASM_FEATURES, engine_config};
 pub use error::ArtifactError;
@@ -77,6 +79,7 @@ pub use limits::{
     CORE_INSTANCES_MAX, INSTANCE_BYTES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX,
 };
 pub use manifest::{ENGINE_VERSION, MANIFEST_FORMAT, MAX_MANIFEST, Manifest, Role};
+pub use nearest::{flags_in, nearest};
 pub use profile::{Profile, UnknownProfile, UnsupportedProfile};
 pub use target::{Target, UnknownTarget};
 pub use trailer::{SignatureState, Trailer, have_same_trailer, seal};

@@ -5,7 +5,7 @@ mod overrides;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use argh::FromArgs;
@@ -27,6 +27,9 @@ use overrides::Override;
 #[derive(FromArgs)]
 #[argh(subcommand, name = "run")]
 pub struct Run {
+    /// plugins, as --wasm names them
+    #[argh(positional)]
+    files: Vec<PathBuf>,
     /// a plugin: a .cwasm for this device, or a .wasm where zlayer-precompile is at hand and no keys are
     /// installed. May be repeated:
     /// plugins take part in the order in which they are named, each in the stages that its exports are for
@@ -193,6 +196,16 @@ pub struct Run {
 }
 
 impl Run {
+    /// A word that stands where a plugin's file may, and is none: a value that lost its flag.
+    pub(super) fn stray(&self) -> Option<&Path> {
+        let is_plugin = |file: &Path| {
+            let end = file.extension();
+            end.is_some_and(|end| end == "wasm" || end == "cwasm")
+        };
+        let mut files = self.files.iter().map(PathBuf::as_path);
+        files.find(|file| !is_plugin(file))
+    }
+
     /// What the daemon is to run with.
     ///
     /// # Errors
@@ -204,6 +217,13 @@ impl Run {
 
     /// What the flags say, word for word and not checked yet.
     fn into_draft(self) -> Result<Draft> {
+        // Their order counts, and nobody could tell it.
+        if !self.files.is_empty() && !self.wasm.is_empty() {
+            return Err(Error::Usage(
+                "plugins are named either with --wasm or without, not both: their order counts"
+                    .to_owned(),
+            ));
+        }
         let limits = self.limits();
         let timeouts = timeouts(&self.timeout).map_err(|reason| wrong("timeout", reason))?;
         let usual = PluginConfig {
@@ -237,8 +257,12 @@ impl Run {
             environment: self.secret_env,
             literals: self.secret,
         };
+        let artifacts = match self.files.is_empty() {
+            true => self.wasm,
+            false => self.files,
+        };
         Ok(Draft {
-            artifacts: self.wasm,
+            artifacts,
             key_dirs: key_dirs(self.keys, user.is_some()),
             user,
             allow_unsigned: self.allow_unsigned,

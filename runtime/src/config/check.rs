@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use zlayer_bundle::ByteSize;
+
 use super::{
     CACHE_MIN, Config, Draft, HANDLES_MAX, IDENTITIES_MAX, INSTANCES_MAX, LogOutput, MEMORY_MIN,
     PLUGINS_MAX, PluginConfig, Secret, THREADS_MAX,
@@ -33,9 +35,9 @@ impl Draft {
             return Err(wrong(
                 "memory-max",
                 &format!(
-                    "{} KiB are too few; at least {} KiB",
-                    memory >> 10,
-                    MEMORY_MIN >> 10
+                    "{} is too little; at least {} (without a unit it is bytes; units are Ki, Mi and Gi)",
+                    ByteSize(memory as u64),
+                    ByteSize(MEMORY_MIN as u64)
                 ),
             ));
         }
@@ -214,7 +216,7 @@ mod tests {
         for (told, says) in [
             (
                 refused(|draft| draft.memory = Some(1 << 20)),
-                "--memory-max: 1024 KiB are too few; at least 12288 KiB",
+                "--memory-max: 1Mi is too little; at least 12Mi (without a unit it is bytes; units are Ki, Mi and Gi)",
             ),
             (
                 refused(|draft| draft.limits.cache = Some(1)),

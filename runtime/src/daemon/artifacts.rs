@@ -2,19 +2,14 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use zlayer_bundle::{
-    ArtifactError, KeyError, Profile, Target, TrustStore, VerifiedArtifact, user_key_dir,
-};
+use zlayer_bundle::{ArtifactError, KeyError, Target, TrustStore, VerifiedArtifact, user_key_dir};
 
+use super::compile::{PRECOMPILE, compile, open};
 use crate::config::{Config, SYSTEM_KEYS};
-use crate::data_dir::{DataDir, temporary_folder};
+use crate::data_dir::DataDir;
 use crate::error::{Error, Result, out_of_files};
-
-/// The tool that turns a `.wasm` into what the daemon can run.
-pub const PRECOMPILE: &str = "zlayer-precompile";
 
 /// The public keys whose signatures count. Which ones do not is told with the `first` plugin.
 fn trusted(config: &Config, first: bool) -> Result<TrustStore> {
@@ -56,7 +51,14 @@ pub(super) fn verify(place: usize, config: &Config, data: &DataDir) -> Result<Ve
             return Err(refused(ArtifactError::NotCompiled));
         }
         may_compile(path, target, config)?;
-        source = compile(path, target, config.profile)?;
+        let usable = |kept| {
+            // Signed by a key that is the user's no longer, it is made anew.
+            let trust = trusted(config, false).ok();
+            let checked =
+                trust.map(|trust| VerifiedArtifact::verify(kept, &trust, target, config.profile));
+            checked.is_some_and(|checked| checked.is_ok())
+        };
+        source = compile(path, &mut source, (target, config.profile), usable)?;
     }
     // Now, since compiling may have made the user's development key.
     let trust = trusted(config, place == 0)?;
@@ -91,20 +93,6 @@ pub(super) fn verify(place: usize, config: &Config, data: &DataDir) -> Result<Ve
     Ok(artifact)
 }
 
-fn open(path: &Path) -> Result<File> {
-    // Looked at before it is opened: opening a named pipe would wait for its other end.
-    let opened = std::fs::metadata(path).and_then(|found| {
-        if found.is_file() {
-            File::open(path)
-        } else if found.is_dir() {
-            Err(std::io::ErrorKind::IsADirectory.into())
-        } else {
-            Err(std::io::Error::other("not a regular file"))
-        }
-    });
-    opened.map_err(|error| Error::device(format!("cannot open {}", path.display()), error))
-}
-
 fn is_wasm(file: &File) -> std::io::Result<bool> {
     let mut magic = [0; 4];
     let count = std::os::unix::fs::FileExt::read_at(file, &mut magic, 0)?;
@@ -130,78 +118,4 @@ fn may_compile(path: &Path, target: Target, config: &Config) -> Result<()> {
             keys.display()
         ))),
     }
-}
-
-/// Has a `.wasm` compiled by the host tool, if this machine has it, and opens the result.
-fn compile(path: &Path, target: Target, profile: Profile) -> Result<File> {
-    let folder = temporary_folder()
-        .map_err(|error| Error::device("cannot make a folder for the compiled plugin", error))?;
-    let compiled = || {
-        let mut command = precompile_command();
-        command
-            .arg("build")
-            .arg(path)
-            .args(["--target", target.name(), "--profile", profile.name(), "-o"])
-            .arg(&folder);
-        // Standard output is for what this daemon has to say.
-        command.stdout(std::io::stderr());
-        let status = command
-            .status()
-            .map_err(|error| without_compiler(path, error))?;
-        if !status.success() {
-            return Err(Error::Forwarded(exit_code(status)));
-        }
-        let made = std::fs::read_dir(&folder).and_then(|mut entries| entries.next().transpose());
-        match made {
-            Ok(Some(entry)) => open(&entry.path()),
-            Ok(None) => Err(Error::device(
-                format!("{PRECOMPILE} made nothing of {}", path.display()),
-                std::io::ErrorKind::NotFound.into(),
-            )),
-            Err(error) => Err(Error::device(
-                format!("cannot read {}", folder.display()),
-                error,
-            )),
-        }
-    };
-    let result = compiled();
-    if let Err(error) = std::fs::remove_dir_all(&folder) {
-        log::warn!("cannot remove {}: {error}", folder.display());
-    }
-    result
-}
-
-/// The host tool: beside this program, else wherever PATH has it.
-pub fn precompile_command() -> Command {
-    let beside = std::env::current_exe()
-        .ok()
-        .and_then(|program| Some(program.parent()?.join(PRECOMPILE)));
-    let found: PathBuf = beside
-        .filter(|path| path.is_file())
-        .unwrap_or_else(|| PRECOMPILE.into());
-    Command::new(found)
-}
-
-/// What to tell someone whose machine has no compiler.
-pub fn without_compiler(path: &Path, error: std::io::Error) -> Error {
-    let target = Target::host().map_or("TARGET", Target::name);
-    Error::device(
-        format!(
-            "{} is WebAssembly, which a device cannot compile, and {PRECOMPILE} is neither beside this program nor on PATH; \
-             on the build host run: {PRECOMPILE} build {} --target {target}",
-            path.display(),
-            path.display()
-        ),
-        error,
-    )
-}
-
-/// A child's exit code, or 128 and the signal that ended it.
-pub fn exit_code(status: std::process::ExitStatus) -> u8 {
-    use std::os::unix::process::ExitStatusExt;
-    let code = status
-        .code()
-        .or_else(|| Some(128 + status.signal()?))
-        .unwrap_or(1);
-    u8::try_from(code).unwrap_or(1)
 }

@@ -1,0 +1,88 @@
+//! The word that somebody meant: for both programs' command lines.
+
+/// The one of these words that is nearest to `word`, if it is near enough to be meant: one letter
+/// wrong for every three, at least one and at most three.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let most = (word.chars().count() / 3).clamp(1, 3);
+    let known = known.into_iter();
+    let distances = known.map(|known| (distance(word, known), known));
+    let (distance, known) = distances.min_by_key(|(distance, _)| *distance)?;
+    (distance <= most).then_some(known)
+}
+
+/// The flags in a help text: what begins a line there with two dashes, behind a short form or none.
+pub fn flags_in(help: &str) -> impl Iterator<Item = &str> {
+    help.lines().filter_map(|line| {
+        let first = |text: &'_ str| -> Option<usize> {
+            text.find(|c: char| c != '-' && !c.is_ascii_alphanumeric())
+        };
+        let line = line.strip_prefix("  ")?;
+        let line = match line.split_once(", ") {
+            Some((short, rest)) if short.len() == 2 && short.starts_with('-') => rest,
+            _ => line,
+        };
+        let flag = &line[..first(line).unwrap_or(line.len())];
+        (flag.len() > 2 && flag.starts_with("--")).then_some(flag)
+    })
+}
+
+/// How many letters have to be put in, taken out, exchanged, or change places with their neighbours
+/// (Damerau and Levenshtein, without two changes at one place).
+fn distance(one: &str, other: &str) -> usize {
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    let mut rows: [Vec<usize>; 3] = [Vec::new(), Vec::new(), (0..=other.len()).collect()];
+    for (i, a) in one.iter().enumerate() {
+        rows.rotate_left(1);
+        let mut row = vec![i + 1];
+        for (j, b) in other.iter().enumerate() {
+            let exchanged = rows[1][j] + usize::from(a != b);
+            let mut least = exchanged.min(rows[1][j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && *a == other[j - 1] && one[i - 1] == *b {
+                least = least.min(rows[0][j - 1] + 1);
+            }
+            row.push(least);
+        }
+        rows[2] = row;
+    }
+    rows[2][other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_that_was_meant_is_found() {
+        let verbs = ["run", "status", "purge", "logs", "wasm"];
+        for (word, meant) in [
+            ("rum", Some("run")),
+            ("rnu", Some("run")),
+            ("stauts", Some("status")),
+            ("log", Some("logs")),
+            ("waasm", Some("wasm")),
+            ("frobnicate", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(word, verbs), meant, "{word}");
+        }
+        assert_eq!(
+            nearest("--max-conections", ["--max-body", "--max-connections"]),
+            Some("--max-connections")
+        );
+        assert_eq!(nearest("a", []), None);
+    }
+
+    #[test]
+    fn letters_that_change_places_count_once() {
+        assert_eq!(distance("abcd", "abdc"), 1);
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!((distance("", "abc"), distance("abc", "")), (3, 3));
+    }
+
+    #[test]
+    fn flags_are_read_from_help() {
+        let help = "Usage: x [--no]\n\nOptions:\n  --wasm            a plugin\n  -o, --output      folder\n                    or --other\n  --help, help      display\n";
+        let flags: Vec<_> = flags_in(help).collect();
+        assert_eq!(flags, ["--wasm", "--output", "--help"]);
+    }
+}
