@@ -73,7 +73,7 @@ impl DataDir {
         };
         let untrusted = |error| {
             refused(
-                "is not safe to use; mend it or name another with --data-dir",
+                "it is not safe to use; mend it or name another with --data-dir",
                 error,
             )
         };

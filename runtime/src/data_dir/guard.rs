@@ -20,7 +20,9 @@ use rustix::io::Errno;
 /// The folders of the daemon's in the data folder.
 const FOLDERS: &[&str] = &["kv", "log", ".admin"];
 /// Its files there, beside copies of plugins.
-const FILES: &[&str] = &["lock", "clock", "clock.incoming", "artifact.incoming"];
+const FILES: &[&str] = &["lock", "clock", "versions"];
+/// Ends of the names of files that are being written, to take another one's place.
+const UNFINISHED: [&str; 2] = [".incoming", ".new"];
 /// What names of copies begin and end with.
 const COPY: (&str, &str) = ("artifact", ".cwasm");
 /// What else may lie there without making it somebody else's folder: the admin socket, which has
@@ -124,11 +126,10 @@ impl Guard {
         for entry in Dir::read_from(&self.folder)? {
             let name = entry?.file_name().to_string_lossy().into_owned();
             let shown = Path::new(&name);
-            let is_copy = name.starts_with(COPY.0) && name.ends_with(COPY.1);
             if FOLDERS.contains(&&*name) {
                 // A file in the place of one is no way out: whoever wants the folder says what is wrong.
                 self.close(self.folder(), &name, shown, None, 0)?;
-            } else if is_copy || FILES.contains(&&*name) {
+            } else if is_a_file(&name) {
                 self.close(self.folder(), &name, shown, Some(FileType::RegularFile), 0)?;
             }
         }
@@ -278,14 +279,21 @@ impl Guard {
     fn stranger(&self) -> io::Result<Option<String>> {
         for entry in Dir::read_from(&self.folder)? {
             let name = entry?.file_name().to_string_lossy().into_owned();
-            let is_copy = name.starts_with(COPY.0) && name.ends_with(COPY.1);
-            let known = [".", ".."].iter().chain(FOLDERS).chain(FILES);
-            if !is_copy && !known.chain(HARMLESS).any(|known| *known == name) {
+            let mut known = [".", ".."].iter().chain(FOLDERS).chain(HARMLESS);
+            if !is_a_file(&name) && !known.any(|known| *known == name) {
                 return Ok(Some(name));
             }
         }
         Ok(None)
     }
+}
+
+/// Whether it is the name of a file that the daemon makes.
+fn is_a_file(name: &str) -> bool {
+    let is_copy = name.starts_with(COPY.0) && name.ends_with(COPY.1);
+    let mut finished = UNFINISHED.iter().filter_map(|end| name.strip_suffix(end));
+    let finished = finished.next().unwrap_or(name);
+    is_copy || finished == COPY.0 || FILES.contains(&finished)
 }
 
 fn is_everybodys(found: &Stat) -> bool {
