@@ -317,8 +317,11 @@ impl Fixed {
         share: usize,
         certificates: usize,
     ) -> Result<Fixed> {
-        let store = keyvalue::Sizes::within(budget.limit()).memory();
-        let own = store + ADMIN_SHARE + log_ring::MEMORY_SHARE + certificates;
+        let own_of = |limit| {
+            let store = keyvalue::Sizes::within(limit).memory();
+            store + ADMIN_SHARE + log_ring::MEMORY_SHARE + certificates
+        };
+        let own = own_of(budget.limit());
         let affordable = budget.limit().saturating_sub(own) / 4 / share;
         if wanted > affordable {
             // Nobody asked for the default.
@@ -326,14 +329,15 @@ impl Fixed {
                 true => log::Level::Info,
                 false => log::Level::Warn,
             };
-            let needed = wanted
-                .saturating_mul(CONNECTION_SHARE * 4)
-                .saturating_add(own);
+            let wanted_bytes = wanted.saturating_mul(share * 4);
+            // With more memory the store takes more, too.
+            let needed = wanted_bytes.saturating_add(own);
+            let needed = wanted_bytes.saturating_add(own_of(needed.saturating_add(needed / 4)));
             log::log!(
                 level,
                 "--max-connections {wanted}: there are {affordable}, since connections take a \
                  quarter of the memory at most, {} KiB each; raise --memory-max {} to {}",
-                CONNECTION_SHARE >> 10,
+                share >> 10,
                 ByteSize(budget.limit() as u64),
                 ByteSize((needed as u64).next_multiple_of(1 << 20))
             );

@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::Files;
 use super::client::get;
-use crate::support::{Daemon, TempDir, ask_raw};
+use crate::support::{Daemon, TempDir, ask_raw, key_dir};
 
 #[test]
 fn files_that_are_no_use_end_the_start_and_are_named() {
@@ -134,6 +134,32 @@ fn credentials_of_systemd_are_two_files_or_one() {
     assert_eq!(get(&daemon, "/").status, 200);
     let config = super::client::any_version();
     assert!(super::client::connect(&daemon, "second.test", &config).is_ok());
+}
+
+#[test]
+fn a_key_of_roots_is_read_before_root_is_dropped() {
+    if !rustix::process::geteuid().is_root() {
+        return crate::support::skipped("only root can become another account");
+    }
+    let (files, keys) = (Files::new(), TempDir::new());
+    fs::copy(key_dir().join("suite.pub"), keys.path().join("suite.pub")).unwrap();
+    fs::set_permissions(keys.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let daemon = Daemon::builder("hello")
+        .keys(Some(keys.path()))
+        .args(["--user", "12345:12345"]);
+    let daemon = files.serve(daemon, &["first"]).start();
+    assert_eq!(get(&daemon, "/").status, 200);
+    // It cannot be read again, and the one that was stays in use.
+    daemon.signal(1);
+    daemon.wait_for_log("cannot be read by account 12345");
+    assert_eq!(get(&daemon, "/").status, 200);
+    // What is the account's own can.
+    for name in ["first.key", "first.pem"] {
+        let file = files.put(name, name);
+        std::os::unix::fs::chown(&file, Some(12345), Some(12345)).unwrap();
+    }
+    daemon.signal(1);
+    daemon.wait_for_log("the TLS certificates were read anew");
 }
 
 #[test]
