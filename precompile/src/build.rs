@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use zlayer_board::Board;
-use zlayer_bundle::{BoardSettings, Manifest, Profile, SecretKey, Target, seal};
+use zlayer_bundle::{BoardSettings, Bodies, Manifest, Profile, SecretKey, Target, seal};
 
 use crate::{
     Checked, Input, Problem, Refused, check_component, check_limits, check_memory,
@@ -82,6 +82,7 @@ impl Plugin {
             profile,
             cpu_flags,
             board,
+            bodies,
         } = settings;
         check_memory(&self.checked, *target, *profile)?;
         let code = compile_component(&self.component, *target, *profile, cpu_flags)?;
@@ -92,6 +93,7 @@ impl Plugin {
             memory_initial: self.checked.memory_initial,
             memory_max: self.checked.memory_max,
             board: board.clone(),
+            bodies: *bodies,
             ..Manifest::new(&self.name, &self.version, *target, *profile)
         };
         let bytes = seal(code, manifest, key)?;
@@ -119,6 +121,8 @@ pub struct Settings {
     pub cpu_flags: Vec<String>,
     /// The board, and what its daemon runs with. It changes nothing of the code.
     pub board: Option<BoardSettings>,
+    /// Which bodies its transformer takes, if the author says so. It changes nothing of the code.
+    pub bodies: Option<Bodies>,
 }
 
 impl Settings {
@@ -129,6 +133,7 @@ impl Settings {
             profile,
             cpu_flags: Vec::new(),
             board: None,
+            bodies: None,
         }
     }
 }
@@ -140,6 +145,7 @@ impl From<Board> for Settings {
             profile: board.profile,
             board: Some(board.settings()),
             cpu_flags: board.cpu_flags,
+            bodies: None,
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::account::Account;
 pub use crate::timeout::parse_duration;
 pub use entrance::{Entrance, Https, IDENTITIES_MAX, IdentityFiles, Network, Networks};
 pub use granted::Granted;
-pub use placement::{Bodies, BodyAccess, OnFailure, PERSONAL_MAX, PathPattern, Placement};
+pub use placement::{BodyAccess, OnFailure, PERSONAL_MAX, PathPattern, Placement};
 pub use plugin::{Grants, PluginConfig, Pooling};
 
 /// Most instances of a plugin at the same time. On 64 bits each sets aside 1 GiB of address space, 16 with

@@ -264,7 +264,7 @@ impl Pipeline {
             return Ok(response.into());
         }
         let mut seeing = trail.seen.iter().map(|&index| &self.stages[index]);
-        if seeing.any(|stage| stage.placement.bodies.response) {
+        if seeing.any(|stage| stage.bodies.response) {
             transform::ask_for_plain(request);
         }
         let mut reply = self.handle(request, passage).await?;

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use smol::lock::OnceCell;
 use wasmtime::component::{InstancePre, Linker};
 use wasmtime::{Engine, Store, UpdateDeadline};
-use zlayer_bundle::{Role, VerifiedArtifact};
+use zlayer_bundle::{Bodies, Role, VerifiedArtifact};
 
 pub use engine::{Ticker, Working, new_engine, share_out};
 pub use pool::{Running, Spare};
@@ -62,6 +62,7 @@ const INIT_PAUSE: Duration = Duration::from_secs(1);
 pub struct Plugin {
     host: Arc<PluginHost>,
     version: String,
+    bodies: Option<Bodies>,
     linked: InstancePre<HostState>,
     roles: Roles,
     idle: Arc<Idle>,
@@ -215,6 +216,7 @@ impl Plugin {
         Ok(Plugin {
             host: Arc::new(host),
             version: artifact.manifest().version.clone(),
+            bodies: artifact.manifest().bodies,
             linked,
             roles,
             idle,
@@ -244,6 +246,11 @@ impl Plugin {
     /// Its version, from its manifest.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// Which bodies its transformer takes, where its manifest says so.
+    pub fn bodies(&self) -> Option<Bodies> {
+        self.bodies
     }
 
     /// Whether the plugin has `role`.

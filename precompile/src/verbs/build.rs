@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use argh::FromArgs;
 use serde_json::json;
 use zlayer_board::Board;
-use zlayer_bundle::{Profile, SecretKey, Target, user_key_dir};
+use zlayer_bundle::{Bodies, Profile, Role, SecretKey, Target, user_key_dir};
 use zlayer_precompile::{Settings, development_key, write_atomically};
 
 use super::{Outcome, prepare, read_key, usage};
@@ -44,6 +44,11 @@ pub(crate) struct Build {
     #[argh(option)]
     plugin_version: Option<String>,
 
+    /// which bodies its transformer takes: both, request, response or none (default both); others
+    /// pass it and are not held
+    #[argh(option)]
+    bodies: Option<Bodies>,
+
     /// secret key to sign with (default: a development key of yours, made on first use)
     #[argh(option)]
     key: Option<PathBuf>,
@@ -70,8 +75,16 @@ impl Build {
         if self.unsigned && self.key.is_some() {
             return Err(usage("--key and --unsigned contradict each other"));
         }
-        let settings = self.settings()?;
+        let mut settings = self.settings()?;
         let plugin = prepare(&self.plugin, self.plugin_version.as_deref())?;
+        if self.bodies.is_some() && !plugin.checked.roles.contains(&Role::Transformer) {
+            return Err(usage(
+                "--bodies is for a transformer, and the plugin is none",
+            ));
+        }
+        for settings in &mut settings {
+            settings.bodies = self.bodies;
+        }
         let signer = self.signer()?;
         let output = self.output.as_deref().unwrap_or(Path::new("."));
         let file = self.output_file(settings.len())?;

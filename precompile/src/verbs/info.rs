@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use argh::FromArgs;
 use serde_json::{Map, Value, json};
-use zlayer_bundle::{Profile, Role, Target, read_manifest};
+use zlayer_bundle::{Bodies, Profile, Role, Target, read_manifest};
 use zlayer_precompile::Settings;
 
 use super::grants::Grants;
@@ -117,6 +117,10 @@ impl Info {
             ("digest", manifest.digest_text()),
             ("roles", role_names(&manifest.roles)),
             (
+                "bodies",
+                manifest.bodies.map_or("", Bodies::name).to_owned(),
+            ),
+            (
                 "memory",
                 memory_range(manifest.memory_initial, manifest.memory_max),
             ),
@@ -128,6 +132,7 @@ impl Info {
         json["kind"] = json!("artifact");
         json["bytes"] = json!(bytes);
         json["digest"] = json!(manifest.digest_text());
+        json["bodies"] = json!(manifest.bodies.map(Bodies::name));
         json["signature"] = signature;
         json["grants"] = grants.json();
         Ok(Outcome {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ArtifactError, BoardSettings, Profile, Target, hex};
+use crate::{ArtifactError, BoardSettings, Bodies, Profile, Target, hex};
 
 /// The engine release that both sides link. An artifact loads in no other one.
 pub const ENGINE_VERSION: &str = "48.0.8";
@@ -20,7 +20,8 @@ pub const MAX_MANIFEST: usize = 64 << 10;
 /// The signed description of a compiled plugin.
 ///
 /// Fields are encoded in this order, as postcard. A change of any field needs a new
-/// [`MANIFEST_FORMAT`].
+/// [`MANIFEST_FORMAT`]. Behind them stand notes, which only those manifests have that need them: so
+/// one without notes is the same as before there were any, and is read as ever.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Always [`MANIFEST_FORMAT`]. It comes first so that another format is recognised.
@@ -53,6 +54,16 @@ pub struct Manifest {
     /// The board that it was built for, with what the daemon there runs with. `None` when it was
     /// built for a target alone.
     pub board: Option<BoardSettings>,
+    /// Which bodies the plugin's transformer takes, where its author has said so. A note.
+    #[serde(skip)]
+    pub bodies: Option<Bodies>,
+}
+
+/// What some manifests say behind their fields. The order of the variants is part of the format:
+/// new ones go to the end.
+#[derive(Serialize, Deserialize)]
+enum Note {
+    Bodies(Bodies),
 }
 
 impl Manifest {
@@ -79,14 +90,19 @@ impl Manifest {
             memory_initial: 0,
             memory_max: None,
             board: None,
+            bodies: None,
         }
     }
 
     /// The manifest as it stands in a file.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, ArtifactError> {
         self.check()?;
-        let bytes = postcard::to_allocvec(self)
-            .map_err(|error| ArtifactError::Manifest(format!("cannot be encoded: {error}")))?;
+        let failed = |error| ArtifactError::Manifest(format!("cannot be encoded: {error}"));
+        let mut bytes = postcard::to_allocvec(self).map_err(failed)?;
+        if let Some(bodies) = self.bodies {
+            let note = postcard::to_allocvec(&Note::Bodies(bodies)).map_err(failed)?;
+            bytes.extend_from_slice(&note);
+        }
         if bytes.len() > MAX_MANIFEST {
             return Err(ArtifactError::Manifest(format!(
                 "takes {} bytes and the limit is {MAX_MANIFEST}: the plugin has too many imports",
@@ -106,12 +122,16 @@ impl Manifest {
                 known: MANIFEST_FORMAT,
             });
         }
-        let (manifest, rest) = postcard::take_from_bytes::<Manifest>(bytes).map_err(unreadable)?;
-        if !rest.is_empty() {
-            return Err(ArtifactError::Manifest(format!(
-                "has {} bytes too many",
-                rest.len()
-            )));
+        let (mut manifest, mut rest) =
+            postcard::take_from_bytes::<Manifest>(bytes).map_err(unreadable)?;
+        while !rest.is_empty() {
+            let (note, behind) = postcard::take_from_bytes::<Note>(rest).map_err(unreadable)?;
+            let Note::Bodies(bodies) = note;
+            if manifest.bodies.replace(bodies).is_some() {
+                let twice = "says twice which bodies the plugin takes".to_owned();
+                return Err(ArtifactError::Manifest(twice));
+            }
+            rest = behind;
         }
         manifest.check()?;
         Ok(manifest)
@@ -271,6 +291,23 @@ mod tests {
             Manifest::decode(&manifest().encode().unwrap()).unwrap(),
             manifest()
         );
+    }
+
+    #[test]
+    fn what_is_said_of_bodies_stands_behind_a_manifest_that_is_as_before() {
+        let plain = manifest().encode().unwrap();
+        for name in ["both", "request", "response", "none"] {
+            let said = Manifest {
+                bodies: Some(name.parse().unwrap()),
+                ..manifest()
+            };
+            let bytes = said.encode().unwrap();
+            assert!(bytes.starts_with(&plain) && bytes.len() > plain.len());
+            assert_eq!(Manifest::decode(&bytes).unwrap(), said);
+            let twice = [&bytes[..], &bytes[plain.len()..]].concat();
+            assert!(Manifest::decode(&twice).is_err());
+            assert!(Manifest::decode(&bytes[..bytes.len() - 1]).is_err());
+        }
     }
 
     #[test]

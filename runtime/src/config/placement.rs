@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use http::HeaderName;
+use zlayer_bundle::Bodies;
 
 /// The most request headers that may be named as personal for one caching plugin: its key is asked
 /// for once more for each that a request has.
@@ -17,8 +18,8 @@ pub struct Placement {
     pub services: Option<Vec<String>>,
     /// What becomes of a request when it fails as a stage; `None` is what the stage's role asks for.
     pub on_failure: Option<OnFailure>,
-    /// Which bodies its transformer is called for.
-    pub bodies: Bodies,
+    /// Which bodies its transformer is called for; `None` is what its manifest says, or both.
+    pub bodies: Option<Bodies>,
     /// Whether its authenticator, rate limiter and router see bodies.
     pub request_body: BodyAccess,
     /// Request headers that tell clients apart, as `Cookie` does: responses to requests with them
@@ -42,24 +43,6 @@ pub enum OnFailure {
     Open,
     /// It is answered with 503.
     Closed,
-}
-
-/// Which bodies a transformer is called for. Those it is called for are held whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bodies {
-    /// Of requests.
-    pub request: bool,
-    /// Of responses.
-    pub response: bool,
-}
-
-impl Default for Bodies {
-    fn default() -> Self {
-        Bodies {
-            request: true,
-            response: true,
-        }
-    }
 }
 
 /// Whether the stages before the handler see a request's body.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Instant;
 
-use zlayer_bundle::Role;
+use zlayer_bundle::{Bodies, Role};
 
 use super::bodies::{WholeBodies, content_coding};
 use super::narrowing;
@@ -98,6 +98,8 @@ pub struct Stage {
     pub(super) step: Step,
     pub(super) plugin: Arc<Plugin>,
     pub(super) placement: Arc<Placement>,
+    /// Which bodies a transformer takes: what the deployment says, else what its author says.
+    pub(super) bodies: Bodies,
     on_failure: OnFailure,
     /// The faults of the plugin that were logged already, as bits.
     logged: AtomicU8,
@@ -110,6 +112,7 @@ impl Stage {
         Stage {
             step,
             on_failure: placement.on_failure.unwrap_or(step.on_failure()),
+            bodies: placement.bodies.or(plugin.bodies()).unwrap_or_default(),
             plugin,
             placement,
             logged: AtomicU8::new(0),
@@ -134,7 +137,7 @@ impl Stage {
             Step::Authenticate | Step::RateLimit | Step::Route => {
                 placement.request_body == BodyAccess::Whole
             }
-            Step::Transform => placement.bodies.request || placement.bodies.response,
+            Step::Transform => self.bodies.request || self.bodies.response,
             Step::Handle => self.plugin.plays(Role::Handler),
             Step::Middleware | Step::Cache | Step::WebSocket => false,
         }
@@ -178,7 +181,7 @@ impl Stage {
             Step::Authenticate | Step::RateLimit | Step::Route => {
                 request.prepare(bodies, placement.request_body).await
             }
-            Step::Transform if placement.bodies.request => {
+            Step::Transform if self.bodies.request => {
                 let read = match content_coding(&request.head.headers) {
                     Some(coding) if request.has_body() => Err(Failure::EncodedBody(coding)),
                     _ => request.read_whole(bodies).await,
@@ -194,7 +197,7 @@ impl Stage {
     fn tell_unshown(&self, id: &Arc<str>, failure: &Failure) {
         let unshown = matches!(failure, Failure::BodyTooLarge(_) | Failure::EncodedBody(_));
         if unshown && !self.told_unshown.swap(true, Ordering::Relaxed) {
-            let spared = match self.placement.bodies.response {
+            let spared = match self.bodies.response {
                 true => "response",
                 false => "none",
             };

@@ -36,7 +36,7 @@ pub(super) async fn run(
     };
     let headers = fields::to_list(&request.head.headers);
     // A request without a body has none to be transformed.
-    let wanted = stage.placement.bodies.request;
+    let wanted = stage.bodies.request;
     let body = request
         .whole_body()
         .filter(|body| wanted && !body.is_empty());
@@ -110,7 +110,7 @@ pub(super) async fn read(
     let has_body = *method != Method::HEAD
         && !forbids_body(response.status().as_u16())
         && !response.body().is_end_stream();
-    if !has_body || !stage.placement.bodies.response {
+    if !has_body || !stage.bodies.response {
         return Ok(None);
     }
     let read = match unshowable(response.headers()) {
@@ -120,7 +120,7 @@ pub(super) async fn read(
     let (body, held) = read.map_err(|cause| match upstream {
         _ if matches!(cause, Failure::Unshowable(_)) => {
             let whose = upstream.map_or(String::new(), |name| format!(" of upstream {name}"));
-            let spared = match stage.placement.bodies.request {
+            let spared = match stage.bodies.request {
                 true => "request",
                 false => "none",
             };
@@ -179,7 +179,7 @@ pub(super) async fn on_response(
         let headers = response.headers_mut();
         headers.remove(TRANSFER_ENCODING);
         headers.insert(CONTENT_LENGTH, body.len().into());
-    } else if stage.placement.bodies.response && *method == Method::HEAD {
+    } else if stage.bodies.response && *method == Method::HEAD {
         // It is not known how long the transformed body would be.
         response.headers_mut().remove(CONTENT_LENGTH);
         *response.body_mut() = whole("", None);

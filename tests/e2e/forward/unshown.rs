@@ -2,10 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::mpsc;
 
 use super::{proxy_with, read_head, upstream};
-use crate::support::{Builder, Client, Daemon, PATIENCE, get, request};
+use crate::support::{
+    Builder, Client, Daemon, PATIENCE, TempDir, get, guests, key_file, precompile, request, target,
+};
 
 /// A daemon that forwards everything to `to`, past a transformer. Nothing waits for its time-out.
 fn past_transformer(to: SocketAddr) -> Builder {
@@ -175,4 +178,42 @@ fn a_compressed_upload_is_refused_unless_it_is_spared() {
         .start();
     let answer = request(&daemon, "POST", "/", &fields, b"zzzz");
     assert_eq!((answer.status, answer.text()), (200, "ok".to_owned()));
+}
+
+#[test]
+fn what_an_author_says_of_bodies_holds_unless_the_owner_says_otherwise() {
+    let folder = TempDir::new();
+    let build = |guest: &str, bodies: &str| {
+        let source = guests().join(format!("{guest}.wasm"));
+        let mut words: Vec<PathBuf> = vec!["build".into(), source];
+        words.extend(["--target", target(), "--bodies", bodies, "-o"].map(PathBuf::from));
+        words.extend([folder.path().to_owned(), "--key".into(), key_file()]);
+        precompile(&words)
+    };
+    let built = build("stage-transformer", "request");
+    assert_eq!(built.code, 0, "{built:?}");
+    let file = folder
+        .path()
+        .join(format!("stage-transformer.{}.cwasm", target()));
+    let info = precompile(["info".into(), file.clone()]);
+    let said = info.stdout.lines().find(|line| line.starts_with("bodies"));
+    assert!(
+        said.is_some_and(|line| line.ends_with(" request")),
+        "{info:?}"
+    );
+    let start = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9\r\n\r\ndata: 1\n\n";
+    for (setting, status) in [(None, 200), (Some("both"), 502), (Some("none"), 200)] {
+        let mut daemon = proxy_with(saying(start).0, "").arg("--wasm").arg(&file);
+        if let Some(setting) = setting {
+            daemon = daemon.plugin(&format!("stage-transformer:bodies={setting}"));
+        }
+        let answer = get(&daemon.start(), "/");
+        assert_eq!(answer.status, status, "{setting:?}: {answer:?}");
+    }
+    // It means nothing for a plugin that is no transformer.
+    let built = build("hello", "none");
+    assert!(
+        built.code != 0 && built.stderr.contains("--bodies is for a transformer"),
+        "{built:?}"
+    );
 }

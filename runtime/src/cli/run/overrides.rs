@@ -8,7 +8,7 @@ use zlayer_bundle::Role;
 
 use crate::allowed_hosts::AllowedHosts;
 use crate::capability::{Capabilities, Capability};
-use crate::config::{Bodies, BodyAccess, OnFailure, PERSONAL_MAX, PluginConfig, parse_bytes};
+use crate::config::{BodyAccess, OnFailure, PERSONAL_MAX, PluginConfig, parse_bytes};
 
 /// One `NAME:SETTING=VALUE`, taken apart but for the value.
 pub(super) struct Override {
@@ -150,14 +150,9 @@ impl Override {
                 });
             }
             "bodies" => {
-                let (request, response) = match value {
-                    "both" => (true, true),
-                    "request" => (true, false),
-                    "response" => (false, true),
-                    "none" => (false, false),
-                    _ => return Err(one_of("both, request, response, none")),
-                };
-                placement.bodies = Bodies { request, response };
+                let bodies = value.parse();
+                placement.bodies =
+                    Some(bodies.map_err(|_| one_of("both, request, response, none"))?);
             }
             "request-body" => {
                 placement.request_body = match value {
@@ -273,7 +268,8 @@ mod tests {
         assert!(placement.covers("/b/c") && !placement.covers("/c"));
         assert_eq!(placement.services.as_deref().unwrap(), ["s"]);
         assert_eq!(placement.on_failure, Some(OnFailure::Open));
-        assert!(!placement.bodies.request && placement.bodies.response);
+        let bodies = placement.bodies.unwrap();
+        assert!(!bodies.request && bodies.response);
         assert_eq!(placement.request_body, BodyAccess::Whole);
     }
 
