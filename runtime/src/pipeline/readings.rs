@@ -55,8 +55,11 @@ fn is_plain(path: &str) -> bool {
     !is_odd && path.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+/// One thing that a server does to a path.
+type Change = fn(&[u8]) -> Vec<u8>;
+
 /// What servers do to a path. None makes it longer.
-const CHANGES: [fn(&[u8]) -> Vec<u8>; 6] = [
+const CHANGES: [Change; 6] = [
     decoded,
     without_parameters,
     resolved,

@@ -155,11 +155,12 @@ fn proxy_fields(parts: &mut http::request::Parts, client: &Client) {
 /// Takes `Forwarded` out if what came of it is malformed: a quote that is never closed would take in
 /// what is appended, and whoever reads that would believe the client in its place.
 fn drop_malformed_forwarded(headers: &mut HeaderMap) {
-    let lines = headers.get_all(FORWARDED).iter().map(HeaderValue::to_str);
     // Each line has to be well-formed by itself: others may read the first or the last alone.
-    let is_malformed =
-        |line: Result<&str, _>| line.map_or(true, |line| parse_forwarded(line).is_err());
-    if lines.map(is_malformed).any(|is_malformed| is_malformed) {
+    let is_malformed = |line: &HeaderValue| match line.to_str() {
+        Ok(line) => parse_forwarded(line).is_err(),
+        Err(_) => true,
+    };
+    if headers.get_all(FORWARDED).iter().any(is_malformed) {
         headers.remove(FORWARDED);
     }
 }

@@ -118,8 +118,8 @@ fn a_preflight_is_shown_to_middlewares_first_and_to_no_authenticator_changed() {
     let entered = ["one on-request", "two on-request", "three on-request"];
     assert_eq!(seen[..3], entered);
     // What only looks like one is let in first.
-    for left_out in 0..2 {
-        let fields = [PREFLIGHT[left_out], abort, ("x-test-auth", "denied no")];
+    for only in &PREFLIGHT[..2] {
+        let fields = [*only, abort, ("x-test-auth", "denied no")];
         assert_eq!(request(&daemon, "OPTIONS", "/", &fields, b"").status, 401);
     }
     let fields = [PREFLIGHT, &[abort, ("x-test-auth", "denied no")]].concat();
