@@ -98,7 +98,7 @@ impl Outline {
     fn no_world(&self) -> Problem {
         let wasi = adapter::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME;
         let build = "build it as a component: `cargo build --target wasm32-wasip2` with the \
-                     bindings that wit-bindgen makes from wit/";
+                     bindings that wit-bindgen (0.48 or newer) makes from wit/";
         match self.imports.iter().find(|(from, _)| from != wasi) {
             Some((from, name)) => {
                 let what = match from.as_str() {

@@ -140,7 +140,7 @@ impl fmt::Display for ArtifactError {
             ArtifactError::BadSignature { key } => write!(
                 f,
                 "the signature by key {key} does not fit the manifest: the file was changed after \
-                 it was signed"
+                 it was signed; copy it again, or sign it anew"
             ),
             ArtifactError::Altered => f.write_str(
                 "the code is not the code that was signed: the file was damaged or changed; copy \
