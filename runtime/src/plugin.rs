@@ -42,8 +42,9 @@ const INSTANCE_SHARE: usize = 1 << 20;
 const CALL_SHARE: usize = 256 << 10;
 /// How many bytes every plugin may hand to the host in one call, whatever the limits. The store and
 /// the log refuse or cut what is too large for them, but they can only do so if it reaches them;
-/// with a lower limit it would be a trap. The memory is in use for the moment of the call only;
-/// values that wait for the disk are charged to the budget.
+/// with a lower limit it would be a trap. The memory is in use for the moment of the call only, so
+/// for each thread once; short texts take more than twice as much (docs/device.md, "Memory").
+/// Values that wait for the disk are charged to the budget.
 const CALL_BYTES: usize = 4 << 20;
 /// Bytes by which every instance can be sure to grow its linear memory: allocators take it in small
 /// steps, and one step that is refused is a trap.

@@ -9,15 +9,18 @@ use crate::support::{
 
 /// The ceiling of these daemons, in KiB.
 const MAX_KIB: u64 = 32 << 10;
-/// What the process may take beside it, in KiB: see docs/device.md, "Memory".
-const BESIDE_KIB: u64 = 8 << 10;
+/// Threads of these daemons.
+const THREADS: u64 = 2;
+/// What the process may take beside the ceiling, in KiB: see docs/device.md, "Memory".
+const BESIDE_KIB: u64 = (3 << 10) + THREADS * (9 << 10);
 /// How many requests make the host keep things at a time.
 const AT_A_TIME: usize = 8;
 
 fn daemon() -> Builder {
     let large = format!("k={}", "v".repeat(200));
     Daemon::builder("hostile")
-        .args(["--memory-max", "32Mi", "--threads", "2", "--config", &large])
+        .args(["--memory-max", "32Mi", "--config", &large])
+        .args(["--threads", &THREADS.to_string()])
         .args(["--allow-host", "127.0.0.1"])
         .timeout("request", "5m")
         .timeout("stall", "5m")

@@ -51,7 +51,9 @@ pub fn probe(checks: &mut Checks) {
         Ok(vec![longest.clone()]),
     );
 
-    for key in ["ä", "é", "٣", "Ａ", "\u{200b}", "😀", "\u{a0}", "probe/x ", " probe/x", "a+b/c", "YWJj=="] {
+    for key in [
+        "ä", "é", "٣", "Ａ", "\u{200b}", "😀", "\u{a0}", "probe/x ", " probe/x", "a+b/c", "YWJj==",
+    ] {
         let key = format!("probe/text/{key}");
         let count = keyvalue::increment(&key, 1);
         checks.same(&format!("{key:?} is counted"), count, Ok(1));
@@ -69,7 +71,11 @@ pub fn probe(checks: &mut Checks) {
     );
 
     refused(checks, "an empty key", "");
-    refused(checks, "a key of 1025 bytes of other letters", &format!("{longest_text}x"));
+    refused(
+        checks,
+        "a key of 1025 bytes of other letters",
+        &format!("{longest_text}x"),
+    );
     refused(checks, "a key of 1025 bytes", &format!("{longest}k"));
     refused(checks, "a key of 10,000 bytes", &"k".repeat(10_000));
     for byte in (0..128u8).filter(|byte| !is_allowed(*byte)) {
