@@ -60,6 +60,7 @@ use crate::turns::{Place, Turn};
 use crate::upstream::{Sender, Upstreams};
 use asking::Asking;
 use kv_faults::KvFaults;
+use stdio::OpenLines;
 
 /// Bytes of memory that the headers of one message may take inside the host: as much as a list of
 /// headers may hold, plus what wasmtime-wasi-http counts for each header (the structures of a name
@@ -300,15 +301,19 @@ pub fn has_exited_well(error: &wasmtime::Error) -> bool {
 
 /// The id of the request that an instance works on, for its log records and its output.
 #[derive(Clone, Default)]
-struct CurrentRequest(Arc<Mutex<Option<Arc<str>>>>);
+struct CurrentRequest {
+    id: Arc<Mutex<Option<Arc<str>>>>,
+    /// Output that belongs to it, and whose line has not ended.
+    lines: Arc<Mutex<OpenLines>>,
+}
 
 impl CurrentRequest {
     fn set(&self, id: Option<Arc<str>>) {
-        *sync::lock(&self.0) = id;
+        *sync::lock(&self.id) = id;
     }
 
     fn id(&self) -> Option<Arc<str>> {
-        sync::lock(&self.0).clone()
+        sync::lock(&self.id).clone()
     }
 }
 
@@ -374,6 +379,8 @@ impl HostState {
     /// Forgets the request when the instance has done its work and waits for the next one. A body
     /// that it has not finished ends here, as it would with the instance.
     pub fn end_request(&mut self) {
+        let id = self.request.id();
+        sync::lock(&self.request.lines).write_out(&self.plugin, id.as_deref());
         self.request.set(None);
         self.limiter.forget_refused();
         self.listed = None;

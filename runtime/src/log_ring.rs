@@ -11,6 +11,7 @@
 
 mod files;
 mod state;
+mod thinning;
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
@@ -37,7 +38,8 @@ pub struct RingLimits {
     pub buffer_bytes: usize,
     /// Bytes of one segment file (default 256 KiB).
     pub segment_bytes: usize,
-    /// Bytes of all segment files (default 1 MiB). The oldest are removed to make room.
+    /// Bytes of all segment files (default 1 MiB). Of the plugins and the daemon, whoever has written
+    /// most of them makes room, with the oldest first.
     pub ring_bytes: u64,
     /// Number of segment files (default 256). Each start of the daemon begins one, so this many
     /// restarts can be told apart even when little was written, and a daemon that fails at each
@@ -45,7 +47,8 @@ pub struct RingLimits {
     pub segments: usize,
     /// Bytes a minute that are written in the long run (default 1 MiB), because flash wears out. As
     /// many as the ring holds may be written at once, the last quarter of them only for errors.
-    /// Records beyond that are counted as lost.
+    /// Records beyond that are counted as lost, but a plugin that has written little, or the daemon,
+    /// has a sixteenth of both for itself.
     pub minute_bytes: u64,
     /// Longest time that a record waits in memory (default 10 s).
     pub flush: Duration,
@@ -283,6 +286,82 @@ mod tests {
             .map(|i| format!("message number {i}"))
             .collect();
         assert_eq!(messages, expected);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn who_writes_much_erases_nothing_of_others() {
+        let folder = temporary_folder().unwrap();
+        let ring = LogRing::new(RingLimits {
+            // What is left of a segment is one, too.
+            segments: 64,
+            ..limits()
+        });
+        ring.open(folder.clone());
+        let now = Instant::now();
+        let write = |target: &str, message: &str| {
+            let record = Record::new(Record::now(), Level::Info, target, message);
+            ring.write(&record, now);
+        };
+        write("zlayer_runtime", "first");
+        for i in 0..5000 {
+            ring.lock().spent = 0;
+            write("plugin noisy", &format!("message number {i}"));
+            if i % 1000 == 500 {
+                write("plugin quiet", &format!("quiet {i}"));
+                write("zlayer_runtime", &format!("own {i}"));
+            }
+        }
+        assert_eq!(ring.close(), None);
+        let bytes: u64 = segments(&folder).unwrap().iter().map(|one| one.bytes).sum();
+        assert!(bytes <= 16 << 10, "{bytes}");
+        let messages = read_back(&folder);
+        let others: Vec<&str> = messages
+            .iter()
+            .map(String::as_str)
+            .filter(|message| !message.starts_with("message"))
+            .collect();
+        let mut expected = vec!["first".to_owned()];
+        for i in [500, 1500, 2500, 3500, 4500] {
+            expected.extend([format!("quiet {i}"), format!("own {i}")]);
+        }
+        assert_eq!(others, expected);
+        // The noisy one has its youngest.
+        let noisy = messages.len() - others.len();
+        assert!(noisy > 100, "{noisy}");
+        assert!(messages.contains(&"message number 4999".to_owned()));
+        assert!(messages.contains(&format!("message number {}", 5000 - noisy)));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn who_writes_much_takes_no_writes_from_others() {
+        let folder = temporary_folder().unwrap();
+        let ring = LogRing::new(RingLimits {
+            ring_bytes: 64 << 10,
+            segments: 64,
+            minute_bytes: 6000,
+            ..limits()
+        });
+        ring.open(folder.clone());
+        let now = Instant::now();
+        let write = |target: &str, message: &str| {
+            let record = Record::new(Record::now(), Level::Error, target, message);
+            ring.write(&record, now);
+        };
+        for i in 0..5000 {
+            write("plugin noisy", &format!("message number {i}"));
+        }
+        for i in 0..20 {
+            write("plugin quiet", &format!("quiet {i}"));
+            write("zlayer_runtime", &format!("own {i}"));
+        }
+        assert_eq!(ring.close(), None);
+        let messages = read_back(&folder);
+        for who in ["quiet", "own"] {
+            let kept = messages.iter().filter(|one| one.starts_with(who));
+            assert_eq!(kept.count(), 20, "{who}");
+        }
         std::fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use zlayer_binlog::{Encoder, segment_name, segments};
 
-use super::RingLimits;
+use super::{RingLimits, thinning};
 
 /// How many names are tried for a new segment if other files have them already.
 const NAMES_TRIED: usize = 16;
@@ -81,7 +81,7 @@ impl Files {
         Ok(())
     }
 
-    /// Removes old segments to make room, and opens a new one. A segment of an earlier run is never
+    /// Makes room for a new segment, and opens it. A segment of an earlier run is never
     /// written to again, because its end may be torn.
     fn begin_segment(
         &mut self,
@@ -91,18 +91,15 @@ impl Files {
         let mut make = DirBuilder::new();
         make.recursive(true).mode(0o700).create(&self.folder)?;
         let found = segments(&self.folder)?;
-        let mut count = found.len() + 1;
-        let mut bytes = self.limits.segment_bytes as u64;
-        bytes += found.iter().map(|segment| segment.bytes).sum::<u64>();
-        for old in &found {
-            if bytes <= self.limits.ring_bytes && count <= self.limits.segments {
-                break;
-            }
-            std::fs::remove_file(&old.path)?;
-            bytes -= old.bytes;
-            count -= 1;
-        }
         let youngest = found.last().map_or(0, |segment| segment.number);
+        let RingLimits {
+            ring_bytes,
+            segment_bytes,
+            segments: count,
+            ..
+        } = self.limits;
+        let most = ring_bytes.saturating_sub(segment_bytes as u64);
+        thinning::make_room(&self.folder, found, most, count.saturating_sub(1))?;
         let (number, file) = self.create(youngest.max(self.number))?;
         let file = Arc::new(file);
         buffer.splice(0..0, encoder.start(number));

@@ -1,5 +1,6 @@
 //! The records that wait to be written, and when they have to be.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use log::Level;
@@ -7,6 +8,10 @@ use zlayer_binlog::{Encoder, Record};
 
 use super::RingLimits;
 use super::files::Files;
+
+/// Each plugin, and the daemon, has one part in so many of what may be written for itself, whatever
+/// others have written.
+const SHARES: u64 = 16;
 
 /// The part of a ring that its lock guards.
 #[derive(Debug, Default)]
@@ -25,6 +30,8 @@ pub(super) struct RingState {
     pub(super) spared_reported: Option<Instant>,
     /// Bytes written beyond what the passing time has allowed: see [`RingLimits::minute_bytes`].
     pub(super) spent: u64,
+    /// The same for each plugin, and for the daemon under the empty name.
+    spent_by: BTreeMap<String, u64>,
     /// Up to when the passing time was taken off `spent`.
     earned: Option<Instant>,
     /// When the buffer has to be written at the latest.
@@ -53,7 +60,7 @@ impl RingState {
             return;
         }
         let bound = self.encoder.bound(record);
-        if !self.may_spend(record.level, bound, now) {
+        if !self.may_spend(record, bound, now) {
             self.spared += 1;
             // A flush is due even if no other record comes, so that the loss gets reported.
             let at = now + self.limits.flush;
@@ -66,7 +73,7 @@ impl RingState {
         }
         let before = self.buffer.len();
         self.encoder.record(record, &mut self.buffer);
-        self.spent += (self.buffer.len() - before) as u64;
+        self.spend(record, (self.buffer.len() - before) as u64);
         let mut latest = now + self.limits.flush;
         match record.level {
             Level::Error => {
@@ -91,7 +98,7 @@ impl RingState {
     }
 
     /// Whether `bytes` more bytes may be written without wearing the flash out.
-    fn may_spend(&mut self, level: Level, bytes: usize, now: Instant) -> bool {
+    fn may_spend(&mut self, record: &Record<'_>, bytes: usize, now: Instant) -> bool {
         let since = now.saturating_duration_since(*self.earned.get_or_insert(now));
         let earned = since.as_millis() * u128::from(self.limits.minute_bytes) / 60_000;
         // Less than a byte is not subtracted now: it stays for the next time.
@@ -100,12 +107,33 @@ impl RingState {
                 .spent
                 .saturating_sub(u64::try_from(earned).unwrap_or(u64::MAX));
             self.earned = Some(now);
+            let own = u64::try_from(earned / u128::from(SHARES)).unwrap_or(u64::MAX);
+            self.spent_by.retain(|_, spent| {
+                *spent = spent.saturating_sub(own);
+                *spent > 0
+            });
         }
-        let most = match level {
+        let bytes = bytes as u64;
+        let who = record.plugin().unwrap_or_default();
+        let spent = self.spent_by.get(who).copied().unwrap_or(0);
+        if spent + bytes <= self.limits.ring_bytes / SHARES {
+            return true;
+        }
+        let most = match record.level {
             Level::Error => self.limits.ring_bytes,
             _ => self.limits.ring_bytes / 4 * 3,
         };
-        self.spent + bytes as u64 <= most
+        self.spent + bytes <= most
+    }
+
+    /// Counts what was written.
+    fn spend(&mut self, record: &Record<'_>, bytes: u64) {
+        self.spent += bytes;
+        let who = record.plugin().unwrap_or_default();
+        match self.spent_by.get_mut(who) {
+            Some(spent) => *spent += bytes,
+            None => drop(self.spent_by.insert(who.to_owned(), bytes)),
+        }
     }
 
     /// Makes room for `bytes` in the buffer and in the segment. Returns whether there is.
