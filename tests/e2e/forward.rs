@@ -268,6 +268,20 @@ fn failures_are_told_apart() {
 }
 
 #[test]
+fn an_upstream_that_is_slower_than_a_request_is_named_with_flag_and_router() {
+    let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let to = silent.local_addr().unwrap();
+    let daemon = proxy_with(to, "").timeout("request", "1s").start();
+    let answer = get(&daemon, "/");
+    assert_eq!(answer.status, 504, "{answer:?}");
+    let id = answer.header("x-request-id").unwrap_or_default();
+    daemon.wait_for_log(&format!(
+        "[{id}] GET /: failed: upstream {to}: it did not answer within 1s (--timeout request) \
+         (forwarded by plugin stage-router)"
+    ));
+}
+
+#[test]
 fn an_answer_that_breaks_off_does_not_look_whole() {
     for (head, part, rest) in [
         ("content-length: 100000", "half", ""),

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Builder, Client, Daemon, TempDir, ask, eventually, get, request};
+use crate::support::{Builder, Client, Daemon, TempDir, ask, eventually, get, request, zlayer};
 
 /// Twelve requests whose plugin computes for ever, and what the daemon says when their time is up.
 fn spin(daemon: &Daemon) -> Vec<Client> {
@@ -197,4 +197,83 @@ fn any_api_key_is_limited_by_the_guides_limiter() {
         assert_eq!(statuses.next(), Some(429), "{key}");
     }
     assert!(!daemon.log().contains("keyvalue."), "{}", daemon.log());
+}
+
+#[test]
+fn a_line_without_an_end_is_logged_with_its_own_request() {
+    let daemon = Daemon::builder("logging-probe").start();
+    let answer = get(&daemon, "/half");
+    assert_eq!(answer.status, 200);
+    daemon.wait_for_log("half a line");
+    let log = daemon.log();
+    let line = log.lines().find(|line| line.ends_with("half a line"));
+    let id = line.and_then(|line| line.split_once('[')?.1.split_once(']'));
+    let id = id.unwrap_or_else(|| panic!("{log}")).0.to_owned();
+    // The next request is another one.
+    let next = get(&daemon, "/each?tag=next").text();
+    assert_ne!(id, next);
+    daemon.wait_for_log(&format!("[{next}] next function info"));
+}
+
+#[test]
+fn the_log_says_what_started_and_finds_all_that_concerns_a_plugin() {
+    let folder = TempDir::new();
+    let mut daemon = Daemon::builder("hostile-plugin")
+        .with("hello")
+        .plugin("hostile-plugin:paths=/trap")
+        .data_dir(folder.path())
+        .start();
+    let trapped = get(&daemon, "/trap");
+    assert_eq!(trapped.status, 500);
+    daemon.signal(15);
+    assert_eq!(daemon.wait(), 0);
+    let shown = |words: &[&str]| {
+        let data = folder.path().to_str().unwrap();
+        let output = zlayer([&["logs", "--data-dir", data], words].concat());
+        assert_eq!(output.code, 0, "{output:?}");
+        output.stdout
+    };
+    let all = shown(&[]);
+    assert!(all.contains(" serves on http://127.0.0.1:"), "{all}");
+    let own = shown(&["--plugin", "hostile-plugin"]);
+    let id = trapped.header("x-request-id").unwrap();
+    for part in [
+        "plugin hostile-plugin 0.0.0 (handler) starts: sha256 ",
+        ", signed by ",
+        &format!("[{id}] GET /trap: plugin hostile-plugin: failed: trap: "),
+    ] {
+        assert!(own.contains(part), "no {part} in\n{own}");
+    }
+    assert!(!own.contains("plugin hello"), "{own}");
+    let other = shown(&["--plugin", "hello"]);
+    assert!(other.contains("plugin hello 0.0.0 "), "{other}");
+    assert!(!other.contains("hostile"), "{other}");
+}
+
+#[test]
+fn a_plugin_that_floods_the_log_erases_nothing_of_others() {
+    let folder = TempDir::new();
+    let mut daemon = Daemon::builder("logging-probe")
+        .with("hostile-plugin")
+        .plugin("hostile-plugin:paths=/trap")
+        .args(["--log-rate", "1000000"])
+        .data_dir(folder.path())
+        .start();
+    let trapped = get(&daemon, "/trap");
+    let id = trapped.header("x-request-id").unwrap();
+    // Twice the ring.
+    for _ in 0..20 {
+        assert_eq!(get(&daemon, "/flood?records=5000").status, 200);
+    }
+    daemon.signal(15);
+    assert_eq!(daemon.wait(), 0);
+    let data = folder.path().to_str().unwrap();
+    let all = zlayer(["logs", "--data-dir", data]).stdout;
+    for part in [
+        " serves on http://",
+        &format!("[{id}] GET /trap: plugin hostile-plugin: failed: trap: "),
+        "plugin logging-probe: [",
+    ] {
+        assert!(all.contains(part), "no {part}");
+    }
 }

@@ -48,6 +48,20 @@ fn error(daemon: &Daemon, query: &str) -> String {
 }
 
 #[test]
+fn a_plugin_that_waits_for_an_upstream_until_its_time_is_up_is_logged_with_both_and_the_flag() {
+    let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = silent.local_addr().unwrap();
+    let daemon = fetcher().timeout("request", "1s").start();
+    let answer = get(&daemon, &format!("/guide?url=http://{address}/"));
+    assert_eq!(answer.status, 504, "{answer:?}");
+    let id = answer.header("x-request-id").unwrap();
+    daemon.wait_for_log(&format!(
+        "[{id}] GET /guide: plugin fetch: failed: the plugin did not answer in time (--timeout request): \
+         it waits for the upstream {address}"
+    ));
+}
+
+#[test]
 fn a_plugin_asks_as_the_guide_shows() {
     let address = server(|mut stream, head| {
         let length = head.len();

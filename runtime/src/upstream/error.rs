@@ -106,8 +106,12 @@ impl fmt::Display for UpstreamError {
                 write!(f, "its name was not found in time: {reason}")
             }
             UpstreamError::NamesBusy(reason) => write!(f, "its name cannot be asked for: {reason}"),
-            UpstreamError::ConnectTimeout => f.write_str("it did not take the connection in time"),
-            UpstreamError::ResponseTimeout => f.write_str("it did not answer in time"),
+            UpstreamError::ConnectTimeout => f.write_str(
+                "it did not take the connection in time (the connect-timeout that the plugin set)",
+            ),
+            UpstreamError::ResponseTimeout => {
+                f.write_str("it did not answer in time (the request-timeout that the plugin set)")
+            }
         }
     }
 }

@@ -37,6 +37,10 @@ impl Probe for LoggingProbe {
                 each(field(&ask.query, "tag").unwrap_or_default());
                 Answer::text(ask.request_id.clone().unwrap_or_default())
             }
+            "/half" => {
+                eprint!("half a line");
+                Answer::text("done")
+            }
             "/fields" => with_fields(),
             "/forge" => forge(),
             "/long" => long(ask.number("bytes", 1 << 20)),
