@@ -8,14 +8,18 @@ use std::task::Poll;
 
 use atomic_waker::AtomicWaker;
 
-use super::Network;
+use super::{Ledger, Network};
 use crate::sync;
 
-/// A number of places. When all are taken, those who wait get one in turn: one of each network, and
-/// of one network the one that came first. So a network that has many waiting keeps no other waiting
-/// for longer than one place takes to become free.
+/// A number of places. When all are taken, those who wait get one in turn: first the network that
+/// holds least, networks that hold the same one after the other, and of one network the one that
+/// came first. So a network that has many waiting keeps no other waiting for longer than one place
+/// takes to become free.
 pub struct Turns {
     state: Mutex<State>,
+    /// Whose the places are that are taken. Its lock is taken while `state` is locked, and never the
+    /// other way round.
+    ledger: Arc<Ledger>,
 }
 
 struct State {
@@ -38,9 +42,10 @@ pub struct Turn {
 }
 
 impl Turns {
-    /// So many places.
-    pub fn new(places: usize) -> Arc<Turns> {
+    /// So many places, of which `ledger` tells whose they are.
+    pub fn new(places: usize, ledger: &Arc<Ledger>) -> Arc<Turns> {
         Arc::new(Turns {
+            ledger: Arc::clone(ledger),
             state: Mutex::new(State {
                 free: places,
                 waiting: VecDeque::new(),
@@ -98,7 +103,15 @@ impl Turns {
     /// Gives a place that has become free to the next who waits.
     fn give(&self) {
         let mut state = self.lock();
-        let Some((network, mut queue)) = state.waiting.pop_front() else {
+        let waiting = state.waiting.iter().enumerate();
+        let first = match state.waiting.len() {
+            0 | 1 => Some(0),
+            // The first of several that hold the same.
+            _ => waiting
+                .min_by_key(|(_, (network, _))| self.ledger.held(*network))
+                .map(|(index, _)| index),
+        };
+        let Some((network, mut queue)) = first.and_then(|index| state.waiting.remove(index)) else {
             state.free += 1;
             return;
         };
@@ -158,6 +171,7 @@ mod tests {
     use futures_lite::future::poll_once;
 
     use super::*;
+    use crate::clients::Claim;
 
     fn network(text: &str) -> Network {
         text.parse::<IpAddr>().unwrap().into()
@@ -167,7 +181,7 @@ mod tests {
     fn networks_take_turns_however_many_wait_of_one() {
         smol::block_on(async {
             let (many, few) = (network("192.0.2.1"), network("192.0.2.2"));
-            let turns = Turns::new(1);
+            let turns = Turns::new(1, &Arc::default());
             let held = turns.try_take().unwrap();
             assert!(turns.try_take().is_none());
             let mut crowd: Vec<_> = (0..5).map(|_| Box::pin(turns.take(many))).collect();
@@ -187,9 +201,28 @@ mod tests {
     }
 
     #[test]
+    fn who_holds_least_is_first_however_long_others_have_waited() {
+        smol::block_on(async {
+            let [many, few] =
+                ["192.0.2.1", "192.0.2.2"].map(|text| Claim::new(text.parse().unwrap()));
+            let ledger = Arc::<Ledger>::default();
+            let turns = Turns::new(2, &ledger);
+            let _entries = [0; 2].map(|_| ledger.enter(&many, 1));
+            let (first, _second) = (turns.try_take().unwrap(), turns.try_take());
+            let mut waiting = [many.network(), few.network()].map(|of| Box::pin(turns.take(of)));
+            for one in &mut waiting {
+                assert!(poll_once(one).await.is_none());
+            }
+            drop(first);
+            assert!(poll_once(&mut waiting[0]).await.is_none());
+            assert!(poll_once(&mut waiting[1]).await.is_some());
+        });
+    }
+
+    #[test]
     fn whoever_gives_up_takes_no_place_with_it() {
         smol::block_on(async {
-            let turns = Turns::new(1);
+            let turns = Turns::new(1, &Arc::default());
             let held = turns.try_take().unwrap();
             let mut waiting: Vec<_> = (1..4)
                 .map(|last| Box::pin(turns.take(network(&format!("192.0.2.{last}")))))

@@ -112,11 +112,12 @@ impl Drop for Counted {
 impl Places {
     /// `returns` means that a response which streams needs a second place before it ends.
     pub(super) fn new(count: usize, returns: bool, patience: Duration) -> Places {
+        let ledger = Arc::<Ledger>::default();
         Places {
             max: count,
-            turns: Turns::new(count),
-            ledger: Arc::default(),
-            streaming: returns.then(|| Turns::new(count.saturating_sub(1))),
+            turns: Turns::new(count, &ledger),
+            streaming: returns.then(|| Turns::new(count.saturating_sub(1), &ledger)),
+            ledger,
             work: Arc::default(),
             patience,
         }

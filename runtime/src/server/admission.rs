@@ -22,6 +22,9 @@ const OTHER_FILES: usize = 320;
 /// How many turns those that have a place get at most before one more connection is accepted for
 /// which there is none: whoever is done soon makes room.
 const TURNS: usize = 8;
+/// How many connections are accepted in a row where there is much room to wait. Whoever is behind
+/// many others should be known soon.
+const IN_A_ROW: usize = 16;
 /// How long to wait for a place, or after an accept that failed, before looking around again: what
 /// could not be asked for before may have become slow or silent meanwhile.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -39,6 +42,8 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nr
 /// too many wait, the network that has most loses the one that came last.
 pub(super) struct Admission {
     places: usize,
+    /// How many times it looked for a connection while others waited for places.
+    accepted: usize,
     /// How many may wait.
     room: usize,
     ledger: Arc<Ledger>,
@@ -76,6 +81,7 @@ impl Admission {
         let room = files.saturating_sub(places.saturating_add(OTHER_FILES));
         Admission {
             places,
+            accepted: 0,
             room: room.clamp(WAITING_LEAST, WAITING),
             ledger: Arc::default(),
             waiting: Vec::new(),
@@ -130,7 +136,9 @@ impl Admission {
             accepting.await
         } else {
             // A burst of connections must not keep the thread from those that could make room.
-            for _ in 0..=self.waiting.len() * TURNS / self.room {
+            self.accepted += 1;
+            let turns = self.waiting.len() * TURNS / self.room;
+            for _ in 0..turns + usize::from(self.accepted.is_multiple_of(IN_A_ROW)) {
                 yield_now().await;
             }
             let freed = self.ledger.freed();
@@ -154,6 +162,10 @@ impl Admission {
     }
 
     fn add(&mut self, stream: Async<TcpStream>, client: SocketAddr, is_https: bool) {
+        if !matches!(stream.get_ref().take_error(), Ok(None)) {
+            // It was reset before it was accepted: nothing has to be done for it.
+            return;
+        }
         self.waiting.push(Newcomer {
             stream,
             client,
