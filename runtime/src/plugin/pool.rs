@@ -205,11 +205,12 @@ impl Places {
         network: Network,
         until: Instant,
     ) -> Result<Turn, Failure> {
-        if let Some(turn) = turns.try_take() {
+        if let Some(turn) = turns.try_take(network) {
             return Ok(turn);
         }
         let mut taking = pin!(turns.take(network));
         loop {
+            turns.look_again();
             self.ledger.end_a_request(network, 1);
             let again = until.min(Instant::now() + ASK_AGAIN);
             if let Some(turn) = timeout::before(again, taking.as_mut()).await {
