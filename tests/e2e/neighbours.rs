@@ -253,13 +253,14 @@ fn the_log_says_what_started_and_finds_all_that_concerns_a_plugin() {
 #[test]
 fn a_plugin_that_floods_the_log_erases_nothing_of_others() {
     let folder = TempDir::new();
-    let mut daemon = Daemon::builder("logging-probe")
-        .with("hostile-plugin")
+    let mut daemon = Daemon::builder("hostile-plugin")
+        .with("logging-probe")
         .plugin("hostile-plugin:paths=/trap")
         .args(["--log-rate", "1000000"])
         .data_dir(folder.path())
         .start();
     let trapped = get(&daemon, "/trap");
+    assert_eq!(trapped.status, 500);
     let id = trapped.header("x-request-id").unwrap();
     // Twice the ring.
     for _ in 0..20 {
