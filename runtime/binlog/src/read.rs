@@ -111,7 +111,8 @@ pub fn read(
     if let Some(name) = &filter.plugin {
         let known = plugins(paths, follow)?;
         // A log that is followed may yet tell of its first plugin.
-        if !known.contains(name) && !(follow && known.is_empty()) {
+        let may_come = follow && known.is_empty();
+        if !known.contains(name) && !may_come {
             return Err(ReadError::NoPlugin {
                 name: name.clone(),
                 known: known.into_iter().collect(),

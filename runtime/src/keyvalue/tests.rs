@@ -739,7 +739,8 @@ fn long_lists_and_counts_are_done_in_pieces_and_others_work_meanwhile() {
             kv.set("a", b"", None).await.unwrap();
             let full = async |key: &str| kv.set(key, b"", None).await;
             let (one, two) = futures_lite::future::zip(full("b"), full("c")).await;
-            (one.unwrap(), two.unwrap());
+            one.unwrap();
+            two.unwrap();
             assert_eq!(kv.list_keys("", usize::MAX).await.unwrap().len(), 2002);
             if durability != Durability::Memory {
                 assert_eq!(kv.held().1, 2002);
