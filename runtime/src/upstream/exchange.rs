@@ -205,7 +205,10 @@ impl<'a> Exchange<'a> {
             match self.connection.poll_fill(cx, limits.head_bytes) {
                 Poll::Ready(Ok(count)) if count > 0 => match self.parse(client, limits) {
                     Ok(None) => continue,
-                    Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                    Ok(Some(head)) => {
+                        self.go_on_after(&head, cx);
+                        return Poll::Ready(Ok(head));
+                    }
                     Err(error) => return Poll::Ready(Err(UpstreamError::Malformed(error))),
                 },
                 Poll::Ready(ended) => {
@@ -221,6 +224,21 @@ impl<'a> Exchange<'a> {
                 // The sender of the request is slow, not the upstream.
                 Poll::Ready(_) if self.upload.waits => self.connection.deadline.set(time),
                 Poll::Ready(_) => return Poll::Ready(Err(UpstreamError::ResponseTimeout)),
+            }
+        }
+    }
+
+    /// Asks for a body that was held back where the upstream has begun a response without a word
+    /// about it, and that response is no refusal: it may stream what comes. The client is asked
+    /// before it gets the response.
+    fn go_on_after(&mut self, head: &Head, cx: &mut Context<'_>) {
+        if self.upload.is_held() && head.parts.status.is_success() {
+            self.upload.release();
+            let upload = &mut self.upload;
+            let polled = self.connection.io.with(|io| upload.poll(cx, io));
+            if let Poll::Ready(Err(_)) = polled {
+                // Nothing more is sent, and the connection is not used again.
+                self.lost = Some(io::ErrorKind::BrokenPipe.into());
             }
         }
     }
