@@ -112,7 +112,9 @@ fn a_folder_that_is_used_for_more_is_left_as_it_is_unless_others_may_write_to_it
 fn links_pipes_and_whatever_else_no_daemon_made_are_refused_by_name() {
     let folder = TempDir::new();
     let target = folder.path().join("target");
-    let kinds: [(&str, &str, &dyn Fn(&Path)); 7] = [
+    /// A name in the data folder, what is there instead, and what puts it there.
+    type Stranger<'a> = (&'a str, &'a str, &'a dyn Fn(&Path));
+    let kinds: [Stranger; 7] = [
         ("lock", "symbolic link", &|path| {
             symlink(&target, path).unwrap()
         }),
