@@ -76,7 +76,6 @@ impl types::HostFields for HostState {
         fn new() -> wasmtime::Result<Resource<FieldMap>>;
         fn get(fields: Resource<FieldMap>, name: String) -> wasmtime::Result<Vec<Vec<u8>>>;
         fn has(fields: Resource<FieldMap>, name: String) -> wasmtime::Result<bool>;
-        fn delete(fields: Resource<FieldMap>, name: String) -> HeaderResult<()>;
         fn entries(fields: Resource<FieldMap>) -> wasmtime::Result<Vec<(String, Vec<u8>)>>;
     }
     dropped!(HostFields: FieldMap);
@@ -94,8 +93,18 @@ impl types::HostFields for HostState {
         values: Vec<Vec<u8>>,
     ) -> HeaderResult<()> {
         let same = Resource::new_borrow(fields.rep());
-        types::HostFields::set(&mut self.http(), fields, name, values)?;
-        self.weigh(&same).map_err(HeaderError::trap)
+        let set = types::HostFields::set(&mut self.http(), fields, name, values);
+        // Room for one more was made, even if there is none now.
+        self.weigh(&same).map_err(HeaderError::trap)?;
+        set
+    }
+
+    fn delete(&mut self, fields: Resource<FieldMap>, name: String) -> HeaderResult<()> {
+        let same = Resource::new_borrow(fields.rep());
+        let deleted = types::HostFields::delete(&mut self.http(), fields, name);
+        // The map makes room for a field before it looks for the one to be deleted.
+        self.weigh(&same).map_err(HeaderError::trap)?;
+        deleted
     }
 
     fn append(
@@ -429,3 +438,6 @@ impl types::HostFutureIncomingResponse for HostState {
         Ok(got)
     }
 }
+
+#[cfg(test)]
+mod tests;
