@@ -26,6 +26,8 @@ struct Shares {
     segment: Segment,
     bytes: BTreeMap<String, u64>,
     is_thinned: bool,
+    /// It cannot be read now, as where this process has no descriptor left: it stays as it is.
+    is_unread: bool,
 }
 
 /// Has these segments of `folder`, oldest first, take at most `most` bytes and be `count` at most.
@@ -92,12 +94,15 @@ fn thin_out(folder: &Path, segments: Vec<Segment>, most: u64) -> io::Result<Vec<
 }
 
 impl Shares {
-    /// Looks who has written what in a segment. What cannot be read belongs to nobody.
+    /// Looks who has written what in a segment. What makes no sense belongs to nobody.
     fn of(segment: Segment) -> Shares {
         let mut bytes: BTreeMap<String, u64> = BTreeMap::new();
         let mut all = 0;
+        let content = fs::read(&segment.path);
         // A file that has just gone holds nothing.
-        let content = fs::read(&segment.path).unwrap_or_default();
+        let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        let is_unread = content.as_ref().is_err_and(|error| !is_gone(error));
+        let content = content.unwrap_or_default();
         each_record(&content, &mut |record| {
             let texts = record
                 .fields
@@ -121,6 +126,7 @@ impl Shares {
             segment,
             bytes,
             is_thinned: false,
+            is_unread,
         }
     }
 
@@ -131,12 +137,14 @@ impl Shares {
             path,
             bytes,
         } = &self.segment;
-        if !self.is_thinned && !self.bytes.is_empty() {
+        if self.is_unread || !self.is_thinned && !self.bytes.is_empty() {
             return Ok(*bytes);
         }
         if self.bytes.is_empty() {
-            fs::remove_file(path)?;
-            return Ok(0);
+            return match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(0),
+            };
         }
         let content = fs::read(path)?;
         let (mut encoder, mut frames) = (Encoder::default(), Vec::new());
@@ -173,4 +181,54 @@ fn each_record(content: &[u8], take: &mut dyn FnMut(&Record<'_>)) {
     // Only `found` could fail, and does not.
     let _ = decoder.push(content, &mut found);
     let _ = decoder.finish(&mut found);
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+    use crate::data_dir::temporary_folder;
+    use log::Level;
+    use zlayer_binlog::segment_name;
+
+    /// A segment in which one plugin has written so many records.
+    fn written(folder: &Path, number: u32, plugin: &str, count: usize) -> Segment {
+        let mut encoder = Encoder::default();
+        let mut content = encoder.start(number);
+        let target = format!("plugin {plugin}");
+        for _ in 0..count {
+            let record = Record::new(Record::now(), Level::Info, &target, "what has happened");
+            encoder.record(&record, &mut content);
+        }
+        let path = folder.join(segment_name(number));
+        fs::write(&path, &content).unwrap();
+        Segment {
+            number,
+            path,
+            bytes: content.len() as u64,
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_now_stays_while_there_is_room_for_it() {
+        let folder = temporary_folder().unwrap();
+        // Nobody can read a folder as a file.
+        let path = folder.join(segment_name(1));
+        fs::create_dir(&path).unwrap();
+        let unread = Segment {
+            number: 1,
+            path,
+            bytes: 1000,
+        };
+        let noisy = written(&folder, 2, "noisy", 100);
+        let gone = Segment {
+            number: 3,
+            path: folder.join(segment_name(3)),
+            bytes: 10,
+        };
+        let segments = vec![unread.clone(), noisy.clone(), gone];
+        make_room(&folder, segments, 1000, 10).unwrap();
+        assert!(unread.path.exists() && !noisy.path.exists());
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }
