@@ -137,7 +137,9 @@ impl Versions {
         for (place, seen) in self.seen.iter().enumerate().rev() {
             let later = self.seen[place + 1..].iter();
             let of_one = { later }.filter(|one| one.name == seen.name).count();
-            let is_highest = self.higher_than(seen).is_none();
+            let is_highest = Version::read(&seen.version).is_some()
+                && self.higher_than(seen).is_none()
+                && !kept.iter().any(|later| is_as_high(later, seen));
             if is_highest || (of_one < OF_ONE && kept.len() < ALL) {
                 kept.push(seen.clone());
             }
@@ -177,6 +179,14 @@ impl Seen {
             name: name.to_owned(),
         })
     }
+}
+
+/// Whether `later` stands for a highest version as well as `seen` does: whatever is refused on
+/// account of the one is refused on account of the other.
+fn is_as_high(later: &Seen, seen: &Seen) -> bool {
+    later.name == seen.name
+        && Version::read(&later.version).is_some()
+        && compare(&later.version, &seen.version).is_eq()
 }
 
 fn read(path: &PathBuf) -> io::Result<String> {
@@ -304,8 +314,17 @@ mod tests {
         }
         versions.keep();
         let versions = Versions::open(&device.0).unwrap();
-        assert!(versions.seen.len() < 250);
+        assert_eq!(versions.seen.len(), OF_ONE + 1);
         assert!(!device.runs("p", "8.0.0", 254));
+        // So can builds of one version be.
+        let mut versions = Versions::open(&device.0).unwrap();
+        for build in 0..200 {
+            versions.admit(&manifest("p", "9.0.0", build)).unwrap();
+        }
+        versions.keep();
+        let versions = Versions::open(&device.0).unwrap();
+        assert_eq!(versions.seen.len(), OF_ONE);
+        assert!(!device.runs("p", "8.0.0", 253));
     }
 
     #[test]
