@@ -333,13 +333,14 @@ impl Fixed {
             // With more memory the store takes more, too.
             let needed = wanted_bytes.saturating_add(own);
             let needed = wanted_bytes.saturating_add(own_of(needed.saturating_add(needed / 4)));
+            let needed = (needed as u64).checked_next_multiple_of(1 << 20);
             log::log!(
                 level,
                 "--max-connections {wanted}: there are {affordable}, since connections take a \
                  quarter of the memory at most, {} KiB each; raise --memory-max {} to {}",
                 share >> 10,
                 ByteSize(budget.limit() as u64),
-                ByteSize((needed as u64).next_multiple_of(1 << 20))
+                ByteSize(needed.unwrap_or(u64::MAX))
             );
         }
         let connections = wanted.min(affordable);
@@ -379,5 +380,17 @@ async fn warm_up(plugin: Arc<Plugin>, time: Duration) {
     let warmed = timeout::within(time, plugin.warm_up()).await;
     if warmed.is_none() {
         log::error!("plugin {}: init did not end within {time:?}", plugin.name());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_connections_than_any_memory_has_room_for_are_fewer() {
+        let budget = Budget::new(64 << 20);
+        let fixed = Fixed::reserve(&budget, usize::MAX, CONNECTION_SHARE, 0);
+        assert!(fixed.is_ok_and(|fixed| fixed.connections < 1000));
     }
 }
