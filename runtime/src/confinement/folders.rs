@@ -3,7 +3,8 @@
 //! Descriptors that are open stay as they are, and code may be mapped through them: nothing here is
 //! about plugins that are mapped. Programs cannot be started, since no folder allows it.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
@@ -16,8 +17,8 @@ use super::Needs;
 /// whichever they know are held.
 const KNOWN: ABI = ABI::V5;
 
-/// Folders in which files are read. Whole folders, since `resolv.conf`, `hosts` and certificates are
-/// replaced by new files of the same name; and `/etc/resolv.conf` often is a link into `/run`.
+/// Folders in which files are read. Whole folders, since certificates and what services tell are
+/// replaced by new files of the same name.
 const READ: &[&str] = &[
     "/etc",
     // What the process and the machine take and have: status, memory, control groups.
@@ -33,6 +34,11 @@ const READ: &[&str] = &[
     "/usr/local/share/ca-certificates",
     "/var/lib/ca-certificates",
 ];
+/// What names are looked up by. Whoever runs the network replaces them, and where the root is read-only
+/// they are links: into `/run` (Buildroot, Yocto) or `/tmp` (OpenWrt), to a file that may not be there yet.
+const NAMES: &[&str] = &["/etc/resolv.conf", "/etc/hosts"];
+/// How many links in a row are followed to a file. OpenWrt has two, and certificates may have as many.
+const LINKS: usize = 8;
 /// Files that a library may want to read or write at any time.
 const DEVICES: &[&str] = &["/dev/null", "/dev/urandom"];
 
@@ -77,13 +83,10 @@ fn allow(created: RulesetCreated, needs: &Needs<'_>) -> Result<RulesetCreated, R
             AccessFs::ReadFile | AccessFs::WriteFile,
         )?;
     }
-    for file in &needs.read {
-        // The folder, for whoever renews the file; and where it is a link, the one it leads to.
-        let real = file.canonicalize().ok();
-        for file in [Some(file), real.as_ref()].into_iter().flatten() {
-            if let Some(folder) = file.parent() {
-                created = one(created, folder, read)?;
-            }
+    let names = NAMES.iter().map(Path::new);
+    for file in names.chain(needs.read.iter().map(PathBuf::as_path)) {
+        for folder in folders_of(file) {
+            created = one(created, &folder, read)?;
         }
     }
     if let Some(above) = needs.data.parent().filter(|_| needs.is_temporary) {
@@ -91,6 +94,22 @@ fn allow(created: RulesetCreated, needs: &Needs<'_>) -> Result<RulesetCreated, R
         created = one(created, above, AccessFs::RemoveDir.into())?;
     }
     Ok(created)
+}
+
+/// The folders of a file, for whoever renews it: its own, and where it is a link, those on the way to what
+/// it stands for, whether or not that is there by now.
+fn folders_of(file: &Path) -> Vec<PathBuf> {
+    let mut file = file.to_owned();
+    let mut folders = Vec::new();
+    while let Some(folder) = file.parent().map(Path::to_owned) {
+        let next = fs::read_link(&file).map(|target| folder.join(target));
+        folders.push(folder);
+        match next {
+            Ok(next) if folders.len() <= LINKS => file = next,
+            _ => break,
+        }
+    }
+    folders
 }
 
 /// Adds one rule. What is not there needs none.
@@ -107,5 +126,38 @@ fn one(
     match PathFd::new(path) {
         Ok(opened) => created.add_rule(PathBeneath::new(opened, access)),
         Err(_) => Ok(created),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::data_dir::temporary_folder;
+
+    #[test]
+    fn links_are_followed_to_where_a_file_will_be() {
+        let root = temporary_folder().unwrap();
+        let below = |path: &str| root.join(path);
+        fs::create_dir_all(below("etc")).unwrap();
+        // As OpenWrt has it, before the network is up.
+        symlink("../tmp/resolv.conf", below("etc/resolv.conf")).unwrap();
+        fs::create_dir_all(below("tmp")).unwrap();
+        let automatic = below("tmp/resolv.conf.d/resolv.conf.auto");
+        symlink(&automatic, below("tmp/resolv.conf")).unwrap();
+        assert_eq!(
+            folders_of(&below("etc/resolv.conf")),
+            [
+                below("etc"),
+                below("etc/../tmp"),
+                below("tmp/resolv.conf.d")
+            ]
+        );
+        symlink("circle", below("circle")).unwrap();
+        assert_eq!(folders_of(&below("circle")).len(), LINKS + 1);
+        assert_eq!(folders_of(Path::new("roots.pem")), [Path::new("")]);
+        fs::remove_dir_all(&root).unwrap();
     }
 }
