@@ -38,6 +38,7 @@ use crate::wire::Socket;
 use connection::Connection;
 
 pub use client::{DEFAULT_DATA_DIR, print_status, purge};
+pub use process::open_before_confinement;
 pub use view::View;
 
 /// Memory that the interface may take: [`CONNECTIONS`] on each of two sockets, with a head of 8 KiB

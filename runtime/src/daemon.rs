@@ -19,7 +19,7 @@ use smol::channel::bounded;
 use zlayer_bundle::ByteSize;
 
 use crate::account::Account;
-use crate::admin::{ADMIN_SHARE, Admin, View};
+use crate::admin::{self, ADMIN_SHARE, Admin, View};
 use crate::config::{CONNECTION_SHARE, Config, Limits};
 use crate::confinement::{Needs, confine};
 use crate::data_dir::DataDir;
@@ -59,6 +59,7 @@ pub fn run(config: Config) -> Result<()> {
         Some(account) => account.is_another()?.then_some(account),
         None => None,
     };
+    admin::open_before_confinement();
     // Whatever is made from here on is nobody else's, by libraries too.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     // Before all else: a signal that comes while the plugin loads must drain, too.

@@ -1,11 +1,29 @@
 //! What the kernel knows about this process.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::sync::LazyLock;
+
+/// What the kernel counts of this process's reading and writing. Of a process that is not dumpable this
+/// file is root's and closed to others, so it is opened before and stays open.
+static IO: LazyLock<Option<File>> = LazyLock::new(|| File::open("/proc/self/io").ok());
+/// More bytes than that file has: seven lines of a name and a number.
+const IO_BYTES: usize = 512;
+
+/// Opens what could not be opened any more once the process has given its rights up.
+pub fn open_before_confinement() {
+    LazyLock::force(&IO);
+}
 
 /// Bytes that the process had written to disks, as the kernel counts them. `None` if it does not
 /// (`CONFIG_TASK_IO_ACCOUNTING`).
 pub(super) fn write_bytes() -> Option<u64> {
-    field(&fs::read_to_string("/proc/self/io").ok()?, "write_bytes:")
+    let mut text = [0; IO_BYTES];
+    let length = IO.as_ref()?.read_at(&mut text, 0).ok()?;
+    field(
+        std::str::from_utf8(text.get(..length)?).ok()?,
+        "write_bytes:",
+    )
 }
 
 /// Bytes of the process's memory that are resident.

@@ -24,7 +24,8 @@ struct Count {
 }
 
 impl Written {
-    /// All bytes so far; `None` if the kernel does not count them.
+    /// All bytes so far; `None` if the kernel does not count them, or does not tell: what it has of the
+    /// threads of a process that is not dumpable is for root alone.
     pub(super) fn bytes(&self) -> Option<u64> {
         let mut count = sync::lock(&self.0);
         let threads = store_threads()?;

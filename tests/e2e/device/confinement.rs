@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use crate::support::{Builder, Daemon, TempDir, get, key_dir, skipped, under_qemu, zlayer};
+use crate::support::{Builder, Daemon, TempDir, ask, get, key_dir, skipped, under_qemu, zlayer};
 
 /// An account and a group that nobody here has.
 const USER: u32 = 54_321;
@@ -129,6 +129,20 @@ fn root_is_dropped_once_the_port_is_bound_and_the_data_folder_is_handed_over() {
     let daemon = as_another("counter", &data, &keys).unwrap().start();
     assert_eq!(get(&daemon, "/incr/a").text(), "3");
     assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn what_the_process_has_written_is_still_told_by_another_account() {
+    // Not every kernel counts it.
+    let is_told = fs::read_to_string("/proc/self/io").is_ok_and(|io| io.contains("write_bytes:"));
+    let (folder, keys) = (TempDir::new(), TempDir::new());
+    let Some(daemon) = as_another("counter", folder.path(), &keys) else {
+        return;
+    };
+    let _daemon = daemon.start();
+    let metrics = ask(&folder, "/metrics").text();
+    let told = metrics.contains("\nzlayer_process_write_bytes_total ");
+    assert_eq!(told, is_told, "{metrics}");
 }
 
 #[test]
