@@ -1,5 +1,6 @@
 //! One client connection: reads heads and writes responses, one request at a time.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub(super) struct Connection {
     claim: Arc<Claim>,
     /// Owns connections to upstreams on which the client has identified itself.
     owner: Owner,
+    /// Whose request came last: a proxy may bring those of several clients.
+    client: IpAddr,
 }
 
 /// What to do with the connection after an exchange.
@@ -69,6 +72,7 @@ impl Connection {
     ) -> Connection {
         Connection {
             stream,
+            client: peer.address.ip(),
             peer,
             shared,
             buffer: ReadBuffer::default(),
@@ -192,9 +196,14 @@ impl Connection {
             open,
             claim,
             owner,
+            client: last,
         } = self;
         let client = peer.client(&head.parts.headers, &shared.entrance.trusted);
         claim.set_client(client.address.ip());
+        if std::mem::replace(last, client.address.ip()) != client.address.ip() {
+            // Who has identified itself by this connection before was somebody else.
+            *owner = Owner::default();
+        }
         if shared.entrance.redirect && client.scheme == Scheme::Http {
             return self.redirect(&head, &client).await;
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::{proxy, read_head, upstream};
+use super::{proxy, proxy_with, read_head, upstream};
 use crate::support::{Client, eventually, get};
 
 /// A server that knows whoever has finished the handshake by the connection alone, as IIS does. The
@@ -89,4 +89,24 @@ fn the_handshake_works_and_nobody_else_becomes_the_client() {
     for _ in 0..3 {
         assert_eq!(get(&daemon, "/").status, 401);
     }
+}
+
+#[test]
+fn clients_whom_a_trusted_proxy_brings_by_one_connection_do_not_become_each_other() {
+    let (to, _) = ntlm_server();
+    let daemon = proxy_with(to, "")
+        .args(["--trusted-proxy", "127.0.0.0/8"])
+        .start();
+    let mut shared = Client::connect(&daemon);
+    let mut ask_as = |client: &str, field: &str| {
+        let field = format!("X-Forwarded-For: 192.0.2.{client}\r\n{field}");
+        ask(&mut shared, &field)
+    };
+    assert_eq!(ask_as("1", "Authorization: NTLM one\r\n").0, 401);
+    let hello = (200, "hello a".to_owned());
+    assert_eq!(ask_as("1", "Authorization: NTLM a\r\n"), hello);
+    assert_eq!(ask_as("1", ""), hello);
+    assert_eq!(ask_as("2", "").0, 401);
+    // What was identified is closed by then, and not kept for whoever comes back.
+    assert_eq!(ask_as("1", "").0, 401);
 }
