@@ -6,7 +6,7 @@
 //! Whatever stands before that, the client itself may have written.
 
 use http::HeaderMap;
-use http::header::{FORWARDED, HeaderName, HeaderValue};
+use http::header::{FORWARDED, HeaderName};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use zlayer_http1::{is_valid_host, parse_forwarded, parse_node};
@@ -48,8 +48,10 @@ impl Peer {
         } else if let Some(scheme) = words(headers, &X_FORWARDED_PROTO).last().and_then(scheme) {
             client.scheme = scheme;
         }
-        let host = headers.get(X_FORWARDED_HOST).filter(|host| is_host(host));
-        client.forwarded_host = host.cloned();
+        // Where there are several, the last is the nearest proxy's; the client may have sent the first.
+        let host = words(headers, &X_FORWARDED_HOST).last();
+        let host = host.filter(|host| is_valid_host(host.as_bytes()));
+        client.forwarded_host = host.and_then(|host| host.parse().ok());
         client
     }
 }
@@ -125,10 +127,6 @@ fn scheme(word: &str) -> Option<Scheme> {
         _ if word.eq_ignore_ascii_case("http") => Some(Scheme::Http),
         _ => None,
     }
-}
-
-fn is_host(value: &HeaderValue) -> bool {
-    value.to_str().is_ok() && is_valid_host(value.as_bytes())
 }
 
 #[cfg(test)]
@@ -290,5 +288,17 @@ mod tests {
         let host = |host| client(PROXY, &[("x-forwarded-host", host)]).forwarded_host;
         assert_eq!(host("example.com:81").unwrap(), "example.com:81");
         assert_eq!(host("example.com/x"), None);
+        // A proxy that appends, as a field of its own or to the list.
+        let two = [
+            ("x-forwarded-host", "forged.example"),
+            ("x-forwarded-host", "example.com"),
+        ];
+        for fields in [
+            &two[..],
+            &[("x-forwarded-host", "forged.example, example.com")],
+        ] {
+            let found = client(PROXY, fields).forwarded_host.unwrap();
+            assert_eq!(found, "example.com", "{fields:?}");
+        }
     }
 }
