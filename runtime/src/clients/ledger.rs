@@ -9,6 +9,10 @@ use event_listener::{Event, EventListener};
 use super::{Claim, Network, Phase, asked};
 use crate::sync;
 
+/// For how many newcomers room is made at once. Those behind them have their turn when these have got
+/// theirs. Each costs a look at everybody, and many wait where one client has many networks.
+const AT_ONCE: usize = 32;
+
 /// Everybody who holds a part of one scarce thing, with how much each holds.
 ///
 /// When it is used up, a newcomer gets it from others. The rules, of which the first that finds
@@ -101,9 +105,14 @@ impl Ledger {
         own.map(|holder| holder.amount).sum()
     }
 
+    /// How much each network holds.
+    pub fn amounts(&self) -> HashMap<Network, usize> {
+        self.lock().amounts()
+    }
+
     /// Makes room for connections of these networks, of which each wants one place: asks as many
-    /// others to leave, but for those who were asked before and are on their way. Returns whether
-    /// anybody is.
+    /// others to leave (but not for more than [`AT_ONCE`] of them), but for those who were asked before
+    /// and are on their way. Returns whether anybody is.
     pub fn make_room(&self, newcomers: &[Network]) -> bool {
         let entries = self.lock();
         let mut held = entries.amounts();
@@ -113,7 +122,7 @@ impl Ledger {
             .count();
         // For one more of a network that found nobody there is nobody either.
         let mut in_vain = HashSet::new();
-        for newcomer in newcomers.iter().skip(leaving) {
+        for newcomer in newcomers.iter().skip(leaving).take(AT_ONCE) {
             if in_vain.contains(newcomer) {
                 continue;
             }
@@ -402,6 +411,21 @@ mod tests {
             .iter()
             .filter(|claim| claim.is_asked(asked::LEAVE_IDLE));
         assert_eq!(asked.count(), 3);
+    }
+
+    #[test]
+    fn however_many_networks_wait_some_get_room_at_a_time() {
+        let ledger = Arc::<Ledger>::default();
+        let idle = [0; 4 * AT_ONCE].map(|_| claim(MANY, Phase::Waiting, SLOW));
+        let _entries = entered(&ledger, &idle.iter().collect::<Vec<_>>());
+        let newcomers: Vec<_> = (0..3 * AT_ONCE)
+            .map(|n| network(&format!("2001:db8:0:{n:x}::1")))
+            .collect();
+        for times in [1, 2, 3, 3] {
+            assert!(ledger.make_room(&newcomers));
+            let asked = idle.iter().filter(|one| one.is_asked(asked::LEAVE_IDLE));
+            assert_eq!(asked.count(), times * AT_ONCE);
+        }
     }
 
     #[test]

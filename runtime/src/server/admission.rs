@@ -1,6 +1,5 @@
 //! Which connections get a place.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -192,13 +191,11 @@ impl Admission {
     /// Puts those first whose network has least, counting those that stand in front of them; of one
     /// network the first that came.
     fn sort(&mut self) {
-        let mut held: HashMap<Network, usize> = HashMap::new();
+        let mut held = self.ledger.amounts();
         let mut order: Vec<(usize, usize)> = Vec::new();
         for (index, newcomer) in self.waiting.iter().enumerate() {
             let network = newcomer.network;
-            let count = held
-                .entry(network)
-                .or_insert_with(|| self.ledger.held(network));
+            let count = held.entry(network).or_default();
             order.push((*count, index));
             *count += 1;
         }
