@@ -4,10 +4,12 @@
 //! credentials, the environment, the command line. Error messages never show any of the content.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use crate::config::{Secret, parse_pair};
 use crate::error::{Error, Result};
@@ -169,15 +171,23 @@ pub(crate) fn exposure(found: &fs::Metadata, owner: Option<u32>) -> Option<Strin
 /// Opens a regular file. Its metadata comes from the descriptor that is read, so it cannot be
 /// exchanged.
 pub(crate) fn open_regular(path: &Path) -> std::io::Result<(File, fs::Metadata)> {
-    // It is looked at before it is opened as well: opening a named pipe would wait for its other
-    // end.
+    // It is looked at before it is opened as well: opening is what starts some devices. A named pipe
+    // that has taken its place since does not keep us until its other end is opened.
     let found = fs::metadata(path)?;
-    let file = File::open(path)?;
+    if !found.is_file() {
+        return Err(std::io::Error::other("not a regular file"));
+    }
+    let file = open_at_once(path)?;
     let opened = file.metadata()?;
-    match found.is_file() && opened.is_file() {
+    match opened.is_file() {
         true => Ok((file, opened)),
         false => Err(std::io::Error::other("not a regular file")),
     }
+}
+
+fn open_at_once(path: &Path) -> std::io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
 fn open(path: &Path) -> Result<(File, fs::Metadata)> {
@@ -257,6 +267,17 @@ mod tests {
                 ]
             );
         }
+    }
+
+    #[test]
+    fn a_pipe_that_takes_a_files_place_is_not_waited_for() {
+        let (folder, path) = written("", 0o600);
+        fs::remove_file(&path).unwrap();
+        let (fifo, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, mode, 0).unwrap();
+        assert!(!open_at_once(&path).unwrap().metadata().unwrap().is_file());
+        assert!(open_regular(&path).is_err());
+        fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
