@@ -47,6 +47,7 @@ mod reply;
 mod request;
 mod route;
 mod stage;
+mod standing;
 mod token;
 mod trail;
 mod transform;
@@ -77,10 +78,10 @@ use trail::Trail;
 
 pub use marks::Marks;
 pub use passage::Passage;
-pub use rate_limit::RateLimit;
 pub use reply::{Reply, Tail};
 pub use request::{Record, Request};
 pub use stage::{Stage, Step};
+pub use standing::RateLimit;
 pub use websocket::Upgrade;
 
 /// The work on a request, up to the response.
