@@ -162,7 +162,7 @@ impl PluginHost {
 
     /// Tells in the log, once for each `what`, why the plugin was denied something. It counts as
     /// one of the plugin's own records.
-    fn tell_once(&self, what: (&str, &str), request_id: Option<&str>, message: &str) {
+    pub fn tell_once(&self, what: (&str, &str), request_id: Option<&str>, message: &str) {
         if self.told.is_first(what) {
             let message = format!("{message} (told once)");
             self.log.write(log::Level::Warn, request_id, &message, &[]);

@@ -329,13 +329,14 @@ impl Plugin {
                 self.idle.push(instance);
                 return;
             }
-            log::info!(
-                "plugin {}: an instance ends after {} requests, because the host keeps {} KiB for it that \
-                 it has not dropped (handles, header fields)",
-                self.name(),
+            // It may be so with every request.
+            let message = format!(
+                "an instance ends after {} requests, because the host keeps {} KiB for it that it has \
+                 not dropped (handles, header fields)",
                 instance.served,
                 held >> 10
             );
+            self.host.tell_once(("instance", ""), None, &message);
         }
     }
 

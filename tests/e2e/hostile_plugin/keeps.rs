@@ -126,6 +126,8 @@ fn a_kept_instance_that_forgets_its_handles_makes_room_for_a_new_one() {
         );
     }
     daemon.wait_for_log("that it has not dropped");
+    // Several have ended, and the log has room for others.
+    assert_eq!(daemon.log().matches("that it has not dropped").count(), 1);
 }
 
 #[test]
