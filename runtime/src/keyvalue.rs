@@ -22,6 +22,7 @@ mod content;
 mod database;
 mod entry;
 mod expiry;
+mod format;
 mod journal;
 mod keeper;
 mod key;

@@ -17,6 +17,7 @@ use fjall::{AbstractTree, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
 
 use super::clock::{Anchor, StoreClock};
 use super::expiry::Expiry;
+use super::format::other_version;
 use super::journal;
 use super::sizes::Sizes;
 use super::written::KEEPER;
@@ -67,6 +68,14 @@ impl Database {
         // A disk error must not pass for a missing file: a new database would be made over a good
         // one.
         let exists = |path: &Path| path.try_exists().map_err(disk);
+        // Before anything is mended or put aside: it is whole, for whoever can read it.
+        if let Some(version) = other_version(&path).map_err(disk)? {
+            return Err(OpenError::Disk(format!(
+                "version {version} of its format is not that of this program: run the zlayer that wrote it, or \
+                 move {} away to begin with an empty store",
+                path.display()
+            )));
+        }
         let made = exists(&complete)?;
         if !made && exists(&path)? {
             if holds_data(&path).map_err(disk)? {

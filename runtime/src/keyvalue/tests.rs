@@ -428,6 +428,33 @@ fn a_store_that_cannot_be_opened_answers_storage_and_opens_once_it_can() {
 }
 
 #[test]
+fn a_database_of_another_version_stays_as_it_is_and_nothing_takes_its_place() {
+    let device = Device::new();
+    let (store, kv) = device.open(&with(Durability::Sync));
+    block_on(kv.set("k", b"v", None)).unwrap();
+    drop((store, kv));
+    let marker = device.folder.join("kv/db/version");
+    let own = std::fs::read(&marker).unwrap();
+    for version in [2, 4] {
+        let other = [&b"FJL"[..], &[version]].concat();
+        std::fs::write(&marker, other).unwrap();
+        let store = device.start();
+        let refused = block_on(store.namespace("x", &Settings::default(), None));
+        let Err(KvError::Storage(told)) = refused else {
+            panic!("version {version} was opened");
+        };
+        assert!(
+            told.contains(&format!("version {version} of its format")),
+            "{told}"
+        );
+        assert_eq!(store.status().aside, [""; 0].map(std::path::PathBuf::from));
+    }
+    std::fs::write(&marker, own).unwrap();
+    let (_store, kv) = device.open(&with(Durability::Sync));
+    assert_eq!(block_on(kv.get("k")).unwrap().unwrap(), b"v");
+}
+
+#[test]
 fn a_damaged_database_is_put_aside_and_an_empty_one_takes_its_place() {
     let device = Device::new();
     let (store, kv) = device.open(&with(Durability::Sync));
