@@ -35,6 +35,21 @@ fn chunks(body: &[u8], size: usize, trailers: &str) -> Vec<u8> {
 }
 
 #[test]
+fn what_a_client_sends_wrongly_is_not_logged_as_the_plugins_fault() {
+    // It has begun its response by then, and cannot go on with it.
+    let mut daemon = Daemon::start("echo");
+    for rest in ["3\r\nabc\r\nnonsense\r\n", "3\r\nab"] {
+        let mut client = Client::connect(&daemon);
+        client.send(format!("{CHUNKED}\r\n{rest}"));
+        client.shutdown_write();
+        let _ = client.read_to_end();
+    }
+    daemon.signal(15);
+    assert_eq!(daemon.wait(), 0);
+    assert!(!daemon.log().contains("cut off"), "{}", daemon.log());
+}
+
+#[test]
 fn a_body_of_known_length_arrives_whole() {
     let daemon = Daemon::start("echo");
     for length in [0, 1, 4095, 4096, 65_537, 200_000] {

@@ -275,7 +275,8 @@ impl<'a> Exchange<'a> {
             }
             Ok(Err(WriteError::Broken)) => {
                 let failure = exchange.outcome.get().and_then(|ended| ended.clone().err());
-                let failure = exchange.blame_upstream(failure.unwrap_or_else(Failure::broken_body));
+                let failure = failure.unwrap_or_else(|| exchange.receipt.broken_response());
+                let failure = exchange.blame_upstream(failure);
                 exchange.log_failure("cut off", &failure);
                 exchange.count(0, failure.outcome());
                 return Ended::Broken;

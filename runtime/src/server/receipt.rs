@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use zlayer_http1::{BodyDecoder, BodyLength, Decoded};
 
+use crate::failure::Failure;
 use crate::message::Demand;
 
 /// How many bytes of a body that nobody wants are taken in without a word, so that the connection
@@ -18,6 +19,8 @@ pub(super) struct Receipt {
     brought: AtomicU64,
     /// All of it has come, so that nothing of it has to be waited for.
     is_whole: AtomicBool,
+    /// It broke off or is malformed, so that what is made of it breaks off as well.
+    is_broken: AtomicBool,
     /// Whether the plugin has asked for the body, and whether it waits for it. None without a body.
     demand: Option<Arc<Demand>>,
 }
@@ -28,6 +31,7 @@ impl Receipt {
             length,
             brought: AtomicU64::new(0),
             is_whole: AtomicBool::new(demand.is_none()),
+            is_broken: AtomicBool::new(false),
             demand,
         }
     }
@@ -57,6 +61,20 @@ impl Receipt {
     /// Records that the body has come to its end, whether or not it was read.
     pub(super) fn complete(&self) {
         self.is_whole.store(true, Ordering::Relaxed);
+    }
+
+    /// Records that the body will not come to its end.
+    pub(super) fn break_off(&self) {
+        self.is_broken.store(true, Ordering::Relaxed);
+    }
+
+    /// The failure that it means when the body of the response breaks off: the client's, if that of
+    /// its request did so before.
+    pub(super) fn broken_response(&self) -> Failure {
+        match self.is_broken.load(Ordering::Relaxed) {
+            true => Failure::BadBody("it broke off, or is malformed".to_owned()),
+            false => Failure::broken_body(),
+        }
     }
 
     /// What the plugin asks for. None without a body.

@@ -119,7 +119,11 @@ impl ResponseWriter<'_> {
         // client.
         match (outcome.get(), &ready.remainder) {
             (Some(Err(failure)), _) => return Err(WriteError::Failed(failure.clone())),
-            (_, Remainder::Broken) => return Err(WriteError::Failed(Failure::broken_body())),
+            (_, Remainder::Broken) => {
+                let receipt = self.receipt.map(Receipt::broken_response);
+                let failure = receipt.unwrap_or_else(Failure::broken_body);
+                return Err(WriteError::Failed(failure));
+            }
             _ => {}
         }
         // A complete body has the length that it has, whatever the plugin announced.

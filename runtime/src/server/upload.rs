@@ -143,6 +143,7 @@ impl Upload<'_> {
                 Err(error) => {
                     log::debug!("[{}] the request's body is malformed: {error}", self.id);
                     self.in_step.store(false, Ordering::Relaxed);
+                    self.receipt.break_off();
                     sender.send(Piece::Malformed(error)).await;
                     return;
                 }
@@ -153,6 +154,7 @@ impl Upload<'_> {
             if started.elapsed() >= self.timeouts.upload {
                 log::debug!("[{}] the request's body takes too long", self.id);
                 self.in_step.store(false, Ordering::Relaxed);
+                self.receipt.break_off();
                 sender.send(Piece::TooLong).await;
                 return;
             }
@@ -166,7 +168,7 @@ impl Upload<'_> {
                         continue;
                     }
                     // The sender is dropped without an end: the plugin sees a body that broke off.
-                    _ => return,
+                    _ => return self.receipt.break_off(),
                 }
             };
             let is_end = matches!(piece, Piece::End(_));
