@@ -229,10 +229,10 @@ impl<'a> Exchange<'a> {
     }
 
     /// Asks for a body that was held back where the upstream has begun a response without a word
-    /// about it, and that response is no refusal: it may stream what comes. The client is asked
-    /// before it gets the response.
+    /// about it, or right behind its `100 Continue`, and that response is no refusal: it may stream
+    /// what comes. The client is asked before it gets the response.
     fn go_on_after(&mut self, head: &Head, cx: &mut Context<'_>) {
-        if self.upload.is_held() && head.parts.status.is_success() {
+        if self.upload.is_unasked() && head.parts.status.is_success() {
             self.upload.release();
             let upload = &mut self.upload;
             let polled = self.connection.io.with(|io| upload.poll(cx, io));

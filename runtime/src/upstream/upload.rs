@@ -94,6 +94,11 @@ impl Upload {
         self.held
     }
 
+    /// Whether there is a body that was not asked for yet.
+    pub(super) fn is_unasked(&self) -> bool {
+        self.phase == Phase::Body && !self.begun
+    }
+
     /// Whether all of it is written.
     pub(super) fn is_done(&self) -> bool {
         self.phase == Phase::Done

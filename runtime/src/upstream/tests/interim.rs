@@ -128,6 +128,28 @@ fn a_response_that_does_not_want_the_body_comes_without_it() {
 }
 
 #[test]
+fn a_response_that_streams_what_comes_does_not_come_before_the_body_is_asked_for() {
+    for (continuing, count) in [("", 0), ("HTTP/1.1 100 Continue\r\n\r\n", 1)] {
+        let (to, served) = upstream(move |listener| {
+            let mut peer = Peer::accept(&listener);
+            // Both in one piece.
+            let head = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
+            peer.answer(&format!("{continuing}{head}"));
+            assert_eq!(peer.read_until("body"), "body");
+            peer.send("ok");
+        });
+        let (client, _) = client(Settings::default());
+        let (to, request, asked) = expecting(&to);
+        smol::block_on(async {
+            let response = client.send(request, &to, "id").await.unwrap();
+            assert!(asked.try_recv().is_ok(), "{count} interim responses");
+            assert_eq!(text(response).await, "ok");
+        });
+        served.join().unwrap();
+    }
+}
+
+#[test]
 fn an_upstream_that_does_not_know_the_field_gets_the_body_all_the_same() {
     let (to, served) = upstream(|listener| {
         let mut peer = Peer::accept(&listener);
