@@ -24,14 +24,6 @@ fn stream(daemon: &Daemon, from: Ipv4Addr) -> TcpStream {
     connect_from(from, daemon.addr().port(), false).unwrap()
 }
 
-/// Whether anything has come that was not read yet.
-fn has_news(client: &Client) -> bool {
-    client.socket().set_nonblocking(true).unwrap();
-    let has_come = client.socket().peek(&mut [0]).is_ok();
-    client.socket().set_nonblocking(false).unwrap();
-    has_come
-}
-
 fn status(folder: &TempDir) -> serde_json::Value {
     serde_json::from_str(&ask(folder, "/status").text()).unwrap()
 }
@@ -154,7 +146,7 @@ fn instances_of_uploads_that_do_not_end_go_to_other_addresses() {
     assert_eq!(other.read_response().body, [0]);
     let mut displaced = None;
     eventually("an upload that is told", || {
-        displaced = uploads.iter().position(has_news);
+        displaced = uploads.iter().position(Client::has_news);
         displaced.is_some()
     });
     let response = uploads.remove(displaced.unwrap()).read_response();
@@ -169,7 +161,7 @@ fn a_body_has_an_end_however_steadily_it_comes() {
     let mut client = Client::connect(&daemon);
     client.send("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
     // Far more than any client is bound to bring.
-    while !has_news(&client) {
+    while !client.has_news() {
         let _ = client.try_send("400\r\n");
         let _ = client.try_send([b'x'; 0x400]);
         let _ = client.try_send("\r\n");

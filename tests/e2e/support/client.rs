@@ -110,6 +110,14 @@ impl Client {
         &self.stream
     }
 
+    /// Whether anything has come that was not read yet.
+    pub(crate) fn has_news(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let has_come = self.stream.peek(&mut [0]).is_ok();
+        self.stream.set_nonblocking(false).unwrap();
+        has_come
+    }
+
     /// Sends these bytes.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_send(bytes)
