@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use argh::FromArgs;
 use serde_json::{Map, Value, json};
-use zlayer_bundle::{Bodies, Profile, Role, Target, read_manifest};
+use zlayer_bundle::{Profile, Role, Target, read_manifest};
 use zlayer_precompile::Settings;
 
 use super::grants::Grants;
@@ -117,22 +117,24 @@ impl Info {
             ("digest", manifest.digest_text()),
             ("roles", role_names(&manifest.roles)),
             (
-                "bodies",
-                manifest.bodies.map_or("", Bodies::name).to_owned(),
-            ),
-            (
                 "memory",
                 memory_range(manifest.memory_initial, manifest.memory_max),
             ),
             ("imports", manifest.imports.join("\n")),
         ];
+        // Only a transformer takes bodies: both, where its author has said nothing.
+        let bodies = manifest.roles.contains(&Role::Transformer).then(|| {
+            let said = manifest.bodies.unwrap_or_default();
+            rows.push(("bodies", said.name().to_owned()));
+            said.name()
+        });
         rows.extend(grants.rows());
         let mut json = serde_json::to_value(&manifest).context("the manifest has no JSON form")?;
         json["file"] = json!(self.file);
         json["kind"] = json!("artifact");
         json["bytes"] = json!(bytes);
         json["digest"] = json!(manifest.digest_text());
-        json["bodies"] = json!(manifest.bodies.map(Bodies::name));
+        json["bodies"] = json!(bodies);
         json["signature"] = signature;
         json["grants"] = grants.json();
         Ok(Outcome {

@@ -2,12 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 use super::{proxy_with, read_head, upstream};
 use crate::support::{
-    Builder, Client, Daemon, PATIENCE, TempDir, get, guests, key_file, precompile, request, target,
+    Builder, Client, Daemon, PATIENCE, TempDir, artifact, get, guests, key_file, precompile,
+    request, target,
 };
 
 /// A daemon that forwards everything to `to`, past a transformer. Nothing waits for its time-out.
@@ -190,17 +191,22 @@ fn what_an_author_says_of_bodies_holds_unless_the_owner_says_otherwise() {
         words.extend([folder.path().to_owned(), "--key".into(), key_file()]);
         precompile(&words)
     };
+    let bodies_of = |file: &Path| {
+        let info = precompile(["info".into(), file.to_owned()]).stdout;
+        let said = info.lines().find_map(|line| line.strip_prefix("bodies"));
+        said.map(|bodies| bodies.trim().to_owned())
+    };
+    // Where the author says nothing a transformer takes both, and nobody else takes any.
+    for (guest, bodies) in [("stage-transformer", Some("both")), ("hello", None)] {
+        let told = bodies_of(&artifact(guest));
+        assert_eq!(told.as_deref(), bodies, "{guest}");
+    }
     let built = build("stage-transformer", "request");
     assert_eq!(built.code, 0, "{built:?}");
     let file = folder
         .path()
         .join(format!("stage-transformer.{}.cwasm", target()));
-    let info = precompile(["info".into(), file.clone()]);
-    let said = info.stdout.lines().find(|line| line.starts_with("bodies"));
-    assert!(
-        said.is_some_and(|line| line.ends_with(" request")),
-        "{info:?}"
-    );
+    assert_eq!(bodies_of(&file).as_deref(), Some("request"));
     let start = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9\r\n\r\ndata: 1\n\n";
     for (setting, status) in [(None, 200), (Some("both"), 502), (Some("none"), 200)] {
         let mut daemon = proxy_with(saying(start).0, "").arg("--wasm").arg(&file);
