@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use argh::FromArgs;
 use zlayer_binlog::lines;
-use zlayer_bundle::{flags_in, nearest};
+use zlayer_bundle::{flags_in, missing, nearest};
 
 use failure::Failure;
 use verbs::Outcome;
@@ -131,6 +131,16 @@ fn run(words: Vec<std::ffi::OsString>, json: bool) -> Result<Outcome, Failure> {
 
 /// What the argument parser said, with the verb or flag that was meant where it knows none.
 fn explain(said: &str, words: &[&str]) -> String {
+    if let Some(told) = missing(said) {
+        return told;
+    }
+    if let Some((flag, (_, reason))) = said
+        .strip_prefix("Error parsing option '")
+        .and_then(|rest| rest.split_once("' with value '"))
+        .and_then(|(flag, rest)| Some((flag, rest.split_once("': ")?)))
+    {
+        return format!("{flag}: {reason}");
+    }
     let Some(word) = said.strip_prefix("Unrecognized argument: ") else {
         return said.to_owned();
     };

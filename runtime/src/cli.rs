@@ -77,7 +77,7 @@ struct Logs {
     /// the data folder whose log to show (default /var/lib/zlayer, unless files are named)
     #[argh(option)]
     data_dir: Option<PathBuf>,
-    /// only records that this plugin wrote
+    /// only records that this plugin wrote, and what the daemon tells of it
     #[argh(option)]
     plugin: Option<String>,
     /// only records of at least this level: error, warn, info, debug or trace

@@ -15,7 +15,7 @@ use super::{Outcome, usage};
 #[derive(FromArgs)]
 #[argh(subcommand, name = "logs")]
 pub(crate) struct Logs {
-    /// only records that this plugin wrote
+    /// only records that this plugin wrote, and what the daemon tells of it
     #[argh(option)]
     plugin: Option<String>,
 

@@ -70,7 +70,8 @@ impl fmt::Display for ReadError {
             ),
             ReadError::NoPlugin { name, known } if known.is_empty() => write!(
                 f,
-                "the log tells of no plugin at all, and so not of '{name}'"
+                "the log tells of no plugin yet, and so not of '{name}' (a running daemon writes most \
+                 records within ten seconds)"
             ),
             ReadError::NoPlugin { name, known } => write!(
                 f,

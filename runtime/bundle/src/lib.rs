@@ -81,7 +81,7 @@ pub use limits::{
     CORE_INSTANCES_MAX, INSTANCE_BYTES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX,
 };
 pub use manifest::{ENGINE_VERSION, MANIFEST_FORMAT, MAX_MANIFEST, Manifest, Role};
-pub use nearest::{flags_in, nearest};
+pub use nearest::{flags_in, missing, nearest};
 pub use profile::{Profile, UnknownProfile, UnsupportedProfile};
 pub use target::{Target, UnknownTarget};
 pub use trailer::{SignatureState, Trailer, have_same_trailer, seal};

@@ -1,4 +1,4 @@
-//! The word that somebody meant: for both programs' command lines.
+//! The word that somebody meant, or left out: for both programs' command lines.
 
 /// The one of these words that is nearest to `word`, if it is near enough to be meant: one letter
 /// wrong for every three, at least one and at most three.
@@ -24,6 +24,18 @@ pub fn flags_in(help: &str) -> impl Iterator<Item = &str> {
         let flag = &line[..first(line).unwrap_or(line.len())];
         (flag.len() > 2 && flag.starts_with("--")).then_some(flag)
     })
+}
+
+/// In one line, what argh says on several where something is missing; `None` of what else it says.
+pub fn missing(said: &str) -> Option<String> {
+    let said = said.trim_end();
+    if let Some(flag) = said.strip_prefix("No value provided for option '") {
+        return Some(format!("{} wants a value", flag.trim_end_matches("'.")));
+    }
+    let (_, names) = said.split_once(" not provided:\n")?;
+    let names: Vec<_> = names.split_whitespace().collect();
+    let verb = if names.len() == 1 { "is" } else { "are" };
+    Some(format!("{} {verb} missing", names.join(", ")))
 }
 
 /// How many letters have to be put in, taken out, exchanged, or change places with their neighbours
@@ -77,6 +89,27 @@ mod tests {
         assert_eq!(distance("abcd", "abdc"), 1);
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!((distance("", "abc"), distance("abc", "")), (3, 3));
+    }
+
+    #[test]
+    fn what_is_missing_is_told_in_one_line() {
+        for (said, told) in [
+            (
+                "No value provided for option '--port'.\n",
+                Some("--port wants a value"),
+            ),
+            (
+                "Required positional arguments not provided:\n    file\n",
+                Some("file is missing"),
+            ),
+            (
+                "Required options not provided:\n    --key\n    --name\n",
+                Some("--key, --name are missing"),
+            ),
+            ("Unrecognized argument: x\n", None),
+        ] {
+            assert_eq!(missing(said).as_deref(), told, "{said}");
+        }
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub struct Run {
     #[argh(switch)]
     proxy_protocol: bool,
     /// account to become once the port is bound, NAME[:GROUP] or their numbers, where root starts the
-    /// daemon; the data folder will be its (default: the one that starts it)
+    /// daemon; the data folder is handed over to it (default: the one that starts it)
     #[argh(option)]
     user: Option<String>,
     /// a configuration value KEY=VALUE; may be repeated
@@ -114,7 +114,7 @@ pub struct Run {
     /// user of this device can ask; without it they are at DATA-DIR/admin.sock alone
     #[argh(option)]
     admin_port: Option<u16>,
-    /// folder for the key-value store (default: a temporary one)
+    /// folder for the store, the log and the admin socket (default: a temporary one)
     #[argh(option)]
     data_dir: Option<PathBuf>,
     /// what an acknowledged change of the store survives: memory (nothing), interval (on the disk
@@ -174,7 +174,7 @@ pub struct Run {
     reuse: Option<u32>,
     /// a phase's time PHASE=DURATION; may be repeated (default idle=60s, head=10s, request=30s,
     /// stall=30s, upload=60m, websocket-ping=30s, drain=10s)
-    #[argh(option, from_str_fn(parse_pair))]
+    #[argh(option, from_str_fn(parse_phase))]
     timeout: Vec<(String, String)>,
     /// engine settings of this device: compact or wide (default compact)
     #[argh(option, default = "String::from(\"compact\")")]
@@ -348,6 +348,10 @@ fn overrides(
     let words: std::result::Result<Vec<Override>, _> =
         words.iter().map(|word| word.parse()).collect();
     overrides::apply(&words?, usual)
+}
+
+fn parse_phase(text: &str) -> std::result::Result<(String, String), String> {
+    parse_pair(text).map_err(|_| "wants PHASE=DURATION, such as head=5s".to_owned())
 }
 
 /// The default times, but for the phases that are named.

@@ -2,7 +2,7 @@
 //! understands.
 
 use argh::{EarlyExit, FromArgs};
-use zlayer_bundle::{flags_in, nearest};
+use zlayer_bundle::{flags_in, missing, nearest};
 
 use super::Cli;
 
@@ -40,6 +40,9 @@ pub(super) fn split(line: Vec<String>) -> Vec<String> {
 /// secret (`--secret A=1 B=2`). A word in the verb's place is none. Values of flags that argh reads
 /// are repeated; secrets are not read by it.
 pub(super) fn explain(said: &str, words: &[&str]) -> String {
+    if let Some(told) = missing(said) {
+        return told;
+    }
     let said = said.trim_end();
     if let Some(word) = said.strip_prefix("Unrecognized argument: ") {
         return match words.first() == Some(&word) && !word.starts_with('-') {
@@ -139,6 +142,8 @@ mod tests {
                 "run --max-conections=5",
                 "there is no flag '--max-conections'; did you mean '--max-connections'?",
             ),
+            ("run --wasm x --port", "--port wants a value"),
+            ("wasm", "verb is missing"),
             ("status --follow", "there is no flag '--follow'"),
             (
                 "logs --folow",

@@ -321,7 +321,7 @@ impl Connection {
             keep_date: false,
         };
         let text = format!("this is at {location}");
-        let extra = [("location", location.as_bytes())];
+        let extra = [("Location", location.as_bytes())];
         let writing = writer.write_text(308, &text, &extra);
         match self.deadline.within(writing).await {
             Ok(Ok(responded)) if responded.keep_alive => Next::Keep,
