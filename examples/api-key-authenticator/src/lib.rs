@@ -9,8 +9,8 @@
 //! - `Denied`: the client gets 403, or 401 where it sent no credentials;
 //! - `Skip`: the next authenticator is asked, and where there is none the request goes on.
 //!
-//! Secrets: `api_key.CLIENT`, the key of the client named CLIENT. There may be any number of them. Of several
-//! plugins only those see secrets that are named for it.
+//! Secrets: `api_key.CLIENT`, the key of the client named CLIENT. There may be any number of them. Where
+//! several plugins serve, one sees only the secrets that `--plugin NAME:secrets=` gives it.
 //! The client's name is its claim `sub`.
 //!
 //! ```console
