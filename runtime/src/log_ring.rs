@@ -28,7 +28,9 @@ use state::RingState;
 use crate::blocking::unblock;
 use crate::sync;
 
-/// Memory that a ring takes at most: its buffer, its table of strings, and one record on its way.
+/// Memory that a ring takes at most: its buffer, its table of strings, and one record on its way. When
+/// a new segment begins, old ones are read and written anew one by one: that takes up to twice a
+/// segment for the moment, beside this.
 pub const MEMORY_SHARE: usize = 96 << 10;
 
 /// The ring's sizes and times.

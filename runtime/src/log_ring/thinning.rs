@@ -163,7 +163,9 @@ impl Shares {
         let start = encoder.start(*number);
         file.write_all(&start)?;
         file.write_all(&frames)?;
-        // A power cut leaves the one or the other: the name changes when the content is there.
+        // A process that ends leaves the one or the other: the name changes when the content is there.
+        // It is not synced, since whoever logs must not wait for the disk: a power cut soon after may
+        // take what was left of the segment.
         fs::rename(&anew, path)?;
         Ok((start.len() + frames.len()) as u64)
     }
