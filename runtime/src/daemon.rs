@@ -221,6 +221,7 @@ fn serve(
         budget: Arc::clone(&budget),
         store: store.clone(),
         connections: fixed.connections,
+        connections_memory: fixed.connections * share + certificates,
         threads: resources.threads,
         address: server.address(),
         https: https_address,

@@ -73,7 +73,7 @@ pub struct Plugin {
     /// The part of it for what its calls leave in the host.
     call_share: usize,
     /// For what the engine keeps of its code.
-    _description: Reservation,
+    description: Reservation,
     /// Bytes of linear memory that each instance is sure of: what it starts with, and room to grow.
     memory: usize,
     /// The memory of one instance, set aside: whatever other plugins take, this one can go on, so
@@ -224,7 +224,7 @@ impl Plugin {
             share,
             call_share,
             memory,
-            _description: held,
+            description: held,
             standing: Standing::new(standing),
             places,
             wanted,

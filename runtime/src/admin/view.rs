@@ -7,7 +7,6 @@ use smol::channel::Receiver;
 
 use super::store::{Held, Store};
 use crate::admin::ADMIN_SHARE;
-use crate::config::CONNECTION_SHARE;
 use crate::keyvalue::{self, KeyValue};
 use crate::log_ring::MEMORY_SHARE;
 use crate::memory::Budget;
@@ -30,6 +29,8 @@ pub struct View {
     pub store: KeyValue,
     /// Clients' connections that there is room for at the same time.
     pub connections: usize,
+    /// Bytes of memory set aside for them, with the certificates that they are shown.
+    pub connections_memory: usize,
     /// Threads that serve.
     pub threads: usize,
     /// The address that clients connect to.
@@ -74,7 +75,7 @@ impl View {
     /// What each part takes of the memory budget, in bytes. All of it is set aside, used or not.
     /// Only `instances` varies: it counts those beyond the one that each plugin is sure of.
     pub(super) fn memory(&self) -> [(&'static str, usize); 8] {
-        let connections = self.connections * CONNECTION_SHARE;
+        let connections = self.connections_memory;
         let bodies = self.pipeline.bodies_share();
         let store = keyvalue::Sizes::within(self.budget.limit()).memory();
         let cache = self

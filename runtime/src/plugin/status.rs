@@ -155,9 +155,9 @@ impl Plugin {
         }
     }
 
-    /// Bytes of the memory budget that are set aside for one instance.
+    /// Bytes of the memory budget that are set aside for one instance, and for what all share.
     pub fn set_aside(&self) -> usize {
-        self.standing.bytes()
+        self.standing.bytes() + self.description.bytes()
     }
 
     /// The part of the plugin that its instances share with the host interfaces.

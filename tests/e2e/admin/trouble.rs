@@ -6,6 +6,7 @@ use std::net::TcpStream;
 
 use serde_json::json;
 
+use crate::https::Files;
 use crate::support::{TempDir, ask, eventually, get, zlayer};
 
 use super::{is_ready, serving, status, tcp_address};
@@ -39,19 +40,26 @@ fn a_store_that_fails_makes_the_daemon_unhealthy_until_it_is_mended() {
 
 #[test]
 fn a_part_of_the_memory_that_is_not_used_is_not_told_as_used() {
-    let folder = TempDir::new();
-    let daemon = serving("hello", &folder).start();
-    is_ready(&folder);
-    assert_eq!(get(&daemon, "/").status, 200);
-    // A fresh instance a request, which has gone.
-    eventually("no instance", || {
-        status(&folder)["memory"]["parts"]["instances"] == json!(0)
-    });
-    let memory = &status(&folder)["memory"];
-    let parts = memory["parts"].as_object().unwrap();
-    let sum: u64 = parts.values().map(|bytes| bytes.as_u64().unwrap()).sum();
-    assert_eq!(memory["used_bytes"], sum, "{memory}");
-    assert!(parts["log"].as_u64().unwrap() > 0, "{memory}");
+    let files = Files::new();
+    for with_tls in [false, true] {
+        let folder = TempDir::new();
+        let mut daemon = serving("hello", &folder);
+        if with_tls {
+            daemon = files.serve(daemon, &["first"]);
+        }
+        let daemon = daemon.start();
+        is_ready(&folder);
+        assert_eq!(get(&daemon, "/").status, 200);
+        // A fresh instance a request, which has gone.
+        eventually("no instance", || {
+            status(&folder)["memory"]["parts"]["instances"] == json!(0)
+        });
+        let memory = &status(&folder)["memory"];
+        let parts = memory["parts"].as_object().unwrap();
+        let sum: u64 = parts.values().map(|bytes| bytes.as_u64().unwrap()).sum();
+        assert_eq!(memory["used_bytes"], sum, "{memory}");
+        assert!(parts["log"].as_u64().unwrap() > 0, "{memory}");
+    }
 }
 
 #[test]
