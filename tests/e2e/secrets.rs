@@ -190,7 +190,7 @@ fn no_secret_is_shown_when_init_fails_with_it() {
 
 #[test]
 fn no_secret_is_in_an_error_of_the_command_line() {
-    let (stray, unknown) = ("no flag takes word ", "argument: -");
+    let (stray, unknown) = ("no flag takes word ", "there is no flag '-");
     for (words, named) in [
         (["--secret", "a=1", VALUES[3]], stray),
         (["--secret", "a=1", &format!("b={}", VALUES[3])], stray),
