@@ -48,6 +48,9 @@ fn a_request_reaches_the_plugin_whole_and_its_answer_the_client() {
     assert_eq!(answer.header("content-type"), Some("application/json"));
     let mut told = parsed(&answer.body);
     told["request_id"] = Value::Null;
+    // How far the clock is to be trusted is the machine's affair; `tls::clock` looks at it.
+    let context = told["context"].as_object_mut().unwrap();
+    assert!(context.remove("clock").is_some(), "{answer:?}");
     assert_eq!(
         told,
         json!({
@@ -91,7 +94,7 @@ fn the_clients_address_cannot_be_forged() {
     ];
     let answer = request(&daemon, "GET", "/api/who", &forged, b"");
     let told = parsed(&answer.body);
-    assert_eq!(told["context"], json!({ "client_ip": "127.0.0.1" }));
+    assert_eq!(told["context"]["client_ip"], "127.0.0.1");
     assert_ne!(told["request_id"], "mine");
 }
 

@@ -66,10 +66,10 @@ impl Host for HostState {
         self.listed = None;
         let _held = self.charge_value(prefix.len(), 0)?;
         let plugin = Arc::clone(&self.plugin);
-        let bound = plugin.namespace().await.map(Namespace::list_bound);
-        let room = self.room_for_list(bound.unwrap_or(0));
         let listed = async {
-            let mut list = plugin.namespace().await?.begin_list(&prefix, room)?;
+            let namespace = plugin.namespace().await?;
+            let room = self.room_for_list(namespace.list_bound());
+            let mut list = namespace.begin_list(&prefix, room)?;
             // A long list is read in pieces, each in the plugin's turn.
             while list.read_on().await? {
                 plugin.pause().await;
