@@ -59,8 +59,10 @@ fn is_plain(path: &str) -> bool {
 type Change = fn(&[u8]) -> Vec<u8>;
 
 /// What servers do to a path. None makes it longer.
-const CHANGES: [Change; 6] = [
+const CHANGES: [Change; 8] = [
     decoded,
+    decoded_code_units,
+    narrowed,
     without_parameters,
     resolved,
     up_to_its_end,
@@ -68,21 +70,66 @@ const CHANGES: [Change; 6] = [
     without_trailing_dots,
 ];
 
-/// Percent signs decoded, once. So are UTF-8 sequences of two bytes where one would do (RFC 3629
-/// section 10), which some decoders take for the ASCII character that they are not.
+/// Percent signs decoded, once. So are UTF-8 sequences of more bytes than one where one would do (RFC
+/// 3629 section 10), which some decoders take for the ASCII character that they are not.
 fn decoded(path: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(path.len());
-    for byte in percent_decode(path) {
-        match decoded.last() {
-            Some(lead @ (0xc0 | 0xc1)) if byte & 0xc0 == 0x80 => {
-                let character = (lead & 1) << 6 | byte & 0x3f;
-                decoded.pop();
-                decoded.push(character);
+    let bytes: Vec<u8> = percent_decode(path).collect();
+    shortened(&bytes, |bytes| {
+        let (length, high, low) = match *bytes {
+            [lead @ (0xc0 | 0xc1), low, ..] => (2, lead, low),
+            [0xe0, high @ (0x80 | 0x81), low, ..] => (3, high, low),
+            [0xf0, 0x80, high @ (0x80 | 0x81), low, ..] => (4, high, low),
+            _ => return None,
+        };
+        let is_continued = low & 0xc0 == 0x80;
+        is_continued.then(|| (length, vec![(high & 1) << 6 | low & 0x3f]))
+    })
+}
+
+/// `%u002f` decoded, which no standard has: JavaScript's `escape` writes it, and IIS reads it.
+fn decoded_code_units(path: &[u8]) -> Vec<u8> {
+    shortened(path, |bytes| {
+        let [b'%', b'u' | b'U', digits @ ..] = bytes else {
+            return None;
+        };
+        let digits = std::str::from_utf8(digits.get(..4)?).ok()?;
+        let is_hexadecimal = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let code = u32::from_str_radix(digits, 16).ok()?;
+        let character = char::from_u32(code).filter(|_| is_hexadecimal)?;
+        Some((6, character.to_string().into_bytes()))
+    })
+}
+
+/// Full-width forms (U+FF01 to U+FF5E) as the ASCII characters that they stand for: Windows makes
+/// these of them where it fits a name into a smaller character set, and so does Unicode's NFKC.
+fn narrowed(path: &[u8]) -> Vec<u8> {
+    shortened(path, |bytes| {
+        let ascii = match *bytes {
+            [0xef, 0xbc, low @ 0x81..=0xbf, ..] => low - 0x60,
+            [0xef, 0xbd, low @ 0x80..=0x9e, ..] => low - 0x20,
+            _ => return None,
+        };
+        Some((3, vec![ascii]))
+    })
+}
+
+/// Has what `replace` finds at the front of the rest replaced: so many bytes, by these.
+fn shortened(path: &[u8], replace: impl Fn(&[u8]) -> Option<(usize, Vec<u8>)>) -> Vec<u8> {
+    let mut changed = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((&first, behind)) = rest.split_first() {
+        match replace(rest) {
+            Some((length, bytes)) => {
+                changed.extend(bytes);
+                rest = &rest[length..];
             }
-            _ => decoded.push(byte),
+            None => {
+                changed.push(first);
+                rest = behind;
+            }
         }
     }
-    decoded
+    changed
 }
 
 /// Without `;parameters` at the ends of segments (RFC 3986 section 3.3).
@@ -230,6 +277,18 @@ mod tests {
             "/a%252fb/../%2573tatus",
             "/x%c0%af..%c0%afadmin/x",
             "/%c1%a1dmin/x",
+            "/admin%e0%80%afx",
+            "/admin%f0%80%80%afx",
+            "/%e0%81%a1dmin/x",
+            "/admin%25e0%2580%25afx",
+            "/admin%u002fx",
+            "/admin%U002Fx",
+            "/%u0061dmin/x",
+            "/%25u0061dmin/x",
+            "/admin%ef%bc%8fx",
+            "/%ef%bd%81dmin/x",
+            "/admin%uff0fx",
+            "/x%ef%bc%8f..%ef%bc%8fadmin/x",
             "/%2e/status",
         ] {
             assert!(is_guarded(path, &GUARD), "{path}");
@@ -253,6 +312,12 @@ mod tests {
             "/a%20b/c.d",
             "/caf%C3%A9",
             "/%c3%a1dmin/x",
+            "/admin%e2%80%afx",
+            "/admin%u00e1x",
+            "/admin%u002",
+            "/admin%u+02f",
+            "/%ef%bd%82dmin/x",
+            "/%ef%bd%a1dmin/x",
             "/100%",
             "/.well-known/acme",
             "/x/./y/",
