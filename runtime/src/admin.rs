@@ -13,6 +13,7 @@ mod json;
 mod loopback;
 mod message;
 mod pages;
+mod places;
 mod process;
 mod section;
 mod series;
@@ -29,13 +30,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use smol::lock::Semaphore;
 use smol::{Executor, Timer, net};
 
 use crate::error::{Error, Result};
 use crate::memory::{Budget, Reservation};
 use crate::wire::Socket;
 use connection::Connection;
+use places::{Place, Places};
 
 pub use client::{DEFAULT_DATA_DIR, print_status, purge};
 pub use process::open_before_confinement;
@@ -47,8 +48,9 @@ pub const ADMIN_SHARE: usize = 128 << 10;
 /// The part of it for all pages of metrics and status that are on their way. A page that does not
 /// fit is charged to the budget while it lasts.
 const PAGES_BYTES: usize = 48 << 10;
-/// Connections at the same time on one socket; more wait in the kernel's backlog. Each socket has
-/// its own, so that nobody who can only reach the TCP port keeps others from the Unix socket.
+/// Connections at the same time on one socket; for one more, one that is silent has to go. Each
+/// socket has its own, so that nobody who can only reach the TCP port keeps others from the Unix
+/// socket.
 const CONNECTIONS: usize = 4;
 /// The socket's name in the data folder.
 const SOCKET: &str = "admin.sock";
@@ -124,29 +126,26 @@ impl Admin {
             executor,
             pages: Budget::new(PAGES_BYTES),
         });
-        let new_places = || Arc::new(Semaphore::new(CONNECTIONS));
         if let Some(listener) = self.unix {
             let listener = net::unix::UnixListener::try_from(listener).map_err(unusable)?;
-            let (shared, places) = (Arc::clone(&shared), new_places());
+            let (shared, places) = (Arc::clone(&shared), Places::new(CONNECTIONS));
             let accepting = async move {
                 loop {
-                    let place = places.acquire_arc().await;
                     let accepted = listener.accept().await;
                     let accepted = accepted.map(|(stream, _)| Box::new(stream) as Box<dyn Socket>);
-                    shared.spawn(accepted, false, place).await;
+                    shared.spawn(accepted, false, &places).await;
                 }
             };
             executor.spawn(accepting).detach();
         }
         if let Some(listener) = self.tcp {
             let listener = net::TcpListener::try_from(listener).map_err(unusable)?;
-            let places = new_places();
+            let places = Places::new(CONNECTIONS);
             let accepting = async move {
                 loop {
-                    let place = places.acquire_arc().await;
                     let accepted = listener.accept().await;
                     let accepted = accepted.map(|(stream, _)| Box::new(stream) as Box<dyn Socket>);
-                    shared.spawn(accepted, true, place).await;
+                    shared.spawn(accepted, true, &places).await;
                 }
             };
             executor.spawn(accepting).detach();
@@ -225,14 +224,14 @@ impl AdminShared {
         self: &Arc<Self>,
         accepted: io::Result<Box<dyn Socket>>,
         is_tcp: bool,
-        place: smol::lock::SemaphoreGuardArc,
+        places: &Places,
     ) {
         match accepted {
             Ok(stream) => {
                 let shared = Arc::clone(self);
+                let place: Arc<Place> = places.take().await;
                 let serving = async move {
-                    Connection::new(stream, is_tcp).serve(&shared).await;
-                    drop(place);
+                    Connection::new(stream, is_tcp).serve(&shared, &place).await;
                 };
                 self.executor.spawn(serving).detach();
             }

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use futures_lite::future::or;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use zlayer_http1::{
     BodyLength, HeaderSlots, Limits, RequestHead, ResponseHead, ResponseLength, Version,
@@ -10,6 +11,7 @@ use zlayer_http1::{
 
 use super::loopback::is_loopback;
 use super::message::{Request, Response};
+use super::places::Place;
 use super::{AdminShared, commands, pages};
 use crate::timeout::within;
 use crate::wire::{Socket, with_date};
@@ -36,19 +38,29 @@ impl Connection {
         Connection { stream, is_tcp }
     }
 
-    /// Reads one request, sends the response, and closes.
-    pub(super) async fn serve(mut self, shared: &AdminShared) {
+    /// Reads one request, sends the response, and closes. It leaves early where it waits for its
+    /// client and the place is wanted.
+    pub(super) async fn serve(mut self, shared: &AdminShared, place: &Place) {
+        let leaving = async {
+            place.wait_until_asked().await;
+            None
+        };
         // A client that goes away or stays silent gets no response.
         let patience = match self.is_tcp {
             true => TCP_HEAD_PATIENCE,
             false => PATIENCE,
         };
-        if let Some(Ok(request)) = within(patience, self.read()).await
-            && let Some(request) = request
-        {
+        let read = or(within(patience, self.read()), leaving).await;
+        if let Some(Ok(Some(request))) = read {
+            place.set_served(true);
             let done = within(PATIENCE, self.respond(request, shared)).await;
+            place.set_served(false);
             if matches!(done, Some(Ok(()))) {
-                within(LINGER, self.linger()).await;
+                let leaving = async {
+                    place.wait_until_asked().await;
+                    None
+                };
+                or(within(LINGER, self.linger()), leaving).await;
             }
         }
     }

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use serde_json::json;
 
 use crate::https::Files;
-use crate::support::{TempDir, ask, eventually, get, zlayer};
+use crate::support::{TempDir, ask, ask_tcp, eventually, get, zlayer};
 
 use super::{is_ready, serving, status, tcp_address};
 
@@ -81,6 +81,26 @@ fn slow_clients_over_tcp_keep_nobody_from_the_unix_socket() {
         let shown = zlayer(["status", "--data-dir", folder.path().to_str().unwrap()]);
         assert_eq!(shown.code, 0, "{shown:?}");
     }
+}
+
+#[test]
+fn slow_clients_over_tcp_keep_nobody_from_tcp() {
+    let folder = TempDir::new();
+    let daemon = serving("hello", &folder)
+        .args(["--admin-port", "0"])
+        .start();
+    is_ready(&folder);
+    let address = tcp_address(&daemon);
+    // Each would have two seconds, four at a time: a minute for all, and a watchdog does not wait so long.
+    let _slow: Vec<_> = (0..120)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(b"GET ").unwrap();
+            stream
+        })
+        .collect();
+    let request = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    assert_eq!(ask_tcp(address, request).status, 200);
 }
 
 #[test]
