@@ -189,12 +189,14 @@ fn is_as_high(later: &Seen, seen: &Seen) -> bool {
         && compare(&later.version, &seen.version).is_eq()
 }
 
+/// What the file says. Bytes that are no text, as worn flash has them, spoil their lines alone: a
+/// device that starts is worth more than what it remembers.
 fn read(path: &PathBuf) -> io::Result<String> {
     use std::io::Read as _;
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let file = File::open(path)?;
-    file.take(FILE_BYTES).read_to_string(&mut text)?;
-    Ok(text)
+    file.take(FILE_BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The order of two versions (Semantic Versioning 2.0.0, section 11). Those that are none, which
@@ -301,6 +303,20 @@ mod tests {
         let refused = versions.admit(&manifest("a b", "1.5.0", 9));
         let told = refused.unwrap_err().to_string();
         assert!(told.contains("1.5.0 is older than 2.0.0"), "{told}");
+    }
+
+    #[test]
+    fn damage_spoils_its_own_lines_alone() {
+        let device = Device::new();
+        assert!(device.runs("p", "2.0.0", 2));
+        let path = device.0.path().join(FILE);
+        let whole = fs::read(&path).unwrap();
+        let damaged = [b"\xff\xfe\0\x80 torn\n", &whole[..], b"\xc3"].concat();
+        fs::write(&path, damaged).unwrap();
+        assert!(!device.runs("p", "1.0.0", 1), "the whole line still counts");
+        assert!(device.runs("p", "3.0.0", 3));
+        fs::write(&path, [0xff; 4096]).unwrap();
+        assert!(device.runs("p", "1.0.0", 1), "nothing is known any more");
     }
 
     #[test]

@@ -251,13 +251,15 @@ fn mend_journals(folder: &Path, database: &Path) -> io::Result<()> {
         };
         let name = format!("{}{TAIL}", file_name(&path));
         let aside = new_aside(folder, &name)?;
-        journal::mend(&damage, &aside)?;
+        let kept = match journal::mend(&damage, &aside)? {
+            true => format!(", and kept in {}", aside.display()),
+            false => String::new(),
+        };
         log::warn!(
             "key-value store: the last {} bytes of {} are no whole batch: they were cut short while they were written, or \
-             damaged since. They are cut off, and kept in {}",
+             damaged since. They are cut off{kept}",
             damage.bytes,
-            path.display(),
-            aside.display()
+            path.display()
         );
     }
     Ok(())

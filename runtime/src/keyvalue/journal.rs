@@ -88,8 +88,9 @@ pub(super) fn holds_batch(journal: &Path) -> io::Result<bool> {
     }
 }
 
-/// Copies what follows the last whole batch to `aside`, and cuts it off the journal.
-pub(super) fn mend(damage: &Damage, aside: &Path) -> io::Result<()> {
+/// Copies what follows the last whole batch to `aside`, and cuts it off the journal. Returns whether
+/// the copy could be made: a full disk has no room for it.
+pub(super) fn mend(damage: &Damage, aside: &Path) -> io::Result<bool> {
     let mut journal = OpenOptions::new()
         .read(true)
         .write(true)
@@ -104,7 +105,9 @@ pub(super) fn mend(damage: &Damage, aside: &Path) -> io::Result<()> {
             .parent()
             .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     });
-    if let Err(error) = copied {
+    if let Err(error) = &copied {
+        // Half a copy would only fill the disk further.
+        let _ = std::fs::remove_file(aside);
         // The journal is cut even so: a store that opens is worth more than its torn end.
         log::error!(
             "key-value store: cannot keep what is cut off in {}: {error}",
@@ -112,7 +115,8 @@ pub(super) fn mend(damage: &Damage, aside: &Path) -> io::Result<()> {
         );
     }
     journal.set_len(damage.whole)?;
-    journal.sync_all()
+    journal.sync_all()?;
+    Ok(copied.is_ok())
 }
 
 /// Whether the content of the journal caused the error, and not the disk.
@@ -283,7 +287,7 @@ mod tests {
         std::fs::write(&path, content).unwrap();
         let damage = examine(&path).unwrap();
         if let Some(damage) = &damage {
-            mend(damage, &folder.join("aside")).unwrap();
+            assert!(mend(damage, &folder.join("aside")).unwrap());
             let tail = &content[damage.whole as usize..][..damage.bytes as usize];
             assert_eq!(std::fs::read(folder.join("aside")).unwrap(), tail);
             assert_eq!(
@@ -305,6 +309,18 @@ mod tests {
         assert_eq!(examined(&content), None);
         assert_eq!(examined(b""), None);
         assert_eq!(examined(&[0; 50_000]), None);
+    }
+
+    #[test]
+    fn a_torn_tail_that_cannot_be_kept_is_cut_all_the_same() {
+        let folder = temporary_folder().unwrap();
+        let path = folder.join("0.jnl");
+        let first = batch(b"key", 10);
+        std::fs::write(&path, [&first[..], &batch(b"other", 30)[..20]].concat()).unwrap();
+        let damage = examine(&path).unwrap().unwrap();
+        let kept = mend(&damage, &folder.join("missing").join("aside")).unwrap();
+        assert!(!kept && std::fs::read(&path).unwrap() == first);
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

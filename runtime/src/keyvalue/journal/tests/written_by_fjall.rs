@@ -133,7 +133,7 @@ fn fjall_opens_a_journal_that_was_mended_and_has_all_but_the_torn_batch() {
     };
     fs::write(journal, &written.content[..(whole + end) as usize / 2]).unwrap();
     let damage = examine(journal).unwrap().unwrap();
-    mend(&damage, &written.folder.join("aside")).unwrap();
+    assert!(mend(&damage, &written.folder.join("aside")).unwrap());
     assert_eq!(fs::metadata(journal).unwrap().len(), whole);
     let (_database, keyspace) = open(&written.folder);
     assert_eq!(
