@@ -196,7 +196,11 @@ impl Recipe {
             .arg("-Zbuild-std=std,panic_abort")
             .arg("-Zbuild-std-features=optimize_for_size")
             .arg("--config")
-            .arg(format!("target.{triple}.rustflags={flags:?}"));
+            .arg(format!("target.{triple}.rustflags={flags:?}"))
+            // At the smallest level it keeps code that nobody calls: of backtraces, which want an
+            // unwinder to link with. In Cargo.toml, where it is built by nobody, cargo would warn.
+            .arg("--config")
+            .arg(format!("profile.{profile}.package.std.opt-level=\"s\""));
         if profile != DEVICE_PROFILE {
             // As what ships does it: there is nothing here to unwind with.
             cmd = cmd
@@ -312,7 +316,10 @@ mod tests {
             ] {
                 assert!(shown.contains(part), "{target}: no {part} in {shown}");
             }
-            assert!(!shown.contains("profile."), "{shown}");
+            // What stands in Cargo.toml holds but for the standard library.
+            let of_profile = shown.matches("profile.").count();
+            assert_eq!(of_profile, 1, "{shown}");
+            assert!(shown.contains("profile.device.package.std.opt-level"));
             assert_eq!(shown.contains("thumb-mode"), target == Target::Armv7);
         }
     }
