@@ -1,6 +1,8 @@
 //! What SIGTERM and a second signal do; ports that are taken.
 
-use crate::support::{Builder, Client, Daemon, eventually, get, skipped, under_qemu};
+use crate::support::{
+    Builder, Client, Daemon, eventually, get, hangups_reach_a_child, skipped, under_qemu,
+};
 
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
@@ -65,19 +67,6 @@ fn an_answer_that_begins_while_draining_closes_its_connection() {
     assert!(!response.keep_alive);
     assert!(client.is_closed(), "took a new request");
     assert_eq!(daemon.wait(), 0);
-}
-
-/// Whether a hang-up is not ignored here, as under `nohup`: children inherit that. Says so where it is.
-fn hangups_reach_a_child() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = u64::from_str_radix(mask.unwrap().trim(), 16).unwrap();
-    // Signal 1 is the lowest bit.
-    let ignored = mask & 1 == 1;
-    if ignored {
-        skipped("hang-ups are ignored here, as under nohup");
-    }
-    !ignored
 }
 
 #[test]

@@ -288,6 +288,19 @@ pub(crate) fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {name}: {why}");
 }
 
+/// Whether a hang-up is not ignored here, as under `nohup`: children inherit that. Says so where it is.
+pub(crate) fn hangups_reach_a_child() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = u64::from_str_radix(mask.unwrap().trim(), 16).unwrap();
+    // Signal 1 is the lowest bit.
+    let ignored = mask & 1 == 1;
+    if ignored {
+        skipped("hang-ups are ignored here, as under nohup");
+    }
+    !ignored
+}
+
 /// Whether the memory and the threads that the daemon's process has are the daemon's own. Says what is left out
 /// of a test where they are not.
 pub(crate) fn figures_are_the_daemons() -> bool {
