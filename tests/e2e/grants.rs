@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, TempDir, ask, ask_tcp, get, request};
+use crate::support::{Daemon, TempDir, ask, ask_tcp, eventually, get, request};
 
 /// Asks a router of the tests to forward a request to this host and port.
 fn forward(daemon: &Daemon, host: &str, port: u16) -> crate::support::Response {
@@ -79,7 +79,9 @@ fn nothing_of_this_device_is_reached_that_is_not_named() {
     let port: u16 = port.unwrap().lines().next().unwrap().parse().unwrap();
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let health = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
-    assert_eq!(ask_tcp(address, health).status, 200);
+    eventually("a healthy daemon", || {
+        ask_tcp(address, health).status == 200
+    });
     for host in [
         "127.0.0.1",
         "127.0.0.2",
