@@ -3,6 +3,7 @@
 //! `stages` plays every role; its handler answers with the request's id among other things, so that an
 //! answer that was made before is known by its body.
 
+mod conformance;
 mod flights;
 mod personal;
 mod purge;
