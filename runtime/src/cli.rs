@@ -86,6 +86,9 @@ struct Logs {
     /// only records of the request with this id
     #[argh(option)]
     request: Option<String>,
+    /// only lines of the access log, in the Combined Log Format with the request's seconds and id behind
+    #[argh(switch)]
+    access: bool,
     /// wait for more; what is not severe comes up to ten seconds late
     #[argh(switch)]
     follow: bool,
@@ -192,6 +195,7 @@ impl Logs {
             plugin: self.plugin,
             level: self.level,
             request: self.request,
+            access: self.access,
         };
         logs::show(&paths, &filter, self.follow)
     }

@@ -96,8 +96,12 @@ pub struct Draft {
     /// Folder for the key-value store and the daemon's own copy of the artifact. `None`: a
     /// temporary folder that goes with the process.
     pub data_dir: Option<PathBuf>,
+    /// Take a store of another version of its format out of the way, instead of refusing to start.
+    pub set_store_aside: bool,
     /// Where the log goes.
     pub log: LogOutput,
+    /// Where a line for each request goes. `None`: nowhere.
+    pub access_log: Option<AccessOutput>,
     /// File of the certificates that TLS upstreams are checked against, instead of the system's.
     pub tls_roots: Option<PathBuf>,
     /// How clients reach the daemon beside HTTP on `port`: over TLS, through proxies.
@@ -131,7 +135,9 @@ impl Draft {
             body: None,
             websocket_message: None,
             data_dir: None,
+            set_store_aside: false,
             log: LogOutput::Text,
+            access_log: None,
             tls_roots: None,
             entrance: Entrance::default(),
             secrets: Arc::default(),
@@ -168,6 +174,30 @@ impl std::str::FromStr for LogOutput {
             "binary" => Ok(LogOutput::Binary),
             "both" => Ok(LogOutput::Both),
             _ => Err(format!("'{text}' is not one of text, binary, both")),
+        }
+    }
+}
+
+/// Where the access log goes: see [`crate::logger::access`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessOutput {
+    /// To standard output.
+    Stdout,
+    /// To the ring in the data folder.
+    Ring,
+    /// To both.
+    Both,
+}
+
+impl std::str::FromStr for AccessOutput {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "stdout" => Ok(AccessOutput::Stdout),
+            "ring" => Ok(AccessOutput::Ring),
+            "both" => Ok(AccessOutput::Both),
+            _ => Err(format!("'{text}' is not one of stdout, ring, both")),
         }
     }
 }

@@ -9,7 +9,7 @@ mod time;
 mod versions;
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ use crate::confinement::{Needs, confine};
 use crate::data_dir::DataDir;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::keyvalue::{self, KeyValue};
+use crate::keyvalue::{self, Foreign, KeyValue};
 use crate::log_ring;
 use crate::logger;
 use crate::memory::{Budget, Reservation};
@@ -136,6 +136,7 @@ fn serve(
     // Not sooner: two threads that map memory get in each other's way.
     let store = KeyValue::new(&data.store(), &budget, Arc::new(keyvalue::Machine::new()));
     if members.iter().any(plugins::Member::imports_store) {
+        check_store(&data.store(), config.set_store_aside)?;
         store
             .start()
             .map_err(|error| Error::device("cannot start the key-value store's thread", error))?;
@@ -187,6 +188,7 @@ fn serve(
         limits.clone(),
         config.timeouts.clone(),
         config.entrance.clone(),
+        config.access_log,
         Arc::clone(&stats),
         &EXECUTOR,
         stop.clone(),
@@ -283,6 +285,30 @@ fn serve(
         .iter()
         .for_each(|plugin| plugin.host().log.report_dropped());
     log::info!("stopped");
+    Ok(())
+}
+
+/// Refuses a store that another version of fjall wrote, or takes it out of the way.
+fn check_store(folder: &Path, set_aside: bool) -> Result<()> {
+    let Some(foreign) = Foreign::find(folder) else {
+        return Ok(());
+    };
+    if !set_aside {
+        return Err(Error::Refused(format!(
+            "key-value store: {foreign}. Run the zlayer that wrote it, or give --kv-set-aside: that keeps it \
+             beside, and begins with an empty store"
+        )));
+    }
+    let kept = foreign.set_aside().map_err(|error| {
+        Error::device(
+            format!("key-value store: {foreign}, and it cannot be set aside"),
+            error,
+        )
+    })?;
+    log::warn!(
+        "key-value store: {foreign}: it is kept as {}, and an EMPTY one takes its place (--kv-set-aside)",
+        kept.display()
+    );
     Ok(())
 }
 

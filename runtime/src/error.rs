@@ -43,6 +43,8 @@ pub enum Error {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// Something on the device is as it should not be, and starting would do harm.
+    Refused(String),
     /// The tool that a `.wasm` was handed to ended with this code, after its own message.
     Forwarded(u8),
 }
@@ -66,7 +68,7 @@ impl Error {
             Error::Usage(_) => EXIT_USAGE,
             Error::Artifact { source, .. } => source.exit_code(),
             Error::Plugin { .. } => EXIT_PLUGIN,
-            Error::Device { .. } => EXIT_DEVICE,
+            Error::Device { .. } | Error::Refused(_) => EXIT_DEVICE,
             Error::Forwarded(code) => *code,
         }
     }
@@ -80,7 +82,7 @@ pub fn out_of_files(error: &std::io::Error) -> bool {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Usage(message) => f.write_str(message),
+            Error::Usage(message) | Error::Refused(message) => f.write_str(message),
             Error::Artifact { path, source } => write!(f, "{}: {source}", path.display()),
             Error::Plugin { name, reason } => write!(f, "plugin {name}: {reason}"),
             Error::Device { what, source } => {
@@ -100,7 +102,9 @@ impl std::error::Error for Error {
         match self {
             Error::Artifact { source, .. } => Some(source),
             Error::Device { source, .. } => Some(source),
-            Error::Usage(_) | Error::Plugin { .. } | Error::Forwarded(_) => None,
+            Error::Usage(_) | Error::Refused(_) | Error::Plugin { .. } | Error::Forwarded(_) => {
+                None
+            }
         }
     }
 }

@@ -47,6 +47,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub use clock::{Machine, Reading, TimeSource};
+pub use format::Foreign;
 pub use keeper::COMMIT_INTERVAL;
 pub use key::KEY_BYTES;
 pub use listing::Listing;

@@ -15,11 +15,12 @@ use futures_lite::future::or;
 use log::{Level, LevelFilter, Log, Metadata};
 use zlayer_binlog::{ABOUT_PLUGIN, Record};
 
-use crate::config::LogOutput;
+use crate::config::{AccessOutput, LogOutput};
 use crate::log_ring::LogRing;
 use crate::rate::Rate;
 use crate::redact::scrub;
 pub use crate::standard_error::complain;
+use crate::standard_error::print_line;
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
@@ -118,6 +119,24 @@ pub fn remember(message: &str) {
 pub fn record(record: &Record<'_>) {
     if let Some(logger) = LOGGER.get() {
         logger.write_record(record);
+    }
+}
+
+/// Writes a line of the access log. The caller has masked what is secret in it.
+pub fn access(line: &Record<'_>, output: AccessOutput) {
+    let Some(logger) = LOGGER.get() else { return };
+    if output != AccessOutput::Stdout {
+        logger.ring.write(line, Instant::now());
+    }
+    if output != AccessOutput::Ring
+        && let Some(text) = line.combined()
+    {
+        match print_line(&text) {
+            0 => {}
+            dropped => log::warn!(
+                "{dropped} lines of the access log were dropped: standard output was not read"
+            ),
+        }
     }
 }
 

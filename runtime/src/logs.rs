@@ -12,7 +12,10 @@ use crate::logger::complain;
 /// is torn to standard error. With `follow`, goes on until standard output is closed.
 pub fn show(paths: &[PathBuf], filter: &Filter, follow: bool) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    let mut show = |record: &Record<'_>| out.write_all(record.to_string().as_bytes());
+    let mut show = |record: &Record<'_>| {
+        let line = filter.access.then(|| record.combined()).flatten();
+        out.write_all(line.unwrap_or_else(|| record.to_string()).as_bytes())
+    };
     let mut torn = |what: &str| complain(&format!("zlayer: {}\n", one_line(what)));
     match read(paths, filter, follow, &mut show, &mut torn) {
         Ok(()) => Ok(()),

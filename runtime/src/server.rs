@@ -1,5 +1,6 @@
 //! The listener: accepts connections up to a limit, and drains them when the daemon stops.
 
+mod access;
 mod admission;
 mod client_stream;
 mod connection;
@@ -11,6 +12,7 @@ mod origin;
 mod receipt;
 mod redirect;
 mod response;
+mod sent;
 pub mod tls;
 mod upload;
 
@@ -23,7 +25,7 @@ use smol::channel::{Receiver, Sender, bounded};
 use smol::{Async, Executor};
 
 use crate::clients::{Claim, RunQueue};
-use crate::config::{Entrance, Limits, Timeouts};
+use crate::config::{AccessOutput, Entrance, Limits, Timeouts};
 use crate::error::{Error, Result};
 use crate::pipeline::Pipeline;
 use crate::stats::ServerStats;
@@ -59,6 +61,8 @@ pub(crate) struct ServerState {
     pub(crate) timeouts: Timeouts,
     /// Which proxies are believed, and what connections begin with.
     pub(crate) entrance: Entrance,
+    /// Where a line for each request goes, if anywhere.
+    pub(crate) access: Option<AccessOutput>,
     /// The port of HTTPS, once it is known.
     pub(crate) https_port: OnceLock<u16>,
     pub(crate) executor: &'static Executor<'static>,
@@ -115,6 +119,7 @@ impl Server {
         limits: Limits,
         timeouts: Timeouts,
         entrance: Entrance,
+        access: Option<AccessOutput>,
         stats: Arc<ServerStats>,
         executor: &'static Executor<'static>,
         stop: Receiver<()>,
@@ -134,6 +139,7 @@ impl Server {
                 limits,
                 timeouts,
                 entrance,
+                access,
                 https_port: OnceLock::new(),
                 executor,
                 stats,
@@ -179,7 +185,7 @@ impl Server {
             shared.executor.spawn(serving).detach();
         }
         let accepting = async {
-            let mut admission = Admission::new(places);
+            let mut admission = Admission::new(places, shared.access);
             loop {
                 for Admitted {
                     stream,
@@ -248,7 +254,7 @@ async fn serve(
         Greeted::Ready(stream, peer) => connection(stream, peer).serve().await,
         Greeted::PlainHttp(stream, peer) => {
             let mut connection = connection(stream, peer);
-            connection.refuse(&Refusal::plain_http()).await;
+            connection.refuse_unread(&Refusal::plain_http()).await;
             connection.lingering().close().await;
         }
         Greeted::Refused(stream, peer) => connection(stream, peer).lingering().close().await,

@@ -1,6 +1,7 @@
-//! Writes to standard error without ever holding the daemon up, even if its reader has stopped.
+//! Writes to standard error, and lines of the access log to standard output, without ever holding the
+//! daemon up, even if a reader has stopped.
 
-use std::io::{StderrLock, Write};
+use std::io::{StderrLock, StdoutLock, Write};
 use std::os::fd::AsFd;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -25,6 +26,22 @@ pub fn complain(text: &str) {
     outlet.write(&mut std::io::stderr().lock(), text);
 }
 
+/// Writes a line to standard output, of at most [`PIECE`] bytes, with its end. Returns how many
+/// were dropped before it, because nobody read them, once there is room again.
+pub fn print_line(line: &str) -> u64 {
+    static DROPPED: Mutex<u64> = Mutex::new(0);
+    let mut dropped = sync::lock(&DROPPED);
+    let grace = match *dropped {
+        0 => GRACE,
+        _ => Duration::ZERO,
+    };
+    if write_piece(&mut std::io::stdout().lock(), line.as_bytes(), grace) {
+        return std::mem::take(&mut *dropped);
+    }
+    *dropped += 1;
+    0
+}
+
 /// What is known about the reader of standard error.
 #[derive(Debug)]
 struct Outlet {
@@ -37,6 +54,7 @@ struct Outlet {
 /// Where texts go: standard error, or its substitute in a test.
 trait Target: Write + AsFd {}
 impl Target for StderrLock<'_> {}
+impl Target for StdoutLock<'_> {}
 
 impl Outlet {
     const fn new() -> Outlet {

@@ -9,6 +9,8 @@
 /// Daemon, client, artifacts, folders: what the tests are written with.
 mod support;
 
+/// The access log: what is in a line, and which requests have one.
+mod access_log;
 /// The admin interface: sockets, status, health, metrics, `zlayer status`.
 mod admin;
 /// Artifacts: whose code runs, and everything that keeps a file from being served.

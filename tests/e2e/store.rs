@@ -205,6 +205,45 @@ fn a_database_that_is_beyond_repair_is_put_aside_and_told() {
 }
 
 #[test]
+fn a_store_of_another_version_stops_the_start_and_is_kept_when_it_is_told() {
+    let folder = TempDir::new();
+    let kv = folder.path().join("kv");
+    for kept in ["db.version-2", "db.version-2.2"] {
+        let daemon = counter(folder.path(), "sync").start();
+        assert_eq!(get(&daemon, "/get/k").status, 404);
+        put(&daemon, "/set/k", kept);
+        assert_eq!(daemon.stop(), 0);
+        let own = fs::read(kv.join("db/version")).unwrap();
+        fs::write(kv.join("db/version"), b"FJL\x02").unwrap();
+        let refused = counter(folder.path(), "sync").fails();
+        assert_eq!(refused.code, 1);
+        let database = kv.join("db");
+        let database = database.to_str().unwrap();
+        for part in [database, "version 2", "version 3", "--kv-set-aside"] {
+            assert!(refused.stderr.contains(part), "{part}: {refused:?}");
+        }
+        // A plugin that wants no store does not care.
+        let daemon = Daemon::builder("hello").data_dir(folder.path()).start();
+        assert_eq!(get(&daemon, "/").status, 200);
+        assert_eq!(daemon.stop(), 0);
+        assert!(!kv.join(kept).exists());
+        let daemon = counter(folder.path(), "sync").arg("--kv-set-aside").start();
+        daemon.wait_for_log(kept);
+        assert_eq!(get(&daemon, "/get/k").status, 404);
+        assert_eq!(daemon.stop(), 0);
+        // It is whole, for whoever can read it.
+        fs::write(kv.join(kept).join("version"), own).unwrap();
+    }
+    for kept in ["db.version-2", "db.version-2.2"] {
+        fs::remove_dir_all(kv.join("db")).unwrap();
+        fs::rename(kv.join(kept), kv.join("db")).unwrap();
+        let daemon = counter(folder.path(), "sync").start();
+        assert_eq!(text(&daemon, "/get/k"), kept);
+        assert_eq!(daemon.stop(), 0);
+    }
+}
+
+#[test]
 fn a_limit_on_the_size_of_files_fails_changes_and_does_not_end_the_daemon() {
     let folder = TempDir::new();
     // Two megabytes: more than the copy of the plugin, less than the journal, which is made when the store opens.

@@ -27,6 +27,10 @@ pub(crate) struct Logs {
     #[argh(option)]
     request: Option<String>,
 
+    /// only lines of the access log, in the Combined Log Format with the request's seconds and id behind
+    #[argh(switch)]
+    access: bool,
+
     /// wait for more, in one folder
     #[argh(switch)]
     follow: bool,
@@ -56,11 +60,15 @@ impl Logs {
             plugin: self.plugin,
             level: self.level,
             request: self.request,
+            access: self.access,
         };
         let mut out = io::stdout().lock();
         let mut show = |record: &Record<'_>| match json {
             true => writeln!(out, "{}", object(record)),
-            false => write!(out, "{record}"),
+            false => match filter.access.then(|| record.combined()).flatten() {
+                Some(line) => out.write_all(line.as_bytes()),
+                None => write!(out, "{record}"),
+            },
         };
         let mut torn = |what: &str| {
             // Who does not listen to standard error does not want to know.

@@ -13,6 +13,8 @@ pub struct Filter {
     pub level: Option<Level>,
     /// The record belongs to the request with this id.
     pub request: Option<String>,
+    /// Only lines of the access log.
+    pub access: bool,
 }
 
 impl Filter {
@@ -20,7 +22,8 @@ impl Filter {
     pub fn shows(&self, record: &Record<'_>) -> bool {
         let plugin = self.plugin.as_deref();
         let request = self.request.as_deref();
-        plugin.is_none_or(|name| record.about() == Some(name))
+        (!self.access || record.is_access())
+            && plugin.is_none_or(|name| record.about() == Some(name))
             && self.level.is_none_or(|level| record.level <= level)
             && request.is_none_or(|id| record.request.as_deref() == Some(id))
     }
@@ -39,6 +42,7 @@ pub fn level(word: &str) -> Result<Level, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::ACCESS_TARGET;
     use crate::record::ABOUT_PLUGIN;
 
     #[test]
@@ -49,6 +53,7 @@ mod tests {
             plugin: Some(plugin.to_owned()),
             level: Some(level),
             request: Some(request.to_owned()),
+            access: false,
         };
         assert!(Filter::default().shows(&record));
         assert!(filter("a", Level::Warn, "7").shows(&record));
@@ -64,6 +69,13 @@ mod tests {
         assert!(!filter("a", Level::Warn, "7").shows(&record));
         record.fields = vec![(ABOUT_PLUGIN.into(), "a".into())];
         assert!(filter("a", Level::Warn, "7").shows(&record));
+        let access = Filter {
+            access: true,
+            ..Filter::default()
+        };
+        assert!(!access.shows(&record));
+        record.target = ACCESS_TARGET.into();
+        assert!(access.shows(&record) && Filter::default().shows(&record));
     }
 
     #[test]

@@ -42,6 +42,7 @@
 //! # }
 //! ```
 
+mod access;
 mod decoder;
 mod encoder;
 mod filter;
@@ -50,6 +51,7 @@ mod read;
 mod record;
 mod segment;
 
+pub use access::ACCESS_TARGET;
 pub use decoder::{Decoder, Event, Gap};
 pub use encoder::{Encoder, REPEAT_BYTES, STRING_BYTES, STRINGS};
 pub use filter::{Filter, level};

@@ -21,7 +21,7 @@ pub const UNKNOWN_TIME: u64 = u64::MAX;
 /// What a pair counts beside its text, so that empty pairs are bounded as well.
 pub(crate) const FIELD_OVERHEAD: usize = 16;
 /// The last second that an HTTP date can show, in the year 9999.
-const LAST_SECOND: u64 = 253_402_300_799;
+pub(crate) const LAST_SECOND: u64 = 253_402_300_799;
 
 /// What happened, when, where, and in which request.
 ///
@@ -67,6 +67,15 @@ impl<'a> Record<'a> {
     /// The name of the plugin that wrote it, if a plugin did.
     pub fn plugin(&self) -> Option<&str> {
         self.target.strip_prefix(PLUGIN_TARGET)
+    }
+
+    /// Whose share of a log it takes: each plugin has one, the access log has one, and the daemon (the
+    /// empty name).
+    pub fn owner(&self) -> &str {
+        match self.plugin().is_some() || self.is_access() {
+            true => &self.target,
+            false => "",
+        }
     }
 
     /// The name of the plugin that it concerns: of the one that wrote it, or of the one that the

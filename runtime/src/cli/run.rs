@@ -15,8 +15,8 @@ use crate::account::Account;
 use crate::allowed_hosts::AllowedHost;
 use crate::capability::{Capabilities, Capability};
 use crate::config::{
-    Config, Draft, Grants, Limits, LogOutput, Network, PluginConfig, Pooling, SYSTEM_KEYS,
-    Timeouts, parse_bytes, parse_duration, parse_pair, parse_size,
+    AccessOutput, Config, Draft, Grants, Limits, LogOutput, Network, PluginConfig, Pooling,
+    SYSTEM_KEYS, Timeouts, parse_bytes, parse_duration, parse_pair, parse_size,
 };
 use crate::error::{Error, Result};
 use crate::keyvalue::{DAY_BYTES, Durability, Quota, Settings};
@@ -134,6 +134,10 @@ pub struct Run {
     /// bytes that a plugin's changes of the store may have written to flash in a day (default 2Gi)
     #[argh(option, from_str_fn(parse_bytes))]
     kv_write_max: Option<u64>,
+    /// where the store is of another version of its format, keep it as DATA-DIR/kv/db.version-N and begin with
+    /// an empty one; without this the daemon does not start then
+    #[argh(switch)]
+    kv_set_aside: bool,
     /// memory for plugins, bodies, connections and the store together, at least 12Mi
     /// (default: what the board says that the plugins were built for, else half of what the device has
     /// available, at most 64Mi)
@@ -187,6 +191,9 @@ pub struct Run {
     /// (default: both with --data-dir, else text)
     #[argh(option)]
     log: Option<LogOutput>,
+    /// where a line for each request goes: stdout, ring (the binary log) or both (default: nowhere)
+    #[argh(option)]
+    access_log: Option<AccessOutput>,
     /// log records a second that a plugin may write in the long run (default 200)
     #[argh(option)]
     log_rate: Option<u32>,
@@ -275,7 +282,9 @@ impl Run {
             body: self.max_body,
             websocket_message: self.max_message,
             data_dir: self.data_dir,
+            set_store_aside: self.kv_set_aside,
             log,
+            access_log: self.access_log,
             tls_roots: self.tls_roots,
             entrance: entrance.read()?,
             secrets: Arc::new(secrets.read()?),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use zlayer_bundle::ByteSize;
 
 use super::{
-    CACHE_MIN, Config, Draft, HANDLES_MAX, IDENTITIES_MAX, INSTANCES_MAX, LogOutput, MEMORY_MIN,
-    PLUGINS_MAX, PluginConfig, Secret, THREADS_MAX,
+    AccessOutput, CACHE_MIN, Config, Draft, HANDLES_MAX, IDENTITIES_MAX, INSTANCES_MAX, LogOutput,
+    MEMORY_MIN, PLUGINS_MAX, PluginConfig, Secret, THREADS_MAX,
 };
 use crate::error::{Error, Result};
 use crate::keyvalue::VALUE_BYTES_MAX;
@@ -83,6 +83,13 @@ impl Draft {
             return Err(wrong(
                 "log",
                 "the binary log needs a folder to keep; name one with --data-dir",
+            ));
+        }
+        let has_ring = self.log != LogOutput::Text;
+        if !has_ring && self.access_log.is_some_and(|to| to != AccessOutput::Stdout) {
+            return Err(wrong(
+                "access-log",
+                "the ring is the binary log's: it wants --data-dir, and --log both or binary; or say stdout",
             ));
         }
         Ok(())

@@ -30,7 +30,7 @@ pub(super) struct RingState {
     pub(super) spared_reported: Option<Instant>,
     /// Bytes written beyond what the passing time has allowed: see [`RingLimits::minute_bytes`].
     pub(super) spent: u64,
-    /// The same for each plugin, and for the daemon under the empty name.
+    /// The same for each owner of records.
     spent_by: BTreeMap<String, u64>,
     /// Up to when the passing time was taken off `spent`.
     earned: Option<Instant>,
@@ -114,7 +114,7 @@ impl RingState {
             });
         }
         let bytes = bytes as u64;
-        let who = record.plugin().unwrap_or_default();
+        let who = record.owner();
         let spent = self.spent_by.get(who).copied().unwrap_or(0);
         if spent + bytes <= self.limits.ring_bytes / SHARES {
             return true;
@@ -129,7 +129,7 @@ impl RingState {
     /// Counts what was written.
     fn spend(&mut self, record: &Record<'_>, bytes: u64) {
         self.spent += bytes;
-        let who = record.plugin().unwrap_or_default();
+        let who = record.owner();
         match self.spent_by.get_mut(who) {
             Some(spent) => *spent += bytes,
             None => drop(self.spent_by.insert(who.to_owned(), bytes)),

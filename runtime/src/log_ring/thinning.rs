@@ -20,8 +20,7 @@ const ROUNDS: usize = 3;
 /// Bytes that a record takes beside its texts, roughly.
 const RECORD_BYTES: u64 = 24;
 
-/// A segment, and how many of its bytes belong to whom: to a plugin, or to the daemon itself (the
-/// empty name).
+/// A segment, and how many of its bytes belong to whom: see [`Record::owner`].
 struct Shares {
     segment: Segment,
     bytes: BTreeMap<String, u64>,
@@ -110,7 +109,7 @@ impl Shares {
                 .map(|(key, value)| key.len() + value.len());
             let size = texts.sum::<usize>() + record.message.len();
             let size = size as u64 + RECORD_BYTES;
-            let who = record.plugin().unwrap_or_default();
+            let who = record.owner();
             match bytes.get_mut(who) {
                 Some(sum) => *sum += size,
                 None => drop(bytes.insert(who.to_owned(), size)),
@@ -149,7 +148,7 @@ impl Shares {
         let content = fs::read(path)?;
         let (mut encoder, mut frames) = (Encoder::default(), Vec::new());
         each_record(&content, &mut |record| {
-            if self.bytes.contains_key(record.plugin().unwrap_or_default()) {
+            if self.bytes.contains_key(record.owner()) {
                 encoder.record(record, &mut frames);
             }
         });

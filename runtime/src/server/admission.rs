@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use futures_lite::future::{or, yield_now};
 use smol::{Async, Timer};
 
-use crate::clients::{Claim, Entry, Ledger, Network};
+use super::access::Entry;
+use crate::clients::{self, Claim, Ledger, Network};
+use crate::config::AccessOutput;
 
 /// Most connections that may wait for a place. Each holds a descriptor, and what the kernel has
 /// received on it, as it did in the kernel's backlog; but none of the daemon's own memory.
@@ -31,6 +33,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const TELLING: Duration = Duration::from_secs(60);
 
 /// What a connection is told that gets no place.
+const FULL_STATUS: u16 = 503;
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\n\
                       connection: close\r\n\r\n";
 
@@ -49,6 +52,8 @@ pub(super) struct Admission {
     waiting: Vec<Newcomer>,
     failures: Complaint,
     refusals: Complaint,
+    /// Where a line for each one that is refused goes, if anywhere.
+    access: Option<AccessOutput>,
 }
 
 /// A connection that has just been accepted.
@@ -67,12 +72,12 @@ pub(super) struct Admitted {
     pub(super) is_https: bool,
     pub(super) claim: Arc<Claim>,
     /// Dropping it gives the place up.
-    pub(super) place: Entry,
+    pub(super) place: clients::Entry,
 }
 
 impl Admission {
     /// So many places.
-    pub(super) fn new(places: usize) -> Admission {
+    pub(super) fn new(places: usize, access: Option<AccessOutput>) -> Admission {
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let files = files.map_or(usize::MAX, |files| {
             usize::try_from(files).unwrap_or(usize::MAX)
@@ -86,6 +91,7 @@ impl Admission {
             waiting: Vec::new(),
             failures: Complaint::default(),
             refusals: Complaint::default(),
+            access,
         }
     }
 
@@ -176,6 +182,9 @@ impl Admission {
             if let Some(last) = self.waiting.pop() {
                 if !last.is_https {
                     refuse(last.stream.get_ref());
+                    if let Some(output) = self.access {
+                        Entry::without_place(output, last.client.ip(), FULL_STATUS);
+                    }
                 }
                 self.refusals.tell(|count| {
                     format!(

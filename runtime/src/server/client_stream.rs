@@ -3,23 +3,49 @@
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
 
+use super::sent::Sent;
 use super::tls::TlsStream;
 
 /// A client's connection. It is used through shared references: in the one task that serves it, a
 /// request is read while its response is written.
-pub(super) enum ClientStream {
-    /// Without TLS.
+pub(super) struct ClientStream {
+    kind: Kind,
+    sent: Arc<Sent>,
+}
+
+enum Kind {
     Plain(Async<TcpStream>),
-    /// Over TLS.
     Tls(Box<TlsStream>),
 }
 
 impl ClientStream {
+    /// A connection without TLS.
+    pub(super) fn plain(socket: Async<TcpStream>) -> ClientStream {
+        ClientStream {
+            kind: Kind::Plain(socket),
+            sent: Arc::default(),
+        }
+    }
+
+    /// A connection over TLS.
+    pub(super) fn tls(stream: TlsStream) -> ClientStream {
+        ClientStream {
+            kind: Kind::Tls(Box::new(stream)),
+            sent: Arc::default(),
+        }
+    }
+
+    /// What has been written to it.
+    pub(super) fn sent(&self) -> &Arc<Sent> {
+        &self.sent
+    }
+
     /// The address that the client connected to.
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket().get_ref().local_addr()
@@ -28,9 +54,9 @@ impl ClientStream {
     /// Waits for what comes next from the client: bytes, the end of its stream (0), or a reset.
     /// Nothing is taken out of the stream.
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let socket = match self {
-            ClientStream::Plain(socket) => socket,
-            ClientStream::Tls(stream) => return stream.poll_next(cx),
+        let socket = match &self.kind {
+            Kind::Plain(socket) => socket,
+            Kind::Tls(stream) => return stream.poll_next(cx),
         };
         loop {
             // The first time the socket may be reported as readable because of bytes that were read
@@ -46,9 +72,9 @@ impl ClientStream {
 
     /// The socket below.
     fn socket(&self) -> &Async<TcpStream> {
-        match self {
-            ClientStream::Plain(socket) => socket,
-            ClientStream::Tls(stream) => stream.socket(),
+        match &self.kind {
+            Kind::Plain(socket) => socket,
+            Kind::Tls(stream) => stream.socket(),
         }
     }
 }
@@ -59,9 +85,9 @@ impl AsyncRead for &ClientStream {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        match &**self {
-            ClientStream::Plain(socket) => Pin::new(&mut &*socket).poll_read(cx, buffer),
-            ClientStream::Tls(stream) => stream.poll_read(cx, buffer),
+        match &self.kind {
+            Kind::Plain(socket) => Pin::new(&mut &*socket).poll_read(cx, buffer),
+            Kind::Tls(stream) => stream.poll_read(cx, buffer),
         }
     }
 }
@@ -72,25 +98,29 @@ impl AsyncWrite for &ClientStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &**self {
-            ClientStream::Plain(socket) => Pin::new(&mut &*socket).poll_write(cx, bytes),
-            ClientStream::Tls(stream) => stream.poll_write(cx, bytes),
+        let written = match &self.kind {
+            Kind::Plain(socket) => Pin::new(&mut &*socket).poll_write(cx, bytes),
+            Kind::Tls(stream) => stream.poll_write(cx, bytes),
+        };
+        if let Poll::Ready(Ok(count)) = written {
+            self.sent.add(count);
         }
+        written
     }
 
     /// Written bytes may wait in here until this is called.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &**self {
-            ClientStream::Plain(socket) => Pin::new(&mut &*socket).poll_flush(cx),
-            ClientStream::Tls(stream) => stream.poll_flush(cx),
+        match &self.kind {
+            Kind::Plain(socket) => Pin::new(&mut &*socket).poll_flush(cx),
+            Kind::Tls(stream) => stream.poll_flush(cx),
         }
     }
 
     /// Ends our half of the stream; the client may go on with its own.
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &**self {
-            ClientStream::Plain(socket) => Poll::Ready(socket.get_ref().shutdown(Shutdown::Write)),
-            ClientStream::Tls(stream) => stream.poll_close(cx),
+        match &self.kind {
+            Kind::Plain(socket) => Poll::Ready(socket.get_ref().shutdown(Shutdown::Write)),
+            Kind::Tls(stream) => stream.poll_close(cx),
         }
     }
 }

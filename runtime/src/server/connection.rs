@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_lite::future::{or, yield_now};
 use smol::channel::Sender;
 use zlayer_http1::{BodyDecoder, BodyLength, HeaderSlots, RequestHead, Version};
 
 use super::ServerState;
+use super::access::{CLIENT_LEFT, CLOSED, Entry};
 use super::client_stream::ClientStream;
 use super::exchange::{Ended, Exchange};
 use super::head::{Head, Refusal};
@@ -48,6 +49,8 @@ pub(super) struct Connection {
     owner: Owner,
     /// Whose request came last: a proxy may bring those of several clients.
     client: IpAddr,
+    /// When the head that is being read, or was read last, began; for the access log.
+    begun: Option<Instant>,
 }
 
 /// What to do with the connection after an exchange.
@@ -59,7 +62,7 @@ enum Next {
     /// Close it in such a way that the client, which may still be sending, can read the response.
     Linger,
     /// Go on with it as a WebSocket.
-    Converse(Box<Upgrade>),
+    Converse(Box<Upgrade>, Option<Entry>),
 }
 
 impl Connection {
@@ -81,6 +84,7 @@ impl Connection {
             open,
             claim,
             owner: Owner::default(),
+            begun: None,
         }
     }
 
@@ -90,9 +94,12 @@ impl Connection {
         loop {
             let next = match self.read_head(first).await {
                 Ok(Some(head)) => self.exchange(head).await,
-                Ok(None) => Next::Close,
+                Ok(None) => {
+                    self.note_lost_head();
+                    Next::Close
+                }
                 Err(refusal) => {
-                    self.refuse(&refusal).await;
+                    self.refuse_unread(&refusal).await;
                     Next::Linger
                 }
             };
@@ -107,7 +114,9 @@ impl Connection {
                 Next::Keep => yield_now().await,
                 Next::Close => return,
                 Next::Linger => return self.lingering().close().await,
-                Next::Converse(upgrade) => return Box::pin(self.converse(*upgrade)).await,
+                Next::Converse(upgrade, _entry) => {
+                    return Box::pin(self.converse(*upgrade)).await;
+                }
             }
         }
     }
@@ -121,6 +130,7 @@ impl Connection {
             buffer,
             deadline,
             claim,
+            begun: noted,
             ..
         } = self;
         claim.enter(Phase::Waiting);
@@ -135,14 +145,17 @@ impl Connection {
         });
         // One wait until the head is complete, so that no client keeps a place by sending it bit by
         // bit.
+        let note = || shared.access.map(|_| Instant::now());
+        *noted = if begun { note() } else { None };
         loop {
             if begun {
                 let mut slots = HeaderSlots::new();
                 match RequestHead::parse(buffer.bytes(), &mut slots, &shared.limits.http) {
                     Ok(Some((head, length))) => {
-                        let head = Head::new(&head, stream);
+                        // What is refused stays, for the access log.
+                        let head = Head::new(&head, stream)?;
                         buffer.consume(length);
-                        return head.map(Some);
+                        return Ok(Some(head));
                     }
                     Ok(None) => {}
                     Err(error) => {
@@ -169,6 +182,7 @@ impl Connection {
                 Ok(Ok(count)) if count > 0 => {
                     if !begun {
                         begun = true;
+                        *noted = note();
                         deadline.set(timeouts.head);
                     }
                 }
@@ -197,6 +211,7 @@ impl Connection {
             claim,
             owner,
             client: last,
+            begun,
         } = self;
         let client = peer.client(&head.parts.headers, &shared.entrance.trusted);
         claim.set_client(client.address.ip());
@@ -204,15 +219,21 @@ impl Connection {
             // Who has identified itself by this connection before was somebody else.
             *owner = Owner::default();
         }
+        let id = shared.next_request_id();
+        let entry = shared.access.map(|output| {
+            let begun = begun.unwrap_or_else(Instant::now);
+            let client = client.address.ip();
+            Entry::new(output, client, &id, &head.parts, begun, stream.sent())
+        });
         if shared.entrance.redirect && client.scheme == Scheme::Http {
             return self.redirect(&head, &client).await;
         }
         let ended = Exchange::run(
-            head, client, stream, buffer, out, deadline, shared, open, claim, owner,
+            head, client, id, stream, buffer, out, deadline, shared, open, claim, owner,
         );
         match ended.await {
             Ended::Broken => Next::Close,
-            Ended::Upgraded(upgrade) => Next::Converse(upgrade),
+            Ended::Upgraded(upgrade) => Next::Converse(upgrade, entry),
             Ended::Responded(responded, decoder) => match (responded.keep_alive, decoder.is_done())
             {
                 (true, true) => Next::Keep,
@@ -264,8 +285,32 @@ impl Connection {
         }
     }
 
+    /// Notes for the access log that a head had begun and will never be whole.
+    fn note_lost_head(&self) {
+        let is_asked = self.claim.is_asked(asked::LEAVE | asked::LEAVE_IDLE);
+        let status = if is_asked { CLOSED } else { CLIENT_LEFT };
+        if !self.buffer.bytes().is_empty() {
+            drop(self.unread(status));
+        }
+    }
+
+    /// The access log's entry for a head that could not be read.
+    fn unread(&self, unsent: u16) -> Option<Entry> {
+        let output = self.shared.access?;
+        let begun = self.begun.unwrap_or_else(Instant::now);
+        let (bytes, sent) = (self.buffer.bytes(), self.stream.sent());
+        let client = self.peer.address.ip();
+        Some(Entry::unread(output, client, bytes, begun, sent, unsent))
+    }
+
+    /// Tells the client what is wrong with the head of its request.
+    pub(super) async fn refuse_unread(&mut self, refusal: &Refusal) {
+        let _entry = self.unread(CLIENT_LEFT);
+        self.refuse(refusal).await;
+    }
+
     /// Tells the client what is wrong with its request.
-    pub(super) async fn refuse(&mut self, refusal: &Refusal) {
+    async fn refuse(&mut self, refusal: &Refusal) {
         let Refusal { status, text } = refusal;
         log::debug!("{}: refused with {status}: {text}", self.peer.address);
         self.shared.stats.count_request(*status, Duration::ZERO);

@@ -177,6 +177,7 @@ impl<'a> Exchange<'a> {
     pub(super) async fn run(
         head: Head,
         client: Client,
+        id: Arc<str>,
         stream: &'a ClientStream,
         buffer: &mut ReadBuffer,
         out: &mut Vec<u8>,
@@ -194,7 +195,6 @@ impl<'a> Exchange<'a> {
             BodyLength::Chunked => IncomingBody::stream(None),
         };
         let expects = head.expect_continue && sender.is_some();
-        let id = shared.next_request_id();
         let (method, uri) = (head.parts.method.clone(), head.parts.uri.clone());
         let mut request = Request::new(head.parts, body, client, Arc::clone(&id));
         let interims = Interims::default();

@@ -54,7 +54,7 @@ pub(super) async fn greet(
     let entrance = &shared.entrance;
     let is_proxied = entrance.proxy_protocol && entrance.trusted.contains(address.ip());
     if https.is_none() && !is_proxied {
-        return Greeted::Ready(ClientStream::Plain(socket), peer);
+        return Greeted::Ready(ClientStream::plain(socket), peer);
     }
     let deadline = Deadline::new();
     deadline.set(shared.timeouts.head);
@@ -63,12 +63,12 @@ pub(super) async fn greet(
             read_proxy_header(&socket, &mut peer).await?;
         }
         let Some(https) = https else {
-            return Some(Greeted::Ready(ClientStream::Plain(socket), peer));
+            return Some(Greeted::Ready(ClientStream::plain(socket), peer));
         };
         let mut first = [0];
         match socket.peek(&mut first).await {
             Ok(1..) if first[0] != HANDSHAKE => {
-                return Some(Greeted::PlainHttp(ClientStream::Plain(socket), peer));
+                return Some(Greeted::PlainHttp(ClientStream::plain(socket), peer));
             }
             Ok(1..) => {}
             Ok(0) | Err(_) => return None,
@@ -79,11 +79,11 @@ pub(super) async fn greet(
             tell(address, &error);
             // What the client still sends must not reset the connection before it has read why.
             let socket = stream.into_socket()?;
-            return Some(Greeted::Refused(ClientStream::Plain(socket), peer));
+            return Some(Greeted::Refused(ClientStream::plain(socket), peer));
         }
         peer.scheme = Scheme::Https;
         peer.tls = Some(Arc::new(stream.agreed()));
-        Some(Greeted::Ready(ClientStream::Tls(Box::new(stream)), peer))
+        Some(Greeted::Ready(ClientStream::tls(stream), peer))
     };
     let leaving = async {
         let asked = claim.wait_until_asked(asked::LEAVE | asked::LEAVE_IDLE);

@@ -166,6 +166,7 @@ impl ResponseWriter<'_> {
         self.out.clear();
         websocket::encode_response(self.out, accept, &headers)
             .map_err(|error| WriteError::Failed(Failure::BadResponse(error.to_string())))?;
+        self.stream.sent().begin_response(101, self.out.len());
         self.write_out().await?;
         Ok(Responded {
             status: 101,
@@ -247,6 +248,7 @@ impl ResponseWriter<'_> {
         });
         let keep_alive =
             encoded.map_err(|error| WriteError::Failed(Failure::BadResponse(error.to_string())))?;
+        self.stream.sent().begin_response(status, self.out.len());
         Ok(Responded { status, keep_alive })
     }
 
