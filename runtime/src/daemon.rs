@@ -31,7 +31,7 @@ use crate::logger;
 use crate::memory::{Budget, Reservation};
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
-use crate::plugin::{Common, Plugin, Spare, Ticker, new_engine, share_out};
+use crate::plugin::{Common, Plugin, Spare, Ticker, new_engine, places, share_out};
 use crate::redact;
 use crate::server::Server;
 use crate::server::tls::{Https, TLS_SHARE};
@@ -131,10 +131,16 @@ fn serve(
         .collect();
     let usual = config.usual.pooling.instances;
     let instances = share_out(target, profile, memory, usual, &wanted);
-    let all = instances.iter().copied().fold(0, usize::saturating_add);
-    let engine = new_engine(target, profile, memory, all)?;
+    let initial = needs.iter().map(|needs| needs.memory_initial);
+    let plugins = instances.iter().copied().zip(initial);
+    let engine = new_engine(
+        target,
+        profile,
+        memory,
+        places(memory, resources.threads, plugins),
+    )?;
     // Not sooner: two threads that map memory get in each other's way.
-    let store = KeyValue::new(&data.store(), &budget, Arc::new(keyvalue::Machine::new()));
+    let store = KeyValue::new(&data.store(), &budget, Arc::<keyvalue::Machine>::default());
     if members.iter().any(plugins::Member::imports_store) {
         check_store(&data.store(), config.set_store_aside)?;
         store

@@ -12,6 +12,7 @@ mod ip_name_lookup;
 mod keyvalue;
 mod kv_faults;
 mod limiter;
+mod link;
 mod listed;
 mod logging;
 mod metrics;
@@ -40,6 +41,7 @@ pub use bindings::zlayer::plugin::{common, http_types, plugin_metadata, request_
 pub use held::NoMemory;
 pub use http_error::plugin_body;
 pub use limiter::{Limiter, Refused};
+pub use link::add_to_linker;
 pub use logging::PluginLog;
 
 use http::HandOver;
@@ -406,20 +408,11 @@ impl HostState {
     }
 }
 
-/// Links every interface of the contract and WASI 0.2, whatever the plugin may use: a call that is
-/// denied returns an error, whereas without the import the plugin could not be loaded at all.
-pub fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    wasi::add_to_linker(linker)?;
-    ip_name_lookup::add_to_linker(linker)?;
-    clock::add_to_linker(linker)?;
-    random::add_to_linker(linker)?;
-    http::add_to_linker(linker)?;
-    bindings::zlayer::plugin::config::add_to_linker::<_, Host>(linker, |state| state)?;
-    bindings::zlayer::plugin::keyvalue::add_to_linker::<_, Host>(linker, |state| state)?;
-    bindings::zlayer::plugin::logging::add_to_linker::<_, Host>(linker, |state| state)?;
-    bindings::zlayer::plugin::secrets::add_to_linker::<_, Host>(linker, |state| state)?;
-    bindings::zlayer::plugin::metrics::add_to_linker::<_, Host>(linker, |state| state)
-}
+/// An interface's name without its version, and what links it.
+type Interface = (
+    &'static str,
+    fn(&mut Linker<HostState>) -> wasmtime::Result<()>,
+);
 
 /// The error of a denied call, for interfaces that have one.
 fn denied() -> common::Error {

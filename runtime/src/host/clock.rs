@@ -6,16 +6,21 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use smol::Timer;
-use wasmtime::component::{Linker, Resource};
+use wasmtime::component::Resource;
 use wasmtime_wasi::p2::bindings::clocks::{monotonic_clock, wall_clock};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
-use super::{Host, HostState};
+use super::{Host, HostState, Interface};
 
-pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    monotonic_clock::add_to_linker::<HostState, Host>(linker, |state| state)?;
-    wall_clock::add_to_linker::<HostState, Host>(linker, |state| state)
-}
+/// The interfaces.
+pub(super) const INTERFACES: &[Interface] = &[
+    ("wasi:clocks/monotonic-clock", |linker| {
+        monotonic_clock::add_to_linker::<HostState, Host>(linker, |state| state)
+    }),
+    ("wasi:clocks/wall-clock", |linker| {
+        wall_clock::add_to_linker::<HostState, Host>(linker, |state| state)
+    }),
+];
 
 impl wall_clock::Host for HostState {
     fn now(&mut self) -> wasmtime::Result<wall_clock::Datetime> {

@@ -16,14 +16,13 @@ use bytes::Bytes;
 use http::uri::Scheme;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use wasmtime::component::Linker;
 use wasmtime_wasi_http::p2::bindings::LinkOptions;
 use wasmtime_wasi_http::p2::bindings::http::{outgoing_handler, types as bindings};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiHttpHooks};
 
 use super::http_error::plugin_body;
 use super::read_ahead::read_ahead;
-use super::{CurrentRequest, Host, HostState, PluginHost};
+use super::{CurrentRequest, Host, Interface, PluginHost};
 use crate::capability::Capability;
 use crate::upstream::{ForClient, Target, UpstreamError};
 
@@ -38,12 +37,16 @@ type Sent = Result<
     Error,
 >;
 
-/// Links the interfaces, all on [`HostState`] itself.
-pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    let options = LinkOptions::default();
-    outgoing_handler::add_to_linker::<_, Host>(linker, |state| state)?;
-    bindings::add_to_linker::<_, Host>(linker, &(&options).into(), |state| state)
-}
+/// The interfaces, all on `HostState` itself.
+pub(super) const INTERFACES: &[Interface] = &[
+    ("wasi:http/outgoing-handler", |linker| {
+        outgoing_handler::add_to_linker::<_, Host>(linker, |state| state)
+    }),
+    ("wasi:http/types", |linker| {
+        let options = LinkOptions::default();
+        bindings::add_to_linker::<_, Host>(linker, &(&options).into(), |state| state)
+    }),
+];
 
 /// Sends a plugin's outgoing requests.
 pub(super) struct Outgoing {

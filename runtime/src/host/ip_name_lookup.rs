@@ -13,7 +13,7 @@ use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress};
 use wasmtime_wasi::p2::{Network, Pollable, subscribe};
 
-use super::HostState;
+use super::{HostState, Interface};
 use crate::capability::Capability;
 use crate::memory::Budget;
 use crate::resolver::{Addresses, ResolveError, ResolveFailure};
@@ -25,9 +25,12 @@ const NAME_BYTES: usize = 254;
 /// Bytes that a look-up takes: its task, and the addresses that it finds.
 const LOOK_UP_BYTES: usize = 4 << 10;
 
+/// The interface.
+pub(super) const INTERFACES: &[Interface] = &[("wasi:sockets/ip-name-lookup", link)];
+
 /// Links the interface function by function: generated code would want all of `wasi:sockets` from
 /// whoever implements one part of it.
-pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     // The version that wasmtime-wasi links. A plugin that imports an older one is matched to it.
     let mut lookup = linker.instance("wasi:sockets/ip-name-lookup@0.2.12")?;
     lookup.resource(

@@ -12,7 +12,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::random::{insecure, insecure_seed};
 
-use super::{Host, HostState, PluginHost};
+use super::{Host, HostState, Interface, PluginHost};
 
 /// How many bytes one call may ask for.
 const BYTES_MAX: u64 = 64 << 10;
@@ -20,11 +20,20 @@ const BYTES_MAX: u64 = 64 << 10;
 /// two after it was started, where the boot loader gives it no seed.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// Links the interface. A call for secure numbers waits while the kernel has none: the plugin that
-/// asks for them and its own request, nobody else, and as long as the request may take.
-pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    insecure::add_to_linker::<_, Host>(linker, |state| state)?;
-    insecure_seed::add_to_linker::<_, Host>(linker, |state| state)?;
+/// The interfaces.
+pub(super) const INTERFACES: &[Interface] = &[
+    ("wasi:random/insecure", |linker| {
+        insecure::add_to_linker::<_, Host>(linker, |state| state)
+    }),
+    ("wasi:random/insecure-seed", |linker| {
+        insecure_seed::add_to_linker::<_, Host>(linker, |state| state)
+    }),
+    ("wasi:random/random", link_secure),
+];
+
+/// Links the secure numbers. A call for some waits while the kernel has none: the plugin that asks for
+/// them and its own request, nobody else, and as long as the request may take.
+fn link_secure(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     // By hand, since wasmtime-wasi's own form of these cannot wait. The version is the one that it
     // links; a plugin that imports an older one is matched to it.
     let mut secure = linker.instance("wasi:random/random@0.2.12")?;

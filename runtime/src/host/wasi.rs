@@ -5,7 +5,7 @@
 //! generators when it is made, with numbers for which a machine that was just switched on may have
 //! to wait for seconds: every plugin would wait that asks for none.
 
-use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
+use wasmtime::component::{HasData, Resource, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliCtx, WasiCliCtxView};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemCtx, WasiFilesystemCtxView};
 use wasmtime_wasi::p2::bindings::{cli, filesystem, sockets};
@@ -14,7 +14,7 @@ use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsCtx, WasiSocketsCtxView};
 use wasmtime_wasi_io::bindings::wasi::io;
 
 use super::stdio::LogStream;
-use super::{Host, HostState, stdio};
+use super::{Host, HostState, Interface, stdio};
 
 /// What an instance has behind WASI's interfaces: no environment, no input, no folders, and no
 /// sockets, which is what each of these is by default.
@@ -25,37 +25,75 @@ pub(super) struct Wasi {
     sockets: WasiSocketsCtx,
 }
 
-/// Links all of WASI 0.2 but clocks, which `clock.rs` has, random numbers, which `random.rs` has,
-/// look-ups of names, which `ip_name_lookup.rs` has, and HTTP. wasmtime-wasi's own look-ups call the
-/// C library's `getaddrinfo` on tokio's threads: linked and then replaced, it would still be in the
-/// program.
-pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    io::error::add_to_linker::<_, Table>(linker, HostState::table)?;
-    io::poll::add_to_linker::<_, Host>(linker, |state| state)?;
-    io::streams::add_to_linker::<_, Table>(linker, HostState::table)?;
-
-    cli::environment::add_to_linker::<_, WasiCli>(linker, cli_of)?;
-    cli::exit::add_to_linker::<_, WasiCli>(linker, cli_of)?;
-    cli::stdin::add_to_linker::<_, WasiCli>(linker, cli_of)?;
-    cli::stdout::add_to_linker::<_, Host>(linker, |state| state)?;
-    cli::stderr::add_to_linker::<_, Host>(linker, |state| state)?;
-    cli::terminal_input::add_to_linker::<_, WasiCli>(linker, cli_of)?;
-    cli::terminal_output::add_to_linker::<_, WasiCli>(linker, cli_of)?;
-    cli::terminal_stdin::add_to_linker::<_, WasiCli>(linker, cli_of)?;
-    cli::terminal_stdout::add_to_linker::<_, WasiCli>(linker, cli_of)?;
-    cli::terminal_stderr::add_to_linker::<_, WasiCli>(linker, cli_of)?;
-
-    filesystem::types::add_to_linker::<_, WasiFilesystem>(linker, filesystem_of)?;
-    filesystem::preopens::add_to_linker::<_, WasiFilesystem>(linker, filesystem_of)?;
-
-    let options = sockets::network::LinkOptions::default();
-    sockets::network::add_to_linker::<_, WasiSockets>(linker, &options, sockets_of)?;
-    sockets::instance_network::add_to_linker::<_, WasiSockets>(linker, sockets_of)?;
-    sockets::tcp::add_to_linker::<_, WasiSockets>(linker, sockets_of)?;
-    sockets::tcp_create_socket::add_to_linker::<_, WasiSockets>(linker, sockets_of)?;
-    sockets::udp::add_to_linker::<_, WasiSockets>(linker, sockets_of)?;
-    sockets::udp_create_socket::add_to_linker::<_, WasiSockets>(linker, sockets_of)
-}
+/// All of WASI 0.2 but clocks, which `clock.rs` has, random numbers, which `random.rs` has, look-ups of
+/// names, which `ip_name_lookup.rs` has, and HTTP. wasmtime-wasi's own look-ups call the C library's
+/// `getaddrinfo` on tokio's threads: linked and then replaced, it would still be in the program.
+pub(super) const INTERFACES: &[Interface] = &[
+    ("wasi:io/error", |linker| {
+        io::error::add_to_linker::<_, Table>(linker, HostState::table)
+    }),
+    ("wasi:io/poll", |linker| {
+        io::poll::add_to_linker::<_, Host>(linker, |state| state)
+    }),
+    ("wasi:io/streams", |linker| {
+        io::streams::add_to_linker::<_, Table>(linker, HostState::table)
+    }),
+    ("wasi:cli/environment", |linker| {
+        cli::environment::add_to_linker::<_, WasiCli>(linker, cli_of)
+    }),
+    ("wasi:cli/exit", |linker| {
+        cli::exit::add_to_linker::<_, WasiCli>(linker, cli_of)
+    }),
+    ("wasi:cli/stdin", |linker| {
+        cli::stdin::add_to_linker::<_, WasiCli>(linker, cli_of)
+    }),
+    ("wasi:cli/stdout", |linker| {
+        cli::stdout::add_to_linker::<_, Host>(linker, |state| state)
+    }),
+    ("wasi:cli/stderr", |linker| {
+        cli::stderr::add_to_linker::<_, Host>(linker, |state| state)
+    }),
+    ("wasi:cli/terminal-input", |linker| {
+        cli::terminal_input::add_to_linker::<_, WasiCli>(linker, cli_of)
+    }),
+    ("wasi:cli/terminal-output", |linker| {
+        cli::terminal_output::add_to_linker::<_, WasiCli>(linker, cli_of)
+    }),
+    ("wasi:cli/terminal-stdin", |linker| {
+        cli::terminal_stdin::add_to_linker::<_, WasiCli>(linker, cli_of)
+    }),
+    ("wasi:cli/terminal-stdout", |linker| {
+        cli::terminal_stdout::add_to_linker::<_, WasiCli>(linker, cli_of)
+    }),
+    ("wasi:cli/terminal-stderr", |linker| {
+        cli::terminal_stderr::add_to_linker::<_, WasiCli>(linker, cli_of)
+    }),
+    ("wasi:filesystem/types", |linker| {
+        filesystem::types::add_to_linker::<_, WasiFilesystem>(linker, filesystem_of)
+    }),
+    ("wasi:filesystem/preopens", |linker| {
+        filesystem::preopens::add_to_linker::<_, WasiFilesystem>(linker, filesystem_of)
+    }),
+    ("wasi:sockets/network", |linker| {
+        let options = sockets::network::LinkOptions::default();
+        sockets::network::add_to_linker::<_, WasiSockets>(linker, &options, sockets_of)
+    }),
+    ("wasi:sockets/instance-network", |linker| {
+        sockets::instance_network::add_to_linker::<_, WasiSockets>(linker, sockets_of)
+    }),
+    ("wasi:sockets/tcp", |linker| {
+        sockets::tcp::add_to_linker::<_, WasiSockets>(linker, sockets_of)
+    }),
+    ("wasi:sockets/tcp-create-socket", |linker| {
+        sockets::tcp_create_socket::add_to_linker::<_, WasiSockets>(linker, sockets_of)
+    }),
+    ("wasi:sockets/udp", |linker| {
+        sockets::udp::add_to_linker::<_, WasiSockets>(linker, sockets_of)
+    }),
+    ("wasi:sockets/udp-create-socket", |linker| {
+        sockets::udp_create_socket::add_to_linker::<_, WasiSockets>(linker, sockets_of)
+    }),
+];
 
 fn cli_of(state: &mut HostState) -> WasiCliCtxView<'_> {
     WasiCliCtxView {

@@ -13,8 +13,8 @@
 //! moves the time on.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::{clock, device};
@@ -39,8 +39,15 @@ pub trait TimeSource: Send + Sync {
 }
 
 /// Reads the machine's own clocks.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Machine {
+    fixed: OnceLock<Fixed>,
+}
+
+/// What stays the same while the kernel runs: the boot's number, and whether the board has a clock with
+/// a battery.
+#[derive(Debug)]
+struct Fixed {
     boot: [u8; 16],
     has_clock: bool,
 }
@@ -49,24 +56,16 @@ pub struct Machine {
 const WALL_FLOOR: u64 = clock::BUILT * NANOS;
 const NANOS: u64 = 1_000_000_000;
 
-impl Machine {
-    /// Asks the kernel for what stays the same while it runs: the boot's number, and whether the
-    /// board has a clock with a battery.
-    pub fn new() -> Machine {
+impl Fixed {
+    fn ask() -> Fixed {
         let boot = Path::new("/proc/sys/kernel/random/boot_id");
         let text = device::read(boot).unwrap_or_default();
         let hex: String = text.chars().filter(char::is_ascii_hexdigit).collect();
         let boot = u128::from_str_radix(&hex, 16).unwrap_or(0).to_be_bytes();
-        Machine {
+        Fixed {
             boot,
             has_clock: Path::new("/sys/class/rtc/rtc0").exists(),
         }
-    }
-}
-
-impl Default for Machine {
-    fn default() -> Self {
-        Machine::new()
     }
 }
 
@@ -78,11 +77,13 @@ impl TimeSource for Machine {
         let wall = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, super::entry::nanos);
+        // Not before somebody uses the store: a start has no time for what nobody asks.
+        let fixed = self.fixed.get_or_init(Fixed::ask);
         Reading {
             uptime: seconds.saturating_mul(1_000_000_000).saturating_add(nanos),
             wall,
-            boot: self.boot,
-            trusted: self.has_clock && wall >= WALL_FLOOR,
+            boot: fixed.boot,
+            trusted: fixed.has_clock && wall >= WALL_FLOOR,
         }
     }
 }
@@ -336,7 +337,7 @@ mod tests {
 
     #[test]
     fn the_machines_clocks_go_forward() {
-        let machine = Machine::new();
+        let machine = Machine::default();
         let first = machine.read();
         assert!(machine.read().uptime >= first.uptime && first.uptime > 0);
     }

@@ -58,6 +58,11 @@ impl Description {
         self.bytes.saturating_mul(factor)
     }
 
+    /// Bytes of memory of the process before it is loaded, where what it takes is to be measured.
+    pub(super) fn before(self) -> Option<usize> {
+        (self.bytes > SMALL_BYTES).then(process_bytes).flatten()
+    }
+
     /// Bytes that it takes now that it is loaded, where the process had so many bytes `before`.
     pub(super) fn loaded(self, before: Option<usize>) -> usize {
         if self.bytes <= SMALL_BYTES {
@@ -80,7 +85,7 @@ impl Description {
 }
 
 /// Bytes of memory of this process that are not copies of files.
-pub(super) fn process_bytes() -> Option<usize> {
+fn process_bytes() -> Option<usize> {
     let status = device::read(Path::new("/proc/self/status"))?;
     let line = status
         .lines()

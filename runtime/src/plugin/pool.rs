@@ -150,25 +150,27 @@ impl Places {
         let admitted = self.admit(streams, network, until).await;
         drop(queued);
         let (streaming, slot) = admitted?;
+        let running = |instance, counted| Running {
+            instance,
+            _slot: slot,
+            _streaming: streaming,
+            _counted: counted,
+            _entry: self.ledger.enter(&claim, 1),
+        };
         loop {
-            // Listen before looking, so that memory that is freed meanwhile is not missed.
-            let mut freed = self.work.freed.listen();
             // Counted before it is made, because others can wait for its memory from then on.
             let counted = Counted::new(&self.work);
+            if let Some(instance) = plugin.idle.pop() {
+                return Ok(running(instance, counted));
+            }
+            // Listen before looking once more, so that what is freed meanwhile is not missed.
+            let mut freed = self.work.freed.listen();
             let made = match plugin.idle.pop() {
                 Some(instance) => Ok(instance),
                 None => plugin.new_instance().await,
             };
             match made {
-                Ok(instance) => {
-                    return Ok(Running {
-                        instance,
-                        _slot: slot,
-                        _streaming: streaming,
-                        _counted: counted,
-                        _entry: self.ledger.enter(&claim, 1),
-                    });
-                }
+                Ok(instance) => return Ok(running(instance, counted)),
                 Err(failure @ Failure::Busy(_)) => {
                     let is_freed = poll_once(&mut freed).await.is_some();
                     let others = counted.withdraw();

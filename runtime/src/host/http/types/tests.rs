@@ -25,7 +25,7 @@ fn state() -> HostState {
     let grants = Arc::new(Grants::default());
     let roles = [Role::HttpHandler];
     let granted = Granted::decide(&grants, "p", &roles, Capabilities::NONE, true).unwrap();
-    let store = KeyValue::new(Path::new("/nowhere"), &budget, Arc::new(Machine::new()));
+    let store = KeyValue::new(Path::new("/nowhere"), &budget, Arc::new(Machine::default()));
     let upstreams = Upstreams::new(Settings::default(), Arc::clone(&budget), &EXECUTOR);
     let plugin = PluginHost::new(
         "p".to_owned(),

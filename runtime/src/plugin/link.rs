@@ -1,0 +1,197 @@
+//! How a plugin comes to be: its code loaded and linked, and what its instances need set aside.
+
+use std::sync::{Arc, Mutex};
+
+use smol::lock::OnceCell;
+use wasmtime::Engine;
+use wasmtime::component::Linker;
+use zlayer_bundle::{Role, VerifiedArtifact};
+
+use super::description::Description;
+use super::instantiate::CALL_SHARE;
+use super::pool::{Idle, Places, Spare};
+use super::roles::Roles;
+use super::{Plugin, Ticker, denied, load};
+use crate::config::{Limits, Timeouts};
+use crate::error::{Error, Result};
+use crate::host::{self, PluginHost};
+use crate::memory::{Budget, Standing};
+
+/// Bytes of memory that an instance may take beside its linear memory: its stack
+/// (`bundle/src/engine.rs`), and its part of what the host keeps for it (`host/held.rs`).
+const INSTANCE_SHARE: usize = 1 << 20;
+/// Bytes by which every instance can be sure to grow its linear memory: allocators take it in small
+/// steps, and one step that is refused is a trap.
+const GROWTH_SHARE: usize = 512 << 10;
+
+/// What all plugins of a daemon share.
+pub struct Common<'a> {
+    /// The engine that they run in.
+    pub engine: &'a Engine,
+    /// The ticker that makes them yield.
+    pub ticker: &'a Ticker,
+    /// The idle instances of all plugins, which are dropped when memory is short.
+    pub spare: &'a Arc<Spare>,
+    /// The one memory budget.
+    pub budget: &'a Arc<Budget>,
+    /// Limits of sizes and counts.
+    pub limits: &'a Limits,
+    /// How long each phase may take.
+    pub timeouts: &'a Timeouts,
+}
+
+impl Plugin {
+    /// Maps and links a verified artifact. At most `instances` of it run at the same time, fewer
+    /// where memory has no room for them; for `reuse` see [`crate::config::Pooling::reuse`].
+    pub fn load(
+        artifact: &VerifiedArtifact,
+        host: PluginHost,
+        instances: usize,
+        reuse: u32,
+        common: &Common<'_>,
+    ) -> Result<Plugin> {
+        let name = host.name.clone();
+        Plugin::link(artifact, host, instances, reuse, common).map_err(|error| {
+            let reason = format!("{error:#}");
+            denied::by_device(&reason, artifact).unwrap_or(Error::Plugin { name, reason })
+        })
+    }
+
+    fn link(
+        artifact: &VerifiedArtifact,
+        host: PluginHost,
+        instances: usize,
+        reuse: u32,
+        common: &Common<'_>,
+    ) -> wasmtime::Result<Plugin> {
+        let Common { budget, limits, .. } = *common;
+        wasmtime::ensure!(
+            std::path::Path::new("/proc/self/fd").is_dir(),
+            "files are mapped by way of /proc, which is not mounted: mount it"
+        );
+        let description = Description::of(artifact.file());
+        // Before it is loaded, so that nothing is that cannot fit.
+        let held = budget.reserve(description.least());
+        let mut held = held.ok_or_else(|| too_little(description.least(), budget))?;
+        let before = description.before();
+        let component = load::load(common.engine, artifact)?;
+        let mut linker = Linker::new(common.engine);
+        host::add_to_linker(&mut linker, &artifact.manifest().imports)?;
+        let linked = linker.instantiate_pre(&component)?;
+        let mut roles = Roles::of(&linked);
+        let bytes = description.loaded(before);
+        wasmtime::ensure!(
+            held.grow(bytes.saturating_sub(held.bytes())),
+            too_little(bytes, budget)
+        );
+        wasmtime::ensure!(
+            roles.any(),
+            "it exports no interface of zlayer:plugin@0.1.0 and no wasi:http/incoming-handler@0.2: there is nothing that it could do"
+        );
+        roles.keep(&host.granted.roles);
+        let memory = least_memory(artifact.manifest().memory_initial);
+        let response = match roles.has(Role::WebSocket) {
+            true => limits.body.max(limits.websocket_message),
+            false => limits.body,
+        };
+        let call_share = match roles.is_stateful() {
+            true if roles.returns_bodies() => CALL_SHARE.saturating_add(response),
+            true => CALL_SHARE,
+            false => 0,
+        };
+        let share = INSTANCE_SHARE
+            .saturating_add(call_share)
+            .saturating_add(description.instance());
+        let each = memory.saturating_add(share);
+        let Some(standing) = budget.reserve(each) else {
+            wasmtime::bail!(
+                "one instance needs {} KiB, and --memory-max {} KiB leaves {} KiB for it",
+                each >> 10,
+                budget.limit() >> 10,
+                budget.limit().saturating_sub(budget.used()) >> 10
+            );
+        };
+        let fitting = 1 + budget.limit().saturating_sub(budget.used()) / each;
+        let wanted = instances;
+        let instances = instances.min(fitting);
+        // Its own responses stream past it on their way back.
+        let returns = roles.has(Role::HttpHandler) && roles.sees_responses();
+        wasmtime::ensure!(
+            instances > 1 || !returns,
+            "it exports wasi:http/incoming-handler and takes part in responses: a request may need two instances of it at a time, and there can be {instances}; raise max-instances or --memory-max"
+        );
+        let idle = Arc::new(Idle::default());
+        let places = Places::new(instances, returns, common.timeouts.request / 2);
+        common.spare.add(&idle, &places);
+        let host = host.at_place(common.ticker.turns().join());
+        Ok(Plugin {
+            host: Arc::new(host),
+            version: artifact.manifest().version.clone(),
+            bodies: artifact.manifest().bodies,
+            linked,
+            roles,
+            idle,
+            share,
+            call_share,
+            memory,
+            description: held,
+            standing: Standing::new(standing),
+            places,
+            wanted,
+            budget: Arc::clone(budget),
+            spare: Arc::clone(common.spare),
+            reuse,
+            body_max: limits.body,
+            handles: limits.handles,
+            ticker: common.ticker.clone(),
+            broken: Mutex::new(None),
+            about: OnceCell::new(),
+        })
+    }
+}
+
+/// Bytes of linear memory that an instance is sure of, whose memories begin with so many.
+fn least_memory(initial: u64) -> usize {
+    let initial = usize::try_from(initial).unwrap_or(usize::MAX);
+    initial.saturating_add(GROWTH_SHARE)
+}
+
+/// How many places for instances an engine needs whose plugins are to have so many, each with the bytes
+/// that its memories begin with. There are never more than a budget of `memory` bytes has room for, and
+/// each place costs a start a system call. Each of the `threads` may have given an instance's memory back
+/// and not its place yet.
+pub fn places(memory: usize, threads: usize, plugins: impl Iterator<Item = (usize, u64)>) -> usize {
+    let places = plugins.map(|(instances, initial)| {
+        let most = memory / least_memory(initial).saturating_add(INSTANCE_SHARE);
+        instances.min(most.max(1).saturating_add(threads))
+    });
+    places.fold(0, usize::saturating_add)
+}
+
+/// There is too little memory for the description of a plugin's code.
+fn too_little(bytes: usize, budget: &Budget) -> wasmtime::Error {
+    wasmtime::format_err!(
+        "the engine's description of its code takes {} KiB, and --memory-max {} KiB leaves {} KiB for it",
+        bytes >> 10,
+        budget.limit() >> 10,
+        budget.limit().saturating_sub(budget.used()) >> 10
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_has_places_for_what_the_memory_has_room_for() {
+        let places = |memory: usize, plugins: &[(usize, u64)]| {
+            places(memory << 20, 2, plugins.iter().copied())
+        };
+        // An instance that begins with half a mebibyte takes two.
+        assert_eq!(places(12, &[(32, 512 << 10)]), 8);
+        assert_eq!(places(12, &[(4, 512 << 10)]), 4);
+        assert_eq!(places(64, &[(32, 512 << 10), (100, 512 << 10)]), 32 + 34);
+        // One that has no room will be told so where it is loaded.
+        assert_eq!(places(12, &[(32, u64::MAX)]), 3);
+    }
+}
