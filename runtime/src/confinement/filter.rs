@@ -211,6 +211,7 @@ fn program() -> BpfProgram {
         .map(|call| number(*call))
         .collect();
     denied.sort_unstable();
+    denied.dedup();
     program.extend(tree(&denied, refused));
     program
 }
@@ -235,25 +236,66 @@ fn when(call: libc::c_long, steps: BpfProgram) -> BpfProgram {
     all
 }
 
+/// Where a step of the tree leads to.
+#[derive(Clone, Copy)]
+enum Way {
+    Step(usize),
+    Allow,
+    Refuse,
+}
+
 /// Ends with `refused` where the number is one of these, which are sorted, and allows all others.
+///
+/// It looks for the range that a number is in: many of these stand side by side, and the kernel
+/// compiles each step.
 fn tree(denied: &[u32], refused: u32) -> BpfProgram {
-    if let [first, .., _] = denied
-        && denied.len() > 2
-    {
-        let (less, rest) = denied.split_at(denied.len() / 2);
-        let less = tree(less, refused);
-        debug_assert!(first < &rest[0] && less.len() <= 255);
-        let mut all = vec![step(AT_LEAST, rest[0], less.len() as u8, 0)];
-        all.extend(less);
-        all.extend(tree(rest, refused));
-        return all;
+    // Where ranges begin: of allowed numbers and of refused ones in turn, allowed ones first.
+    let mut begins: Vec<u32> = Vec::new();
+    for &number in denied {
+        match begins.last() == Some(&number) {
+            true => drop(begins.pop()),
+            false => begins.push(number),
+        }
+        begins.push(number + 1);
     }
-    let mut all: BpfProgram = denied
-        .iter()
-        .flat_map(|number| [step(EQUAL, *number, 0, 1), step(RETURN, refused, 0, 0)])
+    let mut steps = Vec::new();
+    grow(&begins, 0, begins.len(), &mut steps);
+    let ends = steps.len();
+    let over = |at: usize, way| {
+        let place = match way {
+            Way::Step(place) => place,
+            Way::Allow => ends,
+            Way::Refuse => ends + 1,
+        };
+        debug_assert!(place - at <= 256);
+        (place - at - 1) as u8
+    };
+    let steps = steps.into_iter().enumerate();
+    let mut all: BpfProgram = steps
+        .map(|(at, (begin, [then, otherwise]))| {
+            step(AT_LEAST, begin, over(at, then), over(at, otherwise))
+        })
         .collect();
     all.push(step(RETURN, ALLOW, 0, 0));
+    all.push(step(RETURN, refused, 0, 0));
     all
+}
+
+/// Adds the steps that tell numbers apart which lie between the beginnings `from` and `to`, and says
+/// where they start.
+fn grow(begins: &[u32], from: usize, to: usize, steps: &mut Vec<(u32, [Way; 2])>) -> Way {
+    if from == to {
+        return match from % 2 {
+            0 => Way::Allow,
+            _ => Way::Refuse,
+        };
+    }
+    let (middle, place) = (from.midpoint(to), steps.len());
+    steps.push((begins[middle], [Way::Allow; 2]));
+    let otherwise = grow(begins, from, middle, steps);
+    let then = grow(begins, middle + 1, to, steps);
+    steps[place].1 = [then, otherwise];
+    Way::Step(place)
 }
 
 /// One instruction: `then` and `otherwise` say how many to jump over.

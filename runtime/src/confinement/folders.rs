@@ -85,7 +85,8 @@ fn allow(created: RulesetCreated, needs: &Needs<'_>) -> Result<RulesetCreated, R
     }
     let names = NAMES.iter().map(Path::new);
     for file in names.chain(needs.read.iter().map(PathBuf::as_path)) {
-        for folder in folders_of(file) {
+        let folders = folders_of(file).into_iter();
+        for folder in folders.filter(|folder| !READ.iter().any(|read| folder == Path::new(read))) {
             created = one(created, &folder, read)?;
         }
     }
