@@ -11,6 +11,9 @@ use crate::data_dir::DataDir;
 
 /// How often it is looked whether the time is to be kept: an hour, of a day.
 const LOOK: Duration = Duration::from_secs(3600);
+/// How long after the start it is looked for the first time: there are answers to be given first, and a
+/// write takes as long as they do.
+const FIRST: Duration = Duration::from_secs(2);
 /// By how many seconds the time has to be later than the one that was kept: a write a day, since flash
 /// wears out.
 const LATER: u64 = 86_400;
@@ -37,6 +40,7 @@ impl Time {
 
     /// Keeps the time as it goes on.
     pub(super) async fn keep(mut self) {
+        Timer::after(FIRST).await;
         loop {
             let time = clock::to_keep();
             // Also where it is earlier: what was kept was wrong.

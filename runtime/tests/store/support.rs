@@ -141,7 +141,7 @@ impl Child {
 /// A store on the machine's own clocks.
 pub(crate) fn open(folder: &Path) -> KeyValue {
     let budget: Arc<Budget> = Budget::new(16 << 20);
-    KeyValue::open(folder, &budget, Arc::new(Machine::new())).unwrap()
+    KeyValue::open(folder, &budget, Arc::new(Machine::default())).unwrap()
 }
 
 pub(crate) fn with(durability: Durability) -> Settings {
