@@ -65,6 +65,7 @@ pub mod redact;
 pub mod resolver;
 pub mod secrets;
 pub mod server;
+pub mod stack;
 pub mod standard_error;
 pub mod stats;
 pub mod turns;

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use zlayer_runtime::cli;
 use zlayer_runtime::core_dumps;
-use zlayer_runtime::error::{EXIT_USAGE, Error};
+use zlayer_runtime::error::{EXIT_DEVICE, EXIT_USAGE, Error};
 use zlayer_runtime::huge_pages;
 use zlayer_runtime::logger;
+use zlayer_runtime::stack;
 
 /// The allocator of what ships: small, and it gives memory back. See docs/figures.md for what it was
 /// measured against.
@@ -25,6 +26,10 @@ fn main() -> ExitCode {
     }
     if let Err(error) = small {
         log::debug!("cannot switch transparent huge pages off: {error}");
+    }
+    if let Err(error) = stack::check() {
+        complain(&error.to_string());
+        return ExitCode::from(EXIT_DEVICE);
     }
     let cli = match cli::parse(std::env::args_os().skip(1)) {
         Ok(cli) => cli,

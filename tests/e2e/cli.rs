@@ -219,6 +219,13 @@ fn too_little_address_space_is_told_with_what_mends_it() {
 }
 
 #[test]
+fn a_stack_that_is_too_small_is_told_with_its_limit() {
+    let output = Daemon::builder("hello").after("ulimit -s 128").fails();
+    assert_eq!(output.code, DEVICE, "{output:?}");
+    assert!(output.stderr.contains("ulimit -s"), "{output:?}");
+}
+
+#[test]
 fn a_secret_that_is_given_wrongly_is_not_repeated() {
     for words in [
         &["run", "--wasm", "x", "--secret", "hunter2"] as &[&str],

@@ -51,6 +51,7 @@ const LAYERS: &[&[&str]] = &[
         "metrics",
         "rate",
         "redact",
+        "stack",
         "standard_error",
         "told",
         "turns",
