@@ -101,14 +101,14 @@ fn parse_expectation(value: &[u8]) -> Result<bool, RequestError> {
 
 /// The Transfer-Encoding fields of one message, read as one list (RFC 9110, 5.3).
 #[derive(Default)]
-pub(crate) struct TransferCodings {
-    pub(crate) present: bool,
+struct TransferCodings {
+    present: bool,
     chunked: bool,
     unknown: bool,
 }
 
 impl TransferCodings {
-    pub(crate) fn add(&mut self, value: &[u8]) -> Result<(), RequestError> {
+    fn add(&mut self, value: &[u8]) -> Result<(), RequestError> {
         self.present = true;
         for element in list_elements(value) {
             let name_end = element
@@ -141,7 +141,7 @@ impl TransferCodings {
         Ok(())
     }
 
-    pub(crate) fn body(&self) -> Result<BodyLength, RequestError> {
+    fn body(&self) -> Result<BodyLength, RequestError> {
         match (self.chunked, self.unknown) {
             (true, false) => Ok(BodyLength::Chunked),
             // RFC 9112, 6.1: 501 for a coding that the server does not understand.

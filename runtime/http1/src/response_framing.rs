@@ -2,9 +2,9 @@
 
 use httparse::Header;
 
-use crate::framing::{ConnectionOptions, TransferCodings, parse_content_length};
-use crate::headers::list_elements;
-use crate::{BodyLength, RequestError, ResponseBody, ResponseError, Version, forbids_body};
+use crate::framing::{ConnectionOptions, parse_content_length};
+use crate::headers::{is_token, list_elements};
+use crate::{RequestError, ResponseBody, ResponseError, Version, forbids_body};
 
 /// The fields that the client's side acts on, read from a head in one pass.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,7 @@ impl ResponseFraming {
         headers: &[Header<'_>],
     ) -> Result<Self, ResponseError> {
         let mut length = Length::default();
-        let mut codings = TransferCodings::default();
+        let mut codings = Codings::default();
         let mut options = ConnectionOptions::default();
         for header in headers {
             let value = header.value;
@@ -39,26 +39,25 @@ impl ResponseFraming {
             }
         }
         let persists = options.keep_alive(version);
-        let mut sloppy = length.sloppy;
+        let mut sloppy = length.sloppy || codings.sloppy;
         let coding = |rule| ResponseError::field(b"transfer-encoding", rule);
-        let body = match (codings.present, length.bytes) {
+        let body = match (codings.chunked, codings.unknown, length.bytes) {
             // 6.3 (3): such a message ought to be handled as an error.
-            (true, Some(_)) => return Err(coding(RequestError::ConflictingLengths)),
+            (true, _, Some(_)) | (_, true, Some(_)) => {
+                return Err(coding(RequestError::ConflictingLengths));
+            }
             // 6.3 (4.1) would read a body to the end of the connection whose last coding is not
             // chunked. But no coding was asked for (7.4), and none can be passed on.
-            (true, None) => match codings.body().map_err(coding)? {
-                // 6.1: the framing of such a message from HTTP/1.0 is faulty: it is read, and the
-                // connection closed behind it.
-                BodyLength::Chunked => {
-                    sloppy |= version == Version::Http10;
-                    ResponseBody::Chunked
-                }
-                BodyLength::Empty | BodyLength::Fixed(_) => {
-                    return Err(coding(RequestError::ChunkedNotLast));
-                }
-            },
-            (false, Some(length)) => ResponseBody::Fixed(length),
-            (false, None) => ResponseBody::UntilClose,
+            (false, true, None) => return Err(coding(RequestError::ChunkedNotLast)),
+            (true, true, None) => return Err(coding(RequestError::UnknownTransferEncoding)),
+            // 6.1: the framing of such a message from HTTP/1.0 is faulty: it is read, and the
+            // connection closed behind it.
+            (true, false, None) => {
+                sloppy |= version == Version::Http10;
+                ResponseBody::Chunked
+            }
+            (false, false, Some(length)) => ResponseBody::Fixed(length),
+            (false, false, None) => ResponseBody::UntilClose,
         };
         // 6.3 (1) and (2): no body, whatever the fields say.
         if forbids_body(status) || method == "HEAD" || status == 304 {
@@ -79,6 +78,48 @@ impl ResponseFraming {
             keep_alive: persists && body != ResponseBody::UntilClose,
             sloppy,
         })
+    }
+}
+
+/// The Transfer-Encoding fields of one response, read as one list (RFC 9110, 5.3).
+#[derive(Default)]
+struct Codings {
+    chunked: bool,
+    unknown: bool,
+    sloppy: bool,
+}
+
+impl Codings {
+    /// Empty elements are skipped, as RFC 9110, 5.6.1 has it, and so is `identity`, which changes
+    /// nothing: RFC 2616, 3.6 had it. `chunked` may not be applied twice (RFC 9112, 6.1), so who says
+    /// it twice has done it once.
+    fn add(&mut self, value: &[u8]) -> Result<(), RequestError> {
+        self.sloppy |= value.is_empty();
+        for element in list_elements(value) {
+            let name_end = element
+                .iter()
+                .position(|byte| matches!(byte, b';' | b' ' | b'\t'));
+            let (name, parameters) = element.split_at(name_end.unwrap_or(element.len()));
+            if element.is_empty() {
+                self.sloppy = true;
+            } else if !is_token(name) {
+                return Err(RequestError::InvalidTransferEncoding);
+            } else if name.eq_ignore_ascii_case(b"chunked") {
+                // RFC 9112, 7.1: chunked has no parameters; any are an error.
+                if !parameters.is_empty() {
+                    return Err(RequestError::InvalidTransferEncoding);
+                }
+                self.sloppy |= self.chunked;
+                self.chunked = true;
+            } else if self.chunked {
+                return Err(RequestError::ChunkedNotLast);
+            } else if name.eq_ignore_ascii_case(b"identity") && parameters.is_empty() {
+                self.sloppy = true;
+            } else {
+                self.unknown = true;
+            }
+        }
+        Ok(())
     }
 }
 

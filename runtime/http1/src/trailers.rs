@@ -41,7 +41,7 @@ impl TrailerSection {
     }
 
     /// One for responses, where lines may end with LF alone, blanks may stand before a colon and
-    /// control bytes in a value.
+    /// control bytes in a value, and what is no field is skipped.
     pub(crate) const fn lenient(limits: &Limits) -> Self {
         let mut section = Self::new(limits);
         section.lenient = true;
@@ -93,11 +93,9 @@ impl TrailerSection {
             .fields_left
             .checked_sub(1)
             .ok_or(BodyError::TrailersTooLong)?;
-        let colon = self
-            .line
-            .iter()
-            .position(|byte| *byte == b':')
-            .ok_or(BodyError::InvalidTrailer)?;
+        let Some(colon) = self.line.iter().position(|byte| *byte == b':') else {
+            return self.skip_line();
+        };
         let (mut name, value) = (&self.line[..colon], trim_blanks(&self.line[colon + 1..]));
         if self.lenient {
             while let [rest @ .., b' ' | b'\t'] = name {
@@ -109,8 +107,11 @@ impl TrailerSection {
             true => clean_value(value),
             false => value.into(),
         };
-        // RFC 9112, 5.1: a name is a token right up to the colon. This refuses folded lines too.
-        if !is_token(name) || !is_valid_header_value(&value) {
+        // RFC 9112, 5.1: a name is a token right up to the colon. This includes folded lines.
+        if !is_token(name) {
+            return self.skip_line();
+        }
+        if !is_valid_header_value(&value) {
             return Err(BodyError::InvalidTrailer);
         }
         let name = std::str::from_utf8(name).map_err(|_| BodyError::InvalidTrailer)?;
@@ -118,6 +119,17 @@ impl TrailerSection {
         if !is_forbidden_trailer(name) {
             self.fields.push((name.to_owned(), value.into_owned()));
         }
+        self.line.clear();
+        Ok(())
+    }
+
+    /// Skips a line that is no field, where that may be: whatever it says, it cannot change where the
+    /// body ends.
+    fn skip_line(&mut self) -> Result<(), BodyError> {
+        if !self.lenient {
+            return Err(BodyError::InvalidTrailer);
+        }
+        self.sloppy = true;
         self.line.clear();
         Ok(())
     }
@@ -164,6 +176,18 @@ mod tests {
             read(&Limits::default(), input),
             Ok(vec![("x-ok".to_owned(), b"1".to_vec())])
         );
+    }
+
+    #[test]
+    fn servers_may_send_lines_that_are_no_fields() {
+        let mut section = TrailerSection::lenient(&Limits::default());
+        let mut ended = false;
+        for byte in *b"a: 1\r\nabc\r\n folded: x\r\n: y\r\nx y: z\r\nb : 2\r\n\r\n" {
+            ended = section.push(byte).unwrap_or_default();
+        }
+        let names: Vec<_> = section.take().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert!(ended && section.is_sloppy());
     }
 
     #[test]
