@@ -2,6 +2,7 @@
 
 mod body_error;
 mod client;
+mod endless;
 pub(crate) mod fields;
 mod incoming;
 mod interims;
@@ -16,6 +17,7 @@ use crate::memory::Reservation;
 
 pub use body_error::BodyError;
 pub use client::{Client, Scheme, TlsSession};
+pub(crate) use endless::{begins_with, elements, endless, wants_events};
 pub use incoming::IncomingBody;
 pub(crate) use incoming::{BodySender, Demand, Piece};
 pub use interims::Interims;

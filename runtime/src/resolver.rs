@@ -40,6 +40,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use domain::base::iana::Rcode;
 use smol::{Executor, Task};
 
 pub use error::{ResolveError, ResolveFailure};
@@ -191,7 +192,8 @@ impl Resolver {
                 true => Err(ResolveError::new(
                     ResolveFailure::NotFound,
                     format!("'{name}' never exists (RFC 6761)"),
-                )),
+                )
+                .with_code(Some(Rcode::NXDOMAIN))),
                 false => Ok(addresses.into()),
             });
         }

@@ -142,6 +142,48 @@ pub fn parse_node(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(address.parse().ok()?, port))
 }
 
+/// What is well-formed at the end of a list of addresses, as `X-Forwarded-For` has it: `line` from
+/// behind the last element that no proxy writes. Proxies append what they see, so whatever stands in
+/// front of such an element, an open quote perhaps, somebody else made up.
+pub fn well_formed_nodes(line: &[u8]) -> &[u8] {
+    let is_odd = |node: &[u8]| {
+        let text = node.trim_ascii();
+        !text
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".:[]_-%".contains(byte))
+    };
+    let mut start = line.len();
+    for node in line.rsplit(|byte| *byte == b',') {
+        if is_odd(node) {
+            break;
+        }
+        start = start.saturating_sub(node.len() + 1);
+    }
+    let rest = match start {
+        0 => line,
+        _ => line.get(start + 1..).unwrap_or_default(),
+    };
+    rest.trim_ascii()
+}
+
+/// Whether a value of `Via` is a list of what RFC 9110, 7.6.3 describes: protocol and name of a proxy,
+/// with a comment perhaps that is closed. Elements may be empty (5.6.1).
+pub fn is_well_formed_via(value: &[u8]) -> bool {
+    let mut depth = 0usize;
+    let mut bytes = value.iter();
+    while let Some(&byte) = bytes.next() {
+        match (byte, depth) {
+            (b'(', _) => depth += 1,
+            (b')', 1..) => depth -= 1,
+            (b'\\', 1..) if bytes.next().is_none() => return false,
+            (_, 1..) => {}
+            _ if is_token(byte.into()) || b",/:[] \t".contains(&byte) => {}
+            _ => return false,
+        }
+    }
+    depth == 0
+}
+
 /// Reads nothing, or a colon and a port. A port that a proxy made up (`_port`) is 0.
 fn optional_port(text: &str) -> Option<u16> {
     let Some(port) = text.strip_prefix(':') else {
@@ -225,6 +267,53 @@ mod tests {
             "for=1@2",
         ] {
             assert_eq!(parse_forwarded(value), Err(MalformedForwarded), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_stands_behind_a_malformed_address_is_kept() {
+        for (line, kept) in [
+            ("1.2.3.4", "1.2.3.4"),
+            (
+                "1.2.3.4, [::1]:80 ,unknown,_x",
+                "1.2.3.4, [::1]:80 ,unknown,_x",
+            ),
+            ("", ""),
+            (" , ,", ", ,"),
+            ("\"1.2.3.4", ""),
+            ("\"1.2.3.4, 10.0.0.1, 10.0.0.2", "10.0.0.1, 10.0.0.2"),
+            ("10.0.0.1, a b", ""),
+            ("10.0.0.1, (c, 10.0.0.2", "10.0.0.2"),
+            ("for=1.2.3.4", ""),
+            ("\u{e4},10.0.0.2", "10.0.0.2"),
+        ] {
+            assert_eq!(
+                well_formed_nodes(line.as_bytes()),
+                kept.as_bytes(),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn comments_in_via_are_closed() {
+        for value in [
+            "1.1 a",
+            "1.0 a, HTTP/1.1 b:80 (x (y) \\) \"), [::1]",
+            "",
+            " ,, ",
+        ] {
+            assert!(is_well_formed_via(value.as_bytes()), "{value}");
+        }
+        for value in [
+            "1.1 a (x",
+            "1.1 a (x\\",
+            "1.1 a)",
+            "\"1.1 a",
+            "1.1 a; b",
+            "1.1 \u{e4}",
+        ] {
+            assert!(!is_well_formed_via(value.as_bytes()), "{value}");
         }
     }
 

@@ -104,7 +104,10 @@ pub mod websocket;
 pub use body::{BodyDecoder, Decoded};
 pub use chunks::{encode_chunk, encode_last_chunk};
 pub use error::{BodyError, HeaderError, RequestError};
-pub use forwarded::{ForwardedElement, MalformedForwarded, parse_forwarded, parse_node};
+pub use forwarded::{
+    ForwardedElement, MalformedForwarded, is_well_formed_via, parse_forwarded, parse_node,
+    well_formed_nodes,
+};
 pub use headers::{is_valid_header_name, is_valid_header_value};
 /// One header field, as [`RequestHead::headers`] holds it.
 pub use httparse::Header;

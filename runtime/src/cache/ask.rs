@@ -9,8 +9,9 @@ use http::header::{
 use http::{HeaderMap, Method};
 
 use super::directives::Directives;
-use super::excluded::{is_for_connection, wants_events};
+use super::excluded::is_for_connection;
 use crate::message::fields::CREDENTIALS;
+use crate::message::wants_events;
 
 /// What the cache can do for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

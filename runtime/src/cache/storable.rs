@@ -8,7 +8,8 @@ use http::header::{
 
 use super::ask::Ask;
 use super::directives::Directives;
-use super::excluded::{is_for_connection, is_stream};
+use super::excluded::is_for_connection;
+use crate::message::endless;
 use crate::message::fields::{CREDENTIALS, OWN_FIELDS};
 
 /// Statuses that are stored if the plugin says so: those that a cache may store by default (RFC
@@ -72,7 +73,7 @@ pub(super) fn check(
     if is_for_connection(headers, &WWW_AUTHENTICATE) {
         return Err("it is part of logging a connection in");
     }
-    if is_stream(headers) {
+    if endless(headers).is_some() {
         return Err("it is a stream that does not end");
     }
     Ok(())

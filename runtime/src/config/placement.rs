@@ -34,6 +34,12 @@ impl Placement {
         let any = |paths: &Vec<PathPattern>| paths.iter().any(|pattern| pattern.covers(path));
         self.paths.as_ref().is_none_or(any)
     }
+
+    /// Whether its paths cover this reading of a path for somebody who may not tell `A` from `a`.
+    pub fn guards(&self, path: &str) -> bool {
+        let any = |paths: &Vec<PathPattern>| paths.iter().any(|pattern| pattern.guards(path));
+        self.paths.as_ref().is_none_or(any)
+    }
 }
 
 /// What becomes of a request whose stage trapped, took too long or had no room.
@@ -77,6 +83,21 @@ impl PathPattern {
             || path.starts_with(&self.text)
             || self.text.strip_suffix('/') == Some(path)
     }
+
+    /// The same, whatever the case of ASCII letters.
+    pub fn guards(&self, path: &str) -> bool {
+        let begins = |start: &str| {
+            let begun = path.as_bytes().get(..start.len());
+            begun.is_some_and(|begun| begun.eq_ignore_ascii_case(start.as_bytes()))
+        };
+        if !self.is_prefix {
+            return path.eq_ignore_ascii_case(&self.text);
+        }
+        let folder = self.text.strip_suffix('/');
+        self.text == "/"
+            || begins(&self.text)
+            || folder.is_some_and(|folder| path.eq_ignore_ascii_case(folder))
+    }
 }
 
 impl FromStr for PathPattern {
@@ -117,9 +138,15 @@ mod tests {
             let pattern: PathPattern = pattern.parse().unwrap();
             for path in covered {
                 assert!(pattern.covers(path), "{pattern:?} {path}");
+                let shouted = path.to_ascii_uppercase();
+                assert!(
+                    pattern.guards(path) && pattern.guards(&shouted),
+                    "{pattern:?} {path}"
+                );
             }
             for path in other {
                 assert!(!pattern.covers(path), "{pattern:?} {path}");
+                assert!(!pattern.guards(path), "{pattern:?} {path}");
             }
         }
     }

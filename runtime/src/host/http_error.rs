@@ -6,6 +6,7 @@ use wasmtime_wasi_http::Error;
 use zlayer_http1::ResponseError;
 
 use crate::message::{Body, BodyError};
+use crate::resolver::ResolveFailure;
 use crate::upstream::UpstreamError;
 
 /// Converts a body that a plugin writes into one for the layers that know nothing of plugins.
@@ -39,8 +40,12 @@ impl From<UpstreamError> for Error {
         match error {
             UpstreamError::Denied(_) => Error::HttpRequestDenied,
             UpstreamError::Target(_) => Error::HttpRequestUriInvalid,
-            UpstreamError::Name(reason) => Error::DnsError {
-                rcode: Some(reason),
+            // What was asked of whom is for the log alone: it names this device's name servers.
+            UpstreamError::Name(error) if error.reason == ResolveFailure::NotAName => {
+                Error::HttpRequestUriInvalid
+            }
+            UpstreamError::Name(error) => Error::DnsError {
+                rcode: error.code.map(|code| code.to_string()),
                 info_code: None,
             },
             UpstreamError::Refused(_) => Error::ConnectionRefused,

@@ -3,7 +3,7 @@
 //! A stage that guards `/admin/*` has to be asked about every path that whoever handles the request
 //! may read as one below `/admin/`, and nobody here knows how that one reads paths: Tomcat drops
 //! `;parameters`, PHP and C stop at a NUL, Express does not mind a slash at the end, Windows knows
-//! backslashes, and where two servers stand behind each other, percent signs are decoded twice. So
+//! backslashes, some take `//h/admin` for a path on a host, and where two servers stand behind each other, percent signs are decoded twice. So
 //! all that servers are known to do to a path is done to it, in any order, and the stage is asked if
 //! any of the readings is covered. To ask it in vain does no harm.
 
@@ -59,7 +59,7 @@ fn is_plain(path: &str) -> bool {
 type Change = fn(&[u8]) -> Vec<u8>;
 
 /// What servers do to a path. None makes it longer.
-const CHANGES: [Change; 8] = [
+const CHANGES: [Change; 10] = [
     decoded,
     decoded_code_units,
     narrowed,
@@ -68,6 +68,8 @@ const CHANGES: [Change; 8] = [
     up_to_its_end,
     without_controls,
     without_trailing_dots,
+    without_authority,
+    folded,
 ];
 
 /// Percent signs decoded, once. So are UTF-8 sequences of more bytes than one where one would do (RFC
@@ -182,6 +184,39 @@ fn without_trailing_dots(path: &[u8]) -> Vec<u8> {
     })
 }
 
+/// Without a host in front, which `//host/path` has for whoever resolves it as a reference (RFC 3986
+/// section 4.2): JavaScript's `new URL(path, base)` does.
+fn without_authority(path: &[u8]) -> Vec<u8> {
+    let is_separator = |byte: &u8| matches!(byte, b'/' | b'\\');
+    let lead = path.iter().take_while(|byte| is_separator(byte)).count();
+    if lead < 2 {
+        return path.to_vec();
+    }
+    let rest = &path[lead..];
+    let host = rest.iter().take_while(|byte| !is_separator(byte)).count();
+    rest[host..].to_vec()
+}
+
+/// With the letters that are ASCII ones in the other case (U+017F, U+212A, U+0130, U+0131), and without
+/// the blanks of Unicode at the ends of segments, which many a `trim` takes off.
+fn folded(path: &[u8]) -> Vec<u8> {
+    let letters = shortened(path, |bytes| match *bytes {
+        [0xc5, 0xbf, ..] => Some((2, vec![b's'])),
+        [0xe2, 0x84, 0xaa, ..] => Some((3, vec![b'k'])),
+        [0xc4, 0xb0 | 0xb1, ..] => Some((2, vec![b'i'])),
+        _ => None,
+    });
+    each_segment(&letters, |segment| {
+        let is_blank = |c: char| {
+            c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
+        };
+        match std::str::from_utf8(segment) {
+            Ok(text) => text.trim_matches(is_blank).as_bytes(),
+            Err(_) => segment,
+        }
+    })
+}
+
 fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|byte| matches!(byte, b'/' | b'\\'))
 }
@@ -220,7 +255,7 @@ mod tests {
     fn is_guarded(path: &str, patterns: &[&str]) -> bool {
         let patterns: Vec<PathPattern> = patterns.iter().map(|one| one.parse().unwrap()).collect();
         any(path, |reading| {
-            patterns.iter().any(|pattern| pattern.covers(reading))
+            patterns.iter().any(|pattern| pattern.guards(reading))
         })
     }
 
@@ -290,6 +325,19 @@ mod tests {
             "/admin%uff0fx",
             "/x%ef%bc%8f..%ef%bc%8fadmin/x",
             "/%2e/status",
+            "/ADMIN/x",
+            "/Admin",
+            "/sTaTuS",
+            "/%41dmin/x",
+            "//h/admin/x",
+            "///h/status",
+            "/\\h/admin/x",
+            "/%c5%bftatus",
+            "/adm%c4%b1n/x",
+            "/adm%C4%B0n/x",
+            "/status%c2%a0",
+            "/status%E2%80%8B",
+            "/%e3%80%80admin/x",
         ] {
             assert!(is_guarded(path, &GUARD), "{path}");
         }
@@ -304,7 +352,7 @@ mod tests {
             "/x/admin/y",
             "/status/x",
             "/statusx",
-            "/ADMIN/x",
+            "/h/admin/x",
             "/x/../public",
             "/public;admin/x",
             "/public;/x",

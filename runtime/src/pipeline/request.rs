@@ -279,18 +279,20 @@ impl Request {
         }
     }
 
-    /// Ends the authentication by a token. If an authenticator has taken it, all tokens are taken
-    /// out of the request: nobody behind the authenticators is to see them.
+    /// Ends the authentication by a token. If an authenticator knows the client, by a token or
+    /// otherwise, all tokens are taken out of a request that begins a WebSocket: nobody behind the
+    /// authenticators is to see them.
     ///
     /// # Errors
     ///
     /// Why the token was refused, if no authenticator has taken it.
     pub fn settle_token(&mut self) -> Result<(), String> {
-        let Some(token) = self.token.take() else {
-            return Ok(());
+        let is_taken = match self.token.take() {
+            Some(token) => token.settled()?,
+            None => false,
         };
-        self.record = None;
-        if token.settled()? {
+        if is_taken || self.is_authenticated && self.upgrading == Upgrading::Begins {
+            self.record = None;
             token::strip(&mut self.head);
         }
         Ok(())

@@ -158,7 +158,7 @@ impl Stage {
         // How a handler reads a path is not known: a guard holds for all places that it may mean.
         let covered = || match self.step {
             Step::Handle => self.covers(&narrowing::normalised(path)),
-            _ => readings::any(path, |reading| self.covers(reading)),
+            _ => readings::any(path, |reading| self.placement.guards(reading)),
         };
         (self.step == Step::Handle || services.as_ref().is_none_or(serves))
             && (paths.is_none() || covered())

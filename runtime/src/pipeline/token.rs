@@ -89,7 +89,7 @@ impl Token {
 }
 
 /// Takes all tokens out of a request: they were meant for the authenticator alone.
-pub(super) fn strip(head: &mut http::request::Parts) {
+pub(in crate::pipeline) fn strip(head: &mut http::request::Parts) {
     if head.headers.contains_key(PROTOCOL) {
         let offers = pairs(&head.headers);
         let others = offered_protocols(&offers).filter(|offer| !offer.starts_with(PREFIX));

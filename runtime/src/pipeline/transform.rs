@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, IF_RANGE, RANGE, TRANSFER_ENCODING,
+    ACCEPT_ENCODING, CONTENT_LENGTH, HeaderValue, IF_RANGE, RANGE, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, Method};
 use http_body::Body as _;
@@ -22,7 +22,7 @@ use super::request::Request;
 use super::stage::Stage;
 use crate::failure::Failure;
 use crate::memory::Reservation;
-use crate::message::{Response, Spellings, whole};
+use crate::message::{Response, Spellings, endless, whole};
 
 pub(super) async fn run(
     stage: &Stage,
@@ -64,20 +64,10 @@ pub(super) async fn run(
 /// A response's body, and the memory that it is charged to.
 pub(super) type Read = (Bytes, Option<Reservation>);
 
-/// Content that goes on for as long as somebody listens: there is no whole of it.
-const ENDLESS: [&str; 2] = ["text/event-stream", "multipart/x-mixed-replace"];
-
 /// Why the body of a response can be shown to no transformer, as far as its head tells.
 fn unshowable(headers: &HeaderMap) -> Option<String> {
-    let content = headers.get(CONTENT_TYPE);
-    let content = content.map_or(&[][..], |value| value.as_bytes());
-    let media = content.split(|byte| *byte == b';').next();
-    let media = media.unwrap_or_default().trim_ascii();
-    let endless = ENDLESS
-        .iter()
-        .find(|known| media.eq_ignore_ascii_case(known.as_bytes()));
-    if let Some(endless) = endless {
-        return Some(format!("streams without end ({endless})"));
+    if let Some(reason) = endless(headers) {
+        return Some(format!("streams without end ({reason})"));
     }
     let coding = content_coding(headers)?;
     Some(format!(

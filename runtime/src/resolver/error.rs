@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use domain::base::iana::Rcode;
+
 /// Bytes of the text of an error: two of the longest names, and who was asked.
 const DETAIL_BYTES: usize = 800;
 
@@ -12,6 +14,8 @@ const DETAIL_BYTES: usize = 800;
 pub struct ResolveError {
     /// What it comes down to.
     pub reason: ResolveFailure,
+    /// What the name servers answered, if one did (RFC 1035 section 4.1.1).
+    pub code: Option<Rcode>,
     detail: Arc<str>,
 }
 
@@ -40,8 +44,14 @@ impl ResolveError {
         }
         ResolveError {
             reason,
+            code: None,
             detail: detail.into(),
         }
+    }
+
+    /// The same, with what the name servers answered.
+    pub(super) fn with_code(self, code: Option<Rcode>) -> ResolveError {
+        ResolveError { code, ..self }
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::time::Duration;
 
+use domain::base::iana::Rcode;
 use futures_lite::future::or;
 
 use super::error::{ResolveError, ResolveFailure};
@@ -78,8 +79,12 @@ pub(super) async fn look_up(
         known.join(", "),
         asked.join(", ")
     );
+    let code = match without_address {
+        true => Rcode::NOERROR,
+        false => Rcode::NXDOMAIN,
+    };
     let error = ResolveError::new(ResolveFailure::NotFound, detail);
-    (Err(error), kept)
+    (Err(error.with_code(Some(code))), kept)
 }
 
 fn unanswered_error(name: &str, unanswered: &Unanswered) -> ResolveError {
@@ -91,7 +96,7 @@ fn unanswered_error(name: &str, unanswered: &Unanswered) -> ResolveError {
         true => ResolveFailure::Timeout,
         false => ResolveFailure::ServersFail,
     };
-    ResolveError::new(reason, detail)
+    ResolveError::new(reason, detail).with_code(unanswered.code)
 }
 
 /// What the servers say of one full name.

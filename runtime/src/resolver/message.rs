@@ -104,6 +104,11 @@ impl Question {
         if !header.qr() || header.id() != id || header.opcode().to_int() != 0 {
             return None;
         }
+        if header.rcode() == Rcode::FORMERR && message.header_counts().qdcount() == 0 {
+            // Whoever cannot read a question cannot repeat it. It is believed by its number and
+            // ports alone, and says nothing of the name.
+            return Some(Reply::Failed(Rcode::FORMERR));
+        }
         let asked = message.sole_question().ok()?;
         let is_ours = asked.qname() == &self.name
             && asked.qtype() == self.family.record_type()
@@ -271,6 +276,11 @@ mod tests {
         assert_eq!(read, Some(Reply::NoAddress(time)));
         let read = question("a").read(ID, &reply("a").rcode(2).bytes());
         assert_eq!(read, Some(Reply::Failed(Rcode::SERVFAIL)));
+        // Some servers cannot read a question, and so do not repeat it.
+        let unread = b"\x12\x34\x80\x01\0\0\0\0\0\0\0\0";
+        let read = question("a").read(ID, unread);
+        assert_eq!(read, Some(Reply::Failed(Rcode::FORMERR)));
+        assert_eq!(question("a").read(ID ^ 1, unread), None);
         let cut = reply("a").truncated();
         let read = question("a").read(ID, &cut.bytes());
         assert_eq!(read, Some(Reply::Truncated));

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use domain::base::iana::Rcode;
+
 use super::message::{Question, Reply};
 use super::resolv_conf::{NameServer, ResolvConf};
 use super::transport::{Fault, ask};
@@ -84,6 +86,7 @@ impl Servers {
         });
         Err(Unanswered {
             shown: shown.collect::<Vec<_>>().join("; "),
+            code: faults.iter().flatten().find_map(Fault::code),
             all_silent: faults
                 .iter()
                 .flatten()
@@ -162,6 +165,8 @@ impl Servers {
 pub(super) struct Unanswered {
     /// Each server and what it did.
     pub(super) shown: String,
+    /// What one of them answered, if any did.
+    pub(super) code: Option<Rcode>,
     /// Whether nothing came from any of them in time.
     pub(super) all_silent: bool,
     /// Whether none of them can be reached.

@@ -41,6 +41,16 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// What the server answered, if it did.
+    pub(super) fn code(&self) -> Option<Rcode> {
+        match self {
+            Fault::Refused(code) => Some(*code),
+            Fault::Silent(_) | Fault::Unreachable(_) | Fault::Malformed => None,
+        }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

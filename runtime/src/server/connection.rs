@@ -312,7 +312,15 @@ impl Connection {
     /// Tells the client what is wrong with its request.
     async fn refuse(&mut self, refusal: &Refusal) {
         let Refusal { status, text } = refusal;
-        log::debug!("{}: refused with {status}: {text}", self.peer.address);
+        let level = match status {
+            500.. => log::Level::Info,
+            _ => log::Level::Debug,
+        };
+        log::log!(
+            level,
+            "{}: refused with {status}: {text}",
+            self.peer.address
+        );
         self.shared.stats.count_request(*status, Duration::ZERO);
         let writer = ResponseWriter {
             stream: &self.stream,

@@ -462,7 +462,12 @@ impl<'a> Exchange<'a> {
             // If only half of it got out, whatever is written next would be unreadable.
             self.begun.store(true, Ordering::Relaxed);
             let mut stream = self.stream;
-            let written = stream.write_all(&out).await;
+            // Over TLS what is written may wait for more, and this is to be there early.
+            let written = async {
+                stream.write_all(&out).await?;
+                stream.flush().await
+            };
+            let written = written.await;
             out.clear();
             if written.is_err() {
                 return;
@@ -617,23 +622,27 @@ impl<'a> Exchange<'a> {
             let stats = &plugin.host().stats;
             stats.add_incident(Some(id), Outcome::Deadline, &failure.to_string());
         }
-        let level = if failure.is_clients() {
-            log::Level::Debug
-        } else {
-            log::Level::Error
+        // Every 5xx is told, also those that nobody here is to blame for.
+        let level = match (failure.is_clients(), failure.status()) {
+            (false, _) => log::Level::Error,
+            (true, 500..) => log::Level::Info,
+            (true, _) => log::Level::Debug,
         };
         let plugin = plugin.map_or(String::new(), |plugin| {
             format!("plugin {}: ", plugin.name())
         });
-        let route = match self.passage.route() {
-            Some((_, router)) if failure.outcome() == Outcome::Upstream => {
+        let more = match (self.passage.route(), failure) {
+            (Some((_, router)), _) if failure.outcome() == Outcome::Upstream => {
                 format!(" (forwarded by plugin {router})")
+            }
+            (_, Failure::Displaced) => {
+                " (places are few: --max-connections, --memory-max)".to_owned()
             }
             _ => String::new(),
         };
         log::log!(
             level,
-            "[{}] {} {}: {plugin}{how}: {failure}{route}",
+            "[{}] {} {}: {plugin}{how}: {failure}{more}",
             self.id,
             redact::cut(self.method.as_str(), LOGGED_BYTES),
             redact::cut(self.uri.path(), LOGGED_BYTES),

@@ -61,7 +61,7 @@ impl From<ResolveError> for UpstreamError {
         match error.reason {
             ResolveFailure::Timeout => UpstreamError::NameTimeout(detail),
             ResolveFailure::Busy => UpstreamError::NamesBusy(detail),
-            _ => UpstreamError::Name(detail),
+            _ => UpstreamError::Name(error),
         }
     }
 }

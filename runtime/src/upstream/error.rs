@@ -7,6 +7,7 @@ use zlayer_http1::ResponseError;
 use super::Key;
 use crate::failure::Failure;
 use crate::message::BodyError;
+use crate::resolver::ResolveError;
 
 /// What went wrong before the response's head was there.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub enum UpstreamError {
     /// The plugin that the request is sent for may not send it there; with what allows it.
     Denied(String),
     /// The target's name is not known, or no name server can be reached.
-    Name(String),
+    Name(ResolveError),
     /// The target refused the connection.
     Refused(String),
     /// The target cannot be reached for another reason.

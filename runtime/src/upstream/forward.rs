@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::header::{ALLOW, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, MAX_FORWARDS, VIA};
 
-use zlayer_http1::parse_forwarded;
+use zlayer_http1::{is_well_formed_via, parse_forwarded, well_formed_nodes};
 
 use super::{Target, Upgrade, Upstreams, hop};
 use crate::failure::Failure;
@@ -140,8 +140,13 @@ fn proxy_fields(parts: &mut http::request::Parts, client: &Client) {
         http::Version::HTTP_10 => "1.0",
         _ => "1.1",
     };
+    keep_well_formed_nodes(headers);
     append(headers, X_FORWARDED_FOR, &peer.to_string());
     drop_malformed_forwarded(headers);
+    let mut proxies = headers.get_all(VIA).iter();
+    if !proxies.all(|line| is_well_formed_via(line.as_bytes())) {
+        headers.remove(VIA);
+    }
     append(headers, FORWARDED, &forwarded);
     append(headers, VIA, &format!("{version} {OWN_NAME}"));
     let scheme = HeaderValue::from_static(client.scheme.name());
@@ -149,6 +154,19 @@ fn proxy_fields(parts: &mut http::request::Parts, client: &Client) {
     match client.forwarded_host.clone().or(host) {
         Some(host) => drop(headers.insert(X_FORWARDED_HOST, host)),
         None => drop(headers.remove(X_FORWARDED_HOST)),
+    }
+}
+
+/// Takes out of `X-Forwarded-For` what is malformed, with all that stands in front of it, for the same
+/// reason as [`drop_malformed_forwarded`].
+fn keep_well_formed_nodes(headers: &mut HeaderMap) {
+    let lines = headers.get_all(X_FORWARDED_FOR).into_iter();
+    let lines: Vec<_> = lines.map(HeaderValue::as_bytes).collect();
+    let list = lines.join(&b", "[..]);
+    let kept = well_formed_nodes(&list);
+    match HeaderValue::from_bytes(kept) {
+        Ok(value) if !kept.is_empty() => drop(headers.insert(X_FORWARDED_FOR, value)),
+        _ => drop(headers.remove(X_FORWARDED_FOR)),
     }
 }
 
@@ -262,6 +280,22 @@ mod tests {
                     "{malformed}"
                 );
             }
+        }
+        for (name, malformed, sent_on) in [
+            ("x-forwarded-for", "\"10.0.0.1", "192.0.2.7"),
+            (
+                "x-forwarded-for",
+                "\"10.0.0.1, 10.0.0.2",
+                "10.0.0.2, 192.0.2.7",
+            ),
+            ("via", "1.1 a (b", "1.1 zlayer"),
+            ("via", "\"1.1 a", "1.1 zlayer"),
+        ] {
+            assert_eq!(
+                sent(&[(name, malformed)], "192.0.2.7")[name],
+                sent_on,
+                "{malformed}"
+            );
         }
         let headers = sent(
             &[("forwarded", "for=\"[::1]:80\";proto=http, , for=_a")],

@@ -48,13 +48,14 @@ fn refused(daemon: &Daemon, why: &str) {
 
 #[test]
 fn what_streams_without_end_fails_at_once_or_passes_where_it_is_spared() {
-    for media in [
-        "text/event-stream",
-        "Text/Event-Stream; charset=utf-8",
-        "multipart/x-mixed-replace;boundary=a",
+    for told in [
+        "Content-Type: text/event-stream",
+        "Content-Type: Text/Event-Stream; charset=utf-8",
+        "Content-Type: multipart/x-mixed-replace;boundary=a",
+        "Content-Type: application/json\r\nX-Accel-Buffering: no",
     ] {
         let start = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: {media}\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n"
+            "HTTP/1.1 200 OK\r\n{told}\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n"
         );
         let daemon = past_transformer(beginning(start.clone())).start();
         refused(&daemon, "streams without end");

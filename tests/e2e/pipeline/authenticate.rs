@@ -610,6 +610,22 @@ fn a_token_for_authenticators_goes_no_further_and_not_back() {
         "{text}"
     );
     assert!(!text.contains("authorization"), "{text}");
+    // An Authorization field counts, and two tokens for none; they are secrets all the same.
+    let bearer = format!("{offers}Authorization: Bearer {good}\r\n");
+    let twice = format!("{target}&access_token=two");
+    for (target, lines) in [(&target, &bearer), (&twice, &bearer)] {
+        let text = answer_to(&daemon, &upgrade(target, lines)).text();
+        assert!(text.starts_with("GET /ws?room=1 HTTP/1.1\r\n"), "{text}");
+        assert!(
+            text.contains("ocol: chat\r\n") && !text.contains("auth-"),
+            "{text}"
+        );
+    }
+    // Nor does an upstream see one that no authenticator is there for.
+    let unguarded = proxy(echoing()).start();
+    let text = answer_to(&unguarded, &upgrade(&target, &offers)).text();
+    assert!(text.starts_with("GET /ws?room=1 HTTP/1.1\r\n"), "{text}");
+    assert!(!text.contains(&good), "{text}");
     // A plugin that selects the first subprotocol selects the first that is none.
     let daemon = guarded(Daemon::builder("stage-websocket"));
     let chosen = |offers: &str| {

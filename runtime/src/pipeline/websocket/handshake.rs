@@ -14,7 +14,7 @@ use crate::memory::Budget;
 use crate::message::fields::pairs;
 use crate::message::{Response, whole};
 use crate::pipeline::request::Request;
-use crate::pipeline::token::PROTOCOL;
+use crate::pipeline::token::{self, PROTOCOL};
 use crate::pipeline::upgrading::UpgradeRequest;
 use crate::pipeline::{Marks, Reply};
 use crate::plugin::SHOWN_BYTES;
@@ -85,6 +85,9 @@ async fn upgrade_upstream(
     if let Some(chosen) = headers.get(PROTOCOL) {
         head.headers.insert(PROTOCOL, chosen.clone());
     }
+    // Whoever was to know the client by a token has been asked. Where nobody took it, it is no less a
+    // secret.
+    token::strip(&mut head);
     let key = client_key(nonce());
     let fixed = [
         (UPGRADE, "websocket"),
