@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::{Builder, Client, Daemon, TempDir, ask, eventually, get, request, zlayer};
 
-/// Twelve requests whose plugin computes for ever, and what the daemon says when their time is up.
+/// Twelve requests whose plugin computes for ever.
 fn spin(daemon: &Daemon) -> Vec<Client> {
     let twelve = (0..12).map(|_| {
         let mut client = Client::connect(daemon);
@@ -20,7 +20,9 @@ fn a_plugin_that_computes_in_all_its_instances_leaves_the_thread_to_others() {
         .with("hello")
         .plugin("hostile-plugin:paths=/spin")
         .args(["--threads", "1", "--memory-max", "128Mi"])
-        .timeout("request", "20s")
+        // In less than a third of it even a slow machine serves the others, who took three times as
+        // long before plugins took turns.
+        .timeout("request", "60s")
         .start();
     let spinning = spin(&daemon);
     // Each waited for twelve slices of 10 ms, several times: five hundred took minutes.
@@ -28,9 +30,7 @@ fn a_plugin_that_computes_in_all_its_instances_leaves_the_thread_to_others() {
         assert_eq!(get(&daemon, "/").status, 200);
     }
     assert!(!daemon.log().contains("/spin"), "their time is not up yet");
-    for mut client in spinning {
-        assert_eq!(client.read_response().status, 504);
-    }
+    drop(spinning);
     assert_eq!(get(&daemon, "/").status, 200);
 }
 
