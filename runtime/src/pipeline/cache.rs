@@ -9,6 +9,8 @@
 //! GET serves both. For a request with credentials, cookies or other personal headers `cache-key` is
 //! called again with other ones, which shows whether the key depends on them.
 
+mod keys;
+mod original;
 mod probes;
 
 use std::sync::Arc;
@@ -16,8 +18,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_lite::future::{yield_now, zip};
-use http::header::{HOST, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
+use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http_body_util::BodyExt;
 
 use super::passage::Passage;
@@ -29,19 +31,12 @@ use crate::config::CONNECTION_SHARE;
 use crate::failure::Failure;
 use crate::host::caching::{CacheDecision, CacheEntry};
 use crate::memory::Reservation;
-use crate::message::fields::CREDENTIALS;
-use crate::message::{Body, Client, Response, whole};
+use crate::message::{Body, Response, whole};
 use crate::stats::Outcome;
 use crate::upstream::Personal;
-
-/// What the client asked for, before later stages change the request.
-struct Original {
-    path: String,
-    /// The headers, with the credentials that the client sent even where a middleware took them
-    /// out.
-    headers: HeaderMap,
-    id: Arc<str>,
-}
+pub(super) use keys::personal_headers;
+use keys::{Keys, ask_keys, is_authenticated};
+use original::Original;
 
 impl Pipeline {
     /// Responds from the cache, or runs the stages behind it and stores their response.
@@ -302,102 +297,6 @@ fn record_refresh(ended: Result<(), Failure>, asked: &Original, passage: &Passag
     }
 }
 
-/// What the plugin's `cache-key` says about a request.
-struct Keys {
-    /// The whole key.
-    key: Arc<str>,
-    /// Whether it differs for another credential.
-    is_telling: bool,
-    /// The personal fields of the request that it does not depend on.
-    personal: Vec<HeaderName>,
-}
-
-/// Asks the plugin for the key of a GET of the same target, and on which personal fields of the
-/// request it depends.
-async fn ask_keys(stage: &Stage, asked: &Original, request: &Request) -> Result<Keys, Failure> {
-    let uri = &request.head.uri;
-    let host = asked.headers.get(HOST).and_then(|host| host.to_str().ok());
-    let site = site(&request.client, host.unwrap_or_default());
-    let mut running = stage.plugin.instance(&asked.id).await?;
-    let (store, guests) = running.parts();
-    let Some(guest) = &guests.caching else {
-        return Err(Failure::PassThrough);
-    };
-    let headers = fields::to_list(&request.head.headers);
-    let named = CREDENTIALS.iter().chain(&stage.placement.personal_headers);
-    let personal: Vec<_> = named
-        .filter(|name| asked.headers.contains_key(*name))
-        .cloned()
-        .collect();
-    let called = async {
-        let key = guest
-            .call_cache_key(&mut *store, "GET", &asked.path, &headers)
-            .await?;
-        let credential = match is_authenticated(request, asked) {
-            true => credential(&asked.headers, request.claims().next().is_some()),
-            false => None,
-        };
-        let mut is_telling = false;
-        // A field that a middleware has set may be the same for all clients, so only the client's
-        // own are tried.
-        if let Some(name) = credential.filter(|name| request.has_brought(name)) {
-            let mut other = headers.clone();
-            probes::alter(&mut other, name.as_str());
-            let other = guest
-                .call_cache_key(&mut *store, "GET", &asked.path, &other)
-                .await?;
-            is_telling = other != key;
-        }
-        let mut untold = Vec::new();
-        for name in personal {
-            if is_telling && CREDENTIALS.contains(&name) {
-                continue;
-            }
-            let mut places = Vec::new();
-            if request.has_brought(&name) && credential != Some(&name) {
-                places = probes::values(&headers, &name).unwrap_or_default();
-            }
-            let mut depends = !places.is_empty();
-            for place in places {
-                let other = probes::with_other_value(&headers, place);
-                let other = guest
-                    .call_cache_key(&mut *store, "GET", &asked.path, &other)
-                    .await?;
-                depends &= other != key;
-                if !depends {
-                    break;
-                }
-            }
-            if !depends {
-                untold.push(name);
-            }
-        }
-        Ok((key, is_telling, untold))
-    };
-    let called = called.await;
-    let (chosen, is_telling, personal) = stage.plugin.finish(running, called)?;
-    // Only the plugin's part is checked, since the client chooses host and query.
-    if let Some(fault) = Fault::of_key(&chosen) {
-        stage.log_fault(fault);
-    }
-    let key = cache::key(stage.plugin.name(), &site, uri.query(), &chosen);
-    Ok(Keys {
-        key,
-        is_telling,
-        personal,
-    })
-}
-
-/// What a URL has before its path, as the client sees it: one upstream may redirect `http` to
-/// `https`, and another make links of the host that a trusted proxy names.
-fn site(client: &Client, host: &str) -> String {
-    let forwarded = client.forwarded_host.as_ref();
-    let forwarded = forwarded.and_then(|host| host.to_str().ok());
-    // There is no blank in a host.
-    let forwarded = forwarded.unwrap_or_default();
-    format!("{}://{host} {forwarded}", client.scheme.name())
-}
-
 /// Shows a response to the plugin, and begins to store it if it may be stored.
 async fn show_and_store(
     stage: &Stage,
@@ -481,63 +380,4 @@ fn from_cache(entry: &Arc<Entry>, asked: &Original, cache: &Cache) -> Reply {
         ..Marks::default()
     };
     Reply::marked(response.map(|data| whole(data, None)), marks)
-}
-
-/// Whether a response may be meant for one client alone: an authenticator knows who the client is,
-/// or a handler may know it.
-fn is_authenticated(request: &Request, asked: &Original) -> bool {
-    let [authorization, _, api_key] = &CREDENTIALS;
-    let named = |name| asked.headers.contains_key(name);
-    request.is_authenticated || named(authorization) || named(api_key)
-}
-
-/// The field that tells who the client is: `Authorization`, or else the only credential that there
-/// is. A cookie also holds other things, so it counts only where claims keep the clients apart as
-/// well.
-fn credential(headers: &HeaderMap, has_claims: bool) -> Option<&'static HeaderName> {
-    let [authorization, cookie, api_key] = &CREDENTIALS;
-    let named = |name| headers.contains_key(name);
-    match (named(authorization), named(api_key), named(cookie)) {
-        (true, ..) => Some(authorization),
-        (false, true, false) => Some(api_key),
-        (false, false, true) if has_claims => Some(cookie),
-        _ => None,
-    }
-}
-
-/// The fields that the owner has named as personal for one of the caching plugins, beside the
-/// credentials.
-pub(super) fn personal_headers(stages: &[Stage]) -> Vec<HeaderName> {
-    let caching = stages.iter().filter(|stage| stage.step == Step::Cache);
-    let mut names = Vec::new();
-    for name in caching.flat_map(|stage| &stage.placement.personal_headers) {
-        if !CREDENTIALS.contains(name) && !names.contains(name) {
-            names.push(name.clone());
-        }
-    }
-    names
-}
-
-#[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_credential_tells_who_asks() {
-        let of = |names: &[&'static str], has_claims| {
-            let mut headers = HeaderMap::new();
-            for name in names {
-                headers.insert(*name, "1".parse().unwrap());
-            }
-            credential(&headers, has_claims).map(HeaderName::as_str)
-        };
-        let all = ["authorization", "cookie", "x-api-key"];
-        assert_eq!(of(&all, false), Some("authorization"));
-        assert_eq!(of(&all[1..], true), None);
-        assert_eq!(of(&all[2..], false), Some("x-api-key"));
-        assert_eq!(of(&all[1..2], true), Some("cookie"));
-        assert_eq!(of(&all[1..2], false), None);
-        assert_eq!(of(&[], true), None);
-    }
 }

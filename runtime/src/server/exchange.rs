@@ -1,5 +1,9 @@
 //! One request and its response, once the request's head is read.
 
+mod account;
+mod work;
+mod writing;
+
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,37 +13,30 @@ use std::time::{Duration, Instant};
 
 use smol::Timer;
 use smol::channel::Sender;
-use smol::io::AsyncWriteExt;
 use smol::lock::Mutex;
-use zlayer_http1::{BodyDecoder, BodyLength, ResponseHead, ResponseLength, Version};
+use zlayer_http1::{BodyDecoder, BodyLength, Version};
 
 use super::ServerState;
 use super::client_stream::ClientStream;
 use super::head::Head;
 use super::receipt::Receipt;
-use super::response::{Responded, ResponseWriter, WriteError};
+use super::response::{Responded, WriteError};
 use super::upload::{Dues, Upload};
 use crate::clients::{self, Claim, asked};
 use crate::failure::Failure;
-use crate::message::{BodySender, Client, IncomingBody, Interims, Response, Spelled};
-use crate::pipeline::{Marks, Passage, Reply, Request, Responding, Started, Tail, Upgrade};
-use crate::reactor;
-use crate::redact;
+use crate::message::{BodySender, Client, IncomingBody, Interims};
+use crate::pipeline::{Passage, Request, Started, Upgrade};
 use crate::stats::Outcome;
-use crate::timeout;
 use crate::upstream::Owner;
 use crate::wire::buffer::ReadBuffer;
 use crate::wire::deadline::{Deadline, TimedOut};
+use work::{Handled, Work};
 
 /// How often to check who is waited for, where the time of one of plugin and client is up.
 const UPLOAD_CHECK: Duration = Duration::from_secs(1);
 
 /// How long a response that reports a timeout may take on its way through the middlewares.
 const LEAVING: Duration = Duration::from_secs(3);
-
-/// How many bytes of a method, and of a path, the log shows. A client chooses both, so they are
-/// cut.
-const LOGGED_BYTES: usize = 128;
 
 /// One request that is being served, and how far it has come.
 pub(super) struct Exchange<'a> {
@@ -87,9 +84,6 @@ pub(super) enum Ended {
     Broken,
 }
 
-/// The result of the plugins' work: a response, or the reason why there is none.
-type Handled = Result<(Response, Marks), Failure>;
-
 /// The result of writing a response, with the WebSocket that the connection turns into, if it does.
 type Written = Result<(Responded, Option<Box<Upgrade>>), WriteError>;
 
@@ -121,49 +115,6 @@ impl Leaving {
             }
             *self = Leaving::begin(exchange);
         }
-    }
-}
-
-/// The plugins' work on a request.
-enum Work {
-    /// There is no response yet.
-    Responding(Responding),
-    /// There is a response or a failure, and this work goes on while that is written.
-    Tail(Tail),
-}
-
-impl Work {
-    /// Polls the work. Returns its result once: a response, or the reason why there is none. How
-    /// the work as a whole ended is put into `outcome` when it is known, which may be at the same
-    /// time.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        outcome: &OnceLock<Result<(), Failure>>,
-    ) -> Option<Handled> {
-        let mut handled = None;
-        if let Work::Responding(responding) = self
-            && let Poll::Ready(replied) = Pin::new(&mut reactor::enter(responding)).poll(cx)
-        {
-            let (result, tail) = match replied {
-                Ok(Reply {
-                    response,
-                    marks,
-                    tail,
-                }) => (Ok((response, marks)), tail),
-                Err(failure) => (Err(failure.clone()), Tail::ended(Err(failure))),
-            };
-            *self = Work::Tail(tail);
-            handled = Some(result);
-        }
-        if outcome.get().is_none()
-            && let Work::Tail(tail) = self
-            && let Poll::Ready(ended) = Pin::new(&mut reactor::enter(tail)).poll(cx)
-        {
-            // It cannot have been set already: that was checked above.
-            let _ = outcome.set(ended);
-        }
-        handled
     }
 }
 
@@ -434,218 +385,5 @@ impl<'a> Exchange<'a> {
             receipt: &self.receipt,
             claim: self.claim,
         }
-    }
-
-    /// Writes interim responses as they come, until the response begins. Ends when the client takes
-    /// no more.
-    async fn pass_on(&self, interims: &Interims, out: &Mutex<&mut Vec<u8>>) {
-        loop {
-            let head = interims.next().await;
-            // A response holds this lock from before its first byte to its end.
-            let Some(mut out) = out.try_lock() else {
-                continue;
-            };
-            let spelled = Spelled::new(&head.headers, &head.extensions);
-            out.clear();
-            let encoded = ResponseHead {
-                version: self.version,
-                status: head.status.as_u16(),
-                headers: &spelled.pairs(),
-                length: ResponseLength::None,
-                keep_alive: true,
-                date: None,
-            }
-            .encode(&mut out);
-            if encoded.is_err() {
-                continue;
-            }
-            // If only half of it got out, whatever is written next would be unreadable.
-            self.begun.store(true, Ordering::Relaxed);
-            let mut stream = self.stream;
-            // Over TLS what is written may wait for more, and this is to be there early.
-            let written = async {
-                stream.write_all(&out).await?;
-                stream.flush().await
-            };
-            let written = written.await;
-            out.clear();
-            if written.is_err() {
-                return;
-            }
-            self.begun.store(false, Ordering::Relaxed);
-        }
-    }
-
-    /// Writes the response that the plugins' work resulted in.
-    async fn respond(&self, handled: Handled, out: &Mutex<&mut Vec<u8>>) -> Written {
-        let (mut response, marks) = handled.map_err(WriteError::Failed)?;
-        // Neither can have been set before, because there is one response.
-        if let Some(upstream) = marks.upstream {
-            let _ = self.origin.set(upstream);
-        }
-        if let Some(failure) = marks.failure {
-            let _ = self.reported.set(failure);
-        }
-        let mut out = out.lock().await;
-        let mut writer = self.writer(&mut out);
-        if let Some(upgrade) = marks.upgrade {
-            let accept = upgrade.accept(response.headers_mut());
-            let (head, _) = response.into_parts();
-            let upgrading = writer.write_upgrade(accept, &head.headers, &head.extensions);
-            let responded = upgrading.await?;
-            return Ok((responded, Some(upgrade)));
-        }
-        // What was made elsewhere, or earlier, says itself when that was (RFC 9110 section 6.6.1).
-        writer.keep_date = marks.is_stored || self.origin.get().is_some();
-        let responded = writer.write_response(response, &self.outcome).await?;
-        Ok((responded, None))
-    }
-
-    /// Responds to the client with a failure, by a response that passes those who have to see it. If
-    /// they take too long, or make something of it that cannot be written, the client is told of the
-    /// failure all the same.
-    async fn report_through_stages(
-        &self,
-        failure: &Failure,
-        out: &mut Vec<u8>,
-    ) -> Option<Responded> {
-        self.deadline.set(LEAVING);
-        let pipeline = &self.shared.pipeline;
-        let reporting = pipeline.report(failure.clone(), &self.id, &self.passage);
-        if let Ok(reply) = self.deadline.within(reactor::enter(reporting)).await {
-            self.deadline.set(self.shared.timeouts.stall);
-            let nothing_goes_on = OnceLock::from(Ok(()));
-            let writing = self
-                .writer(out)
-                .write_response(reply.response, &nothing_goes_on);
-            match self.deadline.within(writing).await {
-                Ok(Ok(responded)) => return Some(responded),
-                _ if self.begun.load(Ordering::Relaxed) => return None,
-                _ => {}
-            }
-        }
-        self.respond_with_failure(failure, out).await
-    }
-
-    /// Responds to the client with a failure: a status and the request's id, and the reason only
-    /// where the client can mend it.
-    async fn respond_with_failure(
-        &self,
-        failure: &Failure,
-        out: &mut Vec<u8>,
-    ) -> Option<Responded> {
-        let text = failure.public_text(&self.id);
-        let mut extra = vec![("X-Request-Id", self.id.as_bytes())];
-        if let Some(codings) = failure.accepted_codings() {
-            extra.push(("Accept-Encoding", codings.as_bytes()));
-        }
-        if let Some(seconds) = failure.retry_after() {
-            extra.push(("Retry-After", seconds.as_bytes()));
-        }
-        self.deadline.set(self.shared.timeouts.stall);
-        let telling = self.writer(out).write_text(failure.status(), &text, &extra);
-        self.deadline.within(telling).await.ok()?.ok()
-    }
-
-    fn writer<'w>(&'w self, out: &'w mut Vec<u8>) -> ResponseWriter<'w> {
-        ResponseWriter {
-            stream: self.stream,
-            out,
-            deadline: self.deadline,
-            stall: self.shared.timeouts.stall,
-            patience: self.shared.timeouts.stall,
-            head_limit: self.shared.limits.response_head,
-            version: self.version,
-            is_head: self.method == http::Method::HEAD,
-            keep_alive: self.keep_alive
-                && self.in_step.load(Ordering::Relaxed)
-                && !self.shared.stop.is_closed()
-                && !self.claim.is_asked(asked::LEAVE | asked::LEAVE_IDLE),
-            begun: &self.begun,
-            receipt: Some(&self.receipt),
-            claim: self.claim,
-            keep_date: false,
-        }
-    }
-
-    /// Lets a plugin go on after its response is written, for as long as a request may take.
-    fn finish_detached(&self, tail: Tail) {
-        let (id, shared) = (Arc::clone(&self.id), Arc::clone(self.shared));
-        let (open, passage) = (self.open.clone(), Arc::clone(&self.passage));
-        let executor = shared.executor;
-        let claim = Arc::clone(self.claim);
-        let finish = async move {
-            let tail = clients::on_behalf(&claim, tail);
-            let ended = timeout::within(shared.timeouts.request, reactor::enter(tail));
-            let plugin = passage.plugin();
-            let plugin = plugin.as_ref().map_or("-", |plugin| plugin.name());
-            match ended.await {
-                Some(Ok(())) => {}
-                Some(Err(failure)) => {
-                    log::error!("[{id}] plugin {plugin}: after its response: {failure}");
-                }
-                None => log::error!(
-                    "[{id}] plugin {plugin}: was stopped, it went on too long after its response"
-                ),
-            }
-            drop(open);
-        };
-        executor.spawn(finish).detach();
-    }
-
-    /// Counts the request, which ended with this status, or with 0 if no complete response got out.
-    /// Stages were counted when they ended.
-    fn count(&self, status: u16, outcome: Outcome) {
-        self.shared
-            .stats
-            .count_request(status, self.received.elapsed());
-        if let Some(plugin) = self.passage.plugin() {
-            plugin.host().stats.count_request(outcome);
-        }
-    }
-
-    /// Puts the blame for a failed response on the upstream that it came from, if it came from one.
-    fn blame_upstream(&self, failure: Failure) -> Failure {
-        match self.origin.get() {
-            Some(name) => failure.of_upstream(name),
-            None => failure,
-        }
-    }
-
-    fn log_failure(&self, how: &str, failure: &Failure) {
-        let plugin = self.passage.plugin();
-        // Only a timeout is recorded here: a trap was recorded where it was seen.
-        if failure.outcome() == Outcome::Deadline
-            && let Some(plugin) = &plugin
-        {
-            let id = Arc::clone(&self.id);
-            let stats = &plugin.host().stats;
-            stats.add_incident(Some(id), Outcome::Deadline, &failure.to_string());
-        }
-        // Every 5xx is told, also those that nobody here is to blame for.
-        let level = match (failure.is_clients(), failure.status()) {
-            (false, _) => log::Level::Error,
-            (true, 500..) => log::Level::Info,
-            (true, _) => log::Level::Debug,
-        };
-        let plugin = plugin.map_or(String::new(), |plugin| {
-            format!("plugin {}: ", plugin.name())
-        });
-        let more = match (self.passage.route(), failure) {
-            (Some((_, router)), _) if failure.outcome() == Outcome::Upstream => {
-                format!(" (forwarded by plugin {router})")
-            }
-            (_, Failure::Displaced) => {
-                " (places are few: --max-connections, --memory-max)".to_owned()
-            }
-            _ => String::new(),
-        };
-        log::log!(
-            level,
-            "[{}] {} {}: {plugin}{how}: {failure}{more}",
-            self.id,
-            redact::cut(self.method.as_str(), LOGGED_BYTES),
-            redact::cut(self.uri.path(), LOGGED_BYTES),
-        );
     }
 }
