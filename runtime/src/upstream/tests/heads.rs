@@ -116,7 +116,7 @@ fn answers_that_are_not_http_are_refused() {
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok",
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\nok",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\na b: c\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent length: 2\r\n\r\n",
     ] {
         let (to, _served) = upstream(move |listener| Peer::accept(&listener).answer(answer));
         let (client, budget) = client(Settings::default());

@@ -134,9 +134,9 @@ fn what_is_refused_is_named() {
             "\"Content-Length\"",
         ),
         ("Content-Length: five\r\n", "\"Content-Length\""),
-        ("X Y: z\r\n", "\"X Y\""),
-        ("X-\u{e9}: z\r\n", "\"X-\u{e9}\""),
-        ("no colon\r\n", "\"no colon\""),
+        ("Content Length: 2\r\n", "\"Content Length\""),
+        ("Content-Length\u{e9}: 2\r\n", "\"Content-Length\u{e9}\""),
+        ("Transfer-Encoding\r\n", "\"Transfer-Encoding\""),
         ("Transfer-Encoding: gzip\r\n", "\"transfer-encoding\""),
     ] {
         let (to, _served) = upstream(move |listener| {
