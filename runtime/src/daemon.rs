@@ -147,7 +147,7 @@ fn serve(
             .start()
             .map_err(|error| Error::device("cannot start the key-value store's thread", error))?;
     }
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::new(Arc::clone(&budget)));
     let upstreams = Upstreams::new(
         upstream::Settings {
             tls_roots: config.tls_roots.clone(),

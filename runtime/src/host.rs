@@ -15,6 +15,7 @@ mod limiter;
 mod link;
 mod listed;
 mod logging;
+mod long_lists;
 mod metrics;
 mod random;
 mod read_ahead;

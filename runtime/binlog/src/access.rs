@@ -16,6 +16,8 @@ use crate::record::{LAST_SECOND, Record, UNKNOWN_TIME};
 
 /// The target of the access log's records.
 pub const ACCESS_TARGET: &str = "access";
+/// Whose share of a log its records take. No plugin has a name with a blank.
+pub(crate) const ACCESS_OWNER: &str = "access log";
 
 impl Record<'_> {
     /// Whether it is a line of the access log.
@@ -69,14 +71,14 @@ mod tests {
         assert_eq!(record.combined(), Some(line("-")));
         record.request = Some("0123456789abcdef".into());
         assert_eq!(record.combined(), Some(line("0123456789abcdef")));
-        assert_eq!(record.owner(), ACCESS_TARGET);
+        assert_eq!(record.owner(), ACCESS_OWNER);
         assert_eq!((record.plugin(), record.about()), (None, None));
     }
 
     #[test]
     fn other_records_are_no_lines_and_no_time_is_too_late() {
         let record = Record::new(0, Level::Info, "plugin access", "\"GET / HTTP/1.1\"");
-        assert_eq!((record.combined(), record.owner()), (None, "plugin access"));
+        assert_eq!((record.combined(), record.owner()), (None, "access"));
         let torn = Record::new(0, Level::Info, ACCESS_TARGET, "?7");
         assert_eq!(torn.combined(), None);
         for (micros, expected) in [

@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use log::Level;
 
+use crate::access::ACCESS_OWNER;
+
 /// The target of a plugin's record begins with this.
 pub const PLUGIN_TARGET: &str = "plugin ";
 /// The key of the field that names the plugin which a record of the daemon concerns. The message
@@ -69,15 +71,6 @@ impl<'a> Record<'a> {
         self.target.strip_prefix(PLUGIN_TARGET)
     }
 
-    /// Whose share of a log it takes: each plugin has one, the access log has one, and the daemon (the
-    /// empty name).
-    pub fn owner(&self) -> &str {
-        match self.plugin().is_some() || self.is_access() {
-            true => &self.target,
-            false => "",
-        }
-    }
-
     /// The name of the plugin that it concerns: of the one that wrote it, or of the one that the
     /// daemon tells something about.
     pub fn about(&self) -> Option<&str> {
@@ -86,6 +79,15 @@ impl<'a> Record<'a> {
             let (_, name) = fields.find(|(key, _)| key == ABOUT_PLUGIN)?;
             Some(name)
         })
+    }
+
+    /// Whose share of a log it takes: that of the plugin that it concerns, of the access log, or of
+    /// the daemon (the empty name).
+    pub fn owner(&self) -> &str {
+        match self.is_access() {
+            true => ACCESS_OWNER,
+            false => self.about().unwrap_or_default(),
+        }
     }
 }
 

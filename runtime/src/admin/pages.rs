@@ -30,7 +30,10 @@ pub(super) async fn respond(request: &Request, view: &View, room: usize) -> Resp
     let trouble = view.trouble();
     let healthy = Some(trouble.is_none());
     let mut response = match request.path.as_str() {
-        "/metrics" => Response::new(200, metrics::CONTENT_TYPE, series::render(view, room)),
+        "/metrics" => {
+            let page = series::render(view, room).await;
+            Response::new(200, metrics::CONTENT_TYPE, page)
+        }
         "/status" => Response {
             healthy,
             ..Response::new(200, JSON, status::json(view))

@@ -8,7 +8,7 @@ use crate::plugin::{Plugin, PluginState};
 use crate::stats::Outcome;
 
 /// All metrics as one page, for which `bytes` are reserved.
-pub(super) fn render(view: &View, bytes: usize) -> String {
+pub(super) async fn render(view: &View, bytes: usize) -> String {
     let mut page = Page::with_capacity(bytes);
     server(view, &mut page);
     plugins(view, &mut page);
@@ -19,7 +19,7 @@ pub(super) fn render(view: &View, bytes: usize) -> String {
         "Changes of plugins' metrics that were dropped: the table is full, or names clash.",
         view.metrics.dropped(),
     );
-    view.metrics.write(&mut page);
+    view.metrics.write(&mut page).await;
     page.into_text()
 }
 

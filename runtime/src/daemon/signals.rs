@@ -68,7 +68,7 @@ impl Signals {
             let mut ending = Ending::default();
             for signal in self.heard.forever() {
                 match signal {
-                    SIGUSR1 => logger::complain(&metrics.render()),
+                    SIGUSR1 => logger::complain(&smol::block_on(metrics.render())),
                     SIGXFSZ => {}
                     SIGHUP if let Some(reload) = &reload => reload(),
                     _ => match ending.told(Instant::now()) {

@@ -28,7 +28,6 @@ wasmtime::component::bindgen!({
         // These wait for the store to open; all others return at once.
         "zlayer:plugin/keyvalue@0.1.0": async,
         // A plugin can ask these for more than there is memory for, and they have no error for that.
-        "zlayer:plugin/config@0.1.0.get-many": trappable,
         "zlayer:plugin/config@0.1.0.get-prefix": trappable,
         "zlayer:plugin/secrets@0.1.0.list-names": trappable,
     },

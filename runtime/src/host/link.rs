@@ -3,7 +3,9 @@
 use wasmtime::component::Linker;
 
 use super::bindings::zlayer::plugin as contract;
-use super::{Host, HostState, Interface, clock, http, ip_name_lookup, random, wasi};
+use super::{
+    Host, HostState, Interface, clock, http, ip_name_lookup, long_lists, random, wasi,
+};
 
 /// The contract's own interfaces.
 const INTERFACES: [Interface; 5] = [
@@ -31,14 +33,23 @@ pub fn add_to_linker(linker: &mut Linker<HostState>, imports: &[String]) -> wasm
     let own = INTERFACES.iter().chain(http::INTERFACES);
     let ours = own.chain(clock::INTERFACES).chain(random::INTERFACES);
     let all = ours.chain(ip_name_lookup::INTERFACES);
-    for (interface, link) in all.chain(wasi::INTERFACES) {
-        let is_imported = imports.iter().any(|import| {
+    let is_imported = |interface: &str| {
+        imports.iter().any(|import| {
             let (name, _version) = import.split_once('@').unwrap_or((import, ""));
-            name == *interface
-        });
-        if is_imported {
+            name == interface
+        })
+    };
+    for (interface, link) in all.chain(wasi::INTERFACES) {
+        if is_imported(interface) {
             link(linker)?;
         }
     }
+    linker.allow_shadowing(true);
+    for (interface, link) in long_lists::INTERFACES {
+        if is_imported(interface) {
+            link(linker)?;
+        }
+    }
+    linker.allow_shadowing(false);
     Ok(())
 }

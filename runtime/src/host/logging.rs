@@ -19,9 +19,9 @@ use crate::redact::cut;
 /// How many seconds' worth of records may come at once.
 const BURST_SECONDS: u32 = 5;
 /// The most bytes of one record's message and fields; the rest is cut off.
-const RECORD_BYTES: usize = 4096;
+pub(super) const RECORD_BYTES: usize = 4096;
 /// The bytes that a field takes beside its text: ` =""`.
-const FIELD_OVERHEAD: usize = 4;
+pub(super) const FIELD_OVERHEAD: usize = 4;
 
 /// A plugin's way into the log: its level, and a bound on how much it writes.
 pub struct PluginLog {

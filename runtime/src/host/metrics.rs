@@ -7,7 +7,10 @@ use super::bindings::zlayer::plugin::common::KeyValue;
 use super::bindings::zlayer::plugin::metrics::Host;
 use crate::capability::Capability;
 use crate::metrics::{Change, NAME_BYTES};
-use crate::redact::{self, cut};
+use crate::redact::cut;
+
+/// Bytes of a name or a label that are looked at: with more it is too long for the table.
+const LOOKED_AT: usize = NAME_BYTES + 1;
 
 impl Host for HostState {
     fn counter_inc(&mut self, name: String, value: u64) {
@@ -45,7 +48,7 @@ impl Host for HostState {
     fn record_duration_labeled(&mut self, name: String, duration_ns: u64, labels: Vec<KeyValue>) {
         let seconds = duration_ns as f64 / 1e9;
         self.measure(
-            &format!("{name}_seconds"),
+            &format!("{}_seconds", cut(&name, LOOKED_AT)),
             &labels,
             Change::Observe(seconds),
         );
@@ -58,10 +61,10 @@ impl HostState {
             return;
         }
         // The table is shown to people, so secrets are taken out of names and labels here.
-        let name = redact::scrub(name);
+        let name = cut(name, LOOKED_AT);
         let labels: Vec<_> = labels
             .iter()
-            .map(|label| (redact::scrub(&label.key), redact::scrub(&label.value)))
+            .map(|label| (cut(&label.key, LOOKED_AT), cut(&label.value, LOOKED_AT)))
             .collect();
         let labels = labels.iter().map(|(key, value)| (&**key, &**value));
         let plugin = &self.plugin;

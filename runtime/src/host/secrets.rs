@@ -10,6 +10,10 @@ use super::bindings::zlayer::plugin::secrets::Host;
 use super::listed::text_bytes;
 use super::{HostState, denied};
 use crate::capability::Capability;
+use crate::redact::cut;
+
+/// Bytes that an error shows of the name of a secret that is not there.
+const NAME_BYTES: usize = 1024;
 
 impl Host for HostState {
     fn get(&mut self, name: String) -> Result<Option<String>, Error> {
@@ -26,7 +30,7 @@ impl Host for HostState {
     fn get_required(&mut self, name: String) -> Result<String, Error> {
         self.get(name.clone())?.ok_or_else(|| Error {
             code: "SECRET_MISSING".to_owned(),
-            message: format!("there is no secret '{name}'"),
+            message: format!("there is no secret '{}'", cut(&name, NAME_BYTES)),
         })
     }
 

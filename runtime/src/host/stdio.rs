@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
+use wasmtime::format_err;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
 
 use super::held::Charge;
@@ -106,6 +107,10 @@ fn write_line(
 
 impl OutputStream for LogStream {
     fn write(&mut self, bytes: Bytes) -> Result<(), StreamError> {
+        // So much is permitted, and each line of it is looked through for secrets.
+        if bytes.len() > LINE_BYTES {
+            return Err(StreamError::Trap(format_err!("write exceeded budget")));
+        }
         let longest = LINE_BYTES + redact::longest();
         let request = self.request.id();
         let mut line = sync::lock(&self.line);

@@ -1,4 +1,4 @@
-//! The ring's files on flash: the one that is being written and the older ones, which make room.
+//! The ring's files on flash: the one that is being written, and what is asked of the older ones.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use zlayer_binlog::{Encoder, segment_name, segments};
 
-use super::{RingLimits, thinning};
+use super::RingLimits;
+use super::room::Room;
 
 /// How many names are tried for a new segment if other files have them already.
 const NAMES_TRIED: usize = 16;
@@ -25,12 +26,19 @@ pub(super) struct Files {
     written: usize,
     /// Whether the segment's name in the folder has been synced, so that it survives a power cut.
     known: bool,
+    /// Segments that ended before they were synced, which somebody waits for.
+    ended: Vec<Arc<File>>,
+    /// How many segments have begun since room was made.
+    begun: u32,
 }
+
+/// How many segments may begin before room is made for them.
+const AHEAD: u32 = 2;
 
 /// What has to be synced: see [`Files::unsynced`].
 #[derive(Debug)]
 pub(super) struct Sync {
-    file: Arc<File>,
+    files: Vec<Arc<File>>,
     folder: Option<PathBuf>,
 }
 
@@ -43,6 +51,8 @@ impl Files {
             open: None,
             written: 0,
             known: false,
+            ended: Vec::new(),
+            begun: 0,
         }
     }
 
@@ -55,9 +65,44 @@ impl Files {
         self.open.is_none() || self.written + bytes <= self.limits.segment_bytes
     }
 
-    /// Closes the open segment. The next write begins a new one.
-    pub(super) fn end_segment(&mut self) {
-        self.open = None;
+    /// Closes the open segment. The next write begins a new one. Where somebody waits until all is
+    /// synced, this one will be with the others.
+    pub(super) fn end_segment(&mut self, is_awaited: bool) {
+        let ended = self.open.take();
+        self.ended.extend(ended.filter(|_| is_awaited));
+    }
+
+    /// How many segments have begun since room was made.
+    pub(super) fn begun(&self) -> u32 {
+        self.begun
+    }
+
+    /// Whether so many segments have begun since room was made that there should be no more.
+    pub(super) fn is_behind(&self) -> bool {
+        self.begun >= AHEAD
+    }
+
+    /// The room that has to be made for what has begun.
+    pub(super) fn room(&self) -> Room {
+        let RingLimits {
+            ring_bytes,
+            segment_bytes,
+            segments,
+            ..
+        } = self.limits;
+        Room {
+            folder: self.folder.clone(),
+            before: self.number + u32::from(self.open.is_none()),
+            most: ring_bytes.saturating_sub(segment_bytes as u64),
+            count: segments.saturating_sub(1),
+            segment_bytes: segment_bytes as u64,
+            begun: self.begun,
+        }
+    }
+
+    /// Records that room was made for so many segments.
+    pub(super) fn has_room_for(&mut self, begun: u32) {
+        self.begun = self.begun.saturating_sub(begun);
     }
 
     /// Writes the buffer and removes from it what was written, even if an error cuts the write
@@ -81,8 +126,8 @@ impl Files {
         Ok(())
     }
 
-    /// Makes room for a new segment, and opens it. A segment of an earlier run is never
-    /// written to again, because its end may be torn.
+    /// Opens a new segment. One of an earlier run is never written to again, because its end may be
+    /// torn.
     fn begin_segment(
         &mut self,
         encoder: &mut Encoder,
@@ -90,21 +135,16 @@ impl Files {
     ) -> io::Result<Arc<File>> {
         let mut make = DirBuilder::new();
         make.recursive(true).mode(0o700).create(&self.folder)?;
-        let found = segments(&self.folder)?;
-        let youngest = found.last().map_or(0, |segment| segment.number);
-        let RingLimits {
-            ring_bytes,
-            segment_bytes,
-            segments: count,
-            ..
-        } = self.limits;
-        let most = ring_bytes.saturating_sub(segment_bytes as u64);
-        thinning::make_room(&self.folder, found, most, count.saturating_sub(1))?;
-        let (number, file) = self.create(youngest.max(self.number))?;
+        let youngest = match self.number {
+            0 => segments(&self.folder)?.last().map_or(0, |one| one.number),
+            number => number,
+        };
+        let (number, file) = self.create(youngest)?;
         let file = Arc::new(file);
         buffer.splice(0..0, encoder.start(number));
         self.open = Some(Arc::clone(&file));
         (self.number, self.written, self.known) = (number, 0, false);
+        self.begun += 1;
         Ok(file)
     }
 
@@ -128,17 +168,29 @@ impl Files {
 
     /// What must be synced so that all that was written survives a power cut.
     pub(super) fn unsynced(&mut self) -> Option<Sync> {
-        let file = Arc::clone(self.open.as_ref()?);
+        let mut files = std::mem::take(&mut self.ended);
+        files.extend(self.open.clone());
+        if files.is_empty() {
+            return None;
+        }
         let known = std::mem::replace(&mut self.known, true);
         let folder = (!known).then(|| self.folder.clone());
-        Some(Sync { file, folder })
+        Some(Sync { files, folder })
     }
 }
 
 impl Sync {
-    /// Syncs the file, and the folder if the file is new in it.
+    /// How many files it syncs.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Syncs the files, and the folder if one is new in it.
     pub(super) fn run(&self) -> io::Result<()> {
-        self.file.sync_data()?;
+        for file in &self.files {
+            file.sync_data()?;
+        }
         match &self.folder {
             Some(folder) => File::open(folder)?.sync_all(),
             None => Ok(()),

@@ -1,6 +1,7 @@
 //! The records that wait to be written, and when they have to be.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::time::Instant;
 
 use log::Level;
@@ -8,9 +9,10 @@ use zlayer_binlog::{Encoder, Record};
 
 use super::RingLimits;
 use super::files::Files;
+use super::room::Room;
 
 /// Each plugin, and the daemon, has one part in so many of what may be written for itself, whatever
-/// others have written.
+/// others have written. What the daemon tells of a plugin is the plugin's part.
 const SHARES: u64 = 16;
 
 /// The part of a ring that its lock guards.
@@ -42,6 +44,10 @@ pub(super) struct RingState {
     pub(super) synced: Option<Instant>,
     /// Writing has failed and is tried again at this time.
     pub(super) retry_at: Option<Instant>,
+    /// When room has to be made, since a segment has begun.
+    room_at: Option<Instant>,
+    /// Room could not be made, which was told.
+    room_failed: bool,
     /// What went wrong, until somebody was told.
     pub(super) trouble: Option<String>,
 }
@@ -51,7 +57,8 @@ impl RingState {
     pub(super) fn due(&self) -> Option<Instant> {
         // Without a folder there is nothing to write to.
         self.files.as_ref()?;
-        self.flush_at.into_iter().chain(self.sync_at).min()
+        let times = [self.flush_at, self.sync_at, self.room_at];
+        times.into_iter().flatten().min()
     }
 
     /// Adds a record, and writes it at once if it is severe.
@@ -119,6 +126,9 @@ impl RingState {
         if spent + bytes <= self.limits.ring_bytes / SHARES {
             return true;
         }
+        if self.files.as_ref().is_some_and(Files::is_behind) {
+            return false;
+        }
         let most = match record.level {
             Level::Error => self.limits.ring_bytes,
             _ => self.limits.ring_bytes / 4 * 3,
@@ -156,7 +166,7 @@ impl RingState {
             if !self.buffer.is_empty() {
                 return false;
             }
-            files.end_segment();
+            files.end_segment(self.sync_at.is_some());
             self.encoder = Encoder::default();
         }
         fits(self)
@@ -185,7 +195,11 @@ impl RingState {
             return false;
         }
         let had_failed = self.retry_at.is_some();
+        let begun = files.begun();
         let written = files.write(&mut self.encoder, &mut self.buffer);
+        if files.begun() > begun {
+            self.room_at.get_or_insert(now);
+        }
         let Err(error) = written else {
             (self.flush_at, self.retry_at, self.warned) = (None, None, Some(now));
             return true;
@@ -199,6 +213,36 @@ impl RingState {
             ));
         }
         false
+    }
+
+    /// The room that has to be made by now.
+    pub(super) fn room_to_make(&mut self, now: Instant) -> Option<Room> {
+        let files = self.files.as_ref()?;
+        self.room_at.take_if(|at| *at <= now)?;
+        Some(files.room())
+    }
+
+    /// Records what came of making room. Returns what went wrong, once.
+    pub(super) fn room_was_made(
+        &mut self,
+        room: &Room,
+        made: io::Result<()>,
+        now: Instant,
+    ) -> Option<String> {
+        let had_failed = std::mem::replace(&mut self.room_failed, made.is_err());
+        let Err(error) = made else {
+            if let Some(files) = &mut self.files {
+                files.has_room_for(room.begun);
+            }
+            return None;
+        };
+        self.room_at = Some(now + self.limits.retry);
+        (!had_failed).then(|| {
+            format!(
+                "there is no room made for the log in {}: {error}; what comes too fast is counted and dropped",
+                room.folder.display()
+            )
+        })
     }
 
     fn report_lost_records(&mut self, now: Instant) {

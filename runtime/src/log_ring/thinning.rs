@@ -1,22 +1,22 @@
 //! Makes room in the ring: whoever has written most gives first.
 //!
-//! The oldest segment goes when there is no room for a new one. A plugin that writes all the time
-//! would so erase what all others have written. Therefore it is not a segment that goes, but what
-//! the one who has most in the ring has in the oldest segment that holds any of it. What others
-//! have there stays, in a segment of the same number: that is little, else they would have most.
+//! The oldest segment would have to go when there is no room for a new one. A plugin that writes all
+//! the time would so erase what all others have written. Therefore it is not a segment that goes,
+//! but what the one who has most in the ring has in the oldest segment that holds any of it. What
+//! others have there stays, in a segment of the same number: that is little, else they would have
+//! most. What the daemon tells of a plugin counts as the plugin's, so that one that fails all the
+//! time does not erase the daemon's own records.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::Path;
 
-use zlayer_binlog::{Decoder, Encoder, Event, Record, Segment};
+use zlayer_binlog::Segment;
 
-/// The file in which a segment is written anew, before it takes the other one's place.
-const WRITTEN_ANEW: &str = "thinned.tmp";
-/// How often is reckoned anew what has to go, before whole segments do.
-const ROUNDS: usize = 3;
+use super::rewriting::{each_record, keep};
+use super::room::gone;
+
 /// Bytes that a record takes beside its texts, roughly.
 const RECORD_BYTES: u64 = 24;
 
@@ -29,42 +29,9 @@ struct Shares {
     is_unread: bool,
 }
 
-/// Has these segments of `folder`, oldest first, take at most `most` bytes and be `count` at most.
-pub(super) fn make_room(
-    folder: &Path,
-    segments: Vec<Segment>,
-    most: u64,
-    count: usize,
-) -> io::Result<()> {
-    let mut total: u64 = segments.iter().map(|segment| segment.bytes).sum();
-    let too_many = segments.len().saturating_sub(count);
-    let mut segments = segments.into_iter();
-    for oldest in segments.by_ref().take(too_many) {
-        fs::remove_file(&oldest.path)?;
-        total -= oldest.bytes;
-    }
-    let mut left: Vec<Segment> = segments.collect();
-    for _ in 0..ROUNDS {
-        if total <= most {
-            return Ok(());
-        }
-        left = thin_out(folder, left, most)?;
-        // Sizes were reckoned, so there may be a little too much left.
-        total = left.iter().map(|segment| segment.bytes).sum();
-    }
-    for oldest in left {
-        if total <= most {
-            break;
-        }
-        fs::remove_file(&oldest.path)?;
-        total -= oldest.bytes;
-    }
-    Ok(())
-}
-
-/// Takes out of these segments what whoever has most has in the oldest of them, until what is left
-/// takes `most` bytes or so. Returns what is left.
-fn thin_out(folder: &Path, segments: Vec<Segment>, most: u64) -> io::Result<Vec<Segment>> {
+/// Takes out of these segments, oldest first, what whoever has most has in the oldest of them, until
+/// what is left takes `most` bytes or so.
+pub(super) fn thin_out(folder: &Path, segments: Vec<Segment>, most: u64) -> io::Result<()> {
     let mut total: u64 = segments.iter().map(|segment| segment.bytes).sum();
     let mut shares: Vec<Shares> = segments.into_iter().map(Shares::of).collect();
     while total > most {
@@ -82,14 +49,7 @@ fn thin_out(folder: &Path, segments: Vec<Segment>, most: u64) -> io::Result<Vec<
         total -= oldest.bytes.remove(&who).unwrap_or(0).min(total);
         oldest.is_thinned = true;
     }
-    let mut left = Vec::new();
-    for mut one in shares {
-        one.segment.bytes = one.write_anew(folder)?;
-        if one.segment.bytes > 0 {
-            left.push(one.segment);
-        }
-    }
-    Ok(left)
+    shares.iter().try_for_each(|one| one.write_anew(folder))
 }
 
 impl Shares {
@@ -129,59 +89,21 @@ impl Shares {
         }
     }
 
-    /// Writes the segment without those who gave, if any did. Returns how many bytes it takes.
-    fn write_anew(&self, folder: &Path) -> io::Result<u64> {
-        let Segment {
-            number,
-            path,
-            bytes,
-        } = &self.segment;
-        if self.is_unread || !self.is_thinned && !self.bytes.is_empty() {
-            return Ok(*bytes);
+    /// Writes the segment without those who gave, if any did.
+    fn write_anew(&self, folder: &Path) -> io::Result<()> {
+        if self.is_unread {
+            return Ok(());
         }
         if self.bytes.is_empty() {
-            return match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(0),
-            };
+            return gone(fs::remove_file(&self.segment.path));
         }
-        let content = fs::read(path)?;
-        let (mut encoder, mut frames) = (Encoder::default(), Vec::new());
-        each_record(&content, &mut |record| {
-            if self.bytes.contains_key(record.owner()) {
-                encoder.record(record, &mut frames);
-            }
-        });
-        let anew = folder.join(WRITTEN_ANEW);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&anew)?;
-        let start = encoder.start(*number);
-        file.write_all(&start)?;
-        file.write_all(&frames)?;
-        // A process that ends leaves the one or the other: the name changes when the content is there.
-        // It is not synced, since whoever logs must not wait for the disk: a power cut soon after may
-        // take what was left of the segment.
-        fs::rename(&anew, path)?;
-        Ok((start.len() + frames.len()) as u64)
-    }
-}
-
-/// Calls `take` with each whole record.
-fn each_record(content: &[u8], take: &mut dyn FnMut(&Record<'_>)) {
-    let mut found = |event: Event<'_>| {
-        if let Event::Record(record) = event {
-            take(&record);
+        if self.is_thinned {
+            keep(folder, &self.segment, |record| {
+                self.bytes.contains_key(record.owner())
+            })?;
         }
         Ok(())
-    };
-    let mut decoder = Decoder::default();
-    // Only `found` could fail, and does not.
-    let _ = decoder.push(content, &mut found);
-    let _ = decoder.finish(&mut found);
+    }
 }
 
 #[cfg(test)]
@@ -190,7 +112,7 @@ mod tests {
     use super::*;
     use crate::data_dir::temporary_folder;
     use log::Level;
-    use zlayer_binlog::segment_name;
+    use zlayer_binlog::{Encoder, Record, segment_name};
 
     /// A segment in which one plugin has written so many records.
     fn written(folder: &Path, number: u32, plugin: &str, count: usize) -> Segment {
@@ -228,7 +150,7 @@ mod tests {
             bytes: 10,
         };
         let segments = vec![unread.clone(), noisy.clone(), gone];
-        make_room(&folder, segments, 1000, 10).unwrap();
+        thin_out(&folder, segments, 1000).unwrap();
         assert!(unread.path.exists() && !noisy.path.exists());
         fs::remove_dir_all(&folder).unwrap();
     }

@@ -32,7 +32,7 @@ fn state() -> HostState {
         grants,
         granted,
         Arc::new(BTreeMap::new()),
-        Arc::new(Metrics::default()),
+        Arc::new(Metrics::new(Arc::clone(&budget))),
         store,
         upstreams,
     );
