@@ -10,14 +10,15 @@ use argh::FromArgs;
 
 use crate::record::Record;
 use crate::table::Table;
-use crate::{attacks, checkout, keyvalue, machines, page, pipeline, serve};
+use crate::{attacks, calls, checkout, keyvalue, machines, page, pipeline, serve};
 
 /// All of them, in the order of the page.
-pub(crate) const ALL: [&Bench; 4] = [
+pub(crate) const ALL: [&Bench; 5] = [
     &serve::BENCH,
     &pipeline::BENCH,
     &keyvalue::BENCH,
     &attacks::BENCH,
+    &calls::BENCH,
 ];
 
 /// The names of all that is recorded, in the order of the page.

@@ -1,8 +1,8 @@
 //! The benchmarks, and the page that is made from what they recorded.
 //!
-//! Four of them: [`serve`] measures the daemon beside `wasmtime serve` and nginx, [`pipeline`] what
+//! Five of them: [`serve`] measures the daemon beside `wasmtime serve` and nginx, [`pipeline`] what
 //! each stage costs, [`keyvalue`] what the store costs, [`attacks`] what others notice of
-//! a client that means harm. [`figures`] runs all of them, and records what
+//! a client that means harm, [`calls`] what they notice of a plugin that calls the host with all it has. [`figures`] runs all of them, and records what
 //! `cargo boards bench --machine` measures in whole emulated machines ([`machines`]). Each hands its
 //! figures over as tables, and the scaffold ([`bench`]) does the rest in the same way for all:
 //! flags, printing, and with `--record` a data file in `docs/figures`, from which the page
@@ -34,6 +34,7 @@ mod table;
 mod workshop;
 
 mod attacks;
+mod calls;
 mod keyvalue;
 mod pipeline;
 mod serve;
@@ -58,6 +59,11 @@ pub fn keyvalue() -> ExitCode {
 /// Runs the benchmark `attacks`, as its flags say.
 pub fn attacks() -> ExitCode {
     bench::main(&attacks::BENCH)
+}
+
+/// Runs the benchmark `calls`, as its flags say.
+pub fn calls() -> ExitCode {
+    bench::main(&calls::BENCH)
 }
 
 /// Runs all of them and records their figures, or only makes the page from what is recorded.

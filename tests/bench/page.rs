@@ -19,7 +19,7 @@ const TOP: &str = include_str!("page/top.txt");
 const PROGRAM: &str = include_str!("page/program.txt");
 
 /// A part of the page: the benchmark, the heading, and the template of what follows.
-const SECTIONS: [(&str, &str, &str); 5] = [
+const SECTIONS: [(&str, &str, &str); 6] = [
     (
         "serve",
         "Beside wasmtime serve and nginx",
@@ -39,6 +39,11 @@ const SECTIONS: [(&str, &str, &str); 5] = [
         "attacks",
         "What others notice of an attack",
         include_str!("page/attacks.txt"),
+    ),
+    (
+        "calls",
+        "What others notice of a plugin's calls",
+        include_str!("page/calls.txt"),
     ),
     (
         "machines",

@@ -32,8 +32,9 @@ pub(super) struct Files {
     begun: u32,
 }
 
-/// How many segments may begin before room is made for them.
-const AHEAD: u32 = 2;
+/// When so many segments have begun before room was made, there is room for the first, and the
+/// second is full.
+const AHEAD: u32 = 3;
 
 /// What has to be synced: see [`Files::unsynced`].
 #[derive(Debug)]
