@@ -67,6 +67,24 @@ fn config(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     })
 }
 
+/// What was read of a list since others could run.
+#[derive(Default)]
+struct Piece {
+    texts: usize,
+    bytes: usize,
+}
+
+impl Piece {
+    fn add(&mut self, text: &str) {
+        self.texts += 1;
+        self.bytes += text.len();
+    }
+
+    fn is_full(&self) -> bool {
+        self.texts >= PIECE_TEXTS || self.bytes >= PIECE_BYTES
+    }
+}
+
 /// The pairs of those keys that the configuration has, in the order in which they were asked for.
 async fn get_many(
     store: &mut Store<'_>,
@@ -84,19 +102,18 @@ async fn get_many(
     // A plugin may name the same key many times.
     let mut known: BTreeMap<&str, (Text, Text)> = BTreeMap::new();
     let mut copies = 0;
-    let (mut texts, mut bytes) = (0, 0);
+    let mut piece = Piece::default();
     for index in 0..keys.len() {
-        if texts >= PIECE_TEXTS || bytes >= PIECE_BYTES {
-            (texts, bytes) = (0, 0);
+        if piece.is_full() {
             plugin.pause().await;
+            piece = Piece::default();
         }
         let Some(key) = keys.get(&mut *store, index) else {
             break;
         };
         let key = key?;
         let key = key.to_str(&*store)?;
-        texts += 1;
-        bytes += key.len();
+        piece.add(&key);
         let Some((name, value)) = config.get_key_value(&*key) else {
             continue;
         };
@@ -236,4 +253,34 @@ fn no_longer_than(function: &str, length: usize, most: usize) -> wasmtime::Resul
         "{function}: a list of {length}, and one call may hand over {most}"
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_ends_with_many_texts_or_with_long_ones() {
+        let pieces = |text: &str, count: usize| {
+            let (mut piece, mut full) = (Piece::default(), 0);
+            for _ in 0..count {
+                if piece.is_full() {
+                    (piece, full) = (Piece::default(), full + 1);
+                }
+                piece.add(text);
+            }
+            full
+        };
+        assert_eq!(pieces("k", 1024), 0);
+        assert_eq!(pieces("k", 100_000), 97);
+        assert_eq!(pieces(&"k".repeat(64 << 10), 100), 24);
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_refused_with_its_limit() {
+        assert!(no_longer_than("f", POLLED, POLLED).is_ok());
+        let told = no_longer_than("f", POLLED + 1, POLLED).map_err(|error| error.to_string());
+        let expected = "f: a list of 4097, and one call may hand over 4096";
+        assert_eq!(told, Err(expected.to_owned()));
+    }
 }

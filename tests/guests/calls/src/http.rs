@@ -61,7 +61,7 @@ pub const CASES: [Case; 16] = [
     }),
     ("poll-too-many", || {
         let soon = subscribe_duration(1_000);
-        Box::new(move || drop(poll::poll(&vec![&soon; 4 * MANY])))
+        Box::new(move || drop(poll::poll(&vec![&soon; 2 * MANY])))
     }),
     ("random", || Box::new(|| drop(get_random_bytes(64 << 10)))),
     ("random-insecure", || {
