@@ -17,6 +17,7 @@ mod listed;
 mod logging;
 mod long_lists;
 mod metrics;
+mod plugin_host;
 mod random;
 mod read_ahead;
 mod secrets;
@@ -24,13 +25,10 @@ mod stdio;
 mod table;
 mod wasi;
 
-use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use ::http::header::{HeaderName, HeaderValue};
-use futures_lite::future::yield_now;
-use smol::lock::OnceCell;
 use wasmtime::component::{HasData, Linker, ResourceTableError};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
@@ -44,25 +42,18 @@ pub use http_error::plugin_body;
 pub use limiter::{Limiter, Refused};
 pub use link::add_to_linker;
 pub use logging::PluginLog;
+pub use plugin_host::PluginHost;
 
 use http::HandOver;
 use table::Table;
 
-use crate::capability::{Capability, Gate};
-use crate::config::{Granted, Grants, Secret};
+use crate::capability::Capability;
 use crate::failure::Failure;
-use crate::keyvalue::{KeyValue, KvError, Namespace, Writes};
-use crate::memory::{Budget, Reservation};
+use crate::memory::Reservation;
 use crate::message::fields::{LIST_BYTES, LIST_HEADERS};
-use crate::metrics::Metrics;
-use crate::redact::cut;
-use crate::stats::{Outcome, PluginStats};
+use crate::stats::Outcome;
 use crate::sync;
-use crate::told::Told;
-use crate::turns::{Place, Turn};
-use crate::upstream::{Sender, Upstreams};
-use asking::Asking;
-use kv_faults::KvFaults;
+use crate::turns::Turn;
 use stdio::OpenLines;
 
 /// Bytes of memory that the headers of one message may take inside the host: as much as a list of
@@ -70,199 +61,10 @@ use stdio::OpenLines;
 /// and a value). What they really take is charged (`http/weight.rs`).
 const FIELDS_BYTES: usize =
     LIST_BYTES + LIST_HEADERS * (size_of::<HeaderName>() + size_of::<HeaderValue>());
-/// Bytes that the log shows of the name of a secret that a plugin asks for.
-const SECRET_NAME_BYTES: usize = 128;
 /// The message of the error that a plugin gets when it calls what it is not granted.
 const DENIED: &str = "denied: the deployment does not grant this capability";
 /// The code of that error, for interfaces whose errors have codes.
 const DENIED_CODE: &str = "CAPABILITY_DENIED";
-
-/// What all instances of one plugin share with the host.
-pub struct PluginHost {
-    /// The plugin's name: its label in metrics, its target in logs.
-    pub name: String,
-    /// The name of its key-value namespace.
-    pub namespace_name: String,
-    /// What is said of the plugin.
-    pub grants: Arc<Grants>,
-    /// What it may do.
-    pub granted: Granted,
-    /// Where `logging`, standard output and standard error go.
-    pub log: PluginLog,
-    /// Where `metrics` go.
-    pub metrics: Arc<Metrics>,
-    /// Lets the plugin call what it is granted.
-    pub gate: Gate,
-    /// What the log was told of calls that were denied.
-    told: Told,
-    /// Counters of the plugin's requests and incidents.
-    pub stats: PluginStats,
-    /// The budget for the plugin's connections to upstreams, including those that it routes clients
-    /// to.
-    pub share: Arc<Budget>,
-    /// Where its requests, and those that it routes, may be sent.
-    pub sender: Arc<Sender>,
-    upstreams: Upstreams,
-    store: KeyValue,
-    /// Those of all plugins.
-    secrets: Arc<BTreeMap<String, Secret>>,
-    namespace: OnceCell<Namespace>,
-    /// What the plugin's changes of the store may have written to flash.
-    pub writes: Arc<Writes>,
-    /// What went wrong with the store, and was told.
-    kv_faults: KvFaults,
-    /// Whom its own requests wait for.
-    asking: Asking,
-    /// Its place among those that wait for the processor. None before the plugin is loaded.
-    place: Option<Place>,
-}
-
-impl PluginHost {
-    /// The host side of the plugin `name`; its log level is the config value `LOG_LEVEL`, else
-    /// `RUST_LOG`. `secrets` are those of all plugins.
-    pub fn new(
-        name: String,
-        grants: Arc<Grants>,
-        granted: Granted,
-        secrets: Arc<BTreeMap<String, Secret>>,
-        metrics: Arc<Metrics>,
-        store: KeyValue,
-        upstreams: Upstreams,
-    ) -> PluginHost {
-        let config = &grants.config;
-        let level = config.get("LOG_LEVEL").or_else(|| config.get("RUST_LOG"));
-        let log = PluginLog::new(&name, level.map(String::as_str), grants.log_records);
-        PluginHost {
-            namespace_name: grants.namespace.clone().unwrap_or_else(|| name.clone()),
-            sender: Arc::new(Sender::new(&name, &grants)),
-            writes: store.writes(&name, grants.keyvalue.day_bytes),
-            name,
-            secrets,
-            log,
-            metrics,
-            gate: Gate::new(granted.capabilities),
-            granted,
-            told: Told::default(),
-            grants,
-            stats: PluginStats::default(),
-            share: upstreams.share(),
-            upstreams,
-            store,
-            namespace: OnceCell::new(),
-            kv_faults: KvFaults::default(),
-            asking: Asking::default(),
-            place: None,
-        }
-    }
-
-    /// The same, with a place among those that wait for the processor.
-    pub fn at_place(self, place: Place) -> PluginHost {
-        PluginHost {
-            place: Some(place),
-            ..self
-        }
-    }
-
-    /// Tells in the log, once for each `what`, why the plugin was denied something. It counts as
-    /// one of the plugin's own records.
-    pub fn tell_once(&self, what: (&str, &str), request_id: Option<&str>, message: &str) {
-        if self.told.is_first(what) {
-            let message = format!("{message} (told once)");
-            self.log.write(log::Level::Warn, request_id, &message, &[]);
-        }
-    }
-
-    /// Whether the plugin may use `capability`. A call that is denied is counted, and the log told of
-    /// the first.
-    fn may(&self, capability: Capability, request: &CurrentRequest) -> bool {
-        let may = self.gate.allow(capability);
-        if !may {
-            let why = self.granted.why_not(capability);
-            let message = format!("it called what it is not granted: {why}");
-            self.tell_once((capability.name(), ""), request.id().as_deref(), &message);
-        }
-        may
-    }
-
-    /// The names of the secrets that the plugin may see, if it may read secrets.
-    pub fn shown_secrets(&self) -> Vec<String> {
-        match self.gate.granted().contains(Capability::Secrets) {
-            true => self.secret_names().cloned().collect(),
-            false => Vec::new(),
-        }
-    }
-
-    /// Tells the log that the plugin asked for a secret which it does not get.
-    fn tell_of_no_secret(&self, name: &str, request: &CurrentRequest) {
-        let (plugin, shown) = (&self.name, cut(name, SECRET_NAME_BYTES));
-        let shown = shown.escape_debug();
-        let message = match self.secrets.contains_key(name) {
-            true => format!(
-                "it asked for the secret '{shown}', which it is not given: \
-                 --plugin {plugin}:secrets={shown} gives it"
-            ),
-            false => format!(
-                "it asked for the secret '{shown}', which there is not: --secrets-file, \
-                 --secret-credential, --secret-env or --secret bring it"
-            ),
-        };
-        self.tell_once(("secret", name), request.id().as_deref(), &message);
-    }
-
-    /// The names of the secrets that the plugin may see.
-    fn secret_names(&self) -> impl Iterator<Item = &String> {
-        let all = self.secrets.keys();
-        all.filter(|name| self.granted.shows_secret(name))
-    }
-
-    /// The secret of this name, if the plugin may see it.
-    fn secret(&self, name: &str) -> Option<&Secret> {
-        let is_shown = self.granted.shows_secret(name);
-        self.secrets.get(name).filter(|_| is_shown)
-    }
-
-    /// The failure that it is when the plugin has no time left for the client's request with this
-    /// id, which it is at work on.
-    pub fn late(&self, request: &str) -> Failure {
-        match self.asking.upstream_of(request) {
-            Some(upstream) => Failure::WaitedForUpstream(upstream),
-            None => Failure::Deadline,
-        }
-    }
-
-    /// The plugin's namespace. None if the plugin has not used it.
-    pub fn used_namespace(&self) -> Option<&Namespace> {
-        self.namespace.get()
-    }
-
-    /// Bytes of the largest value that the plugin may store.
-    fn largest_value(&self) -> usize {
-        self.grants.keyvalue.quota.value_bytes
-    }
-
-    /// Waits until an instance that does long work in the host may go on with it.
-    async fn pause(&self) {
-        match &self.place {
-            Some(place) => place.turn().await,
-            None => yield_now().await,
-        }
-    }
-
-    /// The plugin's namespace in the store; waits until the store is open. Every call of `keyvalue`
-    /// comes through here, so the capability is checked here.
-    async fn namespace(&self) -> Result<&Namespace, KvError> {
-        if !self.gate.allow(Capability::Keyvalue) {
-            return Err(KvError::Storage(DENIED.to_owned()));
-        }
-        self.namespace
-            .get_or_try_init(|| {
-                let (settings, writes) = (&self.grants.keyvalue, Arc::clone(&self.writes));
-                let name = &self.namespace_name;
-                self.store.namespace(name, settings, Some(writes))
-            })
-            .await
-    }
-}
 
 /// The state of one instance in the host: the `T` of every `Store<T>`.
 pub struct HostState {

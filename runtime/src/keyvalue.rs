@@ -252,8 +252,8 @@ pub struct Status {
     pub read_errors: u64,
     /// How often the database was opened anew after a failure.
     pub restarts: u64,
-    /// Bytes that the store handed to the kernel to write; `None` if the kernel does not count.
-    pub written_bytes: Option<u64>,
+    /// Bytes that the store handed to the kernel to write; reckoned where the kernel does not tell.
+    pub written_bytes: u64,
     /// Paths of what was put aside because it could not be read.
     pub aside: Vec<PathBuf>,
 }

@@ -51,12 +51,8 @@ impl Store {
             .field("commits", status.commits)
             .field("failed_commits", status.failures)
             .field("read_errors", status.read_errors)
-            .field("restarts", status.restarts);
-        // Left out where the kernel does not count.
-        let described = match status.written_bytes {
-            Some(bytes) => described.field("written_bytes", Value::Bytes(bytes)),
-            None => described,
-        };
+            .field("restarts", status.restarts)
+            .field("written_bytes", Value::Bytes(status.written_bytes));
         let namespaces = self.namespaces.iter().map(|held| {
             Section::default()
                 .line("", "{name}: {keys} keys, {bytes} bytes, {durability}")
@@ -73,16 +69,13 @@ impl Store {
 
     pub(super) fn series(&self, page: &mut Page) {
         let status = &self.status;
-        // Left out where the kernel does not count.
-        if let Some(bytes) = status.written_bytes {
-            page.single(
-                "zlayer_kv_written_bytes_total",
-                "counter",
-                "Bytes that the key-value store handed to the kernel to write.",
-                bytes,
-            );
-        }
         for (name, help, value) in [
+            (
+                "written_bytes",
+                "Bytes that the key-value store handed to the kernel to write; reckoned from its batches where \
+                 the kernel does not tell this account.",
+                status.written_bytes,
+            ),
             ("commits", "Batches that the store wrote.", status.commits),
             (
                 "failed_commits",
@@ -122,7 +115,7 @@ mod tests {
                 failures: 9,
                 read_errors: 10,
                 restarts: 5,
-                written_bytes: Some(3 << 10),
+                written_bytes: 3 << 10,
                 aside: vec!["aside/000001-0-db".into()],
             },
             namespaces: vec![Held {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::database::{self, Database, OpenError};
 use super::store::Store;
+use super::writes::Writes;
 use super::written::KEEPER;
 
 /// Longest time from an acknowledged change to its commit, where nobody says another.
@@ -155,6 +156,12 @@ impl Keeper {
             let changes = batch.iter().flat_map(|batch| batch.iter());
             let changes = changes.map(|(key, change)| (key, &change.stored));
             database.commit(changes, anchor, &records)?;
+            let changes = batch.iter().flat_map(|batch| batch.iter());
+            let costs = changes.map(|(key, change)| {
+                let stored = change.stored.as_ref().map_or(0, |stored| stored.len());
+                Writes::cost(key.len(), stored)
+            });
+            self.store.written.reckon(costs.sum());
             if let Some(anchor) = &anchor {
                 self.anchored = Instant::now();
                 clock.written_down(anchor);

@@ -1,7 +1,8 @@
-//! Counts what the store writes, from the kernel's figures.
+//! Counts what the store writes, from the kernel's figures where it tells them.
 
 use std::fs;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::sync;
 
@@ -12,9 +13,13 @@ const THREADS: [&str; 2] = ["fjall:worker", KEEPER];
 
 /// Bytes that the store's threads handed to the kernel to write: journal, tables, compaction. Only
 /// the keeper and fjall's worker write to the database, and Linux counts each thread's writes
-/// (`wchar` in `/proc/PID/task/TID/io`, see proc(5)).
+/// (`wchar` in `/proc/PID/task/TID/io`, see proc(5)). What it has of the threads of a process that
+/// is not dumpable is for root alone, so what batches come to is reckoned as well.
 #[derive(Default)]
-pub(super) struct Written(Mutex<Count>);
+pub(super) struct Written {
+    counted: Mutex<Count>,
+    reckoned: AtomicU64,
+}
 
 #[derive(Default)]
 struct Count {
@@ -24,19 +29,37 @@ struct Count {
 }
 
 impl Written {
-    /// All bytes so far; `None` if the kernel does not count them, or does not tell: what it has of the
-    /// threads of a process that is not dumpable is for root alone.
-    pub(super) fn bytes(&self) -> Option<u64> {
-        let mut count = sync::lock(&self.0);
-        let threads = store_threads()?;
+    /// Adds what a batch comes to that was written: see [`super::writes::Writes::cost`].
+    pub(super) fn reckon(&self, bytes: u64) {
+        self.reckoned.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// All bytes so far: as the kernel counts them, or else as they are reckoned.
+    pub(super) fn bytes(&self) -> u64 {
+        let mut count = sync::lock(&self.counted);
+        match store_threads() {
+            Some(threads) => count.take(threads),
+            // It may have told at first.
+            None => self.at_least(&count),
+        }
+    }
+
+    fn at_least(&self, count: &Count) -> u64 {
+        count.total.max(self.reckoned.load(Ordering::Relaxed))
+    }
+}
+
+impl Count {
+    /// Takes the present figures of the threads. Returns all bytes so far.
+    fn take(&mut self, threads: Vec<(u32, u64)>) -> u64 {
         for &(id, written) in &threads {
-            let seen = count.threads.iter().find(|(seen, _)| *seen == id);
+            let seen = self.threads.iter().find(|(seen, _)| *seen == id);
             let before = seen.map_or(0, |&(_, before)| before);
             // If it is less than before, another thread has got the number of one that has ended.
-            count.total += written.checked_sub(before).unwrap_or(written);
+            self.total += written.checked_sub(before).unwrap_or(written);
         }
-        count.threads = threads;
-        Some(count.total)
+        self.threads = threads;
+        self.total
     }
 }
 
@@ -57,4 +80,26 @@ fn store_threads() -> Option<Vec<(u32, u64)>> {
         threads.push((id, wchar.parse().ok()?));
     }
     Some(threads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_that_come_and_go_add_up() {
+        let mut count = Count::default();
+        assert_eq!(count.take(vec![(1, 10), (2, 5)]), 15);
+        assert_eq!(count.take(vec![(1, 12), (3, 1)]), 18);
+        // Another thread has got the number of one that has ended.
+        assert_eq!(count.take(vec![(1, 4)]), 22);
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_tell_is_reckoned() {
+        let written = Written::default();
+        written.reckon(100);
+        sync::lock(&written.counted).total = 50;
+        assert_eq!(written.at_least(&sync::lock(&written.counted)), 100);
+    }
 }
