@@ -196,7 +196,7 @@ const THREADS_KIB: u64 = 24 << 10;
 #[test]
 fn a_list_is_refused_before_it_is_made() {
     let daemon = daemon().start();
-    // 160,000 times a value of 200 bytes, twice: in the host, and in the plugin.
+    // 100,000 times a value of 200 bytes.
     assert_eq!(get(&daemon, "/keep/lists").status, 500);
     daemon.wait_for_log("out of memory: the host would keep ");
 }

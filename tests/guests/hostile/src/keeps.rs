@@ -241,7 +241,7 @@ fn polls() -> usize {
 
 /// Asks for many keys of the configuration at once.
 fn lists() -> usize {
-    let keys: Vec<String> = vec!["k".to_owned(); 160_000];
+    let keys: Vec<String> = vec!["k".to_owned(); 100_000];
     (0..10)
         .map(|_| config::get_many(&keys).len() + config::get_prefix("").len())
         .sum()
