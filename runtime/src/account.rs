@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::Path;
 
 use rustix::fs::{Gid, Uid};
-use rustix::process::{geteuid, getuid};
+use rustix::process::{getegid, geteuid, getgid, getgroups, getuid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::device;
@@ -25,6 +25,8 @@ pub struct Account {
     name: Option<String>,
     uid: Uid,
     gid: Gid,
+    /// Whether the group was named, so that no other will do.
+    is_group_named: bool,
     groups: Vec<Gid>,
 }
 
@@ -49,10 +51,19 @@ impl Account {
     ///
     /// # Errors
     ///
-    /// It has another one, and is not root.
+    /// It has another one, or another group than was named, and is not root.
     pub fn is_another(&self) -> Result<bool> {
         if getuid() == self.uid && geteuid() == self.uid {
-            return Ok(false);
+            let has_group = getgid() == self.gid && getegid() == self.gid;
+            if has_group || !self.is_group_named {
+                return Ok(false);
+            }
+            return Err(Error::Usage(format!(
+                "--user {self}: this is that account in group {}, and only root can change to \
+                 group {}; leave the flag out, or start it as root",
+                getegid().as_raw(),
+                self.gid.as_raw()
+            )));
         }
         match geteuid().is_root() {
             true => Ok(true),
@@ -62,6 +73,39 @@ impl Account {
                 geteuid().as_raw()
             ))),
         }
+    }
+
+    /// Has `work` done with its rights, and goes back to those of root. Nothing may be written meanwhile, and no
+    /// program started.
+    ///
+    /// # Errors
+    ///
+    /// What `work` fails with, or the system does not let this process.
+    pub fn act_as<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let own = (geteuid(), getegid());
+        let refused = |errno: rustix::io::Errno| {
+            let what = format!("--user {self}: the system does not let this process try as it");
+            Error::device(what, errno.into())
+        };
+        let own_groups = getgroups().map_err(refused)?;
+        let change =
+            |groups: &[Gid], gid: Gid, uid: Uid, root_first: bool| -> rustix::io::Result<()> {
+                if root_first {
+                    set_thread_res_uid(None, uid, None)?;
+                }
+                set_thread_groups(groups)?;
+                set_thread_res_gid(None, gid, None)?;
+                match root_first {
+                    true => Ok(()),
+                    false => set_thread_res_uid(None, uid, None),
+                }
+            };
+        let worked = match change(&self.groups, self.gid, self.uid, false) {
+            Ok(()) => work(),
+            Err(errno) => Err(refused(errno)),
+        };
+        change(&own_groups, own.1, own.0, true).map_err(refused)?;
+        worked
     }
 
     /// Becomes it, for good. Rights belong to the calling thread and go on to those that it starts,
@@ -143,6 +187,7 @@ fn find(word: &str, passwd: &str, group: &str) -> std::result::Result<Account, S
         name: name.map(str::to_owned),
         uid: Uid::from_raw(uid),
         gid: Gid::from_raw(gid),
+        is_group_named: named_group.is_some(),
         groups: groups.into_iter().map(Gid::from_raw).collect(),
     })
 }

@@ -209,6 +209,13 @@ impl Wasm {
                 self.verb
             )));
         }
+        let file = self.rest.iter().find(|word| !word.starts_with('-'));
+        let Some(file) = file else {
+            return Err(Error::Usage(format!(
+                "zlayer wasm {} wants a file; see zlayer-precompile {0} --help",
+                self.verb
+            )));
+        };
         let mut command = daemon::precompile_command();
         let status = command.arg(&self.verb).args(&self.rest).status();
         // A device has no compiler, and needs none to read what was compiled.
@@ -221,8 +228,7 @@ impl Wasm {
                 _ => artifact.validate(),
             };
         }
-        let file = self.rest.first().map_or(Path::new("the plugin"), Path::new);
-        match status.map_err(|error| daemon::without_compiler(file, error))? {
+        match status.map_err(|error| daemon::without_compiler(Path::new(file), error))? {
             status if status.success() => Ok(()),
             status => Err(Error::Forwarded(daemon::exit_code(status))),
         }

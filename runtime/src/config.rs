@@ -7,6 +7,7 @@
 mod check;
 mod entrance;
 mod granted;
+mod misplaced;
 mod placement;
 mod plugin;
 
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use zlayer_bundle::{ByteSize, NotASize, Profile};
+use zlayer_bundle::{ByteSize, NotASize, Profile, Role};
 
 pub use zlayer_bundle::{MEMORY_MIN, THREADS_MAX};
 
@@ -151,6 +152,11 @@ impl Draft {
     /// What is said of the plugin of this name.
     pub fn plugin(&self, name: &str) -> &PluginConfig {
         self.plugins.get(name).unwrap_or(&self.usual)
+    }
+
+    /// A setting of the plugin of this name that none of its `roles` looks at, and whose it is.
+    pub fn misplaced(&self, name: &str, roles: &[Role]) -> Option<(&'static str, &'static str)> {
+        misplaced::misplaced(self.plugin(name), &self.usual, roles)
     }
 }
 

@@ -3,6 +3,7 @@
 mod artifacts;
 mod compile;
 mod plugins;
+mod rehearsal;
 mod resources;
 mod signals;
 mod time;
@@ -39,6 +40,7 @@ use crate::stats::ServerStats;
 use crate::timeout;
 use crate::turns::Turns;
 use crate::upstream::{self, Upstreams};
+use rehearsal::rehearse;
 use resources::Resources;
 use signals::Signals;
 use time::Time;
@@ -74,6 +76,9 @@ pub fn run(config: Config) -> Result<()> {
     let https = config.entrance.https.as_ref();
     let https = https.map(|https| Https::new(https.identities.clone(), owner));
     let https = https.transpose()?;
+    if let Some(account) = account {
+        rehearse(&config, account)?;
+    }
     let data = DataDir::open(config.data_dir.as_deref(), account.map(Account::ids))?;
     if let Some(account) = account {
         account.assume()?;
@@ -232,7 +237,7 @@ fn serve(
         connections_memory: fixed.connections * share + certificates,
         threads: resources.threads,
         address: server.address(),
-        https: https_address,
+        https: https_address.zip(https.clone()),
         stop,
     };
     let _admin = admin.serve(view, &EXECUTOR)?;
@@ -251,6 +256,9 @@ fn serve(
             .detach();
         let warming = crate::reactor::enter(warm_up(Arc::clone(plugin), request_timeout));
         EXECUTOR.spawn(warming).detach();
+    }
+    if let Some(https) = https.clone() {
+        EXECUTOR.spawn(async move { https.watch().await }).detach();
     }
     let reload = https.map(|https| {
         move || {

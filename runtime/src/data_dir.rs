@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
-use zlayer_bundle::own_account;
+use zlayer_bundle::{Exposure, own_account};
 
 use crate::error::{Error, Result};
 use guard::Guard;
@@ -104,6 +104,14 @@ impl DataDir {
             Err(TryLockError::Error(error)) => return Err(refused("cannot be locked", error)),
         }
         guard.close_contents().map_err(untrusted)?;
+        if let Some((folder, exposure)) = Exposure::above(&path) {
+            log::warn!(
+                "data folder {}: others could put another in its place, for {} lies above it and {exposure}; run `{}`",
+                path.display(),
+                folder.display(),
+                exposure.mend(&folder)
+            );
+        }
         Ok(DataDir {
             path,
             _lock: lock,
@@ -119,15 +127,7 @@ impl DataDir {
     pub fn reach(&self) -> Result<()> {
         match fs::symlink_metadata(self.path.join(LOCK)) {
             Ok(_) => Ok(()),
-            Err(error) => Err(Error::device(
-                format!(
-                    "data folder {}: account {} of --user cannot get to it; \
-                     let all pass the folders above it (chmod o+x), or name another with --data-dir",
-                    self.path.display(),
-                    own_account()
-                ),
-                error,
-            )),
+            Err(error) => Err(unreachable_for(&self.path, own_account(), error)),
         }
     }
 
@@ -269,6 +269,16 @@ impl DataDir {
             );
         }
     }
+}
+
+/// The account `uid` cannot get to the data folder `path`.
+pub fn unreachable_for(path: &Path, uid: u32, error: io::Error) -> Error {
+    let told = format!(
+        "data folder {}: account {uid} of --user cannot get to it; \
+         let all pass the folders above it (chmod o+x), or name another with --data-dir",
+        path.display()
+    );
+    Error::device(told, error)
 }
 
 /// Makes a folder that only this user can enter, if it is missing. Those above it that are missing

@@ -481,6 +481,13 @@ fn without_the_compiler_its_verbs_say_where_to_go() {
     let output = run(command, PATIENCE);
     assert_eq!(output.code, DEVICE, "{output:?}");
     assert!(output.stderr.contains("zlayer-precompile"), "{output:?}");
+    let text = folder.path().join("notes.txt");
+    fs::write(&text, "no plugin at all").unwrap();
+    let mut command = zlayer_alone(folder.path());
+    command.args(["wasm", "validate"]).arg(text);
+    let output = run(command, PATIENCE);
+    assert_eq!(output.code, 11, "{output:?}");
+    assert!(!output.stderr.contains("is WebAssembly,"), "{output:?}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::capability::{Capabilities, Capability};
 use crate::clock;
 use crate::plugin::{Plugin, PluginState};
 use crate::redact;
+use crate::server::tls::Https;
 use crate::stats::Outcome;
 
 /// The status as JSON. Fields may be added, but none is ever renamed or removed.
@@ -69,16 +70,31 @@ fn describe(view: &View) -> Section {
         .field("plugins", plugins.collect::<Vec<_>>())
         .field("memory", memory(view))
         .field("store", view.store().describe());
-    let described = match view.https {
-        Some(address) => described
+    let described = match &view.https {
+        Some((address, https)) => described
             .line("HTTPS", "https://{https_address}")
-            .field("https_address", address.to_string()),
+            .field("https_address", address.to_string())
+            .field("certificates", certificates(https)),
         None => described,
     };
     match view.pipeline.cache() {
         Some(cache) => described.field("cache", cache.figures().describe()),
         None => described,
     }
+}
+
+/// The certificates that clients are shown.
+fn certificates(https: &Https) -> Vec<Section> {
+    let described = https.describe().into_iter().map(|(file, state, end)| {
+        let described = Section::default().field("file", file).field("state", state);
+        match end {
+            Some(end) => described
+                .line("certificate", "{file}: {state}, {not_after_unix_seconds}")
+                .field("not_after_unix_seconds", Value::Moment(end)),
+            None => described.line("certificate", "{file}: {state}"),
+        }
+    });
+    described.collect()
 }
 
 /// Which plugins take part in which stage, in their order.

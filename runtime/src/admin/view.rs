@@ -13,6 +13,7 @@ use crate::memory::Budget;
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::plugin::{Plugin, PluginState};
+use crate::server::tls::Https;
 use crate::stats::ServerStats;
 
 /// The parts of a daemon that status and metrics are made from.
@@ -35,8 +36,8 @@ pub struct View {
     pub threads: usize,
     /// The address that clients connect to.
     pub address: SocketAddr,
-    /// The address of HTTPS, where it is served.
-    pub https: Option<SocketAddr>,
+    /// The address of HTTPS and its certificates, where it is served.
+    pub https: Option<(SocketAddr, Https)>,
     /// Closed when the daemon drains.
     pub stop: Receiver<()>,
 }

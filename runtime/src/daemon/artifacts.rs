@@ -1,12 +1,11 @@
 //! Files that plugins come in: taken in, checked, compiled where that is possible.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::path::Path;
 
 use zlayer_bundle::{ArtifactError, KeyError, Target, TrustStore, VerifiedArtifact, user_key_dir};
 
-use super::compile::{PRECOMPILE, compile, open};
+use super::compile::{PRECOMPILE, compile, is_wasm, open};
 use crate::config::{Config, SYSTEM_KEYS};
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result, out_of_files};
@@ -29,6 +28,27 @@ fn trusted(config: &Config, first: bool) -> Result<TrustStore> {
     }
     trust.allow_unsigned(config.allow_unsigned);
     Ok(trust)
+}
+
+/// Checks the files as far as that can be done without keeping anything of them.
+pub(super) fn look(config: &Config) -> Result<()> {
+    let Some(target) = Target::host() else {
+        return Ok(());
+    };
+    let trust = trusted(config, false)?;
+    for path in &config.artifacts {
+        let file = open(path)?;
+        let unreadable = |error| Error::device(format!("cannot read {}", path.display()), error);
+        if is_wasm(&file).map_err(unreadable)? {
+            continue;
+        }
+        let checked = VerifiedArtifact::verify(file, &trust, target, config.profile);
+        checked.map_err(|source| Error::Artifact {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    Ok(())
 }
 
 /// Takes the artifact at this place in and checks it: the daemon's own copy is opened once, verified and later mapped
@@ -91,12 +111,6 @@ pub(super) fn verify(place: usize, config: &Config, data: &DataDir) -> Result<Ve
         ),
     }
     Ok(artifact)
-}
-
-fn is_wasm(file: &File) -> std::io::Result<bool> {
-    let mut magic = [0; 4];
-    let count = std::os::unix::fs::FileExt::read_at(file, &mut magic, 0)?;
-    Ok(&magic[..count] == b"\0asm")
 }
 
 /// Whether a `.wasm` may be compiled here, and signed with the user's development key: not where keys

@@ -212,6 +212,13 @@ pub(super) fn open(path: &Path) -> Result<File> {
     opened.map_err(|error| Error::device(format!("cannot open {}", path.display()), error))
 }
 
+/// Whether WebAssembly is in a file, a component or a module.
+pub(super) fn is_wasm(file: &File) -> io::Result<bool> {
+    let mut magic = [0; 4];
+    let count = std::os::unix::fs::FileExt::read_at(file, &mut magic, 0)?;
+    Ok(&magic[..count] == b"\0asm")
+}
+
 /// The host tool: beside this program, else wherever PATH has it.
 pub fn precompile_command() -> Command {
     let beside = std::env::current_exe()
@@ -224,7 +231,20 @@ pub fn precompile_command() -> Command {
 }
 
 /// What to tell someone whose machine has no compiler.
-pub fn without_compiler(path: &Path, error: std::io::Error) -> Error {
+pub fn without_compiler(path: &Path, error: io::Error) -> Error {
+    // What it is comes first: a compiler would not help with any other file.
+    match open(path) {
+        Err(error) => return error,
+        Ok(file) if !is_wasm(&file).unwrap_or(true) => {
+            if let Err(source) = zlayer_bundle::read_manifest(&file) {
+                return Error::Artifact {
+                    path: path.to_owned(),
+                    source,
+                };
+            }
+        }
+        Ok(_) => {}
+    }
     let target = Target::host().map_or("TARGET", Target::name);
     Error::device(
         format!(

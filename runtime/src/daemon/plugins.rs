@@ -71,6 +71,16 @@ pub(super) fn gather<'a>(
             config,
         });
     }
+    for Member { name, granted, .. } in &members {
+        if let Some((setting, whose)) = config.misplaced(name, &granted.roles) {
+            let roles: Vec<_> = granted.roles.iter().map(|role| role.name()).collect();
+            return Err(Error::Usage(format!(
+                "--plugin: {name}:{setting} is a setting of {whose}, and {name} is {}; \
+                 leave it out, or name the plugin that is meant",
+                roles.join(", ")
+            )));
+        }
+    }
     // A change of the one would be kept as the other wants it, or not be seen by it.
     for (place, member) in members.iter().enumerate() {
         let others = members[..place].iter();

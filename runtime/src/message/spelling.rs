@@ -10,12 +10,15 @@ use std::sync::Arc;
 use http::{Extensions, HeaderMap};
 
 /// Names that are not written with a capital behind each hyphen and nowhere else.
-const EXCEPTIONS: [&str; 14] = [
+const EXCEPTIONS: [&str; 17] = [
     "CDN-Loop",
     "Content-MD5",
     "DNT",
     "ETag",
     "NEL",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
     "SOAPAction",
     "Sec-CH-UA",
     "Sec-GPC",
@@ -207,6 +210,7 @@ mod tests {
             "cdn-loop",
             "accept",
             "www-authenticate",
+            "ratelimit-limit",
         ]);
         assert_eq!(
             written(&added, spellings),
@@ -215,7 +219,8 @@ mod tests {
                 "ETag",
                 "CDN-Loop",
                 "accept",
-                "WWW-Authenticate"
+                "WWW-Authenticate",
+                "RateLimit-Limit"
             ]
         );
     }

@@ -13,10 +13,17 @@ pub(super) fn from_call(error: wasmtime::Error, store: &Store<HostState>) -> Fai
     if let Some(no_room) = store.data().no_room(&error) {
         return match no_room {
             NoRoom::Memory(refused) if refused.is_busy => {
-                Failure::Busy(format!("others have the memory: {error:#}"))
+                Failure::Busy(format!("others have the memory: {refused}"))
             }
             no_room => recorded(no_handles_or_memory(no_room, &error), store),
         };
+    }
+    if is_too_many_handles(&error) {
+        let reason = format!(
+            "{}: more handles are held or lent to a call than --max-handles allows",
+            error.root_cause()
+        );
+        return recorded(Failure::Trap(reason), store);
     }
     let gave_up = error.downcast_ref() == Some(&Trap::UnreachableCodeReached);
     let reason = Failure::trap(error);
@@ -51,6 +58,12 @@ fn no_handles_or_memory(no_room: NoRoom, error: &wasmtime::Error) -> Failure {
             error.root_cause()
         )),
     }
+}
+
+/// Whether a call ended because the engine counts more handles than it may have. Its error is a text.
+fn is_too_many_handles(error: &wasmtime::Error) -> bool {
+    let cause = error.root_cause().to_string();
+    cause.contains("store handle limit exceeded")
 }
 
 /// Whether a call ended because the plugin returned more data than the engine copies. The engine's

@@ -93,7 +93,8 @@ impl Plugin {
         let call = self.body_max.saturating_add(CALL_SHARE);
         let call = call.max(self.call_share);
         store.set_hostcall_fuel(call.max(CALL_BYTES));
-        store.set_max_component_handles(self.handles);
+        // The engine counts a handle twice while a call borrows it, and all may be polled at once.
+        store.set_max_component_handles(self.handles.saturating_mul(2));
         match self.linked.instantiate_async(&mut store).await {
             Ok(instance) => Ok((store, instance)),
             Err(error) if store.data().limiter.is_busy() => Err(Failure::Busy(format!(

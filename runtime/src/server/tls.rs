@@ -20,6 +20,7 @@ mod validity;
 
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use futures_rustls::rustls::crypto::ring;
 use futures_rustls::rustls::server::NoServerSessionStorage;
@@ -84,6 +85,16 @@ impl Https {
     /// before stays in use, and the log says why.
     pub async fn reload(&self) {
         self.identities.reload().await;
+    }
+
+    /// Tells the log in time of certificates that end; never returns.
+    pub async fn watch(&self) {
+        self.identities.watch().await;
+    }
+
+    /// The certificates in use: their files, how they stand, and when they end.
+    pub fn describe(&self) -> Vec<(String, &'static str, Option<SystemTime>)> {
+        self.identities.describe()
     }
 
     /// TLS on a client's socket. Hands are not shaken yet.

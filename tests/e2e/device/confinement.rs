@@ -159,6 +159,22 @@ fn a_folder_that_is_used_for_more_is_not_handed_over() {
 }
 
 #[test]
+fn a_start_that_was_bound_to_fail_hands_nothing_over() {
+    let (folder, keys) = (TempDir::new(), TempDir::new());
+    let data = folder.path().join("data");
+    let Some(daemon) = as_another("hello", &data, &keys) else {
+        return;
+    };
+    fs::create_dir(&data).unwrap();
+    // That account could not read the keys.
+    fs::set_permissions(keys.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let refused = daemon.fails();
+    assert_ne!(refused.code, 0, "{refused:?}");
+    assert_eq!(fs::metadata(&data).unwrap().uid(), 0);
+    assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
+}
+
+#[test]
 fn a_temporary_folder_is_handed_over_and_goes() {
     let (folder, keys) = (TempDir::new(), TempDir::new());
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o1777)).unwrap();

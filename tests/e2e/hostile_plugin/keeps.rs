@@ -106,6 +106,9 @@ fn a_plugin_may_have_thousands_of_handles_and_the_log_names_the_flag_for_more() 
     assert_eq!(get(&daemon, "/handles?count=100").text(), "100");
     assert_eq!(get(&daemon, "/handles?count=1000").status, 500);
     daemon.wait_for_log("as many as --max-handles allows");
+    // A call borrows more than there may be.
+    assert_eq!(get(&daemon, "/keep/polls").status, 500);
+    daemon.wait_for_log("lent to a call than --max-handles allows");
 }
 
 fn daemon_with_few_handles() -> Daemon {
@@ -165,6 +168,8 @@ fn a_plugin_that_exits_well_behind_its_answer_has_answered() {
         }
         let answer = get(&daemon, "/exit-at-once");
         assert_eq!(answer.status, 500, "{answer:?}");
+        let answer = get(&daemon, "/exit-with-error");
+        assert_eq!(answer.status, 502, "{answer:?}");
         let answer = get(&daemon, "/exit-badly");
         assert_eq!(answer.status, 500, "{answer:?}");
         assert_eq!(get(&daemon, "/fine").text(), "ok");

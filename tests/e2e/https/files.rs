@@ -185,4 +185,6 @@ fn a_daemon_says_where_it_serves_and_status_too() {
         json.contains(&format!("\"https_address\":\"{address}\"")),
         "{json}"
     );
+    assert!(text.contains(": holds, "), "{text}");
+    assert!(json.contains("\"not_after_unix_seconds\":"), "{json}");
 }

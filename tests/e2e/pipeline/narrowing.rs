@@ -165,6 +165,15 @@ fn settings_for_what_is_not_there_are_refused() {
         ("stage-auth:on-failure=maybe", "open, closed"),
         ("stage-auth:bodies=some", "both, request, response, none"),
         ("stage-auth:request-body=some", "auto, whole, none"),
+        (
+            "stage-auth:bodies=none",
+            "stage-auth:bodies is a setting of transformers, and stage-auth is authenticator",
+        ),
+        (
+            "stage-auth:personal-headers=x-a",
+            "a setting of caches, and stage-auth is authenticator",
+        ),
+        ("stage-auth:reuse=2", "a setting of HTTP handlers"),
         ("stage-auth:deny=everything", "everything"),
         ("stage-auth:max-instances=0", "from 1"),
         ("stage-auth:colour=red", "settings are"),

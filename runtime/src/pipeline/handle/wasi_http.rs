@@ -89,9 +89,9 @@ async fn call(
         // be in its table.
         outparam.check()?;
     }
-    if called.as_ref().is_err_and(has_exited_well) && outparam.check().is_ok() {
+    if called.as_ref().is_err_and(has_exited_well) && outparam.is_set() {
         // It has ended itself when its work was done. There is no instance to be kept.
-        return Ok(());
+        return outparam.check();
     }
     plugin.finish(running, called)
 }
@@ -129,6 +129,11 @@ impl Outparam {
                 None
             }
         }
+    }
+
+    /// Whether the plugin has set a response, or an error in its place.
+    fn is_set(&self) -> bool {
+        !matches!(&*self.lock(), OutparamState::Nothing)
     }
 
     /// Fails unless a response was set.

@@ -2,8 +2,9 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
+use std::mem;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use futures_rustls::rustls::client::verify_server_name;
@@ -22,6 +23,7 @@ use crate::config::IdentityFiles;
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
 use crate::secrets;
+use crate::sync;
 
 /// Most bytes of such a file. A chain has some 4 KiB.
 const FILE_BYTES: u64 = 64 << 10;
@@ -29,6 +31,8 @@ const FILE_BYTES: u64 = 64 << 10;
 /// A certificate and its key.
 pub(super) struct Identity {
     pub(super) key: Arc<CertifiedKey>,
+    /// What was last told of the certificate's dates.
+    told: Mutex<Standing>,
     /// What is kept of it is charged here.
     _memory: Reservation,
 }
@@ -77,6 +81,7 @@ impl Identity {
         }
         Ok(Identity {
             key: Arc::new(key),
+            told: Mutex::new(Standing::Holds),
             _memory: memory,
         })
     }
@@ -88,15 +93,24 @@ impl Identity {
         parsed.is_ok_and(|parsed| verify_server_name(&parsed, name).is_ok())
     }
 
-    /// What is wrong with the certificate's dates, if anything is, at the time `now` of a clock that is
-    /// known to be right, or not.
+    /// The certificate's dates; `None` where it is not built like one.
+    pub(super) fn validity(&self) -> Option<Validity> {
+        Validity::of(self.key.cert.first()?)
+    }
+
+    /// What is wrong with the certificate's dates, if anything is that was not told before, at the time `now` of a
+    /// clock that is known to be right, or not.
     pub(super) fn complaint(&self, now: SystemTime, clock: ClockState) -> Option<String> {
-        let validity = Validity::of(self.key.cert.first()?)?;
-        let told = match validity.at(now) {
+        let validity = self.validity()?;
+        let standing = validity.at(now);
+        // It was issued since the time that such a clock is held against.
+        let is_no_wonder = standing == Standing::Early && clock == ClockState::Unset;
+        if is_no_wonder || mem::replace(&mut *sync::lock(&self.told), standing) == standing {
+            return None;
+        }
+        let told = match standing {
             Standing::Holds => return None,
-            // It was issued since the time that such a clock is held against.
-            Standing::Early if clock == ClockState::Unset => return None,
-            Standing::Ends => {
+            Standing::Ends(_) => {
                 return Some(format!(
                     "expires at {}; renew it",
                     shown(validity.not_after)

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_rustls::rustls::crypto::CryptoProvider;
 use futures_rustls::rustls::pki_types::ServerName;
@@ -22,6 +22,9 @@ use crate::sync;
 
 /// How often new connections look whether the files have changed. Nobody looks while none come.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How often the dates of certificates are looked at.
+const DATES: Duration = Duration::from_secs(3600);
 
 /// Memory that a certificate and its key may take, twice where others take their place. Three certificates and
 /// a key of RSA with 4096 bits have 18 KiB.
@@ -86,6 +89,28 @@ impl Identities {
     /// Bytes of memory that they may take.
     pub(super) fn memory(&self) -> usize {
         self.budget.limit()
+    }
+
+    /// Tells the log in time of certificates that end while they are in use.
+    pub(super) async fn watch(&self) {
+        loop {
+            Timer::after(DATES).await;
+            tell(&sync::lock(&self.current).clone(), &self.files);
+        }
+    }
+
+    /// The certificates in use: their files, how they stand, and when they end.
+    pub(super) fn describe(&self) -> Vec<(String, &'static str, Option<SystemTime>)> {
+        let (current, now) = (sync::lock(&self.current).clone(), clock::now());
+        let described = self.files.iter().zip(&*current).map(|(files, identity)| {
+            let validity = identity.validity();
+            let standing = validity.map_or("has no dates", |dates| dates.at(now).name());
+            let end = validity.and_then(|dates| u64::try_from(dates.not_after).ok());
+            let end =
+                end.and_then(|end| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(end)));
+            (files.certificate.display().to_string(), standing, end)
+        });
+        described.collect()
     }
 
     /// Reads the files anew if they have changed. If one is no use, what is in use stays in use.
@@ -167,6 +192,12 @@ fn read(
         .iter()
         .map(|files| Identity::read(files, provider, owner, reserve));
     let identities: Vec<_> = read.collect::<Result<_>>()?;
+    tell(&identities, files);
+    Ok(identities)
+}
+
+/// Tells the log what is wrong with the dates of certificates, or soon will be.
+fn tell(identities: &[Identity], files: &[IdentityFiles]) {
     let (now, state) = (clock::now(), clock::state());
     for (identity, files) in identities.iter().zip(files) {
         if let Some(complaint) = identity.complaint(now, state) {
@@ -176,7 +207,6 @@ fn read(
             );
         }
     }
-    Ok(identities)
 }
 
 /// How the files are now; none of one that is not there.

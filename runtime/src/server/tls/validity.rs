@@ -2,9 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// When it is time to speak of a certificate's end, in seconds before it: two weeks. Those that are renewed by
-/// themselves are renewed sooner, even those that hold for 45 days.
-const SOON: i64 = 14 * 24 * 3600;
+/// A day in seconds.
+const DAY: i64 = 24 * 3600;
+/// When it is time to speak of a certificate's end, in days before it. Only what is at most a third of the
+/// time for which it holds: those that are renewed by themselves are renewed about then.
+const NOTICES: [i64; 3] = [1, 7, 30];
 
 /// The two dates of a certificate (RFC 5280 section 4.1.2.5), in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,10 +22,22 @@ pub(super) enum Standing {
     Holds,
     /// It begins later.
     Early,
-    /// It holds, but not for long.
-    Ends,
+    /// It holds, but not for more than so many days.
+    Ends(i64),
     /// It has ended.
     Expired,
+}
+
+impl Standing {
+    /// Its name in the status.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Standing::Holds => "holds",
+            Standing::Early => "does not hold yet",
+            Standing::Ends(_) => "expires soon",
+            Standing::Expired => "has expired",
+        }
+    }
 }
 
 impl Validity {
@@ -56,12 +70,16 @@ impl Validity {
             Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
             Err(_) => i64::MIN,
         };
-        match () {
-            () if now < self.not_before => Standing::Early,
-            () if now > self.not_after => Standing::Expired,
-            () if now > self.not_after.saturating_sub(SOON) => Standing::Ends,
-            () => Standing::Holds,
+        if now < self.not_before {
+            return Standing::Early;
+        } else if now > self.not_after {
+            return Standing::Expired;
         }
+        let length = self.not_after.saturating_sub(self.not_before);
+        let due = NOTICES.into_iter().find(|days| {
+            now > self.not_after.saturating_sub(days * DAY) && 3 * days * DAY <= length
+        });
+        due.map_or(Standing::Holds, Standing::Ends)
     }
 }
 
@@ -199,9 +217,25 @@ mod tests {
             (Standing::Expired, Standing::Holds)
         );
         let ended = UNIX_EPOCH + Duration::from_secs(expired.not_after as u64);
+        let before = |days: f64| expired.at(ended - Duration::from_secs_f64(days * 86_400.0));
+        for (days, standing) in [
+            (0.5, Standing::Ends(1)),
+            (6.5, Standing::Ends(7)),
+            (29.5, Standing::Ends(30)),
+            (30.5, Standing::Holds),
+        ] {
+            assert_eq!(before(days), standing, "{days} days before");
+        }
+        // One that holds for a week was renewed a day ago, perhaps.
+        let short = Validity {
+            not_before: 0,
+            not_after: 7 * DAY,
+        };
+        let at = |days: i64| short.at(UNIX_EPOCH + Duration::from_secs((days * DAY) as u64));
+        assert_eq!([at(1), at(5)], [Standing::Holds; 2]);
         assert_eq!(
-            expired.at(ended - Duration::from_secs(3600)),
-            Standing::Ends
+            short.at(UNIX_EPOCH + Duration::from_secs((6 * DAY + 1) as u64)),
+            Standing::Ends(1)
         );
         assert_eq!(server.at(UNIX_EPOCH), Standing::Early);
         assert_eq!(

@@ -89,6 +89,10 @@ impl Guest for Hostile {
                 text(out, "answered");
                 std::process::exit(1)
             }
+            "/exit-with-error" => {
+                ResponseOutparam::set(out, Err(ErrorCode::ConfigurationError));
+                std::process::exit(0)
+            }
             "/exit-at-once" => {
                 drop(out);
                 std::process::exit(0)
