@@ -2,6 +2,7 @@
 
 mod check;
 mod hostile;
+mod keeps;
 mod measure;
 mod parts;
 mod report;

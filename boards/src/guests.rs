@@ -1,12 +1,15 @@
 //! `cargo boards guests`: builds the plugins below `tests/guests` and `examples`.
 //!
 //! Every one of them becomes the component `target/guests/NAME.wasm`, every WIT file
-//! in `tests/guests/bad` becomes `target/guests/bad/NAME.wasm`. A toolchain
+//! in `tests/guests/bad` becomes `target/guests/bad/NAME.wasm`, and a few are
+//! crafted of others (`guests/crafted.rs`). A toolchain
 //! with the target `wasm32-wasip2` builds components by itself. Where rustup
 //! cannot fetch that target, Debian's Rust builds the standard library from
 //! source for `wasm32-unknown-unknown` and the modules are wrapped here. Both
 //! ways give the same plugins as long as a guest asks WASI through bindings
 //! and not through the standard library.
+
+mod crafted;
 
 use std::env::consts::EXE_SUFFIX;
 use std::fs;
@@ -73,7 +76,7 @@ pub(crate) fn build(root: &Path) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(output.join("bad"))
         .with_context(|| format!("cannot make the folder {}", output.display()))?;
 
-    let mut components = Vec::new();
+    let (mut components, mut made) = (Vec::new(), Vec::new());
     for workspace in WORKSPACES {
         for (name, module) in compile(root, workspace, &way)? {
             let bytes =
@@ -90,7 +93,11 @@ pub(crate) fn build(root: &Path) -> Result<Vec<PathBuf>> {
                 "two plugins are called {name}; the second is in {workspace}"
             );
             components.push(write(path, &component)?);
+            made.push((name, component));
         }
+    }
+    for (name, component) in crafted::all(&made)? {
+        components.push(write(output.join(format!("{name}.wasm")), &component)?);
     }
     for source in bad_sources(root)? {
         let component =

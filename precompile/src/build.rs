@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 use zlayer_board::Board;
-use zlayer_bundle::{BoardSettings, Bodies, Manifest, Profile, SecretKey, Target, seal};
+use zlayer_bundle::{
+    BoardSettings, Bodies, EngineBytes, Manifest, Profile, SecretKey, Target, seal,
+};
 
 use crate::{
     Checked, Input, Problem, Refused, check_component, check_limits, check_memory,
@@ -18,6 +20,8 @@ pub struct Plugin {
     pub version: String,
     /// What it is.
     pub checked: Checked,
+    /// What the engine takes of a device's memory for it, where that is much.
+    engine: Option<EngineBytes>,
     /// The component, with everything that a device would read and nothing else.
     component: Vec<u8>,
 }
@@ -43,7 +47,7 @@ impl Plugin {
             }
         };
         let checked = check_component(&component)?;
-        check_limits(&component)?;
+        let engine = check_limits(&component)?;
         let version = version
             .or(checked.version.as_deref())
             .unwrap_or("0.0.0")
@@ -65,6 +69,7 @@ impl Plugin {
             name: name.to_owned(),
             version,
             checked,
+            engine,
             component,
         })
     }
@@ -94,6 +99,7 @@ impl Plugin {
             memory_max: self.checked.memory_max,
             board: board.clone(),
             bodies: *bodies,
+            engine: self.engine,
             ..Manifest::new(&self.name, &self.version, *target, *profile)
         };
         let bytes = seal(code, manifest, key)?;

@@ -1,19 +1,21 @@
 //! Whether a component fits into what devices set aside for an instance.
 //!
 //! A device's allocator refuses what does not fit when it loads the artifact. The engine's own
-//! translation is asked here what it will count there, so that the answer is the same.
+//! translation is asked here what it will count there, so that the answer is the same. What the engine
+//! takes of a device's memory is counted along with it.
 
-use wasmparser::Validator;
+use wasmparser::{DataKind, Parser, Payload, Validator};
 use wasmtime_environ::component::{
     Component, ComponentTypesBuilder, GlobalInitializer, InstantiateModule, Translator,
     VMComponentOffsets,
 };
 use wasmtime_environ::{
-    ModuleTranslation, PrimaryMap, ScopeVec, StaticModuleIndex, Tunables, VMOffsets,
+    ModuleTranslation, ModuleTypesBuilder, PrimaryMap, ScopeVec, StaticModuleIndex, Tunables,
+    VMOffsets,
 };
 use zlayer_bundle::{
-    CORE_INSTANCES_MAX, INSTANCE_BYTES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX,
-    WASM_FEATURES,
+    CORE_INSTANCES_MAX, EngineBytes, INSTANCE_BYTES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX,
+    TABLES_MAX, WASM_FEATURES,
 };
 
 use crate::{Problem, Refused};
@@ -23,13 +25,35 @@ const POINTER: u8 = 8;
 /// What an instance's record takes beside what its module tells: a structure of the engine's that
 /// has no name outside of it, some 200 bytes.
 const RECORD_BYTES: usize = 1 << 10;
+/// What a passive data segment takes of a record: a pointer and a length.
+const PASSIVE_DATA_BYTES: usize = 12;
+/// What a passive element segment takes of a record, beside its elements and what the allocator adds.
+const PASSIVE_ELEMENTS_BYTES: usize = 64;
+/// What an element of such a segment takes.
+const ELEMENT_BYTES: usize = 16;
 
-/// Checks a valid component against the limits of every device.
+/// What the engine keeps for each of these in its description of the code, at the most. Measured on
+/// 64 bits with a hundred thousand of each; 32 bits take less.
+const TYPE_BYTES: usize = 1000;
+const PARAMETER_BYTES: usize = 48;
+const NAME_BYTES: usize = 128;
+const FUNCTION_BYTES: usize = 48;
+const GLOBAL_BYTES: usize = 64;
+const SEGMENT_BYTES: usize = 64;
+
+/// What is not worth a note in the manifest: devices take that much for every plugin.
+const FREE: EngineBytes = EngineBytes {
+    description: 128 << 10,
+    instance: 256 << 10,
+};
+
+/// Checks a valid component against the limits of every device. Answers what the engine takes of a
+/// device's memory for it, where that is more than every plugin takes.
 ///
 /// # Errors
 ///
 /// [`Refused`], with each limit that it exceeds by name.
-pub fn check_limits(component: &[u8]) -> Result<(), Refused> {
+pub fn check_limits(component: &[u8]) -> Result<Option<EngineBytes>, Refused> {
     let unknown = |error: String| {
         let what = format!("the engine cannot read it: {error}");
         let mend = "the plugin uses something that this engine does not support: build it with \
@@ -45,10 +69,50 @@ pub fn check_limits(component: &[u8]) -> Result<(), Refused> {
     let (translation, modules) = translated.map_err(|error| unknown(format!("{error:#}")))?;
     let counted = Counted::of(&translation.component, &modules);
     let problems = counted.problems();
-    match problems.is_empty() {
-        true => Ok(()),
-        false => Err(Refused { problems }),
+    if !problems.is_empty() {
+        return Err(Refused { problems });
     }
+    let described = modules
+        .iter()
+        .map(|(_, module)| description(module, types.module_types_builder()));
+    let engine = EngineBytes {
+        description: described.sum::<usize>() as u64,
+        instance: counted.records as u64,
+    };
+    let is_much = engine.description > FREE.description || engine.instance > FREE.instance;
+    Ok(is_much.then_some(engine))
+}
+
+/// Bytes that the engine's description of a module takes in memory, at the most.
+fn description(module: &ModuleTranslation<'_>, types: &ModuleTypesBuilder) -> usize {
+    let module = &module.module;
+    let declared = module.types.values().map(|index| {
+        let parameters = index.as_module_type_index().and_then(|index| {
+            let function = types[index].as_func()?;
+            Some(function.params().len() + function.results().len())
+        });
+        TYPE_BYTES + parameters.unwrap_or(0) * PARAMETER_BYTES
+    });
+    let names = module.initializers.len() + module.exports.len();
+    let segments = module.passive_elements.len() + module.table_initialization.len();
+    declared.sum::<usize>()
+        + names * NAME_BYTES
+        + module.functions.len() * FUNCTION_BYTES
+        + module.globals.len() * GLOBAL_BYTES
+        + segments * SEGMENT_BYTES
+}
+
+/// How many data segments of a module are passive. The engine numbers them when it compiles them.
+fn passive_data(module: &[u8]) -> usize {
+    let payloads = Parser::new(0).parse_all(module);
+    let sections = payloads.filter_map(|payload| match payload {
+        Ok(Payload::DataSection(section)) => Some(section),
+        _ => None,
+    });
+    let segments = sections.flat_map(|section| section.into_iter().flatten());
+    { segments }
+        .filter(|segment| matches!(segment.kind, DataKind::Passive))
+        .count()
 }
 
 /// What an instance is made of.
@@ -83,15 +147,25 @@ impl Counted {
             let InstantiateModule::Static(index, _) = module else {
                 continue;
             };
-            let module = &modules[*index].module;
+            let translation = &modules[*index];
+            let module = &translation.module;
             counted.memories += module.num_defined_memories();
             counted.tables += module.num_defined_tables();
             let tables = module.tables.iter().skip(module.num_imported_tables);
             let largest = tables.map(|(_, table)| table.limits.min).max();
             counted.table_elements = counted.table_elements.max(largest.unwrap_or(0));
-            let record = VMOffsets::new(POINTER, module).size_of_vmctx() as usize + RECORD_BYTES;
+            let record = VMOffsets::new(POINTER, module).size_of_vmctx() as usize
+                + RECORD_BYTES
+                + passive_data(translation.wasm) * PASSIVE_DATA_BYTES;
             counted.largest_record = counted.largest_record.max(record);
-            counted.records += record;
+            let elements = module.passive_elements.values().map(|(_, length)| {
+                let length = usize::try_from(*length).unwrap_or(usize::MAX);
+                length
+                    .saturating_mul(ELEMENT_BYTES)
+                    .saturating_add(PASSIVE_ELEMENTS_BYTES)
+            });
+            let record = elements.fold(record, usize::saturating_add);
+            counted.records = counted.records.saturating_add(record);
         }
         counted
     }
@@ -125,8 +199,8 @@ impl Counted {
                 "bytes of an instance's record",
                 self.records.max(self.largest_record),
                 INSTANCE_BYTES_MAX,
-                "it grows with functions that are exported, imported or called indirectly, globals and \
-                 data segments: build the plugin with optimisation, or split it",
+                "it grows with functions that are exported, imported or called indirectly, globals, \
+                 passive data segments and passive elements: build the plugin with optimisation, or split it",
             ),
         ] {
             if found > most {
@@ -147,7 +221,7 @@ mod tests {
     fn exceeded(text: &str) -> Vec<String> {
         let bytes = wat::parse_str(format!("(component {text})")).unwrap();
         match check_limits(&bytes) {
-            Ok(()) => Vec::new(),
+            Ok(_) => Vec::new(),
             Err(refused) => refused.problems.into_iter().map(|one| one.item).collect(),
         }
     }
@@ -155,6 +229,34 @@ mod tests {
     fn instances(module: &str, count: usize) -> String {
         let instances = "(core instance (instantiate $m))".repeat(count);
         format!("(core module $m {module}) {instances}")
+    }
+
+    /// An instance with a passive segment of so many elements.
+    fn passive_elements(count: usize) -> String {
+        let elements = " $f".repeat(count);
+        instances(&format!("(func $f) (elem func{elements})"), 1)
+    }
+
+    /// What the engine takes for a component.
+    fn engine(text: &str) -> Option<EngineBytes> {
+        check_limits(&wat::parse_str(format!("(component {text})")).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_the_engine_takes_is_told_where_it_is_much() {
+        assert_eq!(engine(&instances("(func (export \"f\"))", 1)), None);
+        let types: String = (0..256)
+            .map(|number: u32| {
+                let parameters = (0..8).map(|bit| ["i32 ", "i64 "][(number >> bit & 1) as usize]);
+                format!("(type (func (param {})))", parameters.collect::<String>())
+            })
+            .collect();
+        let described = engine(&instances(&types, 1)).unwrap().description;
+        assert!((256 << 10..512 << 10).contains(&described), "{described}");
+        // The records of all that are made of one module.
+        let globals = "(global (mut i64) (i64.const 0))".repeat(1_000);
+        let record = engine(&instances(&globals, 30)).unwrap().instance;
+        assert!((480_000..600_000).contains(&record), "{record}");
     }
 
     #[test]
@@ -186,6 +288,16 @@ mod tests {
             (
                 many("(global (mut i64) (i64.const 0))", 60_000),
                 many("(global (mut i64) (i64.const 0))", 70_000),
+                "bytes of an instance's record",
+            ),
+            (
+                many("(data \"x\")", 80_000),
+                many("(data \"x\")", 90_000),
+                "bytes of an instance's record",
+            ),
+            (
+                format!("{}", passive_elements(60_000)),
+                format!("{}", passive_elements(70_000)),
                 "bytes of an instance's record",
             ),
         ] {

@@ -30,6 +30,7 @@ mod listing;
 mod namespace;
 mod overlay;
 mod piece;
+mod place;
 mod sizes;
 mod store;
 mod usage;

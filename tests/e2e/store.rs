@@ -256,6 +256,27 @@ fn a_limit_on_the_size_of_files_fails_changes_and_does_not_end_the_daemon() {
 }
 
 #[test]
+fn a_sync_change_is_not_acknowledged_while_the_stores_folder_is_elsewhere() {
+    let folder = TempDir::new();
+    let daemon = counter(folder.path(), "sync").start();
+    put(&daemon, "/set/before", "a");
+    let (there, elsewhere) = (folder.path().join("kv"), folder.path().join("elsewhere"));
+    fs::rename(&there, &elsewhere).unwrap();
+    let answer = request(&daemon, "PUT", "/set/lost", &[], b"b");
+    assert_eq!(answer.status, 409, "{answer:?}");
+    daemon.wait_for_log("was removed or replaced while the daemon runs");
+    // No other folder is made in its place.
+    daemon.wait_for_log("still cannot write");
+    assert!(!there.exists());
+    let status = ask(&folder, "/status").text();
+    assert!(status.contains("removed or replaced"), "{status}");
+    fs::rename(&elsewhere, &there).unwrap();
+    daemon.wait_for_log("writes come through again");
+    put(&daemon, "/set/after", "c");
+    assert_eq!(text(&daemon, "/list/"), "after\nbefore\n");
+}
+
+#[test]
 fn quotas_hold_and_can_be_set() {
     let folder = TempDir::new();
     let daemon = counter(folder.path(), "interval")

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use super::hostile;
+use super::keeps;
 use super::parts::{Parts, plugin};
 use crate::emulated::{Boot, Emulated, Model, PROGRAM};
 use crate::target::Target;
@@ -37,6 +38,14 @@ pub(super) fn all(parts: &Parts) -> Result<()> {
         machine.connect_network()?;
         hostile::survives(&mut machine)?;
         println!("ok: it survives hostile plugins, and the kernel has killed nobody");
+        let walked = keeps::walk(&mut machine)?;
+        println!(
+            "ok: whatever plugins make the host keep ({} kinds, eight at a time), the process has at most {:.1} MB \
+             more than at its first answer ({})",
+            walked.kinds,
+            walked.peak as f64 / 1e6,
+            walked.kind
+        );
         println!("{:.0} s", started.elapsed().as_secs_f64());
     }
     Ok(())

@@ -13,7 +13,7 @@ use crate::emulated::{Boot, Emulated, Model, PROGRAM, Placed};
 use crate::target::{BuildTarget, DEVICE_PROFILE, Target};
 
 /// The plugins that machines are given.
-const PLUGINS: [&str; 4] = ["hello", "counter", "hostile", "hostile-plugin"];
+const PLUGINS: [&str; 5] = ["hello", "counter", "hostile", "hostile-plugin", "tables"];
 
 /// Where plugins lie in a machine.
 const FOLDER: &str = "/plugins";

@@ -80,7 +80,7 @@ pub use keys::{KeyError, KeyId, MAX_KEY_FILE, PublicKey, SecretKey};
 pub use limits::{
     CORE_INSTANCES_MAX, INSTANCE_BYTES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX,
 };
-pub use manifest::{ENGINE_VERSION, MANIFEST_FORMAT, MAX_MANIFEST, Manifest, Role};
+pub use manifest::{ENGINE_VERSION, EngineBytes, MANIFEST_FORMAT, MAX_MANIFEST, Manifest, Role};
 pub use nearest::{flags_in, missing, nearest};
 pub use profile::{Profile, UnknownProfile, UnsupportedProfile};
 pub use target::{Target, UnknownTarget};

@@ -57,6 +57,19 @@ pub struct Manifest {
     /// Which bodies the plugin's transformer takes, where its author has said so. A note.
     #[serde(skip)]
     pub bodies: Option<Bodies>,
+    /// What the engine takes of a device's memory for it, where that is much. A note.
+    #[serde(skip)]
+    pub engine: Option<EngineBytes>,
+}
+
+/// What the engine takes of a device's memory for a plugin, at the most: counted where it is
+/// compiled, so that a device can set it aside before it loads the plugin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineBytes {
+    /// For the description of its code: functions, types, names.
+    pub description: u64,
+    /// For its own records of one instance.
+    pub instance: u64,
 }
 
 /// What some manifests say behind their fields. The order of the variants is part of the format:
@@ -64,6 +77,7 @@ pub struct Manifest {
 #[derive(Serialize, Deserialize)]
 enum Note {
     Bodies(Bodies),
+    Engine(EngineBytes),
 }
 
 impl Manifest {
@@ -91,6 +105,7 @@ impl Manifest {
             memory_max: None,
             board: None,
             bodies: None,
+            engine: None,
         }
     }
 
@@ -99,9 +114,9 @@ impl Manifest {
         self.check()?;
         let failed = |error| ArtifactError::Manifest(format!("cannot be encoded: {error}"));
         let mut bytes = postcard::to_allocvec(self).map_err(failed)?;
-        if let Some(bodies) = self.bodies {
-            let note = postcard::to_allocvec(&Note::Bodies(bodies)).map_err(failed)?;
-            bytes.extend_from_slice(&note);
+        let notes = [self.bodies.map(Note::Bodies), self.engine.map(Note::Engine)];
+        for note in notes.iter().flatten() {
+            bytes.extend_from_slice(&postcard::to_allocvec(note).map_err(failed)?);
         }
         if bytes.len() > MAX_MANIFEST {
             return Err(ArtifactError::Manifest(format!(
@@ -126,10 +141,18 @@ impl Manifest {
             postcard::take_from_bytes::<Manifest>(bytes).map_err(unreadable)?;
         while !rest.is_empty() {
             let (note, behind) = postcard::take_from_bytes::<Note>(rest).map_err(unreadable)?;
-            let Note::Bodies(bodies) = note;
-            if manifest.bodies.replace(bodies).is_some() {
-                let twice = "says twice which bodies the plugin takes".to_owned();
-                return Err(ArtifactError::Manifest(twice));
+            let (is_second, what) = match note {
+                Note::Bodies(bodies) => (
+                    manifest.bodies.replace(bodies).is_some(),
+                    "which bodies the plugin takes",
+                ),
+                Note::Engine(bytes) => (
+                    manifest.engine.replace(bytes).is_some(),
+                    "what the engine takes for the plugin",
+                ),
+            };
+            if is_second {
+                return Err(ArtifactError::Manifest(format!("says twice {what}")));
             }
             rest = behind;
         }
@@ -308,6 +331,27 @@ mod tests {
             assert!(Manifest::decode(&twice).is_err());
             assert!(Manifest::decode(&bytes[..bytes.len() - 1]).is_err());
         }
+    }
+
+    #[test]
+    fn what_the_engine_takes_stands_behind_what_is_said_of_bodies() {
+        let said = Manifest {
+            bodies: Some("none".parse().unwrap()),
+            engine: Some(EngineBytes {
+                description: 3 << 20,
+                instance: 1 << 20,
+            }),
+            ..manifest()
+        };
+        let bytes = said.encode().unwrap();
+        assert_eq!(Manifest::decode(&bytes).unwrap(), said);
+        let without = Manifest {
+            engine: None,
+            ..said.clone()
+        };
+        let note = &bytes[without.encode().unwrap().len()..];
+        let twice = Manifest::decode(&[&bytes[..], note].concat()).unwrap_err();
+        assert!(twice.to_string().contains("says twice"), "{twice}");
     }
 
     #[test]

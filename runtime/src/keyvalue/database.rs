@@ -19,6 +19,7 @@ use super::clock::{Anchor, StoreClock};
 use super::expiry::Expiry;
 use super::format::other_version;
 use super::journal;
+use super::place::Place;
 use super::sizes::Sizes;
 use super::written::KEEPER;
 
@@ -44,6 +45,7 @@ pub(super) struct Database {
     inner: fjall::Database,
     keyspace: Keyspace,
     memtable_bytes: u64,
+    place: Arc<Place>,
 }
 
 /// Why a database could not be opened.
@@ -145,6 +147,7 @@ impl Database {
             inner,
             keyspace,
             memtable_bytes: sizes.memtable,
+            place: Arc::new(Place::of(path)?),
         })
     }
 
@@ -196,7 +199,23 @@ impl Database {
         for (key, record) in records {
             batch.insert(&self.keyspace, key.as_slice(), &record[..]);
         }
-        batch.commit().map_err(|error| reason(&error))
+        batch.commit().map_err(|error| reason(&error))?;
+        self.is_in_place()
+    }
+
+    /// Whether what was written can be found by who opens the database next: its folder is where it
+    /// was, and has a journal.
+    fn is_in_place(&self) -> Result<(), String> {
+        self.place.check()?;
+        let folder = self.place.path();
+        match journal::journals(folder) {
+            Ok(journals) if !journals.is_empty() => Ok(()),
+            Ok(_) => Err(format!(
+                "the journals in {} were removed while the daemon runs: start it anew",
+                folder.display()
+            )),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// Has the memtable written as a table once it is full, or has no room for `more` bytes. Waits

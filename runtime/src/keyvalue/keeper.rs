@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::database::{self, Database, OpenError};
+use super::place::Place;
 use super::store::Store;
 use super::writes::Writes;
 use super::written::KEEPER;
@@ -29,6 +30,9 @@ const PROBE_BYTES: usize = 1 << 20;
 pub(super) struct Keeper {
     pub(super) store: Arc<Store>,
     pub(super) folder: PathBuf,
+    /// The folder as it was found. No other is made in its place: whoever removed it, or took the
+    /// disk away that it is on, would be left with changes in two places.
+    place: Option<Place>,
     /// When the store's time was last written down.
     anchored: Instant,
 }
@@ -39,6 +43,7 @@ impl Keeper {
         let mut keeper = Keeper {
             store,
             folder,
+            place: None,
             anchored: Instant::now(),
         };
         thread::Builder::new()
@@ -79,8 +84,14 @@ impl Keeper {
         }
     }
 
-    fn open(&self) -> Result<Database, OpenError> {
-        fs::create_dir_all(&self.folder).map_err(|error| OpenError::Disk(error.to_string()))?;
+    fn open(&mut self) -> Result<Database, OpenError> {
+        match &self.place {
+            Some(place) => place.check().map_err(OpenError::Disk)?,
+            None => {
+                let made = fs::create_dir_all(&self.folder).and_then(|()| Place::of(&self.folder));
+                self.place = Some(made.map_err(|error| OpenError::Disk(error.to_string()))?);
+            }
+        }
         Database::open(&self.folder, &self.store.sizes, &self.store.clock)
     }
 
@@ -217,7 +228,9 @@ impl Keeper {
 
     /// Checks that the disk has room for the waiting changes.
     fn probe(&self) -> io::Result<()> {
-        fs::create_dir_all(&self.folder)?;
+        if let Some(place) = &self.place {
+            place.check().map_err(io::Error::other)?;
+        }
         let path = self.folder.join("probe");
         let written = write_zeros(&path, self.store.overlay().pending_bytes() + PROBE_BYTES);
         match fs::remove_file(&path) {

@@ -2,12 +2,15 @@
 //! names. The code itself is mapped from the file.
 //!
 //! A description is decoded when the artifact is loaded, and takes between two and thirty times its
-//! size in the file: names and types take most. So what it takes is measured; what it takes at the
-//! least is known before.
+//! size in the file: names and types take most. The compiling side has counted them, and where it
+//! found much the manifest says how much that is at the most. That is set aside before the artifact
+//! is loaded; what the description takes then is measured.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use zlayer_bundle::{EngineBytes, VerifiedArtifact};
 
 use crate::device;
 
@@ -37,20 +40,34 @@ const INSTANCE_FREE: usize = 256 << 10;
 pub(super) struct Description {
     /// Its size in the file, in bytes.
     bytes: usize,
+    /// What the compiling side has counted.
+    counted: Option<EngineBytes>,
 }
 
 impl Description {
+    /// Looks for it in an artifact.
+    pub(super) fn of(artifact: &VerifiedArtifact) -> Description {
+        Description::in_file(artifact.file(), artifact.manifest().engine)
+    }
+
     /// Looks for it in an artifact's file. Where that has none that can be found, all of the file is
     /// taken for it, which the engine will refuse to load.
-    pub(super) fn of(artifact: &File) -> Description {
+    fn in_file(artifact: &File, counted: Option<EngineBytes>) -> Description {
         let bytes = section_bytes(artifact).or_else(|| Some(artifact.metadata().ok()?.len()));
         Description {
-            bytes: usize::try_from(bytes.unwrap_or(u64::MAX)).unwrap_or(usize::MAX),
+            bytes: clamped(bytes.unwrap_or(u64::MAX)),
+            counted,
         }
     }
 
+    /// Bytes of memory to set aside before it is loaded.
+    pub(super) fn ahead(self) -> usize {
+        let counted = self.counted.map_or(0, |counted| counted.description);
+        self.least().max(clamped(counted))
+    }
+
     /// Bytes of memory that it takes at the least once it is loaded.
-    pub(super) fn least(self) -> usize {
+    fn least(self) -> usize {
         let factor = match self.bytes <= SMALL_BYTES {
             true => SMALL_FACTOR,
             false => LEAST_FACTOR,
@@ -66,7 +83,7 @@ impl Description {
     /// Bytes that it takes now that it is loaded, where the process had so many bytes `before`.
     pub(super) fn loaded(self, before: Option<usize>) -> usize {
         if self.bytes <= SMALL_BYTES {
-            return self.least();
+            return self.ahead();
         }
         let most = self.bytes.saturating_mul(MOST_FACTOR);
         match (before, process_bytes()) {
@@ -79,7 +96,10 @@ impl Description {
     /// Bytes that the engine's part of one instance may take, beyond what every instance's share has
     /// room for.
     pub(super) fn instance(self) -> usize {
-        let most = self.bytes.saturating_mul(INSTANCE_FACTOR);
+        let most = match self.counted {
+            Some(counted) => clamped(counted.instance),
+            None => self.bytes.saturating_mul(INSTANCE_FACTOR),
+        };
         most.saturating_sub(INSTANCE_FREE)
     }
 }
@@ -92,6 +112,10 @@ fn process_bytes() -> Option<usize> {
         .find_map(|line| line.strip_prefix("RssAnon:"))?;
     let kibibytes: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kibibytes.checked_mul(1 << 10)
+}
+
+fn clamped(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// The size of the section in an ELF file of 64 bits, which artifacts are for every target.
@@ -180,7 +204,7 @@ mod tests {
         let name = format!("zlayer-description-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, bytes).unwrap();
-        let described = Description::of(&File::open(&path).unwrap());
+        let described = Description::in_file(&File::open(&path).unwrap(), None);
         std::fs::remove_file(&path).unwrap();
         described
     }
@@ -209,5 +233,23 @@ mod tests {
         );
         assert_eq!(large.instance(), (4 << 20) - INSTANCE_FREE);
         assert_eq!(described(&elf(u64::MAX)).least(), usize::MAX);
+    }
+
+    #[test]
+    fn what_was_counted_is_set_aside_before_it_is_loaded() {
+        let counted = |bytes, description, instance| Description {
+            counted: Some(EngineBytes {
+                description,
+                instance,
+            }),
+            ..described(&elf(bytes))
+        };
+        let small = counted(30_000, 900_000, 1 << 20);
+        assert_eq!((small.ahead(), small.loaded(None)), (900_000, 900_000));
+        assert_eq!(small.instance(), (1 << 20) - INSTANCE_FREE);
+        let large = counted(1 << 20, 20 << 20, 0);
+        assert_eq!((large.ahead(), large.loaded(None)), (20 << 20, 8 << 20));
+        assert_eq!(large.instance(), 0);
+        assert_eq!(counted(1 << 20, u64::MAX, 0).ahead(), usize::MAX);
     }
 }

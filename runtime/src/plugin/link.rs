@@ -69,10 +69,10 @@ impl Plugin {
             std::path::Path::new("/proc/self/fd").is_dir(),
             "files are mapped by way of /proc, which is not mounted: mount it"
         );
-        let description = Description::of(artifact.file());
+        let description = Description::of(artifact);
         // Before it is loaded, so that nothing is that cannot fit.
-        let held = budget.reserve(description.least());
-        let mut held = held.ok_or_else(|| too_little(description.least(), budget))?;
+        let held = budget.reserve(description.ahead());
+        let mut held = held.ok_or_else(|| too_little(description.ahead(), budget))?;
         let before = description.before();
         let component = load::load(common.engine, artifact)?;
         let mut linker = Linker::new(common.engine);
@@ -84,6 +84,7 @@ impl Plugin {
             held.grow(bytes.saturating_sub(held.bytes())),
             too_little(bytes, budget)
         );
+        held.shrink(held.bytes().saturating_sub(bytes));
         wasmtime::ensure!(
             roles.any(),
             "it exports no interface of zlayer:plugin@0.1.0 and no wasi:http/incoming-handler@0.2: there is nothing that it could do"
