@@ -10,6 +10,7 @@ use super::failed::from_call;
 use super::{Guests, Plugin};
 use crate::failure::Failure;
 use crate::host::HostState;
+use crate::keyvalue::VALUE_BYTES_MAX;
 
 /// How many bytes a plugin may hand to the host in one call, on top of [`Limits::body`].
 pub(super) const CALL_SHARE: usize = 256 << 10;
