@@ -6,7 +6,8 @@
 //! There are three things that clients can use up: connections, instances of a plugin, and memory
 //! for bodies. Anybody may have all of them while nobody else wants any. Once they are used up, a
 //! newcomer gets its place from the [`Network`] that holds most, if that one holds more than the
-//! newcomer would: see [`Ledger`]. So no client can lock others out, whatever it does with what it
+//! newcomer would: see [`Ledger`]. Some are kept free for others than the one that has most, as long
+//! as others come ([`Recent`]). So no client can lock others out, whatever it does with what it
 //! holds, and no share is left unused. Requests that wait for an instance get it in turn, one
 //! network after the other: see [`Turns`]. So do connections that have something to do: see
 //! [`RunQueue`].
@@ -17,6 +18,8 @@
 
 mod current;
 mod ledger;
+mod pace;
+mod recent;
 mod run_queue;
 mod turns;
 
@@ -30,6 +33,7 @@ use atomic_waker::AtomicWaker;
 
 pub use current::{current, on_behalf, within};
 pub use ledger::{Entry, Ledger};
+pub use recent::Recent;
 pub use run_queue::RunQueue;
 pub use turns::{Turn, Turns};
 
@@ -183,6 +187,11 @@ impl Claim {
     /// Says whether the request waits for an instance.
     pub fn set_queued(&self, is_queued: bool) {
         self.is_queued.store(is_queued, Ordering::Relaxed);
+    }
+
+    /// Whether the request waits for an instance.
+    pub fn is_queued(&self) -> bool {
+        self.is_queued.load(Ordering::Relaxed)
     }
 
     /// Asks for something, one of [`asked`].

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_lite::future::or;
 use rustix::fs::Mode;
 use smol::Executor;
 use smol::channel::bounded;
@@ -21,6 +22,7 @@ use zlayer_bundle::ByteSize;
 
 use crate::account::Account;
 use crate::admin::{self, ADMIN_SHARE, Admin, View};
+use crate::clients::RunQueue;
 use crate::config::{CONNECTION_SHARE, Config, Limits};
 use crate::confinement::{Needs, confine};
 use crate::data_dir::DataDir;
@@ -268,19 +270,25 @@ fn serve(
         }
     });
     signals.obey(stopping, store.clone(), metrics, reload)?;
-    EXECUTOR
-        .spawn(lend_a_hand(Arc::clone(ticker.turns())))
-        .detach();
-    for _ in 1..resources.threads {
+    // One more than threads: see `lend_a_hand`.
+    let queue = RunQueue::new(resources.threads + 1);
+    let lending = lend_a_hand(
+        Arc::clone(ticker.turns()),
+        Arc::clone(&queue),
+        resources.threads,
+    );
+    EXECUTOR.spawn(lending).detach();
+    for number in 1..resources.threads {
+        let queue = Arc::clone(&queue);
         // They outlive the stop signal, since running requests need them: the process ends them.
         std::thread::Builder::new()
             .name("worker".to_owned())
-            .spawn(|| smol::block_on(EXECUTOR.run(std::future::pending::<()>())))
+            .spawn(move || work(&queue, number, std::future::pending::<()>()))
             .map_err(|error| Error::device("cannot start a worker thread", error))?;
     }
     // A task like all others: the executor looks at the future that it is run with only now and then.
-    let served = EXECUTOR.spawn(server.run(fixed.connections, resources.threads));
-    smol::block_on(EXECUTOR.run(async {
+    let served = EXECUTOR.spawn(server.run(fixed.connections, Arc::clone(&queue)));
+    work(&queue, 0, async {
         served.await;
         let until = Instant::now() + drain;
         // The way of a request: what stands in front may use what stands behind to its end.
@@ -293,7 +301,7 @@ fn serve(
                 );
             }
         }
-    }));
+    });
     store.close();
     plugins
         .iter()
@@ -399,16 +407,22 @@ impl Fixed {
     }
 }
 
+/// Runs the executor's tasks and those of clients' connections on this thread, which has this number
+/// among those that do, until `future` ends.
+fn work<T>(queue: &RunQueue, number: usize, future: impl Future<Output = T>) -> T {
+    smol::block_on(or(EXECUTOR.run(future), queue.serve(number)))
+}
+
 /// Has one more thread serve while plugins compute so much that they wait for turns: at most as many
 /// of them are at work as threads serve at other times, and so this one is left for all others. Where
 /// there is one processor it is the kernel that goes to and fro between the two.
-async fn lend_a_hand(turns: Arc<Turns>) {
+async fn lend_a_hand(turns: Arc<Turns>, queue: Arc<RunQueue>, number: usize) {
     loop {
         turns.until(true).await;
-        let calm = Arc::clone(&turns);
+        let (calm, queue) = (Arc::clone(&turns), Arc::clone(&queue));
         let spawned = std::thread::Builder::new()
             .name("worker".to_owned())
-            .spawn(move || smol::block_on(EXECUTOR.run(calm.until(false))));
+            .spawn(move || work(&queue, number, calm.until(false)));
         if let Err(error) = spawned {
             log::warn!("cannot start one more thread while plugins compute: {error}");
         }

@@ -20,18 +20,18 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use futures_lite::future::{or, race};
+use futures_lite::future::or;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::{Async, Executor};
 
-use crate::clients::{Claim, RunQueue};
+use crate::clients::{self, Claim, RunQueue};
 use crate::config::{AccessOutput, Entrance, Limits, Timeouts};
 use crate::error::{Error, Result};
 use crate::pipeline::Pipeline;
 use crate::stats::ServerStats;
 use crate::timeout;
 use crate::wire::stopped;
-use admission::{Admission, Admitted};
+use admission::{Admission, Admitted, Door};
 use connection::Connection;
 use greeting::{Greeted, greet};
 use head::Refusal;
@@ -165,10 +165,9 @@ impl Server {
         self.address
     }
 
-    /// Accepts until `stop` closes, at most `places` connections at a time, which run on as many of the
-    /// executor's `threads`. Then it waits for the
-    /// open ones, at most the drain timeout.
-    pub async fn run(self, places: usize, threads: usize) {
+    /// Accepts until `stop` closes, at most `places` connections at a time, which run in `queue`. Then
+    /// it waits for the open ones, at most the drain timeout.
+    pub async fn run(self, places: usize, queue: Arc<RunQueue>) {
         let Server {
             listener,
             https,
@@ -177,46 +176,46 @@ impl Server {
             closed,
             ..
         } = self;
-        // One more than threads: where plugins compute much, one more thread serves meanwhile.
-        let queue = RunQueue::new(threads + 1);
-        for number in 0..=threads {
-            let queue = Arc::clone(&queue);
-            let serving = async move { queue.serve(number).await };
-            shared.executor.spawn(serving).detach();
-        }
-        let accepting = async {
-            let mut admission = Admission::new(places, shared.access);
-            loop {
-                for Admitted {
-                    stream,
-                    client,
-                    is_https,
-                    claim,
-                    place,
-                } in admission.admit()
-                {
-                    let (shared, open) = (Arc::clone(&shared), open.clone());
-                    let https = https.as_ref().filter(|_| is_https);
-                    let https = https.map(|(_, https)| https.clone());
-                    queue.spawn(&Arc::clone(&claim), async move {
-                        serve(stream, client, https, shared, open, claim).await;
-                        drop(place);
-                    });
-                }
-                let plain = async { (listener.accept().await, false) };
-                match &https {
-                    None => admission.wait(plain).await,
-                    Some((listener, _)) => {
-                        let secure = async { (listener.accept().await, true) };
-                        admission.wait(race(plain, secure)).await;
-                    }
-                }
-            }
-        };
-        or(accepting, stopped(&shared.stop)).await;
-        drop((listener, https));
-        drop(open);
         let drain = shared.timeouts.drain;
+        let mut doors = vec![Door {
+            listener,
+            is_https: false,
+        }];
+        let (secure, https) = https.unzip();
+        doors.extend(secure.map(|listener| Door {
+            listener,
+            is_https: true,
+        }));
+        let (accepts, has_accepted) = bounded::<()>(1);
+        let clients = Arc::clone(&queue);
+        // It takes turns with the clients: many that come do not keep those waiting that are there.
+        queue.spawn(&clients::current(), async move {
+            let accepting = async {
+                let mut admission = Admission::new(places, shared.access);
+                loop {
+                    for Admitted {
+                        stream,
+                        client,
+                        is_https,
+                        claim,
+                        place,
+                    } in admission.admit()
+                    {
+                        let (shared, open) = (Arc::clone(&shared), open.clone());
+                        let https = https.as_ref().filter(|_| is_https).cloned();
+                        clients.spawn(&Arc::clone(&claim), async move {
+                            serve(stream, client, https, shared, open, claim).await;
+                            drop(place);
+                        });
+                    }
+                    admission.wait(&doors).await;
+                }
+            };
+            or(accepting, stopped(&shared.stop)).await;
+            drop((doors, open));
+            drop(accepts);
+        });
+        stopped(&has_accepted).await;
         if timeout::within(drain, stopped(&closed)).await.is_none() {
             log::warn!("some requests did not end within {drain:?}; they are cut off");
         }

@@ -64,7 +64,7 @@ impl Attack {
     ];
 
     /// What it is called in tables.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Attack::SlowHeads => "slow heads",
             Attack::SlowBodies => "slow bodies",

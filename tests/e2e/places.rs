@@ -156,6 +156,37 @@ fn instances_of_uploads_that_do_not_end_go_to_other_addresses() {
 }
 
 #[test]
+fn who_leaves_while_it_waits_for_an_instance_leaves_nothing_behind() {
+    const UPLOAD: &str =
+        "POST /count HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nsome";
+    let folder = TempDir::new();
+    let daemon = Daemon::builder("echo")
+        .args(["--max-instances", "1", "--data-dir"])
+        .arg(folder.path())
+        .timeout("request", "1000")
+        .timeout("stall", "1000")
+        .start();
+    let mut first = connect(&daemon, MANY);
+    first.send(UPLOAD);
+    eventually("an instance at work", || {
+        status(&folder)["plugins"][0]["instances"]["running"] == 1
+    });
+    let waiting: Vec<_> = (10..30)
+        .map(|last| {
+            let mut upload = connect(&daemon, Ipv4Addr::new(127, 0, 0, last));
+            upload.send(UPLOAD);
+            upload
+        })
+        .collect();
+    eventually("all that wait", || status(&folder)["connections"] == 21);
+    drop(waiting);
+    // None of them has had the instance, which is still at work for the first.
+    eventually("their end", || status(&folder)["connections"] == 1);
+    assert!(!first.has_news());
+    assert_eq!(status(&folder)["plugins"][0]["instances"]["running"], 1);
+}
+
+#[test]
 fn a_body_has_an_end_however_steadily_it_comes() {
     let daemon = Daemon::builder("stages").timeout("upload", "1s").start();
     let mut client = Client::connect(&daemon);

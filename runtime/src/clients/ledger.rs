@@ -3,9 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
 use event_listener::{Event, EventListener};
 
+use super::pace::Pace;
 use super::{Claim, Network, Phase, asked};
 use crate::sync;
 
@@ -25,7 +27,8 @@ const AT_ONCE: usize = 32;
 ///    do not take the same place from each other in turn: silent WebSockets, then what has
 ///    not yet begun for want of an instance, then what waits for slow clients, the slowest first, then
 ///    what takes long. What has just begun is not given up: the newcomer waits until it has not.
-/// 3. If no network has so much, a connection of the newcomer's own that does nothing goes.
+/// 3. If no network has so much, a connection of the newcomer's own that does nothing goes, at a
+///    bounded pace.
 /// 4. Likewise one that is the only one of its network, where the newcomer's has none.
 pub struct Ledger {
     entries: Mutex<Entries>,
@@ -36,6 +39,8 @@ pub struct Ledger {
 struct Entries {
     slots: Vec<Option<Holder>>,
     free: Vec<usize>,
+    /// Gives way to those of its own network.
+    own: Pace,
 }
 
 struct Holder {
@@ -51,6 +56,9 @@ pub struct Entry {
 
 /// How readily a claim gives way, the most ready first.
 type Rank = (u8, Reverse<usize>, u8, u64);
+
+/// The first number of the rank where a connection gives way to one of its own network.
+const OWN_CLASS: u8 = 2;
 
 impl Default for Ledger {
     fn default() -> Ledger {
@@ -114,7 +122,8 @@ impl Ledger {
     /// others to leave (but not for more than [`AT_ONCE`] of them), but for those who were asked before
     /// and are on their way. Returns whether anybody is.
     pub fn make_room(&self, newcomers: &[Network]) -> bool {
-        let entries = self.lock();
+        let mut entries = self.lock();
+        let now = Instant::now();
         let mut held = entries.amounts();
         let mut leaving = entries
             .holders()
@@ -130,6 +139,7 @@ impl Ledger {
             let others_have_more = held
                 .iter()
                 .any(|(other, theirs)| other != newcomer && *theirs >= mine + 2);
+            let may_own = entries.own.is_due(now);
             let ranked =
                 entries.candidates(*newcomer, &held, |claim, own, theirs, mine| {
                     match claim.phase() {
@@ -137,7 +147,8 @@ impl Ledger {
                             let class = match theirs > mine {
                                 true if theirs >= 2 => 0,
                                 _ if others_have_more => return None,
-                                _ if own => 2,
+                                _ if own && !may_own => return None,
+                                _ if own => OWN_CLASS,
                                 true => 3,
                                 false => return None,
                             };
@@ -158,8 +169,12 @@ impl Ledger {
                 _ => asked::LEAVE_IDLE,
             });
             leaving += 1;
+            let network = claim.network();
+            if rank.0 == OWN_CLASS {
+                entries.own.take(now);
+            }
             // What it holds is the newcomer's now.
-            if let Some(theirs) = held.get_mut(&claim.network()) {
+            if let Some(theirs) = held.get_mut(&network) {
                 *theirs -= 1;
             }
             *held.entry(*newcomer).or_default() += 1;
@@ -263,186 +278,4 @@ impl Drop for Entry {
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
-mod tests {
-    use std::sync::atomic::Ordering;
-    use std::time::Duration;
-
-    use super::super::{LONG, SILENT, SLOW};
-    use super::*;
-
-    /// A claim of this address, so long in this phase.
-    fn claim(address: &str, phase: Phase, age: Duration) -> Arc<Claim> {
-        let claim = Claim::new(address.parse().unwrap());
-        claim.enter(phase);
-        let since = &claim.since;
-        since.fetch_sub(age.as_micros() as u64, Ordering::Relaxed);
-        claim
-    }
-
-    fn network(address: &str) -> Network {
-        address.parse::<std::net::IpAddr>().unwrap().into()
-    }
-
-    const MANY: &str = "192.0.2.1";
-    const FEW: &str = "192.0.2.2";
-    const NEW: &str = "192.0.2.3";
-
-    fn entered(ledger: &Arc<Ledger>, claims: &[&Arc<Claim>]) -> Vec<Entry> {
-        claims.iter().map(|claim| ledger.enter(claim, 1)).collect()
-    }
-
-    fn asked_of(claims: &[&Arc<Claim>]) -> Vec<u8> {
-        let bits = asked::LEAVE | asked::LEAVE_IDLE | asked::END_REQUEST;
-        claims
-            .iter()
-            .map(|claim| claim.asked.load(Ordering::Relaxed) & bits)
-            .collect()
-    }
-
-    #[test]
-    fn what_does_nothing_goes_first_and_of_it_what_has_done_so_for_longest() {
-        let ledger = Arc::<Ledger>::default();
-        let young = claim(MANY, Phase::Waiting, Duration::ZERO);
-        let old = claim(MANY, Phase::Waiting, Duration::from_secs(9));
-        let single = claim(FEW, Phase::Waiting, Duration::from_secs(99));
-        let slow = claim(MANY, Phase::Exchange, Duration::from_secs(99));
-        let claims = [&young, &old, &single, &slow];
-        let entries = entered(&ledger, &claims);
-        assert!(ledger.make_room(&[network(NEW)]));
-        assert_eq!(asked_of(&claims), [0, asked::LEAVE_IDLE, 0, 0]);
-        // That one is on its way, and has to be waited for.
-        assert!(ledger.make_room(&[network(NEW)]));
-        assert_eq!(asked_of(&claims), [0, asked::LEAVE_IDLE, 0, 0]);
-        // Unless it got a request meanwhile.
-        old.enter(Phase::Exchange);
-        assert!(ledger.make_room(&[network(NEW)]));
-        assert_eq!(asked_of(&claims)[0], asked::LEAVE_IDLE);
-        drop(entries);
-        assert_eq!(ledger.count(), 0);
-    }
-
-    #[test]
-    fn work_is_given_up_for_a_network_that_has_less_and_for_no_other() {
-        let slow = Duration::from_secs(60).max(SLOW);
-        let ledger = Arc::<Ledger>::default();
-        let (fast, slower) = (
-            claim(MANY, Phase::Exchange, slow),
-            claim(MANY, Phase::Exchange, slow),
-        );
-        for (claim, bytes) in [(&fast, 1000), (&slower, 10)] {
-            claim.set_held_up(true);
-            claim.add_moved(bytes);
-        }
-        let begun = claim(MANY, Phase::Exchange, Duration::ZERO);
-        let quiet = claim(FEW, Phase::Conversation, SILENT);
-        let idle = claim(FEW, Phase::Waiting, slow);
-        let claims = [&fast, &slower, &begun, &quiet, &idle];
-        let _entries = entered(&ledger, &claims);
-        // The idle one of FEW is not MANY's to take.
-        assert!(!ledger.make_room(&[network(MANY)]));
-        idle.enter(Phase::Exchange);
-        assert!(!ledger.make_room(&[network(FEW)]), "it would have as many");
-        assert!(ledger.make_room(&[network(NEW)]));
-        assert_eq!(asked_of(&claims), [0, asked::LEAVE, 0, 0, 0]);
-    }
-
-    #[test]
-    fn silent_conversations_go_before_what_is_slow_and_that_before_what_takes_long() {
-        let long = LONG.max(SILENT) * 2;
-        let ledger = Arc::<Ledger>::default();
-        let computing = claim(MANY, Phase::Exchange, long);
-        let reading = claim(MANY, Phase::Exchange, long);
-        reading.set_held_up(true);
-        let silent = claim(MANY, Phase::Conversation, long);
-        let talking = claim(MANY, Phase::Conversation, Duration::ZERO);
-        let claims = [&computing, &reading, &silent, &talking];
-        let mut entries = entered(&ledger, &claims);
-        let mut order = Vec::new();
-        while ledger.make_room(&[network(NEW)]) {
-            let left = asked_of(&claims);
-            let asked = (0..4)
-                .find(|&n| left[n] != 0 && !order.contains(&n))
-                .unwrap();
-            order.push(asked);
-            entries[asked].set(0);
-            // It has left: another one's line takes its place.
-            let fresh = claim(MANY, Phase::Exchange, Duration::ZERO);
-            entries[asked] = ledger.enter(&fresh, 1);
-        }
-        assert_eq!(order, [2, 1, 0, 3]);
-    }
-
-    #[test]
-    fn a_single_idle_connection_gives_way_to_a_network_that_has_none() {
-        let ledger = Arc::<Ledger>::default();
-        let idle = claim(FEW, Phase::Waiting, Duration::from_secs(1));
-        let _entries = entered(&ledger, &[&idle]);
-        assert!(ledger.make_room(&[network(NEW)]));
-        assert!(idle.is_asked(asked::LEAVE_IDLE));
-    }
-
-    #[test]
-    fn who_has_more_goes_before_what_is_ones_own() {
-        let ledger = Arc::<Ledger>::default();
-        let own = claim(FEW, Phase::Waiting, SLOW * 9);
-        let slow = [0; 3].map(|_| claim(MANY, Phase::Exchange, SLOW * 2));
-        for claim in &slow {
-            claim.set_held_up(true);
-        }
-        let claims: Vec<_> = slow.iter().chain([&own]).collect();
-        let mut entries = entered(&ledger, &claims);
-        assert!(ledger.make_room(&[network(FEW)]));
-        assert_eq!(asked_of(&claims), [asked::LEAVE, 0, 0, 0]);
-        // Where nobody has more, it is one's own that goes.
-        entries.drain(..2);
-        assert!(ledger.make_room(&[network(FEW)]));
-        assert!(own.is_asked(asked::LEAVE_IDLE));
-    }
-
-    #[test]
-    fn several_newcomers_get_a_place_each() {
-        let ledger = Arc::<Ledger>::default();
-        let claims: Vec<_> = (0..4)
-            .map(|n| claim(MANY, Phase::Waiting, Duration::from_secs(n)))
-            .collect();
-        let _entries = entered(&ledger, &claims.iter().collect::<Vec<_>>());
-        assert!(ledger.make_room(&[network(NEW), network(NEW), network(FEW)]));
-        let asked = claims
-            .iter()
-            .filter(|claim| claim.is_asked(asked::LEAVE_IDLE));
-        assert_eq!(asked.count(), 3);
-    }
-
-    #[test]
-    fn however_many_networks_wait_some_get_room_at_a_time() {
-        let ledger = Arc::<Ledger>::default();
-        let idle = [0; 4 * AT_ONCE].map(|_| claim(MANY, Phase::Waiting, SLOW));
-        let _entries = entered(&ledger, &idle.iter().collect::<Vec<_>>());
-        let newcomers: Vec<_> = (0..3 * AT_ONCE)
-            .map(|n| network(&format!("2001:db8:0:{n:x}::1")))
-            .collect();
-        for times in [1, 2, 3, 3] {
-            assert!(ledger.make_room(&newcomers));
-            let asked = idle.iter().filter(|one| one.is_asked(asked::LEAVE_IDLE));
-            assert_eq!(asked.count(), times * AT_ONCE);
-        }
-    }
-
-    #[test]
-    fn a_request_is_ended_for_others_only_and_only_one_at_a_time() {
-        let ledger = Arc::<Ledger>::default();
-        let long = LONG * 2;
-        let claims = [0; 3].map(|_| claim(MANY, Phase::Exchange, long));
-        let other = claim(FEW, Phase::Exchange, long);
-        let _entries = entered(&ledger, &claims.iter().chain([&other]).collect::<Vec<_>>());
-        assert!(!ledger.end_a_request(network(MANY), 1));
-        for _ in 0..2 {
-            assert!(ledger.end_a_request(network(FEW), 1));
-            let asked = claims
-                .iter()
-                .filter(|claim| claim.is_asked(asked::END_REQUEST));
-            assert_eq!(asked.count(), 1);
-        }
-        assert!(!other.is_asked(asked::END_REQUEST));
-    }
-}
+mod tests;

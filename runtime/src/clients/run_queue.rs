@@ -1,22 +1,34 @@
 //! Which connection's task runs next.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
-use async_task::Runnable;
-use futures_lite::future::yield_now;
+use async_task::{Runnable, ScheduleInfo, WithInfo};
 
 use super::{Claim, Network};
 use crate::sync;
+
+/// How long a thread works for connections before it looks what else has become ready. Whose turn it is
+/// can only be told of those that are known to be ready: a client whose request has come would wait
+/// for all that is in the queue before it, whoever's that is.
+const SLICE: Duration = Duration::from_micros(100);
+
+thread_local! {
+    /// The number under which this thread serves.
+    static SERVER: Cell<Option<usize>> = const { Cell::new(None) };
+}
 
 /// The tasks of clients' connections that can go on, in turn: one of each network, and of one network
 /// the one that was woken first. So a client that keeps many connections busy makes another one's
 /// request wait for one piece of work, and not for one of each of its connections.
 ///
-/// The tasks run in the executor all the same: each thread that serves has a task there that takes
-/// from this queue ([`RunQueue::serve`]).
+/// Each thread that serves takes from this queue ([`RunQueue::serve`]), beside what it does for the
+/// executor. It is no task of the executor: that one looks at sockets only after two hundred of its
+/// tasks, each of which can be a whole request.
 pub struct RunQueue {
     state: Mutex<State>,
 }
@@ -29,7 +41,7 @@ struct State {
 }
 
 impl RunQueue {
-    /// An empty queue that so many [`serve`](RunQueue::serve).
+    /// An empty queue that so many threads [`serve`](RunQueue::serve).
     pub fn new(servers: usize) -> Arc<RunQueue> {
         Arc::new(RunQueue {
             state: Mutex::new(State {
@@ -46,52 +58,94 @@ impl RunQueue {
         future: impl Future<Output = ()> + Send + 'static,
     ) {
         let (queue, claim) = (Arc::clone(self), Arc::clone(claim));
-        let schedule = move |runnable| queue.push(claim.network(), runnable);
+        let schedule = WithInfo(move |runnable, info: ScheduleInfo| {
+            queue.push(claim.network(), runnable, info.woken_while_running);
+        });
         let (runnable, task) = async_task::spawn(future, schedule);
         task.detach();
         runnable.schedule();
     }
 
-    /// Runs what is ready, for ever. `server` is this one's number among those that serve.
-    pub async fn serve(&self, server: usize) {
+    /// Runs what is ready, for ever. `server` is the number of this thread among those that serve; it
+    /// must look at its sockets whenever this gives way.
+    pub async fn serve<T>(&self, server: usize) -> T {
+        /// Whoever does not serve any more is not to be woken in another's stead.
+        struct Serving<'a>(&'a RunQueue, usize);
+        impl Drop for Serving<'_> {
+            fn drop(&mut self) {
+                SERVER.set(None);
+                let mut state = self.0.lock();
+                if let Some(sleeping) = state.sleeping.get_mut(self.1) {
+                    *sleeping = None;
+                }
+                let next = match state.ready.is_empty() {
+                    true => None,
+                    false => state.next_sleeper(None),
+                };
+                drop(state);
+                next.inspect(Waker::wake_by_ref);
+            }
+        }
+        SERVER.set(Some(server));
+        let _serving = Serving(self, server);
+        let mut end = None;
         loop {
-            let runnable = poll_fn(|cx| self.poll_next(server, cx)).await;
+            let runnable = poll_fn(|cx| self.poll_next(server, &mut end, cx)).await;
             runnable.run();
-            // What else the executor has to do takes turns with connections.
-            yield_now().await;
         }
     }
 
-    fn push(&self, network: Network, runnable: Runnable) {
+    /// `is_running`: it is this thread that ran the task last, just now.
+    fn push(&self, network: Network, runnable: Runnable, is_running: bool) {
+        let server = SERVER.get();
         let mut state = self.lock();
         let ready = &mut state.ready;
+        let was_empty = ready.is_empty();
         match ready.iter_mut().find(|(other, _)| *other == network) {
             Some((_, queue)) => queue.push_back(runnable),
             None => ready.push_back((network, VecDeque::from([runnable]))),
         }
-        let server = state.sleeping.iter_mut().find_map(Option::take);
+        // What gives way is taken again by the thread that it gives way on, at once.
+        let sleeper = match is_running && was_empty && server.is_some() {
+            true => None,
+            false => state.next_sleeper(server),
+        };
         drop(state);
-        if let Some(server) = server {
-            server.wake();
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
         }
     }
 
-    fn poll_next(&self, server: usize, cx: &mut Context<'_>) -> Poll<Runnable> {
+    /// The next task, unless the slice is over, whose `end` is set once it has begun.
+    fn poll_next(
+        &self,
+        server: usize,
+        end: &mut Option<Instant>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Runnable> {
+        let now = Instant::now();
         let mut state = self.lock();
+        if !state.ready.is_empty() && end.is_some_and(|end| now >= end) {
+            *end = None;
+            drop(state);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         // No queue in the list is empty.
-        let turn = state.ready.front_mut();
-        let next = turn.and_then(|(network, queue)| Some((*network, queue.pop_front()?)));
-        let Some((_, runnable)) = next else {
-            if let Some(sleeping) = state.sleeping.get_mut(server) {
-                *sleeping = Some(cx.waker().clone());
-            }
+        let turn = state.ready.pop_front();
+        let next = turn.and_then(|(network, mut queue)| Some((queue.pop_front()?, network, queue)));
+        let is_awake = next.is_some();
+        if let Some(sleeping) = state.sleeping.get_mut(server) {
+            *sleeping = (!is_awake).then(|| cx.waker().clone());
+        }
+        let Some((runnable, network, queue)) = next else {
+            *end = None;
             return Poll::Pending;
         };
-        if let Some((network, queue)) = state.ready.pop_front()
-            && !queue.is_empty()
-        {
+        if !queue.is_empty() {
             state.ready.push_back((network, queue));
         }
+        end.get_or_insert(now + SLICE);
         Poll::Ready(runnable)
     }
 
@@ -100,12 +154,21 @@ impl RunQueue {
     }
 }
 
+impl State {
+    /// Whom to wake for what has become ready: `server`, whose thread this is, if it has nothing to do
+    /// but look at sockets, else any other.
+    fn next_sleeper(&mut self, server: Option<usize>) -> Option<Waker> {
+        let own = server.and_then(|own| self.sleeping.get_mut(own)?.take());
+        own.or_else(|| self.sleeping.iter_mut().find_map(Option::take))
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use futures_lite::future::or;
+    use futures_lite::future::{or, yield_now};
 
     use super::*;
 

@@ -5,15 +5,12 @@ use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use atomic_waker::AtomicWaker;
 
-use super::{Ledger, Network};
+use super::{Ledger, Network, Recent};
 use crate::sync;
-
-/// How long a place is kept for others after one of them has asked.
-const KEPT: Duration = Duration::from_secs(1);
 
 /// A number of places. When all are taken, those who wait get one in turn: first the network that
 /// holds least, networks that hold the same one after the other, and of one network the one that
@@ -34,30 +31,7 @@ struct State {
     free: usize,
     /// The networks that have somebody waiting, the one whose turn it is first.
     waiting: VecDeque<(Network, VecDeque<Arc<Waiter>>)>,
-    asked: Asked,
-}
-
-/// The two networks that have asked last, and when.
-#[derive(Default)]
-struct Asked {
-    last: Option<(Network, Instant)>,
-    before: Option<(Network, Instant)>,
-}
-
-impl Asked {
-    fn note(&mut self, network: Network, now: Instant) {
-        match &mut self.last {
-            Some((last, when)) if *last == network => *when = now,
-            _ if network == Network::OWN => {}
-            last => self.before = last.replace((network, now)),
-        }
-    }
-
-    /// Whether another network than this one has asked lately.
-    fn has_others(&self, network: Network, now: Instant) -> bool {
-        let mut asked = self.last.iter().chain(&self.before);
-        asked.any(|(other, when)| *other != network && now.duration_since(*when) < KEPT)
-    }
+    recent: Recent,
 }
 
 /// Somebody who waits.
@@ -82,7 +56,7 @@ impl Turns {
             state: Mutex::new(State {
                 free: places,
                 waiting: VecDeque::new(),
-                asked: Asked::default(),
+                recent: Recent::default(),
             }),
         })
     }
@@ -93,7 +67,7 @@ impl Turns {
     }
 
     fn try_take_from(self: &Arc<Self>, state: &mut State, network: Network) -> Option<Turn> {
-        state.asked.note(network, Instant::now());
+        state.recent.note(network, Instant::now());
         if !self.is_for(state, network) {
             return None;
         }
@@ -109,7 +83,7 @@ impl Turns {
         match state.free {
             0 => false,
             1 if self.places > 1 => {
-                !state.asked.has_others(network, Instant::now())
+                !state.recent.has_others(network, Instant::now())
                     || self.ledger.held(network) * 2 < self.places
             }
             _ => true,

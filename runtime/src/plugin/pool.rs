@@ -145,11 +145,10 @@ impl Places {
         let until = Instant::now() + self.patience;
         let claim = clients::current();
         let network = claim.network();
-        let queued = Queued(&claim);
+        // Until there is an instance.
+        let _queued = Queued(&claim);
         claim.set_queued(true);
-        let admitted = self.admit(streams, network, until).await;
-        drop(queued);
-        let (streaming, slot) = admitted?;
+        let (streaming, slot) = self.admit(streams, network, until).await?;
         let running = |instance, counted| Running {
             instance,
             _slot: slot,

@@ -1,16 +1,16 @@
 //! Which connections get a place.
 
-use std::future::Future;
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_lite::future::{or, yield_now};
+use futures_lite::future::{or, pending, race, yield_now};
+use rustix::net::{SocketFlags, acceptfrom_with};
 use smol::{Async, Timer};
 
-use super::access::Entry;
-use crate::clients::{self, Claim, Ledger, Network};
+use super::access;
+use crate::clients::{Claim, Entry, Ledger, Network, Recent};
 use crate::config::AccessOutput;
 
 /// Most connections that may wait for a place. Each holds a descriptor, and what the kernel has
@@ -20,12 +20,11 @@ const WAITING: usize = 2048;
 const WAITING_LEAST: usize = 16;
 /// Descriptors that are left for everything but clients: upstreams, plugins' own connections, files.
 const OTHER_FILES: usize = 320;
-/// How many turns those that have a place get at most before one more connection is accepted for
-/// which there is none: whoever is done soon makes room.
-const TURNS: usize = 8;
-/// How many connections are accepted in a row where there is much room to wait. Whoever is behind
-/// many others should be known soon.
-const IN_A_ROW: usize = 16;
+/// How many connections are accepted in a row. Whoever is behind many others should be known soon, and
+/// those that have a place must not wait long for it.
+const IN_A_ROW: usize = 32;
+/// Of so many places, one is kept for others: see [`Admission::may_enter`].
+const KEPT_OF: usize = 16;
 /// How long to wait for a place, or after an accept that failed, before looking around again: what
 /// could not be asked for before may have become slow or silent meanwhile.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -44,11 +43,14 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nr
 /// too many wait, the network that has most loses the one that came last.
 pub(super) struct Admission {
     places: usize,
-    /// How many times it looked for a connection while others waited for places.
-    accepted: usize,
+    /// How many had one when this was last looked at.
+    taken: usize,
+    /// Nothing waits in the kernel, as far as is known.
+    is_calm: bool,
     /// How many may wait.
     room: usize,
     ledger: Arc<Ledger>,
+    recent: Recent,
     waiting: Vec<Newcomer>,
     failures: Complaint,
     refusals: Complaint,
@@ -56,9 +58,17 @@ pub(super) struct Admission {
     access: Option<AccessOutput>,
 }
 
-/// A connection that has just been accepted.
+/// Where connections come in.
+pub(super) struct Door {
+    pub(super) listener: Async<TcpListener>,
+    /// TLS is spoken there.
+    pub(super) is_https: bool,
+}
+
+/// A connection that has been accepted. The reactor does not know it yet: most of many may never get
+/// a place.
 struct Newcomer {
-    stream: Async<TcpStream>,
+    stream: TcpStream,
     client: SocketAddr,
     is_https: bool,
     network: Network,
@@ -85,9 +95,11 @@ impl Admission {
         let room = files.saturating_sub(places.saturating_add(OTHER_FILES));
         Admission {
             places,
-            accepted: 0,
+            taken: 0,
+            is_calm: false,
             room: room.clamp(WAITING_LEAST, WAITING),
             ledger: Arc::default(),
+            recent: Recent::default(),
             waiting: Vec::new(),
             failures: Complaint::default(),
             refusals: Complaint::default(),
@@ -97,31 +109,41 @@ impl Admission {
 
     /// The connections that get a place now. For those that still wait, others are asked to leave.
     pub(super) fn admit(&mut self) -> Vec<Admitted> {
-        let mut free = self.places.saturating_sub(self.ledger.count());
+        self.taken = self.ledger.count();
         let mut admitted = Vec::new();
         if self.waiting.is_empty() {
             return admitted;
         }
-        if self.waiting.len() > free {
+        let mut held = self.ledger.amounts();
+        if self.waiting.len() > self.places.saturating_sub(self.taken) {
             self.sort();
         }
-        while free > 0 && !self.waiting.is_empty() {
-            let Newcomer {
-                stream,
-                client,
-                is_https,
-                ..
-            } = self.waiting.remove(0);
-            let claim = Claim::new(client.ip());
+        let now = Instant::now();
+        for newcomer in std::mem::take(&mut self.waiting) {
+            let network = newcomer.network;
+            let mine = held.entry(network).or_default();
+            if !self.may_enter(network, *mine, now) {
+                self.waiting.push(newcomer);
+                continue;
+            }
+            let stream = match Async::new_nonblocking(newcomer.stream) {
+                Ok(stream) => stream,
+                Err(error) => {
+                    log::warn!("{}: cannot serve the connection: {error}", newcomer.client);
+                    continue;
+                }
+            };
+            let claim = Claim::new(newcomer.client.ip());
             let place = self.ledger.enter(&claim, 1);
+            *mine += 1;
+            self.taken += 1;
             admitted.push(Admitted {
                 stream,
-                client,
-                is_https,
+                client: newcomer.client,
+                is_https: newcomer.is_https,
                 claim,
                 place,
             });
-            free -= 1;
         }
         if !self.waiting.is_empty() {
             let networks: Vec<_> = self.waiting.iter().map(|waiting| waiting.network).collect();
@@ -130,60 +152,107 @@ impl Admission {
         admitted
     }
 
-    /// Waits until a connection has come through `accepting`, or there may be places for those that
-    /// wait. `accepting` resolves to a connection, and whether it came where TLS is spoken.
-    pub(super) async fn wait(
-        &mut self,
-        accepting: impl Future<Output = (io::Result<(Async<TcpStream>, SocketAddr)>, bool)>,
-    ) {
-        let accepting = async { Some(accepting.await) };
-        let accepted = if self.waiting.is_empty() {
-            accepting.await
-        } else {
-            // A burst of connections must not keep the thread from those that could make room.
-            self.accepted += 1;
-            let turns = self.waiting.len() * TURNS / self.room;
-            for _ in 0..turns + usize::from(self.accepted.is_multiple_of(IN_A_ROW)) {
+    /// Whether there is a place for a network that has so many. The last ones are kept from a network
+    /// that has half of all or more, while others come now and then: otherwise each of them would have
+    /// to wait until that one gives a place up.
+    fn may_enter(&self, network: Network, held: usize, now: Instant) -> bool {
+        let free = self.places.saturating_sub(self.taken);
+        let is_kept = free <= self.places / KEPT_OF
+            && held * 2 >= self.places
+            && self.recent.has_others(network, now);
+        free > 0 && !is_kept
+    }
+
+    /// Accepts what has come. If nothing has, waits until something does, or until there may be places
+    /// for those that wait.
+    pub(super) async fn wait(&mut self, doors: &[Door]) {
+        let freed = self.ledger.freed();
+        if !std::mem::replace(&mut self.is_calm, true) {
+            let mut has_accepted = false;
+            for door in doors {
+                has_accepted |= self.accept(door).await;
+            }
+            if !self.is_calm {
+                // There may be more, and others have their turns in between.
                 yield_now().await;
             }
-            let freed = self.ledger.freed();
-            if self.ledger.count() < self.places {
+            if has_accepted {
                 return;
             }
+        }
+        let coming = async {
+            match doors {
+                [one] => one.listener.readable().await,
+                [one, other] => race(one.listener.readable(), other.listener.readable()).await,
+                _ => pending().await,
+            }
+        };
+        let coming = async {
+            let _ = coming.await;
+            true
+        };
+        let has_come = if self.waiting.is_empty() {
+            coming.await
+        } else if self.ledger.count() < self.taken {
+            false
+        } else {
             let look_again = async {
                 or(freed, async {
                     Timer::after(PAUSE).await;
                 })
                 .await;
-                None
+                false
             };
-            or(accepting, look_again).await
+            or(coming, look_again).await
         };
-        match accepted {
-            None => {}
-            Some((Ok((stream, client)), is_https)) => self.add(stream, client, is_https),
-            Some((Err(error), _)) => self.recover(&error).await,
-        }
+        self.is_calm = !has_come;
     }
 
-    fn add(&mut self, stream: Async<TcpStream>, client: SocketAddr, is_https: bool) {
-        if !matches!(stream.get_ref().take_error(), Ok(None)) {
+    /// Accepts some of the connections that have come, and says whether there were any.
+    async fn accept(&mut self, door: &Door) -> bool {
+        for number in 0..IN_A_ROW {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            match acceptfrom_with(door.listener.get_ref(), flags) {
+                Ok((stream, client)) => {
+                    if let Some(Ok(client)) = client.map(SocketAddr::try_from) {
+                        self.add(stream.into(), client, door.is_https);
+                    }
+                }
+                Err(error) => {
+                    let error = io::Error::from(error);
+                    if error.kind() == io::ErrorKind::WouldBlock {
+                        return number > 0;
+                    }
+                    self.is_calm = false;
+                    self.recover(&error).await;
+                    return true;
+                }
+            }
+        }
+        self.is_calm = false;
+        true
+    }
+
+    fn add(&mut self, stream: TcpStream, client: SocketAddr, is_https: bool) {
+        if !matches!(stream.take_error(), Ok(None)) {
             // It was reset before it was accepted: nothing has to be done for it.
             return;
         }
+        let network = client.ip().into();
+        self.recent.note(network, Instant::now());
         self.waiting.push(Newcomer {
             stream,
             client,
             is_https,
-            network: client.ip().into(),
+            network,
         });
         if self.waiting.len() > self.room {
             self.sort();
             if let Some(last) = self.waiting.pop() {
                 if !last.is_https {
-                    refuse(last.stream.get_ref());
+                    refuse(&last.stream);
                     if let Some(output) = self.access {
-                        Entry::without_place(output, last.client.ip(), FULL_STATUS);
+                        access::Entry::without_place(output, last.client.ip(), FULL_STATUS);
                     }
                 }
                 self.refusals.tell(|count| {

@@ -6,11 +6,24 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::ioctl_fionread;
 use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
 
 use super::sent::Sent;
 use super::tls::TlsStream;
+
+/// Bytes that TLS may hold unread: two records (RFC 8446 section 5.1).
+const TLS_BYTES: u64 = 2 << 14;
+
+/// How a client's half of the stream has ended.
+pub(super) enum End {
+    /// In order, and at most so many bytes are still to be read.
+    Ended { unread: u64 },
+    /// Nobody is there to read a response.
+    Reset,
+}
 
 /// A client's connection. It is used through shared references: in the one task that serves it, a
 /// request is read while its response is written.
@@ -68,6 +81,27 @@ impl ClientStream {
                 next => return Poll::Ready(next),
             }
         }
+    }
+
+    /// Whether the client has ended its half of the stream, or reset it, however much of what it sent
+    /// before is still to be read.
+    pub(super) fn end(&self) -> Option<End> {
+        let flags = PollFlags::RDHUP;
+        let mut sockets = [PollFd::new(self.socket(), flags)];
+        // Without waiting.
+        poll(&mut sockets, Some(&Timespec::default())).ok()?;
+        let seen = sockets[0].revents();
+        if seen.intersects(PollFlags::HUP | PollFlags::ERR) {
+            return Some(End::Reset);
+        }
+        let unread = ioctl_fionread(self.socket());
+        seen.contains(flags).then(|| End::Ended {
+            unread: unread.unwrap_or(u64::MAX).saturating_add(match self {
+                ClientStream::Plain(_) => 0,
+                // What it has read, and not been asked for.
+                ClientStream::Tls(_) => TLS_BYTES,
+            }),
+        })
     }
 
     /// The socket below.

@@ -17,7 +17,7 @@ use smol::lock::Mutex;
 use zlayer_http1::{BodyDecoder, BodyLength, Version};
 
 use super::ServerState;
-use super::client_stream::ClientStream;
+use super::client_stream::{ClientStream, End};
 use super::head::Head;
 use super::receipt::Receipt;
 use super::response::{Responded, WriteError};
@@ -285,6 +285,10 @@ impl<'a> Exchange<'a> {
         let mut responding = pin!(None);
         poll_fn(|cx| {
             loop {
+                // Before an instance is made for a client that has left meanwhile.
+                if self.claim.is_queued() && self.has_left(&mut leaving) {
+                    return Poll::Ready(Ok(Err(WriteError::Gone)));
+                }
                 // The work is polled first: it may leave a complete response, which one write then
                 // sends.
                 let polled = clients::within(self.claim, || work.poll(cx, &self.outcome));
@@ -365,6 +369,21 @@ impl<'a> Exchange<'a> {
             }
             (None, None) => Failure::Deadline,
         }
+    }
+
+    /// Whether nobody needs the response any more. A client that has ended its half of the stream and
+    /// may still wait for its response is `leaving` from then on.
+    fn has_left(&self, leaving: &mut Option<Leaving>) -> bool {
+        let unread = match self.stream.end() {
+            None => return false,
+            Some(End::Reset) => return true,
+            Some(End::Ended { unread }) => unread,
+        };
+        if self.receipt.is_hopeless(unread) == Some(true) {
+            return true;
+        }
+        leaving.get_or_insert_with(|| Leaving::begin(self));
+        false
     }
 
     /// Whether the plugin waits for the client's body.

@@ -1,7 +1,7 @@
 //! How much of a request's body has come, while its response is written.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use zlayer_http1::{BodyDecoder, BodyLength, Decoded};
 
@@ -17,6 +17,8 @@ pub(super) struct Receipt {
     length: BodyLength,
     /// Bytes that have come, with what frames them.
     brought: AtomicU64,
+    /// Bytes that have come and wait in the connection's buffer.
+    buffered: AtomicUsize,
     /// All of it has come, so that nothing of it has to be waited for.
     is_whole: AtomicBool,
     /// It broke off or is malformed, so that what is made of it breaks off as well.
@@ -30,6 +32,7 @@ impl Receipt {
         Receipt {
             length,
             brought: AtomicU64::new(0),
+            buffered: AtomicUsize::new(0),
             is_whole: AtomicBool::new(demand.is_none()),
             is_broken: AtomicBool::new(false),
             demand,
@@ -53,9 +56,24 @@ impl Receipt {
         }
     }
 
-    /// Records bytes that have come.
-    pub(super) fn add(&self, bytes: usize) {
+    /// Records bytes that have come, and how many more wait in the connection's buffer.
+    pub(super) fn add(&self, bytes: usize, buffered: usize) {
         self.brought.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.buffered.store(buffered, Ordering::Relaxed);
+    }
+
+    /// Whether the body cannot come to its end any more, where the client sends nothing more than
+    /// `unread` bytes. None where only its end tells how long it is.
+    pub(super) fn is_hopeless(&self, unread: u64) -> Option<bool> {
+        if self.is_whole.load(Ordering::Relaxed) {
+            return Some(false);
+        }
+        let BodyLength::Fixed(length) = self.length else {
+            return None;
+        };
+        let brought = self.brought.load(Ordering::Relaxed);
+        let buffered = self.buffered.load(Ordering::Relaxed) as u64;
+        Some(brought.saturating_add(buffered).saturating_add(unread) < length)
     }
 
     /// Records that the body has come to its end, whether or not it was read.
@@ -123,8 +141,26 @@ mod tests {
         )));
         assert!(!receipt.is_refused(false), "it is being read");
         assert!(receipt.is_refused(true), "the response is there");
-        receipt.add((1 << 20) - (64 << 10));
+        receipt.add((1 << 20) - (64 << 10), 0);
         assert!(!receipt.is_refused(true), "the rest is small");
+    }
+
+    #[test]
+    fn a_body_whose_client_has_left_is_hopeless_unless_all_of_it_has_come() {
+        let (sender, _body) = IncomingBody::stream(Some(100));
+        let demand = Some(sender.unwrap().demand());
+        let receipt = Receipt::new(BodyLength::Fixed(100), demand.clone());
+        receipt.add(40, 30);
+        assert_eq!(receipt.is_hopeless(29), Some(true));
+        assert_eq!(receipt.is_hopeless(30), Some(false));
+        assert_eq!(
+            Receipt::new(BodyLength::Chunked, demand).is_hopeless(0),
+            None
+        );
+        assert_eq!(
+            Receipt::new(BodyLength::Empty, None).is_hopeless(0),
+            Some(false)
+        );
     }
 
     #[test]

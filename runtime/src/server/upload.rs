@@ -150,7 +150,7 @@ impl Upload<'_> {
             };
             buffer.consume(consumed);
             brought += consumed as u64;
-            self.receipt.add(consumed);
+            self.receipt.add(consumed, buffer.bytes().len());
             if started.elapsed() >= self.timeouts.upload {
                 log::debug!("[{}] the request's body takes too long", self.id);
                 self.in_step.store(false, Ordering::Relaxed);
