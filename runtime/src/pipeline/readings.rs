@@ -26,11 +26,12 @@ pub(super) fn any(path: &str, covers: impl Fn(&str) -> bool) -> bool {
     let mut next = 0;
     while let Some(reading) = readings.get(next).cloned() {
         next += 1;
-        let normal = normal(&reading);
-        // Many do not mind a slash at the end.
-        let without_slash = normal.strip_suffix('/').unwrap_or_default();
-        if covers(&normal) || !without_slash.is_empty() && covers(without_slash) {
-            return true;
+        for normal in [normal::<true>(&reading), normal::<false>(&reading)] {
+            // Many do not mind a slash at the end.
+            let without_slash = normal.strip_suffix('/').unwrap_or_default();
+            if covers(&normal) || !without_slash.is_empty() && covers(without_slash) {
+                return true;
+            }
         }
         for change in CHANGES {
             let changed = change(&reading);
@@ -59,17 +60,23 @@ fn is_plain(path: &str) -> bool {
 type Change = fn(&[u8]) -> Vec<u8>;
 
 /// What servers do to a path. None makes it longer.
-const CHANGES: [Change; 10] = [
+const CHANGES: [Change; 16] = [
     decoded,
     decoded_code_units,
     narrowed,
-    without_parameters,
-    resolved,
+    without_parameters::<true>,
+    without_parameters::<false>,
+    resolved::<true>,
+    resolved::<false>,
     up_to_its_end,
-    without_controls,
-    without_trailing_dots,
-    without_authority,
-    folded,
+    without_controls::<true>,
+    without_controls::<false>,
+    without_trailing_dots::<true>,
+    without_trailing_dots::<false>,
+    without_authority::<true>,
+    without_authority::<false>,
+    folded::<true>,
+    folded::<false>,
 ];
 
 /// Percent signs decoded, once. So are UTF-8 sequences of more bytes than one where one would do (RFC
@@ -135,8 +142,8 @@ fn shortened(path: &[u8], replace: impl Fn(&[u8]) -> Option<(usize, Vec<u8>)>) -
 }
 
 /// Without `;parameters` at the ends of segments (RFC 3986 section 3.3).
-fn without_parameters(path: &[u8]) -> Vec<u8> {
-    each_segment(path, |segment| {
+fn without_parameters<const BACKSLASHES: bool>(path: &[u8]) -> Vec<u8> {
+    each_segment::<BACKSLASHES>(path, |segment| {
         segment
             .split(|&byte| byte == b';')
             .next()
@@ -145,10 +152,10 @@ fn without_parameters(path: &[u8]) -> Vec<u8> {
 }
 
 /// With `.` and `..` resolved (RFC 3986 section 5.2.4), and without empty segments.
-fn resolved(path: &[u8]) -> Vec<u8> {
+fn resolved<const BACKSLASHES: bool>(path: &[u8]) -> Vec<u8> {
     let mut kept: Vec<&[u8]> = Vec::new();
     let mut is_folder = false;
-    for segment in segments(path) {
+    for segment in segments::<BACKSLASHES>(path) {
         is_folder = matches!(segment, b"" | b"." | b"..");
         match segment {
             b"" | b"." => {}
@@ -166,18 +173,18 @@ fn up_to_its_end(path: &[u8]) -> Vec<u8> {
 }
 
 /// Without control characters, which some drop, and blanks at the ends of segments.
-fn without_controls(path: &[u8]) -> Vec<u8> {
+fn without_controls<const BACKSLASHES: bool>(path: &[u8]) -> Vec<u8> {
     let printed: Vec<u8> = path
         .iter()
         .copied()
         .filter(|byte| !byte.is_ascii_control())
         .collect();
-    each_segment(&printed, <[u8]>::trim_ascii)
+    each_segment::<BACKSLASHES>(&printed, <[u8]>::trim_ascii)
 }
 
 /// Without dots at the ends of names, as Windows has it.
-fn without_trailing_dots(path: &[u8]) -> Vec<u8> {
-    each_segment(path, |segment| {
+fn without_trailing_dots<const BACKSLASHES: bool>(path: &[u8]) -> Vec<u8> {
+    each_segment::<BACKSLASHES>(path, |segment| {
         let end = segment.iter().rposition(|&byte| byte != b'.');
         // `.` and `..` are no names.
         end.map_or(segment, |end| &segment[..=end])
@@ -186,8 +193,8 @@ fn without_trailing_dots(path: &[u8]) -> Vec<u8> {
 
 /// Without a host in front, which `//host/path` has for whoever resolves it as a reference (RFC 3986
 /// section 4.2): JavaScript's `new URL(path, base)` does.
-fn without_authority(path: &[u8]) -> Vec<u8> {
-    let is_separator = |byte: &u8| matches!(byte, b'/' | b'\\');
+fn without_authority<const BACKSLASHES: bool>(path: &[u8]) -> Vec<u8> {
+    let is_separator = |byte: &u8| *byte == b'/' || BACKSLASHES && *byte == b'\\';
     let lead = path.iter().take_while(|byte| is_separator(byte)).count();
     if lead < 2 {
         return path.to_vec();
@@ -199,14 +206,14 @@ fn without_authority(path: &[u8]) -> Vec<u8> {
 
 /// With the letters that are ASCII ones in the other case (U+017F, U+212A, U+0130, U+0131), and without
 /// the blanks of Unicode at the ends of segments, which many a `trim` takes off.
-fn folded(path: &[u8]) -> Vec<u8> {
+fn folded<const BACKSLASHES: bool>(path: &[u8]) -> Vec<u8> {
     let letters = shortened(path, |bytes| match *bytes {
         [0xc5, 0xbf, ..] => Some((2, vec![b's'])),
         [0xe2, 0x84, 0xaa, ..] => Some((3, vec![b'k'])),
         [0xc4, 0xb0 | 0xb1, ..] => Some((2, vec![b'i'])),
         _ => None,
     });
-    each_segment(&letters, |segment| {
+    each_segment::<BACKSLASHES>(&letters, |segment| {
         let is_blank = |c: char| {
             c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
         };
@@ -217,22 +224,23 @@ fn folded(path: &[u8]) -> Vec<u8> {
     })
 }
 
-fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.split(|byte| matches!(byte, b'/' | b'\\'))
+/// The segments of a path. Some servers take backslashes for slashes, to others they are letters.
+fn segments<const BACKSLASHES: bool>(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/' || BACKSLASHES && *byte == b'\\')
 }
 
 /// Changes each segment. The separators become slashes.
-fn each_segment(path: &[u8], change: impl Fn(&[u8]) -> &[u8]) -> Vec<u8> {
-    let changed: Vec<_> = segments(path).map(change).collect();
+fn each_segment<const BACKSLASHES: bool>(path: &[u8], change: impl Fn(&[u8]) -> &[u8]) -> Vec<u8> {
+    let changed: Vec<_> = segments::<BACKSLASHES>(path).map(change).collect();
     changed.join(&b'/')
 }
 
 /// The form that patterns are written in. Bytes that are not Unicode become U+FFFD.
-fn normal(path: &[u8]) -> String {
-    let kept: Vec<_> = segments(path)
+fn normal<const BACKSLASHES: bool>(path: &[u8]) -> String {
+    let kept: Vec<_> = segments::<BACKSLASHES>(path)
         .filter(|segment| !matches!(*segment, b"" | b"."))
         .collect();
-    let last = segments(path).last().unwrap_or_default();
+    let last = segments::<BACKSLASHES>(path).last().unwrap_or_default();
     let is_folder = matches!(last, b"" | b"." | b"..");
     String::from_utf8_lossy(&joined(&kept, is_folder)).into_owned()
 }
@@ -303,6 +311,13 @@ mod tests {
             "/admin%5cx",
             "\\admin\\x",
             "/x\\..\\admin\\x",
+            // Where a backslash is a letter like any other.
+            "/x\\y/../admin/x",
+            "/x%5cy/%2e%2e/admin/x",
+            "/x%5cy/..;/admin/x",
+            "/x\\y./../admin/x",
+            "/status;a\\b",
+            "/status;a%5cb",
             "//admin//x",
             "/./admin/x",
             "/x/../admin/x",
