@@ -97,6 +97,9 @@ fn the_websocket_example_says_back_what_a_client_says() {
     let mut socket = open(&daemon, "/", &[]);
     echoes(&mut socket, "hello");
     echoes(&mut socket, "hello again");
+    // As browsers do, this client gives up where none of those that it offers is chosen.
+    let offer = [("sec-websocket-protocol", "chat, other")];
+    echoes(&mut open(&daemon, "/", &offer), "hello");
 }
 
 fn folder() -> PathBuf {

@@ -6,7 +6,8 @@
 //! function returns goes back to the client, or on to the upstream where a router named one; `None`
 //! drops the message. `on-upstream-message` is the same for what the upstream says.
 //!
-//! It reads no configuration and no secrets. With `hello` behind it, other requests are served too.
+//! Of the subprotocols that a client offers it chooses the first. It reads no configuration and no
+//! secrets. With `hello` behind it, other requests are served too.
 //!
 //! ```console
 //! $ cargo build --release --target wasm32-wasip2
@@ -27,11 +28,19 @@ wit_bindgen::generate!({ world: "zlayer-websocket", path: "../../wit", generate_
 use exports::zlayer::plugin::websocket::{Guest, Message, MessageType, UpgradeDecision};
 use zlayer::plugin::common::KeyValue;
 
+const PROTOCOL: &str = "sec-websocket-protocol";
+
 struct Echo;
 
 impl Guest for Echo {
-    fn on_upgrade(_path: String, _headers: Vec<KeyValue>) -> UpgradeDecision {
-        UpgradeDecision::Accept
+    fn on_upgrade(_path: String, headers: Vec<KeyValue>) -> UpgradeDecision {
+        match offered(&headers) {
+            Some(protocol) => UpgradeDecision::AcceptWithHeaders(vec![KeyValue {
+                key: PROTOCOL.to_owned(),
+                value: protocol.to_owned(),
+            }]),
+            None => UpgradeDecision::Accept,
+        }
     }
 
     fn on_client_message(message: Message) -> Option<Message> {
@@ -48,6 +57,16 @@ impl Guest for Echo {
     fn on_upstream_message(message: Message) -> Option<Message> {
         Some(message)
     }
+}
+
+/// The first subprotocol that the client offers: this one speaks any. A browser that offers some gives
+/// up where none of them is chosen.
+fn offered(headers: &[KeyValue]) -> Option<&str> {
+    let offers = headers.iter().filter(|field| field.key == PROTOCOL);
+    let mut protocols = offers
+        .flat_map(|field| field.value.split(','))
+        .map(str::trim);
+    protocols.find(|protocol| !protocol.is_empty())
 }
 
 export!(Echo);
