@@ -24,6 +24,8 @@ mod excluded;
 mod fault;
 mod fetch;
 mod fill;
+#[cfg(test)]
+pub mod fuzz;
 mod state;
 mod storable;
 mod vary;

@@ -23,6 +23,8 @@ mod database;
 mod entry;
 mod expiry;
 mod format;
+#[cfg(test)]
+pub mod fuzz;
 mod journal;
 mod keeper;
 mod key;

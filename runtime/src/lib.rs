@@ -74,6 +74,8 @@ pub mod websocket;
 pub mod wire;
 
 mod blocking;
+#[cfg(test)]
+mod mutations;
 mod sync;
 mod timeout;
 mod told;

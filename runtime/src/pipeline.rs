@@ -33,6 +33,8 @@ mod authenticate;
 pub mod bodies;
 mod cache;
 pub mod fields;
+#[cfg(test)]
+pub mod fuzz;
 mod handle;
 mod inner;
 mod marks;

@@ -24,6 +24,8 @@
 mod cache;
 mod error;
 mod flight;
+#[cfg(test)]
+pub mod fuzz;
 mod hosts;
 mod look_up;
 mod message;

@@ -5,6 +5,8 @@ mod admission;
 mod client_stream;
 mod connection;
 mod exchange;
+#[cfg(test)]
+pub mod fuzz;
 mod greeting;
 mod head;
 mod linger;

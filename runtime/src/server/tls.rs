@@ -8,6 +8,8 @@
 //! keep themselves. Nothing is read before hands are shaken (early data could be replayed).
 
 mod certificates;
+#[cfg(test)]
+pub mod fuzz;
 mod identities;
 mod session;
 #[cfg(test)]

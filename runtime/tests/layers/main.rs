@@ -57,7 +57,7 @@ const LAYERS: &[&[&str]] = &[
         "turns",
     ],
     &["blocking"],
-    &["sync", "timeout"],
+    &["mutations", "sync", "timeout"],
 ];
 
 /// Files that import from each other. An idle connection holds its place among the others, and the

@@ -1,5 +1,5 @@
 //! What the key-value store is worth when things go wrong: killed processes, power cuts, disks that
-//! say no, and long random sequences against a plain model. One binary, which is also the
+//! say no, damaged files, and long random sequences against a plain model. One binary, which is also the
 //! child process that the tests kill and watch ([`support::Child`]).
 
 #![allow(
@@ -29,3 +29,6 @@ mod model;
 
 /// Disks that are full, read-only, failing.
 mod disk_errors;
+
+/// Files with other content than the store gave them.
+mod damage;

@@ -1,0 +1,18 @@
+//! Any bytes as one of the small files that the daemon reads; the first byte chooses which.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use zlayer_runtime_fuzz::resolver::fuzz::{configuration, hosts};
+use zlayer_runtime_fuzz::server::tls::fuzz::certificate;
+
+fuzz_target!(|input: &[u8]| {
+    let [kind, content @ ..] = input else {
+        return;
+    };
+    let text = String::from_utf8_lossy(content);
+    match kind % 3 {
+        0 => certificate(content),
+        1 => configuration(&text),
+        _ => hosts(&text),
+    }
+});

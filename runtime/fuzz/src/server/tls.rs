@@ -1,0 +1,6 @@
+//! What the server reads of its own certificates.
+
+#[path = "../../../src/server/tls/fuzz.rs"]
+pub mod fuzz;
+#[path = "../../../src/server/tls/validity.rs"]
+mod validity;

@@ -1,0 +1,90 @@
+//! What holds for whatever target and fields a client sends. The fuzz targets check it, and so does a
+//! test.
+
+use http::{Extensions, HeaderMap, Request, Uri};
+use percent_encoding::percent_decode;
+use zlayer_http1::Header;
+
+use super::readings;
+use super::token::{self, Token};
+use crate::message::fields::header_map;
+use crate::message::{Spelled, Spellings};
+
+/// Reads `path` as applications may: whoever comes to the guarded path by decoding it, taking its
+/// parameters off and resolving it is guarded.
+pub fn path(path: &str) {
+    let guarded = readings::any(path, |reading| {
+        reading == "/admin" || reading.starts_with("/admin/")
+    });
+    for times in 0..3 {
+        let mut bytes = path.as_bytes().to_vec();
+        for _ in 0..times {
+            bytes = percent_decode(&bytes).collect();
+        }
+        for ends in [&b"/"[..], b"/\\"] {
+            for has_parameters in [false, true] {
+                let read = resolved(&bytes, ends, has_parameters);
+                let is_admin = path.starts_with('/') && read.first() == Some(&&b"admin"[..]);
+                assert!(guarded || !is_admin, "{path} is read as {read:?}");
+            }
+        }
+    }
+}
+
+/// The segments of a path, with the dots among them resolved.
+fn resolved<'p>(path: &'p [u8], ends: &[u8], has_parameters: bool) -> Vec<&'p [u8]> {
+    let mut kept = Vec::new();
+    for segment in path.split(|byte| ends.contains(byte)) {
+        let name = segment.split(|byte| *byte == b';' && has_parameters);
+        match name.take(1).next().unwrap_or_default() {
+            b"" | b"." => {}
+            b".." => drop(kept.pop()),
+            name => kept.push(name),
+        }
+    }
+    kept
+}
+
+/// Looks for a token in a head: it can be shown as a field, and is not passed on.
+pub fn token(uri: &Uri, headers: &HeaderMap) {
+    let mut request = Request::new(());
+    *request.uri_mut() = uri.clone();
+    *request.headers_mut() = headers.clone();
+    let (mut head, ()) = request.into_parts();
+    if let Some(token) = Token::of(&head) {
+        assert!(!token.text().is_empty() && !token.text().contains(char::is_control));
+    }
+    token::strip(&mut head);
+    assert!(Token::of(&head).is_none());
+    assert_eq!(head.uri.path(), uri.path());
+}
+
+/// Spells the names of a head as they came.
+pub fn spelling(fields: &[Header<'_>]) {
+    let Ok(headers) = header_map(fields) else {
+        return;
+    };
+    let mut extensions = Extensions::new();
+    Spellings::of(fields.iter().map(|field| field.name)).put(&mut extensions);
+    let spelled = Spelled::new(&headers, &extensions);
+    let pairs = spelled.pairs();
+    assert_eq!(pairs.len(), headers.len());
+    for (name, value) in pairs {
+        let is_same = |field: &&Header<'_>| field.name.eq_ignore_ascii_case(name);
+        let mut known = fields.iter().filter(is_same);
+        assert!(fields.iter().any(|field| field.name == name));
+        assert!(known.any(|field| field.value == value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::mutations;
+
+    #[test]
+    fn whatever_path_comes_is_guarded_as_applications_read_it() {
+        mutations::each("paths", 20_000, |input| {
+            super::path(&String::from_utf8_lossy(input));
+        });
+    }
+}

@@ -1,0 +1,92 @@
+//! What holds for whatever a name server or a file of the device says. The fuzz targets check it, and
+//! so does a test.
+
+use std::time::Duration;
+
+use super::hosts::Hosts;
+use super::message::{ADDRESSES, Family, Question, Reply};
+use super::resolv_conf::ResolvConf;
+
+/// The questions that replies are read for.
+const QUESTIONS: [(&str, Family); 4] = [
+    ("a.example", Family::V4),
+    ("a.example", Family::V6),
+    ("x", Family::V4),
+    ("_dns.many.labels.in.a.name.example.", Family::V6),
+];
+const ID: u16 = 0x1234;
+
+/// Reads `input` as a reply: its first byte chooses the question, and whether the rest is the whole
+/// message or what follows header and question, whose counts and flags come first then.
+pub fn reply(input: &[u8]) {
+    let [kind, rest @ ..] = input else {
+        return;
+    };
+    let (name, family) = QUESTIONS[usize::from(kind / 2) % QUESTIONS.len()];
+    let Some(question) = Question::new(name, family) else {
+        panic!("{name} is a name");
+    };
+    let mut message = question.encode(ID).as_slice().to_vec();
+    match (kind % 2, rest) {
+        (0, [flags, code, answers, authority, records @ ..]) => {
+            message[2] = 0x80 | flags;
+            message[3] = *code;
+            message[7] = *answers;
+            message[9] = *authority;
+            message.extend_from_slice(records);
+        }
+        _ => message = rest.to_vec(),
+    }
+    let read = question.read(ID, &message);
+    // Whoever guesses another id or name is not listened to.
+    if message.get(..2) == Some(&ID.to_be_bytes()) {
+        assert_eq!(question.read(ID ^ 1, &message), None);
+    }
+    let longest = Duration::from_secs(1 << 31);
+    match read {
+        Some(Reply::Addresses(found, time)) => {
+            assert!((1..=ADDRESSES).contains(&found.len()) && time < longest);
+            let is_v4 = family == Family::V4;
+            assert!(found.iter().all(|address| address.is_ipv4() == is_v4));
+        }
+        Some(Reply::NoAddress(time) | Reply::NoName(time)) => {
+            assert!(time.is_none_or(|time| time < longest));
+        }
+        _ => {}
+    }
+}
+
+/// Reads `text` as the resolver's configuration, and looks names up by it.
+pub fn configuration(text: &str) {
+    let conf = ResolvConf::parse(text);
+    assert!((1..=3).contains(&conf.servers.len()) && conf.search.len() <= 6);
+    assert!(conf.timeout <= Duration::from_secs(30) && conf.attempts <= 5 && conf.ndots <= 15);
+    for name in ["a", "a.b", "a.b.", text] {
+        let candidates = conf.candidates(name);
+        assert!((1..=7).contains(&candidates.len()));
+        for one in candidates {
+            if Question::new(&one, Family::V4).is_some() {
+                assert!(one.len() <= 254);
+            }
+        }
+    }
+}
+
+/// Reads `text` as a hosts file, and looks for each of its words.
+pub fn hosts(text: &str) {
+    let hosts = Hosts::parse(text.to_owned());
+    for name in text.split_ascii_whitespace().take(16) {
+        let found = hosts.find(&name.to_ascii_lowercase());
+        assert!(found.len() <= 2 * ADDRESSES);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::mutations;
+
+    #[test]
+    fn whatever_a_name_server_says_keeps_the_rules() {
+        mutations::each("dns", 50_000, super::reply);
+    }
+}
