@@ -7,7 +7,7 @@ use zlayer_bundle::{
 };
 
 use crate::{
-    Checked, Input, Problem, Refused, check_component, check_limits, check_memory,
+    Checked, Explainer, Input, Problem, Refused, check_component, check_limits, check_memory,
     compile_component, strip_component, wrap_module,
 };
 
@@ -24,6 +24,8 @@ pub struct Plugin {
     engine: Option<EngineBytes>,
     /// The component, with everything that a device would read and nothing else.
     component: Vec<u8>,
+    /// The component with names and debugging information.
+    dressed: Vec<u8>,
 }
 
 impl Plugin {
@@ -64,13 +66,15 @@ impl Plugin {
                 return Err(Refused::from(Problem::new(place, what, mend)).into());
             }
         }
-        let component = strip_component(&component)?;
+        let dressed = component;
+        let component = strip_component(&dressed)?;
         Ok(Plugin {
             name: name.to_owned(),
             version,
             checked,
             engine,
             component,
+            dressed,
         })
     }
 
@@ -108,6 +112,15 @@ impl Plugin {
             profile: *profile,
             bytes,
         })
+    }
+
+    /// What says where places in the code come from that [`Plugin::build`] makes with these settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`Plugin::build`] has them.
+    pub fn explainer(self, settings: &Settings) -> Result<Explainer> {
+        Explainer::new(self.dressed, self.component, settings)
     }
 
     /// What [`Plugin::build`] gives is written to this file.

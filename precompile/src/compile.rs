@@ -22,6 +22,26 @@ pub fn compile_component(
     profile: Profile,
     cpu_flags: &[String],
 ) -> Result<Vec<u8>> {
+    compile(component, target, profile, cpu_flags, Map::Dropped)
+}
+
+/// Whether the artifact holds the table that tells which place in WebAssembly each place in the code
+/// comes from. It changes nothing of the code.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Map {
+    /// It does not: no device reads it.
+    Dropped,
+    /// It does, for this tool's own use.
+    Kept,
+}
+
+pub(crate) fn compile(
+    component: &[u8],
+    target: Target,
+    profile: Profile,
+    cpu_flags: &[String],
+    map: Map,
+) -> Result<Vec<u8>> {
     let mut config = engine_config(target, profile)?;
     // Naming the target, the host's own too, keeps the compiler from using whatever the
     // build host's processor happens to have.
@@ -32,7 +52,8 @@ pub fn compile_component(
     // debuggers alone: the engine walks frame pointers.
     config
         .cranelift_opt_level(OPT_LEVEL)
-        .native_unwind_info(false);
+        .native_unwind_info(false)
+        .generate_address_map(map == Map::Kept);
     for flag in cpu_flags {
         if !known_cpu_flags(target).contains(&flag.as_str()) {
             let known = match known_cpu_flags(target) {

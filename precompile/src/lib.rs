@@ -11,6 +11,8 @@
 //! 6. [`compile_component`] writes machine code for one target.
 //! 7. [`zlayer_bundle::seal`] adds the manifest and the signature.
 //!
+//! [`Explainer`] goes the way back, from a place in the machine code to the plugin's source.
+//!
 //! [`Plugin`] does all of them after the first. The result depends on its input alone: the same component,
 //! name and key give the same bytes on every host.
 //!
@@ -21,6 +23,7 @@ mod check;
 mod compare;
 mod compile;
 mod contract;
+mod explain;
 mod input;
 mod keys;
 mod limits;
@@ -32,6 +35,7 @@ mod wrap;
 pub use build::{Artifact, Plugin, Settings};
 pub use check::{Checked, check_component, check_memory};
 pub use compile::{compile_component, known_cpu_flags};
+pub use explain::{Explainer, Line, Place};
 pub use input::{Input, read_input};
 pub use keys::{create_key_pair, development_key};
 pub use limits::check_limits;

@@ -46,10 +46,13 @@ enum Verb {
     Keygen(verbs::keygen::Keygen),
     Sign(verbs::sign::Sign),
     Logs(verbs::logs::Logs),
+    Explain(verbs::explain::Explain),
 }
 
 /// The verbs, for who gets one wrong.
-const VERBS: [&str; 6] = ["build", "validate", "info", "keygen", "sign", "logs"];
+const VERBS: [&str; 7] = [
+    "build", "validate", "info", "keygen", "sign", "logs", "explain",
+];
 
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
@@ -119,6 +122,7 @@ fn run(words: Vec<std::ffi::OsString>, json: bool) -> Result<Outcome, Failure> {
         Some(Verb::Keygen(keygen)) => keygen.run(),
         Some(Verb::Sign(sign)) => sign.run(),
         Some(Verb::Logs(logs)) => logs.run(json),
+        Some(Verb::Explain(explain)) => explain.run(),
         None => {
             let verbs = VERBS.join(", ");
             return Err(Failure::usage(&format!(

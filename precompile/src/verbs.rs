@@ -1,6 +1,7 @@
 //! The verbs of the command line, one a file.
 
 pub(crate) mod build;
+pub(crate) mod explain;
 mod grants;
 pub(crate) mod info;
 pub(crate) mod keygen;

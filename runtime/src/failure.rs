@@ -71,12 +71,21 @@ pub enum Failure {
     GatewayTimeout(String),
 }
 
+/// The engine's words for an error, without its description of the frames on the stack.
+pub fn engine_words(error: &wasmtime::Error) -> String {
+    /// How that description begins.
+    const FRAMES: &str = "error while executing at wasm backtrace:";
+    let chain = error.chain().map(ToString::to_string);
+    let words: Vec<_> = chain.filter(|words| !words.starts_with(FRAMES)).collect();
+    words.join(": ")
+}
+
 impl Failure {
     /// Makes a failure of a trap, described by its root cause.
     pub fn trap(error: wasmtime::Error) -> Failure {
         match error.downcast_ref::<Trap>() {
             Some(trap) => Failure::Trap(trap.to_string()),
-            None => Failure::Trap(format!("{error:#}")),
+            None => Failure::Trap(engine_words(&error)),
         }
     }
 

@@ -166,6 +166,11 @@ impl HostState {
         self.plugin.place.as_ref()?.interrupted(self.interruptions)
     }
 
+    /// The name of the plugin that it is an instance of.
+    pub fn plugin_name(&self) -> &str {
+        &self.plugin.name
+    }
+
     /// Records that the instance trapped in a call. It will not be used again.
     pub fn trapped(&self, failure: &Failure) {
         let kind = match failure {

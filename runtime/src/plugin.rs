@@ -11,6 +11,7 @@ mod load;
 mod pool;
 mod roles;
 mod status;
+mod trace;
 
 use std::sync::{Arc, Mutex};
 

@@ -81,6 +81,8 @@ mod secrets;
 mod store;
 /// TLS to upstreams: of routers, and of plugins' own requests.
 mod tls;
+/// What is said of a plugin that traps, and what the build host makes of it.
+mod traps;
 /// What `--wasm` may name: a file, and of which kind.
 mod wasm_file;
 /// Conversations: handshakes, messages, closing, upstreams, and the Autobahn cases.

@@ -11,6 +11,7 @@ use zlayer_bundle::{
     Target,
 };
 
+use super::trace::DESCRIBED;
 use crate::error::{Error, Result};
 use crate::turns::{TICK, Turns};
 
@@ -38,6 +39,8 @@ pub fn new_engine(
                     instances,
                 )));
             }
+            // Only where a trap was, and which functions led there, is asked for: see `trace`.
+            config.wasm_backtrace_max_frames(Some(DESCRIBED));
             Engine::new(&config).map_err(|error| format!("{error:#}"))
         });
     built.map_err(|reason| {

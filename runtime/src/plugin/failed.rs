@@ -1,9 +1,13 @@
 //! Finds out why a call into an instance failed.
 
+use std::sync::LazyLock;
+
 use wasmtime::{Store, Trap};
 
-use crate::failure::Failure;
+use super::trace;
+use crate::failure::{Failure, engine_words};
 use crate::host::{HostState, NoRoom};
+use crate::told::Told;
 
 /// Turns the error that a call into an instance ended with into a failure, and records it as the
 /// plugin's incident unless others were to blame.
@@ -26,7 +30,14 @@ pub(super) fn from_call(error: wasmtime::Error, store: &Store<HostState>) -> Fai
         return recorded(Failure::Trap(reason), store);
     }
     let gave_up = error.downcast_ref() == Some(&Trap::UnreachableCodeReached);
-    let reason = Failure::trap(error);
+    let places = trace::places(&error);
+    let reason = match (Failure::trap(error), places) {
+        (Failure::Trap(reason), Some(places)) => {
+            tell_of_explain(store);
+            Failure::Trap(format!("{reason} (at {places})"))
+        }
+        (reason, _) => reason,
+    };
     let failure = match (reason, store.data().limiter.refused()) {
         (Failure::Trap(reason), Some(refused)) => {
             let reason = format!(
@@ -41,6 +52,18 @@ pub(super) fn from_call(error: wasmtime::Error, store: &Store<HostState>) -> Fai
         (reason, _) => reason,
     };
     recorded(failure, store)
+}
+
+/// Says once for each plugin how to read the places of its traps.
+fn tell_of_explain(store: &Store<HostState>) {
+    static TOLD: LazyLock<Told> = LazyLock::new(Told::default);
+    let name = store.data().plugin_name();
+    if TOLD.is_first(name) {
+        log::info!(
+            "plugin {name}: what is at the places of a trap, `zlayer-precompile explain {name}.wasm --artifact \
+             {name}.cwasm 0x…` says on the build host, where both files are"
+        );
+    }
 }
 
 /// A failure that is the plugin's own incident.

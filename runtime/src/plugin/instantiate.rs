@@ -8,7 +8,7 @@ use zlayer_bundle::Role;
 
 use super::failed::from_call;
 use super::{Guests, Plugin};
-use crate::failure::Failure;
+use crate::failure::{Failure, engine_words};
 use crate::host::HostState;
 use crate::keyvalue::VALUE_BYTES_MAX;
 
@@ -100,7 +100,8 @@ impl Plugin {
         match self.linked.instantiate_async(&mut store).await {
             Ok(instance) => Ok((store, instance)),
             Err(error) if store.data().limiter.is_busy() => Err(Failure::Busy(format!(
-                "no memory for an instance (--memory-max): {error:#}"
+                "no memory for an instance (--memory-max): {}",
+                engine_words(&error)
             ))),
             Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
                 Err(Failure::Busy(format!("(--max-instances) {error:#}")))
