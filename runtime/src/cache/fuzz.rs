@@ -8,8 +8,9 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use super::age::{initial_age, lifetime};
 use super::conditional::not_modified;
 use super::directives::Directives;
-use super::excluded::{is_for_connection, is_stream, wants_events};
+use super::excluded::is_for_connection;
 use super::vary::{self, Varied};
+use crate::message::{endless, wants_events};
 
 /// Reads `request` and `response` as the two heads of an exchange.
 pub fn heads(request: &HeaderMap, response: &HeaderMap) {
@@ -23,7 +24,7 @@ pub fn heads(request: &HeaderMap, response: &HeaderMap) {
             let time = lifetime(headers, &directives, now).unwrap_or_default();
             assert!(time.checked_add(Duration::from_secs(1 << 40)).is_some());
         }
-        let _ = (wants_events(headers), is_stream(headers));
+        let _ = (wants_events(headers), endless(headers));
         let _ = is_for_connection(headers, &AUTHORIZATION);
         let _ = is_for_connection(headers, &WWW_AUTHENTICATE);
     }

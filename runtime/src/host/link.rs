@@ -3,9 +3,7 @@
 use wasmtime::component::Linker;
 
 use super::bindings::zlayer::plugin as contract;
-use super::{
-    Host, HostState, Interface, clock, http, ip_name_lookup, long_lists, random, wasi,
-};
+use super::{Host, HostState, Interface, clock, http, ip_name_lookup, long_lists, random, wasi};
 
 /// The contract's own interfaces.
 const INTERFACES: [Interface; 5] = [

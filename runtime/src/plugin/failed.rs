@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use wasmtime::{Store, Trap};
 
 use super::trace;
-use crate::failure::{Failure, engine_words};
+use crate::failure::Failure;
 use crate::host::{HostState, NoRoom};
 use crate::told::Told;
 

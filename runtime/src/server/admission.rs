@@ -10,7 +10,7 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use smol::{Async, Timer};
 
 use super::access;
-use crate::clients::{Claim, Entry, Ledger, Network, Recent};
+use crate::clients::{self, Claim, Ledger, Network, Recent};
 use crate::config::AccessOutput;
 
 /// Most connections that may wait for a place. Each holds a descriptor, and what the kernel has

@@ -96,10 +96,10 @@ impl ClientStream {
         }
         let unread = ioctl_fionread(self.socket());
         seen.contains(flags).then(|| End::Ended {
-            unread: unread.unwrap_or(u64::MAX).saturating_add(match self {
-                ClientStream::Plain(_) => 0,
+            unread: unread.unwrap_or(u64::MAX).saturating_add(match self.kind {
+                Kind::Plain(_) => 0,
                 // What it has read, and not been asked for.
-                ClientStream::Tls(_) => TLS_BYTES,
+                Kind::Tls(_) => TLS_BYTES,
             }),
         })
     }
