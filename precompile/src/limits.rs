@@ -296,8 +296,8 @@ mod tests {
                 "bytes of an instance's record",
             ),
             (
-                format!("{}", passive_elements(60_000)),
-                format!("{}", passive_elements(70_000)),
+                passive_elements(60_000),
+                passive_elements(70_000),
                 "bytes of an instance's record",
             ),
         ] {
