@@ -42,7 +42,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use domain::base::iana::Rcode;
 use smol::{Executor, Task};
 
 pub use error::{ResolveError, ResolveFailure};
@@ -191,11 +190,9 @@ impl Resolver {
     fn known_or_asked(&self, name: &str, asker: Asker<'_>) -> Known {
         if let Some(addresses) = special(name) {
             return Known::Now(match addresses.is_empty() {
-                true => Err(ResolveError::new(
-                    ResolveFailure::NotFound,
-                    format!("'{name}' never exists (RFC 6761)"),
-                )
-                .with_code(Some(Rcode::NXDOMAIN))),
+                true => Err(ResolveError::no_such_name(format!(
+                    "'{name}' never exists (RFC 6761)"
+                ))),
                 false => Ok(addresses.into()),
             });
         }

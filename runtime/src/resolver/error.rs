@@ -49,6 +49,11 @@ impl ResolveError {
         }
     }
 
+    /// There is no such name.
+    pub(super) fn no_such_name(detail: String) -> ResolveError {
+        ResolveError::new(ResolveFailure::NotFound, detail).with_code(Some(Rcode::NXDOMAIN))
+    }
+
     /// The same, with what the name servers answered.
     pub(super) fn with_code(self, code: Option<Rcode>) -> ResolveError {
         ResolveError { code, ..self }
