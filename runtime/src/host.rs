@@ -10,6 +10,7 @@ mod http;
 mod http_error;
 mod ip_name_lookup;
 mod keyvalue;
+mod kv_calls;
 mod kv_faults;
 mod limiter;
 mod link;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::HostState;
 use super::bindings::zlayer::plugin::keyvalue::{self, Host};
-use super::kv_faults::Call;
+use super::kv_calls::Call;
 use crate::capability::Capability;
 use crate::keyvalue::{KvError, Namespace};
 use crate::memory::Reservation;

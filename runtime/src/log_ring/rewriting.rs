@@ -8,8 +8,6 @@ use std::path::Path;
 
 use zlayer_binlog::{Decoder, Encoder, Event, Record, Segment};
 
-use super::room::gone;
-
 /// The file in which a segment is written anew, before it takes the other one's place.
 pub(super) const WRITTEN_ANEW: &str = "thinned.tmp";
 
@@ -78,4 +76,12 @@ pub(super) fn each_record(content: &[u8], take: &mut dyn FnMut(&Record<'_>)) {
     // Only `found` could fail, and does not.
     let _ = decoder.push(content, &mut found);
     let _ = decoder.finish(&mut found);
+}
+
+/// What comes of removing a file: it is no error when it has gone already.
+pub(super) fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

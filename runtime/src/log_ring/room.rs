@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use zlayer_binlog::{Segment, segments};
 
-use super::rewriting::{self, WRITTEN_ANEW};
+use super::rewriting::{self, WRITTEN_ANEW, gone};
 use super::thinning::thin_out;
 
 /// How often is reckoned anew what has to go, before whole segments do.
@@ -103,12 +103,4 @@ fn bytes(segments: &[Segment]) -> u64 {
 fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded)
-}
-
-/// What comes of removing a file: it is no error when it has gone already.
-pub(super) fn gone(removed: io::Result<()>) -> io::Result<()> {
-    match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }

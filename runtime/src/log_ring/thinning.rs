@@ -14,8 +14,7 @@ use std::path::Path;
 
 use zlayer_binlog::Segment;
 
-use super::rewriting::{each_record, keep};
-use super::room::gone;
+use super::rewriting::{each_record, gone, keep};
 
 /// Bytes that a record takes beside its texts, roughly.
 const RECORD_BYTES: u64 = 24;

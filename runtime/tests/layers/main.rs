@@ -34,6 +34,7 @@ const LAYERS: &[&[&str]] = &[
     &["config"],
     &[
         "account",
+        "metrics",
         "keyvalue",
         "log_ring",
         "allowed_hosts",
@@ -48,7 +49,6 @@ const LAYERS: &[&[&str]] = &[
         "error",
         "huge_pages",
         "memory",
-        "metrics",
         "rate",
         "redact",
         "stack",
