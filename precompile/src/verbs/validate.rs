@@ -6,9 +6,10 @@ use anyhow::Result;
 use argh::FromArgs;
 use serde_json::json;
 use zlayer_bundle::{
-    ArtifactError, ENGINE_VERSION, SignatureState, TrustStore, check_digest, read_manifest,
+    ArtifactError, ENGINE_VERSION, Profile, SignatureState, Target, TrustStore, check_digest,
+    read_manifest,
 };
-use zlayer_precompile::{Problem, Refused};
+use zlayer_precompile::{Problem, Refused, check_memory};
 
 use super::grants::Grants;
 use super::{Outcome, about, describe_signature, is_compiled, open_artifact, prepare, user_trust};
@@ -82,12 +83,19 @@ impl Validate {
         for note in &grants.notes {
             text += &format!("{shown}: {note}\n");
         }
+        // Other profiles, and the interpreter of 32-bit devices, may have room for it.
+        let cramped = check_memory(checked, Target::X86_64, Profile::default()).err();
+        let cramped = cramped.map_or_else(Vec::new, |refused| refused.problems);
+        for problem in &cramped {
+            text += &format!("{shown}: {problem}\n");
+        }
         let json = json!({
             "valid": true,
             "file": self.file,
             "kind": "plugin",
             "roles": roles,
             "grants": grants.json(),
+            "cramped": cramped,
         });
         Ok(Outcome { text, json })
     }

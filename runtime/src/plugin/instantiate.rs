@@ -10,17 +10,15 @@ use super::failed::from_call;
 use super::{Guests, Plugin};
 use crate::failure::{Failure, engine_words};
 use crate::host::HostState;
-use crate::keyvalue::VALUE_BYTES_MAX;
 
 /// How many bytes a plugin may hand to the host in one call, on top of [`Limits::body`].
 pub(super) const CALL_SHARE: usize = 256 << 10;
-/// How many bytes every plugin may hand to the host in one call, whatever the limits: two of the
-/// largest values that the store takes, as `compare-and-swap` does, and a key. The store and the log
-/// refuse or cut what is too large for them, but they can only do so if it reaches them; with a lower
-/// limit it would be a trap. The memory is in use for the moment of the call only, so for each thread
-/// once; short texts take more than twice as much (docs/device.md, "Memory"). Values that wait for
-/// the disk are charged to the budget.
-const CALL_BYTES: usize = 2 * VALUE_BYTES_MAX + (128 << 10);
+/// How many bytes every plugin may hand to the host in one call, whatever the limits. The store and
+/// the log refuse or cut what is too large for them, but they can only do so if it reaches them; with
+/// a lower limit it would be a trap. The memory is in use for the moment of the call only, so for each
+/// thread once; short texts take more than twice as much (docs/device.md, "Memory"). Values that wait
+/// for the disk are charged to the budget.
+const CALL_BYTES: usize = 4 << 20;
 
 /// One instance, with its functions for all roles. If the plugin is a `handler`, `init` has
 /// succeeded.

@@ -99,8 +99,8 @@ fn a_method_without_a_case_is_501_and_costs_no_instance() {
     for _ in 0..3 {
         assert_eq!(request(&daemon, "BREW", "/", &[], b"").status, 501);
     }
-    // Every 5xx is told, with the plugin.
-    daemon.wait_for_log("BREW /: plugin stages: failed: ");
+    // Every 5xx is told.
+    daemon.wait_for_log("BREW /: failed: the method BREW is not known to typed plugins");
     assert_eq!(super::lines(&get(&daemon, "/"), "instance "), instance);
 }
 

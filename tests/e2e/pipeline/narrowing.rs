@@ -49,6 +49,8 @@ fn a_path_is_one_path_in_every_spelling() {
         "/admin%252fx",
         "/%2561dmin",
         "/x/%252e%252e/admin/x",
+        // What Windows and many frameworks do not tell apart.
+        "/ADMIN/x",
         "http://a/admin/../z",
     ] {
         assert_eq!(get(&daemon, path).status, 401, "{path}");
@@ -59,7 +61,6 @@ fn a_path_is_one_path_in_every_spelling() {
         "/x/admin/y",
         "/public?/admin/x",
         "/status/x",
-        "/ADMIN/x",
         "/public;a=b/x",
         "/x/../public",
     ] {

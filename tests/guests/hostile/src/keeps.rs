@@ -60,13 +60,13 @@ pub fn keep(name: &str) -> Option<usize> {
         "methods" => texts(|request, n| {
             request.set_method(&Method::Other(repeat(
                 'M',
-                [32, 2_000_000][usize::from(n % 100 == 1)],
+                [32, 4_000_000][usize::from(n % 100 == 1)],
             )))
         }),
         "schemes" => texts(|request, n| {
             request.set_scheme(Some(&Scheme::Other(repeat(
                 's',
-                [33, 2_000_000][usize::from(n % 100 == 1)],
+                [33, 4_000_000][usize::from(n % 100 == 1)],
             ))))
         }),
         "authorities" => texts(|request, n| {
@@ -162,13 +162,13 @@ pub fn keep(name: &str) -> Option<usize> {
         }),
         "lists" => lists(),
         "keys" => calls(|| {
-            let key = repeat('k', 1_000_000);
+            let key = repeat('k', 4_000_000);
             let _ = keyvalue::get(&key);
             let _ = keyvalue::set(&key, key.as_bytes());
             let _ = keyvalue::compare_and_swap("k", Some(key.as_bytes()), b"");
             let _ = keyvalue::list_keys(&key);
         }),
-        "records" => calls(|| logging::info(&repeat('r', 2_000_000))),
+        "records" => calls(|| logging::info(&repeat('r', 4_000_000))),
         "random" => calls(|| drop(get_insecure_random_bytes(64 << 10))),
         _ => return None,
     })
@@ -231,17 +231,17 @@ fn fill(body: &OutgoingBody, n: usize) {
     }
 }
 
-/// Waits for the same thing a hundred thousand times at once, again and again.
+/// Waits for the same thing as many times at once as a call may, again and again.
 fn polls() -> usize {
     let (soon, never) = (subscribe_duration(1_000_000), subscribe_duration(u64::MAX));
-    let mut all: Vec<&Pollable> = vec![&never; 100_000];
+    let mut all: Vec<&Pollable> = vec![&never; 4_000];
     all.push(&soon);
-    (0..20).map(|_| poll::poll(&all).len()).sum()
+    (0..500).map(|_| poll::poll(&all).len()).sum()
 }
 
 /// Asks for many keys of the configuration at once.
 fn lists() -> usize {
-    let keys: Vec<String> = vec!["k".to_owned(); 80_000];
+    let keys: Vec<String> = vec!["k".to_owned(); 100_000];
     (0..10)
         .map(|_| config::get_many(&keys).len() + config::get_prefix("").len())
         .sum()
