@@ -34,7 +34,7 @@ use atomic_waker::AtomicWaker;
 pub use current::{current, on_behalf, within};
 pub use ledger::{Entry, Ledger};
 pub use recent::Recent;
-pub use run_queue::RunQueue;
+pub use run_queue::{RunQueue, SLICE};
 pub use turns::{Turn, Turns};
 
 /// A WebSocket that has brought no message for this long is silent: it loses its place before those

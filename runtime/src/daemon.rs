@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_lite::future::or;
+use futures_lite::future::{or, yield_now};
 use rustix::fs::Mode;
 use smol::Executor;
 use smol::channel::bounded;
@@ -22,7 +22,7 @@ use zlayer_bundle::ByteSize;
 
 use crate::account::Account;
 use crate::admin::{self, ADMIN_SHARE, Admin, View};
-use crate::clients::RunQueue;
+use crate::clients::{RunQueue, SLICE};
 use crate::config::{CONNECTION_SHARE, Config, Limits};
 use crate::confinement::{Needs, confine};
 use crate::data_dir::DataDir;
@@ -410,7 +410,19 @@ impl Fixed {
 /// Runs the executor's tasks and those of clients' connections on this thread, which has this number
 /// among those that do, until `future` ends.
 fn work<T>(queue: &RunQueue, number: usize, future: impl Future<Output = T>) -> T {
-    smol::block_on(or(EXECUTOR.run(future), queue.serve(number)))
+    smol::block_on(or(future, or(run_tasks(), queue.serve(number))))
+}
+
+/// Runs the executor's tasks, for ever. It gives way far more often than `Executor::run`, which looks
+/// at nothing else for two hundred tasks: each can be a plugin that computes.
+async fn run_tasks<T>() -> T {
+    loop {
+        let end = Instant::now() + SLICE;
+        while Instant::now() < end {
+            EXECUTOR.tick().await;
+        }
+        yield_now().await;
+    }
 }
 
 /// Has one more thread serve while plugins compute so much that they wait for turns: at most as many

@@ -15,7 +15,7 @@ use crate::sync;
 /// How long a thread works for connections before it looks what else has become ready. Whose turn it is
 /// can only be told of those that are known to be ready: a client whose request has come would wait
 /// for all that is in the queue before it, whoever's that is.
-const SLICE: Duration = Duration::from_micros(100);
+pub const SLICE: Duration = Duration::from_micros(100);
 
 thread_local! {
     /// The number under which this thread serves.
