@@ -209,7 +209,9 @@ impl Wasm {
                 self.verb
             )));
         }
-        let file = self.rest.iter().find(|word| !word.starts_with('-'));
+        let is_help = |word: &&String| matches!(word.as_str(), "--help" | "-h" | "help");
+        let is_file = |word: &&String| !word.starts_with('-') || is_help(word);
+        let file = self.rest.iter().find(is_file);
         let Some(file) = file else {
             return Err(Error::Usage(format!(
                 "zlayer wasm {} wants a file; see zlayer-precompile {0} --help",

@@ -432,13 +432,19 @@ async fn lend_a_hand(turns: Arc<Turns>, queue: Arc<RunQueue>, number: usize) {
     loop {
         turns.until(true).await;
         let (calm, queue) = (Arc::clone(&turns), Arc::clone(&queue));
+        let (serves, has_served) = bounded::<()>(1);
         let spawned = std::thread::Builder::new()
             .name("worker".to_owned())
-            .spawn(move || work(&queue, number, calm.until(false)));
+            .spawn(move || {
+                work(&queue, number, calm.until(false));
+                drop(serves);
+            });
         if let Err(error) = spawned {
             log::warn!("cannot start one more thread while plugins compute: {error}");
         }
         turns.until(false).await;
+        // The number is free again. It ends with an error, since nothing is ever sent.
+        let _ = has_served.recv().await;
     }
 }
 

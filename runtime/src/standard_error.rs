@@ -4,7 +4,7 @@
 use std::io::{StderrLock, StdoutLock, Write};
 use std::os::fd::AsFd;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::Level;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -29,14 +29,21 @@ pub fn complain(text: &str) {
 /// Writes a line to standard output, of at most [`PIECE`] bytes, with its end. Returns how many
 /// were dropped before it, because nobody read them, once there is room again.
 pub fn print_line(line: &str) -> u64 {
-    static DROPPED: Mutex<u64> = Mutex::new(0);
-    let mut dropped = sync::lock(&DROPPED);
-    let grace = match *dropped {
-        0 => GRACE,
-        _ => Duration::ZERO,
+    static READER: Mutex<(u64, Option<Instant>)> = Mutex::new((0, None));
+    let mut reader = sync::lock(&READER);
+    let (dropped, waited) = &mut *reader;
+    // Whoever reads slowly all the time must not have every request wait.
+    let began = Instant::now();
+    let grace = match waited.is_some_and(|waited| began.duration_since(waited) < GRACE * 20) {
+        true => Duration::ZERO,
+        false => GRACE,
     };
-    if write_piece(&mut std::io::stdout().lock(), line.as_bytes(), grace) {
-        return std::mem::take(&mut *dropped);
+    let written = write_piece(&mut std::io::stdout().lock(), line.as_bytes(), grace);
+    if began.elapsed() >= GRACE / 10 {
+        *waited = Some(Instant::now());
+    }
+    if written {
+        return std::mem::take(dropped);
     }
     *dropped += 1;
     0

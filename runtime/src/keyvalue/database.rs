@@ -214,6 +214,8 @@ impl Database {
                 "the journals in {} were removed while the daemon runs: start it anew",
                 folder.display()
             )),
+            // What cannot be looked at for now, as without a descriptor, is written all the same.
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error.to_string()),
         }
     }

@@ -39,11 +39,10 @@ impl Room {
             if bytes(&older) <= self.most {
                 break;
             }
-            match thin_out(&self.folder, older, self.most) {
-                Ok(()) => {}
-                // A full disk has no room for what would be written anew.
-                Err(error) if is_full(&error) => break,
-                Err(error) => return Err(error),
+            // A full disk has no room for what would be written anew, and a broken one takes nothing.
+            // Whole segments can go all the same.
+            if thin_out(&self.folder, older, self.most).is_err() {
+                break;
             }
         }
         // Sizes were reckoned, so there may be a little too much left.
@@ -54,9 +53,7 @@ impl Room {
         while older.len() > self.count {
             match self.join_smallest(&mut older) {
                 Ok(true) => {}
-                Ok(false) => self.drop_oldest(&mut older)?,
-                Err(error) if is_full(&error) => self.drop_oldest(&mut older)?,
-                Err(error) => return Err(error),
+                Ok(false) | Err(_) => self.drop_oldest(&mut older)?,
             }
         }
         Ok(())
@@ -98,9 +95,4 @@ impl Room {
 
 fn bytes(segments: &[Segment]) -> u64 {
     segments.iter().map(|segment| segment.bytes).sum()
-}
-
-fn is_full(error: &io::Error) -> bool {
-    use io::ErrorKind::{QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded)
 }

@@ -290,7 +290,11 @@ impl Request {
     /// Why the token was refused, if no authenticator has taken it.
     pub fn settle_token(&mut self) -> Result<(), String> {
         let is_taken = match self.token.take() {
-            Some(token) => token.settled()?,
+            Some(token) => {
+                // An authenticator that failed may have been shown it.
+                self.record = None;
+                token.settled()?
+            }
             None => false,
         };
         if is_taken || self.is_authenticated && self.upgrading == Upgrading::Begins {

@@ -31,10 +31,10 @@ impl Plugin {
         {
             return Err(Failure::InitFailed(broken.reason.clone()));
         }
-        // This is recorded if a timeout drops this future before `init` has ended.
         let record = InitRecord {
             plugin: self,
-            result: InitResult::Failed("it did not end in time".to_owned()),
+            began: Instant::now(),
+            result: InitResult::GivenUp,
         };
         let made = self.init_handler().await;
         record.finish(match &made {
@@ -104,11 +104,14 @@ impl Plugin {
 /// Records in the plugin how its `init` ended, when this is dropped.
 struct InitRecord<'a> {
     plugin: &'a Plugin,
+    began: Instant,
     result: InitResult,
 }
 
 /// How an `init` ended.
 enum InitResult {
+    /// Nobody waited for its end.
+    GivenUp,
     Unknown,
     Succeeded,
     Failed(String),
@@ -122,8 +125,14 @@ impl InitRecord<'_> {
 
 impl Drop for InitRecord<'_> {
     fn drop(&mut self) {
-        let broken = match std::mem::replace(&mut self.result, InitResult::Unknown) {
-            InitResult::Unknown => return,
+        let result = match std::mem::replace(&mut self.result, InitResult::Unknown) {
+            // A client that leaves says nothing about the plugin.
+            InitResult::GivenUp if self.began.elapsed() < self.plugin.places.patience() => return,
+            InitResult::GivenUp => InitResult::Failed("it did not end in time".to_owned()),
+            result => result,
+        };
+        let broken = match result {
+            InitResult::GivenUp | InitResult::Unknown => return,
             InitResult::Succeeded => None,
             InitResult::Failed(reason) => {
                 log::error!("plugin {}: init failed: {reason}", self.plugin.name());

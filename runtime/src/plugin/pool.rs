@@ -123,6 +123,11 @@ impl Places {
         }
     }
 
+    /// How long a request waits for an instance.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// How many places there are.
     pub(super) fn max(&self) -> usize {
         self.max
@@ -145,10 +150,12 @@ impl Places {
         let until = Instant::now() + self.patience;
         let claim = clients::current();
         let network = claim.network();
-        // Until there is an instance.
-        let _queued = Queued(&claim);
+        let queued = Queued(&claim);
         claim.set_queued(true);
-        let (streaming, slot) = self.admit(streams, network, until).await?;
+        let admitted = self.admit(streams, network, until).await;
+        // From now on it costs others something if it is given up: an `init` that has begun.
+        drop(queued);
+        let (streaming, slot) = admitted?;
         let running = |instance, counted| Running {
             instance,
             _slot: slot,

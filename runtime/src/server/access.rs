@@ -203,14 +203,22 @@ fn masked(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len());
+    let mut is_masking = false;
     for piece in text.split_inclusive(['?', '&', ';', '#', ' ']) {
         let pair = piece.trim_end_matches(['?', '&', ';', '#', ' ']);
         match pair.split_once('=') {
             Some((name, value)) if !value.is_empty() && is_secret(name) => {
                 shown.extend([name, "=", MASK, &piece[pair.len()..]]);
+                is_masking = true;
             }
-            _ => shown.push_str(piece),
+            // What stands behind `;` or `?` may still belong to the value.
+            None if is_masking => shown.push_str(&piece[pair.len()..]),
+            _ => {
+                shown.push_str(piece);
+                is_masking = false;
+            }
         }
+        is_masking &= piece.ends_with([';', '?']);
     }
     if let Some((scheme, rest)) = shown.split_once("://") {
         let end = rest.find(['/', '?', '#', ' ']).unwrap_or(rest.len());
@@ -280,6 +288,8 @@ mod tests {
             ("GET /?token=x HTTP/1.1", "GET /?token=*** HTTP/1.1"),
             ("/?monkey=1&keyword=2&token=", "/?monkey=1&keyword=2&token="),
             ("/?country_code=de", "/?country_code=de"),
+            ("/?token=ab;cd?ef&a=b", "/?token=***;?&a=b"),
+            ("/?token=ab;a=b;c", "/?token=***;a=b;c"),
             ("/a@b?c=d", "/a@b?c=d"),
         ] {
             assert_eq!(masked(text), shown);

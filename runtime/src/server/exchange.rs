@@ -379,7 +379,8 @@ impl<'a> Exchange<'a> {
             Some(End::Reset) => return true,
             Some(End::Ended { unread }) => unread,
         };
-        if self.receipt.is_hopeless(unread) == Some(true) {
+        let is_begun = self.begun.load(Ordering::Relaxed);
+        if !is_begun && self.receipt.is_hopeless(unread) == Some(true) {
             return true;
         }
         leaving.get_or_insert_with(|| Leaving::begin(self));

@@ -104,6 +104,7 @@ impl Upload<'_> {
         out: &Mutex<&mut Vec<u8>>,
     ) {
         let Some(sender) = sender else { return };
+        self.receipt.add(0, buffer.bytes().len());
         if !self.in_step.load(Ordering::Relaxed) {
             sender.wanted().await;
             // The client was to wait before this, so its time begins now.
