@@ -9,8 +9,10 @@ mod signals;
 mod time;
 mod versions;
 
+use std::future::poll_fn;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,7 +42,7 @@ use crate::server::Server;
 use crate::server::tls::{Https, TLS_SHARE};
 use crate::stats::ServerStats;
 use crate::timeout;
-use crate::turns::Turns;
+use crate::turns::{self, Turns};
 use crate::upstream::{self, Upstreams};
 use rehearsal::rehearse;
 use resources::Resources;
@@ -271,13 +273,18 @@ fn serve(
     });
     signals.obey(stopping, store.clone(), metrics, reload)?;
     // One more than threads: see `lend_a_hand`.
-    let queue = RunQueue::new(resources.threads + 1);
+    let queue = RunQueue::new(resources.threads + 1, |runnable| {
+        turns::piece(|| runnable.run());
+    });
     let lending = lend_a_hand(
         Arc::clone(ticker.turns()),
         Arc::clone(&queue),
         resources.threads,
     );
-    EXECUTOR.spawn(lending).detach();
+    // With a single processor the kernel would go to and fro between the two, at a slower pace.
+    if resources.threads > 1 {
+        EXECUTOR.spawn(lending).detach();
+    }
     for number in 1..resources.threads {
         let queue = Arc::clone(&queue);
         // They outlive the stop signal, since running requests need them: the process ends them.
@@ -419,15 +426,15 @@ async fn run_tasks<T>() -> T {
     loop {
         let end = Instant::now() + SLICE;
         while Instant::now() < end {
-            EXECUTOR.tick().await;
+            let mut tick = pin!(EXECUTOR.tick());
+            poll_fn(|cx| turns::piece(|| tick.as_mut().poll(cx))).await;
         }
         yield_now().await;
     }
 }
 
-/// Has one more thread serve while plugins compute so much that they wait for turns: at most as many
-/// of them are at work as threads serve at other times, and so this one is left for all others. Where
-/// there is one processor it is the kernel that goes to and fro between the two.
+/// Has one more thread serve while plugins compute for whole turns: at most as many
+/// of them are at work as threads serve at other times, and so this one is left for all others.
 async fn lend_a_hand(turns: Arc<Turns>, queue: Arc<RunQueue>, number: usize) {
     loop {
         turns.until(true).await;

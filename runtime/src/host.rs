@@ -28,6 +28,7 @@ mod wasi;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use ::http::header::{HeaderName, HeaderValue};
 use wasmtime::component::{HasData, Linker, ResourceTableError};
@@ -54,7 +55,7 @@ use crate::memory::Reservation;
 use crate::message::fields::{LIST_BYTES, LIST_HEADERS};
 use crate::stats::Outcome;
 use crate::sync;
-use crate::turns::Turn;
+use crate::turns::{self, Turn};
 use stdio::OpenLines;
 
 /// Bytes of memory that the headers of one message may take inside the host: as much as a list of
@@ -87,6 +88,8 @@ pub struct HostState {
     request: CurrentRequest,
     /// How often ticks have interrupted it while it works on that.
     interruptions: u32,
+    /// For how long it had computed then.
+    computed: Duration,
 }
 
 /// What the host had no room for.
@@ -151,6 +154,7 @@ impl HostState {
             bodies: Vec::new(),
             request,
             interruptions: 0,
+            computed: Duration::ZERO,
         }
     }
 
@@ -158,13 +162,16 @@ impl HostState {
     pub fn work_on(&mut self, request_id: &Arc<str>) {
         self.request.set(Some(Arc::clone(request_id)));
         self.interruptions = 0;
+        self.computed = Duration::ZERO;
     }
 
     /// Counts an interruption by a tick of the engine's clock. Returns what the instance has to wait
     /// for before it goes on, if it has to.
     pub fn interrupted(&mut self) -> Option<Turn> {
         self.interruptions = self.interruptions.saturating_add(1);
-        self.plugin.place.as_ref()?.interrupted(self.interruptions)
+        self.computed = self.computed.saturating_add(turns::lasted());
+        let place = self.plugin.place.as_ref()?;
+        place.interrupted(self.interruptions, self.computed)
     }
 
     /// The name of the plugin that it is an instance of.

@@ -17,6 +17,7 @@ mod response;
 mod sent;
 pub mod tls;
 mod upload;
+mod waiting;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};

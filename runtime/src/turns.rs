@@ -7,19 +7,22 @@
 //! of the next plugin. At most as many slices run at the same time as threads serve, and one less
 //! of a single plugin, where there are more threads than one.
 //!
-//! Slices end with the ticks of the engine's clock (`plugin/engine.rs`). It ticks a hundred times a second while plugins work, and a thousand times while any waits for its turn: then
-//! slices are short, and who has little to do does not wait long for a thread.
+//! Slices end with the ticks of the engine's clock (`plugin/engine.rs`), or with the piece of work that
+//! they are part of ([`piece`]). The clock ticks a hundred times a second while plugins work, and a
+//! thousand times while any waits for its turn: then slices are short, and who has little to do does
+//! not wait long for a thread.
 //!
 //! A plugin that is alone has nobody to be fair to: it is only interrupted, so that the daemon's own
 //! work gets on.
 
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use event_listener::Event;
 
@@ -33,18 +36,28 @@ const SHORT_TICK: Duration = Duration::from_millis(1);
 const CALM_TICKS: u32 = 200;
 /// How many short ticks a turn that was given is kept for somebody who does not take it, because
 /// nobody polls it.
-const KEPT_TICKS: u32 = 20;
+const KEPT_TICKS: u32 = 5;
+/// A call that has computed for less than this does not wait when it is interrupted: it is most likely
+/// done soon, and whoever waits for many such calls of one client has a turn anyway (`clients`).
+const LITTLE: Duration = SHORT_TICK;
 /// A plugin computes much if ticks have found it at work for this long of the last
 /// [`WINDOW`] or so: its calls wait for turns from their first interruption on, others from their
 /// second.
 const MUCH: Duration = Duration::from_millis(40);
 const WINDOW: Duration = Duration::from_millis(80);
 
+thread_local! {
+    /// When the piece of work began that this thread is at.
+    static PIECE: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// The turn that has begun in it and not ended, unless a tick has ended it.
+    static BEGUN: RefCell<Option<Begun>> = const { RefCell::new(None) };
+}
+
 /// The plugins that want to compute, and whose turn it is.
 pub struct Turns {
     state: Mutex<State>,
     plugins: AtomicUsize,
-    /// Notified when it begins, and when it ends, that plugins wait for their turns.
+    /// Notified when it begins, and when it ends, that plugins compute for whole slices.
     changed: Event,
     /// The thread that ticks. It sleeps for a long tick when somebody begins to wait.
     ticker: OnceLock<Thread>,
@@ -61,8 +74,20 @@ struct State {
     next: usize,
     /// The number of the last one who has waited.
     last: u64,
+    /// Ticks so far.
+    ticks: u64,
+    /// Plugins wait for turns, or did lately.
     is_busy: bool,
+    /// Ticks without any turn.
     calm_ticks: u32,
+    /// Turns that have lasted until a tick since the last one.
+    used_up: u32,
+    /// How long such turns lasted lately.
+    computed: Duration,
+    /// There is so much of that that it takes threads from others, or was lately.
+    is_full: bool,
+    /// Ticks without any such turn.
+    idle_ticks: u32,
 }
 
 /// The instances of one plugin that wait, and those whose turn it is.
@@ -83,6 +108,13 @@ struct Called {
     number: u64,
     /// Ticks since then. Beyond [`KEPT_TICKS`] it holds nobody up any more.
     ticks: u32,
+}
+
+/// A turn that has begun.
+struct Begun {
+    place: Place,
+    /// The tick behind which it began: the next one ends it.
+    tick: u64,
 }
 
 /// A plugin's place among the others.
@@ -111,8 +143,13 @@ impl Turns {
                 lines: Vec::new(),
                 next: 0,
                 last: 0,
+                ticks: 0,
                 is_busy: false,
                 calm_ticks: 0,
+                used_up: 0,
+                computed: Duration::ZERO,
+                is_full: false,
+                idle_ticks: 0,
             }),
             plugins: AtomicUsize::new(0),
             changed: Event::new(),
@@ -147,6 +184,7 @@ impl Turns {
         };
         let mut is_used = false;
         let mut ended = 0;
+        state.ticks += 1;
         for line in &mut state.lines {
             is_used |= line.begun > 0 || !line.called.is_empty() || !line.waiting.is_empty();
             ended += std::mem::take(&mut line.begun);
@@ -155,8 +193,7 @@ impl Turns {
                 ended += usize::from(one.ticks == KEPT_TICKS);
             }
             let found = length * std::mem::take(&mut line.interrupted);
-            let forgotten = line.worked.mul_f64(length.div_duration_f64(WINDOW));
-            line.worked = line.worked.saturating_sub(forgotten) + found;
+            line.worked = lately(line.worked, length) + found;
         }
         state.given = state.given.saturating_sub(ended);
         state.call(&mut called);
@@ -164,8 +201,19 @@ impl Turns {
             true => 0,
             false => state.calm_ticks.saturating_add(1),
         };
-        if state.is_busy && state.calm_ticks >= CALM_TICKS {
-            state.is_busy = false;
+        state.is_busy &= state.calm_ticks < CALM_TICKS;
+        let used_up = std::mem::take(&mut state.used_up);
+        state.computed = lately(state.computed, length) + length * used_up;
+        state.idle_ticks = match used_up {
+            0 => state.idle_ticks.saturating_add(1),
+            _ => 0,
+        };
+        let was_full = state.is_full;
+        state.is_full = match was_full {
+            true => state.is_busy && state.idle_ticks < CALM_TICKS,
+            false => state.computed >= MUCH,
+        };
+        if state.is_full != was_full {
             self.changed.notify(usize::MAX);
         }
         let next = match state.is_busy {
@@ -177,11 +225,12 @@ impl Turns {
         next
     }
 
-    /// Waits until plugins wait for turns, or until none has for a while.
-    pub async fn until(&self, busy: bool) {
+    /// Waits until plugins that wait for turns compute for as long as these last, or until none has for
+    /// a while.
+    pub async fn until(&self, full: bool) {
         loop {
             let changed = self.changed.listen();
-            if sync::lock(&self.state).is_busy == busy {
+            if sync::lock(&self.state).is_full == full {
                 return;
             }
             changed.await;
@@ -219,16 +268,19 @@ impl Line {
 }
 
 impl Place {
-    /// A tick has interrupted an instance, for the `times`th time in its call. Returns what it has
-    /// to wait for before it goes on; `None` if it only has to let others run.
-    pub fn interrupted(&self, times: u32) -> Option<Turn> {
+    /// A tick has interrupted an instance, for the `times`th time in its call, which was found to have
+    /// `computed` for so long. Returns what it has to wait for before it goes on; `None` if it only has
+    /// to let others run.
+    pub fn interrupted(&self, times: u32, computed: Duration) -> Option<Turn> {
         if self.turns.plugins.load(Ordering::Relaxed) < 2 {
             return None;
         }
+        let had_turn = BEGUN.take().is_some();
         let mut state = sync::lock(&self.turns.state);
+        state.used_up += u32::from(had_turn);
         let line = &mut state.lines[self.line];
         line.interrupted += 1;
-        let waits = times > 1 || line.worked >= MUCH;
+        let waits = computed >= LITTLE && (times > 1 || line.worked >= MUCH);
         drop(state);
         waits.then(|| self.turn())
     }
@@ -241,6 +293,46 @@ impl Place {
             is_done: false,
         }
     }
+}
+
+/// Does a piece of work: what a thread does for one task before it looks what else there is. Whoever
+/// runs tasks in which plugins compute runs them so.
+pub fn piece<R>(work: impl FnOnce() -> R) -> R {
+    PIECE.set(Some(Instant::now()));
+    let result = work();
+    PIECE.set(None);
+    if let Some(begun) = BEGUN.take() {
+        begun.end();
+    }
+    result
+}
+
+/// How long the piece of work has lasted that this thread is at.
+pub fn lasted() -> Duration {
+    PIECE.get().map_or(TICK, |began| began.elapsed())
+}
+
+impl Begun {
+    /// Ends the turn, unless a tick has: what it was for has ended, or waits for something. Otherwise
+    /// those who wait would wait for the next tick.
+    fn end(self) {
+        let mut called = Vec::new();
+        let mut state = sync::lock(&self.place.turns.state);
+        if state.ticks == self.tick {
+            let line = &mut state.lines[self.place.line];
+            line.begun = line.begun.saturating_sub(1);
+            state.given = state.given.saturating_sub(1);
+            state.call(&mut called);
+        }
+        drop(state);
+        called.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// What is left of a duration that was measured over the last [`WINDOW`] or so, this much later.
+fn lately(measured: Duration, later: Duration) -> Duration {
+    let forgotten = measured.mul_f64(later.div_duration_f64(WINDOW));
+    measured.saturating_sub(forgotten)
 }
 
 impl Future for Turn {
@@ -263,7 +355,6 @@ impl Future for Turn {
                 state.call(&mut called);
                 state.calm_ticks = 0;
                 if !std::mem::replace(&mut state.is_busy, true) {
-                    turns.changed.notify(usize::MAX);
                     // Its long tick would be too long.
                     turns.ticker.get().inspect(|ticker| ticker.unpark());
                 }
@@ -275,6 +366,12 @@ impl Future for Turn {
                     let is_given = line.called.swap_remove(at).ticks < KEPT_TICKS;
                     line.begun += usize::from(is_given);
                     self.is_done = true;
+                    let begun = is_given.then(|| Begun {
+                        place: self.place.clone(),
+                        tick: state.ticks,
+                    });
+                    // One that had begun before in the same piece of work ends with the next tick.
+                    BEGUN.set(begun);
                     Poll::Ready(())
                 }
                 None => {
@@ -412,11 +509,18 @@ mod tests {
     fn ticks_are_short_while_plugins_wait_and_one_alone_does_not() {
         let turns = Turns::new(2);
         let place = turns.join();
-        assert!(place.interrupted(9).is_none(), "nobody else is there");
+        assert!(
+            place.interrupted(9, LITTLE).is_none(),
+            "nobody else is there"
+        );
         let _other = turns.join();
-        assert!(place.interrupted(1).is_none());
+        assert!(place.interrupted(1, LITTLE).is_none());
+        assert!(
+            place.interrupted(9, LITTLE / 2).is_none(),
+            "as good as done"
+        );
         assert_eq!(turns.tick(), TICK);
-        let turn = place.interrupted(2);
+        let turn = place.interrupted(2, LITTLE);
         assert!(turn.is_some());
         // Not polled: it does not wait.
         assert_eq!(turns.tick(), TICK);
@@ -436,13 +540,53 @@ mod tests {
         let (place, _other) = (turns.join(), turns.join());
         let ticks = (0..100).take_while(|_| {
             turns.tick();
-            place.interrupted(1).is_none()
+            place.interrupted(1, LITTLE).is_none()
         });
         // Five long ticks are 50 ms.
         assert!((4..=8).contains(&ticks.count()));
         for _ in 0..100 {
             turns.tick();
         }
-        assert!(place.interrupted(1).is_none(), "that was long ago");
+        assert!(place.interrupted(1, LITTLE).is_none(), "that was long ago");
+    }
+
+    #[test]
+    fn what_ends_before_the_tick_gives_its_turn_on_at_once() {
+        let turns = Turns::new(1);
+        let (place, _other) = (turns.join(), turns.join());
+        let mut crowd: Vec<_> = (0..3).map(|_| Waiter::begin(&place)).collect();
+        piece(|| assert!(crowd[0].runs() && !crowd[1].runs()));
+        piece(|| {
+            assert!(crowd[1].runs() && !crowd[2].runs());
+            // That ends the turn, and the next begins: it is not ended in its place.
+            turns.tick();
+        });
+        let mut last = Waiter::begin(&place);
+        assert!(crowd[2].runs() && !last.runs());
+    }
+
+    #[test]
+    fn only_turns_that_last_until_the_tick_are_in_the_way_of_others() {
+        let turns = Turns::new(1);
+        let (place, _other) = (turns.join(), turns.join());
+        let is_full = || {
+            let state = sync::lock(&turns.state);
+            state.is_full
+        };
+        for _ in 0..1000 {
+            piece(|| assert!(Waiter::begin(&place).runs()));
+            turns.tick();
+        }
+        assert!(!is_full());
+        for _ in 0..100 {
+            assert!(Waiter::begin(&place).runs());
+            turns.tick();
+            assert!(place.interrupted(2, LITTLE).is_some());
+        }
+        assert!(is_full());
+        for _ in 0..CALM_TICKS {
+            turns.tick();
+        }
+        assert!(!is_full());
     }
 }

@@ -3,11 +3,13 @@
 
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::attack::{Attack, connect_from};
+use crate::attack::{Attack, Attacker, connect_from};
 use crate::bench::{Bench, Run};
 use crate::client::{Client, get};
 use crate::process::{PATIENCE, Server};
@@ -74,10 +76,15 @@ fn measure(run: &mut Run) -> Result<()> {
         for (attack, seen) in attacks.iter().zip(&mut under) {
             run.round(number, attack.name());
             // A daemon for each: what one attack leaves behind must not be another's.
-            let mut server = workshop.daemon(&artifacts, &workshop.path("data"), &[])?;
+            // The daemon has a processor for itself, and attacker and client have another one: they are
+            // other machines, which take none of its time.
+            stay_on(0)?;
+            let server = workshop.daemon(&artifacts, &workshop.path("data"), &[]);
+            stay_on(1)?;
+            let mut server = server?;
             server.first_response(&get("/download?bytes=1"))?;
             quiet.push(look(&server, run.seconds).context("before the attack")?);
-            let attacking = attack.begin(ATTACKER, server.port());
+            let attacking = begin(*attack, &server)?;
             std::thread::sleep(TAKING);
             seen.push(look(&server, run.seconds).context(attack.name())?);
             drop(attacking);
@@ -86,6 +93,35 @@ fn measure(run: &mut Run) -> Result<()> {
     }
     run.table(table(&quiet, &attacks, &under));
     Ok(())
+}
+
+/// Begins an attack by a thread that runs only while no other one wants to (SCHED_IDLE): the client
+/// that is looked at has the same processor. The lowest priority does not do: the kernel lets a thread
+/// end its slice of several milliseconds before another one runs.
+fn begin(attack: Attack, server: &Server) -> Result<Attacker> {
+    let port = server.port();
+    std::thread::scope(|scope| {
+        let beginning = scope.spawn(move || {
+            let thread = rustix::thread::gettid().to_string();
+            let chrt = Command::new("chrt")
+                .args(["--idle", "--pid", "0", &thread])
+                .status();
+            if !chrt.context("chrt (of util-linux)")?.success() {
+                bail!("chrt --idle is refused, so the attacker would be in the others' way");
+            }
+            // Its threads inherit that.
+            Ok(attack.begin(ATTACKER, port))
+        });
+        beginning.join().map_err(|_| anyhow!("panicked"))?
+    })
+}
+
+/// Runs this thread, and those that it starts from now on, on this processor alone.
+fn stay_on(processor: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(processor);
+    sched_setaffinity(None, &set)
+        .with_context(|| format!("this needs two processors, and number {processor} cannot be had"))
 }
 
 /// What the other client sees in so many seconds. It is a thread of its own that goes before all

@@ -121,7 +121,7 @@ impl Ledger {
     /// Makes room for connections of these networks, of which each wants one place: asks as many
     /// others to leave (but not for more than [`AT_ONCE`] of them), but for those who were asked before
     /// and are on their way. Returns whether anybody is.
-    pub fn make_room(&self, newcomers: &[Network]) -> bool {
+    pub fn make_room(&self, newcomers: impl IntoIterator<Item = Network>) -> bool {
         let mut entries = self.lock();
         let now = Instant::now();
         let mut held = entries.amounts();
@@ -131,17 +131,17 @@ impl Ledger {
             .count();
         // For one more of a network that found nobody there is nobody either.
         let mut in_vain = HashSet::new();
-        for newcomer in newcomers.iter().skip(leaving).take(AT_ONCE) {
-            if in_vain.contains(newcomer) {
+        for newcomer in newcomers.into_iter().skip(leaving).take(AT_ONCE) {
+            if in_vain.contains(&newcomer) {
                 continue;
             }
-            let mine = held.get(newcomer).copied().unwrap_or_default();
+            let mine = held.get(&newcomer).copied().unwrap_or_default();
             let others_have_more = held
                 .iter()
-                .any(|(other, theirs)| other != newcomer && *theirs >= mine + 2);
+                .any(|(other, theirs)| *other != newcomer && *theirs >= mine + 2);
             let may_own = entries.own.is_due(now);
             let ranked =
-                entries.candidates(*newcomer, &held, |claim, own, theirs, mine| {
+                entries.candidates(newcomer, &held, |claim, own, theirs, mine| {
                     match claim.phase() {
                         Phase::Waiting | Phase::Lingering => {
                             let class = match theirs > mine {
@@ -161,7 +161,7 @@ impl Ledger {
                     }
                 });
             let Some((rank, claim)) = ranked else {
-                in_vain.insert(*newcomer);
+                in_vain.insert(newcomer);
                 continue;
             };
             claim.ask(match rank.0 {
@@ -177,7 +177,7 @@ impl Ledger {
             if let Some(theirs) = held.get_mut(&network) {
                 *theirs -= 1;
             }
-            *held.entry(*newcomer).or_default() += 1;
+            *held.entry(newcomer).or_default() += 1;
         }
         leaving > 0
     }

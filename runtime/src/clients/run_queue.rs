@@ -31,6 +31,7 @@ thread_local! {
 /// tasks, each of which can be a whole request.
 pub struct RunQueue {
     state: Mutex<State>,
+    run: fn(Runnable),
 }
 
 struct State {
@@ -41,9 +42,11 @@ struct State {
 }
 
 impl RunQueue {
-    /// An empty queue that so many threads [`serve`](RunQueue::serve).
-    pub fn new(servers: usize) -> Arc<RunQueue> {
+    /// An empty queue that so many threads [`serve`](RunQueue::serve). `run` runs a task, or a piece of
+    /// it.
+    pub fn new(servers: usize, run: fn(Runnable)) -> Arc<RunQueue> {
         Arc::new(RunQueue {
+            run,
             state: Mutex::new(State {
                 ready: VecDeque::new(),
                 sleeping: vec![None; servers],
@@ -91,7 +94,7 @@ impl RunQueue {
         let mut end = None;
         loop {
             let runnable = poll_fn(|cx| self.poll_next(server, &mut end, cx)).await;
-            runnable.run();
+            (self.run)(runnable);
         }
     }
 
@@ -172,9 +175,13 @@ mod tests {
 
     use super::*;
 
+    fn run(runnable: Runnable) {
+        runnable.run();
+    }
+
     #[test]
     fn networks_run_in_turn_however_many_tasks_one_has() {
-        let queue = RunQueue::new(1);
+        let queue = RunQueue::new(1, run);
         let order = Arc::<Mutex<Vec<u8>>>::default();
         let (done, all) = smol::channel::bounded::<()>(1);
         for (address, tasks) in [("192.0.2.1", 5u8), ("192.0.2.2", 2)] {
@@ -196,7 +203,7 @@ mod tests {
 
     #[test]
     fn what_is_woken_runs_again_and_several_threads_lose_nothing() {
-        let queue = RunQueue::new(4);
+        let queue = RunQueue::new(4, run);
         let (done, all) = smol::channel::bounded::<()>(1);
         let turns = Arc::new(AtomicUsize::new(0));
         for last in 1..=50 {

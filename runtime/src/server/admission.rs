@@ -1,5 +1,6 @@
 //! Which connections get a place.
 
+use std::cell::Cell;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use smol::{Async, Timer};
 
 use super::access;
+use super::waiting::{Newcomer, Waiting};
 use crate::clients::{self, Claim, Ledger, Network, Recent};
 use crate::config::AccessOutput;
 
@@ -20,9 +22,9 @@ const WAITING: usize = 2048;
 const WAITING_LEAST: usize = 16;
 /// Descriptors that are left for everything but clients: upstreams, plugins' own connections, files.
 const OTHER_FILES: usize = 320;
-/// How many connections are accepted in a row. Whoever is behind many others should be known soon, and
+/// How long connections are accepted in a row. Whoever is behind many others should be known soon, and
 /// those that have a place must not wait long for it.
-const IN_A_ROW: usize = 32;
+const IN_A_ROW: Duration = clients::SLICE;
 /// Of so many places, one is kept for others: see [`Admission::may_enter`].
 const KEPT_OF: usize = 16;
 /// How long to wait for a place, or after an accept that failed, before looking around again: what
@@ -51,7 +53,7 @@ pub(super) struct Admission {
     room: usize,
     ledger: Arc<Ledger>,
     recent: Recent,
-    waiting: Vec<Newcomer>,
+    waiting: Waiting,
     failures: Complaint,
     refusals: Complaint,
     /// Where a line for each one that is refused goes, if anywhere.
@@ -63,15 +65,6 @@ pub(super) struct Door {
     pub(super) listener: Async<TcpListener>,
     /// TLS is spoken there.
     pub(super) is_https: bool,
-}
-
-/// A connection that has been accepted. The reactor does not know it yet: most of many may never get
-/// a place.
-struct Newcomer {
-    stream: TcpStream,
-    client: SocketAddr,
-    is_https: bool,
-    network: Network,
 }
 
 /// A connection that has its place.
@@ -100,7 +93,7 @@ impl Admission {
             room: room.clamp(WAITING_LEAST, WAITING),
             ledger: Arc::default(),
             recent: Recent::default(),
-            waiting: Vec::new(),
+            waiting: Waiting::default(),
             failures: Complaint::default(),
             refusals: Complaint::default(),
             access,
@@ -111,52 +104,55 @@ impl Admission {
     pub(super) fn admit(&mut self) -> Vec<Admitted> {
         self.taken = self.ledger.count();
         let mut admitted = Vec::new();
-        if self.waiting.is_empty() {
+        if self.waiting.len() == 0 {
             return admitted;
         }
-        let mut held = self.ledger.amounts();
-        if self.waiting.len() > self.places.saturating_sub(self.taken) {
-            self.sort();
-        }
         let now = Instant::now();
-        for newcomer in std::mem::take(&mut self.waiting) {
-            let network = newcomer.network;
-            let mine = held.entry(network).or_default();
-            if !self.may_enter(network, *mine, now) {
-                self.waiting.push(newcomer);
-                continue;
-            }
-            let stream = match Async::new_nonblocking(newcomer.stream) {
-                Ok(stream) => stream,
-                Err(error) => {
-                    log::warn!("{}: cannot serve the connection: {error}", newcomer.client);
-                    continue;
-                }
-            };
-            let claim = Claim::new(newcomer.client.ip());
-            let place = self.ledger.enter(&claim, 1);
-            *mine += 1;
-            self.taken += 1;
-            admitted.push(Admitted {
-                stream,
-                client: newcomer.client,
-                is_https: newcomer.is_https,
-                claim,
-                place,
-            });
-        }
-        if !self.waiting.is_empty() {
-            let networks: Vec<_> = self.waiting.iter().map(|waiting| waiting.network).collect();
-            self.ledger.make_room(&networks);
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let taken = Cell::new(self.taken);
+        waiting.admit(
+            &self.ledger.amounts(),
+            |network, held| self.may_enter(taken.get(), network, held, now),
+            |newcomer| {
+                let entered = self.enter(newcomer);
+                let has_entered = entered.is_some();
+                taken.set(taken.get() + usize::from(has_entered));
+                admitted.extend(entered);
+                has_entered
+            },
+        );
+        (self.waiting, self.taken) = (waiting, taken.get());
+        if self.waiting.len() > 0 {
+            let held = self.ledger.amounts();
+            self.ledger.make_room(self.waiting.networks(&held));
         }
         admitted
     }
 
-    /// Whether there is a place for a network that has so many. The last ones are kept from a network
-    /// that has half of all or more, while others come now and then: otherwise each of them would have
-    /// to wait until that one gives a place up.
-    fn may_enter(&self, network: Network, held: usize, now: Instant) -> bool {
-        let free = self.places.saturating_sub(self.taken);
+    /// Gives a place to a connection, if that is still there.
+    fn enter(&self, newcomer: Newcomer) -> Option<Admitted> {
+        if is_gone(&newcomer.stream) {
+            return None;
+        }
+        let client = newcomer.client;
+        let stream = Async::new_nonblocking(newcomer.stream)
+            .inspect_err(|error| log::warn!("{client}: cannot serve the connection: {error}"))
+            .ok()?;
+        let claim = Claim::new(client.ip());
+        Some(Admitted {
+            stream,
+            client,
+            is_https: newcomer.is_https,
+            place: self.ledger.enter(&claim, 1),
+            claim,
+        })
+    }
+
+    /// Whether there is a place for a network that has so many, where so many are `taken`. The last ones
+    /// are kept from a network that has half of all or more, while others come now and then: otherwise
+    /// each of them would have to wait until that one gives a place up.
+    fn may_enter(&self, taken: usize, network: Network, held: usize, now: Instant) -> bool {
+        let free = self.places.saturating_sub(taken);
         let is_kept = free <= self.places / KEPT_OF
             && held * 2 >= self.places
             && self.recent.has_others(network, now);
@@ -191,7 +187,7 @@ impl Admission {
             let _ = coming.await;
             true
         };
-        let has_come = if self.waiting.is_empty() {
+        let has_come = if self.waiting.len() == 0 {
             coming.await
         } else if self.ledger.count() < self.taken {
             false
@@ -210,10 +206,13 @@ impl Admission {
 
     /// Accepts some of the connections that have come, and says whether there were any.
     async fn accept(&mut self, door: &Door) -> bool {
-        for number in 0..IN_A_ROW {
+        let began = Instant::now();
+        let mut has_accepted = false;
+        while began.elapsed() < IN_A_ROW {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             match acceptfrom_with(door.listener.get_ref(), flags) {
                 Ok((stream, client)) => {
+                    has_accepted = true;
                     if let Some(Ok(client)) = client.map(SocketAddr::try_from) {
                         self.add(stream.into(), client, door.is_https);
                     }
@@ -221,7 +220,7 @@ impl Admission {
                 Err(error) => {
                     let error = io::Error::from(error);
                     if error.kind() == io::ErrorKind::WouldBlock {
-                        return number > 0;
+                        return has_accepted;
                     }
                     self.is_calm = false;
                     self.recover(&error).await;
@@ -234,21 +233,13 @@ impl Admission {
     }
 
     fn add(&mut self, stream: TcpStream, client: SocketAddr, is_https: bool) {
-        if !matches!(stream.take_error(), Ok(None)) {
-            // It was reset before it was accepted: nothing has to be done for it.
+        if is_gone(&stream) {
             return;
         }
-        let network = client.ip().into();
-        self.recent.note(network, Instant::now());
-        self.waiting.push(Newcomer {
-            stream,
-            client,
-            is_https,
-            network,
-        });
+        self.recent.note(client.ip().into(), Instant::now());
+        self.waiting.push(stream, client, is_https);
         if self.waiting.len() > self.room {
-            self.sort();
-            if let Some(last) = self.waiting.pop() {
+            if let Some(last) = self.waiting.pop_last(&self.ledger.amounts()) {
                 if !last.is_https {
                     refuse(&last.stream);
                     if let Some(output) = self.access {
@@ -266,25 +257,6 @@ impl Admission {
         }
     }
 
-    /// Puts those first whose network has least, counting those that stand in front of them; of one
-    /// network the first that came.
-    fn sort(&mut self) {
-        let mut held = self.ledger.amounts();
-        let mut order: Vec<(usize, usize)> = Vec::new();
-        for (index, newcomer) in self.waiting.iter().enumerate() {
-            let network = newcomer.network;
-            let count = held.entry(network).or_default();
-            order.push((*count, index));
-            *count += 1;
-        }
-        order.sort_unstable();
-        let mut taken: Vec<_> = self.waiting.drain(..).map(Some).collect();
-        let sorted = order
-            .into_iter()
-            .filter_map(|(_, index)| taken[index].take());
-        self.waiting = sorted.collect();
-    }
-
     /// Makes room where no connection can be accepted, as where descriptors or memory are short.
     async fn recover(&mut self, error: &io::Error) {
         if matches!(
@@ -297,7 +269,7 @@ impl Admission {
         let freed = self.ledger.freed();
         // Nobody knows whose the connection is that waits.
         let somebody = Network::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let is_room_made = self.ledger.make_room(&[somebody]);
+        let is_room_made = self.ledger.make_room([somebody]);
         self.failures.tell(|count| {
             format!(
                 "cannot accept connections ({count} times): {error}; idle ones are closed for new \
@@ -313,6 +285,11 @@ impl Admission {
             false => pause.await,
         }
     }
+}
+
+/// Whether a connection was reset: nothing has to be done for it then.
+fn is_gone(stream: &TcpStream) -> bool {
+    !matches!(stream.take_error(), Ok(None))
 }
 
 /// Tells a connection that there is no place for it, if that can be done without waiting.

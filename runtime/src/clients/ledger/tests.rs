@@ -43,14 +43,14 @@ fn what_does_nothing_goes_first_and_of_it_what_has_done_so_for_longest() {
     let slow = claim(MANY, Phase::Exchange, Duration::from_secs(99));
     let claims = [&young, &old, &single, &slow];
     let entries = entered(&ledger, &claims);
-    assert!(ledger.make_room(&[network(NEW)]));
+    assert!(ledger.make_room([network(NEW)]));
     assert_eq!(asked_of(&claims), [0, asked::LEAVE_IDLE, 0, 0]);
     // That one is on its way, and has to be waited for.
-    assert!(ledger.make_room(&[network(NEW)]));
+    assert!(ledger.make_room([network(NEW)]));
     assert_eq!(asked_of(&claims), [0, asked::LEAVE_IDLE, 0, 0]);
     // Unless it got a request meanwhile.
     old.enter(Phase::Exchange);
-    assert!(ledger.make_room(&[network(NEW)]));
+    assert!(ledger.make_room([network(NEW)]));
     assert_eq!(asked_of(&claims)[0], asked::LEAVE_IDLE);
     drop(entries);
     assert_eq!(ledger.count(), 0);
@@ -74,10 +74,10 @@ fn work_is_given_up_for_a_network_that_has_less_and_for_no_other() {
     let claims = [&fast, &slower, &begun, &quiet, &idle];
     let _entries = entered(&ledger, &claims);
     // The idle one of FEW is not MANY's to take.
-    assert!(!ledger.make_room(&[network(MANY)]));
+    assert!(!ledger.make_room([network(MANY)]));
     idle.enter(Phase::Exchange);
-    assert!(!ledger.make_room(&[network(FEW)]), "it would have as many");
-    assert!(ledger.make_room(&[network(NEW)]));
+    assert!(!ledger.make_room([network(FEW)]), "it would have as many");
+    assert!(ledger.make_room([network(NEW)]));
     assert_eq!(asked_of(&claims), [0, asked::LEAVE, 0, 0, 0]);
 }
 
@@ -93,7 +93,7 @@ fn silent_conversations_go_before_what_is_slow_and_that_before_what_takes_long()
     let claims = [&computing, &reading, &silent, &talking];
     let mut entries = entered(&ledger, &claims);
     let mut order = Vec::new();
-    while ledger.make_room(&[network(NEW)]) {
+    while ledger.make_room([network(NEW)]) {
         let left = asked_of(&claims);
         let asked = (0..4)
             .find(|&n| left[n] != 0 && !order.contains(&n))
@@ -112,7 +112,7 @@ fn a_single_idle_connection_gives_way_to_a_network_that_has_none() {
     let ledger = Arc::<Ledger>::default();
     let idle = claim(FEW, Phase::Waiting, Duration::from_secs(1));
     let _entries = entered(&ledger, &[&idle]);
-    assert!(ledger.make_room(&[network(NEW)]));
+    assert!(ledger.make_room([network(NEW)]));
     assert!(idle.is_asked(asked::LEAVE_IDLE));
 }
 
@@ -126,11 +126,11 @@ fn who_has_more_goes_before_what_is_ones_own() {
     }
     let claims: Vec<_> = slow.iter().chain([&own]).collect();
     let mut entries = entered(&ledger, &claims);
-    assert!(ledger.make_room(&[network(FEW)]));
+    assert!(ledger.make_room([network(FEW)]));
     assert_eq!(asked_of(&claims), [asked::LEAVE, 0, 0, 0]);
     // Where nobody has more, it is one's own that goes.
     entries.drain(..2);
-    assert!(ledger.make_room(&[network(FEW)]));
+    assert!(ledger.make_room([network(FEW)]));
     assert!(own.is_asked(asked::LEAVE_IDLE));
 }
 
@@ -141,7 +141,7 @@ fn several_newcomers_get_a_place_each() {
         .map(|n| claim(MANY, Phase::Waiting, Duration::from_secs(n)))
         .collect();
     let _entries = entered(&ledger, &claims.iter().collect::<Vec<_>>());
-    assert!(ledger.make_room(&[network(NEW), network(NEW), network(FEW)]));
+    assert!(ledger.make_room([network(NEW), network(NEW), network(FEW)]));
     let asked = claims
         .iter()
         .filter(|claim| claim.is_asked(asked::LEAVE_IDLE));
@@ -159,13 +159,13 @@ fn a_network_takes_its_own_connections_at_a_bounded_pace() {
     };
     let began = Instant::now();
     for more in 1..=100 {
-        ledger.make_room(&[network(MANY); 100][..more]);
+        ledger.make_room(std::iter::repeat_n(network(MANY), more));
     }
     let most = began.elapsed().div_duration_f64(PACE) as usize + OWN_AT_ONCE as usize + 2;
     assert!((1..=most).contains(&asked()), "{} of {most}", asked());
     // Another one does not wait for that.
     let before = asked();
-    assert!(ledger.make_room(&[network(NEW); 101][..=before]));
+    assert!(ledger.make_room(std::iter::repeat_n(network(NEW), before + 1)));
     assert_eq!(asked(), before + 1);
 }
 
@@ -178,7 +178,7 @@ fn however_many_networks_wait_some_get_room_at_a_time() {
         .map(|n| network(&format!("2001:db8:0:{n:x}::1")))
         .collect();
     for times in [1, 2, 3, 3] {
-        assert!(ledger.make_room(&newcomers));
+        assert!(ledger.make_room(newcomers.iter().copied()));
         let asked = idle.iter().filter(|one| one.is_asked(asked::LEAVE_IDLE));
         assert_eq!(asked.count(), times * AT_ONCE);
     }
