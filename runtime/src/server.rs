@@ -26,6 +26,7 @@ use std::sync::{Arc, OnceLock};
 use futures_lite::future::or;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::{Async, Executor};
+use socket2::SockRef;
 
 use crate::clients::{self, Claim, RunQueue};
 use crate::config::{AccessOutput, Entrance, Limits, Timeouts};
@@ -44,6 +45,10 @@ use tls::Https;
 /// Connections that may wait in the kernel for the daemon to accept them: as many as the kernel lets
 /// a program ask for by default since 5.4. It takes less where `net.core.somaxconn` says less.
 const BACKLOG: i32 = 4096;
+/// Bytes of a response that the kernel keeps for a client beyond what is on its way to it. By itself it
+/// keeps up to 4 MiB for each of them, which a device does not have, and fills that first for a client
+/// that hardly reads.
+const UNSENT: u32 = 128 << 10;
 
 /// A bound listener, and the state that its connections share.
 pub struct Server {
@@ -92,6 +97,8 @@ impl Server {
             // The standard library asks for 128, and a burst of more would wait for a second or more
             // until TCP tries again.
             rustix::net::listen(&listener, BACKLOG)?;
+            // Connections inherit it.
+            SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT)?;
             Ok(listener)
         });
         bound.map_err(|error| {

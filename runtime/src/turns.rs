@@ -32,6 +32,8 @@ use crate::sync;
 pub const TICK: Duration = Duration::from_millis(10);
 /// The same while plugins wait for their turns.
 const SHORT_TICK: Duration = Duration::from_millis(1);
+/// After how long a piece of work gives way at the next opportunity.
+const LONG: Duration = Duration::from_micros(100);
 /// After how many short ticks without any turn the long ones begin again.
 const CALM_TICKS: u32 = 200;
 /// How many short ticks a turn that was given is kept for somebody who does not take it, because
@@ -305,6 +307,17 @@ pub fn piece<R>(work: impl FnOnce() -> R) -> R {
         begun.end();
     }
     result
+}
+
+/// Gives way to other tasks if the piece of work that this thread is at has lasted for long: what has
+/// to do with sockets asks this before it goes on, since a peer that takes or sends as fast as it can
+/// would never have it wait.
+pub fn give_way(cx: &Context<'_>) -> Poll<()> {
+    if PIECE.get().is_none_or(|began| began.elapsed() < LONG) {
+        return Poll::Ready(());
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 /// How long the piece of work has lasted that this thread is at.
@@ -588,5 +601,21 @@ mod tests {
             turns.tick();
         }
         assert!(!is_full());
+    }
+
+    #[test]
+    fn a_piece_gives_way_when_it_has_lasted_for_long_and_the_next_does_not_at_once() {
+        let woken = Arc::new(Woken(AtomicBool::new(false)));
+        let waker = Waker::from(Arc::clone(&woken));
+        let cx = Context::from_waker(&waker);
+        assert!(give_way(&cx).is_ready(), "no piece of work");
+        piece(|| {
+            while lasted() < LONG {
+                std::hint::spin_loop();
+            }
+            assert!(give_way(&cx).is_pending());
+        });
+        assert!(woken.0.load(Ordering::SeqCst));
+        assert_eq!(lasted(), TICK, "no piece of work any more");
     }
 }

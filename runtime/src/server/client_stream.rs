@@ -13,6 +13,7 @@ use smol::io::{AsyncRead, AsyncWrite};
 
 use super::sent::Sent;
 use super::tls::TlsStream;
+use crate::turns;
 
 /// Bytes that TLS may hold unread: two records (RFC 8446 section 5.1).
 const TLS_BYTES: u64 = 2 << 14;
@@ -119,6 +120,7 @@ impl AsyncRead for &ClientStream {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(turns::give_way(cx));
         match &self.kind {
             Kind::Plain(socket) => Pin::new(&mut &*socket).poll_read(cx, buffer),
             Kind::Tls(stream) => stream.poll_read(cx, buffer),
@@ -132,6 +134,7 @@ impl AsyncWrite for &ClientStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(turns::give_way(cx));
         let written = match &self.kind {
             Kind::Plain(socket) => Pin::new(&mut &*socket).poll_write(cx, bytes),
             Kind::Tls(stream) => stream.poll_write(cx, bytes),
