@@ -26,6 +26,10 @@ thread_local! {
 /// the one that was woken first. So a client that keeps many connections busy makes another one's
 /// request wait for one piece of work, and not for one of each of its connections.
 ///
+/// A task that has given way goes on behind those that are found ready by the next look at the sockets,
+/// also of its own network: otherwise a request that has just come would wait for one more piece of each
+/// plugin that computes.
+///
 /// Each thread that serves takes from this queue ([`RunQueue::serve`]), beside what it does for the
 /// executor. It is no task of the executor: that one looks at sockets only after two hundred of its
 /// tasks, each of which can be a whole request.
@@ -37,6 +41,8 @@ pub struct RunQueue {
 struct State {
     /// The networks that have something to run, the one whose turn it is first.
     ready: VecDeque<(Network, VecDeque<Runnable>)>,
+    /// Tasks that have given way since the last look at the sockets.
+    gave_way: Vec<(Network, Runnable)>,
     /// Those who serve the queue, while there is nothing to run.
     sleeping: Vec<Option<Waker>>,
 }
@@ -49,6 +55,7 @@ impl RunQueue {
             run,
             state: Mutex::new(State {
                 ready: VecDeque::new(),
+                gave_way: Vec::new(),
                 sleeping: vec![None; servers],
             }),
         })
@@ -81,7 +88,7 @@ impl RunQueue {
                 if let Some(sleeping) = state.sleeping.get_mut(self.1) {
                     *sleeping = None;
                 }
-                let next = match state.ready.is_empty() {
+                let next = match state.is_idle() {
                     true => None,
                     false => state.next_sleeper(None),
                 };
@@ -102,14 +109,13 @@ impl RunQueue {
     fn push(&self, network: Network, runnable: Runnable, is_running: bool) {
         let server = SERVER.get();
         let mut state = self.lock();
-        let ready = &mut state.ready;
-        let was_empty = ready.is_empty();
-        match ready.iter_mut().find(|(other, _)| *other == network) {
-            Some((_, queue)) => queue.push_back(runnable),
-            None => ready.push_back((network, VecDeque::from([runnable]))),
+        let was_idle = state.is_idle();
+        match is_running {
+            true => state.gave_way.push((network, runnable)),
+            false => state.push(network, runnable),
         }
         // What gives way is taken again by the thread that it gives way on, at once.
-        let sleeper = match is_running && was_empty && server.is_some() {
+        let sleeper = match is_running && was_idle && server.is_some() {
             true => None,
             false => state.next_sleeper(server),
         };
@@ -128,7 +134,14 @@ impl RunQueue {
     ) -> Poll<Runnable> {
         let now = Instant::now();
         let mut state = self.lock();
-        if !state.ready.is_empty() && end.is_some_and(|end| now >= end) {
+        let is_over = match end {
+            None => {
+                state.take_back();
+                false
+            }
+            Some(end) => now >= *end || state.ready.is_empty(),
+        };
+        if is_over && !state.is_idle() {
             *end = None;
             drop(state);
             cx.waker().wake_by_ref();
@@ -158,6 +171,26 @@ impl RunQueue {
 }
 
 impl State {
+    /// Whether there is nothing to run.
+    fn is_idle(&self) -> bool {
+        self.ready.is_empty() && self.gave_way.is_empty()
+    }
+
+    fn push(&mut self, network: Network, runnable: Runnable) {
+        let ready = &mut self.ready;
+        match ready.iter_mut().find(|(other, _)| *other == network) {
+            Some((_, queue)) => queue.push_back(runnable),
+            None => ready.push_back((network, VecDeque::from([runnable]))),
+        }
+    }
+
+    /// Puts those that have given way behind those that are ready.
+    fn take_back(&mut self) {
+        for (network, runnable) in std::mem::take(&mut self.gave_way) {
+            self.push(network, runnable);
+        }
+    }
+
     /// Whom to wake for what has become ready: `server`, whose thread this is, if it has nothing to do
     /// but look at sockets, else any other.
     fn next_sleeper(&mut self, server: Option<usize>) -> Option<Waker> {
@@ -199,6 +232,42 @@ mod tests {
             let _ = all.recv().await;
         }));
         assert_eq!(*order.lock().unwrap(), [5, 2, 5, 2, 5, 5, 5]);
+    }
+
+    #[test]
+    fn what_gives_way_goes_on_behind_what_has_become_ready() {
+        let queue = RunQueue::new(1, run);
+        let order = Arc::<Mutex<Vec<&str>>>::default();
+        let claim = Claim::new("192.0.2.1".parse().unwrap());
+        let (sender, receiver) = smol::channel::bounded::<()>(1);
+        let noted = Arc::clone(&order);
+        queue.spawn(&claim, async move {
+            for _ in 0..2 {
+                noted.lock().unwrap().push("computes");
+                yield_now().await;
+            }
+        });
+        let noted = Arc::clone(&order);
+        let (done, all) = smol::channel::bounded::<()>(1);
+        queue.spawn(&claim, async move {
+            let _ = receiver.recv().await;
+            noted.lock().unwrap().push("is asked");
+            drop(done);
+        });
+        // What is looked at between two slices, as sockets are.
+        let mut looked = false;
+        let look = std::future::poll_fn(move |_| {
+            if !looked && !order.lock().unwrap().is_empty() {
+                looked = true;
+                let _ = sender.try_send(());
+            }
+            match all.is_closed() {
+                true => Poll::Ready(order.lock().unwrap().clone()),
+                false => Poll::Pending,
+            }
+        });
+        let order = smol::block_on(or(look, queue.serve(0)));
+        assert_eq!(order[..2], ["computes", "is asked"]);
     }
 
     #[test]

@@ -142,8 +142,8 @@ impl PluginHost {
 
     /// Tells the log that the plugin asked for a secret which it does not get.
     pub(super) fn tell_of_no_secret(&self, name: &str, request: &CurrentRequest) {
-        let (plugin, shown) = (&self.name, cut(name, SECRET_NAME_BYTES));
-        let shown = shown.escape_debug();
+        let (plugin, cut) = (&self.name, cut(name, SECRET_NAME_BYTES));
+        let shown = cut.escape_debug();
         let message = match self.secrets.contains_key(name) {
             true => format!(
                 "it asked for the secret '{shown}', which it is not given: \
@@ -154,7 +154,8 @@ impl PluginHost {
                  --secret-credential, --secret-env or --secret bring it"
             ),
         };
-        self.tell_once(("secret", name), request.id().as_deref(), &message);
+        // A name may be megabytes long: what is remembered of it is what is shown.
+        self.tell_once(("secret", &cut), request.id().as_deref(), &message);
     }
 
     /// The names of the secrets that the plugin may see.

@@ -15,20 +15,27 @@ use crate::redact::cut;
 /// Bytes that an error shows of the name of a secret that is not there.
 const NAME_BYTES: usize = 1024;
 
-impl Host for HostState {
-    fn get(&mut self, name: String) -> Result<Option<String>, Error> {
+impl HostState {
+    /// The secret of this name. The log is told of the first time that there is none.
+    fn secret(&self, name: &str) -> Result<Option<String>, Error> {
         if !self.may(Capability::Secrets) {
             return Err(denied());
         }
-        let secret = self.plugin.secret(&name);
+        let secret = self.plugin.secret(name);
         if secret.is_none() {
-            self.plugin.tell_of_no_secret(&name, &self.request);
+            self.plugin.tell_of_no_secret(name, &self.request);
         }
         Ok(secret.map(|secret| secret.0.clone()))
     }
+}
+
+impl Host for HostState {
+    fn get(&mut self, name: String) -> Result<Option<String>, Error> {
+        self.secret(&name)
+    }
 
     fn get_required(&mut self, name: String) -> Result<String, Error> {
-        self.get(name.clone())?.ok_or_else(|| Error {
+        self.secret(&name)?.ok_or_else(|| Error {
             code: "SECRET_MISSING".to_owned(),
             message: format!("there is no secret '{}'", cut(&name, NAME_BYTES)),
         })
