@@ -8,7 +8,7 @@
 //! of a single plugin, where there are more threads than one.
 //!
 //! Slices end with the ticks of the engine's clock (`plugin/engine.rs`), or with the piece of work that
-//! they are part of ([`piece`]). The clock ticks a hundred times a second while plugins work, and a
+//! they are part of ([`piece`]). The clock ticks a hundred times a second while plugins work, and two
 //! thousand times while any waits for its turn: then slices are short, and who has little to do does
 //! not wait long for a thread.
 //!
@@ -31,7 +31,7 @@ use crate::sync;
 /// How often the engine's clock ticks while plugins work. A deadline is seen within one of these.
 pub const TICK: Duration = Duration::from_millis(10);
 /// The same while plugins wait for their turns.
-const SHORT_TICK: Duration = Duration::from_millis(1);
+const SHORT_TICK: Duration = Duration::from_micros(500);
 /// After how long a piece of work gives way at the next opportunity.
 const LONG: Duration = Duration::from_micros(100);
 /// After how many short ticks without any turn the long ones begin again.

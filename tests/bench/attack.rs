@@ -1,6 +1,6 @@
 //! One client, at one address, that takes what it can and does nothing that a parser would refuse.
 //!
-//! The daemon under attack serves the guests `echo` and `websocket-echo`. The attacker is one thread
+//! The daemon under attack serves the guests `echo`, `websocket-echo` and, at `/call/*`, `calls`. The attacker is one thread
 //! that gives way to all others: it stands for another machine, whose processor time is no part of
 //! what is looked at.
 
@@ -33,6 +33,8 @@ pub enum Attack {
     Pipelines,
     /// Asks, and resets the connection.
     Resets,
+    /// Asks for what a plugin computes for long, in many of its instances.
+    Computing,
 }
 
 /// Connections that it tries to hold: more than the daemon has places by default.
@@ -41,6 +43,8 @@ const CONNECTIONS: usize = 256;
 const BUSY: usize = 64;
 /// How often a slow connection does something, and how many bytes it moves: 1,300 a second.
 const SLOWLY: (Duration, usize) = (Duration::from_millis(100), 130);
+/// Those that a plugin computes for, each for so many milliseconds.
+const COMPUTING: (usize, u32) = (12, 1000);
 /// Requests in a row.
 const PIPELINED: usize = 100;
 /// Bytes that the kernel keeps for a slow reader, at least: it takes a response without it otherwise.
@@ -52,7 +56,7 @@ const NICE: i32 = 19;
 
 impl Attack {
     /// All of them.
-    pub const ALL: [Attack; 8] = [
+    pub const ALL: [Attack; 9] = [
         Attack::SlowHeads,
         Attack::SlowBodies,
         Attack::SlowReaders,
@@ -61,6 +65,7 @@ impl Attack {
         Attack::Floods,
         Attack::Pipelines,
         Attack::Resets,
+        Attack::Computing,
     ];
 
     /// What it is called in tables.
@@ -74,12 +79,14 @@ impl Attack {
             Attack::Floods => "floods",
             Attack::Pipelines => "pipelines",
             Attack::Resets => "resets",
+            Attack::Computing => "computing",
         }
     }
 
     fn connections(self) -> usize {
         match self {
             Attack::Floods | Attack::Pipelines | Attack::Resets => BUSY,
+            Attack::Computing => COMPUTING.0,
             _ => CONNECTIONS,
         }
     }
@@ -101,6 +108,10 @@ impl Attack {
                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
                 .into(),
             Attack::Pipelines => get.repeat(PIPELINED).into(),
+            Attack::Computing => {
+                let path = format!("/call/compute?ms={}", COMPUTING.1);
+                format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").into()
+            }
         }
     }
 
@@ -192,7 +203,7 @@ impl Connection {
                 self.next += SLOWLY.0;
                 self.receive(SLOWLY.1)?;
             }
-            Attack::Floods | Attack::Pipelines => {
+            Attack::Floods | Attack::Pipelines | Attack::Computing => {
                 let received = self.receive(64 << 10)?;
                 moved |= received;
                 if received && self.unsent.is_empty() {

@@ -37,6 +37,8 @@ const PARTS: [&str; Attack::ALL.len()] = {
     parts
 };
 
+/// What only the attack by a computing plugin needs.
+const FLAGS: [&str; 2] = ["--plugin", "calls:paths=/call/*"];
 /// The attacker's address.
 const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// The address of the client that is looked at.
@@ -66,7 +68,7 @@ fn measure(run: &mut Run) -> Result<()> {
         .collect();
     let workshop = Workshop::new(run)?;
     let mut artifacts = Vec::new();
-    for guest in ["websocket-echo", "echo"] {
+    for guest in ["websocket-echo", "calls", "echo"] {
         artifacts.push(workshop.compile(&workshop.guest(guest)?)?);
     }
     let artifacts: Vec<&Path> = artifacts.iter().map(AsRef::as_ref).collect();
@@ -79,7 +81,7 @@ fn measure(run: &mut Run) -> Result<()> {
             // The daemon has a processor for itself, and attacker and client have another one: they are
             // other machines, which take none of its time.
             stay_on(0)?;
-            let server = workshop.daemon(&artifacts, &workshop.path("data"), &[]);
+            let server = workshop.daemon(&artifacts, &workshop.path("data"), &FLAGS);
             stay_on(1)?;
             let mut server = server?;
             server.first_response(&get("/download?bytes=1"))?;
@@ -120,6 +122,9 @@ fn begin(attack: Attack, server: &Server) -> Result<Attacker> {
 fn stay_on(processor: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(processor);
+    if std::env::var_os("ZL_NOPIN").is_some() {
+        return Ok(());
+    }
     sched_setaffinity(None, &set)
         .with_context(|| format!("this needs two processors, and number {processor} cannot be had"))
 }

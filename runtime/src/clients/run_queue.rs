@@ -22,9 +22,10 @@ thread_local! {
     static SERVER: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// The tasks of clients' connections that can go on, in turn: one of each network, and of one network
-/// the one that was woken first. So a client that keeps many connections busy makes another one's
-/// request wait for one piece of work, and not for one of each of its connections.
+/// The tasks of clients' connections that can go on. The network goes first for which threads have
+/// worked least lately, and of one network the task that was woken first. So a client that keeps many
+/// connections or plugins busy makes another one's request wait for the piece of work that is being
+/// done, and for no more.
 ///
 /// A task that has given way goes on behind those that are found ready by the next look at the sockets,
 /// also of its own network: otherwise a request that has just come would wait for one more piece of each
@@ -39,8 +40,9 @@ pub struct RunQueue {
 }
 
 struct State {
-    /// The networks that have something to run, the one whose turn it is first.
+    /// The networks that have something to run, the one that has waited longest first.
     ready: VecDeque<(Network, VecDeque<Runnable>)>,
+    used: Used,
     /// Tasks that have given way since the last look at the sockets.
     gave_way: Vec<(Network, Runnable)>,
     /// Those who serve the queue, while there is nothing to run.
@@ -55,6 +57,7 @@ impl RunQueue {
             run,
             state: Mutex::new(State {
                 ready: VecDeque::new(),
+                used: Used::default(),
                 gave_way: Vec::new(),
                 sleeping: vec![None; servers],
             }),
@@ -98,9 +101,9 @@ impl RunQueue {
         }
         SERVER.set(Some(server));
         let _serving = Serving(self, server);
-        let mut end = None;
+        let (mut end, mut last) = (None, None);
         loop {
-            let runnable = poll_fn(|cx| self.poll_next(server, &mut end, cx)).await;
+            let runnable = poll_fn(|cx| self.poll_next(server, &mut end, &mut last, cx)).await;
             (self.run)(runnable);
         }
     }
@@ -125,15 +128,20 @@ impl RunQueue {
         }
     }
 
-    /// The next task, unless the slice is over, whose `end` is set once it has begun.
+    /// The next task, unless the slice is over, whose `end` is set once it has begun. `last` is whose
+    /// the last one was, and when it began.
     fn poll_next(
         &self,
         server: usize,
         end: &mut Option<Instant>,
+        last: &mut Option<(Network, Instant)>,
         cx: &mut Context<'_>,
     ) -> Poll<Runnable> {
         let now = Instant::now();
         let mut state = self.lock();
+        if let Some((network, began)) = last.take() {
+            state.used.add(network, now.duration_since(began), now);
+        }
         let is_over = match end {
             None => {
                 state.take_back();
@@ -148,7 +156,9 @@ impl RunQueue {
             return Poll::Pending;
         }
         // No queue in the list is empty.
-        let turn = state.ready.pop_front();
+        let turn = state
+            .least_used()
+            .and_then(|index| state.ready.remove(index));
         let next = turn.and_then(|(network, mut queue)| Some((queue.pop_front()?, network, queue)));
         let is_awake = next.is_some();
         if let Some(sleeping) = state.sleeping.get_mut(server) {
@@ -161,6 +171,7 @@ impl RunQueue {
         if !queue.is_empty() {
             state.ready.push_back((network, queue));
         }
+        *last = Some((network, now));
         end.get_or_insert(now + SLICE);
         Poll::Ready(runnable)
     }
@@ -184,6 +195,16 @@ impl State {
         }
     }
 
+    /// The place of the network that goes first.
+    fn least_used(&self) -> Option<usize> {
+        if self.ready.len() < 2 {
+            return (!self.ready.is_empty()).then_some(0);
+        }
+        let counted = self.ready.iter().enumerate();
+        let least = counted.min_by_key(|(_, (network, _))| self.used.of(*network));
+        least.map(|(index, _)| index)
+    }
+
     /// Puts those that have given way behind those that are ready.
     fn take_back(&mut self) {
         for (network, runnable) in std::mem::take(&mut self.gave_way) {
@@ -196,6 +217,46 @@ impl State {
     fn next_sleeper(&mut self, server: Option<usize>) -> Option<Waker> {
         let own = server.and_then(|own| self.sleeping.get_mut(own)?.take());
         own.or_else(|| self.sleeping.iter_mut().find_map(Option::take))
+    }
+}
+
+/// For how long threads have worked for each network lately.
+#[derive(Default)]
+struct Used {
+    networks: Vec<(Network, Duration)>,
+    /// When this was halved last.
+    halved: Option<Instant>,
+}
+
+impl Used {
+    /// After how long half of what was used is forgotten.
+    const HALF_LIFE: Duration = Duration::from_millis(10);
+    /// What is less than this is forgotten, so that the list stays short.
+    const LITTLE: Duration = Duration::from_micros(20);
+
+    fn of(&self, network: Network) -> Duration {
+        let found = self.networks.iter().find(|(other, _)| *other == network);
+        found.map_or(Duration::ZERO, |(_, used)| *used)
+    }
+
+    fn add(&mut self, network: Network, used: Duration, now: Instant) {
+        let since = now.duration_since(*self.halved.get_or_insert(now));
+        let halvings = since.div_duration_f64(Self::HALF_LIFE) as u32;
+        if halvings > 0 {
+            self.halved = Some(now);
+            self.networks.retain_mut(|(_, used)| {
+                *used = used.checked_div(1 << halvings.min(31)).unwrap_or_default();
+                *used >= Self::LITTLE
+            });
+        }
+        match self
+            .networks
+            .iter_mut()
+            .find(|(other, _)| *other == network)
+        {
+            Some((_, before)) => *before = before.saturating_add(used),
+            None => self.networks.push((network, used)),
+        }
     }
 }
 
@@ -213,25 +274,36 @@ mod tests {
     }
 
     #[test]
-    fn networks_run_in_turn_however_many_tasks_one_has() {
+    fn the_network_that_was_worked_for_least_goes_first_however_many_tasks_it_has() {
         let queue = RunQueue::new(1, run);
-        let order = Arc::<Mutex<Vec<u8>>>::default();
-        let (done, all) = smol::channel::bounded::<()>(1);
-        for (address, tasks) in [("192.0.2.1", 5u8), ("192.0.2.2", 2)] {
-            let claim = Claim::new(address.parse().unwrap());
-            for _ in 0..tasks {
-                let (order, done) = (Arc::clone(&order), done.clone());
-                queue.spawn(&claim, async move {
-                    order.lock().unwrap().push(tasks);
-                    drop(done);
-                });
-            }
+        let [many, one] = ["192.0.2.1", "192.0.2.2"].map(|text| Claim::new(text.parse().unwrap()));
+        for claim in [&many, &many, &many, &one] {
+            queue.spawn(claim, async {});
         }
-        drop(done);
-        smol::block_on(or(queue.serve(0), async {
-            let _ = all.recv().await;
-        }));
-        assert_eq!(*order.lock().unwrap(), [5, 2, 5, 2, 5, 5, 5]);
+        let now = Instant::now();
+        let mut state = queue.lock();
+        let first = |state: &State| state.least_used().map(|index| state.ready[index].0);
+        assert_eq!(first(&state), Some(many.network()), "it has waited longest");
+        state
+            .used
+            .add(many.network(), Duration::from_millis(2), now);
+        state.used.add(one.network(), Duration::from_millis(1), now);
+        assert_eq!(first(&state), Some(one.network()));
+        state.used.add(one.network(), Duration::from_millis(2), now);
+        assert_eq!(first(&state), Some(many.network()));
+    }
+
+    #[test]
+    fn what_was_used_is_forgotten() {
+        let claim = Claim::new("192.0.2.1".parse().unwrap());
+        let (network, now) = (claim.network(), Instant::now());
+        let mut used = Used::default();
+        used.add(network, Duration::from_millis(8), now);
+        used.add(network, Duration::ZERO, now + 3 * Used::HALF_LIFE);
+        assert_eq!(used.of(network), Duration::from_millis(1));
+        used.add(Network::OWN, Duration::ZERO, now + 1000 * Used::HALF_LIFE);
+        assert_eq!(used.of(network), Duration::ZERO);
+        assert_eq!(used.networks.len(), 1, "no trace of it");
     }
 
     #[test]
