@@ -17,18 +17,11 @@ const NAME_BYTES: usize = 1024;
 
 impl Host for HostState {
     fn get(&mut self, name: String) -> Result<Option<String>, Error> {
-        if !self.may(Capability::Secrets) {
-            return Err(denied());
-        }
-        let secret = self.plugin.secret(&name);
-        if secret.is_none() {
-            self.plugin.tell_of_no_secret(&name, &self.request);
-        }
-        Ok(secret.map(|secret| secret.0.clone()))
+        self.secret(&name)
     }
 
     fn get_required(&mut self, name: String) -> Result<String, Error> {
-        self.get(name.clone())?.ok_or_else(|| Error {
+        self.secret(&name)?.ok_or_else(|| Error {
             code: "SECRET_MISSING".to_owned(),
             message: format!("there is no secret '{}'", cut(&name, NAME_BYTES)),
         })
@@ -46,5 +39,18 @@ impl Host for HostState {
         let name = |name: &String| 2 * size_of::<String>() + text_bytes(name);
         self.charge_list("secrets.list-names", plugin.secret_names().map(name).sum())?;
         Ok(plugin.secret_names().cloned().collect())
+    }
+}
+
+impl HostState {
+    fn secret(&self, name: &str) -> Result<Option<String>, Error> {
+        if !self.may(Capability::Secrets) {
+            return Err(denied());
+        }
+        let secret = self.plugin.secret(name);
+        if secret.is_none() {
+            self.plugin.tell_of_no_secret(name, &self.request);
+        }
+        Ok(secret.map(|secret| secret.0.clone()))
     }
 }
