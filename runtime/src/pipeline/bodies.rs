@@ -332,16 +332,18 @@ mod tests {
                 ["192.0.2.1", "192.0.2.2"].map(|text| Claim::new(text.parse().unwrap()));
             many.enter(Phase::Exchange);
             let first = on_behalf(&many, bodies.response_body(data(100))).await;
-            let waiting = on_behalf(&few, bodies.response_body(data(70)));
+            let second = on_behalf(&many, bodies.response_body(data(50))).await;
+            assert!(first.is_ok() && second.is_ok());
+            let waiting = on_behalf(&few, bodies.response_body(data(50)));
             let mut waiting = Box::pin(waiting);
             assert!(poll_once(&mut waiting).await.is_none(), "it waits");
-            assert_eq!(budget.used(), (256 << 10) + (54 << 10));
+            assert_eq!(budget.used(), (256 << 10) + (34 << 10));
             // Where there is none left to wait with, nobody waits.
             let others = budget.reserve(budget.limit() - budget.used());
             assert!(others.is_some());
-            let refused = on_behalf(&few, bodies.response_body(data(70))).await;
+            let refused = on_behalf(&few, bodies.response_body(data(50))).await;
             assert!(matches!(refused, Err(Failure::Busy(_))));
-            drop(first);
+            drop((first, second));
             assert!(waiting.await.is_ok());
             drop(others);
             assert_eq!(budget.used(), 256 << 10);
