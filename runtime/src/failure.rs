@@ -106,8 +106,14 @@ impl Failure {
             }
         }
         let mut shown = Beginning(String::new());
-        let _ = fmt::Write::write_fmt(&mut shown, format_args!("{code:?}"));
-        Failure::plugin_error(&shown.0)
+        let written = fmt::Write::write_fmt(&mut shown, format_args!("{code:?}"));
+        let Beginning(mut shown) = shown;
+        if written.is_err() {
+            // What may be half of a secret would not be recognised as one.
+            let half = redact::unfinished(shown.as_bytes());
+            shown.truncate(shown.floor_char_boundary(shown.len() - half));
+        }
+        Failure::plugin_error(&shown)
     }
 
     /// The memory that is set aside for whole bodies is used up.
