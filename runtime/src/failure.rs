@@ -94,6 +94,28 @@ impl Failure {
         Failure::PluginError(redact::cut(reason, REASON_BYTES).into_owned())
     }
 
+    /// The same of an error code, whose texts may be long and grow when they are escaped.
+    pub fn plugin_code(code: &impl fmt::Debug) -> Failure {
+        struct Beginning(String);
+        impl fmt::Write for Beginning {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                let room = (2 * REASON_BYTES).saturating_sub(self.0.len());
+                self.0.push_str(&text[..text.floor_char_boundary(room)]);
+                // An error ends the formatting.
+                (text.len() <= room).then_some(()).ok_or(fmt::Error)
+            }
+        }
+        let mut shown = Beginning(String::new());
+        let written = fmt::Write::write_fmt(&mut shown, format_args!("{code:?}"));
+        let Beginning(mut shown) = shown;
+        if written.is_err() {
+            // What may be half of a secret would not be recognised as one.
+            let half = redact::unfinished(shown.as_bytes());
+            shown.truncate(shown.floor_char_boundary(shown.len() - half));
+        }
+        Failure::plugin_error(&shown)
+    }
+
     /// The memory that is set aside for whole bodies is used up.
     pub fn no_memory_for_body() -> Failure {
         let reason = "there is no memory for the body (--memory-max, of which bodies have a part)";
@@ -271,5 +293,22 @@ impl fmt::Display for Failure {
                 cause,
             } => write!(f, "{step} by plugin {plugin}: {cause}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_code_only_the_beginning_is_written_down() {
+        let long = Failure::plugin_code(&("Code", "\u{1}".repeat(4 << 20)));
+        let Failure::PluginError(told) = &long else {
+            panic!("{long}");
+        };
+        assert!(told.starts_with(r#"("Code", "\u{1}\u{1}"#), "{told}");
+        assert_eq!(told.len(), REASON_BYTES);
+        let short = Failure::plugin_code(&Some(7));
+        assert!(matches!(short, Failure::PluginError(told) if told == "Some(7)"));
     }
 }

@@ -2,6 +2,7 @@
 
 mod description;
 mod keeps;
+mod returns;
 
 use std::thread;
 use std::time::{Duration, Instant};

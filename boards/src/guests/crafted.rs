@@ -1,16 +1,18 @@
 //! Plugins that no compiler would write: `hello`, with a core module beside it that has more of one thing
-//! than any plugin needs.
+//! than any plugin needs, and `lavish`, whose texts are said to be Latin-1.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use wasm_encoder::{
     CodeSection, ComponentSection, ConstExpr, ExportKind, ExportSection, Function, FunctionSection,
     GlobalSection, GlobalType, InstanceSection, Module, ModuleArg, ModuleSection, RefType,
     TableSection, TableType, TypeSection, ValType,
 };
-use wasmparser::{Parser, Payload};
+use wasmparser::{CanonicalFunction, CanonicalOption, Parser, Payload};
 
-/// The plugin that all of them are made of.
+/// The plugin that most of them are made of.
 const BASE: &str = "hello";
+/// The one that hands long texts to the host.
+const LAVISH: &str = "lavish";
 
 /// Elements of a table, tables, globals and instances: nearly as many as devices allow
 /// (`runtime/bundle/src/limits.rs`), and of tables as many as the least ceiling has room for.
@@ -29,10 +31,13 @@ const TYPES: u32 = 30_000;
 pub(super) fn all(guests: &[(String, Vec<u8>)]) -> Result<Vec<(&'static str, Vec<u8>)>> {
     let base = guests.iter().find(|(name, _)| name == BASE);
     let (_, base) = base.with_context(|| format!("there is no guest {BASE} to craft others of"))?;
+    let lavish = guests.iter().find(|(name, _)| name == LAVISH);
+    let (_, lavish) = lavish.with_context(|| format!("there is no guest {LAVISH}"))?;
     Ok(vec![
         ("tables", tables(base)?),
         ("many-names", with_instances(base, &names(), 1)?),
         ("many-types", with_instances(base, &types(), 1)?),
+        ("lavish-latin1", latin1(lavish)?),
     ])
 }
 
@@ -114,6 +119,61 @@ fn with_instances(component: &[u8], module: &Module, count: u32) -> Result<Vec<u
     }
     section.append_to_component(&mut bytes);
     Ok(bytes)
+}
+
+/// A component whose imported functions take their texts as Latin-1: one byte a letter, of which half are two in
+/// UTF-8. Languages whose texts are UTF-16 or Latin-1 do so.
+fn latin1(component: &[u8]) -> Result<Vec<u8>> {
+    let mut bytes = component.to_vec();
+    let mut changed = 0;
+    for payload in Parser::new(0).parse_all(component) {
+        let Payload::ComponentCanonicalSection(section) =
+            payload.context("the component cannot be read")?
+        else {
+            continue;
+        };
+        for function in section.into_iter_with_offsets() {
+            let (at, function) = function.context("the component's functions cannot be read")?;
+            let CanonicalFunction::Lower { options, .. } = function else {
+                continue;
+            };
+            if !options.contains(&CanonicalOption::UTF8) {
+                continue;
+            }
+            // `canon lower`, its function's number, and the options (Binary.md of the component model). Those
+            // before the encoding are a byte and a small number each.
+            let mut place = at + 2;
+            skip_number(component, &mut place);
+            skip_number(component, &mut place);
+            for option in options.iter() {
+                if *option == CanonicalOption::UTF8 {
+                    break;
+                }
+                place += 1;
+                skip_number(component, &mut place);
+            }
+            ensure!(
+                component.get(place) == Some(&UTF8),
+                "no encoding at {place}"
+            );
+            bytes[place] = COMPACT_UTF16;
+            changed += 1;
+        }
+    }
+    ensure!(changed > 0, "the component hands no text to the host");
+    Ok(bytes)
+}
+
+/// The encodings of texts in a component's options.
+const UTF8: u8 = 0;
+const COMPACT_UTF16: u8 = 2;
+
+/// Steps over a number in LEB128.
+fn skip_number(bytes: &[u8], place: &mut usize) {
+    while bytes.get(*place).is_some_and(|byte| byte & 0x80 != 0) {
+        *place += 1;
+    }
+    *place += 1;
 }
 
 /// How many core modules a component has itself.

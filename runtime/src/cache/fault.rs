@@ -23,6 +23,9 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Bytes of the shortest key that is too long.
+    pub const SHORTEST_LONG_KEY: usize = KEY_BYTES + 1;
+
     /// What is wrong with a key that a plugin chose, if anything is.
     pub fn of_key(key: &str) -> Option<Fault> {
         (key.len() > KEY_BYTES).then_some(Fault::Key)

@@ -7,6 +7,7 @@
 //! Without the capability `config` there is no configuration: every read finds nothing, and
 //! `get-required` fails with code `CAPABILITY_DENIED`.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::bindings::zlayer::plugin::common::Error;
@@ -48,7 +49,9 @@ impl Host for HostState {
             return Ok(Vec::new());
         }
         let plugin = Arc::clone(&self.plugin);
-        let from = plugin.grants.config.range(prefix.clone()..);
+        // The prefix is not copied: it may be as long as a call may hand over.
+        let from = (Bound::Included(prefix.as_str()), Bound::Unbounded);
+        let from = plugin.grants.config.range::<str, _>(from);
         let pairs = from.take_while(|(key, _)| key.starts_with(&prefix));
         self.charge_list("config.get-prefix", pairs_bytes(pairs.clone()))?;
         Ok(pairs

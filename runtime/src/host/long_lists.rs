@@ -23,6 +23,7 @@ use super::listed::text_bytes;
 use super::{FIELDS_BYTES, HostState, Interface};
 use crate::capability::Capability;
 use crate::metrics::MOST_LABELS;
+use crate::redact;
 
 /// How many texts are read in one piece, and how many bytes of them.
 const PIECE_TEXTS: usize = 1024;
@@ -132,7 +133,8 @@ fn logging(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     let mut logging = linker.instance("zlayer:plugin/logging@0.1.0")?;
     logging.func_wrap(
         "log-structured",
-        |mut store: Store<'_>, (level, message, fields): (Level, String, WasmList<Pair>)| {
+        |mut store: Store<'_>, (level, message, fields): (Level, WasmStr, WasmList<Pair>)| {
+            let message = beginning(&store, &message)?;
             let fields = pairs(&mut store, &fields, RECORD_FIELDS)?;
             logging::Host::log_structured(store.data_mut(), level, message, fields);
             Ok(())
@@ -186,11 +188,20 @@ fn pairs(
     let pairs: Vec<Pair> = read.collect::<wasmtime::Result<_>>()?;
     let texts = pairs.iter().map(|Pair { key, value }| {
         Ok(KeyValue {
-            key: key.to_str(&*store)?.into_owned(),
-            value: value.to_str(&*store)?.into_owned(),
+            key: beginning(store, key)?,
+            value: beginning(store, value)?,
         })
     });
     texts.collect()
+}
+
+/// As much of a text as matters to a record or a label: the engine lets each argument be as long as
+/// a call may hand over, and Latin-1 and UTF-16 grow when they are read.
+fn beginning(store: &Store<'_>, text: &WasmStr) -> wasmtime::Result<String> {
+    let text = text.to_str(store)?;
+    // A secret that begins within what is shown has to be recognised.
+    let most = super::logging::RECORD_BYTES + redact::longest();
+    Ok(text[..text.floor_char_boundary(most)].to_owned())
 }
 
 fn io(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
@@ -226,8 +237,14 @@ fn http(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     types.func_wrap(
         "[method]fields.set",
         |mut store: Store<'_>,
-         (fields, name, values): (Resource<FieldMap>, String, WasmList<Vec<u8>>)| {
+         (fields, name, values): (Resource<FieldMap>, WasmStr, WasmList<Vec<u8>>)| {
             no_longer_than("fields.set", values.len(), HEADER_FIELDS)?;
+            // The values may be as long as a call may hand over; not both.
+            let name = name.to_str(&store)?;
+            if name.len() > FIELDS_BYTES {
+                return Ok((Err(HeaderError::InvalidSyntax),));
+            }
+            let name = name.into_owned();
             let values = values.iter(&mut store)?;
             let values = values.collect::<wasmtime::Result<_>>()?;
             let set = types::HostFields::set(store.data_mut(), fields, name, values);

@@ -48,7 +48,8 @@ pub(super) async fn run(
                 claims = Some(found);
                 request.show_token(true);
             }
-            Err(error) => refused = Some(error.message),
+            // The rest is not kept: the request may have to wait for the next call.
+            Err(error) => refused = Some(cut(&error.message, REASON_BYTES).into_owned()),
         }
     }
     // This comes before an instance is taken, which a method that the contract does not know would
@@ -83,7 +84,7 @@ pub(super) async fn run(
         (Some(claims), _) => accept(claims, request),
         (None, Some(reason)) => {
             if let Some(token) = &mut request.token {
-                token.refuse(cut(&reason, REASON_BYTES).into_owned());
+                token.refuse(reason);
             }
         }
         (None, None) => {}

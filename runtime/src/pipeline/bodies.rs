@@ -148,7 +148,14 @@ impl WholeBodies {
         }
         let mut held = None;
         let more = data.len().saturating_sub(SMALL_BODY);
-        match self.responses.grow(&mut held, more).await {
+        if self.responses.try_grow(&mut held, more) {
+            return Ok(whole(data, held));
+        }
+        // It is here already, so it is charged to what is left for everybody while it waits.
+        let waiting = self.share.reserve_another(more);
+        let grown = waiting.is_some() && self.responses.grow(&mut held, more).await;
+        drop(waiting);
+        match grown {
             true => Ok(whole(data, held)),
             false => Err(Failure::no_memory_for_body()),
         }
@@ -220,9 +227,11 @@ mod tests {
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
+    use futures_lite::future::poll_once;
     use http_body::{Frame, SizeHint};
 
     use super::*;
+    use crate::clients::{Claim, Phase, on_behalf};
 
     fn bodies() -> WholeBodies {
         WholeBodies::new(&Budget::new(1 << 20), 256 << 10, 100 << 10).unwrap()
@@ -311,5 +320,33 @@ mod tests {
         drop(first);
         assert!(response(100).is_ok());
         assert!(matches!(response(101), Err(Failure::BadResponse(_))));
+    }
+
+    #[test]
+    fn an_answer_that_waits_for_memory_is_charged_meanwhile() {
+        let budget = Budget::new(512 << 10);
+        let bodies = WholeBodies::new(&budget, 256 << 10, 100 << 10).unwrap();
+        let data = |kib: usize| vec![0; kib << 10];
+        smol::block_on(async {
+            let [many, few] =
+                ["192.0.2.1", "192.0.2.2"].map(|text| Claim::new(text.parse().unwrap()));
+            many.enter(Phase::Exchange);
+            let first = on_behalf(&many, bodies.response_body(data(100))).await;
+            let second = on_behalf(&many, bodies.response_body(data(50))).await;
+            assert!(first.is_ok() && second.is_ok());
+            let waiting = on_behalf(&few, bodies.response_body(data(50)));
+            let mut waiting = Box::pin(waiting);
+            assert!(poll_once(&mut waiting).await.is_none(), "it waits");
+            assert_eq!(budget.used(), (256 << 10) + (34 << 10));
+            // Where there is none left to wait with, nobody waits.
+            let others = budget.reserve(budget.limit() - budget.used());
+            assert!(others.is_some());
+            let refused = on_behalf(&few, bodies.response_body(data(50))).await;
+            assert!(matches!(refused, Err(Failure::Busy(_))));
+            drop((first, second));
+            assert!(waiting.await.is_ok());
+            drop(others);
+            assert_eq!(budget.used(), 256 << 10);
+        });
     }
 }

@@ -19,6 +19,10 @@ use crate::plugin::SHOWN_BYTES;
 use crate::redact::cut;
 use crate::upstream::{Sender, Target};
 
+/// The longest host of an upstream, in bytes: the longest name (RFC 1035 section 2.3.4) several
+/// times.
+const HOST_BYTES: usize = 1 << 10;
+
 pub(super) async fn run(
     stage: &Stage,
     request: &mut Request,
@@ -43,7 +47,7 @@ pub(super) async fn run(
         RoutingDecision::ContinueProcessing => Ok(ControlFlow::Continue(())),
         RoutingDecision::Forward(upstream) => {
             let host = stage.plugin.host();
-            let mut to = target(&upstream, &host.sender);
+            let mut to = target(&upstream, &host.sender)?;
             to.share = Some(Arc::clone(&host.share));
             request.upstream = Some(to);
             Ok(ControlFlow::Continue(()))
@@ -83,21 +87,35 @@ async fn to_response(
     bodies: &WholeBodies,
 ) -> Result<Response, Failure> {
     let status = final_status(immediate.status)?;
+    // Before the body, which may have to wait for memory.
+    let fields = fields::from_list(immediate.headers)?;
     let mut response = http::Response::new(bodies.response_body(immediate.body).await?);
     *response.status_mut() = status;
-    fields::from_list(immediate.headers)?.put(&mut response);
+    fields.put(&mut response);
     Ok(response)
 }
 
-/// Converts the upstream that a router, the `sender`, named.
-fn target(upstream: &Upstream, sender: &Arc<Sender>) -> Target {
+/// Converts the upstream that a router, the `sender`, named. The request keeps it until it is
+/// forwarded, and may have to wait for its body or for other stages before that.
+///
+/// # Errors
+///
+/// The host's name is longer than any that there is.
+fn target(upstream: &Upstream, sender: &Arc<Sender>) -> Result<Target, Failure> {
+    if upstream.host.len() > HOST_BYTES {
+        return Err(Failure::BadResponse(format!(
+            "an upstream whose host has {} bytes; at most {HOST_BYTES}: {:?}",
+            upstream.host.len(),
+            cut(&upstream.host, SHOWN_BYTES)
+        )));
+    }
     let (connect, request) = (upstream.connect_timeout, upstream.request_timeout);
-    Target::new(
+    Ok(Target::new(
         &upstream.host,
         upstream.port,
         upstream.tls,
         connect,
         request,
         sender,
-    )
+    ))
 }

@@ -44,15 +44,17 @@ pub(super) async fn run(
         let headers = guest
             .call_transform_request_headers(&mut *store, &headers)
             .await?;
-        let body = match body {
+        // The list is not kept as it is during the next call, which may take long.
+        let fields = fields::replace_request(&request.head, headers);
+        let body = match body.filter(|_| fields.is_ok()) {
             Some(body) => Some(guest.call_transform_request_body(&mut *store, body).await?),
             None => None,
         };
-        Ok((headers, body))
+        Ok((fields, body))
     };
     let called = called.await;
-    let (headers, body) = stage.plugin.finish(running, called)?;
-    let fields = fields::replace_request(&request.head, headers)?;
+    let (fields, body) = stage.plugin.finish(running, called)?;
+    let fields = fields?;
     if let Some(body) = body {
         request.replace_body(body, bodies)?;
     }
@@ -141,12 +143,15 @@ pub(super) async fn on_response(
     let Some(guest) = &guests.transformer else {
         return Ok(());
     };
-    let headers = fields::to_list(response.headers());
+    let old = response.headers();
+    let headers = fields::to_list(old);
+    let spellings = Spellings::in_extensions(response.extensions());
     let called = async {
         let headers = guest
             .call_transform_response_headers(&mut *store, &headers)
             .await?;
-        let body = match read {
+        let fields = fields::replace(old, &spellings, headers);
+        let body = match read.as_ref().filter(|_| fields.is_ok()) {
             Some((body, _)) => Some(
                 guest
                     .call_transform_response_body(&mut *store, body)
@@ -154,12 +159,11 @@ pub(super) async fn on_response(
             ),
             None => None,
         };
-        Ok((headers, body))
+        Ok((fields, body))
     };
     let called = called.await;
-    let (headers, new_body) = stage.plugin.finish(running, called)?;
-    let spellings = Spellings::in_extensions(response.extensions());
-    let fields = fields::replace(response.headers(), &spellings, headers)?;
+    let (fields, new_body) = stage.plugin.finish(running, called)?;
+    let fields = fields?;
     if let Some((new_body, (body, held))) = new_body.zip(read.as_mut()) {
         bodies.recharge_response(held, new_body.len())?;
         *body = new_body.into();

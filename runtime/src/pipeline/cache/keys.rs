@@ -50,6 +50,7 @@ pub(super) async fn ask_keys(
         let key = guest
             .call_cache_key(&mut *store, "GET", &asked.path, &headers)
             .await?;
+        let key = bounded(key);
         let credential = match is_authenticated(request, asked) {
             true => credential(&asked.headers, request.claims().next().is_some()),
             false => None,
@@ -63,7 +64,7 @@ pub(super) async fn ask_keys(
             let other = guest
                 .call_cache_key(&mut *store, "GET", &asked.path, &other)
                 .await?;
-            is_telling = other != key;
+            is_telling = bounded(other) != key;
         }
         let mut untold = Vec::new();
         for name in personal {
@@ -80,7 +81,7 @@ pub(super) async fn ask_keys(
                 let other = guest
                     .call_cache_key(&mut *store, "GET", &asked.path, &other)
                     .await?;
-                depends &= other != key;
+                depends &= bounded(other) != key;
                 if !depends {
                     break;
                 }
@@ -103,6 +104,16 @@ pub(super) async fn ask_keys(
         is_telling,
         personal,
     })
+}
+
+/// What is kept of a key while the request is on its way: of one that is too long, as much as shows
+/// that. Nothing is stored under such a key.
+fn bounded(mut key: String) -> String {
+    if Fault::of_key(&key).is_some() {
+        key.truncate(key.ceil_char_boundary(Fault::SHORTEST_LONG_KEY));
+        key.shrink_to_fit();
+    }
+    key
 }
 
 /// What a URL has before its path, as the client sees it: one upstream may redirect `http` to

@@ -38,8 +38,10 @@ pub(in crate::pipeline) async fn handle(
 
 async fn to_response(returned: PluginResponse, bodies: &WholeBodies) -> Result<Response, Failure> {
     let status = final_status(returned.status)?;
+    // Before the body, which may have to wait for memory.
+    let fields = fields::from_list(returned.headers)?;
     let mut response = http::Response::new(bodies.response_body(returned.body).await?);
     *response.status_mut() = status;
-    fields::from_list(returned.headers)?.put(&mut response);
+    fields.put(&mut response);
     Ok(response)
 }

@@ -78,7 +78,7 @@ async fn call(
             .new_response_outparam_from_callback(move |result| {
                 set.set(match result {
                     Ok(response) => Ok(response.map(plugin_body)),
-                    Err(code) => Err(Failure::plugin_error(&format!("{code:?}"))),
+                    Err(code) => Err(Failure::plugin_code(&code)),
                 });
             })?;
         guest.call_handle(&mut *store, incoming, outparam).await
