@@ -48,6 +48,7 @@ pub mod data_dir;
 pub mod device;
 pub mod error;
 pub mod failure;
+pub mod heap;
 pub mod host;
 pub mod huge_pages;
 pub mod keyvalue;

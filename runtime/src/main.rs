@@ -9,12 +9,6 @@ use zlayer_runtime::huge_pages;
 use zlayer_runtime::logger;
 use zlayer_runtime::stack;
 
-/// The allocator of what ships: small, and it gives memory back. See docs/figures.md for what it was
-/// measured against.
-#[cfg(target_env = "musl")]
-#[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
-
 fn main() -> ExitCode {
     // First of all: the command line and the environment may hold secrets.
     let undumped = core_dumps::switch_off();

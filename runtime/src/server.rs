@@ -31,6 +31,7 @@ use socket2::SockRef;
 use crate::clients::{self, Claim, RunQueue};
 use crate::config::{AccessOutput, Entrance, Limits, Timeouts};
 use crate::error::{Error, Result};
+use crate::heap;
 use crate::pipeline::Pipeline;
 use crate::stats::ServerStats;
 use crate::timeout;
@@ -214,8 +215,10 @@ impl Server {
                         let (shared, open) = (Arc::clone(&shared), open.clone());
                         let https = https.as_ref().filter(|_| is_https).cloned();
                         clients.spawn(&Arc::clone(&claim), async move {
+                            let executor = shared.executor;
                             serve(stream, client, https, shared, open, claim).await;
                             drop(place);
+                            heap::give_back_soon(executor);
                         });
                     }
                     admission.wait(&doors).await;

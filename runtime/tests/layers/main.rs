@@ -47,6 +47,7 @@ const LAYERS: &[&[&str]] = &[
         "core_dumps",
         "device",
         "error",
+        "heap",
         "huge_pages",
         "memory",
         "rate",
