@@ -226,6 +226,35 @@ fn a_stack_that_is_too_small_is_told_with_its_limit() {
 }
 
 #[test]
+fn a_system_that_lets_too_few_threads_start_is_told_with_its_limits() {
+    if !may_trace() {
+        return;
+    }
+    // None at all, and one less than it takes.
+    for (first, started) in [(1, 0), (7, 6)] {
+        let inject = format!("inject=clone,clone3:error=EAGAIN:when={first}+");
+        let strace = [
+            "strace",
+            "-D",
+            "-f",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=clone,clone3",
+        ];
+        let refused = Daemon::builder("counter")
+            .through(strace.into_iter().chain(["-e", &inject]))
+            .args(["--threads", "3"])
+            .fails();
+        assert_eq!(refused.code, DEVICE, "{refused:?}");
+        let told = format!(
+            "the system lets the daemon start {started} threads, and it needs 7 (--threads 3); raise `ulimit -u`"
+        );
+        assert!(refused.stderr.contains(&told), "{refused:?}");
+    }
+}
+
+#[test]
 fn a_secret_that_is_given_wrongly_is_not_repeated() {
     for words in [
         &["run", "--wasm", "x", "--secret", "hunter2"] as &[&str],
