@@ -88,29 +88,29 @@ pub(super) enum Ended {
 type Written = Result<(Responded, Option<Box<Upgrade>>), WriteError>;
 
 /// A client that has ended its half of the stream. It may wait for its response, or be gone, which
-/// looks the same until something is sent to it.
+/// looks the same until something is sent to it: so it is waited for as long as any other.
 struct Leaving {
     timer: Timer,
-    /// What it had taken of the response when the timer was set.
-    moved: u64,
+    /// Whether the request waited for an instance when the timer was set.
+    was_queued: bool,
 }
 
 impl Leaving {
     fn begin(exchange: &Exchange<'_>) -> Leaving {
         Leaving {
             timer: Timer::after(exchange.shared.timeouts.half_closed),
-            moved: exchange.claim.moved(),
+            was_queued: exchange.claim.is_queued(),
         }
     }
 
-    /// Ready when the client counts as gone: there was nothing that it could have taken for a while.
-    /// One that is gone answers what is sent to it with a reset; how long one may take nothing of
-    /// what is there, the exchange's deadline says.
+    /// Ready when the client counts as gone: it has reset the connection, which only a look from time to
+    /// time shows, or its request has waited for an instance for a while. Clients that give up and
+    /// come again would else have a busy device work for nobody.
     fn poll(&mut self, exchange: &Exchange<'_>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(Pin::new(&mut self.timer).poll(cx));
-            let claim = exchange.claim;
-            if claim.moved() == self.moved && !claim.is_held_up() {
+            let is_reset = matches!(exchange.stream.end(), Some(End::Reset));
+            if is_reset || (self.was_queued && exchange.claim.is_queued()) {
                 return Poll::Ready(());
             }
             *self = Leaving::begin(exchange);

@@ -259,7 +259,7 @@ impl ResponseWriter<'_> {
             .sum();
         if bytes > self.head_limit {
             return Err(WriteError::Failed(Failure::BadResponse(format!(
-                "headers of {bytes} bytes; at most {}",
+                "headers of {bytes} bytes, with what was added on the way; at most {}, and no flag allows more",
                 self.head_limit
             ))));
         }
