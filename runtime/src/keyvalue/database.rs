@@ -3,6 +3,8 @@
 //! The store's folder holds `db` (fjall's own) and `aside` (what could not be read, under numbered
 //! names). A database without a file `complete` in it was never finished and is made anew.
 
+mod shrink;
+
 use std::fs::{self, File};
 use std::io;
 use std::ops::Bound;

@@ -67,6 +67,8 @@ pub(super) struct Overlay {
     committing_bytes: usize,
     /// Why changes are refused, while the disk takes none.
     refusing: Option<String>,
+    /// Why all but removals are refused, while the disk has hardly any room.
+    scarce: Option<String>,
 }
 
 impl Overlay {
@@ -196,6 +198,16 @@ impl Overlay {
     /// Why changes are refused at the moment.
     pub(super) fn refusing(&self) -> Option<&str> {
         self.refusing.as_deref()
+    }
+
+    /// Why all but removals are refused at the moment.
+    pub(super) fn scarce(&self) -> Option<&str> {
+        self.scarce.as_deref()
+    }
+
+    /// Refuses all but removals for this reason, or nothing any more.
+    pub(super) fn set_scarce(&mut self, reason: Option<&str>) {
+        self.scarce = reason.map(str::to_owned);
     }
 
     /// Refuses changes from now on, if none is on its way. Returns whether it does.

@@ -169,6 +169,9 @@ impl Store {
         if let Some(reason) = overlay.refusing() {
             return Err(KvError::Storage(reason.to_owned()));
         }
+        if let (Some(_), Some(reason)) = (&change.stored, overlay.scarce()) {
+            return Err(KvError::Storage(reason.to_owned()));
+        }
         if let Some(payment) = &change.payment {
             let earlier = overlay.payment(&key).cloned();
             let (own, others) = match earlier {
@@ -254,7 +257,7 @@ impl Store {
             let overlay = self.overlay();
             (
                 overlay.unwritten_bytes(),
-                overlay.refusing().map(str::to_owned),
+                overlay.refusing().or(overlay.scarce()).map(str::to_owned),
             )
         };
         let phase = sync::read(&self.phase);
