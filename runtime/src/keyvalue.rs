@@ -17,6 +17,7 @@
 //! ([`journal`]). When a write fails it refuses changes, lets reads go on, and opens the database
 //! anew once the disk takes data again. While the disk is full it takes removals ([`reserve`]). Values expire by the store's own time ([`clock`]).
 
+mod change;
 mod clock;
 mod content;
 mod database;

@@ -9,9 +9,10 @@ use std::time::Duration;
 use event_listener::{Event, Listener as _};
 use fjall::Slice;
 
+use super::change::{BatchResult, Change};
 use super::clock::StoreClock;
 use super::database::Database;
-use super::overlay::{BatchResult, Change, Overlay};
+use super::overlay::Overlay;
 use super::sizes::Sizes;
 use super::writes::Writes;
 use super::written::Written;

@@ -1,17 +1,17 @@
 //! One request and its response, once the request's head is read.
 
 mod account;
+mod leaving;
 mod work;
 mod writing;
 
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
-use smol::Timer;
 use smol::channel::Sender;
 use smol::lock::Mutex;
 use zlayer_http1::{BodyDecoder, BodyLength, Version};
@@ -30,6 +30,7 @@ use crate::stats::Outcome;
 use crate::upstream::Owner;
 use crate::wire::buffer::ReadBuffer;
 use crate::wire::deadline::{Deadline, TimedOut};
+use leaving::Leaving;
 use work::{Handled, Work};
 
 /// How often to check who is waited for, where the time of one of plugin and client is up.
@@ -86,37 +87,6 @@ pub(super) enum Ended {
 
 /// The result of writing a response, with the WebSocket that the connection turns into, if it does.
 type Written = Result<(Responded, Option<Box<Upgrade>>), WriteError>;
-
-/// A client that has ended its half of the stream. It may wait for its response, or be gone, which
-/// looks the same until something is sent to it: so it is waited for as long as any other.
-struct Leaving {
-    timer: Timer,
-    /// Whether the request waited for an instance when the timer was set.
-    was_queued: bool,
-}
-
-impl Leaving {
-    fn begin(exchange: &Exchange<'_>) -> Leaving {
-        Leaving {
-            timer: Timer::after(exchange.shared.timeouts.half_closed),
-            was_queued: exchange.claim.is_queued(),
-        }
-    }
-
-    /// Ready when the client counts as gone: it has reset the connection, which only a look from time to
-    /// time shows, or its request has waited for an instance for a while. Clients that give up and
-    /// come again would else have a busy device work for nobody.
-    fn poll(&mut self, exchange: &Exchange<'_>, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            ready!(Pin::new(&mut self.timer).poll(cx));
-            let is_reset = matches!(exchange.stream.end(), Some(End::Reset));
-            if is_reset || (self.was_queued && exchange.claim.is_queued()) {
-                return Poll::Ready(());
-            }
-            *self = Leaving::begin(exchange);
-        }
-    }
-}
 
 impl<'a> Exchange<'a> {
     /// Serves the request behind `head`: starts the pipeline, reads the body for it, and writes the
