@@ -144,11 +144,16 @@ impl Keeper {
                 self.store.shut(CLOSING.to_owned());
                 return None;
             }
-            if done.is_ok() {
-                done = self.tend(&database);
-            }
-            if done.is_ok() {
-                self.wait_for_changes();
+            match done.and_then(|()| self.tend(&database)) {
+                Ok(true) => {
+                    self.store.reopening();
+                    return Some(());
+                }
+                Ok(false) => {
+                    done = Ok(());
+                    self.wait_for_changes();
+                }
+                Err(reason) => done = Err(reason),
             }
         }
         let reason = done.err().unwrap_or_default();
@@ -264,24 +269,24 @@ impl Keeper {
     }
 
     /// Has what was removed from a full disk make room, from time to time, and takes all changes again
-    /// once there is enough.
-    fn tend(&mut self, database: &Database) -> Result<(), String> {
+    /// once there is enough. Returns whether the database is to be opened anew.
+    fn tend(&mut self, database: &Database) -> Result<bool, String> {
         let Some(scarcity) = &mut self.scarcity else {
-            return Ok(());
+            return Ok(false);
         };
         if scarcity.tended.elapsed() < TEND {
-            return Ok(());
+            return Ok(false);
         }
         scarcity.tended = Instant::now();
-        if std::mem::take(&mut scarcity.has_removed) {
-            database.shrink()?;
+        if std::mem::take(&mut scarcity.has_removed) && database.shrink()? {
+            return Ok(true);
         }
         if self.reserve.take_back(PROBE_BYTES as u64) {
             self.scarcity = None;
             self.store.overlay().set_scarce(None);
             log::info!("key-value store: there is room on the disk again");
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Waits before the next try, longer each time. Returns `None` if the store is closed

@@ -3,9 +3,9 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use fjall::PersistMode;
+use fjall::{AbstractTree, PersistMode};
 
-use super::{Database, reason};
+use super::{Database, TABLE_BYTES, reason};
 use crate::keyvalue::reserve;
 
 /// Bytes that a compaction takes beside what it writes: indexes, filters, and what others write
@@ -14,8 +14,9 @@ const SLACK: u64 = 256 << 10;
 
 impl Database {
     /// Has what was removed leave the disk: removals are written as a table, and then all that is left
-    /// is written anew, if there is room for that.
-    pub(in crate::keyvalue) fn shrink(&self) -> Result<(), String> {
+    /// is written anew, if there is room for that. Returns whether it was: the old tables go when the
+    /// database is opened anew, since readers may have begun with them.
+    pub(in crate::keyvalue) fn shrink(&self) -> Result<bool, String> {
         self.flush().map_err(|error| reason(&error))?;
         let left = self.left_bytes().map_err(|error| reason(&error))?;
         let wanted = left + left / 8 + SLACK;
@@ -26,10 +27,15 @@ impl Database {
                 left >> 10,
                 free >> 10
             );
-            return Ok(());
+            return Ok(false);
         }
-        let compacted = self.keyspace.major_compact();
-        compacted.map_err(|error| reason(&error))
+        // fjall's own figure is behind for up to ten thousand reads, and what is newer stays. Nobody here
+        // reads what was before: who reads at this moment keeps the tables that it has begun with.
+        let tree = &self.keyspace.tree;
+        let upto = tree.get_highest_seqno().map_or(0, |newest| newest + 1);
+        let compacted = tree.major_compact(TABLE_BYTES, upto);
+        compacted.map_err(|error| reason(&error.into()))?;
+        Ok(true)
     }
 
     /// Writes the memtable as a table, and waits for it.
