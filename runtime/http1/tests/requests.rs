@@ -559,7 +559,7 @@ fn a_target_in_latin_1_is_read_like_any_other() {
     };
     assert_eq!(parse(input, &few).unwrap_err(), TooManyHeaders);
     let short = Limits {
-        target_bytes: 13,
+        target_bytes: 12,
         ..Limits::default()
     };
     assert_eq!(parse(input, &short).unwrap_err(), TargetTooLong);
