@@ -177,11 +177,23 @@ fn find(word: &str, passwd: &str, group: &str) -> std::result::Result<Account, S
             (gid, groups_of(name, gid, group))
         }
     };
-    // All ones mean "leave it as it is" to the kernel.
-    if uid == 0 || uid == u32::MAX || gid == u32::MAX {
+    if uid == 0 {
         return Err(format!(
-            "'{user}' is root, or no account; give the daemon one of its own"
+            "'{word}': '{user}' is root, whose rights this flag is there to give up; name another account, with \
+             whatever group, or leave the flag out"
         ));
+    }
+    // All ones mean "leave it as it is" to the kernel.
+    for (number, what, given) in [
+        (uid, "account", user),
+        (gid, "group", named_group.unwrap_or(user)),
+    ] {
+        if number == u32::MAX {
+            return Err(format!(
+                "'{word}': {given} is the number of no {what}; the highest is {}",
+                u32::MAX - 1
+            ));
+        }
     }
     Ok(Account {
         name: name.map(str::to_owned),
@@ -259,9 +271,15 @@ mod tests {
         for (word, said) in [
             ("nobody-here", "useradd --system nobody-here"),
             ("zlayer:nothing", "groupadd --system nothing"),
-            ("root", "root"),
-            ("0", "root"),
-            ("4294967295", "no account"),
+            ("root", "'root' is root"),
+            ("0", "'0' is root"),
+            ("0:1000", "'0:1000': '0' is root"),
+            ("root:gpio", "'root' is root"),
+            (
+                "4294967295",
+                "4294967295 is the number of no account; the highest is 4294967294",
+            ),
+            ("5:4294967295", "4294967295 is the number of no group"),
             ("", "NAME"),
             ("zlayer:", "NAME"),
             (":5", "NAME"),

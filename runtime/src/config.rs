@@ -289,8 +289,9 @@ pub struct Timeouts {
     /// A WebSocket's peer may stay silent this long before it is sent a ping, and as long again
     /// before it is taken for gone (default 30 s).
     pub websocket_ping: Duration,
-    /// A client that sends no more is still worked for this long (3 s) while there is nothing that it
-    /// could take: it may have closed its own direction only, or be gone, which looks the same from here.
+    /// A client that sends no more may have closed its own direction only, or be gone, which looks the
+    /// same from here. This long (3 s) its request may wait for an instance, and a WebSocket's end for its own;
+    /// once it is at work, a request has the time of any other.
     pub half_closed: Duration,
     /// How long running requests get when the daemon was told to stop (default 10 s), and
     /// then each plugin's `shutdown`, together.

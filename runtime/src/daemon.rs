@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod compile;
+mod essentials;
 mod plugins;
 mod rehearsal;
 mod resources;
@@ -59,6 +60,7 @@ static EXECUTOR: Executor<'static> = Executor::new();
 
 /// Serves the plugins that `config` names until a signal ends it.
 pub fn run(config: Config) -> Result<()> {
+    essentials::random_numbers()?;
     // Before anything can be logged.
     redact::install(config.secrets.values().map(|secret| secret.0.as_str()));
     let account = match &config.user {
@@ -124,6 +126,7 @@ fn serve(
     });
     let needs: Vec<_> = members.iter().map(plugins::Member::needs).collect();
     let resources = Resources::decide(config, &needs, &Device::new())?;
+    essentials::threads(resources.threads)?;
     let limits = &resources.limits;
     let budget = Budget::new(resources.memory);
     let share = CONNECTION_SHARE + https.as_ref().map_or(0, |_| TLS_SHARE);
@@ -271,6 +274,8 @@ fn serve(
             EXECUTOR.spawn(reloading).detach();
         }
     });
+    // Its thread is started now and not with the first request, which would end if it could not be.
+    drop(ticker.work());
     signals.obey(stopping, store.clone(), metrics, reload)?;
     // One more than threads: see `lend_a_hand`.
     let queue = RunQueue::new(resources.threads + 1, |runnable| {

@@ -134,9 +134,9 @@ impl Failure {
 
     /// A plugin returned so much data that the engine refused to copy it out of the plugin's
     /// memory.
-    pub fn handed_over_too_much(limit: usize) -> Failure {
+    pub fn handed_over_too_much(body_max: usize, most: usize) -> Failure {
         Failure::BadResponse(format!(
-            "a body of more than {limit} bytes (--max-body), or far more of other data at once"
+            "a body of more than {body_max} bytes (--max-body), or more than {most} bytes with all else"
         ))
     }
 

@@ -29,7 +29,7 @@ pub use status::{About, Instances, PluginState};
 use crate::failure::Failure;
 use crate::host::{HostState, PluginHost};
 use crate::memory::{Budget, Reservation, Standing};
-use failed::{from_call, is_too_much};
+use failed::{from_call, has_returned_too_much};
 use init::Broken;
 use pool::{Idle, Places};
 use roles::Roles;
@@ -146,10 +146,10 @@ impl Plugin {
                 self.return_to_pool(running.instance);
                 Ok(value)
             }
-            // Only typed plugins can hand over too much as a result; in a wasi:http plugin this
-            // error comes from a host function, and is a trap like any other.
-            Err(error) if self.roles.is_stateful() && is_too_much(&error) => {
-                Err(Failure::handed_over_too_much(self.body_max))
+            // An answer of a typed plugin that is too long is no trap.
+            Err(error) if has_returned_too_much(&error) => {
+                let most = running.instance.store.hostcall_fuel();
+                Err(Failure::handed_over_too_much(self.body_max, most))
             }
             Err(error) => Err(from_call(error, &running.instance.store)),
         }

@@ -19,9 +19,13 @@ pub mod tls;
 mod upload;
 mod waiting;
 
+use std::future::{Future, poll_fn};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
+use std::time::Duration;
 
 use futures_lite::future::or;
 use smol::channel::{Receiver, Sender, bounded};
@@ -37,6 +41,7 @@ use crate::stats::ServerStats;
 use crate::timeout;
 use crate::wire::stopped;
 use admission::{Admission, Admitted, Door};
+use client_stream::ClientStream;
 use connection::Connection;
 use greeting::{Greeted, greet};
 use head::Refusal;
@@ -51,6 +56,9 @@ const BACKLOG: i32 = 4096;
 /// that hardly reads.
 const UNSENT: u32 = 128 << 10;
 
+/// How long requests that are cut off may take to end: they wait for nobody.
+const CUTTING: Duration = Duration::from_secs(1);
+
 /// A bound listener, and the state that its connections share.
 pub struct Server {
     listener: Async<TcpListener>,
@@ -61,6 +69,8 @@ pub struct Server {
     /// Cloned into every connection. The drain waits until all clones are dropped.
     open: Sender<()>,
     closed: Receiver<()>,
+    /// Closes what [`ServerState::cut`] waits for.
+    cutting: Sender<()>,
 }
 
 /// What all connections of the server share.
@@ -79,6 +89,8 @@ pub(crate) struct ServerState {
     pub(crate) stats: Arc<ServerStats>,
     /// Closed when the daemon drains.
     pub(crate) stop: Receiver<()>,
+    /// Closed when the time for that is up.
+    cut: Receiver<()>,
     request_ids: AtomicU64,
 }
 
@@ -137,6 +149,7 @@ impl Server {
     ) -> Result<Server> {
         let (address, listener) = wrap(listener)?;
         let (open, closed) = bounded(1);
+        let (cutting, cut) = bounded(1);
         // Request ids start at a random number, so that two runs of the daemon do not share ids in
         // its logs.
         let start =
@@ -155,10 +168,12 @@ impl Server {
                 executor,
                 stats,
                 stop,
+                cut,
                 request_ids: AtomicU64::new(start),
             }),
             open,
             closed,
+            cutting,
         })
     }
 
@@ -185,6 +200,7 @@ impl Server {
             shared,
             open,
             closed,
+            cutting,
             ..
         } = self;
         let drain = shared.timeouts.drain;
@@ -231,6 +247,9 @@ impl Server {
         stopped(&has_accepted).await;
         if timeout::within(drain, stopped(&closed)).await.is_none() {
             log::warn!("some requests did not end within {drain:?}; they are cut off");
+            cutting.close();
+            // Each of them has its line in the access log when it has ended.
+            let _ = timeout::within(CUTTING, stopped(&closed)).await;
         }
     }
 }
@@ -257,19 +276,44 @@ async fn serve(
         log::debug!("{client}: cannot set TCP_NODELAY: {error}");
     }
     let greeted = greet(stream, client, https.as_ref(), &shared, &claim).await;
-    let connection = |stream, peer: Peer| {
+    let connection = |stream: ClientStream, peer: Peer| {
         // A proxy may have said whose it is.
         claim.set_client(peer.address.ip());
-        Connection::new(stream, peer, Arc::clone(&shared), open, Arc::clone(&claim))
+        let sent = Arc::clone(stream.sent());
+        let connection =
+            Connection::new(stream, peer, Arc::clone(&shared), open, Arc::clone(&claim));
+        (connection, sent)
     };
     match greeted {
-        Greeted::Ready(stream, peer) => connection(stream, peer).serve().await,
+        Greeted::Ready(stream, peer) => {
+            let (connection, sent) = connection(stream, peer);
+            until_cut_off(connection.serve(), &shared.cut, || sent.cut_off()).await;
+        }
         Greeted::PlainHttp(stream, peer) => {
-            let mut connection = connection(stream, peer);
+            let (mut connection, _) = connection(stream, peer);
             connection.refuse_unread(&Refusal::plain_http()).await;
             connection.lingering().close().await;
         }
-        Greeted::Refused(stream, peer) => connection(stream, peer).lingering().close().await,
+        Greeted::Refused(stream, peer) => connection(stream, peer).0.lingering().close().await,
         Greeted::Over => {}
     }
+}
+
+/// Polls `serving` until it ends, or until `cut` closes: then `cut_off` is called, and it is dropped
+/// with all that it holds.
+async fn until_cut_off(serving: impl Future<Output = ()>, cut: &Receiver<()>, cut_off: impl Fn()) {
+    let (mut serving, mut cutting) = (pin!(serving), pin!(stopped(cut)));
+    let mut is_awaited = false;
+    poll_fn(|cx| {
+        // It wakes this task, whose waker stays the same: so once is enough, and costs a request nothing.
+        if !is_awaited || cut.is_closed() {
+            is_awaited = true;
+            if cutting.as_mut().poll(cx).is_ready() {
+                cut_off();
+                return Poll::Ready(());
+            }
+        }
+        serving.as_mut().poll(cx)
+    })
+    .await;
 }

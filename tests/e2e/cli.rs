@@ -226,6 +226,35 @@ fn a_stack_that_is_too_small_is_told_with_its_limit() {
 }
 
 #[test]
+fn a_system_that_lets_too_few_threads_start_is_told_with_its_limits() {
+    if !may_trace() {
+        return;
+    }
+    // None at all, and one less than it takes.
+    for (first, started) in [(1, 0), (7, 6)] {
+        let inject = format!("inject=clone,clone3:error=EAGAIN:when={first}+");
+        let strace = [
+            "strace",
+            "-D",
+            "-f",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=clone,clone3",
+        ];
+        let refused = Daemon::builder("counter")
+            .through(strace.into_iter().chain(["-e", &inject]))
+            .args(["--threads", "3"])
+            .fails();
+        assert_eq!(refused.code, DEVICE, "{refused:?}");
+        let told = format!(
+            "the system lets the daemon start {started} threads, and it needs 7 (--threads 3); raise `ulimit -u`"
+        );
+        assert!(refused.stderr.contains(&told), "{refused:?}");
+    }
+}
+
+#[test]
 fn a_secret_that_is_given_wrongly_is_not_repeated() {
     for words in [
         &["run", "--wasm", "x", "--secret", "hunter2"] as &[&str],
@@ -354,22 +383,51 @@ fn a_disk_that_fills_up_fails_writes_and_not_the_daemon() {
     assert_eq!(daemon.stop(), 0);
 }
 
-/// A file system in memory, gone with its value.
+/// A small file system, gone with its value.
 pub(crate) struct SmallDisk {
     pub(crate) folder: TempDir,
+    /// Where the file lies that it is in, if it is in one.
+    _image: Option<TempDir>,
 }
 
 impl SmallDisk {
+    /// One in memory.
     pub(crate) fn mount(size: &str) -> Option<SmallDisk> {
-        let folder = TempDir::new();
         let mut command = Command::new("mount");
         command
             .args(["-t", "tmpfs", "-o"])
             .arg(format!("size={size}"))
             .arg("none");
+        SmallDisk::by(command, None)
+    }
+
+    /// One as an SD card has it, in a file.
+    pub(crate) fn image(bytes: u64) -> Option<SmallDisk> {
+        let folder = TempDir::new();
+        let path = folder.path().join("image");
+        fs::File::create(&path).unwrap().set_len(bytes).unwrap();
+        // All of it is for everybody, root or not.
+        let made = Command::new("mkfs.ext4")
+            .args(["-q", "-m", "0"])
+            .arg(&path)
+            .output();
+        if !made.is_ok_and(|made| made.status.success()) {
+            skipped("mkfs.ext4 is not there");
+            return None;
+        }
+        let mut command = Command::new("mount");
+        command.args(["-o", "loop"]).arg(&path);
+        SmallDisk::by(command, Some(folder))
+    }
+
+    fn by(mut command: Command, image: Option<TempDir>) -> Option<SmallDisk> {
+        let folder = TempDir::new();
         command.arg(folder.path());
         match command.output() {
-            Ok(output) if output.status.success() => Some(SmallDisk { folder }),
+            Ok(output) if output.status.success() => Some(SmallDisk {
+                folder,
+                _image: image,
+            }),
             failed => {
                 skipped(&format!("a small disk cannot be mounted here: {failed:?}"));
                 None

@@ -1,7 +1,8 @@
 //! What SIGTERM and a second signal do; ports that are taken.
 
 use crate::support::{
-    Builder, Client, Daemon, eventually, get, hangups_reach_a_child, skipped, under_qemu,
+    Builder, Client, Daemon, TempDir, ask, eventually, get, hangups_reach_a_child, skipped,
+    under_qemu,
 };
 
 const SIGHUP: i32 = 1;
@@ -125,6 +126,37 @@ fn a_request_that_never_ends_does_not_hold_up_the_end_for_ever() {
     daemon.signal(SIGTERM);
     assert_eq!(daemon.wait(), 0);
     assert!(daemon.log().contains("cut off"), "{}", daemon.log());
+}
+
+#[test]
+fn what_is_cut_off_at_the_end_has_its_line_in_the_access_log() {
+    let folder = TempDir::new();
+    let mut daemon = Daemon::builder("hostile")
+        .data_dir(folder.path())
+        .args(["--access-log", "stdout"])
+        .timeout("drain", "300ms")
+        .timeout("request", "1000")
+        .start();
+    let mut begun = Client::connect(&daemon);
+    begun.send("GET /hold HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(begun.read_head().unwrap().status, 200);
+    assert_eq!(begun.read_chunk().unwrap().as_deref(), Some(&b"held\n"[..]));
+    let mut waiting = Client::connect(&daemon);
+    waiting.send("GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    eventually("both at work", || {
+        let status: serde_json::Value =
+            serde_json::from_str(&ask(&folder, "/status").text()).unwrap();
+        status["plugins"][0]["instances"]["running"] == 2
+    });
+    daemon.signal(SIGTERM);
+    assert_eq!(daemon.wait(), 0);
+    let lines = daemon.stdout();
+    for line in [
+        "\"GET /hold HTTP/1.1\" 200 ",
+        "\"GET /never HTTP/1.1\" 444 0 ",
+    ] {
+        assert_eq!(lines.matches(line).count(), 1, "{line}: {lines}");
+    }
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! What the key-value store keeps through kills, damage and each durability.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::cli::SmallDisk;
 use crate::support::{Builder, Client, Daemon, TempDir, ask, eventually, get, request, under_qemu};
 
 fn counter(folder: &Path, durability: &str) -> Builder {
@@ -274,6 +276,50 @@ fn a_sync_change_is_not_acknowledged_while_the_stores_folder_is_elsewhere() {
     daemon.wait_for_log("writes come through again");
     put(&daemon, "/set/after", "c");
     assert_eq!(text(&daemon, "/list/"), "after\nbefore\n");
+}
+
+/// Fills a disk with a file of this name, to its last byte.
+fn fill(folder: &Path, name: &str) {
+    let mut file = fs::File::create(folder.join(name)).unwrap();
+    for size in [1 << 20, 4 << 10, 1] {
+        while file.write_all(&vec![0; size]).is_ok() {}
+    }
+}
+
+#[test]
+fn a_full_disk_takes_removals_and_they_make_room() {
+    let Some(disk) = SmallDisk::image(48 << 20) else {
+        return;
+    };
+    let folder = disk.folder.path().join("data");
+    let daemon = counter(&folder, "sync").start();
+    let value = vec![b'v'; 200_000];
+    let set = |key: &str| request(&daemon, "PUT", &format!("/set/{key}"), &[], &value);
+    for number in 0..20 {
+        assert_eq!(set(&format!("key-{number}")).status, 200);
+    }
+    fill(disk.folder.path(), "ballast");
+    eventually("a change that is refused", || set("more").status == 409);
+    daemon.wait_for_log("is full: keys can be removed");
+    let refused = || {
+        set("other")
+            .text()
+            .contains("its disk is full; keys can be removed")
+    };
+    eventually("word of why", refused);
+    assert_eq!(text(&daemon, "/get/key-1"), "v".repeat(200_000));
+    for number in 0..20 {
+        let removed = request(&daemon, "POST", &format!("/del/key-{number}"), &[], b"");
+        assert_eq!((removed.status, removed.text()), (200, "true".to_owned()));
+    }
+    assert_eq!(text(&daemon, "/exists/key-1"), "false");
+    // Nobody else has made any.
+    daemon.wait_for_log("there is room on the disk again");
+    assert_eq!(set("other").status, 200);
+    assert_eq!(daemon.stop(), 0);
+    let daemon = counter(&folder, "sync").start();
+    assert_eq!(text(&daemon, "/exists/other"), "true");
+    assert_eq!(text(&daemon, "/exists/key-1"), "false");
 }
 
 #[test]

@@ -91,6 +91,7 @@ mod framing;
 mod headers;
 mod incoming_response;
 mod limits;
+mod odd_target;
 mod outgoing_request;
 mod proxy_protocol;
 mod request;

@@ -70,7 +70,7 @@ impl OutgoingRequest<'_> {
         }
         // What would end the request line early must not get there (RFC 9112, 3.2).
         // Nor does anything go out that the next server would have to encode.
-        if !self.target.is_ascii() || Target::parse(self.method, self.target).is_err() {
+        if !self.target.is_ascii() || Target::parse(self.method, self.target.as_bytes()).is_err() {
             return Err(HeaderError::InvalidTarget);
         }
         out.extend_from_slice(self.method.as_bytes());

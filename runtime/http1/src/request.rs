@@ -7,6 +7,7 @@ use httparse::{Header, Status};
 
 use crate::framing::Framing;
 use crate::headers::{is_token, list_elements};
+use crate::odd_target;
 use crate::target::Target;
 use crate::{Limits, MAX_EMPTY_LINES, MAX_HEADERS, MAX_METHOD_BYTES, RequestError};
 
@@ -18,7 +19,7 @@ pub struct RequestHead<'h, 'b> {
     pub method: &'b str,
     /// The request target as sent. It has one of the four forms and fits the method. It may hold
     /// bytes that no URI holds: what is passed on is [`origin_form`](Self::origin_form).
-    pub target: &'b str,
+    pub target: &'b [u8],
     /// What the client speaks.
     pub version: Version,
     /// The fields in the order sent. Names are tokens, values have no blanks at their ends.
@@ -53,28 +54,27 @@ impl<'h, 'b> RequestHead<'h, 'b> {
         let full = view.len() == limits.head_bytes;
         let skipped = skip_empty_lines(view)?;
         let head = &view[skipped..];
-        check_request_line(head, limits)?;
+        let line = check_request_line(head, limits)?;
         let head = check_line_ends(head)?;
 
-        let mut request = httparse::Request::new(&mut []);
-        let slots = &mut slots.0[..limits.headers.min(MAX_HEADERS)];
-        let length = match request.parse_with_uninit_headers(head, slots) {
-            Ok(Status::Complete(length)) => length,
-            Ok(Status::Partial) if full => return Err(explain_length(head)),
-            Ok(Status::Partial) => return Ok(None),
-            Err(error) => return Err(explain(error, head)),
+        let most = limits.headers.min(MAX_HEADERS);
+        let parsed = match line.filter(|(_, target)| odd_target::is_odd(target)) {
+            Some(line) => odd_target::parse(head, line, &mut slots.spare, most)?,
+            None => parse_head(head, &mut slots.slots[..most])?,
         };
-        let headers: &'h [Header<'b>] = request.headers;
-        // A complete parse fills these three in.
-        let (Some(method), Some(target), Some(minor)) =
-            (request.method, request.path, request.version)
+        let Some(Parsed {
+            method,
+            target,
+            version,
+            headers,
+            length,
+        }) = parsed
         else {
-            return Err(RequestError::InvalidVersion);
-        };
-        let version = if minor == 0 {
-            Version::Http10
-        } else {
-            Version::Http11
+            return if full {
+                Err(explain_length(head))
+            } else {
+                Ok(None)
+            };
         };
 
         let mut parts = Target::parse(method, target)?;
@@ -107,7 +107,7 @@ impl<'h, 'b> RequestHead<'h, 'b> {
 
     /// The target as `/path?query`, whatever form it was sent in; or `*` for a server-wide OPTIONS,
     /// or nothing for CONNECT (RFC 9112, 3.2). Bytes that RFC 3986 allows nowhere, quotes, braces
-    /// and UTF-8 among them, are percent-encoded, so it is ASCII and no longer than
+    /// and letters outside ASCII among them, are percent-encoded, so it is ASCII and no longer than
     /// [`Limits::target_bytes`].
     #[must_use]
     pub fn origin_form(&self) -> &str {
@@ -158,14 +158,58 @@ impl<'h, 'b> RequestHead<'h, 'b> {
     }
 }
 
+/// What was found in a head that is whole.
+pub(crate) struct Parsed<'h, 'b> {
+    pub(crate) method: &'b str,
+    pub(crate) target: &'b [u8],
+    pub(crate) version: Version,
+    pub(crate) headers: &'h [Header<'b>],
+    pub(crate) length: usize,
+}
+
+/// Has httparse read a head; `None` if it is not whole.
+fn parse_head<'h, 'b>(
+    head: &'b [u8],
+    slots: &'h mut [MaybeUninit<Header<'b>>],
+) -> Result<Option<Parsed<'h, 'b>>, RequestError> {
+    let mut request = httparse::Request::new(&mut []);
+    let length = match request.parse_with_uninit_headers(head, slots) {
+        Ok(Status::Complete(length)) => length,
+        Ok(Status::Partial) => return Ok(None),
+        Err(error) => return Err(explain(error, head)),
+    };
+    // A complete parse fills these three in.
+    let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version)
+    else {
+        return Err(RequestError::InvalidVersion);
+    };
+    Ok(Some(Parsed {
+        method,
+        target: target.as_bytes(),
+        version: match minor {
+            0 => Version::Http10,
+            _ => Version::Http11,
+        },
+        headers: request.headers,
+        length,
+    }))
+}
+
 /// Room for the header fields of one head. Making one costs nothing.
-pub struct HeaderSlots<'b>(pub(crate) [MaybeUninit<Header<'b>>; MAX_HEADERS]);
+pub struct HeaderSlots<'b> {
+    pub(crate) slots: [MaybeUninit<Header<'b>>; MAX_HEADERS],
+    /// In the place of the others for a head that is read in another way.
+    spare: Vec<Header<'b>>,
+}
 
 impl HeaderSlots<'_> {
     /// Empty slots.
     #[must_use]
     pub const fn new() -> Self {
-        Self([const { MaybeUninit::uninit() }; MAX_HEADERS])
+        Self {
+            slots: [const { MaybeUninit::uninit() }; MAX_HEADERS],
+            spare: Vec::new(),
+        }
     }
 }
 
@@ -213,8 +257,12 @@ fn skip_empty_lines(buf: &[u8]) -> Result<usize, RequestError> {
     Ok(skipped)
 }
 
-/// The lengths of method and target, also of a line that is not complete yet.
-fn check_request_line(head: &[u8], limits: &Limits) -> Result<(), RequestError> {
+/// The lengths of method and target, also of a line that is not complete yet. Returns the two where the
+/// target has come to its end, which a blank follows.
+fn check_request_line<'b>(
+    head: &'b [u8],
+    limits: &Limits,
+) -> Result<Option<Line<'b>>, RequestError> {
     let method_end = head
         .iter()
         .take(MAX_METHOD_BYTES + 1)
@@ -222,7 +270,7 @@ fn check_request_line(head: &[u8], limits: &Limits) -> Result<(), RequestError> 
     let Some(method_end) = method_end else {
         return match head.get(..=MAX_METHOD_BYTES) {
             Some(method) if is_token(method) => Err(RequestError::MethodTooLong),
-            _ => Ok(()),
+            _ => Ok(None),
         };
     };
     let target = &head[method_end + 1..];
@@ -234,8 +282,12 @@ fn check_request_line(head: &[u8], limits: &Limits) -> Result<(), RequestError> 
     if target_end.is_none() && target.len() > limits.target_bytes {
         return Err(RequestError::TargetTooLong);
     }
-    Ok(())
+    let end = target_end.filter(|end| target[*end] == b' ');
+    Ok(end.map(|end| (&head[..method_end], &target[..end])))
 }
+
+/// A method and a target, as they were sent.
+pub(crate) type Line<'b> = (&'b [u8], &'b [u8]);
 
 /// RFC 9112, 2.2: lines end with CRLF, and neither CR nor LF stands alone. httparse takes a bare LF
 /// for a line end, as that section allows; strict servers refuse it, since others read it
@@ -274,7 +326,7 @@ fn explain_length(head: &[u8]) -> RequestError {
 }
 
 /// The rule behind an error of httparse, which tells places but not reasons.
-fn explain(error: httparse::Error, head: &[u8]) -> RequestError {
+pub(crate) fn explain(error: httparse::Error, head: &[u8]) -> RequestError {
     let mut lines = head
         .split(|byte| *byte == b'\n')
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
@@ -298,7 +350,7 @@ fn explain(error: httparse::Error, head: &[u8]) -> RequestError {
 }
 
 /// RFC 9112, 2.3: `HTTP/` DIGIT `.` DIGIT, of which only 1.0 and 1.1 are ours.
-fn explain_version(request_line: &[u8]) -> RequestError {
+pub(crate) fn explain_version(request_line: &[u8]) -> RequestError {
     let version = request_line
         .splitn(3, |byte| *byte == b' ')
         .nth(2)

@@ -19,42 +19,41 @@ impl<'b> Target<'b> {
     /// Checks `target` against the form that `method` calls for.
     ///
     /// Path and query may hold what RFC 3986 forbids: curl and little devices send quotes, braces
-    /// and UTF-8 as they are. Such bytes are percent-encoded, which is what their sender should
+    /// and letters as they are, in UTF-8 or latin-1. Such bytes are percent-encoded, which is what their sender should
     /// have done, so that whoever reads the target next reads it as we did. Refused are control
     /// bytes, blanks, and `#`. Percent signs are left to whoever decodes.
-    pub(crate) fn parse(method: &str, target: &'b str) -> Result<Self, RequestError> {
+    pub(crate) fn parse(method: &str, target: &'b [u8]) -> Result<Self, RequestError> {
         // RFC 9112, 3.2: a target holds no whitespace. A fragment is the client's own affair and is
         // never sent (RFC 9110, 7.1).
         if !target
-            .bytes()
-            .all(|byte| byte > b' ' && byte != 0x7f && byte != b'#')
+            .iter()
+            .all(|byte| *byte > b' ' && !b"\x7f#".contains(byte))
         {
             return Err(RequestError::InvalidTarget);
         }
         if method == "CONNECT" {
             // RFC 9112, 3.2.3: authority-form, which only CONNECT may use. RFC 9110, 9.3.6: its
             // port must be there.
-            return match Authority::parse(target.as_bytes()) {
-                Some(authority) if !authority.host.is_empty() && !authority.port.is_empty() => {
-                    Ok(Self {
-                        origin_form: Cow::Borrowed(""),
-                        authority: Some(target),
-                    })
-                }
+            let authority = text(target)?;
+            return match Authority::parse(target) {
+                Some(parsed) if !parsed.host.is_empty() && !parsed.port.is_empty() => Ok(Self {
+                    origin_form: Cow::Borrowed(""),
+                    authority: Some(authority),
+                }),
                 _ => Err(RequestError::InvalidTarget),
             };
         }
-        if target == "*" {
+        if target == b"*" {
             // RFC 9112, 3.2.4: asterisk-form is for a server-wide OPTIONS and nothing else.
             return match method {
                 "OPTIONS" => Ok(Self {
-                    origin_form: Cow::Borrowed(target),
+                    origin_form: Cow::Borrowed("*"),
                     authority: None,
                 }),
                 _ => Err(RequestError::InvalidTarget),
             };
         }
-        if target.starts_with('/') {
+        if target.starts_with(b"/") {
             // RFC 9112, 3.2.1: origin-form.
             return Ok(Self {
                 origin_form: encoded(target),
@@ -65,33 +64,32 @@ impl<'b> Target<'b> {
     }
 
     /// RFC 9112, 3.2.2: absolute-form, which a server must accept from any client.
-    fn parse_absolute(method: &str, target: &'b str) -> Result<Self, RequestError> {
-        let (scheme, rest) = target
-            .split_once("://")
-            .ok_or(RequestError::InvalidTarget)?;
+    fn parse_absolute(method: &str, target: &'b [u8]) -> Result<Self, RequestError> {
         // There is nothing here to answer for another scheme.
-        if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
-            return Err(RequestError::InvalidTarget);
-        }
-        let end = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, rest) = rest.split_at(end);
+        let authority_at = [&b"http://"[..], b"https://"].iter().find_map(|scheme| {
+            let start = target.get(..scheme.len())?;
+            start.eq_ignore_ascii_case(scheme).then_some(scheme.len())
+        });
+        let rest = &target[authority_at.ok_or(RequestError::InvalidTarget)?..];
+        let end = rest.iter().position(|byte| b"/?".contains(byte));
+        let (authority, rest) = rest.split_at(end.unwrap_or(rest.len()));
         // RFC 9110, 4.2.1: an http URI without a host is invalid. 4.2.4: one with user information
         // is to be treated as an error; `@` is no part of a host, so the check sees to that.
-        match Authority::parse(authority.as_bytes()) {
+        match Authority::parse(authority) {
             Some(parsed) if !parsed.host.is_empty() => {}
             _ => return Err(RequestError::InvalidTarget),
         }
         let origin_form = match rest {
             // RFC 9112, 3.2.4: this is how OPTIONS * reads in absolute-form.
-            "" if method == "OPTIONS" => Cow::Borrowed("*"),
+            b"" if method == "OPTIONS" => Cow::Borrowed("*"),
             // RFC 9110, 4.2.3: an empty path is the same as "/".
-            "" => Cow::Borrowed("/"),
-            _ if rest.starts_with('?') => Cow::Owned(format!("/{}", encoded(rest))),
+            b"" => Cow::Borrowed("/"),
+            [b'?', ..] => Cow::Owned(format!("/{}", encoded(rest))),
             _ => encoded(rest),
         };
         Ok(Self {
             origin_form,
-            authority: Some(authority),
+            authority: Some(text(authority)?),
         })
     }
 
@@ -106,29 +104,31 @@ impl<'b> Target<'b> {
     }
 }
 
-/// `text` with its bytes outside ASCII, and those that RFC 3986 allows nowhere, percent-encoded.
+/// `bytes` with those outside ASCII, and those that RFC 3986 allows nowhere, percent-encoded.
 /// Brackets stay: browsers leave them in queries, and everybody reads them alike. The result has at
 /// most three times the length; what has no such byte is borrowed.
-fn encoded(text: &str) -> Cow<'_, str> {
-    let is_odd = |byte: u8| !byte.is_ascii_graphic() || b"\"<>\\^`{|}".contains(&byte);
-    let Some(first) = text.bytes().position(is_odd) else {
-        return Cow::Borrowed(text);
-    };
-    let odd = text.bytes().filter(|byte| is_odd(*byte)).count();
-    let mut encoded = String::with_capacity(text.len() + 2 * odd);
-    // Only an ASCII byte or the first of a character can be the first odd one.
-    encoded.push_str(&text[..first]);
-    for byte in text.bytes().skip(first) {
+fn encoded(bytes: &[u8]) -> Cow<'_, str> {
+    let is_odd = |byte: &u8| !byte.is_ascii_graphic() || b"\"<>\\^`{|}".contains(byte);
+    let odd = bytes.iter().filter(|byte| is_odd(byte)).count();
+    if let (0, Ok(clean)) = (odd, std::str::from_utf8(bytes)) {
+        return Cow::Borrowed(clean);
+    }
+    let mut encoded = String::with_capacity(bytes.len() + 2 * odd);
+    for byte in bytes {
         if is_odd(byte) {
             encoded.push('%');
             for digit in [byte >> 4, byte & 0xf] {
                 encoded.push(char::from(b"0123456789ABCDEF"[usize::from(digit)]));
             }
         } else {
-            encoded.push(char::from(byte));
+            encoded.push(char::from(*byte));
         }
     }
     Cow::Owned(encoded)
+}
+
+fn text(bytes: &[u8]) -> Result<&str, RequestError> {
+    std::str::from_utf8(bytes).map_err(|_| RequestError::InvalidTarget)
 }
 
 /// `uri-host [ ":" port ]`, checked (RFC 9110, 4.2 and 7.2).
@@ -238,7 +238,7 @@ mod tests {
     type Parts<'b> = (String, Option<String>, Option<&'b str>);
 
     fn parts<'b>(method: &str, target: &'b str) -> Parts<'b> {
-        match Target::parse(method, target) {
+        match Target::parse(method, target.as_bytes()) {
             Ok(parsed) => {
                 let (path, query) = (parsed.path().to_owned(), parsed.query().map(str::to_owned));
                 (path, query, parsed.authority)
@@ -307,7 +307,7 @@ mod tests {
             ("CONNECT", "http://h:443/"),
         ] {
             assert_eq!(
-                Target::parse(method, target),
+                Target::parse(method, target.as_bytes()),
                 Err(RequestError::InvalidTarget),
                 "{method} {target}"
             );
@@ -343,7 +343,7 @@ mod tests {
             "http://[v1.a]/",
         ] {
             assert_eq!(
-                Target::parse("GET", target),
+                Target::parse("GET", target.as_bytes()),
                 Err(RequestError::InvalidTarget),
                 "{target:?}"
             );
@@ -425,10 +425,12 @@ mod tests {
             ("http://h/\u{e9}", "/%C3%A9"),
             ("http://h?{", "/?%7B"),
         ] {
-            let parsed = Target::parse("GET", target).map(|parsed| parsed.origin_form);
+            let parsed = Target::parse("GET", target.as_bytes()).map(|parsed| parsed.origin_form);
             assert_eq!(parsed.as_deref(), Ok(origin_form), "{target}");
         }
-        let clean = Target::parse("GET", "/a/b?c=[d]").map(|parsed| parsed.origin_form);
+        let latin = Target::parse("GET", b"/caf\xe9?\xff").map(|parsed| parsed.origin_form);
+        assert_eq!(latin.as_deref(), Ok("/caf%E9?%FF"));
+        let clean = Target::parse("GET", b"/a/b?c=[d]").map(|parsed| parsed.origin_form);
         assert!(matches!(clean, Ok(Cow::Borrowed(_))), "it costs nothing");
     }
 

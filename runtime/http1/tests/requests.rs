@@ -395,7 +395,14 @@ const MALFORMED: &[(&[u8], RequestError)] = &[
     (b"GET /a\tb HTTP/1.1\r\nHost: h\r\n\r\n", InvalidTarget),
     (b"GET /\0 HTTP/1.1\r\nHost: h\r\n\r\n", InvalidTarget),
     (b"GET /\x7f HTTP/1.1\r\nHost: h\r\n\r\n", InvalidTarget),
-    (b"GET /\xff HTTP/1.1\r\nHost: h\r\n\r\n", InvalidTarget),
+    (b"GET /\xff\x7f HTTP/1.1\r\nHost: h\r\n\r\n", InvalidTarget),
+    (b"GET /\xff#b HTTP/1.1\r\nHost: h\r\n\r\n", InvalidTarget),
+    (b"GET \xff HTTP/1.1\r\nHost: h\r\n\r\n", InvalidTarget),
+    (b"GET http://\xff/ HTTP/1.1\r\nHost: h\r\n\r\n", InvalidTarget),
+    (b"G\xffT /\xff HTTP/1.1\r\nHost: h\r\n\r\n", InvalidMethod),
+    (b"GET /\xff HTTP/2.0\r\nHost: h\r\n\r\n", UnsupportedVersion),
+    (b"GET /\xff HTTP/1.1 \r\nHost: h\r\n\r\n", InvalidVersion),
+    (b"GET /\xff HTTP/1.1\r\nHost : h\r\n\r\n", SpaceBeforeColon),
     (b"GET /\xc3\xa9#b HTTP/1.1\r\nHost: h\r\n\r\n", InvalidTarget),
     (b"GET \xc3\xa9 HTTP/1.1\r\nHost: h\r\n\r\n", InvalidTarget),
     (b"GET /a#b HTTP/1.1\r\nHost: h\r\n\r\n", InvalidTarget),
@@ -518,12 +525,44 @@ fn fields_are_found_whatever_their_case() {
     assert_eq!(head.header("x-A"), Some(&b"1"[..]), "the first one");
     assert_eq!(head.header("host"), Some(&b"h"[..]));
     assert_eq!(head.header("x-b"), None);
-    assert_eq!((head.target, head.origin_form()), ("/p?q", "/p?q"));
+    assert_eq!((head.target, head.origin_form()), (&b"/p?q"[..], "/p?q"));
     assert_eq!(head.version, Version::Http11);
     let names: Vec<_> = head.headers.iter().map(|header| header.name).collect();
     assert_eq!(names, ["HOST", "X-A", "x-a", "Connection"]);
     let options: Vec<_> = head.connection_options().collect();
     assert_eq!(options, [&b"X-A"[..], b"close"]);
+}
+
+#[test]
+fn a_target_in_latin_1_is_read_like_any_other() {
+    let input = b"GET /caf\xe9?q=\xfc HTTP/1.1\r\nHost: h\r\nX-A: 1\r\nContent-Length: 3\r\n\r\n";
+    for end in 0..input.len() {
+        let mut slots = HeaderSlots::new();
+        let parsed = RequestHead::parse(&input[..end], &mut slots, &Limits::default());
+        assert!(matches!(parsed, Ok(None)), "{end}: {parsed:?}");
+    }
+    let whole = [&input[..], b"abc"].concat();
+    let mut slots = HeaderSlots::new();
+    let (head, length) = RequestHead::parse(&whole, &mut slots, &Limits::default())
+        .unwrap()
+        .unwrap();
+    assert_eq!((head.method, length), ("GET", input.len()));
+    assert_eq!(head.origin_form(), "/caf%E9?q=%FC");
+    assert_eq!(head.target, b"/caf\xe9?q=\xfc");
+    assert_eq!(head.header("x-a"), Some(&b"1"[..]));
+    assert_eq!(head.body, BodyLength::Fixed(3));
+    assert!(head.keep_alive);
+    // The limits hold for it as for others.
+    let few = Limits {
+        headers: 2,
+        ..Limits::default()
+    };
+    assert_eq!(parse(input, &few).unwrap_err(), TooManyHeaders);
+    let short = Limits {
+        target_bytes: 12,
+        ..Limits::default()
+    };
+    assert_eq!(parse(input, &short).unwrap_err(), TargetTooLong);
 }
 
 #[test]

@@ -70,6 +70,8 @@ fn ask_daemon(data_dir: Option<&Path>, socket: Option<PathBuf>, line: String) ->
             }
             io::ErrorKind::ConnectionRefused => "; no zlayer runs there at the moment",
             io::ErrorKind::PermissionDenied => "; run this as the user that runs the daemon",
+            // Only the thread that asks can fail so.
+            io::ErrorKind::WouldBlock => "; this account may start no more threads (ulimit -u)",
             io::ErrorKind::TimedOut => "; it does not answer, its log may say why",
             // std returns this where a path does not fit sockaddr_un (unix(7): 108 bytes).
             io::ErrorKind::InvalidInput => {

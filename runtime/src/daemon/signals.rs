@@ -73,9 +73,10 @@ impl Signals {
                     SIGHUP if let Some(reload) = &reload => reload(),
                     _ => match ending.told(Instant::now()) {
                         Step::Drain => {
+                            // Before it is told: whoever reads that may rely on it.
+                            stopping.close();
                             let name = name(signal);
                             log::info!("{name}: no new requests, those running may finish");
-                            stopping.close();
                         }
                         Step::Same => log::debug!("{}: the same as before", name(signal)),
                         Step::End => end_at_once(store.clone()),

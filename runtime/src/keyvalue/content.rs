@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use fjall::Slice;
 use futures_lite::future::yield_now;
 
+use super::change::{BatchResult, Change};
 use super::clock::StoreClock;
 use super::database::Database;
 use super::entry::Entry;
 use super::key::is_key;
-use super::overlay::{BatchResult, Change};
 use super::piece::Piece;
 use super::store::Store;
 use super::usage::{Counted, Usage};

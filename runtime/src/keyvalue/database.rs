@@ -3,14 +3,16 @@
 //! The store's folder holds `db` (fjall's own) and `aside` (what could not be read, under numbered
 //! names). A database without a file `complete` in it was never finished and is made anew.
 
+mod aside;
+mod shrink;
+
 use std::fs::{self, File};
 use std::io;
 use std::ops::Bound;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use fjall::compaction::Leveled;
 use fjall::{AbstractTree, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
@@ -22,18 +24,13 @@ use super::journal;
 use super::place::Place;
 use super::sizes::Sizes;
 use super::written::KEEPER;
+pub(super) use aside::asides;
+use aside::{TAIL, file_name, new_aside, put_aside, sync_folder};
 
 /// Bytes of one table. Small tables keep small what a compaction has to rewrite.
 const TABLE_BYTES: u64 = 2 << 20;
 /// One worker flushes and compacts: a device has few cores, and better things to do with them.
 const WORKERS: usize = 1;
-/// How many torn ends of journals, and how many databases, are kept in `aside`. When there are
-/// more, the oldest of its kind is removed, so that they cannot fill the disk.
-const TAILS_KEPT: usize = 8;
-const DATABASES_KEPT: usize = 2;
-/// The name of a torn end ends with this.
-const TAIL: &str = ".tail";
-
 /// The key of the clock's anchor. No namespace has an empty name, so no key of a plugin starts with
 /// a zero byte.
 const ANCHOR_KEY: &[u8] = b"\0clock";
@@ -331,66 +328,6 @@ fn sync_and_mark_complete(folder: &Path, database: &Path, complete: &Path) -> io
     }
 }
 
-/// Moves a damaged database into `aside`.
-fn put_aside(folder: &Path, database: &Path, why: &str) -> io::Result<()> {
-    let aside = new_aside(folder, &file_name(database))?;
-    fs::rename(database, &aside)?;
-    sync_folder(folder)?;
-    log::error!(
-        "key-value store: the database cannot be opened ({why}): it is put aside as {}, and an EMPTY one takes its place",
-        aside.display()
-    );
-    Ok(())
-}
-
-/// Returns a path in `aside` that is not taken, after it has removed the oldest if there are too
-/// many.
-fn new_aside(folder: &Path, name: &str) -> io::Result<PathBuf> {
-    let aside = folder.join("aside");
-    if !aside.exists() {
-        fs::create_dir_all(&aside)?;
-        sync_folder(folder)?;
-    }
-    let mut kept = asides(folder)?;
-    // The names are numbers and not times, because a board may not know the time.
-    let number = kept.last().and_then(|last| number(last)).unwrap_or(0) + 1;
-    // Databases and torn ends are counted apart, so that torn ends never push out a database.
-    let is_tail = |name: &str| name.ends_with(TAIL);
-    kept.retain(|path| is_tail(&file_name(path)) == is_tail(name));
-    let most = if is_tail(name) {
-        TAILS_KEPT
-    } else {
-        DATABASES_KEPT
-    };
-    while kept.len() >= most {
-        let oldest = kept.remove(0);
-        log::warn!("key-value store: {} makes room for newer", oldest.display());
-        if oldest.is_dir() {
-            fs::remove_dir_all(&oldest)?;
-        } else {
-            fs::remove_file(&oldest)?;
-        }
-    }
-    let seconds = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |now| now.as_secs());
-    Ok(aside.join(format!("{number:06}-{seconds}-{name}")))
-}
-
-/// The paths in `aside`, oldest first.
-pub(super) fn asides(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut found = match fs::read_dir(folder.join("aside")) {
-        Ok(entries) => entries
-            .map(|entry| Ok(entry?.path()))
-            .collect::<io::Result<Vec<_>>>()?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error),
-    };
-    found.retain(|path| number(path).is_some());
-    found.sort();
-    Ok(found)
-}
-
 /// Bytes that a folder takes on the disk. Blocks are counted, not lengths: fjall makes its journals
 /// at their full length before it fills them.
 pub(super) fn disk_bytes(folder: &Path) -> io::Result<u64> {
@@ -409,19 +346,6 @@ pub(super) fn disk_bytes(folder: &Path) -> io::Result<u64> {
         }
     }
     Ok(bytes)
-}
-
-fn number(path: &Path) -> Option<u64> {
-    file_name(path).split('-').next()?.parse().ok()
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name()
-        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }
 
 /// Whether the disk is at fault, so that the data on it may well be whole.

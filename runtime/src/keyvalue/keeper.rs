@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::database::{self, Database, OpenError};
 use super::place::Place;
+use super::reserve::Reserve;
 use super::store::Store;
 use super::writes::Writes;
 use super::written::KEEPER;
@@ -25,6 +26,10 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// Free space that the disk must have, beyond the waiting changes, before the database is opened
 /// anew: fjall has to write tables as well.
 const PROBE_BYTES: usize = 1 << 20;
+/// How often a full disk is looked at: whether what was removed makes room, and whether there is enough.
+const TEND: Duration = Duration::from_secs(5);
+/// The error that calls get which are no removals, while the disk is full.
+const SCARCE: &str = "the device's store: its disk is full; keys can be removed, and others changed once there is room";
 
 /// Runs one store until it is closed.
 pub(super) struct Keeper {
@@ -35,6 +40,17 @@ pub(super) struct Keeper {
     place: Option<Place>,
     /// When the store's time was last written down.
     anchored: Instant,
+    reserve: Reserve,
+    /// Set while the disk is full and the reserve given up.
+    scarcity: Option<Scarcity>,
+}
+
+/// A disk that is full.
+struct Scarcity {
+    /// When it was last looked at.
+    tended: Instant,
+    /// Whether keys were removed since.
+    has_removed: bool,
 }
 
 impl Keeper {
@@ -42,9 +58,11 @@ impl Keeper {
     pub(super) fn start(store: Arc<Store>, folder: PathBuf) -> io::Result<JoinHandle<()>> {
         let mut keeper = Keeper {
             store,
+            reserve: Reserve::of(&folder),
             folder,
             place: None,
             anchored: Instant::now(),
+            scarcity: None,
         };
         thread::Builder::new()
             .name(KEEPER.to_owned())
@@ -70,6 +88,7 @@ impl Keeper {
                     continue;
                 }
                 Err(OpenError::PutAside) => "not even an empty database opens".to_owned(),
+                Err(OpenError::Disk(_)) if self.gives_room() => continue,
                 Err(OpenError::Disk(reason)) => reason,
             };
             log::error!(
@@ -112,6 +131,9 @@ impl Keeper {
             }
             *pause = RETRY.0;
             self.store.opened(database.clone());
+            if self.scarcity.is_none() {
+                self.reserve.begin();
+            }
         }
         while done.is_ok() {
             let closing = self.store.is_closing();
@@ -122,8 +144,16 @@ impl Keeper {
                 self.store.shut(CLOSING.to_owned());
                 return None;
             }
-            if done.is_ok() {
-                self.wait_for_changes();
+            match done.and_then(|()| self.tend(&database)) {
+                Ok(true) => {
+                    self.store.reopening();
+                    return Some(());
+                }
+                Ok(false) => {
+                    done = Ok(());
+                    self.wait_for_changes();
+                }
+                Err(reason) => done = Err(reason),
             }
         }
         let reason = done.err().unwrap_or_default();
@@ -135,7 +165,7 @@ impl Keeper {
             // This does nothing if the database was open before.
             self.store.opened(database.clone());
         }
-        loop {
+        while !self.gives_room() {
             if self.wait_before_retry(pause).is_none() {
                 self.try_a_last_time(database);
                 return None;
@@ -173,6 +203,10 @@ impl Keeper {
                 Writes::cost(key.len(), stored)
             });
             self.store.written.reckon(costs.sum());
+            if let Some(scarcity) = &mut self.scarcity {
+                let mut changes = batch.iter().flat_map(|batch| batch.values());
+                scarcity.has_removed |= changes.any(|change| change.stored.is_none());
+            }
             if let Some(anchor) = &anchor {
                 self.anchored = Instant::now();
                 clock.written_down(anchor);
@@ -202,13 +236,57 @@ impl Keeper {
             let owed = store.clock.is_owed();
             let until_anchor =
                 owed.then(|| ANCHOR_INTERVAL.saturating_sub(self.anchored.elapsed()));
-            let wait = until_changes.into_iter().chain(until_anchor).min();
+            let scarcity = self.scarcity.as_ref();
+            let until_tended =
+                scarcity.map(|scarcity| TEND.saturating_sub(scarcity.tended.elapsed()));
+            let waits = [until_changes, until_anchor, until_tended];
+            let wait = waits.into_iter().flatten().min();
             let wait = wait.unwrap_or(Duration::MAX);
             if wait.is_zero() {
                 return;
             }
             thread::park_timeout(wait);
         }
+    }
+
+    /// Gives up the room that is set aside, if there is some and the disk is full. From then on all but
+    /// removals are refused.
+    fn gives_room(&mut self) -> bool {
+        let wanted = self.store.overlay().pending_bytes() + PROBE_BYTES;
+        if !self.reserve.give_up(wanted as u64) {
+            return false;
+        }
+        log::warn!(
+            "key-value store: the disk of {} is full: keys can be removed, and others changed once there is room",
+            self.folder.display()
+        );
+        self.scarcity = Some(Scarcity {
+            tended: Instant::now(),
+            has_removed: false,
+        });
+        self.store.overlay().set_scarce(Some(SCARCE));
+        true
+    }
+
+    /// Has what was removed from a full disk make room, from time to time, and takes all changes again
+    /// once there is enough. Returns whether the database is to be opened anew.
+    fn tend(&mut self, database: &Database) -> Result<bool, String> {
+        let Some(scarcity) = &mut self.scarcity else {
+            return Ok(false);
+        };
+        if scarcity.tended.elapsed() < TEND {
+            return Ok(false);
+        }
+        scarcity.tended = Instant::now();
+        if std::mem::take(&mut scarcity.has_removed) && database.shrink()? {
+            return Ok(true);
+        }
+        if self.reserve.take_back(PROBE_BYTES as u64) {
+            self.scarcity = None;
+            self.store.overlay().set_scarce(None);
+            log::info!("key-value store: there is room on the disk again");
+        }
+        Ok(false)
     }
 
     /// Waits before the next try, longer each time. Returns `None` if the store is closed

@@ -10,42 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fjall::Slice;
-use smol::lock::OnceCell;
 
+use super::change::{BatchResult, Change, Stored, cost, length};
 use super::writes::Payment;
-
-/// What the database is to hold under a key; `None` if the key is to be removed.
-pub(super) type Stored = Option<Slice>;
-
-/// Memory that a change takes beside its key and value: map nodes, headers of the slices.
-const CHANGE_BYTES: usize = 160;
-
-/// The change of one key.
-#[derive(Clone)]
-pub(super) struct Change {
-    pub(super) stored: Stored,
-    /// What to go back to if the commit fails, where somebody waits for the commit and will be told
-    /// of the failure. `None` if the change was acknowledged already: it is kept until it can be
-    /// written.
-    pub(super) undo: Option<Stored>,
-    /// What was paid for it out of a plugin's budget of writes.
-    pub(super) payment: Option<Payment>,
-}
-
-/// How a batch ended, for those who wait for it.
-#[derive(Default)]
-pub(super) struct BatchResult(OnceCell<std::result::Result<(), String>>);
-
-impl BatchResult {
-    pub(super) async fn wait(&self) -> std::result::Result<(), String> {
-        self.0.wait().await.clone()
-    }
-
-    fn is(&self, result: std::result::Result<(), String>) {
-        // Each outcome is set once, because the overlay drops it at the same time.
-        let _ = self.0.set_blocking(result);
-    }
-}
 
 type Changes = BTreeMap<Slice, Change>;
 
@@ -67,6 +34,8 @@ pub(super) struct Overlay {
     committing_bytes: usize,
     /// Why changes are refused, while the disk takes none.
     refusing: Option<String>,
+    /// Why all but removals are refused, while the disk has hardly any room.
+    scarce: Option<String>,
 }
 
 impl Overlay {
@@ -198,6 +167,16 @@ impl Overlay {
         self.refusing.as_deref()
     }
 
+    /// Why all but removals are refused at the moment.
+    pub(super) fn scarce(&self) -> Option<&str> {
+        self.scarce.as_deref()
+    }
+
+    /// Refuses all but removals for this reason, or nothing any more.
+    pub(super) fn set_scarce(&mut self, reason: Option<&str>) {
+        self.scarce = reason.map(str::to_owned);
+    }
+
     /// Refuses changes from now on, if none is on its way. Returns whether it does.
     pub(super) fn refuse_if_empty(&mut self, reason: &str) -> bool {
         let empty = self.is_empty();
@@ -279,14 +258,6 @@ impl Overlay {
             outcome.is(Err(reason.to_owned()));
         }
     }
-}
-
-fn cost(key: &Slice, change: &Change) -> usize {
-    CHANGE_BYTES + key.len() + length(&change.stored) + change.undo.as_ref().map_or(0, length)
-}
-
-fn length(stored: &Stored) -> usize {
-    stored.as_ref().map_or(0, |stored| stored.len())
 }
 
 #[cfg(test)]

@@ -9,9 +9,10 @@ use std::time::Duration;
 use event_listener::{Event, Listener as _};
 use fjall::Slice;
 
+use super::change::{BatchResult, Change};
 use super::clock::StoreClock;
 use super::database::Database;
-use super::overlay::{BatchResult, Change, Overlay};
+use super::overlay::Overlay;
 use super::sizes::Sizes;
 use super::writes::Writes;
 use super::written::Written;
@@ -169,6 +170,9 @@ impl Store {
         if let Some(reason) = overlay.refusing() {
             return Err(KvError::Storage(reason.to_owned()));
         }
+        if let (Some(_), Some(reason)) = (&change.stored, overlay.scarce()) {
+            return Err(KvError::Storage(reason.to_owned()));
+        }
         if let Some(payment) = &change.payment {
             let earlier = overlay.payment(&key).cloned();
             let (own, others) = match earlier {
@@ -254,7 +258,7 @@ impl Store {
             let overlay = self.overlay();
             (
                 overlay.unwritten_bytes(),
-                overlay.refusing().map(str::to_owned),
+                overlay.refusing().or(overlay.scarce()).map(str::to_owned),
             )
         };
         let phase = sync::read(&self.phase);

@@ -1,14 +1,15 @@
 //! Content that goes on for as long as somebody listens: nobody can wait for the whole of it.
 
 use http::HeaderMap;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 
 /// The media type of a stream of events.
 const EVENTS: &str = "text/event-stream";
 /// That of a stream of pictures, as cameras send it: each replaces the one before.
 const PICTURES: &str = "multipart/x-mixed-replace";
 /// With the value `no`, a response says that no proxy may hold any of it back. It is nginx's, and
-/// servers send it with streams of any kind.
+/// servers send it with streams of any kind. So do frameworks with every response; what has a length
+/// has an end.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Whether a request asks for a stream of events, as every `EventSource` does.
@@ -22,6 +23,7 @@ pub(crate) fn endless(response: &HeaderMap) -> Option<&'static str> {
     match () {
         () if is(&CONTENT_TYPE, EVENTS) => Some(EVENTS),
         () if is(&CONTENT_TYPE, PICTURES) => Some(PICTURES),
+        () if response.contains_key(CONTENT_LENGTH) => None,
         () if is(&ACCEL_BUFFERING, "no") => Some("x-accel-buffering: no"),
         () => None,
     }
@@ -71,6 +73,9 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(name, HeaderValue::from_static(value));
             assert_eq!(endless(&headers), told, "{value}");
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
+            let has_end = value.eq_ignore_ascii_case("no");
+            assert_eq!(endless(&headers), told.filter(|_| !has_end), "{value}");
         }
     }
 }

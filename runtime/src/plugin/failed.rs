@@ -2,7 +2,8 @@
 
 use std::sync::LazyLock;
 
-use wasmtime::{Store, Trap};
+use wasmtime::component::WasmStr;
+use wasmtime::{Store, Trap, WasmBacktrace};
 
 use super::trace;
 use crate::failure::Failure;
@@ -31,14 +32,18 @@ pub(super) fn from_call(error: wasmtime::Error, store: &Store<HostState>) -> Fai
     }
     let gave_up = error.downcast_ref() == Some(&Trap::UnreachableCodeReached);
     let places = trace::places(&error);
-    let reason = match (Failure::trap(error), places) {
+    let too_much = too_much(&error, store.hostcall_fuel());
+    let is_too_much = too_much.is_some();
+    let reason = match (too_much.unwrap_or_else(|| Failure::trap(error)), places) {
         (Failure::Trap(reason), Some(places)) => {
             tell_of_explain(store);
             Failure::Trap(format!("{reason} (at {places})"))
         }
         (reason, _) => reason,
     };
-    let failure = match (reason, store.data().limiter.refused()) {
+    // Memory that it was refused before has nothing to do with how much it hands over.
+    let refused = store.data().limiter.refused().filter(|_| !is_too_much);
+    let failure = match (reason, refused) {
         (Failure::Trap(reason), Some(refused)) => {
             let reason = format!(
                 "it was refused {} KiB of memory (--memory-max), then: {reason}",
@@ -89,9 +94,40 @@ fn is_too_many_handles(error: &wasmtime::Error) -> bool {
     cause.contains("store handle limit exceeded")
 }
 
-/// Whether a call ended because the plugin returned more data than the engine copies. The engine's
-/// type for this error is private, so its text is compared; a test fails if that text changes.
-pub(super) fn is_too_much(error: &wasmtime::Error) -> bool {
+/// Whether a call ended because the plugin returned more data than the engine copies.
+pub(super) fn has_returned_too_much(error: &wasmtime::Error) -> bool {
+    // While a host function is called, the plugin's own code is on the stack; once the plugin has
+    // returned, none is.
+    is_too_much(error) && error.downcast_ref::<WasmBacktrace>().is_none()
+}
+
+/// Whether a call ended because more data was handed to the host than the engine copies, as a result
+/// or as an argument. The engine's type for this error is private, so its text is compared; a test
+/// fails if that text changes.
+fn is_too_much(error: &wasmtime::Error) -> bool {
     let cause = error.root_cause().to_string();
     cause.contains("fuel allocated for hostcalls has been exhausted")
 }
+
+/// What is told of a plugin that hands over more than the `most` bytes that one call may.
+fn too_much(error: &wasmtime::Error, most: usize) -> Option<Failure> {
+    if !is_too_much(error) {
+        return None;
+    }
+    let reason = match has_returned_too_much(error) {
+        true => format!(
+            "it returned more than {} KiB at once, counted with {PLACE} bytes for each text in a list",
+            most >> 10
+        ),
+        false => format!(
+            "it handed more than {} KiB to a host function in one call, counted with {PLACE} bytes for \
+             each text in a list; let the plugin do it in several calls, or raise --max-body, with \
+             which this limit grows",
+            most >> 10
+        ),
+    };
+    Some(Failure::Trap(reason))
+}
+
+/// Bytes that the engine counts for the place of a text in a list.
+const PLACE: usize = size_of::<WasmStr>();

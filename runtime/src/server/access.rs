@@ -147,7 +147,11 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let (status, bytes) = self.sent.response().unwrap_or((self.unsent, 0));
+        let unsent = match self.sent.is_cut_off() {
+            true => CLOSED,
+            false => self.unsent,
+        };
+        let (status, bytes) = self.sent.response().unwrap_or((unsent, 0));
         let message = format!(
             "{} - - {} {status} {bytes} {} {:.3}",
             self.client.to_canonical(),

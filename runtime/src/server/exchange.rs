@@ -1,17 +1,17 @@
 //! One request and its response, once the request's head is read.
 
 mod account;
+mod leaving;
 mod work;
 mod writing;
 
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
-use smol::Timer;
 use smol::channel::Sender;
 use smol::lock::Mutex;
 use zlayer_http1::{BodyDecoder, BodyLength, Version};
@@ -30,6 +30,7 @@ use crate::stats::Outcome;
 use crate::upstream::Owner;
 use crate::wire::buffer::ReadBuffer;
 use crate::wire::deadline::{Deadline, TimedOut};
+use leaving::Leaving;
 use work::{Handled, Work};
 
 /// How often to check who is waited for, where the time of one of plugin and client is up.
@@ -86,37 +87,6 @@ pub(super) enum Ended {
 
 /// The result of writing a response, with the WebSocket that the connection turns into, if it does.
 type Written = Result<(Responded, Option<Box<Upgrade>>), WriteError>;
-
-/// A client that has ended its half of the stream. It may wait for its response, or be gone, which
-/// looks the same until something is sent to it.
-struct Leaving {
-    timer: Timer,
-    /// What it had taken of the response when the timer was set.
-    moved: u64,
-}
-
-impl Leaving {
-    fn begin(exchange: &Exchange<'_>) -> Leaving {
-        Leaving {
-            timer: Timer::after(exchange.shared.timeouts.half_closed),
-            moved: exchange.claim.moved(),
-        }
-    }
-
-    /// Ready when the client counts as gone: there was nothing that it could have taken for a while.
-    /// One that is gone answers what is sent to it with a reset; how long one may take nothing of
-    /// what is there, the exchange's deadline says.
-    fn poll(&mut self, exchange: &Exchange<'_>, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            ready!(Pin::new(&mut self.timer).poll(cx));
-            let claim = exchange.claim;
-            if claim.moved() == self.moved && !claim.is_held_up() {
-                return Poll::Ready(());
-            }
-            *self = Leaving::begin(exchange);
-        }
-    }
-}
 
 impl<'a> Exchange<'a> {
     /// Serves the request behind `head`: starts the pipeline, reads the body for it, and writes the

@@ -1,6 +1,8 @@
 //! Writes responses to a client: frames them, and makes sure that one that broke off does not look
 //! complete.
 
+mod framing;
+
 use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,20 +13,17 @@ use futures_lite::future::poll_once;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use smol::io::AsyncWriteExt;
-use zlayer_http1::{
-    ResponseHead, ResponseLength, Version, encode_chunk, encode_last_chunk, forbids_body,
-    reason_phrase, websocket,
-};
+use zlayer_http1::{ResponseHead, ResponseLength, Version, forbids_body, reason_phrase, websocket};
 
 use super::client_stream::ClientStream;
 use super::receipt::Receipt;
 use crate::clients::Claim;
 use crate::config::TRANSFER_RATE;
 use crate::failure::Failure;
-use crate::message::fields::pairs;
 use crate::message::{Body, Spelled, final_status};
 use crate::wire::deadline::Deadline;
 use crate::wire::with_date;
+use framing::Framing;
 
 /// How many bytes of a body are gathered, if the plugin has them ready, so that one write sends the
 /// response and its length is known.
@@ -259,7 +258,7 @@ impl ResponseWriter<'_> {
             .sum();
         if bytes > self.head_limit {
             return Err(WriteError::Failed(Failure::BadResponse(format!(
-                "headers of {bytes} bytes; at most {}",
+                "headers of {bytes} bytes, with what was added on the way; at most {}, and no flag allows more",
                 self.head_limit
             ))));
         }
@@ -364,67 +363,6 @@ impl ReadyBody {
                         return self.remainder = Remainder::Ended(frame.into_trailers().ok());
                     }
                 },
-            }
-        }
-    }
-}
-
-/// How the bytes of a body are framed, and how many of the announced length are still to come.
-enum Framing {
-    Fixed { left: u64 },
-    Chunked,
-    UntilClose,
-}
-
-impl Framing {
-    fn new(length: ResponseLength, version: Version) -> Framing {
-        match (length, version) {
-            (ResponseLength::Fixed(left), _) => Framing::Fixed { left },
-            (ResponseLength::Chunked, Version::Http11) => Framing::Chunked,
-            _ => Framing::UntilClose,
-        }
-    }
-
-    fn encode_piece(&mut self, out: &mut Vec<u8>, data: &[u8]) -> Result<(), WriteError> {
-        match self {
-            Framing::Chunked => encode_chunk(out, data),
-            _ => {
-                self.begin_piece(out, data.len())?;
-                out.extend_from_slice(data);
-            }
-        }
-        Ok(())
-    }
-
-    fn begin_piece(&mut self, out: &mut Vec<u8>, length: usize) -> Result<(), WriteError> {
-        match self {
-            // The client would take bytes beyond the announced length for the next response.
-            Framing::Fixed { left } => {
-                *left = left.checked_sub(length as u64).ok_or(WriteError::Broken)?
-            }
-            Framing::Chunked => out.extend_from_slice(format!("{length:x}\r\n").as_bytes()),
-            Framing::UntilClose => {}
-        }
-        Ok(())
-    }
-
-    fn end_piece(&self, out: &mut Vec<u8>) {
-        if let Framing::Chunked = self {
-            out.extend_from_slice(b"\r\n");
-        }
-    }
-
-    fn encode_end(
-        &self,
-        out: &mut Vec<u8>,
-        trailers: Option<&http::HeaderMap>,
-    ) -> Result<(), WriteError> {
-        match self {
-            Framing::Fixed { left: 0 } | Framing::UntilClose => Ok(()),
-            Framing::Fixed { .. } => Err(WriteError::Broken),
-            Framing::Chunked => {
-                let fields = trailers.map(pairs).unwrap_or_default();
-                encode_last_chunk(out, &fields).map_err(|_| WriteError::Broken)
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What has gone out to a client.
 
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 /// Counts what is written to a client, and knows what of it belongs to the last response. Only the
 /// connection's own task writes it.
@@ -14,6 +14,8 @@ pub(super) struct Sent {
     begins: AtomicU64,
     /// What `bytes` is behind its head.
     body: AtomicU64,
+    /// Whether the daemon ends, and the connection with it.
+    is_cut_off: AtomicBool,
 }
 
 impl Sent {
@@ -34,6 +36,15 @@ impl Sent {
         self.status.store(status, Ordering::Relaxed);
         self.begins.store(bytes, Ordering::Relaxed);
         self.body.store(bytes + head as u64, Ordering::Relaxed);
+    }
+
+    /// Records that the connection ends though its request has not.
+    pub(super) fn cut_off(&self) {
+        self.is_cut_off.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.is_cut_off.load(Ordering::Relaxed)
     }
 
     /// The status of the response, and how many bytes have gone out behind its head; `None` if

@@ -85,6 +85,13 @@ impl fmt::Display for UpstreamError {
             UpstreamError::Certificate(reason) => write!(f, "its certificate: {reason}"),
             UpstreamError::Request(reason) => write!(f, "the request cannot be sent: {reason}"),
             UpstreamError::RequestBody(error) => write!(f, "the request's body: {error}"),
+            UpstreamError::Malformed(
+                error @ (ResponseError::HeadTooLong { .. } | ResponseError::TooManyHeaders { .. }),
+            ) => write!(
+                f,
+                "its answer has too large a head: {error}, and no flag allows more; let it send fewer or \
+                 shorter headers"
+            ),
             UpstreamError::Malformed(error) => write!(f, "its answer is not valid HTTP: {error}"),
             UpstreamError::Switched => {
                 f.write_str("it switched to a protocol that it was not asked for")

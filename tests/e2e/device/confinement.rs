@@ -202,7 +202,8 @@ fn an_account_that_there_is_not_is_named_with_what_makes_it() {
             "1234:no-group-of-that-name",
             "groupadd --system no-group-of-that-name",
         ),
-        ("root", "one of its own"),
+        ("root", "name another account"),
+        ("0:1000", "'0' is root"),
         ("", "NAME:GROUP"),
     ] {
         let refused = zlayer(["run", "--wasm", "x", "--user", user]);

@@ -44,7 +44,7 @@ fn a_flag_that_asks_for_more_than_there_is_is_warned_of() {
         .args(["--memory-max", "48Mi"])
         .start();
     daemon.wait_for_log("--memory-max 48Mi IS MORE THAN THERE IS: 17Mi available on this machine");
-    daemon.wait_for_log("choose at most 15Mi");
+    daemon.wait_for_log("choose at most 14Mi");
     assert_eq!(get(&daemon, "/").status, 200);
 }
 
@@ -70,6 +70,6 @@ fn too_little_memory_is_served_with_a_warning_since_more_may_be_there_in_a_momen
     let folder = TempDir::new();
     let daemon = on_a_machine_with(10 << 10, folder.path()).start();
     daemon
-        .wait_for_log("TOO LITTLE MEMORY: 10Mi available on this machine, and a daemon needs 14Mi");
+        .wait_for_log("TOO LITTLE MEMORY: 10Mi available on this machine, and a daemon needs 15Mi");
     assert_eq!(get(&daemon, "/").status, 200);
 }

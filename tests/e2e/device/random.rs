@@ -48,10 +48,10 @@ fn a_plugin_that_asks_for_random_numbers_waits_by_itself() {
         return;
     }
     let folder = TempDir::new();
-    // The kernel has none for a while, of which the calls of one thread are counted: the first two
-    // are the allocator's, with some C libraries, and those for keys of hash tables, which no kernel
-    // refuses. The daemon asks twenty times a second.
-    let none = ["-e", "inject=getrandom:error=EAGAIN:when=3..103"];
+    // The kernel has none for a while, of which the calls of one thread are counted: the first three
+    // are the allocator's, with some C libraries, the daemon's own try at the start, and those for keys
+    // of hash tables, which no kernel refuses. The daemon asks twenty times a second.
+    let none = ["-e", "inject=getrandom:error=EAGAIN:when=4..104"];
     let daemon = traced("wasi-probe", &folder.path().join("trace"), &none)
         .args(["--threads", "1"])
         .start();
@@ -64,4 +64,21 @@ fn a_plugin_that_asks_for_random_numbers_waits_by_itself() {
         let random = random.join().unwrap();
         assert_eq!((random.status, random.body.len()), (200, 64));
     });
+}
+
+#[test]
+fn who_refuses_random_numbers_is_named_and_nothing_panics() {
+    if !may_trace() {
+        return;
+    }
+    let folder = TempDir::new();
+    let trace = folder.path().join("trace");
+    // Where the call alone is refused, there is a file.
+    let daemon = traced("hello", &trace, &["-e", "inject=getrandom:error=EPERM"]).start();
+    assert_eq!(get(&daemon, "/").status, 200);
+    assert_eq!(daemon.stop(), 0);
+    let refused = traced("hello", &trace, &["-e", "inject=getrandom:error=EIO"]).fails();
+    assert_eq!(refused.code, 1, "{refused:?}");
+    let told = "the system gives no random numbers; let the daemon call getrandom";
+    assert!(refused.stderr.contains(told), "{refused:?}");
 }

@@ -258,3 +258,58 @@ fn a_body_that_a_plugin_has_read_waits_for_nobody() {
     let seen = told.recv_timeout(PATIENCE).unwrap();
     assert!(!seen.to_ascii_lowercase().contains("expect:"), "{seen}");
 }
+
+#[test]
+fn a_head_that_is_too_large_is_named_with_how_large_it_may_be() {
+    let long = format!("HTTP/1.1 200 OK\r\nX-A: {}\r\n", "a".repeat(33_000));
+    let many = format!("HTTP/1.1 200 OK\r\n{}", "A: b\r\n".repeat(257));
+    for (start, told) in [
+        (
+            long,
+            "its status line and headers have more than 32768 bytes",
+        ),
+        (many, "it has more than 256 headers"),
+    ] {
+        let (to, _) = upstream(move |mut stream: TcpStream| {
+            read_head(&mut stream);
+            let _ = stream.write_all(start.as_bytes());
+            let _ = stream.write_all(b"Content-Length: 0\r\n\r\n");
+            let _ = stream.read(&mut [0]);
+        });
+        let daemon = proxy(to);
+        assert_eq!(get(&daemon, "/").status, 502);
+        daemon.wait_for_log(&format!(
+            "its answer has too large a head: {told}, and no flag allows more"
+        ));
+    }
+}
+
+#[test]
+fn a_target_in_latin_1_is_passed_on_percent_encoded() {
+    let (to, told) = listening(SPELLED);
+    let daemon = proxy(to);
+    let mut client = Client::connect(&daemon);
+    client.send(b"GET /caf\xe9?q=\xfc HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(client.read_response().status, 200);
+    let seen = told.recv_timeout(PATIENCE).unwrap();
+    assert!(seen.starts_with("GET /caf%E9?q=%FC HTTP/1.1\r\n"), "{seen}");
+}
+
+#[test]
+fn a_half_closed_client_gets_its_response_however_long_the_upstream_is_silent() {
+    let (to, _) = upstream(|mut stream: TcpStream| {
+        read_head(&mut stream);
+        // This upstream is slow: it takes longer than a client that is gone is waited for.
+        std::thread::sleep(std::time::Duration::from_millis(3_500));
+        let _ =
+            stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n");
+        std::thread::sleep(std::time::Duration::from_millis(3_500));
+        let _ = stream.write_all(b"2\r\nay\r\n0\r\n\r\n");
+    });
+    let daemon = proxy(to);
+    let mut client = Client::connect(&daemon);
+    client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    client.shutdown_write();
+    assert_eq!(client.read_response().text(), "okay");
+    assert!(client.is_closed());
+}

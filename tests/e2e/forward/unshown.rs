@@ -73,6 +73,16 @@ fn what_streams_without_end_fails_at_once_or_passes_where_it_is_spared() {
 }
 
 #[test]
+fn what_may_not_be_held_back_and_has_a_length_is_shown() {
+    let start = "HTTP/1.1 200 OK\r\nX-Accel-Buffering: no\r\nContent-Length: 2\r\n\r\nok";
+    let daemon = past_transformer(beginning(start.to_owned()))
+        .args(["--config", "test.response-body=upper"])
+        .start();
+    let answer = get(&daemon, "/");
+    assert_eq!((answer.status, answer.text()), (200, "OK".to_owned()));
+}
+
+#[test]
 fn what_is_too_long_fails_as_soon_as_that_is_known() {
     let long = 1_048_577;
     let announced = format!("HTTP/1.1 200 OK\r\nContent-Length: {long}\r\n\r\n");

@@ -116,3 +116,20 @@ fn a_plugin_that_asks_for_more_than_memory_holds_costs_nobody_anything() {
         holds(&daemon, &format!("{role}/"), 120);
     }
 }
+
+#[test]
+fn a_call_that_hands_over_too_much_is_told_with_its_limit_and_what_raises_it() {
+    let told = "it handed more than 4096 KiB to a host function in one call, counted with 40 bytes for each text in a \
+                list; let the plugin do it in several calls, or raise --max-body";
+    for role in ROLES {
+        let daemon = probe().start();
+        let refused = get(&daemon, &format!("{role}/greedy?keys=105000"));
+        assert_eq!(refused.status, 500, "{}", refused.text());
+        daemon.wait_for_log(told);
+        // What is raised lets the keys through, and it is the values that are too much for the plugin.
+        let daemon = probe().args(["--max-body", "5Mi"]).start();
+        let refused = get(&daemon, &format!("{role}/greedy?keys=105000"));
+        assert_eq!(refused.status, 500, "{}", refused.text());
+        daemon.wait_for_log("failed: out of memory: ");
+    }
+}

@@ -129,6 +129,13 @@ impl Client {
         self.stream.write_all(bytes.as_ref())
     }
 
+    /// Leaves so that the daemon is told: what is closed in order looks like a client that waits for its
+    /// response.
+    pub(crate) fn reset(self) {
+        let at_once = Some(std::time::Duration::ZERO);
+        rustix::net::sockopt::set_socket_linger(&self.stream, at_once).unwrap();
+    }
+
     /// Sends no more; the server sees the end of the stream, unless it has closed already.
     pub(crate) fn shutdown_write(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures_lite::future::or;
+
 use super::Exchange;
 use crate::clients;
 use crate::failure::Failure;
@@ -10,6 +12,7 @@ use crate::reactor;
 use crate::redact;
 use crate::stats::Outcome;
 use crate::timeout;
+use crate::wire::stopped;
 
 /// How many bytes of a method, and of a path, the log shows. A client chooses both, so they are
 /// cut.
@@ -38,7 +41,9 @@ impl Exchange<'_> {
             }
             drop(open);
         };
-        executor.spawn(finish).detach();
+        let shared = Arc::clone(self.shared);
+        let cut = async move { stopped(&shared.cut).await };
+        executor.spawn(or(finish, cut)).detach();
     }
 
     /// Counts the request, which ended with this status, or with 0 if no complete response got out.
