@@ -300,7 +300,8 @@ mod tests {
         let old = MACHINE.replace("MemAvailable", "Other");
         assert_eq!(memory(&[(file, &old)]), Some((51_200, None, all)));
         assert_eq!(memory(&[(file, "MemAvailable: many kB\n")]), None);
-        let huge = "MemTotal: 18014398509481983 kB\nSwapTotal: 18014398509481983 kB\nMemFree: 4 kB\n";
+        let huge =
+            "MemTotal: 18014398509481983 kB\nSwapTotal: 18014398509481983 kB\nMemFree: 4 kB\n";
         let most = Some(u64::MAX >> 10);
         assert_eq!(memory(&[(file, huge)]), Some((4, None, most)));
     }
