@@ -10,6 +10,7 @@ pub(crate) mod sign;
 pub(crate) mod validate;
 
 use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -93,12 +94,18 @@ fn about<T>(path: &Path, result: Result<T, ArtifactError>) -> Result<T> {
     result.with_context(|| path.display().to_string())
 }
 
+/// Tells something beside the outcome, on standard error. Names of files must not steer a terminal.
+fn tell(text: &str) {
+    // Who does not listen to standard error does not want to know.
+    let _ = writeln!(std::io::stderr(), "{}", zlayer_binlog::lines(text));
+}
+
 /// The keys of this user, for saying whether a signature is by one of them.
 fn user_trust() -> Result<TrustStore> {
     let mut trust = TrustStore::empty();
     if let Some(dir) = zlayer_bundle::user_key_dir() {
         for left_out in trust.load(&dir)? {
-            eprintln!("{left_out}; this key is left out");
+            tell(&format!("{left_out}; this key is left out"));
         }
     }
     Ok(trust)

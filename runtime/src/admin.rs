@@ -5,16 +5,21 @@
 //! what changes something works over the Unix socket alone ([`commands`]). The interface goes on
 //! while the daemon drains.
 
+mod answer;
 mod cache;
 mod client;
 mod commands;
 mod connection;
+#[cfg(test)]
+pub mod fuzz;
 mod json;
 mod loopback;
 mod message;
 mod pages;
 mod places;
 mod process;
+mod query;
+mod reading;
 mod section;
 mod series;
 mod status;

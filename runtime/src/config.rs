@@ -6,6 +6,8 @@
 
 mod check;
 mod entrance;
+#[cfg(test)]
+pub mod fuzz;
 mod granted;
 mod misplaced;
 mod placement;

@@ -77,7 +77,7 @@ impl Device {
         // Some sandboxes tell only what is free.
         let available = figure("MemAvailable").or_else(|| figure("MemFree"));
         let swap = figure("SwapTotal").unwrap_or(0);
-        let all = figure("MemTotal").map(|bytes| bytes + swap);
+        let all = figure("MemTotal").map(|bytes| bytes.saturating_add(swap));
         let limit = self.least("memory.max", Some("memory.limit_in_bytes"), |text| {
             // A number or `max`; version 1 has a huge number for that.
             text.trim().parse().ok()
@@ -300,6 +300,10 @@ mod tests {
         let old = MACHINE.replace("MemAvailable", "Other");
         assert_eq!(memory(&[(file, &old)]), Some((51_200, None, all)));
         assert_eq!(memory(&[(file, "MemAvailable: many kB\n")]), None);
+        let huge =
+            "MemTotal: 18014398509481983 kB\nSwapTotal: 18014398509481983 kB\nMemFree: 4 kB\n";
+        let most = Some(u64::MAX >> 10);
+        assert_eq!(memory(&[(file, huge)]), Some((4, None, most)));
     }
 
     #[test]

@@ -268,9 +268,10 @@ fn on_standard_error(trouble: &str) {
     complain(&record.to_string());
 }
 
-/// Writes to standard output. Errors are ignored: the reader may have gone.
+/// Writes to standard output, for people: names of files and what is in them must not steer a terminal.
+/// Errors are ignored: the reader may have gone.
 pub fn say(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::stdout().write_all(zlayer_binlog::lines(text).as_bytes());
 }
 
 #[cfg(test)]

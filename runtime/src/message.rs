@@ -4,6 +4,8 @@ mod body_error;
 mod client;
 mod endless;
 pub(crate) mod fields;
+#[cfg(test)]
+pub mod fuzz;
 mod incoming;
 mod interims;
 mod spelling;

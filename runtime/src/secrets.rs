@@ -3,6 +3,10 @@
 //! There are four sources, and a later one wins over an earlier: the secrets file, systemd's
 //! credentials, the environment, the command line. Error messages never show any of the content.
 
+#[cfg(test)]
+pub mod fuzz;
+mod lines;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
@@ -121,33 +125,18 @@ pub(crate) fn credential(
     Ok(folder.join(name))
 }
 
-/// Reads lines `KEY=VALUE`. Empty lines and those that begin with `#` are skipped. The value is all
-/// that follows the first `=`, with blanks and quotes; blanks around the key are removed.
+/// Reads a secrets file.
 fn from_file(path: &Path) -> Result<Vec<(String, String)>> {
     let shown = path.display();
     let (file, found) = open(path)?;
     if let Some(exposure) = exposure(&found, None) {
         return Err(Error::Usage(format!("secrets file {shown}: {exposure}")));
     }
-    let mut pairs = Vec::new();
-    for (index, line) in text(file, path)?.lines().enumerate() {
-        let line_start = line.trim_start();
-        if line_start.is_empty() || line_start.starts_with('#') {
-            continue;
-        }
-        let pair = line
-            .split_once('=')
-            .map(|(key, value)| (key.trim(), value))
-            .filter(|(key, _)| !key.is_empty());
-        let Some((key, value)) = pair else {
-            return Err(Error::Usage(format!(
-                "secrets file {shown}: line {} is not KEY=VALUE",
-                index + 1
-            )));
-        };
-        pairs.push((key.to_owned(), value.to_owned()));
-    }
-    Ok(pairs)
+    lines::pairs(&text(file, path)?).map_err(|line| {
+        Error::Usage(format!(
+            "secrets file {shown}: line {line} is not KEY=VALUE"
+        ))
+    })
 }
 
 /// Why a file is no place for a secret, if it is none: others could read it, or change it. Says what

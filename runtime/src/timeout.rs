@@ -10,7 +10,10 @@ use smol::Timer;
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("'{text}' is not a duration; write it like 30s, 500ms or 2m");
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let count: u64 = digits.parse().map_err(|_| wrong())?;
+    // The number parser would take a sign.
+    let has_only_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let count = has_only_digits.then(|| digits.parse::<u64>().ok());
+    let count = count.flatten().ok_or_else(wrong)?;
     let duration = match &text[digits.len()..] {
         "" | "s" => Duration::from_secs(count),
         "ms" => Duration::from_millis(count),
@@ -63,6 +66,7 @@ mod tests {
             "0ms",
             "1h",
             "-1s",
+            "+1s",
             "18446744073709551615m",
             "2d",
         ] {

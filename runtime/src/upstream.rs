@@ -39,6 +39,8 @@ mod connection;
 mod error;
 mod exchange;
 mod forward;
+#[cfg(test)]
+pub mod fuzz;
 mod happy_eyeballs;
 mod hop;
 mod io;

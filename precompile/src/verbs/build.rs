@@ -12,7 +12,7 @@ use zlayer_board::Board;
 use zlayer_bundle::{Bodies, Profile, Role, SecretKey, Target, user_key_dir};
 use zlayer_precompile::{Settings, development_key, write_atomically};
 
-use super::{Outcome, prepare, read_key, usage};
+use super::{Outcome, prepare, read_key, tell, usage};
 use crate::show;
 
 /// compile a plugin for devices and sign it
@@ -203,7 +203,7 @@ impl Build {
 
     fn signer(&self) -> Result<Signer> {
         if self.unsigned {
-            eprintln!("not signed: a device runs this only when it allows unsigned artifacts");
+            tell("not signed: a device runs this only when it allows unsigned artifacts");
             return Ok(Signer {
                 key: None,
                 text: "unsigned".to_owned(),
@@ -220,10 +220,10 @@ impl Build {
                     "no development key: name a key with --key (keygen makes one), or give --unsigned",
                 )?;
                 if is_new {
-                    eprintln!(
+                    tell(&format!(
                         "made a development key in {}: `zlayer run` on this account trusts it",
                         dir.display()
-                    );
+                    ));
                 }
                 (key, "development key")
             }

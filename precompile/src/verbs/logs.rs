@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use argh::FromArgs;
 use serde_json::{Map, Value, json};
-use zlayer_binlog::{Filter, Level, ReadError, Record, UNKNOWN_TIME, level, read};
+use zlayer_binlog::{Filter, Level, ReadError, Record, UNKNOWN_TIME, level, lines, one_line, read};
 use zlayer_precompile::{Problem, Refused};
 
 use super::{Outcome, usage};
@@ -64,7 +64,7 @@ impl Logs {
         };
         let mut out = io::stdout().lock();
         let mut show = |record: &Record<'_>| match json {
-            true => writeln!(out, "{}", object(record)),
+            true => writeln!(out, "{}", shown(record)),
             false => match filter.access.then(|| record.combined()).flatten() {
                 Some(line) => out.write_all(line.as_bytes()),
                 None => write!(out, "{record}"),
@@ -72,7 +72,7 @@ impl Logs {
         };
         let mut torn = |what: &str| {
             // Who does not listen to standard error does not want to know.
-            let _ = writeln!(io::stderr(), "zlayer-precompile: {what}");
+            let _ = writeln!(io::stderr(), "zlayer-precompile: {}", one_line(what));
         };
         match read(&self.files, &filter, self.follow, &mut show, &mut torn) {
             // A reader that has seen enough, like `head`, is no failure.
@@ -97,6 +97,12 @@ impl Logs {
             json: Value::Null,
         })
     }
+}
+
+/// A record for programs, as it is printed: some characters that terminals obey may stand in JSON as
+/// they are.
+fn shown(record: &Record<'_>) -> String {
+    lines(&object(record).to_string()).into_owned()
 }
 
 /// A record for programs.
@@ -161,6 +167,16 @@ mod tests {
         }
         // Whatever a torn log says.
         assert!(rfc3339(u64::MAX).ends_with('Z'));
+    }
+
+    #[test]
+    fn an_object_steers_no_terminal_and_says_what_the_record_says() {
+        let message = "a\u{1b}[2J\u{9b}2J\u{202e}\u{7f}";
+        let record = Record::new(0, Level::Warn, "plugin p", message);
+        let shown = shown(&record);
+        assert!(!shown.contains(zlayer_binlog::steers), "{shown:?}");
+        let read: Result<Value, _> = serde_json::from_str(&shown);
+        assert!(read.is_ok_and(|read| read["message"] == message));
     }
 
     #[test]

@@ -12,7 +12,9 @@ use zlayer_bundle::{
 use zlayer_precompile::{Problem, Refused, check_memory};
 
 use super::grants::Grants;
-use super::{Outcome, about, describe_signature, is_compiled, open_artifact, prepare, user_trust};
+use super::{
+    Outcome, about, describe_signature, is_compiled, open_artifact, prepare, tell, user_trust,
+};
 
 /// check a plugin, or a compiled artifact and its signature
 #[derive(FromArgs)]
@@ -50,7 +52,7 @@ impl Validate {
         let mut trust = TrustStore::empty();
         for path in &self.keys {
             for left_out in trust.load(path)? {
-                eprintln!("{left_out}; this key is left out");
+                tell(&format!("{left_out}; this key is left out"));
             }
         }
         Ok(match signature.key() {

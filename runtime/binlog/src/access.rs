@@ -12,7 +12,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::record::{LAST_SECOND, Record, UNKNOWN_TIME};
+use crate::record::{LAST_SECOND, Record, UNKNOWN_TIME, one_line};
 
 /// The target of the access log's records.
 pub const ACCESS_TARGET: &str = "access";
@@ -34,7 +34,9 @@ impl Record<'_> {
         // What stands in front of the first quote is the daemon's own.
         let (who, rest) = self.message.split_once('"')?;
         let id = self.request.as_deref().unwrap_or("-");
-        Some(format!("{who}[{}] \"{rest} {id}\n", time(self.micros)))
+        let line = format!("{who}[{}] \"{rest} {id}", time(self.micros));
+        // A log may come from a stranger, who can write what no daemon writes.
+        Some(one_line(&line) + "\n")
     }
 }
 
@@ -71,6 +73,14 @@ mod tests {
         assert_eq!(record.combined(), Some(line("-")));
         record.request = Some("0123456789abcdef".into());
         assert_eq!(record.combined(), Some(line("0123456789abcdef")));
+        record.request = Some("\u{9b}2J".into());
+        let forged = message.replace("curl", "a\nb\u{1b}]0;x\u{202e}");
+        record.message = forged.as_str().into();
+        let shown = record.combined().unwrap_or_default();
+        assert!(
+            !shown.trim_end_matches('\n').contains(crate::steers),
+            "{shown:?}"
+        );
         assert_eq!(record.owner(), ACCESS_OWNER);
         assert_eq!((record.plugin(), record.about()), (None, None));
     }

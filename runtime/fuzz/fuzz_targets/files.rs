@@ -3,16 +3,20 @@
 
 use libfuzzer_sys::fuzz_target;
 use zlayer_runtime_fuzz::resolver::fuzz::{configuration, hosts};
+use zlayer_runtime_fuzz::secrets::fuzz::secrets;
 use zlayer_runtime_fuzz::server::tls::fuzz::certificate;
+use zlayer_runtime_fuzz::versions::fuzz::versions;
 
 fuzz_target!(|input: &[u8]| {
     let [kind, content @ ..] = input else {
         return;
     };
     let text = String::from_utf8_lossy(content);
-    match kind % 3 {
+    match kind % 5 {
         0 => certificate(content),
         1 => configuration(&text),
-        _ => hosts(&text),
+        2 => hosts(&text),
+        3 => secrets(&text),
+        _ => versions(&text),
     }
 });

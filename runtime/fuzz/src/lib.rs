@@ -5,20 +5,27 @@
 //! looked for, and stand in for the few items that would bring more along than they are worth.
 #![allow(dead_code, unused_imports, reason = "the daemon uses what is not used here")]
 
+pub mod admin;
 pub mod cache;
+pub mod config;
 pub mod keyvalue;
+pub mod message;
 pub mod pipeline;
 pub mod resolver;
+pub mod secrets;
 pub mod server;
+pub mod upstream;
+pub mod versions;
 
 #[path = "../../src/allowed_hosts.rs"]
 pub mod allowed_hosts;
 #[path = "../../src/clock.rs"]
 mod clock;
+#[path = "../../src/redact.rs"]
+mod redact;
 #[path = "../../src/sync.rs"]
 mod sync;
 
-mod config;
 mod device;
 mod host;
-mod message;
+

@@ -4,6 +4,7 @@
 
 mod properties;
 
+use properties::handshake::check_handshake;
 use properties::websocket::check_frames;
 use properties::{LIMITS, check_body, check_head, check_lenient, check_outgoing, check_response};
 use zlayer_http1::websocket::Role;
@@ -13,6 +14,7 @@ use zlayer_http1::{BodyLength, Limits};
 const HEAD_ROUNDS: u32 = 100_000;
 const BODY_ROUNDS: u32 = 100_000;
 const FRAME_ROUNDS: u32 = 100_000;
+const HANDSHAKE_ROUNDS: u32 = 100_000;
 
 const HEADS: [&[u8]; 10] = [
     b"GET / HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -47,6 +49,37 @@ const BODIES: [&[u8]; 7] = [
     b"2 ;x\r\n\r\n\r\n1;y\r\nz\r\n0;z\r\n\r\n",
     b"00000000000000000001\r\nx\r\n000\r\n\r\n",
     b"ffffffffffffffff\r\nabc",
+];
+
+/// A method and the fields of a request, and those of a response: see `check_handshake`.
+const HANDSHAKES: [&[u8]; 3] = [
+    b"GET\nhost: h\nupgrade: websocket\nconnection: Upgrade\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\n\
+      sec-websocket-version: 13\n\nupgrade: websocket\nconnection: upgrade\n\
+      sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\nset-cookie: a=b",
+    b"GET\nhost: h\nupgrade: h2c, WebSocket\nconnection: keep-alive, upgrade\ncontent-length: 0\n\
+      sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\nsec-websocket-version: 13\nsec-websocket-protocol: chat, x\n\n\
+      sec-websocket-protocol: chat",
+    b"GET\nhost: h\nupgrade: websocket\nconnection: upgrade\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\n\
+      sec-websocket-version: 13\nsec-websocket-extensions: x, permessage-deflate; server_max_window_bits=10; \
+      client_max_window_bits\n\nconnection: close",
+];
+
+/// What malformed handshakes are made of.
+const HANDSHAKE_TOKENS: [&[u8]; 14] = [
+    b"\n",
+    b"\n\n",
+    b":",
+    b",",
+    b";",
+    b"=",
+    b"\"",
+    b" ",
+    b"\xff",
+    b"13",
+    b"websocket",
+    b"upgrade",
+    b"permessage-deflate",
+    b"content-length: 1\n",
 ];
 
 /// Unmasked, as a client reads them.
@@ -293,5 +326,23 @@ fn mutated_frames_keep_the_rules() {
     assert!(
         (10..90).contains(&share),
         "{share}% of the streams were accepted"
+    );
+}
+
+#[test]
+fn mutated_handshakes_keep_the_rules() {
+    let mut random = Random(0x5eed_0005);
+    let mut accepted = 0;
+    for _ in 0..HANDSHAKE_ROUNDS {
+        accepted += u32::from(check_handshake(&mutate(
+            &mut random,
+            &HANDSHAKES,
+            &HANDSHAKE_TOKENS,
+        )));
+    }
+    let share = accepted * 100 / HANDSHAKE_ROUNDS;
+    assert!(
+        (10..90).contains(&share),
+        "{share}% of the handshakes were accepted"
     );
 }

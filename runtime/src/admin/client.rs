@@ -8,7 +8,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::SOCKET;
-use super::commands::encoded;
+use super::answer::{self, Answer};
+use super::query::encoded;
 use crate::error::{EXIT_UNHEALTHY, Error, Result};
 use crate::logger;
 
@@ -29,8 +30,7 @@ const STATUS_BYTES: u64 = 1 << 20;
 pub fn print_status(data_dir: Option<&Path>, socket: Option<PathBuf>, json: bool) -> Result<u8> {
     let page = if json { "/status" } else { "/status.txt" };
     let response = ask_daemon(data_dir, socket, format!("GET {page}"))?;
-    // Who knows what answered there.
-    logger::say(&zlayer_binlog::lines(&response.body));
+    logger::say(&response.body);
     Ok(match response.healthy {
         Some(true) => 0,
         _ => EXIT_UNHEALTHY,
@@ -55,12 +55,11 @@ pub fn purge(data_dir: Option<&Path>, socket: Option<PathBuf>, tags: &[String]) 
     };
     let response = ask_daemon(data_dir, socket, format!("POST /cache/purge?{query}"))?;
     let count = response.body.trim_matches(|c: char| !c.is_ascii_digit());
-    let told = format!("{count} responses purged\n");
-    logger::say(&zlayer_binlog::lines(&told));
+    logger::say(&format!("{count} responses purged\n"));
     Ok(())
 }
 
-fn ask_daemon(data_dir: Option<&Path>, socket: Option<PathBuf>, line: String) -> Result<Response> {
+fn ask_daemon(data_dir: Option<&Path>, socket: Option<PathBuf>, line: String) -> Result<Answer> {
     let data_dir = data_dir.unwrap_or(Path::new(DEFAULT_DATA_DIR));
     let path = socket.unwrap_or_else(|| data_dir.join(SOCKET));
     ask_in_time(&path, line, PATIENCE).map_err(|error| {
@@ -86,16 +85,9 @@ fn ask_daemon(data_dir: Option<&Path>, socket: Option<PathBuf>, line: String) ->
     })
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct Response {
-    body: String,
-    /// Whether the daemon is well, if the response says so.
-    healthy: Option<bool>,
-}
-
 /// Sends a request in a separate thread: connecting to a socket whose backlog is full may take for
 /// ever, and has no time limit.
-fn ask_in_time(socket: &Path, line: String, patience: Duration) -> io::Result<Response> {
+fn ask_in_time(socket: &Path, line: String, patience: Duration) -> io::Result<Answer> {
     let (send, response) = mpsc::channel();
     let socket = socket.to_owned();
     // If the thread is late nobody waits for it, because the process ends.
@@ -107,43 +99,12 @@ fn ask_in_time(socket: &Path, line: String, patience: Duration) -> io::Result<Re
 }
 
 /// Sends a request; `line` is its method and target.
-fn ask(socket: &Path, line: &str) -> io::Result<Response> {
+fn ask(socket: &Path, line: &str) -> io::Result<Answer> {
     let mut stream = UnixStream::connect(socket)?;
     stream.write_all(format!("{line} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes())?;
     let mut response = Vec::new();
     stream.take(STATUS_BYTES).read_to_end(&mut response)?;
-    read(&String::from_utf8_lossy(&response))
-}
-
-/// Reads a response of this program's own server, which announces its length and sends no chunks.
-fn read(response: &str) -> io::Result<Response> {
-    let wrong = || io::Error::other("what answers there is no zlayer, or it broke off");
-    let (head, body) = response.split_once("\r\n\r\n").ok_or_else(wrong)?;
-    let mut lines = head.split("\r\n");
-    let status = lines.next().unwrap_or_default();
-    let (mut health, mut length) = (None, None);
-    for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
-        match name.to_ascii_lowercase().as_str() {
-            "zlayer-health" => health = Some(value == "ok"),
-            "content-length" => length = value.parse().ok(),
-            _ => {}
-        }
-    }
-    match status.starts_with("HTTP/1.1 200 ") {
-        true if length == Some(body.len()) => Ok(Response {
-            body: body.to_owned(),
-            healthy: health,
-        }),
-        // A refusal, such as when the daemon's memory is spent.
-        false if status.starts_with("HTTP/1.1 ") => {
-            let body = zlayer_binlog::one_line(body.trim_end());
-            Err(io::Error::other(format!(
-                "it answers {}: {body}",
-                zlayer_binlog::one_line(&status[9..])
-            )))
-        }
-        _ => Err(wrong()),
-    }
+    answer::read(&String::from_utf8_lossy(&response))
 }
 
 #[cfg(test)]
@@ -166,30 +127,5 @@ mod tests {
         let long = Path::new("/").join("x".repeat(200));
         let refused = print_status(Some(&long), None, false).unwrap_err();
         assert!(refused.to_string().contains("too long for a socket"));
-    }
-
-    #[test]
-    fn an_answer_is_read_only_as_a_whole() {
-        let head = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nzlayer-health: ok\r\n\r\n";
-        let response = read(&format!("{head}ok\n")).unwrap();
-        assert_eq!(
-            (response.body.as_str(), response.healthy),
-            ("ok\n", Some(true))
-        );
-        let response = read(&format!("{head}ok\n").replace(": ok", ": not-ok")).unwrap();
-        assert_eq!(response.healthy, Some(false));
-        for broken in [
-            "",
-            "HTTP/1.1 200 OK\r\n",
-            &format!("{head}ok"),
-            "220 smtp\r\n\r\n",
-        ] {
-            assert!(read(broken).is_err(), "{broken:?}");
-        }
-        let refused = read("HTTP/1.1 503 Service Unavailable\r\n\r\nno room\n").unwrap_err();
-        assert_eq!(
-            refused.to_string(),
-            "it answers 503 Service Unavailable: no room"
-        );
     }
 }

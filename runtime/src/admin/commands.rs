@@ -1,13 +1,11 @@
 //! Commands, which change something or call plugins. They work over the Unix socket alone, which
 //! only the daemon's own user may use.
 
-use std::borrow::Cow;
 use std::sync::Arc;
-
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::json::Json;
 use super::message::{Request, Response};
+use super::query::pairs;
 use super::view::View;
 use crate::failure::Failure;
 use crate::reactor;
@@ -15,20 +13,6 @@ use crate::redact;
 
 /// The request id in log records that plugins write during a command.
 const ID: &str = "admin";
-
-/// The methods that a path allows.
-pub(super) fn methods(path: &str) -> &'static str {
-    match path {
-        "/cache/purge" | "/validate-token" => "POST",
-        "/rate-limit" => "GET",
-        _ => "GET, HEAD",
-    }
-}
-
-/// Whether a path is that of a command.
-pub(super) fn has(path: &str) -> bool {
-    matches!(path, "/cache/purge" | "/validate-token" | "/rate-limit")
-}
 
 /// Runs the command that `request` asks for.
 pub(super) async fn run(view: &View, request: &Request) -> Response {
@@ -133,54 +117,4 @@ fn purge(view: &View, query: &str) -> Response {
     let mut json = Json::object();
     json.number("purged", purged as u64);
     Response::json(json)
-}
-
-/// Characters in a query's value that are written with percent signs (RFC 3986 section 2.3).
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-
-/// Encodes what may not stand in a query as it is.
-pub(super) fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, RESERVED).to_string()
-}
-
-/// Decodes percent signs. What is not UTF-8 then becomes U+FFFD, and a sign without two digits
-/// stays.
-fn decoded(text: &str) -> Cow<'_, str> {
-    percent_decode_str(text).decode_utf8_lossy()
-}
-
-/// The parameters of a query, decoded.
-fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    let parts = query.split('&').filter(|part| !part.is_empty());
-    parts.map(|part| {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        (decoded(name), decoded(value))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_encoded_is_decoded() {
-        for text in ["api:users/1", "a&b=c%20 é\u{1f980}", "", "100%", "%zz"] {
-            assert_eq!(decoded(&encoded(text)), text);
-        }
-        assert_eq!(decoded("%"), "%");
-        assert_eq!(decoded("%4"), "%4");
-        assert_eq!(decoded("%+1é%é"), "%+1é%é");
-        assert_eq!(decoded("%ff"), "\u{fffd}");
-        let read: Vec<_> = pairs("tag=a%26b&&all&x=1=2").collect();
-        let wanted = [("tag", "a&b"), ("all", ""), ("x", "1=2")];
-        assert!(
-            read.iter()
-                .map(|(name, value)| (&**name, &**value))
-                .eq(wanted)
-        );
-    }
 }

@@ -5,19 +5,15 @@ use std::time::Duration;
 
 use futures_lite::future::or;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
-use zlayer_http1::{
-    BodyLength, HeaderSlots, Limits, RequestHead, ResponseHead, ResponseLength, Version,
-};
+use zlayer_http1::{ResponseHead, ResponseLength, Version};
 
-use super::loopback::is_loopback;
 use super::message::{Request, Response};
 use super::places::Place;
-use super::{AdminShared, commands, pages};
+use super::reading::{self, REQUEST_BYTES};
+use super::{AdminShared, pages};
 use crate::timeout::within;
 use crate::wire::{Socket, with_date};
 
-/// The most bytes of a request, its head and its body together.
-const HEAD_BYTES: usize = 8 << 10;
 /// How long a head may take to come, and then the response to be sent.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a head may take over TCP, where clients are always on this device.
@@ -67,117 +63,19 @@ impl Connection {
 
     /// Reads a request. Returns `None` if the client leaves before its end.
     async fn read(&mut self) -> io::Result<Option<Result<Request, Response>>> {
-        let limits = Limits {
-            head_bytes: HEAD_BYTES,
-            ..Limits::default()
-        };
         let mut buffer = Vec::new();
         loop {
             let held = buffer.len();
-            buffer.resize(HEAD_BYTES.min(held + 1024), 0);
+            buffer.resize(REQUEST_BYTES.min(held + 1024), 0);
             let count = self.stream.read(&mut buffer[held..]).await?;
             if count == 0 {
                 return Ok(None);
             }
             buffer.truncate(held + count);
-            let mut slots = HeaderSlots::new();
-            match RequestHead::parse(&buffer, &mut slots, &limits) {
-                Ok(Some((head, length))) => {
-                    let (is_head, body) = (head.method == "HEAD", head.body);
-                    return match self.check(&head) {
-                        // The body of a GET is ignored.
-                        Ok(request) if request.is_post => {
-                            self.read_body(request, body, buffer, length).await
-                        }
-                        Ok(request) => Ok(Some(Ok(request))),
-                        Err(refused) => Ok(Some(Err(Response { is_head, ..refused }))),
-                    };
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    let response = Response::text(error.status(), &error.to_string());
-                    return Ok(Some(Err(response)));
-                }
+            if let Some(read) = reading::read(&buffer, self.is_tcp).transpose() {
+                return Ok(Some(read));
             }
         }
-    }
-
-    /// Reads the body that follows a head of `head` bytes at the front of `buffer`.
-    async fn read_body(
-        &mut self,
-        mut request: Request,
-        body: BodyLength,
-        mut buffer: Vec<u8>,
-        head: usize,
-    ) -> io::Result<Option<Result<Request, Response>>> {
-        let length = match body {
-            BodyLength::Empty => 0,
-            BodyLength::Fixed(length) => usize::try_from(length).unwrap_or(usize::MAX),
-            BodyLength::Chunked => {
-                let refused = Response::text(411, "say how long it is, with content-length");
-                return Ok(Some(Err(refused)));
-            }
-        };
-        let end = head.saturating_add(length);
-        if end > HEAD_BYTES {
-            let refused = format!("head and body may have {HEAD_BYTES} bytes together");
-            return Ok(Some(Err(Response::text(413, &refused))));
-        }
-        while buffer.len() < end {
-            let held = buffer.len();
-            buffer.resize(end, 0);
-            let count = self.stream.read(&mut buffer[held..]).await?;
-            if count == 0 {
-                return Ok(None);
-            }
-            buffer.truncate(held + count);
-        }
-        buffer.truncate(end);
-        request.body = buffer.split_off(head);
-        Ok(Some(Ok(request)))
-    }
-
-    /// Reads what matters from a head, or refuses the request.
-    fn check(&self, head: &RequestHead<'_, '_>) -> Result<Request, Response> {
-        let is_post = head.method == "POST";
-        if self.is_tcp {
-            if is_post || commands::has(head.path()) {
-                return Err(Response::text(
-                    403,
-                    "every user of this device can ask here: use the socket in the data folder",
-                ));
-            }
-            // A web page can make a browser send requests here, under a name of its own that it
-            // lets point to this device (DNS rebinding), and could read the response.
-            if head.authority().is_some_and(|host| !is_loopback(host)) {
-                return Err(Response::text(
-                    421,
-                    "ask for localhost, 127.0.0.1 or [::1]: the admin interface answers to no other name",
-                ));
-            }
-        }
-        // If somebody has put a proxy before the Unix socket, web pages must not change anything
-        // through it.
-        let foreign = |site: &[u8]| site != b"none" && site != b"same-origin";
-        let from_page =
-            head.header("origin").is_some() || head.header("sec-fetch-site").is_some_and(foreign);
-        if from_page && (self.is_tcp || is_post) {
-            return Err(Response::text(403, "web pages may not ask here"));
-        }
-        let methods = commands::methods(head.path());
-        if !methods.split(", ").any(|method| method == head.method) {
-            return Err(Response {
-                allow: Some(methods),
-                ..Response::text(405, &format!("the methods here are {methods}"))
-            });
-        }
-        Ok(Request {
-            path: head.path().to_owned(),
-            query: head.query().map(str::to_owned),
-            body: Vec::new(),
-            is_post,
-            is_head: head.method == "HEAD",
-        })
     }
 
     async fn respond(

@@ -2,7 +2,7 @@
 
 use super::message::{JSON, Request, Response, TEXT};
 use super::view::View;
-use super::{commands, series, status};
+use super::{commands, reading, series, status};
 use crate::metrics;
 use crate::redact;
 
@@ -24,7 +24,7 @@ pub(super) fn room(request: &Request, view: &View) -> usize {
 
 /// Makes the response. `room` is what [`room`] returned for the request.
 pub(super) async fn respond(request: &Request, view: &View, room: usize) -> Response {
-    if commands::has(&request.path) {
+    if reading::is_command(&request.path) {
         return commands::run(view, request).await;
     }
     let trouble = view.trouble();

@@ -1,4 +1,5 @@
-//! What holds for whatever header fields come from clients and upstreams. The fuzz targets check it.
+//! What holds for whatever header fields come from clients and upstreams. The fuzz targets
+//! check it, and so does a test.
 
 use std::time::{Duration, SystemTime};
 
@@ -31,5 +32,19 @@ pub fn heads(request: &HeaderMap, response: &HeaderMap) {
     let _ = not_modified(request, response);
     for name in vary::names(response, &[]).unwrap_or_default() {
         assert!(Varied::of(name.as_str(), request).matches(request));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::message::fuzz::Heads;
+    use crate::mutations;
+
+    #[test]
+    fn whatever_heads_say_of_storing_keeps_the_rules() {
+        mutations::each("fields", 20_000, |input| {
+            let heads = Heads::of(input);
+            super::heads(&heads.request, &heads.response);
+        });
     }
 }

@@ -68,7 +68,11 @@ impl Signals {
             let mut ending = Ending::default();
             for signal in self.heard.forever() {
                 match signal {
-                    SIGUSR1 => logger::complain(&smol::block_on(metrics.render())),
+                    // Labels are plugins' words.
+                    SIGUSR1 => {
+                        let page = smol::block_on(metrics.render());
+                        logger::complain(&zlayer_binlog::lines(&page));
+                    }
                     SIGXFSZ => {}
                     SIGHUP if let Some(reload) = &reload => reload(),
                     _ => match ending.told(Instant::now()) {

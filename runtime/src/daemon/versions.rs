@@ -4,7 +4,15 @@
 //! that is older than the highest one of the same name that ran here is refused, unless those very
 //! bytes ran here before: going back to what one had is allowed.
 
-use std::cmp::Ordering;
+#[cfg(test)]
+#[expect(
+    unreachable_pub,
+    reason = "the fuzz targets reach it from another crate"
+)]
+pub mod fuzz;
+mod order;
+mod seen;
+
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -15,6 +23,8 @@ use zlayer_bundle::Manifest;
 
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
+use order::{Version, compare};
+use seen::Seen;
 
 /// The file in the data folder: a line for each artifact, `DIGEST VERSION NAME`, the latest last.
 const FILE: &str = "versions";
@@ -31,13 +41,6 @@ pub(super) struct Versions {
     path: PathBuf,
     seen: Vec<Seen>,
     is_changed: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Seen {
-    digest: String,
-    version: String,
-    name: String,
 }
 
 impl Versions {
@@ -72,11 +75,7 @@ impl Versions {
     ///
     /// A higher version ran here, and these bytes did not.
     pub(super) fn admit(&mut self, manifest: &Manifest) -> Result<()> {
-        let this = Seen {
-            digest: manifest.digest_text(),
-            version: manifest.version.clone(),
-            name: manifest.name.clone(),
-        };
+        let this = Seen::new(manifest.digest_text(), &manifest.version, &manifest.name);
         let known = self.seen.contains(&this);
         if !known && let Some(higher) = self.higher_than(&this) {
             return Err(Error::Plugin {
@@ -104,14 +103,9 @@ impl Versions {
         }
         self.forget_some();
         let mut text = String::new();
-        for Seen {
-            digest,
-            version,
-            name,
-        } in &self.seen
-        {
+        for seen in &self.seen {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "{digest} {version} {name}");
+            let _ = writeln!(text, "{seen}");
         }
         match self.write(&text) {
             Ok(()) => self.is_changed = false,
@@ -167,20 +161,6 @@ impl Versions {
     }
 }
 
-impl Seen {
-    /// Reads a line. A name may hold blanks, the others do not.
-    fn read(line: &str) -> Option<Seen> {
-        let (digest, rest) = line.split_once(' ')?;
-        let (version, name) = rest.split_once(' ')?;
-        let is_digest = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
-        (is_digest && !name.is_empty()).then(|| Seen {
-            digest: digest.to_owned(),
-            version: version.to_owned(),
-            name: name.to_owned(),
-        })
-    }
-}
-
 /// Whether `later` stands for a highest version as well as `seen` does: whatever is refused on
 /// account of the one is refused on account of the other.
 fn is_as_high(later: &Seen, seen: &Seen) -> bool {
@@ -197,53 +177,6 @@ fn read(path: &PathBuf) -> io::Result<String> {
     let file = File::open(path)?;
     file.take(FILE_BYTES).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// The order of two versions (Semantic Versioning 2.0.0, section 11). Those that are none, which
-/// nobody can put in order, are all alike.
-fn compare(one: &str, other: &str) -> Ordering {
-    match (Version::read(one), Version::read(other)) {
-        (Some(one), Some(other)) => one.cmp(&other),
-        _ => Ordering::Equal,
-    }
-}
-
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Version<'a> {
-    numbers: [u64; 3],
-    /// What has one is lower than what has none.
-    is_release: bool,
-    before: Vec<Identifier<'a>>,
-}
-
-/// Numbers are lower than words.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Identifier<'a> {
-    Number(u64),
-    Word(&'a str),
-}
-
-impl<'a> Version<'a> {
-    fn read(text: &'a str) -> Option<Version<'a>> {
-        let (text, _build) = text.split_once('+').unwrap_or((text, ""));
-        let (numbers, before) = match text.split_once('-') {
-            Some((numbers, before)) => (numbers, Some(before)),
-            None => (text, None),
-        };
-        let mut parts = numbers.split('.').map(|part| part.parse().ok());
-        let numbers = [parts.next()??, parts.next()??, parts.next()??];
-        let identifiers = before.into_iter().flat_map(|before| before.split('.'));
-        parts.next().is_none().then(|| Version {
-            numbers,
-            is_release: before.is_none(),
-            before: identifiers
-                .map(|word| {
-                    word.parse()
-                        .map_or(Identifier::Word(word), Identifier::Number)
-                })
-                .collect(),
-        })
-    }
 }
 
 #[cfg(test)]
@@ -281,6 +214,14 @@ mod tests {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(self.0.path());
         }
+    }
+
+    #[test]
+    fn a_version_with_blanks_is_remembered_as_well() {
+        let device = Device::new();
+        assert!(device.runs("a", "2.0.0-b c", 1));
+        assert!(device.runs("a", "2.0.0-b c", 1));
+        assert!(!device.runs("a", "1.0.0", 2));
     }
 
     #[test]

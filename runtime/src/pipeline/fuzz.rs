@@ -79,7 +79,19 @@ pub fn spelling(fields: &[Header<'_>]) {
 
 #[cfg(test)]
 mod tests {
+    use crate::message::fuzz::Heads;
     use crate::mutations;
+
+    #[test]
+    fn whatever_brings_a_token_and_however_names_are_spelled() {
+        mutations::each("fields", 20_000, |input| {
+            let heads = Heads::of(input);
+            super::spelling(&heads.fields);
+            if let Some(uri) = &heads.uri {
+                super::token(uri, &heads.request);
+            }
+        });
+    }
 
     #[test]
     fn whatever_path_comes_is_guarded_as_applications_read_it() {

@@ -86,6 +86,15 @@ mod tests {
     use crate::mutations;
 
     #[test]
+    fn whatever_stands_in_the_files_of_a_device_keeps_the_rules() {
+        mutations::each("files", 20_000, |input| {
+            let text = String::from_utf8_lossy(input);
+            super::configuration(&text);
+            super::hosts(&text);
+        });
+    }
+
+    #[test]
     fn whatever_a_name_server_says_keeps_the_rules() {
         mutations::each("dns", 50_000, super::reply);
     }

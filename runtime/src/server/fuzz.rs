@@ -1,7 +1,8 @@
-//! What holds for whatever proxies say of their clients. The fuzz targets check it.
+//! What holds for whatever proxies say of their clients. The fuzz targets check it, and so does a test.
 
 use http::HeaderMap;
 
+use super::access::shown::{CUT, quoted};
 use super::origin::Peer;
 use crate::config::Networks;
 use crate::message::Scheme;
@@ -27,5 +28,85 @@ pub fn origin(headers: &HeaderMap) {
             assert_eq!((client.address, client.scheme), (address, Scheme::Http));
             assert!(client.forwarded_host.is_none());
         }
+    }
+}
+
+/// Shows `input` as the access log does: it stays within its quotes and its bound, it can be read back,
+/// and a token in a query is not shown.
+pub fn shown(input: &[u8]) {
+    for most in [0, 6, 64, 2048] {
+        let shown = quoted(input, most);
+        assert!(shown.len() <= most.max(1) + CUT.len() + 2);
+        let inner = shown
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'));
+        let Some(inner) = inner else {
+            panic!("{shown} is not in quotes");
+        };
+        assert!(
+            inner
+                .bytes()
+                .all(|byte| matches!(byte, b' '..=b'~') && byte != b'"')
+        );
+        // Nothing that has no secrets in it is changed.
+        if !input.contains(&b'=') && !input.contains(&b'@') && !input.is_empty() {
+            let text = String::from_utf8_lossy(input);
+            let text = text.as_bytes();
+            let is_whole = text.len() <= most && unescaped(inner) == text;
+            let cut = inner.strip_suffix(CUT).map(unescaped);
+            let is_cut = cut.is_some_and(|cut| text.starts_with(&cut));
+            assert!(is_whole || is_cut, "{most}: {shown}");
+        }
+    }
+    token_is_masked(&String::from_utf8_lossy(input));
+}
+
+/// Reads what nginx would have written: `\xHH` is a byte, all else stands for itself.
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once("\\x") {
+        bytes.extend_from_slice(before.as_bytes());
+        let (digits, behind) = behind.split_at_checked(2).unwrap_or(("", ""));
+        bytes.extend(u8::from_str_radix(digits, 16));
+        rest = behind;
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    bytes
+}
+
+/// The words behind `token=` in a query stand nowhere in the line.
+fn token_is_masked(text: &str) {
+    for start in ["?token=", "&token="] {
+        let Some((before, behind)) = text.split_once(start) else {
+            continue;
+        };
+        let end = behind.find(|c: char| !c.is_ascii_alphanumeric());
+        let value = &behind[..end.unwrap_or(behind.len())];
+        let is_long = value.len() >= 8 && text.matches(value).count() == 1;
+        if is_long && !before.contains("://") {
+            assert!(
+                !quoted(text.as_bytes(), usize::MAX >> 1).contains(value),
+                "{text}"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::message::fuzz::Heads;
+    use crate::mutations;
+
+    #[test]
+    fn whoever_is_not_trusted_names_nobody() {
+        mutations::each("fields", 20_000, |input| {
+            super::origin(&Heads::of(input).request)
+        });
+    }
+
+    #[test]
+    fn whatever_a_client_says_stays_within_its_quotes() {
+        mutations::each("paths", 20_000, super::shown);
     }
 }

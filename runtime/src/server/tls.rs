@@ -11,6 +11,7 @@ mod certificates;
 #[cfg(test)]
 pub mod fuzz;
 mod identities;
+mod pem;
 mod session;
 #[cfg(test)]
 #[expect(

@@ -314,7 +314,15 @@ fn what_a_file_is_called_does_not_steer_the_terminal() {
     fs::copy(artifact("hello"), &odd).unwrap();
     let words = |verb: &str| [verb.into(), odd.clone().into_os_string()];
     let missing = folder.path().join("\x1b[2J").into_os_string();
+    let keys = folder.path().join("keys");
+    fs::create_dir(&keys).unwrap();
+    fs::write(keys.join("\u{9b}2J.pub"), "no key").unwrap();
+    let with_keys = ["validate".into(), "--keys".into(), keys.into_os_string()];
+    let of_wasm = |verb: &str| ["wasm".into(), verb.into(), odd.clone().into_os_string()];
     for told in [
+        precompile([&with_keys[..], &[odd.clone().into_os_string()]].concat()),
+        zlayer(of_wasm("info")),
+        zlayer(of_wasm("validate")),
         zlayer(["run".into(), "--wasm".into(), missing.clone()]),
         zlayer(["logs".into(), missing]),
         precompile(words("info")),

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use zlayer_binlog::{Decoder, Encoder, Event, Level, Record};
+use zlayer_binlog::{Decoder, Encoder, Event, Level, Record, steers};
 
 fuzz_target!(|data: &[u8]| {
     // As it stands.
@@ -33,7 +33,16 @@ fn decode(bytes: &[u8], piece: usize) -> u64 {
     let mut skipped = 0;
     let mut tell = |event: Event<'_>| {
         match event {
-            Event::Record(record) => assert!(record.to_string().ends_with('\n')),
+            // Whatever it says, it is a line, and steers no terminal.
+            Event::Record(record) => {
+                for line in [Some(record.to_string()), record.combined()]
+                    .into_iter()
+                    .flatten()
+                {
+                    let line = line.strip_suffix('\n');
+                    assert!(line.is_some_and(|line| !line.contains(|c| steers(c) && c != '\t')));
+                }
+            }
             Event::Gap(gap) => skipped += gap.bytes,
             Event::Start(_) | Event::Foreign(_) => {}
         }

@@ -2,5 +2,7 @@
 
 #[path = "../../../src/server/tls/fuzz.rs"]
 pub mod fuzz;
+#[path = "../../../src/server/tls/pem.rs"]
+mod pem;
 #[path = "../../../src/server/tls/validity.rs"]
 mod validity;

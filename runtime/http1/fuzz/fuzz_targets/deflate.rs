@@ -19,7 +19,10 @@ fuzz_target!(|input: &[u8]| {
     let whole = decode(message, message.len().max(1), LIMIT);
     assert_eq!(decode(message, step, LIMIT), whole, "in steps of {step}");
 
-    let offer = format!("permessage-deflate; server_max_window_bits={}", 8 + step % 8);
+    let offer = format!(
+        "permessage-deflate; server_max_window_bits={}",
+        8 + step % 8
+    );
     let offer = [("sec-websocket-extensions", offer.as_bytes())];
     let Some(agreed) = Deflate::negotiate(&offer) else {
         panic!("the offer is valid");

@@ -14,6 +14,8 @@ fuzz_target!(|input: &[u8]| {
         }
         if let Ok(Some(header)) = now {
             assert!(header.length <= end && header.length <= PROXY_V2_BYTES);
+            // It is read as soon as it is there: the daemon takes as many bytes as came last.
+            assert!(decided != Ok(None) || header.length == end);
         }
         decided = now;
     }

@@ -4,6 +4,7 @@
     reason = "the fuzz targets reach them from another crate"
 )]
 
+pub mod handshake;
 pub mod websocket;
 
 use zlayer_http1::*;

@@ -224,6 +224,24 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_said_of_a_plugin_is_read_or_refused() {
+        let usual = PluginConfig::default();
+        crate::mutations::each("flags", 5_000, |input| {
+            let text = String::from_utf8_lossy(input);
+            for line in text.lines() {
+                if let Ok(Override { setting, value, .. }) = line.parse() {
+                    assert!(line.ends_with(&format!(":{setting}={value}")), "{line}");
+                }
+            }
+            let words: Vec<&str> = text.lines().collect();
+            match applied(&usual, &words) {
+                Ok(plugins) => assert_eq!(plugins.is_empty(), words.is_empty()),
+                Err(said) => assert!(!said.is_empty()),
+            }
+        });
+    }
+
+    #[test]
     fn settings_are_read_into_place() {
         let words = [
             "my:plugin:config.a:b=c=d",
