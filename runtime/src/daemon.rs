@@ -43,7 +43,7 @@ use crate::server::Server;
 use crate::server::tls::{Https, TLS_SHARE};
 use crate::stats::ServerStats;
 use crate::timeout;
-use crate::turns::{self, Turns};
+use crate::turns;
 use crate::upstream::{self, Upstreams};
 use rehearsal::rehearse;
 use resources::Resources;
@@ -277,19 +277,9 @@ fn serve(
     // Its thread is started now and not with the first request, which would end if it could not be.
     drop(ticker.work());
     signals.obey(stopping, store.clone(), metrics, reload)?;
-    // One more than threads: see `lend_a_hand`.
-    let queue = RunQueue::new(resources.threads + 1, |runnable| {
+    let queue = RunQueue::new(resources.threads, |runnable| {
         turns::piece(|| runnable.run());
     });
-    let lending = lend_a_hand(
-        Arc::clone(ticker.turns()),
-        Arc::clone(&queue),
-        resources.threads,
-    );
-    // With a single processor the kernel would go to and fro between the two, at a slower pace.
-    if resources.threads > 1 {
-        EXECUTOR.spawn(lending).detach();
-    }
     for number in 1..resources.threads {
         let queue = Arc::clone(&queue);
         // They outlive the stop signal, since running requests need them: the process ends them.
@@ -435,28 +425,6 @@ async fn run_tasks<T>() -> T {
             poll_fn(|cx| turns::piece(|| tick.as_mut().poll(cx))).await;
         }
         yield_now().await;
-    }
-}
-
-/// Has one more thread serve while plugins compute for whole turns: at most as many
-/// of them are at work as threads serve at other times, and so this one is left for all others.
-async fn lend_a_hand(turns: Arc<Turns>, queue: Arc<RunQueue>, number: usize) {
-    loop {
-        turns.until(true).await;
-        let (calm, queue) = (Arc::clone(&turns), Arc::clone(&queue));
-        let (serves, has_served) = bounded::<()>(1);
-        let spawned = std::thread::Builder::new()
-            .name("worker".to_owned())
-            .spawn(move || {
-                work(&queue, number, calm.until(false));
-                drop(serves);
-            });
-        if let Err(error) = spawned {
-            log::warn!("cannot start one more thread while plugins compute: {error}");
-        }
-        turns.until(false).await;
-        // The number is free again. It ends with an error, since nothing is ever sent.
-        let _ = has_served.recv().await;
     }
 }
 

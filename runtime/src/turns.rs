@@ -12,19 +12,16 @@
 //! thousand times while any waits for its turn: then slices are short, and who has little to do does
 //! not wait long for a thread.
 //!
-//! A plugin that is alone has nobody to be fair to: it is only interrupted, so that the daemon's own
-//! work gets on.
+//! A plugin that is alone has all turns: it only gives way to the daemon's own work, and to what its
+//! other clients ask for.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
-
-use event_listener::Event;
 
 use crate::sync;
 
@@ -58,9 +55,6 @@ thread_local! {
 /// The plugins that want to compute, and whose turn it is.
 pub struct Turns {
     state: Mutex<State>,
-    plugins: AtomicUsize,
-    /// Notified when it begins, and when it ends, that plugins compute for whole slices.
-    changed: Event,
     /// The thread that ticks. It sleeps for a long tick when somebody begins to wait.
     ticker: OnceLock<Thread>,
 }
@@ -82,14 +76,6 @@ struct State {
     is_busy: bool,
     /// Ticks without any turn.
     calm_ticks: u32,
-    /// Turns that have lasted until a tick since the last one.
-    used_up: u32,
-    /// How long such turns lasted lately.
-    computed: Duration,
-    /// There is so much of that that it takes threads from others, or was lately.
-    is_full: bool,
-    /// Ticks without any such turn.
-    idle_ticks: u32,
 }
 
 /// The instances of one plugin that wait, and those whose turn it is.
@@ -140,7 +126,7 @@ impl Turns {
         Arc::new(Turns {
             state: Mutex::new(State {
                 most: threads.max(1),
-                most_each: threads.saturating_sub(1).max(1),
+                most_each: threads.max(1),
                 given: 0,
                 lines: Vec::new(),
                 next: 0,
@@ -148,13 +134,7 @@ impl Turns {
                 ticks: 0,
                 is_busy: false,
                 calm_ticks: 0,
-                used_up: 0,
-                computed: Duration::ZERO,
-                is_full: false,
-                idle_ticks: 0,
             }),
-            plugins: AtomicUsize::new(0),
-            changed: Event::new(),
             ticker: OnceLock::new(),
         })
     }
@@ -163,7 +143,9 @@ impl Turns {
     pub fn join(self: &Arc<Self>) -> Place {
         let mut state = sync::lock(&self.state);
         state.lines.push(Line::default());
-        self.plugins.store(state.lines.len(), Ordering::Relaxed);
+        if state.lines.len() > 1 {
+            state.most_each = (state.most - 1).max(1);
+        }
         Place {
             turns: Arc::clone(self),
             line: state.lines.len() - 1,
@@ -204,20 +186,6 @@ impl Turns {
             false => state.calm_ticks.saturating_add(1),
         };
         state.is_busy &= state.calm_ticks < CALM_TICKS;
-        let used_up = std::mem::take(&mut state.used_up);
-        state.computed = lately(state.computed, length) + length * used_up;
-        state.idle_ticks = match used_up {
-            0 => state.idle_ticks.saturating_add(1),
-            _ => 0,
-        };
-        let was_full = state.is_full;
-        state.is_full = match was_full {
-            true => state.is_busy && state.idle_ticks < CALM_TICKS,
-            false => state.computed >= MUCH,
-        };
-        if state.is_full != was_full {
-            self.changed.notify(usize::MAX);
-        }
         let next = match state.is_busy {
             true => SHORT_TICK,
             false => TICK,
@@ -225,18 +193,6 @@ impl Turns {
         drop(state);
         called.into_iter().for_each(Waker::wake);
         next
-    }
-
-    /// Waits until plugins that wait for turns compute for as long as these last, or until none has for
-    /// a while.
-    pub async fn until(&self, full: bool) {
-        loop {
-            let changed = self.changed.listen();
-            if sync::lock(&self.state).is_full == full {
-                return;
-            }
-            changed.await;
-        }
     }
 }
 
@@ -274,12 +230,7 @@ impl Place {
     /// `computed` for so long. Returns what it has to wait for before it goes on; `None` if it only has
     /// to let others run.
     pub fn interrupted(&self, times: u32, computed: Duration) -> Option<Turn> {
-        if self.turns.plugins.load(Ordering::Relaxed) < 2 {
-            return None;
-        }
-        let had_turn = BEGUN.take().is_some();
         let mut state = sync::lock(&self.turns.state);
-        state.used_up += u32::from(had_turn);
         let line = &mut state.lines[self.line];
         line.interrupted += 1;
         let waits = computed >= LITTLE && (times > 1 || line.worked >= MUCH);
@@ -425,7 +376,7 @@ impl Drop for Turn {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::task::Wake;
 
     use super::*;
@@ -498,6 +449,15 @@ mod tests {
     }
 
     #[test]
+    fn a_plugin_that_is_alone_has_all_threads() {
+        let turns = Turns::new(3);
+        let place = turns.join();
+        let mut crowd: Vec<_> = (0..4).map(|_| Waiter::begin(&place)).collect();
+        let at_work = crowd.iter_mut().filter_map(|one| one.runs().then_some(()));
+        assert_eq!(at_work.count(), 3);
+    }
+
+    #[test]
     fn who_leaves_gives_the_turn_on_and_who_sleeps_holds_nobody_up_for_long() {
         let turns = Turns::new(1);
         let (place, _other) = (turns.join(), turns.join());
@@ -519,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_short_while_plugins_wait_and_one_alone_does_not() {
+    fn ticks_are_short_while_plugins_wait() {
         let turns = Turns::new(2);
         let place = turns.join();
         assert!(
@@ -576,31 +536,6 @@ mod tests {
         });
         let mut last = Waiter::begin(&place);
         assert!(crowd[2].runs() && !last.runs());
-    }
-
-    #[test]
-    fn only_turns_that_last_until_the_tick_are_in_the_way_of_others() {
-        let turns = Turns::new(1);
-        let (place, _other) = (turns.join(), turns.join());
-        let is_full = || {
-            let state = sync::lock(&turns.state);
-            state.is_full
-        };
-        for _ in 0..1000 {
-            piece(|| assert!(Waiter::begin(&place).runs()));
-            turns.tick();
-        }
-        assert!(!is_full());
-        for _ in 0..100 {
-            assert!(Waiter::begin(&place).runs());
-            turns.tick();
-            assert!(place.interrupted(2, LITTLE).is_some());
-        }
-        assert!(is_full());
-        for _ in 0..CALM_TICKS {
-            turns.tick();
-        }
-        assert!(!is_full());
     }
 
     #[test]

@@ -238,23 +238,25 @@ impl Admission {
         }
         self.recent.note(client.ip().into(), Instant::now());
         self.waiting.push(stream, client, is_https);
-        if self.waiting.len() > self.room {
-            if let Some(last) = self.waiting.pop_last(&self.ledger.amounts()) {
-                if !last.is_https {
-                    refuse(&last.stream);
-                    if let Some(output) = self.access {
-                        access::Entry::without_place(output, last.client.ip(), FULL_STATUS);
-                    }
-                }
-                self.refusals.tell(|count| {
-                    format!(
-                        "connections were refused ({count}): all {} places are taken, and {} \
-                         wait; one client may have too many, or raise --max-connections",
-                        self.places, self.room
-                    )
-                });
+        if self.waiting.len() <= self.room {
+            return;
+        }
+        let Some(last) = self.waiting.pop_last(&self.ledger.amounts()) else {
+            return;
+        };
+        if !last.is_https {
+            refuse(&last.stream);
+            if let Some(output) = self.access {
+                access::Entry::without_place(output, last.client.ip(), FULL_STATUS);
             }
         }
+        self.refusals.tell(|count| {
+            format!(
+                "connections were refused ({count}): all {} places are taken, and {} wait; one \
+                 client may have too many, or raise --max-connections",
+                self.places, self.room
+            )
+        });
     }
 
     /// Makes room where no connection can be accepted, as where descriptors or memory are short.

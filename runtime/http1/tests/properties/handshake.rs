@@ -77,9 +77,8 @@ fn begins(method: &str, fields: &Fields<'_>) -> bool {
         elements.iter().any(|one| one == wanted.as_bytes())
     };
     let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
-    let is_key = |key: &[u8]| {
-        key.len() == 24 && key.ends_with(b"==") && key[..22].iter().all(|byte| is_letter(byte))
-    };
+    let is_key =
+        |key: &[u8]| key.len() == 24 && key.ends_with(b"==") && key[..22].iter().all(is_letter);
     let keys = values(fields, "sec-websocket-key");
     let lengths = values(fields, "content-length");
     method == "GET"
