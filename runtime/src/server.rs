@@ -53,8 +53,9 @@ use tls::Https;
 const BACKLOG: i32 = 4096;
 /// Bytes of a response that the kernel keeps for a client beyond what is on its way to it. By itself it
 /// keeps up to 4 MiB for each of them, which a device does not have, and fills that first for a client
-/// that hardly reads.
-const UNSENT: u32 = 128 << 10;
+/// that hardly reads. It asks for more when half of them are left, so a client that takes as little as
+/// it has to (`TRANSFER_RATE`) is seen to take something every 16 seconds, within `--timeout stall`.
+const UNSENT: u32 = 32 << 10;
 
 /// How long requests that are cut off may take to end: they wait for nobody.
 const CUTTING: Duration = Duration::from_secs(1);
@@ -110,8 +111,10 @@ impl Server {
             // The standard library asks for 128, and a burst of more would wait for a second or more
             // until TCP tries again.
             rustix::net::listen(&listener, BACKLOG)?;
-            // Connections inherit it.
-            SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT)?;
+            // Connections inherit it. Without it they only take more of the kernel's memory.
+            if let Err(error) = SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT) {
+                log::debug!("the kernel keeps as much for clients as it likes: {error}");
+            }
             Ok(listener)
         });
         bound.map_err(|error| {

@@ -35,7 +35,7 @@ const LONG: Duration = Duration::from_micros(100);
 const CALM_TICKS: u32 = 200;
 /// How many short ticks a turn that was given is kept for somebody who does not take it, because
 /// nobody polls it.
-const KEPT_TICKS: u32 = 5;
+const KEPT_TICKS: u32 = 20;
 /// A call that has computed for less than this does not wait when it is interrupted: it is most likely
 /// done soon, and whoever waits for many such calls of one client has a turn anyway (`clients`).
 const LITTLE: Duration = SHORT_TICK;

@@ -1,4 +1,4 @@
-//! What one client that means harm costs the others: eight ways to attack, each from one address,
+//! What one client that means harm costs the others: nine ways to attack, each from one address,
 //! while another address asks as it always does. All flags are at their defaults.
 
 use std::net::Ipv4Addr;
@@ -122,9 +122,6 @@ fn begin(attack: Attack, server: &Server) -> Result<Attacker> {
 fn stay_on(processor: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(processor);
-    if std::env::var_os("ZL_NOPIN").is_some() {
-        return Ok(());
-    }
     sched_setaffinity(None, &set)
         .with_context(|| format!("this needs two processors, and number {processor} cannot be had"))
 }

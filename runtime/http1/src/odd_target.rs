@@ -48,6 +48,10 @@ pub(crate) fn parse<'h, 'b>(
             }
         };
     };
+    // A head that comes byte by byte is looked at each time, and takes memory once.
+    if !rest.windows(2).any(|two| two == b"\n\r" || two == b"\n\n") {
+        return Ok(None);
+    }
     *fields = vec![EMPTY_HEADER; most];
     match httparse::parse_headers(&rest[end.len()..], fields) {
         Ok(Status::Complete((length, headers))) => Ok(Some(Parsed {

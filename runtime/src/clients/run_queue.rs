@@ -1,7 +1,7 @@
 //! Which connection's task runs next.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
@@ -117,7 +117,8 @@ impl RunQueue {
             true => state.gave_way.push((network, runnable)),
             false => state.push(network, runnable),
         }
-        // What gives way is taken again by the thread that it gives way on, at once.
+        // What gives way is taken again by the thread that it gives way on, behind the executor's tasks
+        // and a look at the sockets.
         let sleeper = match is_running && was_idle && server.is_some() {
             true => None,
             false => state.next_sleeper(server),
@@ -223,7 +224,7 @@ impl State {
 /// For how long threads have worked for each network lately.
 #[derive(Default)]
 struct Used {
-    networks: Vec<(Network, Duration)>,
+    networks: HashMap<Network, Duration>,
     /// When this was halved last.
     halved: Option<Instant>,
 }
@@ -231,12 +232,11 @@ struct Used {
 impl Used {
     /// After how long half of what was used is forgotten.
     const HALF_LIFE: Duration = Duration::from_millis(10);
-    /// What is less than this is forgotten, so that the list stays short.
+    /// What is less than this is forgotten.
     const LITTLE: Duration = Duration::from_micros(20);
 
     fn of(&self, network: Network) -> Duration {
-        let found = self.networks.iter().find(|(other, _)| *other == network);
-        found.map_or(Duration::ZERO, |(_, used)| *used)
+        self.networks.get(&network).copied().unwrap_or_default()
     }
 
     fn add(&mut self, network: Network, used: Duration, now: Instant) {
@@ -244,19 +244,13 @@ impl Used {
         let halvings = since.div_duration_f64(Self::HALF_LIFE) as u32;
         if halvings > 0 {
             self.halved = Some(now);
-            self.networks.retain_mut(|(_, used)| {
+            self.networks.retain(|_, used| {
                 *used = used.checked_div(1 << halvings.min(31)).unwrap_or_default();
                 *used >= Self::LITTLE
             });
         }
-        match self
-            .networks
-            .iter_mut()
-            .find(|(other, _)| *other == network)
-        {
-            Some((_, before)) => *before = before.saturating_add(used),
-            None => self.networks.push((network, used)),
-        }
+        let before = self.networks.entry(network).or_default();
+        *before = before.saturating_add(used);
     }
 }
 

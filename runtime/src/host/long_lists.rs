@@ -200,7 +200,8 @@ fn pairs(
 fn beginning(store: &Store<'_>, text: &WasmStr) -> wasmtime::Result<String> {
     let text = text.to_str(store)?;
     // A secret that begins within what is shown has to be recognised.
-    let most = super::logging::RECORD_BYTES + redact::longest();
+    // What is cut there is told from what ends there by one more character, which has 4 bytes at most.
+    let most = super::logging::RECORD_BYTES + redact::longest() + 4;
     Ok(text[..text.floor_char_boundary(most)].to_owned())
 }
 

@@ -11,7 +11,7 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use smol::{Async, Timer};
 
 use super::access;
-use super::waiting::{Newcomer, Waiting};
+use super::waiting::{Amounts, Newcomer, Waiting};
 use crate::clients::{self, Claim, Ledger, Network, Recent};
 use crate::config::AccessOutput;
 
@@ -208,13 +208,15 @@ impl Admission {
     async fn accept(&mut self, door: &Door) -> bool {
         let began = Instant::now();
         let mut has_accepted = false;
+        // What each network holds, looked up once for all that come at once.
+        let mut held = None;
         while began.elapsed() < IN_A_ROW {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             match acceptfrom_with(door.listener.get_ref(), flags) {
                 Ok((stream, client)) => {
                     has_accepted = true;
                     if let Some(Ok(client)) = client.map(SocketAddr::try_from) {
-                        self.add(stream.into(), client, door.is_https);
+                        self.add(stream.into(), client, door.is_https, &mut held);
                     }
                 }
                 Err(error) => {
@@ -232,7 +234,13 @@ impl Admission {
         true
     }
 
-    fn add(&mut self, stream: TcpStream, client: SocketAddr, is_https: bool) {
+    fn add(
+        &mut self,
+        stream: TcpStream,
+        client: SocketAddr,
+        is_https: bool,
+        held: &mut Option<Amounts>,
+    ) {
         if is_gone(&stream) {
             return;
         }
@@ -241,7 +249,8 @@ impl Admission {
         if self.waiting.len() <= self.room {
             return;
         }
-        let Some(last) = self.waiting.pop_last(&self.ledger.amounts()) else {
+        let held = held.get_or_insert_with(|| self.ledger.amounts());
+        let Some(last) = self.waiting.pop_last(held) else {
             return;
         };
         if !last.is_https {

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -31,6 +32,26 @@ pub(super) enum End {
 pub(super) struct ClientStream {
     kind: Kind,
     sent: Arc<Sent>,
+    reading: GivesWay,
+    writing: GivesWay,
+}
+
+/// Has other tasks run between what is read or written and what was done before for long. It does so
+/// once and goes on then: what computes before it each time would keep it waiting otherwise.
+#[derive(Default)]
+struct GivesWay {
+    has: AtomicBool,
+}
+
+impl GivesWay {
+    fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.has.swap(false, Ordering::Relaxed) {
+            return Poll::Ready(());
+        }
+        let polled = turns::give_way(cx);
+        self.has.store(polled.is_pending(), Ordering::Relaxed);
+        polled
+    }
 }
 
 enum Kind {
@@ -44,6 +65,8 @@ impl ClientStream {
         ClientStream {
             kind: Kind::Plain(socket),
             sent: Arc::default(),
+            reading: GivesWay::default(),
+            writing: GivesWay::default(),
         }
     }
 
@@ -52,6 +75,8 @@ impl ClientStream {
         ClientStream {
             kind: Kind::Tls(Box::new(stream)),
             sent: Arc::default(),
+            reading: GivesWay::default(),
+            writing: GivesWay::default(),
         }
     }
 
@@ -120,7 +145,7 @@ impl AsyncRead for &ClientStream {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(turns::give_way(cx));
+        ready!(self.reading.poll(cx));
         match &self.kind {
             Kind::Plain(socket) => Pin::new(&mut &*socket).poll_read(cx, buffer),
             Kind::Tls(stream) => stream.poll_read(cx, buffer),
@@ -134,7 +159,7 @@ impl AsyncWrite for &ClientStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(turns::give_way(cx));
+        ready!(self.writing.poll(cx));
         let written = match &self.kind {
             Kind::Plain(socket) => Pin::new(&mut &*socket).poll_write(cx, bytes),
             Kind::Tls(stream) => stream.poll_write(cx, bytes),
@@ -188,5 +213,29 @@ impl AsyncWrite for ClientStream {
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut &*self).poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn whoever_has_given_way_goes_on_however_long_was_computed_before() {
+        let gives_way = GivesWay::default();
+        let cx = Context::from_waker(std::task::Waker::noop());
+        let long_piece = || {
+            turns::piece(|| {
+                let began = Instant::now();
+                while began.elapsed() < Duration::from_millis(1) {}
+                gives_way.poll(&cx).is_ready()
+            })
+        };
+        assert_eq!(
+            [long_piece(), long_piece(), long_piece()],
+            [false, true, false]
+        );
     }
 }
