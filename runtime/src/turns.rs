@@ -481,12 +481,7 @@ mod tests {
     #[test]
     fn ticks_are_short_while_plugins_wait() {
         let turns = Turns::new(2);
-        let place = turns.join();
-        assert!(
-            place.interrupted(9, LITTLE).is_none(),
-            "nobody else is there"
-        );
-        let _other = turns.join();
+        let (place, _other) = (turns.join(), turns.join());
         assert!(place.interrupted(1, LITTLE).is_none());
         assert!(
             place.interrupted(9, LITTLE / 2).is_none(),
