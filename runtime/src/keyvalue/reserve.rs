@@ -55,8 +55,7 @@ impl Reserve {
     /// Gives the room up, if there is any and the disk has less than `wanted` bytes left.
     pub(super) fn give_up(&self, wanted: u64) -> bool {
         let is_full = free(&self.folder).is_some_and(|free| free < wanted);
-        let is_given = is_full && self.has_room() && self.empty().is_ok();
-        is_given
+        is_full && self.has_room() && self.empty().is_ok()
     }
 
     /// Whether the room was given up and never taken back, be it by an earlier process.

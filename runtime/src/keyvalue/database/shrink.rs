@@ -23,7 +23,7 @@ impl Database {
         let tree = &self.keyspace.tree;
         // What is written anew takes no more than the tables do of which it is made. Only where that is
         // too much, what is left is counted.
-        if !fits(tree.disk_space()) && !self.what_is_left(fits).map_err(|error| reason(&error))? {
+        if !fits(tree.disk_space()) && !self.left_fits(fits).map_err(|error| reason(&error))? {
             return Ok(false);
         }
         // A compaction drops the old versions of a key, and its removal, below a watermark. fjall moves its
@@ -48,7 +48,7 @@ impl Database {
     }
 
     /// Whether the bytes of all keys and values fit. Reads no more than that takes to tell.
-    fn what_is_left(&self, fits: impl Fn(u64) -> bool) -> fjall::Result<bool> {
+    fn left_fits(&self, fits: impl Fn(u64) -> bool) -> fjall::Result<bool> {
         let mut bytes = 0;
         for item in self.keyspace.iter() {
             let (key, value) = item.into_inner()?;
