@@ -15,7 +15,7 @@
 //! The keeper opens the database while the daemon already listens, because that takes ten times as
 //! long as the rest of the start; calls wait for it. It repairs what a power cut left
 //! ([`journal`]). When a write fails it refuses changes, lets reads go on, and opens the database
-//! anew once the disk takes data again. While the disk is full it takes removals ([`reserve`]). Values expire by the store's own time ([`clock`]).
+//! anew once the disk takes data again. While the disk is full it takes removals ([`reserve`], [`scarcity`]). Values expire by the store's own time ([`clock`]).
 
 mod change;
 mod clock;
@@ -35,6 +35,7 @@ mod overlay;
 mod piece;
 mod place;
 mod reserve;
+mod scarcity;
 mod settings;
 mod sizes;
 mod store;

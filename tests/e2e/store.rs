@@ -8,7 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cli::SmallDisk;
-use crate::support::{Builder, Client, Daemon, TempDir, ask, eventually, get, request, under_qemu};
+use crate::support::{
+    Builder, Client, Daemon, TempDir, ask, ask_raw, eventually, get, request, under_qemu,
+};
 
 fn counter(folder: &Path, durability: &str) -> Builder {
     Daemon::builder("counter")
@@ -294,20 +296,27 @@ fn a_full_disk_takes_removals_and_they_make_room() {
     let folder = disk.folder.path().join("data");
     let daemon = counter(&folder, "sync").start();
     let value = vec![b'v'; 200_000];
-    let set = |key: &str| request(&daemon, "PUT", &format!("/set/{key}"), &[], &value);
+    let set =
+        |daemon: &Daemon, key: &str| request(daemon, "PUT", &format!("/set/{key}"), &[], &value);
     for number in 0..20 {
-        assert_eq!(set(&format!("key-{number}")).status, 200);
+        assert_eq!(set(&daemon, &format!("key-{number}")).status, 200);
     }
     fill(disk.folder.path(), "ballast");
-    eventually("a change that is refused", || set("more").status == 409);
+    eventually("a change that is refused", || {
+        set(&daemon, "more").status == 409
+    });
     daemon.wait_for_log("is full: keys can be removed");
     let refused = || {
-        set("other")
+        set(&daemon, "other")
             .text()
             .contains("its disk is full; keys can be removed")
     };
     eventually("word of why", refused);
     assert_eq!(text(&daemon, "/get/key-1"), "v".repeat(200_000));
+    // The next process knows: it does not take what room is left.
+    assert_eq!(daemon.stop(), 0);
+    let daemon = counter(&folder, "sync").start();
+    assert!(set(&daemon, "other").text().contains("once 5 MiB are free"));
     for number in 0..20 {
         let removed = request(&daemon, "POST", &format!("/del/key-{number}"), &[], b"");
         assert_eq!((removed.status, removed.text()), (200, "true".to_owned()));
@@ -315,7 +324,12 @@ fn a_full_disk_takes_removals_and_they_make_room() {
     assert_eq!(text(&daemon, "/exists/key-1"), "false");
     // Nobody else has made any.
     daemon.wait_for_log("there is room on the disk again");
-    assert_eq!(set("other").status, 200);
+    assert_eq!(set(&daemon, "other").status, 200);
+    let figures = ask_raw(&folder, b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").text();
+    assert!(
+        figures.contains("\nzlayer_kv_restarts_total 0\n"),
+        "nothing has failed: {figures}"
+    );
     assert_eq!(daemon.stop(), 0);
     let daemon = counter(&folder, "sync").start();
     assert_eq!(text(&daemon, "/exists/other"), "true");

@@ -1,7 +1,12 @@
 //! The fjall database: its settings for a small device, and how it comes up after anything.
 //!
-//! The store's folder holds `db` (fjall's own) and `aside` (what could not be read, under numbered
-//! names). A database without a file `complete` in it was never finished and is made anew.
+//! The store's folder holds
+//! - `db`: fjall's own. One without a file `complete` in it was never finished and is made anew;
+//! - `aside`: what could not be read, under numbered names;
+//! - `db.version-N`: a database of another version that the owner had taken out of the way ([`super::format`]);
+//! - `reserve`: room for removals from a full disk, empty while it is given up ([`super::reserve`]);
+//! - `probe`: there only while it is tried whether the disk takes data again ([`super::keeper`]);
+//! - `panicked`: there only until the next start, where fjall's panic on `db` ended the process.
 
 mod aside;
 mod shrink;

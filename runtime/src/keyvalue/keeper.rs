@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::database::{self, Database, OpenError};
 use super::place::Place;
-use super::reserve::Reserve;
+use super::reserve::{self, Reserve};
+use super::scarcity::Scarcity;
 use super::store::Store;
 use super::writes::Writes;
 use super::written::KEEPER;
@@ -26,10 +27,6 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// Free space that the disk must have, beyond the waiting changes, before the database is opened
 /// anew: fjall has to write tables as well.
 const PROBE_BYTES: usize = 1 << 20;
-/// How often a full disk is looked at: whether what was removed makes room, and whether there is enough.
-const TEND: Duration = Duration::from_secs(5);
-/// The error that calls get which are no removals, while the disk is full.
-const SCARCE: &str = "the device's store: its disk is full; keys can be removed, and others changed once there is room";
 
 /// Runs one store until it is closed.
 pub(super) struct Keeper {
@@ -43,14 +40,6 @@ pub(super) struct Keeper {
     reserve: Reserve,
     /// Set while the disk is full and the reserve given up.
     scarcity: Option<Scarcity>,
-}
-
-/// A disk that is full.
-struct Scarcity {
-    /// When it was last looked at.
-    tended: Instant,
-    /// Whether keys were removed since.
-    has_removed: bool,
 }
 
 impl Keeper {
@@ -99,7 +88,7 @@ impl Keeper {
             if self.wait_before_retry(&mut pause).is_none() {
                 return self.lose_what_is_left();
             }
-            self.store.reopening();
+            self.store.restarting();
         }
     }
 
@@ -110,6 +99,13 @@ impl Keeper {
                 let made = fs::create_dir_all(&self.folder).and_then(|()| Place::of(&self.folder));
                 self.place = Some(made.map_err(|error| OpenError::Disk(error.to_string()))?);
             }
+        }
+        // An earlier process may have given the room up. Keys may have been removed since.
+        if self.scarcity.is_none()
+            && self.reserve.is_given_up()
+            && !self.reserve.take_back(PROBE_BYTES as u64)
+        {
+            self.begin_scarcity(true);
         }
         Database::open(&self.folder, &self.store.sizes, &self.store.clock)
     }
@@ -146,6 +142,7 @@ impl Keeper {
             }
             match done.and_then(|()| self.tend(&database)) {
                 Ok(true) => {
+                    self.store.written.bytes();
                     self.store.reopening();
                     return Some(());
                 }
@@ -176,7 +173,7 @@ impl Keeper {
             }
         }
         self.store.written.bytes();
-        self.store.reopening();
+        self.store.restarting();
         Some(())
     }
 
@@ -205,7 +202,9 @@ impl Keeper {
             self.store.written.reckon(costs.sum());
             if let Some(scarcity) = &mut self.scarcity {
                 let mut changes = batch.iter().flat_map(|batch| batch.values());
-                scarcity.has_removed |= changes.any(|change| change.stored.is_none());
+                if changes.any(|change| change.stored.is_none()) {
+                    scarcity.removed();
+                }
             }
             if let Some(anchor) = &anchor {
                 self.anchored = Instant::now();
@@ -236,9 +235,7 @@ impl Keeper {
             let owed = store.clock.is_owed();
             let until_anchor =
                 owed.then(|| ANCHOR_INTERVAL.saturating_sub(self.anchored.elapsed()));
-            let scarcity = self.scarcity.as_ref();
-            let until_tended =
-                scarcity.map(|scarcity| TEND.saturating_sub(scarcity.tended.elapsed()));
+            let until_tended = self.scarcity.as_ref().map(Scarcity::until_tended);
             let waits = [until_changes, until_anchor, until_tended];
             let wait = waits.into_iter().flatten().min();
             let wait = wait.unwrap_or(Duration::MAX);
@@ -256,16 +253,21 @@ impl Keeper {
         if !self.reserve.give_up(wanted as u64) {
             return false;
         }
+        self.begin_scarcity(false);
+        true
+    }
+
+    /// Refuses all but removals from now on.
+    fn begin_scarcity(&mut self, has_removed: bool) {
+        let wanted = reserve::wanted(PROBE_BYTES as u64) >> 20;
+        let remedy = format!("keys can be removed, and others changed once {wanted} MiB are free");
         log::warn!(
-            "key-value store: the disk of {} is full: keys can be removed, and others changed once there is room",
+            "key-value store: the disk of {} is full: {remedy}",
             self.folder.display()
         );
-        self.scarcity = Some(Scarcity {
-            tended: Instant::now(),
-            has_removed: false,
-        });
-        self.store.overlay().set_scarce(Some(SCARCE));
-        true
+        self.scarcity = Some(Scarcity::new(has_removed));
+        let reason = client_reason(&format!("its disk is full; {remedy}"));
+        self.store.overlay().set_scarce(Some(&reason));
     }
 
     /// Has what was removed from a full disk make room, from time to time, and takes all changes again
@@ -274,11 +276,13 @@ impl Keeper {
         let Some(scarcity) = &mut self.scarcity else {
             return Ok(false);
         };
-        if scarcity.tended.elapsed() < TEND {
+        if !scarcity.until_tended().is_zero() {
             return Ok(false);
         }
-        scarcity.tended = Instant::now();
-        if std::mem::take(&mut scarcity.has_removed) && database.shrink()? {
+        scarcity.tended();
+        let free = reserve::free(&self.folder).unwrap_or(0);
+        if scarcity.tries(Instant::now(), free) && database.shrink()? {
+            scarcity.shrunk();
             return Ok(true);
         }
         if self.reserve.take_back(PROBE_BYTES as u64) {
@@ -320,7 +324,7 @@ impl Keeper {
     /// Tries once more to write what waits: the device shuts down, and the disk may take data again
     /// by now.
     fn try_a_last_time(&mut self, database: Database) {
-        self.store.reopening();
+        self.store.restarting();
         // fjall unlocks the folder when the last handle is dropped.
         drop(database);
         if let Ok(database) = self.open()

@@ -218,9 +218,14 @@ impl Store {
         self.set_phase(Phase::Shut(reason));
     }
 
-    /// Makes readers wait until the database is open again.
-    pub(super) fn reopening(&self) {
+    /// Makes readers wait until the database is open again, after a failure.
+    pub(super) fn restarting(&self) {
         self.restarts.fetch_add(1, Ordering::Relaxed);
+        self.reopening();
+    }
+
+    /// Makes readers wait until the database is open again, where nothing has failed.
+    pub(super) fn reopening(&self) {
         self.set_phase(Phase::Opening);
     }
 

@@ -18,20 +18,18 @@ impl Database {
     /// database is opened anew, since readers may have begun with them.
     pub(in crate::keyvalue) fn shrink(&self) -> Result<bool, String> {
         self.flush().map_err(|error| reason(&error))?;
-        let left = self.left_bytes().map_err(|error| reason(&error))?;
-        let wanted = left + left / 8 + SLACK;
         let free = reserve::free(self.place.path()).unwrap_or(0);
-        if free < wanted {
-            log::info!(
-                "key-value store: what was removed still takes room: {} KiB are left and {} KiB free",
-                left >> 10,
-                free >> 10
-            );
+        let fits = |bytes: u64| bytes + bytes / 8 + SLACK <= free;
+        let tree = &self.keyspace.tree;
+        // What is written anew takes no more than the tables do of which it is made. Only where that is
+        // too much, what is left is counted.
+        if !fits(tree.disk_space()) && !self.left_fits(fits).map_err(|error| reason(&error))? {
             return Ok(false);
         }
-        // fjall's own figure is behind for up to ten thousand reads, and what is newer stays. Nobody here
-        // reads what was before: who reads at this moment keeps the tables that it has begun with.
-        let tree = &self.keyspace.tree;
+        // A compaction drops the old versions of a key, and its removal, below a watermark. fjall moves its
+        // own up only once in ten thousand reads, and all versions above it would stay, so one above the
+        // newest change is given here. Nobody needs an older version: who reads at this moment keeps the
+        // tables that it has begun with.
         let upto = tree.get_highest_seqno().map_or(0, |newest| newest + 1);
         let compacted = tree.major_compact(TABLE_BYTES, upto);
         compacted.map_err(|error| reason(&error.into()))?;
@@ -49,13 +47,16 @@ impl Database {
         Ok(())
     }
 
-    /// Bytes of all keys and values.
-    fn left_bytes(&self) -> fjall::Result<u64> {
+    /// Whether the bytes of all keys and values fit. Reads no more than that takes to tell.
+    fn left_fits(&self, fits: impl Fn(u64) -> bool) -> fjall::Result<bool> {
         let mut bytes = 0;
         for item in self.keyspace.iter() {
             let (key, value) = item.into_inner()?;
             bytes += (key.len() + value.len()) as u64;
+            if !fits(bytes) {
+                return Ok(false);
+            }
         }
-        Ok(bytes)
+        Ok(fits(bytes))
     }
 }
