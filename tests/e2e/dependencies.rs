@@ -99,6 +99,7 @@ fn the_device_has_nothing_of_the_hosts_tools() {
         [
             "zlayer-binlog",
             "zlayer-bundle",
+            "zlayer-heap",
             "zlayer-http1",
             "zlayer-runtime"
         ]

@@ -99,8 +99,8 @@ fn targets_that_are_not_encoded_are_passed_on_encoded() {
         b"/\x7f",
         b"/a\tb",
         b"/a#b",
-        b"/caf\xe9",
         b"\xc3\xa9",
+        b"\xe9",
     ] {
         let answer = get_bytes(&plugin, refused);
         assert_eq!(answer.status, 400, "{}", refused.escape_ascii());

@@ -143,7 +143,8 @@ impl fmt::Display for Number {
     }
 }
 
-/// Writes a label value with `\`, `"` and line feeds escaped, as the text format wants it.
+/// Writes a label value with `\`, `"` and line feeds escaped, as the text format wants it. It has no way
+/// to write what a terminal would obey: that becomes U+FFFD.
 pub(super) struct Escaped<'a>(pub(super) &'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -153,6 +154,7 @@ impl fmt::Display for Escaped<'_> {
                 '\\' => f.write_str("\\\\")?,
                 '"' => f.write_str("\\\"")?,
                 '\n' => f.write_str("\\n")?,
+                c if zlayer_binlog::steers(c) => f.write_char(char::REPLACEMENT_CHARACTER)?,
                 c => f.write_char(c)?,
             }
         }

@@ -153,7 +153,7 @@ fn names_and_labels_are_mapped_to_prometheus_rules() {
         ("colon_ed", "4"),
     ];
     assert_eq!(value("odd_label_names", &labels), 2.0);
-    let labels = [("value", "back\\slash \"quotes\"\nline\r✓")];
+    let labels = [("value", "back\\slash \"quotes\"\nline\u{fffd}✓")];
     assert_eq!(value("odd_label_values", &labels), 2.0);
     // The plugin is a label that no plugin can set, and buckets are the host's.
     assert_eq!(value("forged_labels", &[]), 2.0);
