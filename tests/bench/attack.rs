@@ -1,6 +1,7 @@
 //! One client, at one address, that takes what it can and does nothing that a parser would refuse.
 //!
-//! The daemon under attack serves the guests `echo`, `websocket-echo` and, at `/call/*`, `calls`. The attacker is one thread
+//! The daemon under attack serves the guests `echo` and `websocket-echo`; or, for [`Attack::Computing`],
+//! `echo` and, at `/call/*`, `calls`. The attacker is one thread
 //! that gives way to all others: it stands for another machine, whose processor time is no part of
 //! what is looked at.
 

@@ -37,8 +37,6 @@ const PARTS: [&str; Attack::ALL.len()] = {
     parts
 };
 
-/// What only the attack by a computing plugin needs.
-const FLAGS: [&str; 2] = ["--plugin", "calls:paths=/call/*"];
 /// The attacker's address.
 const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// The address of the client that is looked at.
@@ -71,7 +69,9 @@ fn measure(run: &mut Run) -> Result<()> {
     for guest in ["websocket-echo", "calls", "echo"] {
         artifacts.push(workshop.compile(&workshop.guest(guest)?)?);
     }
-    let artifacts: Vec<&Path> = artifacts.iter().map(AsRef::as_ref).collect();
+    let [websocket, calls, echo] = &artifacts[..] else {
+        bail!("three guests are three artifacts");
+    };
     let mut quiet = Vec::new();
     let mut under: Vec<Vec<Seen>> = vec![Vec::new(); attacks.len()];
     for number in 1..=run.rounds {
@@ -81,7 +81,11 @@ fn measure(run: &mut Run) -> Result<()> {
             // The daemon has a processor for itself, and attacker and client have another one: they are
             // other machines, which take none of its time.
             stay_on(0)?;
-            let server = workshop.daemon(&artifacts, &workshop.path("data"), &FLAGS);
+            let (plugins, flags): (&[&Path], &[&str]) = match attack {
+                Attack::Computing => (&[calls, echo], &["--plugin", "calls:paths=/call/*"]),
+                _ => (&[websocket, echo], &[]),
+            };
+            let server = workshop.daemon(plugins, &workshop.path("data"), flags);
             stay_on(1)?;
             let mut server = server?;
             server.first_response(&get("/download?bytes=1"))?;
