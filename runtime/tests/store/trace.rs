@@ -166,6 +166,15 @@ impl<'a> Reader<'a> {
                     content.set_len(number(1));
                 }
             }
+            // Sets zeros aside behind what is there, and cuts nothing off.
+            "fallocate" if number(1) == 0 => {
+                if let Some(open) = self.open.get(&number(0)).cloned() {
+                    let content = self.contents.get_mut(&open.node).unwrap();
+                    let length = (content.len() as u64).max(number(2) + number(3));
+                    self.ops.push(Op::Length(open.node, length));
+                    content.set_len(length);
+                }
+            }
             "fsync" | "fdatasync" => {
                 if let Some(open) = self.open.get(&number(0)) {
                     self.ops.push(Op::Sync(open.node, began));
