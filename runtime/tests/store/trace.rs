@@ -170,7 +170,7 @@ impl<'a> Reader<'a> {
             "fallocate" if number(1) == 0 => {
                 if let Some(open) = self.open.get(&number(0)).cloned() {
                     let content = self.contents.get_mut(&open.node).unwrap();
-                    let length = (content.len() as u64).max(number(2) + number(3));
+                    let length = content.len().max(number(2) + number(3));
                     self.ops.push(Op::Length(open.node, length));
                     content.set_len(length);
                 }
