@@ -37,7 +37,7 @@ use crate::logger;
 use crate::memory::{Budget, Reservation};
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
-use crate::plugin::{Common, Plugin, Spare, Ticker, new_engine, places, share_out};
+use crate::plugin::{Common, InstanceMemory, Plugin, Ticker, new_engine, places, share_out};
 use crate::redact;
 use crate::server::Server;
 use crate::server::tls::{Https, TLS_SHARE};
@@ -170,16 +170,12 @@ fn serve(
         &EXECUTOR,
     );
     upstreams.read_roots()?;
-    let spare = Arc::<Spare>::default();
-    budget.reclaim_by({
-        let spare = Arc::clone(&spare);
-        move || spare.evict() > 0
-    });
+    let instance_memory = InstanceMemory::new(&budget);
     let ticker = Ticker::new(&engine, resources.threads);
     let common = Common {
         engine: &engine,
         ticker: &ticker,
-        spare: &spare,
+        instance_memory: &instance_memory,
         budget: &budget,
         limits,
         timeouts: &config.timeouts,

@@ -218,6 +218,11 @@ impl Standing {
         self.bytes
     }
 
+    /// Whether it is lent at this moment.
+    pub fn is_lent(&self) -> bool {
+        self.lock().is_none()
+    }
+
     /// Lends the reservation, unless it is lent already. When the borrower drops it, it comes back
     /// with the original size, even if it has grown.
     pub fn lend(self: &Arc<Self>) -> Option<Reservation> {

@@ -5,6 +5,7 @@ mod description;
 mod engine;
 mod failed;
 mod init;
+mod instance_memory;
 mod instantiate;
 mod link;
 mod load;
@@ -20,9 +21,10 @@ use wasmtime::component::InstancePre;
 use zlayer_bundle::{Bodies, Role};
 
 pub use engine::{Ticker, Working, new_engine, share_out};
+pub use instance_memory::InstanceMemory;
 pub use instantiate::Instance;
 pub use link::{Common, places};
-pub use pool::{Running, Spare};
+pub use pool::Running;
 pub use roles::Guests;
 pub use status::{About, Instances, PluginState};
 
@@ -65,7 +67,7 @@ pub struct Plugin {
     /// How many instances it may have at work, had the memory room for them.
     wanted: usize,
     budget: Arc<Budget>,
-    spare: Arc<Spare>,
+    instance_memory: Arc<InstanceMemory>,
     /// How many requests an instance serves if the plugin only exports `wasi:http`.
     reuse: u32,
     /// See [`Limits::body`].

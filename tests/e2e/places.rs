@@ -156,6 +156,44 @@ fn instances_of_uploads_that_do_not_end_go_to_other_addresses() {
 }
 
 #[test]
+fn memory_that_is_used_up_before_places_are_is_kept_for_others() {
+    let folder = TempDir::new();
+    let daemon = Daemon::builder("websocket-echo")
+        .with("echo")
+        .args(["--data-dir"])
+        .arg(folder.path())
+        .start();
+    let ask = |client: &mut Client| {
+        client.send("GET /download?bytes=1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client.read_response().body
+    };
+    let mut other = connect(&daemon, FEW);
+    assert_eq!(ask(&mut other), [0]);
+    // More than there are instances, each for a response that is not read.
+    let readers: Vec<_> = (0..40)
+        .map(|_| {
+            let stream = connect_from(MANY, daemon.addr().port(), true).unwrap();
+            let mut reader = Client::over(stream);
+            reader.send("GET /download?bytes=10000000 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            reader
+        })
+        .collect();
+    let instances = || status(&folder)["plugins"][1]["instances"].clone();
+    eventually("responses that wait for their readers", || {
+        let waits = status(&folder)["memory"]["limit_bytes"].as_u64().unwrap()
+            - status(&folder)["memory"]["used_bytes"].as_u64().unwrap();
+        waits < 6 << 20 && instances()["running"].as_u64().unwrap() > 5
+    });
+    for _ in 0..50 {
+        assert_eq!(ask(&mut other), [0]);
+        assert_eq!(ask(&mut connect(&daemon, FEW)), [0]);
+    }
+    // Nobody had to give anything up for that.
+    assert_eq!(told(&daemon, "others needed"), 0, "{}", daemon.log());
+    drop(readers);
+}
+
+#[test]
 fn who_leaves_while_it_waits_for_an_instance_leaves_nothing_behind() {
     const UPLOAD: &str =
         "POST /count HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nsome";

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Network;
 
 /// How long what is scarce is kept for others after one of them has asked.
-const KEPT: Duration = Duration::from_secs(1);
+const KEPT: Duration = Duration::from_secs(5);
 
 /// The two networks that have asked last, and when.
 #[derive(Default)]

@@ -54,7 +54,7 @@ impl Plugin {
         let made = self.try_instantiate().await;
         match made {
             // Memory that idle instances hold is freed for an instance that has work.
-            Err(Failure::OutOfMemory(_) | Failure::Busy(_)) if self.spare.evict() > 0 => {
+            Err(Failure::OutOfMemory(_) | Failure::Busy(_)) if self.instance_memory.evict() > 0 => {
                 self.try_instantiate().await
             }
             made => made,

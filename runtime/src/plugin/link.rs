@@ -8,8 +8,9 @@ use wasmtime::component::Linker;
 use zlayer_bundle::{Role, VerifiedArtifact};
 
 use super::description::Description;
+use super::instance_memory::InstanceMemory;
 use super::instantiate::CALL_SHARE;
-use super::pool::{Idle, Places, Spare};
+use super::pool::{Idle, Places};
 use super::roles::Roles;
 use super::{Plugin, Ticker, denied, load};
 use crate::config::{Limits, Timeouts};
@@ -30,8 +31,8 @@ pub struct Common<'a> {
     pub engine: &'a Engine,
     /// The ticker that makes them yield.
     pub ticker: &'a Ticker,
-    /// The idle instances of all plugins, which are dropped when memory is short.
-    pub spare: &'a Arc<Spare>,
+    /// The memory of their instances.
+    pub instance_memory: &'a Arc<InstanceMemory>,
     /// The one memory budget.
     pub budget: &'a Arc<Budget>,
     /// Limits of sizes and counts.
@@ -123,7 +124,13 @@ impl Plugin {
         );
         let idle = Arc::new(Idle::default());
         let places = Places::new(instances, returns, common.timeouts.request / 2);
-        common.spare.add(&idle, &places);
+        let evicted = Arc::downgrade(&idle);
+        let evict = move || {
+            evicted
+                .upgrade()
+                .map_or(0, |idle: Arc<Idle>| idle.thin_out())
+        };
+        common.instance_memory.add(evict);
         let host = host.at_place(common.ticker.turns().join());
         Ok(Plugin {
             host: Arc::new(host),
@@ -140,7 +147,7 @@ impl Plugin {
             places,
             wanted,
             budget: Arc::clone(budget),
-            spare: Arc::clone(common.spare),
+            instance_memory: Arc::clone(common.instance_memory),
             reuse,
             body_max: limits.body,
             handles: limits.handles,

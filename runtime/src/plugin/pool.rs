@@ -1,14 +1,12 @@
 //! A plugin's idle instances, and the places for those at work.
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use event_listener::Event;
-use futures_lite::future::poll_once;
 use wasmtime::Store;
 
+use super::instance_memory::{AtWork, Kept};
 use super::{Guests, Instance, Plugin};
 use crate::clients::{self, Claim, Entry, Ledger, Network, Turn, Turns};
 use crate::failure::Failure;
@@ -25,23 +23,14 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 pub(super) struct Places {
     max: usize,
     turns: Arc<Turns>,
-    /// Whose the instances at work are.
+    /// Whose the places are that are taken.
     ledger: Arc<Ledger>,
     /// For a plugin that also takes part on the way back: all places but one, for responses that
     /// stream. Such a response needs the plugin a second time while it is on its way, and the one
     /// place that is left makes sure that it gets it.
     streaming: Option<Arc<Turns>>,
-    work: Arc<Work>,
     /// How long a request waits for a place or for memory.
     patience: Duration,
-}
-
-/// Counts the instances at work.
-#[derive(Default)]
-struct Work {
-    instances: AtomicUsize,
-    /// Notified when an instance has ended its work, since there may be memory now.
-    freed: Event,
 }
 
 /// An instance at work. Dropping it ends the instance, as must happen after a trap or a timeout,
@@ -52,60 +41,14 @@ pub struct Running {
     pub(super) instance: Instance,
     _slot: Turn,
     _streaming: Option<Turn>,
-    _counted: Counted,
     _entry: Entry,
+    _at_work: AtWork,
 }
 
 impl Running {
     /// The instance's store and its functions.
     pub fn parts(&mut self) -> (&mut Store<HostState>, &Guests) {
         (&mut self.instance.store, &self.instance.guests)
-    }
-}
-
-impl Work {
-    /// Counts one instance less, and returns how many are left. Those who wait are notified if
-    /// memory was freed, and also if no instance is left, since nobody would notify them after
-    /// that.
-    fn remove(&self, is_freed: bool) -> usize {
-        let left = self.instances.fetch_sub(1, Ordering::SeqCst) - 1;
-        if is_freed || left == 0 {
-            // All who wait are notified, because it is not known for how many the memory is enough.
-            self.freed.notify(usize::MAX);
-        }
-        left
-    }
-}
-
-/// One instance at work, or about to be made.
-struct Counted {
-    work: Arc<Work>,
-    is_in: bool,
-}
-
-impl Counted {
-    fn new(work: &Arc<Work>) -> Counted {
-        work.instances.fetch_add(1, Ordering::SeqCst);
-        Counted {
-            work: Arc::clone(work),
-            is_in: true,
-        }
-    }
-
-    /// Takes the count back because the instance was not made, and returns how many others there
-    /// are. Those who wait are not notified: they would all try in vain and notify each other
-    /// without end.
-    fn withdraw(mut self) -> usize {
-        self.is_in = false;
-        self.work.remove(false)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        if self.is_in {
-            self.work.remove(true);
-        }
     }
 }
 
@@ -118,7 +61,6 @@ impl Places {
             turns: Turns::new(count, &ledger),
             streaming: returns.then(|| Turns::new(count.saturating_sub(1), &ledger)),
             ledger,
-            work: Arc::default(),
             patience,
         }
     }
@@ -133,14 +75,9 @@ impl Places {
         self.max
     }
 
-    /// Whose the instances at work are.
-    pub(super) fn ledger(&self) -> &Arc<Ledger> {
-        &self.ledger
-    }
-
-    /// How many instances are at work.
+    /// How many instances are at work, or wait for nothing but memory.
     pub(super) fn running(&self) -> usize {
-        self.work.instances.load(Ordering::Relaxed)
+        self.ledger.count()
     }
 
     /// Takes an idle instance or makes one. When all places are taken, or memory is short while
@@ -156,38 +93,31 @@ impl Places {
         // From now on it costs others something if it is given up: an `init` that has begun.
         drop(queued);
         let (streaming, slot) = admitted?;
-        let running = |instance, counted| Running {
-            instance,
-            _slot: slot,
-            _streaming: streaming,
-            _counted: counted,
-            _entry: self.ledger.enter(&claim, 1),
-        };
+        let entry = self.ledger.enter(&claim, 1);
+        let memory = &plugin.instance_memory;
+        let mut chance = None;
         loop {
-            // Counted before it is made, because others can wait for its memory from then on.
-            let counted = Counted::new(&self.work);
-            if let Some(instance) = plugin.idle.pop() {
-                return Ok(running(instance, counted));
-            }
-            // Listen before looking once more, so that what is freed meanwhile is not missed.
-            let mut freed = self.work.freed.listen();
-            let made = match plugin.idle.pop() {
-                Some(instance) => Ok(instance),
-                None => plugin.new_instance().await,
-            };
-            match made {
-                Ok(instance) => return Ok(running(instance, counted)),
+            // Begun before it is made, because others can wait for its memory from then on.
+            let attempt = memory.begin(network);
+            match plugin.take_or_make(network).await {
+                Ok(instance) => {
+                    return Ok(Running {
+                        instance,
+                        _slot: slot,
+                        _streaming: streaming,
+                        _entry: entry,
+                        _at_work: attempt.succeed(&claim),
+                    });
+                }
                 Err(failure @ Failure::Busy(_)) => {
-                    let is_freed = poll_once(&mut freed).await.is_some();
-                    let others = counted.withdraw();
-                    if Instant::now() >= until || others == 0 && !is_freed {
+                    let failed = attempt.fail();
+                    if Instant::now() >= until || failed.is_hopeless() {
                         return Err(failure);
                     }
-                    if !is_freed {
-                        plugin.spare.end_a_request(network);
-                        let again = until.min(Instant::now() + ASK_AGAIN);
-                        let _ = timeout::before(again, freed).await;
-                    }
+                    drop(chance.take());
+                    memory.end_a_request(network);
+                    let again = until.min(Instant::now() + ASK_AGAIN);
+                    chance = timeout::before(again, failed.wait(network)).await;
                 }
                 Err(failure) => return Err(failure),
             }
@@ -233,6 +163,32 @@ impl Places {
     }
 }
 
+impl Plugin {
+    /// Takes an idle instance or makes one, for a client of `network`.
+    async fn take_or_make(&self, network: Network) -> Result<Instance, Failure> {
+        if let Some(instance) = self.idle.pop() {
+            if self.keep_one_for_others(network).is_some() {
+                return Ok(instance);
+            }
+            self.idle.push(instance);
+        } else if !self.standing.is_lent() {
+            return self.new_instance().await;
+        } else if let Some(_kept) = self.keep_one_for_others(network) {
+            return self.new_instance().await;
+        }
+        Err(Failure::Busy(
+            "the memory that is left is kept for other clients (--memory-max)".to_owned(),
+        ))
+    }
+
+    fn keep_one_for_others(&self, network: Network) -> Option<Kept> {
+        let each = self.share + self.memory;
+        // As much again for what the instances at work still take when their bodies begin to move.
+        self.instance_memory
+            .keep_for_others(network, each.saturating_mul(2))
+    }
+}
+
 /// A claim whose request waits for an instance, until this is dropped.
 struct Queued<'a>(&'a Claim);
 
@@ -273,7 +229,7 @@ impl<I> Idle<I> {
     /// Drops all but the instance that was used last, outside the lock, and returns how many were
     /// dropped. One stays because the memory for one instance is set aside for the plugin: no other
     /// plugin could use it.
-    fn thin_out(&self) -> usize {
+    pub(super) fn thin_out(&self) -> usize {
         let mut instances = self.lock();
         let cold = instances.len().saturating_sub(1);
         let dropped: Vec<I> = instances.drain(..cold).collect();
@@ -285,41 +241,6 @@ impl<I> Idle<I> {
         // The list is valid even if a thread panicked while it held the lock, because it is only
         // pushed to and popped from.
         sync::lock(&self.instances)
-    }
-}
-
-/// The idle instances of all plugins of a daemon. They are dropped first when memory is short.
-#[derive(Default)]
-pub struct Spare {
-    plugins: Mutex<Vec<(Weak<Idle>, Weak<Ledger>)>>,
-}
-
-impl Spare {
-    pub(super) fn add(&self, idle: &Arc<Idle>, places: &Places) {
-        let ledger = Arc::downgrade(places.ledger());
-        self.lock().push((Arc::downgrade(idle), ledger));
-    }
-
-    /// Asks for the memory of an instance, of whichever plugin, that works for a client with more
-    /// than its share.
-    fn end_a_request(&self, network: Network) {
-        let plugins = self.lock().clone();
-        let ledgers = plugins.iter().filter_map(|(_, ledger)| ledger.upgrade());
-        // One that is asked is enough.
-        let _ = ledgers
-            .into_iter()
-            .any(|ledger| ledger.end_a_request(network, 1));
-    }
-
-    /// Drops idle instances, and returns how many.
-    pub fn evict(&self) -> usize {
-        let plugins = self.lock().clone();
-        let idle = plugins.iter().filter_map(|(idle, _)| idle.upgrade());
-        idle.map(|idle| idle.thin_out()).sum()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<(Weak<Idle>, Weak<Ledger>)>> {
-        sync::lock(&self.plugins)
     }
 }
 
