@@ -32,6 +32,7 @@ mod key;
 mod listing;
 mod namespace;
 mod overlay;
+mod parts;
 mod piece;
 mod place;
 mod reserve;

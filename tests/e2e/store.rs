@@ -1,5 +1,8 @@
 //! What the key-value store keeps through kills, damage and each durability.
 
+/// What it costs: memory, and bytes that are written to flash.
+mod costs;
+
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -365,11 +368,16 @@ fn quotas_hold_and_can_be_set() {
 fn a_plugin_that_needs_no_store_answers_while_there_is_none() {
     let folder = TempDir::new();
     fs::write(folder.path().join("kv"), "in the way").unwrap();
-    let daemon = counter(folder.path(), "interval").start();
+    let daemon = counter(folder.path(), "interval")
+        .args(["--kv-max-value-size", "600"])
+        .start();
     assert_eq!(text(&daemon, "/instance"), "1");
     let answer = get(&daemon, "/get/k");
     assert_eq!(answer.status, 409);
     assert!(answer.text().starts_with("storage: "), "{}", answer.text());
+    // What is too large in any case need not wait for it.
+    let large = request(&daemon, "PUT", "/set/k", &[], &[0; 601]);
+    assert_eq!(large.text(), "value-too-large");
     fs::remove_file(folder.path().join("kv")).unwrap();
     let asked = Instant::now();
     eventually("a store", || get(&daemon, "/get/k").status == 404);

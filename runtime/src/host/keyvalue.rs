@@ -14,7 +14,7 @@ type Result<T> = std::result::Result<T, keyvalue::KvError>;
 
 impl Host for HostState {
     async fn get(&mut self, key: String) -> Result<Option<Vec<u8>>> {
-        let _held = self.charge_value(key.len(), 0)?;
+        let _held = self.charge_value(key.len())?;
         let plugin = Arc::clone(&self.plugin);
         let value = async { plugin.namespace().await?.get(&key).await }.await;
         let value = self.noted(call("get", &key), value)?;
@@ -23,7 +23,7 @@ impl Host for HostState {
     }
 
     async fn get_string(&mut self, key: String) -> Result<Option<String>> {
-        let _held = self.charge_value(key.len(), 0)?;
+        let _held = self.charge_value(key.len())?;
         let plugin = Arc::clone(&self.plugin);
         let value = async { plugin.namespace().await?.get_string(&key).await }.await;
         let value = self.noted(call("get-string", &key), value)?;
@@ -45,14 +45,14 @@ impl Host for HostState {
     }
 
     async fn delete(&mut self, key: String) -> Result<bool> {
-        let _held = self.charge_value(key.len(), 0)?;
+        let _held = self.charge_value(key.len())?;
         let plugin = Arc::clone(&self.plugin);
         let deleted = async { plugin.namespace().await?.delete(&key).await }.await;
         Ok(self.noted(call("delete", &key), deleted)?)
     }
 
     async fn exists(&mut self, key: String) -> bool {
-        let Ok(_held) = self.charge_value(key.len(), 0) else {
+        let Ok(_held) = self.charge_value(key.len()) else {
             return false;
         };
         let plugin = Arc::clone(&self.plugin);
@@ -64,7 +64,7 @@ impl Host for HostState {
     async fn list_keys(&mut self, prefix: String) -> Result<Vec<String>> {
         // The last list is in the plugin's own memory by now.
         self.listed = None;
-        let _held = self.charge_value(prefix.len(), 0)?;
+        let _held = self.charge_value(prefix.len())?;
         let plugin = Arc::clone(&self.plugin);
         let listed = async {
             let namespace = plugin.namespace().await?;
@@ -90,7 +90,7 @@ impl Host for HostState {
     }
 
     async fn increment(&mut self, key: String, delta: i64) -> Result<i64> {
-        let _held = self.charge_value(key.len(), 0)?;
+        let _held = self.charge_value(key.len())?;
         let plugin = Arc::clone(&self.plugin);
         let sum = async { plugin.namespace().await?.increment(&key, delta).await }.await;
         Ok(self.noted(call("increment", &key), sum)?)
@@ -102,9 +102,13 @@ impl Host for HostState {
         expected: Option<Vec<u8>>,
         new_value: Vec<u8>,
     ) -> Result<bool> {
+        let call = Call {
+            value_bytes: new_value.len(),
+            ..call("compare-and-swap", &key)
+        };
+        self.check_size(call)?;
         let expected_bytes = expected.as_ref().map_or(0, Vec::len);
-        let bytes = key.len() + expected_bytes + new_value.len();
-        let _held = self.charge_value(bytes, new_value.len())?;
+        let _held = self.charge_value(key.len() + expected_bytes + new_value.len())?;
         let plugin = Arc::clone(&self.plugin);
         let swapped = async {
             let namespace = plugin.namespace().await?;
@@ -112,10 +116,6 @@ impl Host for HostState {
             swap.await
         }
         .await;
-        let call = Call {
-            value_bytes: new_value.len(),
-            ..call("compare-and-swap", &key)
-        };
         Ok(self.noted(call, swapped)?)
     }
 }
@@ -141,13 +141,14 @@ impl HostState {
         value: &[u8],
         ttl: Option<Duration>,
     ) -> Result<()> {
-        let _held = self.charge_value(key.len() + value.len(), value.len())?;
-        let plugin = Arc::clone(&self.plugin);
-        let stored = async { plugin.namespace().await?.set(key, value, ttl).await }.await;
         let call = Call {
             value_bytes: value.len(),
             ..call(name, key)
         };
+        self.check_size(call)?;
+        let _held = self.charge_value(key.len() + value.len())?;
+        let plugin = Arc::clone(&self.plugin);
+        let stored = async { plugin.namespace().await?.set(key, value, ttl).await }.await;
         Ok(self.noted(call, stored)?)
     }
 
@@ -165,15 +166,20 @@ impl HostState {
         self.plugin.note_call(request.as_deref(), call, ended)
     }
 
+    /// Refuses a value that is too large, whatever state the store is in: it need not wait for that.
+    fn check_size(&self, call: Call<'_>) -> Result<()> {
+        let is_granted = self.plugin.gate.granted().contains(Capability::Keyvalue);
+        match is_granted && call.value_bytes > self.plugin.largest_value() {
+            true => Ok(self.noted(call, Err(KvError::ValueTooLarge))?),
+            false => Ok(()),
+        }
+    }
+
     /// Charges large keys and values to the memory budget for as long as a call may wait while it
     /// holds them.
-    fn charge_value(&self, bytes: usize, largest: usize) -> Result<Option<Reservation>> {
-        let limit = self.plugin.largest_value();
-        // A call that will be refused anyway does not wait.
-        if bytes <= SMALL_VALUE
-            || largest > limit
-            || !self.plugin.gate.granted().contains(Capability::Keyvalue)
-        {
+    fn charge_value(&self, bytes: usize) -> Result<Option<Reservation>> {
+        // A call that is not granted does not wait.
+        if bytes <= SMALL_VALUE || !self.plugin.gate.granted().contains(Capability::Keyvalue) {
             return Ok(None);
         }
         match self.limiter.charge_call(bytes) {

@@ -9,6 +9,7 @@
 //! - `panicked`: there only until the next start, where fjall's panic on `db` ended the process.
 
 mod aside;
+mod in_parts;
 mod shrink;
 
 use std::fs::{self, File};
@@ -17,7 +18,7 @@ use std::ops::Bound;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use fjall::compaction::Leveled;
 use fjall::{AbstractTree, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
@@ -26,11 +27,13 @@ use super::clock::{Anchor, StoreClock};
 use super::expiry::Expiry;
 use super::format::other_version;
 use super::journal;
+use super::parts::PART_KEY;
 use super::place::Place;
 use super::sizes::Sizes;
 use super::written::KEEPER;
 pub(super) use aside::asides;
 use aside::{TAIL, file_name, new_aside, put_aside, sync_folder};
+use in_parts::head;
 
 /// Bytes of one table. Small tables keep small what a compaction has to rewrite.
 const TABLE_BYTES: u64 = 2 << 20;
@@ -48,6 +51,11 @@ pub(super) struct Database {
     keyspace: Keyspace,
     memtable_bytes: u64,
     place: Arc<Place>,
+    /// Whether there may be values in parts. Where there are none, a commit need not look for those
+    /// that it replaces.
+    has_parts: Arc<AtomicBool>,
+    /// Bytes that compactions have written anew.
+    rewritten: Arc<AtomicU64>,
 }
 
 /// Why a database could not be opened.
@@ -126,8 +134,10 @@ impl Database {
     }
 
     fn open_fjall(path: &Path, sizes: &Sizes, clock: &Arc<StoreClock>) -> fjall::Result<Database> {
+        let rewritten = Arc::<AtomicU64>::default();
         let expiry: Arc<Expiry> = Arc::new(Expiry {
             clock: Arc::clone(clock),
+            rewritten: Arc::clone(&rewritten),
         });
         let inner = fjall::Database::builder(path)
             .cache_size(sizes.cache)
@@ -145,20 +155,32 @@ impl Database {
                 ))
         };
         let keyspace = inner.keyspace(KEYSPACE, options)?;
+        let has_parts = keyspace.prefix(PART_KEY).next().is_some();
         Ok(Database {
             inner,
             keyspace,
             memtable_bytes: sizes.memtable,
             place: Arc::new(Place::of(path)?),
+            has_parts: Arc::new(AtomicBool::new(has_parts)),
+            rewritten,
         })
     }
 
-    /// What is stored under a full key.
+    /// What is stored under a full key, whole.
     pub(super) fn get(&self, key: &[u8]) -> fjall::Result<Option<Slice>> {
-        self.keyspace.get(key)
+        match self.keyspace.get(key)? {
+            Some(stored) if head(key, &stored).is_some() => self.get_parts(key),
+            stored => Ok(stored),
+        }
     }
 
-    /// All keys that start with `prefix` and come behind `after`, sorted, with their values.
+    /// Bytes that compactions have written anew since this was last asked.
+    pub(super) fn take_rewritten(&self) -> u64 {
+        self.rewritten.swap(0, Ordering::Relaxed)
+    }
+
+    /// All keys that start with `prefix` and come behind `after`, sorted, with their values, or the
+    /// heads of those that are stored in parts.
     pub(super) fn prefix(
         &self,
         prefix: &[u8],
@@ -189,10 +211,8 @@ impl Database {
         let mut bytes = 0;
         for (key, stored) in changes {
             bytes += (key.len() + stored.as_ref().map_or(0, |stored| stored.len())) as u64;
-            match stored {
-                Some(stored) => batch.insert(&self.keyspace, key.clone(), stored.clone()),
-                None => batch.remove(&self.keyspace, key.clone()),
-            }
+            let change = self.add_change(&mut batch, key, stored.as_ref());
+            change.map_err(|error| reason(&error))?;
         }
         self.make_room(bytes).map_err(|error| reason(&error))?;
         if let Some(anchor) = anchor {

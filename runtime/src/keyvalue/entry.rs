@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::parts::{Head, PART_BYTES};
 use super::{KvError, Result};
 
 /// A stored value: a tag byte, the expiry if the tag announces one, and the plugin's bytes.
@@ -47,9 +48,32 @@ impl Entry<'_> {
         }
     }
 
-    /// When a stored value expires, if it does.
+    /// What stands in the place of a stored value that is so large that it is stored in parts.
+    pub(super) fn head(stored: &[u8]) -> Option<Head> {
+        let entry = Entry::decode(stored).filter(|_| stored.len() > PART_BYTES)?;
+        Some(Head {
+            bytes: stored.len(),
+            expires: entry.expires,
+        })
+    }
+
+    /// When a stored value expires, if it does. Here and below it may be whole or in parts.
     pub(super) fn expiry(stored: &[u8]) -> Option<u64> {
-        Entry::decode(stored)?.expires
+        match Head::decode(stored) {
+            Some(head) => head.expires,
+            None => Entry::decode(stored)?.expires,
+        }
+    }
+
+    /// Bytes of a stored value.
+    pub(super) fn stored_bytes(stored: &[u8]) -> usize {
+        Head::decode(stored).map_or(stored.len(), |head| head.bytes)
+    }
+
+    /// Whether these bytes are a stored value that has not expired by `now`.
+    pub(super) fn is_alive(stored: &[u8], now: u64) -> bool {
+        let is_value = Entry::decode(stored).is_some() || Head::decode(stored).is_some();
+        is_value && Entry::expiry(stored).is_none_or(|at| at > now)
     }
 
     pub(super) fn is_expired(&self, now: u64) -> bool {
@@ -95,6 +119,25 @@ mod tests {
         for bytes in [&b""[..], b"\x01", b"\x011234567", b"\x02x", b"\xff"] {
             assert!(Entry::decode(bytes).is_none(), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn values_in_parts_are_described_as_whole_ones_are() {
+        for expires in [None, Some(7)] {
+            let value = &vec![1; PART_BYTES];
+            let whole = Entry { value, expires }.encode();
+            let head = Entry::head(&whole).unwrap().encode();
+            assert!(Entry::decode(&head).is_none() && Entry::head(&head).is_none());
+            for stored in [&whole, &head] {
+                assert_eq!(Entry::expiry(stored), expires);
+                assert_eq!(Entry::stored_bytes(stored), whole.len());
+                assert!(Entry::is_alive(stored, 6));
+                assert_eq!(Entry::is_alive(stored, 7), expires.is_none());
+            }
+            let value = &value[..PART_BYTES - 9];
+            assert_eq!(Entry::head(&Entry { value, expires }.encode()), None);
+        }
+        assert!(!Entry::is_alive(b"\xff", 0));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::clock::Anchor;
 use super::entry::{Entry, number};
 use super::journal::{self, journals};
+use super::parts::{Head, part_expiry};
 use super::writes::Writes;
 
 /// Reads `input` as a journal in the existing folder `folder`, and mends it: it never grows, what is
@@ -43,6 +44,11 @@ pub fn records(input: &[u8]) {
         let _ = entry.is_expired(0);
         let _ = number(entry.value);
     }
+    if let Some(head) = Head::decode(input) {
+        assert_eq!(head.encode(), input);
+        assert!(head.part_keys(input).count() > 1);
+    }
+    let _ = part_expiry(input);
     if let Some(anchor) = Anchor::decode(input) {
         assert_eq!(anchor.encode()[..48], input[..48]);
     }

@@ -185,10 +185,15 @@ impl Keeper {
         // an orderly shutdown, until the disk knows a time by which all values have expired.
         let due =
             clock.is_due() || self.anchored.elapsed() >= ANCHOR_INTERVAL || self.store.is_closing();
-        // What plugins have spent is told with the time at which it was.
-        let records = self.store.spent();
-        let owed = clock.is_owed() || !records.is_empty();
-        let anchored = owed && (batch.is_some() || due);
+        let mut records = Vec::new();
+        let mut anchored = false;
+        if batch.is_some() || due {
+            let changes = batch.iter().flat_map(|batch| batch.values());
+            self.store.charge_commit(changes, database.take_rewritten());
+            records = self.store.spent();
+            // What plugins have spent is told with the time at which it was.
+            anchored = clock.is_owed() || !records.is_empty();
+        }
         let anchor = anchored.then(|| clock.anchor());
         if batch.is_some() || anchor.is_some() {
             let changes = batch.iter().flat_map(|batch| batch.iter());

@@ -51,8 +51,7 @@ impl Listing {
         let (after, prefix) = (self.after.take(), std::mem::take(&mut self.prefix));
         let own = content.prefix_bytes();
         let mut take = |key: &[u8], stored: &[u8]| {
-            let alive = Entry::decode(stored).is_some_and(|entry| !entry.is_expired(self.now));
-            match alive {
+            match Entry::is_alive(stored, self.now) {
                 true => self.take(key.get(own..).unwrap_or_default()),
                 false => Ok(()),
             }

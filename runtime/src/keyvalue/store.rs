@@ -14,7 +14,7 @@ use super::clock::StoreClock;
 use super::database::Database;
 use super::overlay::Overlay;
 use super::sizes::Sizes;
-use super::writes::Writes;
+use super::writes::{COMMIT_BYTES, Writes};
 use super::written::Written;
 use super::{KvError, Result};
 
@@ -77,6 +77,26 @@ impl Store {
     pub(super) fn spent(&self) -> Vec<(Vec<u8>, [u8; 16])> {
         let writers = sync::lock(&self.writers);
         writers.iter().filter_map(|one| one.record()).collect()
+    }
+
+    /// Charges the plugins for what the commit of `batch` writes beside the changes themselves, and for
+    /// the bytes that were written anew since the last one.
+    pub(super) fn charge_commit<'a>(
+        &self,
+        batch: impl Iterator<Item = &'a Change>,
+        rewritten: u64,
+    ) {
+        let now = self.clock.now();
+        let mut payers: Vec<&Arc<Writes>> = Vec::new();
+        for payment in batch.filter_map(|change| change.payment.as_ref()) {
+            if !payers.iter().any(|payer| Arc::ptr_eq(payer, &payment.by)) {
+                payers.push(&payment.by);
+            }
+        }
+        for payer in &payers {
+            payer.charge(COMMIT_BYTES / payers.len() as u64, now);
+        }
+        Writes::charge_together(&sync::lock(&self.writers), rewritten, now);
     }
 
     /// Waits for the database to be open, and returns it for reading. The guard must not be held

@@ -1,5 +1,7 @@
 //! The store through its namespaces, each on a folder of its own.
 
+mod large;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use smol::block_on;

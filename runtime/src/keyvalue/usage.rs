@@ -108,7 +108,7 @@ impl Usage {
         let is_in = self.is_in(stored);
         if is_in {
             self.keys += 1;
-            self.bytes += (key_bytes + stored.len()) as u64;
+            self.bytes += (key_bytes + Entry::stored_bytes(stored)) as u64;
             self.will_expire(Entry::expiry(stored));
         }
         is_in
@@ -135,7 +135,7 @@ impl Usage {
     /// The usage once `new` has replaced `old` under a key of `key_bytes`.
     pub(super) fn after(&self, key_bytes: usize, old: Option<&[u8]>, new: Option<&[u8]>) -> Usage {
         let mut after = self.clone();
-        let size = |stored: &[u8]| (key_bytes + stored.len()) as u64;
+        let size = |stored: &[u8]| (key_bytes + Entry::stored_bytes(stored)) as u64;
         if let Some(old) = old.filter(|old| self.is_in(old)) {
             after.keys = after.keys.saturating_sub(1);
             after.bytes = after.bytes.saturating_sub(size(old));
@@ -162,7 +162,7 @@ impl Usage {
 
     fn is_in(&self, stored: &[u8]) -> bool {
         // A damaged value counts like any other: it can be overwritten or deleted.
-        Entry::decode(stored).is_none_or(|entry| !entry.is_expired(self.counted_at))
+        Entry::expiry(stored).is_none_or(|at| at > self.counted_at)
     }
 
     /// Notes that a key expires at this time.

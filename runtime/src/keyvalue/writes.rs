@@ -8,14 +8,21 @@ use crate::sync;
 /// Bytes that a change costs beside its key and value: its place in the batch, and its part of what
 /// the file system writes with each commit.
 const CHANGE_BYTES: u64 = 128;
-/// How often a change's key and value are written: to the journal, and to a table.
+/// How often a change's key and value are written in any case: to the journal, and to a table. How
+/// often they are written anew, as tables are merged, depends on what else there is.
 const TIMES_WRITTEN: u64 = 2;
+/// Bytes that each commit costs beside what is in it: the journal is written in whole pages.
+pub(super) const COMMIT_BYTES: u64 = 4096;
 const DAY_NANOS: u128 = 86_400_000_000_000;
 /// The records of what plugins have spent have this in front of the plugin's name. No namespace
 /// has an empty name, so no key of a plugin begins with a zero byte.
 const RECORD_KEY: &[u8] = b"\0written\0";
 
 /// A plugin's budget of bytes that are written to flash, which wears out.
+///
+/// A change is paid for when it is made. What comes of it later is charged when it happens: a share of
+/// each commit, and of what is written anew as tables are merged, as much as the plugin had written of
+/// late beside others.
 ///
 /// As much as a day allows may be written at once. What was written counts less as time passes: a
 /// day later it does not count any more. It is written down with the data, so a restart does not
@@ -37,6 +44,9 @@ struct Spent {
     bytes: u64,
     /// The store's time up to which the passing time was taken off `bytes`.
     at: u64,
+    /// Bytes of its changes, those before the last merges of tables counting half, and so on: its part in
+    /// what is merged next.
+    recent: u64,
     /// Whether an earlier process's record was looked for.
     is_loaded: bool,
 }
@@ -91,8 +101,40 @@ impl Writes {
             return false;
         }
         spent.bytes = after;
+        spent.recent = spent.recent.saturating_sub(back).saturating_add(bytes);
         self.is_owed.store(true, Ordering::Relaxed);
         true
+    }
+
+    /// Charges `bytes` that were written on the plugin's account at the store's time `now`, whether or
+    /// not the budget has room for them.
+    pub(super) fn charge(&self, bytes: u64, now: u64) {
+        let mut spent = sync::lock(&self.spent);
+        spent.pass(now, self.day_bytes);
+        spent.bytes = spent.bytes.saturating_add(bytes);
+        self.is_owed.store(true, Ordering::Relaxed);
+    }
+
+    /// Charges all of `writers` for `bytes` that were written anew by the store's time `now`, each as much
+    /// as it had written of late.
+    pub(super) fn charge_together(writers: &[Arc<Writes>], bytes: u64, now: u64) {
+        if bytes == 0 {
+            return;
+        }
+        let recent: Vec<u64> = writers
+            .iter()
+            .map(|one| {
+                let mut spent = sync::lock(&one.spent);
+                let recent = spent.recent;
+                spent.recent /= 2;
+                recent
+            })
+            .collect();
+        let all: u128 = recent.iter().map(|recent| u128::from(*recent)).sum();
+        for (one, recent) in writers.iter().zip(recent).filter(|(_, recent)| *recent > 0) {
+            // A part of `bytes`, so it fits.
+            one.charge((u128::from(bytes) * u128::from(recent) / all) as u64, now);
+        }
     }
 
     /// Gives back what was paid for a change that another plugin has replaced before it was
@@ -100,6 +142,7 @@ impl Writes {
     pub(super) fn give_back(&self, bytes: u64) {
         let mut spent = sync::lock(&self.spent);
         spent.bytes = spent.bytes.saturating_sub(bytes);
+        spent.recent = spent.recent.saturating_sub(bytes);
     }
 
     /// Takes up what an earlier process has written down, if that was not done before.
@@ -119,7 +162,7 @@ impl Writes {
             let mut earlier = Spent {
                 bytes,
                 at: at.min(now),
-                is_loaded: true,
+                ..Spent::default()
             };
             earlier.pass(now, self.day_bytes);
             spent.pass(now, self.day_bytes);
@@ -185,6 +228,28 @@ mod tests {
         assert_eq!(writes.spent(), 700);
         // A day without any is one on which nothing may be written.
         assert!(!Writes::new("p", 0).spend(1, 0, DAY));
+    }
+
+    #[test]
+    fn what_is_written_anew_is_paid_for_by_whoever_has_written_of_late() {
+        let [busy, quiet, idle] = ["busy", "quiet", "idle"].map(|name| {
+            let writes = Arc::new(Writes::new(name, 10_000));
+            writes.load(|_| None, 0);
+            writes
+        });
+        let all = [&busy, &quiet, &idle].map(Arc::clone);
+        assert!(busy.spend(9000, 0, 0) && quiet.spend(1000, 0, 0));
+        Writes::charge_together(&all, 0, 0);
+        Writes::charge_together(&all, 5000, 0);
+        let spent = || all.each_ref().map(|one| one.spent());
+        assert_eq!(spent(), [13_500, 1500, 0]);
+        // Beyond its budget nothing is granted any more.
+        assert!(!busy.spend(1, 0, 0) && quiet.spend(4000, 0, 0));
+        // Of what was written before, half counts by now.
+        Writes::charge_together(&all, 900, 0);
+        assert_eq!(spent(), [13_950, 5950, 0]);
+        Writes::charge_together(&[idle], u64::MAX, 0);
+        assert_eq!(spent()[2], 0);
     }
 
     #[test]
