@@ -39,6 +39,7 @@ mod reserve;
 mod scarcity;
 mod settings;
 mod sizes;
+mod step;
 mod store;
 mod usage;
 mod volatile;

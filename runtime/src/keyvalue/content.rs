@@ -1,6 +1,5 @@
 //! What a namespace holds, on the disk or in memory. Plugins that name the same namespace share it.
 
-use std::borrow::Cow;
 use std::cmp::Ordering::{Greater, Less};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,6 +14,7 @@ use super::database::Database;
 use super::entry::Entry;
 use super::key::is_key;
 use super::piece::Piece;
+use super::step::{Needs, Step};
 use super::store::Store;
 use super::usage::{Counted, Usage};
 use super::volatile::{Changed, Volatile};
@@ -36,19 +36,6 @@ pub(super) struct Content {
     /// The keys themselves, if they are kept in memory alone.
     volatile: Option<Mutex<Volatile>>,
     refused: AtomicU64,
-}
-
-/// What a change does to the value that it found.
-pub(super) enum Step<'a> {
-    Leave,
-    Put(Cow<'a, [u8]>, Option<u64>),
-    Remove,
-}
-
-/// A live value, copied out of the store.
-pub(super) struct Live {
-    pub(super) value: Vec<u8>,
-    pub(super) expires: Option<u64>,
 }
 
 /// A function that is called with a full key and what is stored under it.
@@ -125,14 +112,15 @@ impl Content {
     }
 
     /// The live value of `key`.
-    pub(super) async fn live(&self, key: &str) -> Result<Option<Live>> {
+    pub(super) async fn live(&self, key: &str) -> Result<Option<Vec<u8>>> {
         let full = self.full_key(key)?;
+        let value = |live: Option<Entry<'_>>| live.map(|live| live.value.to_vec());
         if let Some(volatile) = self.locked_volatile() {
-            return self.alive(volatile.get(&full));
+            return self.alive(volatile.get(&full)).map(value);
         }
         let reading = self.store.reading().await?;
-        let stored = self.stored(&reading, &full)?;
-        self.alive(stored.as_deref())
+        let stored = self.stored(&reading, &full, true)?;
+        self.alive(stored.as_deref()).map(value)
     }
 
     /// Calls `take` with keys of a stored prefix that come behind `after`, alive or not, in order,
@@ -157,23 +145,21 @@ impl Content {
         self.scan(&reading, prefix, after, take)
     }
 
-    /// Reads a key, decides, and changes it, while nobody else changes any key. The new value takes
-    /// about `value_bytes`, and `writes` pays for it.
+    /// Reads a key, decides, and changes it, while nobody else changes any key.
     pub(super) async fn change<'a, T>(
         &self,
         key: &str,
-        value_bytes: usize,
-        writes: Option<&Arc<Writes>>,
-        step: impl Fn(Option<&Live>) -> Result<(Step<'a>, T)>,
+        needs: Needs<'_>,
+        step: impl Fn(Option<Entry<'_>>) -> Result<(Step<'a>, T)>,
     ) -> Result<T> {
         let full = self.full_key(key)?;
         let (result, outcome) = loop {
             let tried = match &self.volatile {
                 Some(_) => self.try_volatile(&full, &step),
                 None => {
-                    self.store.room(&full, value_bytes).await?;
+                    self.store.room(&full, needs.value_bytes).await?;
                     let reading = self.store.reading().await?;
-                    self.try_durable(&reading, &full, writes, &step)
+                    self.try_durable(&reading, &full, &needs, &step)
                 }
             };
             match tried {
@@ -210,26 +196,25 @@ impl Content {
         Some(sync::lock(volatile))
     }
 
-    fn alive(&self, stored: Option<&[u8]>) -> Result<Option<Live>> {
+    fn alive<'s>(&self, stored: Option<&'s [u8]>) -> Result<Option<Entry<'s>>> {
         let Some(stored) = stored else {
             return Ok(None);
         };
         let damaged = || KvError::Storage("a stored value is damaged".to_owned());
         let entry = Entry::decode(stored).ok_or_else(damaged)?;
-        let live = !entry.is_expired(self.clock.now());
-        Ok(live.then(|| Live {
-            value: entry.value.to_vec(),
-            expires: entry.expires,
-        }))
+        Ok(Some(entry).filter(|entry| !entry.is_expired(self.clock.now())))
     }
 
     /// What is stored under a full key, alive or not: a change on its way, or else the database's
-    /// value.
-    fn stored(&self, database: &Database, full: &[u8]) -> Result<Option<Slice>> {
+    /// value. That is `whole`, or else what stands for it where it is stored in parts.
+    fn stored(&self, database: &Database, full: &[u8], whole: bool) -> Result<Option<Slice>> {
         if let Some(stored) = self.store.overlay().get(full) {
             return Ok(stored.clone());
         }
-        Ok(database.get(full)?)
+        Ok(match whole {
+            true => database.get(full)?,
+            false => database.get_head(full)?,
+        })
     }
 
     /// [`Content::read_piece`] for keys on the disk.
@@ -282,13 +267,13 @@ impl Content {
     fn try_volatile<'a, T>(
         &self,
         full: &[u8],
-        step: &impl Fn(Option<&Live>) -> Result<(Step<'a>, T)>,
+        step: &impl Fn(Option<Entry<'_>>) -> Result<(Step<'a>, T)>,
     ) -> Result<Tried<T>> {
         let Some(mut volatile) = self.locked_volatile() else {
             return Ok(Tried::Uncounted);
         };
         let live = self.alive(volatile.get(full))?;
-        let (step, result) = step(live.as_ref())?;
+        let (step, result) = step(live)?;
         let now = self.clock.now();
         let new = match step {
             Step::Leave => return Ok(Tried::Done(result, None)),
@@ -305,16 +290,25 @@ impl Content {
         &self,
         database: &Database,
         full: &[u8],
-        writes: Option<&Arc<Writes>>,
-        step: &impl Fn(Option<&Live>) -> Result<(Step<'a>, T)>,
+        needs: &Needs<'_>,
+        step: &impl Fn(Option<Entry<'_>>) -> Result<(Step<'a>, T)>,
     ) -> Result<Tried<T>> {
         let _writing = self.store.writing();
-        let old = self.stored(database, full)?;
-        let live = self.alive(old.as_deref())?;
-        let (step, result) = step(live.as_ref())?;
+        let (undo_with_old, within) = match self.settings.durability {
+            Durability::Interval(interval) => (false, interval),
+            // Somebody waits for it.
+            _ => (true, Duration::ZERO),
+        };
+        // Who only replaces a large value need not have it in memory.
+        let old = self.stored(database, full, needs.old_value || undo_with_old)?;
+        let live = match needs.old_value {
+            true => self.alive(old.as_deref())?,
+            false => None,
+        };
+        let (step, result) = step(live)?;
         let new = match step {
             Step::Leave => return Ok(Tried::Done(result, None)),
-            Step::Put(value, expires) => Some(encoded(&value, expires)),
+            Step::Put(value, expires) => Some(Slice::from(encoded(&value, expires))),
             Step::Remove if old.is_none() => return Ok(Tried::Done(result, None)),
             Step::Remove => None,
         };
@@ -337,19 +331,14 @@ impl Content {
         let expires = new.as_deref().and_then(Entry::expiry);
         // What would expire at once is not stored, and the old value is removed.
         let new = new.filter(|_| expires.is_none_or(|at| at > now));
-        let (undo, within) = match self.settings.durability {
-            Durability::Interval(interval) => (None, interval),
-            // Somebody waits for it.
-            _ => (Some(old.clone()), Duration::ZERO),
-        };
-        let stored_bytes = new.as_ref().map_or(0, Vec::len);
-        let payment = writes.map(|writes| Payment {
+        let stored_bytes = new.as_ref().map_or(0, |new| new.len());
+        let payment = needs.writes.map(|writes| Payment {
             by: Arc::clone(writes),
             bytes: Writes::cost(full.len(), stored_bytes),
         });
         let change = Change {
-            stored: new.as_deref().map(Slice::from),
-            undo,
+            stored: new.clone(),
+            undo: undo_with_old.then(|| old.clone()),
             payment,
         };
         // The clock must know before the change can be written: its anchor is written with the

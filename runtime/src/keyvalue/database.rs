@@ -33,7 +33,6 @@ use super::sizes::Sizes;
 use super::written::KEEPER;
 pub(super) use aside::asides;
 use aside::{TAIL, file_name, new_aside, put_aside, sync_folder};
-use in_parts::head;
 
 /// Bytes of one table. Small tables keep small what a compaction has to rewrite.
 const TABLE_BYTES: u64 = 2 << 20;
@@ -164,14 +163,6 @@ impl Database {
             has_parts: Arc::new(AtomicBool::new(has_parts)),
             rewritten,
         })
-    }
-
-    /// What is stored under a full key, whole.
-    pub(super) fn get(&self, key: &[u8]) -> fjall::Result<Option<Slice>> {
-        match self.keyspace.get(key)? {
-            Some(stored) if head(key, &stored).is_some() => self.get_parts(key),
-            stored => Ok(stored),
-        }
     }
 
     /// Bytes that compactions have written anew since this was last asked.

@@ -12,7 +12,7 @@ use super::place::Place;
 use super::reserve::{self, Reserve};
 use super::scarcity::Scarcity;
 use super::store::Store;
-use super::writes::Writes;
+use super::writes::{COMMIT_BYTES, Writes};
 use super::written::KEEPER;
 
 /// Longest time from an acknowledged change to its commit, where nobody says another.
@@ -189,7 +189,9 @@ impl Keeper {
         let mut anchored = false;
         if batch.is_some() || due {
             let changes = batch.iter().flat_map(|batch| batch.values());
-            self.store.charge_commit(changes, database.take_rewritten());
+            let rewritten = database.take_rewritten();
+            self.store.charge_commit(changes, rewritten);
+            self.store.written.reckon(rewritten);
             records = self.store.spent();
             // What plugins have spent is told with the time at which it was.
             anchored = clock.is_owed() || !records.is_empty();
@@ -204,7 +206,8 @@ impl Keeper {
                 let stored = change.stored.as_ref().map_or(0, |stored| stored.len());
                 Writes::cost(key.len(), stored)
             });
-            self.store.written.reckon(costs.sum());
+            let costs: u64 = costs.sum();
+            self.store.written.reckon(costs + COMMIT_BYTES);
             if let Some(scarcity) = &mut self.scarcity {
                 let mut changes = batch.iter().flat_map(|batch| batch.values());
                 if changes.any(|change| change.stored.is_none()) {

@@ -50,11 +50,9 @@ impl Listing {
         let content = Arc::clone(&self.content);
         let (after, prefix) = (self.after.take(), std::mem::take(&mut self.prefix));
         let own = content.prefix_bytes();
-        let mut take = |key: &[u8], stored: &[u8]| {
-            match Entry::is_alive(stored, self.now) {
-                true => self.take(key.get(own..).unwrap_or_default()),
-                false => Ok(()),
-            }
+        let mut take = |key: &[u8], stored: &[u8]| match Entry::is_alive(stored, self.now) {
+            true => self.take(key.get(own..).unwrap_or_default()),
+            false => Ok(()),
         };
         let read = content.read_piece(&prefix, after.as_deref(), &mut take);
         (self.after, self.prefix) = (read.await?, prefix);

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use futures_lite::future::yield_now;
 
-use super::content::{Content, Live, Step};
-use super::entry::{nanos, number};
+use super::content::Content;
+use super::entry::{Entry, nanos, number};
 use super::key::is_prefix;
 use super::listing::{LIST_ENTRY_BYTES, Listing};
+use super::step::{Needs, Step};
 use super::writes::Writes;
 use super::{KEY_BYTES, KvError, Result};
 
@@ -30,8 +31,7 @@ impl Namespace {
 
     /// The live value of `key`.
     pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        let live = self.content.live(key).await?;
-        Ok(live.map(|live| live.value))
+        self.content.live(key).await
     }
 
     /// The live value of `key` as text. A value that is not UTF-8 is a storage error.
@@ -47,12 +47,16 @@ impl Namespace {
     /// is not stored, and the old value is removed.
     pub async fn set(&self, key: &str, value: &[u8], ttl: Option<Duration>) -> Result<()> {
         self.check_value(value)?;
-        self.change(key, value.len(), |_| {
+        let needs = Needs {
+            old_value: false,
+            ..self.needs(value.len())
+        };
+        let set = |_: Option<Entry<'_>>| {
             let now = self.content.now();
             let expires = ttl.map(|ttl| now.saturating_add(nanos(ttl)));
             Ok((Step::Put(value.into(), expires), ()))
-        })
-        .await
+        };
+        self.content.change(key, needs, set).await
     }
 
     /// Removes `key`. Returns whether it was there and alive.
@@ -110,7 +114,7 @@ impl Namespace {
         self.change(key, NUMBER_BYTES, |live| {
             let (old, decimal) = match live {
                 None => (0, false),
-                Some(live) => number(&live.value)?,
+                Some(live) => number(live.value)?,
             };
             let sum = old.saturating_add(delta);
             let written = match decimal {
@@ -133,7 +137,7 @@ impl Namespace {
     ) -> Result<bool> {
         self.check_value(new)?;
         self.change(key, new.len(), |live| {
-            if live.map(|live| live.value.as_slice()) != expected {
+            if live.map(|live| live.value) != expected {
                 return Ok((Step::Leave, false));
             }
             let expires = live.and_then(|live| live.expires);
@@ -163,10 +167,18 @@ impl Namespace {
         &self,
         key: &str,
         value_bytes: usize,
-        step: impl Fn(Option<&Live>) -> Result<(Step<'a>, T)>,
+        step: impl Fn(Option<Entry<'_>>) -> Result<(Step<'a>, T)>,
     ) -> Result<T> {
-        let writes = self.writes.as_ref();
-        self.content.change(key, value_bytes, writes, step).await
+        let needs = self.needs(value_bytes);
+        self.content.change(key, needs, step).await
+    }
+
+    fn needs(&self, value_bytes: usize) -> Needs<'_> {
+        Needs {
+            value_bytes,
+            old_value: true,
+            writes: self.writes.as_ref(),
+        }
     }
 
     fn check_value(&self, value: &[u8]) -> Result<()> {

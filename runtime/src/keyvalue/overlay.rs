@@ -86,9 +86,8 @@ impl Overlay {
         (found, complete)
     }
 
-    /// Whether there is room for a change of `key` whose value takes `bytes`: no more than `most` is
-    /// pending then, or it is the only one, or it takes the place of one that is pending and at least as
-    /// large.
+    /// Whether there is room for a change of `key` whose value takes `bytes`: it is the first, or no more
+    /// than `most` is pending then, or it takes the place of one that is pending and at least as large.
     pub(super) fn has_room(&self, key: &[u8], bytes: usize, most: usize) -> bool {
         let replaces = || {
             let earlier = self.pending.get(key).map(|change| &change.stored);

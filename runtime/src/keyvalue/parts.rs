@@ -71,13 +71,22 @@ mod tests {
 
     #[test]
     fn heads_come_back_and_other_bytes_do_not_pass() {
-        for bytes in [PART_BYTES + 1, 3 * PART_BYTES, VALUE_BYTES_MAX + BESIDE_BYTES] {
+        for bytes in [
+            PART_BYTES + 1,
+            3 * PART_BYTES,
+            VALUE_BYTES_MAX + BESIDE_BYTES,
+        ] {
             for expires in [None, Some(0), Some(u64::MAX)] {
                 let head = Head { bytes, expires };
                 assert_eq!(Head::decode(&head.encode()), Some(head));
             }
         }
-        for bytes in [0, PART_BYTES, VALUE_BYTES_MAX + BESIDE_BYTES + 1, usize::MAX] {
+        for bytes in [
+            0,
+            PART_BYTES,
+            VALUE_BYTES_MAX + BESIDE_BYTES + 1,
+            usize::MAX,
+        ] {
             let expires = None;
             assert_eq!(Head::decode(&Head { bytes, expires }.encode()), None);
         }

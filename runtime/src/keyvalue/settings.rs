@@ -114,7 +114,7 @@ pub struct Settings {
 
 /// What a plugin's changes may have written to flash in a day, where nobody says another: 2 GiB. In
 /// five years that is 3.7 TB, a third of what an eMMC of 8 GB for 1,500 cycles takes; a counter that
-/// is hit all day long, with a commit a second, has a tenth of it written.
+/// is hit all day long, with a commit a second, has a sixth of it written.
 pub const DAY_BYTES: u64 = 2 << 30;
 
 impl Default for Settings {

@@ -29,7 +29,8 @@ struct Count {
 }
 
 impl Written {
-    /// Adds what a batch comes to that was written: see [`super::writes::Writes::cost`].
+    /// Adds what a batch comes to that was written ([`super::writes::Writes::cost`]), or what was
+    /// written anew.
     pub(super) fn reckon(&self, bytes: u64) {
         self.reckoned.fetch_add(bytes, Ordering::Relaxed);
     }

@@ -140,13 +140,15 @@ impl Sequence {
             boot: [1; 16],
             trusted: random.once_in(2),
         })));
+        // The database has values of 32 KiB and more in parts.
+        let largest = if random.once_in(4) { 70_000 } else { 256 };
         let mut sequence = Sequence {
             random,
             settings: Settings {
                 durability,
                 quota: Quota {
-                    value_bytes: 256,
-                    bytes: 1500,
+                    value_bytes: largest,
+                    bytes: 6 * largest as u64,
                     keys: 10,
                     list_bytes: 260,
                 },
@@ -192,6 +194,11 @@ impl Sequence {
         }
     }
 
+    /// Bytes of the largest value that may be stored.
+    fn largest(&self) -> usize {
+        self.settings.quota.value_bytes
+    }
+
     fn kv(&self) -> &Namespace {
         &self.open.as_ref().unwrap().1
     }
@@ -208,14 +215,15 @@ impl Sequence {
     }
 
     fn value(&mut self) -> Vec<u8> {
+        let largest = self.largest();
         match self.random.below(8) {
             0 => self.random.below(1000).to_string().into_bytes(),
             1 => format!("-{}", self.random.below(1000)).into_bytes(),
             2 => self.random.next().to_le_bytes().to_vec(),
             3 => i64::MAX.to_string().into_bytes(),
             4 => vec![0xff; self.random.below(200) as usize],
-            5 => vec![b'v'; 257],
-            _ => vec![b'v'; self.random.below(257) as usize],
+            5 => vec![b'v'; largest + 1],
+            _ => vec![b'v'; self.random.below(largest as u64 + 1) as usize],
         }
     }
 
@@ -230,9 +238,7 @@ impl Sequence {
     ) {
         let expected = match (&new, expected) {
             _ if is_invalid(key) => Err(KvError::InvalidKey),
-            (Some((value, _)), _) if value.len() > self.settings.quota.value_bytes => {
-                Err(KvError::ValueTooLarge)
-            }
+            (Some((value, _)), _) if value.len() > self.largest() => Err(KvError::ValueTooLarge),
             (Some((value, expires)), Ok(expected)) => {
                 match self.model.fits(key, value, *expires, &self.settings.quota) {
                     true => Ok(expected),
@@ -321,7 +327,8 @@ impl Sequence {
             .compare_and_swap(&key, expected.as_deref(), &value);
         let answer = block_on(swap);
         let swaps = expected == self.model.value(&key);
-        let new = (swaps || value.len() > 256).then(|| (value, self.model.expires(&key)));
+        let new =
+            (swaps || value.len() > self.largest()).then(|| (value, self.model.expires(&key)));
         self.changed("swap", &key, answer, Ok(swaps), new);
     }
 

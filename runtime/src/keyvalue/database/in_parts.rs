@@ -9,6 +9,19 @@ use crate::keyvalue::entry::Entry;
 use crate::keyvalue::parts::{Head, PART_BYTES};
 
 impl Database {
+    /// What is stored under a full key, whole.
+    pub(in crate::keyvalue) fn get(&self, key: &[u8]) -> fjall::Result<Option<Slice>> {
+        match self.keyspace.get(key)? {
+            Some(stored) if head(key, &stored).is_some() => self.get_parts(key),
+            stored => Ok(stored),
+        }
+    }
+
+    /// What is stored under a full key, or its head if it is stored in parts.
+    pub(in crate::keyvalue) fn get_head(&self, key: &[u8]) -> fjall::Result<Option<Slice>> {
+        self.keyspace.get(key)
+    }
+
     /// Adds the change of a key to `batch`, with those of the parts that come and go.
     pub(super) fn add_change(
         &self,
@@ -45,7 +58,7 @@ impl Database {
     }
 
     /// What is stored under a full key, put together from its parts.
-    pub(super) fn get_parts(&self, key: &[u8]) -> fjall::Result<Option<Slice>> {
+    fn get_parts(&self, key: &[u8]) -> fjall::Result<Option<Slice>> {
         // Head and parts as they are at one moment: a commit may replace them meanwhile.
         let snapshot = self.inner.snapshot();
         let Some(found) = snapshot.get(&self.keyspace, key)? else {
@@ -69,6 +82,6 @@ impl Database {
 
 /// The head that is stored under a full key, if it is one. The store's own records are none, whatever
 /// is in them.
-pub(super) fn head(key: &[u8], stored: &[u8]) -> Option<Head> {
+fn head(key: &[u8], stored: &[u8]) -> Option<Head> {
     Head::decode(stored).filter(|_| key.first() != Some(&0))
 }

@@ -26,7 +26,9 @@ fn values_of_any_size_come_back_and_what_is_replaced_leaves_nothing() {
         let sizes = [0, PART_BYTES - 1, PART_BYTES, 1 << 20, 5 * PART_BYTES, 100];
         let expiries = [None, Some(HOUR), None, Some(2 * HOUR), Some(HOUR), None];
         for (round, (bytes, ttl)) in sizes.into_iter().zip(expiries).enumerate() {
-            let value: Vec<u8> = (0..bytes).map(|at| (at * 31 + at / 251 + round) as u8).collect();
+            let value: Vec<u8> = (0..bytes)
+                .map(|at| (at * 31 + at / 251 + round) as u8)
+                .collect();
             block_on(kv.set("k", &value, ttl)).unwrap();
             block_on(kv.set("kk", &value, None)).unwrap();
             if durability != Durability::Memory {
@@ -114,6 +116,8 @@ fn a_value_that_lacks_a_part_is_told_to_be_damaged_and_harms_no_other() {
     let damaged = KvError::Storage("a stored value is damaged".to_owned());
     assert_eq!(block_on(kv.get("a")), Err(damaged));
     assert_eq!(block_on(kv.get("b")).unwrap().unwrap(), [1; 1 << 20]);
+    block_on(kv.set("a", b"anew", None)).unwrap();
+    assert_eq!(block_on(kv.get("a")).unwrap().unwrap(), b"anew");
 }
 
 #[test]
