@@ -98,6 +98,16 @@ fn what_an_earlier_version_stored_whole_is_read_counted_and_replaced() {
     assert_eq!(block_on(kv.get("replaced")).unwrap().unwrap(), [8; 1 << 20]);
 }
 
+/// Removes a part of the value of `key`, while no store has the database open.
+fn lose_part(device: &Device, key: &str) {
+    let (_inner, keyspace) = database(device);
+    let prefix = [PART_KEY, b"test\0", key.as_bytes()].concat();
+    let mut parts = keyspace.prefix(prefix);
+    let part = parts.nth(3).unwrap().key().unwrap();
+    drop(parts);
+    keyspace.remove(part).unwrap();
+}
+
 #[test]
 fn a_value_that_lacks_a_part_is_told_to_be_damaged_and_harms_no_other() {
     let device = Device::new();
@@ -106,18 +116,26 @@ fn a_value_that_lacks_a_part_is_told_to_be_damaged_and_harms_no_other() {
         block_on(kv.set(key, &[1; 1 << 20], None)).unwrap();
     }
     drop((store, kv));
-    let (inner, keyspace) = database(&device);
-    let mut parts = keyspace.prefix([PART_KEY, b"test\0a"].concat());
-    let part = parts.nth(3).unwrap().key().unwrap();
-    drop(parts);
-    keyspace.remove(part).unwrap();
-    drop((keyspace, inner));
+    lose_part(&device, "a");
     let (_store, kv) = device.open(&with(Durability::Sync));
     let damaged = KvError::Storage("a stored value is damaged".to_owned());
     assert_eq!(block_on(kv.get("a")), Err(damaged));
     assert_eq!(block_on(kv.get("b")).unwrap().unwrap(), [1; 1 << 20]);
     block_on(kv.set("a", b"anew", None)).unwrap();
     assert_eq!(block_on(kv.get("a")).unwrap().unwrap(), b"anew");
+}
+
+#[test]
+fn a_value_that_lost_a_part_to_its_expiry_before_a_power_cut_took_the_time_back_is_absent() {
+    let device = Device::new();
+    let (store, kv) = device.open(&with(Durability::Sync));
+    block_on(kv.set("k", &[1; 1 << 20], Some(HOUR))).unwrap();
+    drop((store, kv));
+    lose_part(&device, "k");
+    let (_store, kv) = device.open(&with(Durability::Sync));
+    assert_eq!(block_on(kv.get("k")), Ok(None));
+    block_on(kv.set("k", b"anew", None)).unwrap();
+    assert_eq!(block_on(kv.get("k")).unwrap().unwrap(), b"anew");
 }
 
 #[test]
