@@ -6,17 +6,15 @@
 //! [`Head`], and its parts have keys of their own. Both change in the same batch, so they always
 //! fit together.
 
-use super::settings::VALUE_BYTES_MAX;
-
 /// The length of each part but the last. Databases on flash depend on it: it must not change.
 pub(super) const PART_BYTES: usize = 32 << 10;
+/// The most bytes of a value in parts with all that is stored of it. A head that says more is damaged.
+pub(super) const WHOLE_BYTES_MAX: usize = 2 << 20;
 /// Keys of parts begin with this. No namespace has an empty name, so no key of a plugin begins
 /// with a zero byte.
 pub(super) const PART_KEY: &[u8] = b"\0part\0";
 /// What a head begins with: a tag that no whole value has.
 const TAG_HEAD: u8 = 2;
-/// Bytes that a stored value has at most beside the plugin's: tag and expiry.
-const BESIDE_BYTES: usize = 9;
 
 /// What stands in the place of a value that is stored in parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +41,7 @@ impl Head {
             [] => None,
             rest => Some(u64::from_le_bytes(rest.try_into().ok()?)),
         };
-        let whole = PART_BYTES + 1..=VALUE_BYTES_MAX + BESIDE_BYTES;
+        let whole = PART_BYTES + 1..=WHOLE_BYTES_MAX;
         whole.contains(&bytes).then_some(Head { bytes, expires })
     }
 
@@ -71,22 +69,13 @@ mod tests {
 
     #[test]
     fn heads_come_back_and_other_bytes_do_not_pass() {
-        for bytes in [
-            PART_BYTES + 1,
-            3 * PART_BYTES,
-            VALUE_BYTES_MAX + BESIDE_BYTES,
-        ] {
+        for bytes in [PART_BYTES + 1, 3 * PART_BYTES, WHOLE_BYTES_MAX] {
             for expires in [None, Some(0), Some(u64::MAX)] {
                 let head = Head { bytes, expires };
                 assert_eq!(Head::decode(&head.encode()), Some(head));
             }
         }
-        for bytes in [
-            0,
-            PART_BYTES,
-            VALUE_BYTES_MAX + BESIDE_BYTES + 1,
-            usize::MAX,
-        ] {
+        for bytes in [0, PART_BYTES, WHOLE_BYTES_MAX + 1, usize::MAX] {
             let expires = None;
             assert_eq!(Head::decode(&Head { bytes, expires }.encode()), None);
         }

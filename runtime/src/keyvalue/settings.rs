@@ -5,10 +5,12 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::COMMIT_INTERVAL;
+use super::parts::WHOLE_BYTES_MAX;
 use crate::timeout::parse_duration;
 
 /// Largest value that a quota may allow, in bytes: the store's share of memory has room for that.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
+const _: () = assert!(VALUE_BYTES_MAX < WHOLE_BYTES_MAX);
 
 /// What an interval may be. Shorter ones wear the flash as `sync` does, and with longer ones it is
 /// time to ask what is worth keeping.
