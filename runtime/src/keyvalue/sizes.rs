@@ -33,10 +33,10 @@ impl Sizes {
         }
     }
 
-    /// All of it in bytes, to be taken from the budget. It holds for values of any size, since large
-    /// ones are stored in parts ([`super::parts`]); measured with 100,000 keys of 100 bytes and with
-    /// eight of 1 MiB. The value that a call hands over, and what `sync` would go back to, are a part
-    /// of what the process may take for the moment of a call.
+    /// All of it in bytes, to be taken from the budget; measured with 100,000 keys of 100 bytes. What
+    /// fjall merges does not grow with the values, since large ones are stored in parts
+    /// ([`super::parts`]). Those that calls hand over, and what `sync` would go back to, are a part of
+    /// what the process may take for the moment of a call.
     pub fn memory(&self) -> usize {
         self.cache as usize + 2 * self.memtable as usize + 2 * self.pending + OVERHEAD
     }
