@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use log::Level;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use zlayer_binlog::Record;
 
 use crate::sync;
@@ -106,14 +107,22 @@ impl Outlet {
 
 /// Writes at most [`PIECE`] bytes. Returns whether there was room.
 fn write_piece(target: &mut dyn Target, piece: &[u8], grace: Duration) -> bool {
-    let limit = Timespec {
-        tv_sec: 0,
-        tv_nsec: grace.subsec_nanos().into(),
-    };
     let fd = target.as_fd();
     let mut wanted = [PollFd::new(&fd, PollFlags::OUT)];
-    // An interrupted wait counts as one in vain. Files are always ready.
-    let room = poll(&mut wanted, Some(&limit)).is_ok_and(|count| count > 0);
+    let until = Instant::now() + grace;
+    // Files are always ready.
+    let room = loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let limit = Timespec {
+            tv_sec: 0,
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        match poll(&mut wanted, Some(&limit)) {
+            // A signal says nothing of the reader.
+            Err(Errno::INTR) => {}
+            ready => break ready.is_ok_and(|count| count > 0),
+        }
+    };
     if room {
         let _ = target.write_all(piece);
     }

@@ -272,7 +272,8 @@ fn a_torn_log_is_read_up_to_the_tear_and_beyond_it() {
             let behind = shown.clone().rev().zip(all.clone().rev());
             let behind = behind.take_while(equal).count();
             assert!(before > 20, "{before}");
-            assert_eq!(behind > 20, ends_whole, "{behind}");
+            let ends = (output.stdout.lines().last(), text.lines().last());
+            assert_eq!(behind > 20, ends_whole, "{behind} lines, of {ends:?}");
             // Nothing else is there, and nothing was made up.
             let shown = shown.count();
             assert!(shown < text.lines().count(), "{shown}");
