@@ -78,6 +78,15 @@ impl Plugin {
         })
     }
 
+    /// Checks that devices with these settings have room for the plugin.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] when it does not fit the profile.
+    pub fn check_room(&self, settings: &Settings) -> Result<(), Refused> {
+        check_memory(&self.checked, settings.target, settings.profile)
+    }
+
     /// Compiles the plugin, describes it and signs that. Without a key the artifact is
     /// unsigned. The same plugin, settings and key always give the same bytes.
     ///
@@ -93,7 +102,7 @@ impl Plugin {
             board,
             bodies,
         } = settings;
-        check_memory(&self.checked, *target, *profile)?;
+        self.check_room(settings)?;
         let code = compile_component(&self.component, *target, *profile, cpu_flags)?;
         let manifest = Manifest {
             cpu_flags: cpu_flags.clone(),

@@ -15,6 +15,7 @@ use wasmparser::types::TypesRef;
 use wit_parser::{Function, Handle, Interface, Resolve, Type, TypeDefKind};
 
 use crate::contract::{follow_aliases, resource_name};
+use crate::describe::{describe, describe_found};
 
 /// One difference: the way to it, and what is different there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +125,7 @@ impl Comparison<'_> {
                     return Ok(());
                 }
                 let found = format!("resource {}", found.unwrap_or("of the plugin's own"));
-                Err(differs(&self.describe(known), &found).within(&format!("type {name}")))
+                Err(differs(&describe(self.resolve, known), &found).within(&format!("type {name}")))
             }
             ComponentAnyTypeId::Defined(id) => self.value(known, ComponentValType::Type(id)),
             _ => unknown(
@@ -137,10 +138,15 @@ impl Comparison<'_> {
     /// Compares two value types. The recursion follows the contract's type, which is finite.
     fn value(&self, known: Type, found: ComponentValType) -> Result<(), Difference> {
         let known = follow_aliases(self.resolve, known);
-        let mismatch = || differs(&self.describe(known), &describe_found(self.types, found));
+        let mismatch = || {
+            differs(
+                &describe(self.resolve, known),
+                &describe_found(self.types, found),
+            )
+        };
         let Type::Id(id) = known else {
             let name = self.primitive_name(found);
-            return if name == Some(self.describe(known)) {
+            return if name == Some(describe(self.resolve, known)) {
                 Ok(())
             } else {
                 Err(mismatch())
@@ -232,7 +238,7 @@ impl Comparison<'_> {
         match (known, found) {
             (None, None) => Ok(()),
             (Some(known), Some(found)) => self.value(known, found),
-            (Some(known), None) => Err(differs(&self.describe(known), "nothing")),
+            (Some(known), None) => Err(differs(&describe(self.resolve, known), "nothing")),
             (None, Some(found)) => Err(differs("nothing", &describe_found(self.types, found))),
         }
     }
@@ -246,49 +252,6 @@ impl Comparison<'_> {
             },
         };
         Some(primitive.to_string())
-    }
-
-    /// A type of the contract as people write it.
-    fn describe(&self, ty: Type) -> String {
-        let optional = |ty: Option<Type>| ty.map_or_else(|| "_".to_owned(), |ty| self.describe(ty));
-        let id = match ty {
-            Type::Bool => return "bool".to_owned(),
-            Type::U8 => return "u8".to_owned(),
-            Type::U16 => return "u16".to_owned(),
-            Type::U32 => return "u32".to_owned(),
-            Type::U64 => return "u64".to_owned(),
-            Type::S8 => return "s8".to_owned(),
-            Type::S16 => return "s16".to_owned(),
-            Type::S32 => return "s32".to_owned(),
-            Type::S64 => return "s64".to_owned(),
-            Type::F32 => return "f32".to_owned(),
-            Type::F64 => return "f64".to_owned(),
-            Type::Char => return "char".to_owned(),
-            Type::String => return "string".to_owned(),
-            Type::ErrorContext => return "error-context".to_owned(),
-            Type::Id(id) => id,
-        };
-        let definition = &self.resolve.types[id];
-        match (&definition.kind, &definition.name) {
-            (TypeDefKind::Type(ty), _) => self.describe(*ty),
-            (kind, Some(name)) => format!("{} {name}", kind.as_str()),
-            (TypeDefKind::List(ty), None) => format!("list<{}>", self.describe(*ty)),
-            (TypeDefKind::Option(ty), None) => format!("option<{}>", self.describe(*ty)),
-            (TypeDefKind::Result(result), None) => {
-                format!("result<{}, {}>", optional(result.ok), optional(result.err))
-            }
-            (TypeDefKind::Tuple(tuple), None) => {
-                let types: Vec<String> = tuple.types.iter().map(|ty| self.describe(*ty)).collect();
-                format!("tuple<{}>", types.join(", "))
-            }
-            (TypeDefKind::Handle(Handle::Own(id)), None) => {
-                format!("own<{}>", self.describe(Type::Id(*id)))
-            }
-            (TypeDefKind::Handle(Handle::Borrow(id)), None) => {
-                format!("borrow<{}>", self.describe(Type::Id(*id)))
-            }
-            (kind, None) => kind.as_str().to_owned(),
-        }
     }
 }
 
@@ -347,68 +310,4 @@ fn same_names<'a>(
         known[at],
         format!("expected here by the contract's order, found {kind} {found}"),
     ))
-}
-
-/// A type of the component as people write it, in its outermost layers only: it may be
-/// nested as deep as its author liked.
-fn describe_found(types: TypesRef<'_>, ty: ComponentValType) -> String {
-    describe_layers(types, ty, 3)
-}
-
-fn describe_layers(types: TypesRef<'_>, ty: ComponentValType, layers: usize) -> String {
-    let id = match ty {
-        ComponentValType::Primitive(primitive) => return primitive.to_string(),
-        ComponentValType::Type(id) => id,
-    };
-    if layers == 0 {
-        return "..".to_owned();
-    }
-    let inner = |ty: ComponentValType| describe_layers(types, ty, layers - 1);
-    let optional = |ty: Option<ComponentValType>| ty.map_or_else(|| "_".to_owned(), &inner);
-    let list = |names: Vec<&str>| {
-        let more = if names.len() > 6 { ", .." } else { "" };
-        format!("{}{more}", names[..names.len().min(6)].join(", "))
-    };
-    match &types[id] {
-        ComponentDefinedType::Primitive(primitive) => primitive.to_string(),
-        ComponentDefinedType::Record(record) => {
-            format!(
-                "a record ({})",
-                list(record.fields.keys().map(|n| n.as_str()).collect())
-            )
-        }
-        ComponentDefinedType::Variant(variant) => {
-            format!(
-                "a variant ({})",
-                list(variant.cases.keys().map(|n| n.as_str()).collect())
-            )
-        }
-        ComponentDefinedType::Enum(cases) => {
-            format!(
-                "an enum ({})",
-                list(cases.iter().map(|n| n.as_str()).collect())
-            )
-        }
-        ComponentDefinedType::Flags(flags) => {
-            format!(
-                "flags ({})",
-                list(flags.iter().map(|n| n.as_str()).collect())
-            )
-        }
-        ComponentDefinedType::Tuple(tuple) => {
-            let types: Vec<String> = tuple.types.iter().take(6).map(|ty| inner(*ty)).collect();
-            format!("tuple<{}>", types.join(", "))
-        }
-        ComponentDefinedType::List { element, .. } => format!("list<{}>", inner(*element)),
-        ComponentDefinedType::Option { ty, .. } => format!("option<{}>", inner(*ty)),
-        ComponentDefinedType::Result { ok, err, .. } => {
-            format!("result<{}, {}>", optional(*ok), optional(*err))
-        }
-        ComponentDefinedType::Own(_) => "an owned handle to another resource".to_owned(),
-        ComponentDefinedType::Borrow(_) => "a borrowed handle to another resource".to_owned(),
-        ComponentDefinedType::Map { .. } => "a map".to_owned(),
-        ComponentDefinedType::FixedLengthList { .. } => "a list of fixed length".to_owned(),
-        ComponentDefinedType::Future { .. } => "a future".to_owned(),
-        ComponentDefinedType::Stream { .. } => "a stream".to_owned(),
-    }
 }

@@ -23,6 +23,7 @@ mod check;
 mod compare;
 mod compile;
 mod contract;
+mod describe;
 mod explain;
 mod input;
 mod keys;

@@ -1,6 +1,7 @@
 //! The verbs of the command line, one a file.
 
 pub(crate) mod build;
+mod device;
 pub(crate) mod explain;
 mod grants;
 pub(crate) mod info;

@@ -36,7 +36,7 @@ impl Account {
     ///
     /// # Errors
     ///
-    /// There is no such account or group, or it is root.
+    /// There is no such account or group, or it is root's.
     pub fn find(word: &str) -> std::result::Result<Account, String> {
         let file = |path| device::read(Path::new(path)).unwrap_or_default();
         find(word, &file(PASSWD), &file(GROUP))
@@ -179,9 +179,20 @@ fn find(word: &str, passwd: &str, group: &str) -> std::result::Result<Account, S
     };
     if uid == 0 {
         return Err(format!(
-            "'{word}': '{user}' is root, whose rights this flag is there to give up; name another account, with \
-             whatever group, or leave the flag out"
+            "'{word}': '{user}' is root, whose rights this flag is there to give up; name another account, or \
+             leave the flag out"
         ));
+    }
+    if groups.contains(&0) {
+        return Err(match named_group {
+            Some(_) => format!(
+                "'{word}': that group is root's, whose files this flag is there to give up; name another group"
+            ),
+            None => format!(
+                "'{word}': '{user}' is in root's group, whose files this flag is there to give up; name a group as \
+                 well, {user}:GROUP, or take the account out of group 0"
+            ),
+        });
     }
     // All ones mean "leave it as it is" to the kernel.
     for (number, what, given) in [
@@ -243,9 +254,10 @@ mod tests {
 
     const USERS: &str = "root:x:0:0:root:/root:/bin/sh\n\
         # a comment, and a line that is none\n\nnonsense\n\
-        zlayer:x:990:991::/:/usr/sbin/nologin\n";
-    const GROUPS: &str =
-        "root:x:0:\nzlayer:x:991:\ndialout:x:20:pi,zlayer\ngpio:x:997:zlayer\nspi:x:998:pi\n";
+        zlayer:x:990:991::/:/usr/sbin/nologin\n\
+        operator:x:11:0::/root:/bin/sh\nadmin:x:12:12::/:/bin/sh\n";
+    const GROUPS: &str = "root:x:0:admin\nzlayer:x:991:\ndialout:x:20:pi,zlayer\ngpio:x:997:zlayer\n\
+        spi:x:998:pi\n";
 
     fn found(word: &str) -> (Option<String>, u32, u32, Vec<u32>) {
         let found = find(word, USERS, GROUPS).unwrap();
@@ -264,6 +276,11 @@ mod tests {
         // In no file, as in an empty root.
         assert_eq!(found("1234"), (None, 1234, 1234, vec![1234]));
         assert_eq!(found("1234:5"), (None, 1234, 5, vec![5]));
+        // A group that is named is the only one.
+        assert_eq!(
+            found("operator:gpio"),
+            (Some("operator".to_owned()), 11, 997, vec![997])
+        );
     }
 
     #[test]
@@ -275,6 +292,14 @@ mod tests {
             ("0", "'0' is root"),
             ("0:1000", "'0:1000': '0' is root"),
             ("root:gpio", "'root' is root"),
+            ("root:0", "'root' is root"),
+            ("zlayer:0", "'zlayer:0': that group is root's"),
+            ("zlayer:root", "'zlayer:root': that group is root's"),
+            ("1234:0", "'1234:0': that group is root's"),
+            // By the account's own entry, and as one more group.
+            ("operator", "'operator' is in root's group"),
+            ("admin", "'admin' is in root's group"),
+            ("12", "'12' is in root's group"),
             (
                 "4294967295",
                 "4294967295 is the number of no account; the highest is 4294967294",

@@ -3,6 +3,7 @@
 mod artifacts;
 mod compile;
 mod essentials;
+mod fixed;
 mod plugins;
 mod rehearsal;
 mod resources;
@@ -21,20 +22,18 @@ use futures_lite::future::{or, yield_now};
 use rustix::fs::Mode;
 use smol::Executor;
 use smol::channel::bounded;
-use zlayer_bundle::ByteSize;
 
 use crate::account::Account;
-use crate::admin::{self, ADMIN_SHARE, Admin, View};
+use crate::admin::{self, Admin, View};
 use crate::clients::{RunQueue, SLICE};
-use crate::config::{CONNECTION_SHARE, Config, Limits};
+use crate::config::{CONNECTION_SHARE, Config};
 use crate::confinement::{Needs, confine};
 use crate::data_dir::DataDir;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::keyvalue::{self, Foreign, KeyValue};
-use crate::log_ring;
 use crate::logger;
-use crate::memory::{Budget, Reservation};
+use crate::memory::Budget;
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::plugin::{Common, InstanceMemory, Plugin, Ticker, new_engine, places, share_out};
@@ -45,6 +44,7 @@ use crate::stats::ServerStats;
 use crate::timeout;
 use crate::turns;
 use crate::upstream::{self, Upstreams};
+use fixed::Fixed;
 use rehearsal::rehearse;
 use resources::Resources;
 use signals::Signals;
@@ -349,62 +349,6 @@ fn described(plugin: &Plugin) -> String {
     format!("{} ({})", plugin.name(), roles.join(", "))
 }
 
-/// What the store, the connections and the admin interface may use of the memory, set aside so that
-/// a plugin cannot take it from them.
-struct Fixed {
-    _reservation: Reservation,
-    /// Clients' connections that it holds: as many as were wanted, or fewer.
-    connections: usize,
-}
-
-impl Fixed {
-    /// `share` is what each connection may hold, `certificates` what is kept for TLS.
-    fn reserve(
-        budget: &Arc<Budget>,
-        wanted: usize,
-        share: usize,
-        certificates: usize,
-    ) -> Result<Fixed> {
-        let own_of = |limit| {
-            let store = keyvalue::Sizes::within(limit).memory();
-            store + ADMIN_SHARE + log_ring::MEMORY_SHARE + certificates
-        };
-        let own = own_of(budget.limit());
-        let affordable = budget.limit().saturating_sub(own) / 4 / share;
-        if wanted > affordable {
-            // Nobody asked for the default.
-            let level = match wanted == Limits::default().connections {
-                true => log::Level::Info,
-                false => log::Level::Warn,
-            };
-            let wanted_bytes = wanted.saturating_mul(share * 4);
-            // With more memory the store takes more, too.
-            let needed = wanted_bytes.saturating_add(own);
-            let needed = wanted_bytes.saturating_add(own_of(needed.saturating_add(needed / 4)));
-            let needed = (needed as u64).checked_next_multiple_of(1 << 20);
-            log::log!(
-                level,
-                "--max-connections {wanted}: there are {affordable}, since connections take a \
-                 quarter of the memory at most, {} KiB each; raise --memory-max {} to {}",
-                share >> 10,
-                ByteSize(budget.limit() as u64),
-                ByteSize(needed.unwrap_or(u64::MAX))
-            );
-        }
-        let connections = wanted.min(affordable);
-        match budget.reserve(own + connections * share) {
-            Some(reservation) if affordable > 0 => Ok(Fixed {
-                _reservation: reservation,
-                connections,
-            }),
-            _ => Err(Error::Usage(format!(
-                "--memory-max must be larger than the share of the store, the log and the admin interface, {} KiB",
-                own >> 10
-            ))),
-        }
-    }
-}
-
 /// Runs the executor's tasks and those of clients' connections on this thread, which has this number
 /// among those that do, until `future` ends.
 fn work<T>(queue: &RunQueue, number: usize, future: impl Future<Output = T>) -> T {
@@ -430,17 +374,5 @@ async fn warm_up(plugin: Arc<Plugin>, time: Duration) {
     let warmed = timeout::within(time, plugin.warm_up()).await;
     if warmed.is_none() {
         log::error!("plugin {}: init did not end within {time:?}", plugin.name());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn more_connections_than_any_memory_has_room_for_are_fewer() {
-        let budget = Budget::new(64 << 20);
-        let fixed = Fixed::reserve(&budget, usize::MAX, CONNECTION_SHARE, 0);
-        assert!(fixed.is_ok_and(|fixed| fixed.connections < 1000));
     }
 }

@@ -182,6 +182,16 @@ impl Plugin {
         }
     }
 
+    /// Tells that a request failed in an instance which had served `before` others: some languages keep
+    /// of one request what no second one can do with.
+    pub fn tell_of_reuse(&self, request: &str, before: u32) {
+        let message = format!(
+            "a request failed in an instance that had served {before} before it; where this happens to no first \
+             request, the plugin wants a fresh instance for each: leave --reuse at 1"
+        );
+        self.host.tell_once(("reuse", ""), Some(request), &message);
+    }
+
     /// Makes the first instance of a plugin that has an `init`.
     pub async fn warm_up(&self) {
         if self.plays(Role::Handler) {

@@ -14,6 +14,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
+use zlayer_bundle::without_mark;
 
 use crate::config::{Secret, parse_pair};
 use crate::error::{Error, Result};
@@ -200,15 +201,13 @@ fn text(file: File, path: &Path) -> Result<String> {
             SOURCE_BYTES >> 10
         )));
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..valid]
-            .iter()
-            .filter(|&&byte| byte == b'\n')
-            .count()
-            + 1;
+    let bytes = without_mark(&bytes);
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let valid = &bytes[..error.valid_up_to()];
+        let line = valid.iter().filter(|&&byte| byte == b'\n').count() + 1;
         Error::Usage(format!("{shown}: line {line} is not UTF-8"))
-    })
+    })?;
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]
@@ -256,6 +255,17 @@ mod tests {
                 ]
             );
         }
+    }
+
+    #[test]
+    fn what_an_editor_puts_in_front_of_a_text_is_none_of_it() {
+        let (folder, path) = written("\u{feff}key=hunter2\nlast=\u{feff}x", 0o600);
+        let pairs = from_file(&path).unwrap();
+        let credential = from_credential("value=secrets", Some(&folder)).unwrap();
+        fs::remove_dir_all(folder).unwrap();
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(pairs, [pair("key", "hunter2"), pair("last", "\u{feff}x")]);
+        assert_eq!(credential.1, "key=hunter2\nlast=\u{feff}x");
     }
 
     #[test]

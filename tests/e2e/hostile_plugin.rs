@@ -57,6 +57,25 @@ fn logged(daemon: &Daemon, path: &str, answer: &Response) -> String {
 }
 
 #[test]
+fn a_failure_in_an_instance_that_served_others_is_told_with_the_flag_that_keeps_instances() {
+    let daemon = Daemon::builder("hostile")
+        .args(["--reuse", "1000", "--max-instances", "1"])
+        .start();
+    let mut client = Client::connect(&daemon);
+    let mut ask = |path: &str| {
+        client.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
+        client.read_response().status
+    };
+    let told = |daemon: &Daemon| daemon.log().matches("leave --reuse at 1").count();
+    // The first of a fresh instance, which is not kept after that.
+    assert_eq!((ask("/return"), ask("/")), (500, 200));
+    assert_eq!(told(&daemon), 0, "{}", daemon.log());
+    assert_eq!((ask("/return"), ask("/"), ask("/trap")), (500, 200, 500));
+    daemon.wait_for_log("had served 1 before it");
+    assert_eq!(told(&daemon), 1, "{}", daemon.log());
+}
+
+#[test]
 fn a_handler_that_traps_or_never_answers_is_an_error_of_the_server() {
     let daemon = Daemon::builder("hostile")
         .args(["--memory-max", "32Mi"])

@@ -193,6 +193,12 @@ mod tests {
     }
 
     #[test]
+    fn what_an_editor_puts_in_front_of_a_text_is_none_of_it() {
+        let folder = Folder::new(&[("b/board.toml", "\u{feff}target = 'armv7'")]);
+        assert_eq!(Board::load(&folder.0, "b").unwrap().target, Target::Armv7);
+    }
+
+    #[test]
     fn what_is_not_set_is_left_to_compiler_and_daemon() {
         let folder = Folder::new(&[("b/board.toml", "target = 'armv7'")]);
         let board = Board::load(&folder.0, "b").unwrap();

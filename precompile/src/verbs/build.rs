@@ -9,9 +9,10 @@ use anyhow::{Context as _, Result};
 use argh::FromArgs;
 use serde_json::json;
 use zlayer_board::Board;
-use zlayer_bundle::{Bodies, Profile, Role, SecretKey, Target, user_key_dir};
+use zlayer_bundle::{Bodies, Role, SecretKey, user_key_dir};
 use zlayer_precompile::{Settings, development_key, write_atomically};
 
+use super::device::Devices;
 use super::{Outcome, prepare, read_key, tell, usage};
 use crate::show;
 
@@ -154,27 +155,20 @@ impl Build {
 
     /// What to compile for, from the board or from the flags.
     fn settings(&self) -> Result<Vec<Settings>> {
-        let mut targets = Vec::<Target>::new();
-        for name in self.target.iter().flat_map(|names| names.split(',')) {
-            let target = name.trim().parse()?;
-            if !targets.contains(&target) {
-                targets.push(target);
-            }
-        }
-        let profile: Option<Profile> = self.profile.as_deref().map(str::parse).transpose()?;
+        let devices = Devices::read(&self.target, self.profile.as_deref())?;
         if let Some(name) = &self.board {
             let dir = match &self.boards_dir {
                 Some(dir) => dir.clone(),
                 None => boards_dir()?,
             };
             let settings = Settings::from(Board::load(&dir, name)?);
-            if targets.iter().any(|target| *target != settings.target) {
+            if { devices.targets.iter() }.any(|target| *target != settings.target) {
                 let target = settings.target;
                 return Err(usage(format!(
                     "board {name} has target {target}: leave --target out"
                 )));
             }
-            if profile.is_some_and(|profile| profile != settings.profile) {
+            if { devices.profile }.is_some_and(|profile| profile != settings.profile) {
                 let profile = settings.profile;
                 return Err(usage(format!(
                     "board {name} has profile {profile}: leave --profile out"
@@ -185,20 +179,7 @@ impl Build {
         if self.boards_dir.is_some() {
             return Err(usage("--boards-dir needs --board"));
         }
-        if targets.is_empty() {
-            let host = Target::host();
-            targets.push(
-                host.ok_or_else(|| usage("plugins do not run on this machine: give --target"))?,
-            );
-        }
-        let profile = profile.unwrap_or_default();
-        for target in &targets {
-            profile.check(*target)?;
-        }
-        Ok(targets
-            .into_iter()
-            .map(|target| Settings::new(target, profile))
-            .collect())
+        devices.settings()
     }
 
     fn signer(&self) -> Result<Signer> {

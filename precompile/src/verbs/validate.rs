@@ -6,14 +6,15 @@ use anyhow::Result;
 use argh::FromArgs;
 use serde_json::json;
 use zlayer_bundle::{
-    ArtifactError, ENGINE_VERSION, Profile, SignatureState, Target, TrustStore, check_digest,
-    read_manifest,
+    ArtifactError, ENGINE_VERSION, SignatureState, TrustStore, check_digest, read_manifest,
 };
-use zlayer_precompile::{Problem, Refused, check_memory};
+use zlayer_precompile::{Problem, Refused};
 
+use super::device::Devices;
 use super::grants::Grants;
 use super::{
-    Outcome, about, describe_signature, is_compiled, open_artifact, prepare, tell, user_trust,
+    Outcome, about, describe_signature, is_compiled, open_artifact, prepare, tell, usage,
+    user_trust,
 };
 
 /// check a plugin, or a compiled artifact and its signature
@@ -23,6 +24,15 @@ pub(crate) struct Validate {
     /// a .wasm or .cwasm file
     #[argh(positional)]
     file: PathBuf,
+
+    /// what a plugin has to fit, as `build` takes it: x86_64, aarch64, armv7, or several with commas
+    /// (default: this machine's)
+    #[argh(option)]
+    target: Vec<String>,
+
+    /// engine settings of the device that a plugin has to fit: compact or wide (default compact)
+    #[argh(option)]
+    profile: Option<String>,
 
     /// accept a compiled artifact only if a key in this folder, or of this file, has signed it; may be
     /// repeated
@@ -71,7 +81,12 @@ impl Validate {
             let problem = Problem::new("--keys", what, "name the .cwasm file, or leave --keys out");
             return Err(Refused::from(problem).into());
         }
+        let devices = Devices::read(&self.target, self.profile.as_deref())?;
+        let settings = devices.settings()?;
         let plugin = prepare(&self.file, None)?;
+        for settings in &settings {
+            plugin.check_room(settings)?;
+        }
         let roles: Vec<String> = plugin
             .checked
             .roles
@@ -85,24 +100,22 @@ impl Validate {
         for note in &grants.notes {
             text += &format!("{shown}: {note}\n");
         }
-        // Other profiles, and the interpreter of 32-bit devices, may have room for it.
-        let cramped = check_memory(checked, Target::X86_64, Profile::default()).err();
-        let cramped = cramped.map_or_else(Vec::new, |refused| refused.problems);
-        for problem in &cramped {
-            text += &format!("{shown}: {problem}\n");
-        }
         let json = json!({
             "valid": true,
             "file": self.file,
             "kind": "plugin",
             "roles": roles,
             "grants": grants.json(),
-            "cramped": cramped,
         });
         Ok(Outcome { text, json })
     }
 
     fn artifact(self) -> Result<Outcome> {
+        if !self.target.is_empty() || self.profile.is_some() {
+            return Err(usage(
+                "--target and --profile are for a plugin, and this is compiled: its own are in it",
+            ));
+        }
         let file = open_artifact(&self.file)?;
         let (manifest, signature) = about(&self.file, read_manifest(&file))?;
         if let SignatureState::Invalid(key) = signature {

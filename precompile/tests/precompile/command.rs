@@ -452,21 +452,51 @@ fn the_signer_is_checked_against_the_keys_that_are_named() {
     }
 }
 
+/// A cache plugin with `more` in its module, whose memory starts with so many pages of 64 KiB.
+fn cache_plugin(more: &str, pages: u32) -> Vec<u8> {
+    let text = format!(
+        r#"(module
+        {more}
+        (memory (export "memory") {pages})
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
+        (func (export "zlayer:plugin/caching@0.1.0#cache-policy")
+            (param i32 i32 i32 i32 i32 i32 i32) (result i32) unreachable)
+        (func (export "zlayer:plugin/caching@0.1.0#cache-key")
+            (param i32 i32 i32 i32 i32 i32) (result i32) unreachable))"#
+    );
+    module_from_text("zlayer-cache", &text)
+}
+
+#[test]
+fn a_memory_without_room_is_refused_by_validate_as_by_build() {
+    let dir = TempDir::new();
+    // 313 MiB.
+    dir.file("p.wasm", cache_plugin("", 5008));
+    for (devices, code) in [
+        (&[][..], 1),
+        (&["--target", "x86_64"], 1),
+        (&["--target", "armv7,aarch64"], 1),
+        (&["--target", "x86_64", "--profile", "wide"], 0),
+        (&["--target", "armv7"], 0),
+        (&["--target", "armv7", "--profile", "wide"], 2),
+        (&["--target", "z80"], 2),
+    ] {
+        for verb in ["validate", "build"] {
+            let words = [&[verb, "p.wasm"], devices].concat();
+            let run = Run::new(&dir, &words).expect(code);
+            let is_told = run
+                .stderr
+                .contains("it starts with 313 MiB, and profile compact");
+            assert_eq!(is_told, code == 1, "{words:?}: {}", run.stderr);
+        }
+    }
+    let words = ["validate", "p.armv7.cwasm", "--profile", "wide"];
+    Run::new(&dir, &words).expect(2);
+}
+
 #[test]
 fn what_no_device_sets_aside_is_refused_by_validate_and_build() {
-    let plugin = |more: &str| {
-        let text = format!(
-            r#"(module
-            {more}
-            (memory (export "memory") 1)
-            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
-            (func (export "zlayer:plugin/caching@0.1.0#cache-policy")
-                (param i32 i32 i32 i32 i32 i32 i32) (result i32) unreachable)
-            (func (export "zlayer:plugin/caching@0.1.0#cache-key")
-                (param i32 i32 i32 i32 i32 i32) (result i32) unreachable))"#
-        );
-        module_from_text("zlayer-cache", &text)
-    };
+    let plugin = |more: &str| cache_plugin(more, 1);
     let dir = TempDir::new();
     dir.file("p.wasm", plugin("(table 20000 funcref) (table 1 funcref)"));
     Run::new(&dir, &["build", "p.wasm", "--target", "armv7"]).expect(0);

@@ -10,7 +10,7 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use ring::digest::{SHA256, digest};
 use rustix::fs::OFlags;
 
-use crate::{Exposure, hex};
+use crate::{Exposure, hex, without_mark};
 
 /// The largest key file, in bytes. Anything larger is some other file.
 pub const MAX_KEY_FILE: u64 = 4 << 10;
@@ -333,7 +333,10 @@ fn text(file: File, path: &Path) -> Result<String, KeyError> {
             "it is too long for a key".to_owned(),
         ));
     }
-    String::from_utf8(bytes).map_err(|_| KeyError::malformed(path, "it is not text".to_owned()))
+    match std::str::from_utf8(without_mark(&bytes)) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(KeyError::malformed(path, "it is not text".to_owned())),
+    }
 }
 
 #[cfg(test)]

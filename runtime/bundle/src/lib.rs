@@ -48,6 +48,7 @@
 mod artifact;
 mod board;
 mod bodies;
+mod byte_order_mark;
 mod byte_size;
 mod capability;
 mod digest;
@@ -69,6 +70,7 @@ mod world;
 pub use artifact::{VerifiedArtifact, check_digest, read_manifest};
 pub use board::{BoardSettings, MEMORY_MIN, OutOfBounds, THREADS_MAX};
 pub use bodies::Bodies;
+pub use byte_order_mark::{between_marks, without_mark};
 pub use byte_size::{ByteSize, NotASize};
 pub use capability::{Capabilities, Capability};
 pub use digest::fingerprint;

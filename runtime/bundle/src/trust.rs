@@ -166,6 +166,9 @@ mod tests {
         let mut trust = TrustStore::empty();
         assert!(trust.load(&dir).unwrap().is_empty());
         assert!(trust.trusts(&keys[0]) && trust.trusts(&keys[1]) && !trust.trusts(&keys[2]));
+        // Some editors begin a text with a byte order mark.
+        let marked = format!("\u{feff}{}", keys[2].to_text(""));
+        std::fs::write(dir.join("c.txt"), marked).unwrap();
         // One file may be named as well, and need not end with `.pub`.
         assert!(trust.load(&dir.join("c.txt")).unwrap().is_empty());
         assert!(trust.trusts(&keys[2]));

@@ -12,13 +12,16 @@
     reason = "the traits of allocators are unsafe, and so is mapping memory"
 )]
 
+mod unused;
+
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
-use std::ptr::{null_mut, without_provenance_mut};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::ptr::null_mut;
+use std::sync::{Mutex, PoisonError};
 
 use dlmalloc::{Allocator, Dlmalloc};
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+use unused::Unused;
 
 /// Bytes of a segment, at least. One that is small is soon without anything in use; each costs a look
 /// when memory is given back.
@@ -39,6 +42,7 @@ impl Heap {
         Heap {
             dlmalloc: Mutex::new(Dlmalloc::new_with_allocator(Segments {
                 made: Cell::new(0),
+                unused: Cell::new(Unused::NONE),
             })),
         }
     }
@@ -46,12 +50,19 @@ impl Heap {
     /// Gives the segments back in which nothing is used. It looks at each of them once.
     pub fn give_back(&self) {
         // SAFETY: dlmalloc's own state is all that it changes, and this holds its lock.
-        let _was_any = unsafe { self.lock().trim(0) };
+        let _was_any = self.locked(|dlmalloc| unsafe { dlmalloc.trim(0) });
     }
 
-    fn lock(&self) -> MutexGuard<'_, Dlmalloc<Segments>> {
+    /// Does `work` under the lock, and has the system take what dlmalloc is done with after it: unmapping
+    /// takes long, and others need memory meanwhile.
+    fn locked<T>(&self, work: impl FnOnce(&mut Dlmalloc<Segments>) -> T) -> T {
         // Nothing below panics.
-        self.dlmalloc.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut dlmalloc = self.dlmalloc.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = work(&mut dlmalloc);
+        let unused = dlmalloc.allocator().unused.replace(Unused::NONE);
+        drop(dlmalloc);
+        unused.unmap();
+        done
     }
 }
 
@@ -60,22 +71,22 @@ impl Heap {
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above; what the caller promises is passed on.
-        unsafe { self.lock().malloc(layout.size(), layout.align()) }
+        self.locked(|dlmalloc| unsafe { dlmalloc.malloc(layout.size(), layout.align()) })
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         // SAFETY: as above; what the caller promises is passed on.
-        unsafe { self.lock().free(at, layout.size(), layout.align()) }
+        self.locked(|dlmalloc| unsafe { dlmalloc.free(at, layout.size(), layout.align()) });
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above; what the caller promises is passed on.
-        unsafe { self.lock().calloc(layout.size(), layout.align()) }
+        self.locked(|dlmalloc| unsafe { dlmalloc.calloc(layout.size(), layout.align()) })
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: as above; what the caller promises is passed on.
-        unsafe { self.lock().realloc(at, layout.size(), layout.align(), size) }
+        self.locked(|dlmalloc| unsafe { dlmalloc.realloc(at, layout.size(), layout.align(), size) })
     }
 }
 
@@ -83,11 +94,25 @@ unsafe impl GlobalAlloc for Heap {
 struct Segments {
     /// How many there were.
     made: Cell<u32>,
+    /// What dlmalloc is done with since its lock was taken.
+    unused: Cell<Unused>,
+}
+
+impl Segments {
+    /// # Safety
+    ///
+    /// As for [`Unused::and`].
+    unsafe fn is_done_with(&self, at: *mut u8, bytes: usize) {
+        let before = self.unused.replace(Unused::NONE);
+        // SAFETY: the caller promises it.
+        self.unused.set(unsafe { before.and(at, bytes) });
+    }
 }
 
 // SAFETY: `alloc` returns memory that the kernel has just mapped for this process, readable, writable
-// and zeroed, or null; `free` and `free_part` unmap what dlmalloc says that it got from `alloc` and does
-// not use any more.
+// and zeroed, or null. `free` and `free_part` take what dlmalloc says that it got from `alloc` and does
+// not use any more, and once they have returned true it forgets it: it neither reads nor writes it again,
+// and hands none of it out. So it may stay mapped until the lock is given back.
 unsafe impl Allocator for Segments {
     fn alloc(&self, size: usize) -> (*mut u8, usize, u32) {
         let Some(size) = size.checked_next_multiple_of(SEGMENT) else {
@@ -112,14 +137,20 @@ unsafe impl Allocator for Segments {
     }
 
     fn free_part(&self, at: *mut u8, old: usize, new: usize) -> bool {
-        let end = without_provenance_mut(at.addr() + new);
-        // SAFETY: the part of the mapping from here on is dlmalloc's to give back.
-        unsafe { munmap(end, old - new).is_ok() }
+        // It asks for that too where there is no whole step to give back.
+        if new >= old {
+            return false;
+        }
+        // SAFETY: dlmalloc is done with the mapping from here on. It cuts where pages end: `old` is the size
+        // of a segment, and it gives back whole steps of its granularity, which are whole pages.
+        unsafe { self.is_done_with(at.wrapping_add(new), old - new) };
+        true
     }
 
     fn free(&self, at: *mut u8, size: usize) -> bool {
-        // SAFETY: the mapping is dlmalloc's to give back.
-        unsafe { munmap(at.cast(), size).is_ok() }
+        // SAFETY: dlmalloc is done with the whole mapping.
+        unsafe { self.is_done_with(at, size) };
+        true
     }
 
     fn can_release_part(&self, _: u32) -> bool {

@@ -2,6 +2,7 @@
 
 mod entrance;
 mod overrides;
+mod timeouts;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -16,12 +17,13 @@ use crate::allowed_hosts::AllowedHost;
 use crate::capability::{Capabilities, Capability};
 use crate::config::{
     AccessOutput, Config, Draft, Grants, Limits, LogOutput, Network, PluginConfig, Pooling,
-    SYSTEM_KEYS, Timeouts, parse_bytes, parse_duration, parse_pair, parse_size,
+    SYSTEM_KEYS, parse_bytes, parse_pair, parse_size,
 };
 use crate::error::{Error, Result};
 use crate::keyvalue::{DAY_BYTES, Durability, Quota, Settings};
 use crate::secrets;
 use overrides::Override;
+use timeouts::{parse_phase, timeouts};
 
 /// Serve plugins over HTTP.
 #[derive(FromArgs)]
@@ -357,33 +359,6 @@ fn overrides(
     let words: std::result::Result<Vec<Override>, _> =
         words.iter().map(|word| word.parse()).collect();
     overrides::apply(&words?, usual)
-}
-
-fn parse_phase(text: &str) -> std::result::Result<(String, String), String> {
-    parse_pair(text).map_err(|_| "wants PHASE=DURATION, such as head=5s".to_owned())
-}
-
-/// The default times, but for the phases that are named.
-fn timeouts(phases: &[(String, String)]) -> std::result::Result<Timeouts, String> {
-    let mut timeouts = Timeouts::default();
-    for (phase, text) in phases {
-        let duration = parse_duration(text)?;
-        match phase.as_str() {
-            "idle" => timeouts.idle = duration,
-            "head" => timeouts.head = duration,
-            "request" => timeouts.request = duration,
-            "stall" => timeouts.stall = duration,
-            "upload" => timeouts.upload = duration,
-            "websocket-ping" => timeouts.websocket_ping = duration,
-            "drain" => timeouts.drain = duration,
-            _ => {
-                return Err(format!(
-                    "there is no phase '{phase}'; there are idle, head, request, stall, upload, websocket-ping, drain"
-                ));
-            }
-        }
-    }
-    Ok(timeouts)
 }
 
 /// The named folders of keys; where none is named, the system's and the user's own. Whoever starts a

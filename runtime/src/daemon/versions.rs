@@ -19,7 +19,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
-use zlayer_bundle::Manifest;
+use zlayer_bundle::{Manifest, without_mark};
 
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
@@ -176,7 +176,7 @@ fn read(path: &PathBuf) -> io::Result<String> {
     let mut bytes = Vec::new();
     let file = File::open(path)?;
     file.take(FILE_BYTES).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(String::from_utf8_lossy(without_mark(&bytes)).into_owned())
 }
 
 #[cfg(test)]
@@ -252,6 +252,9 @@ mod tests {
         assert!(device.runs("p", "2.0.0", 2));
         let path = device.0.path().join(FILE);
         let whole = fs::read(&path).unwrap();
+        // As an editor may leave it whose owner took other lines out.
+        fs::write(&path, [b"\xef\xbb\xbf", &whole[..]].concat()).unwrap();
+        assert!(!device.runs("p", "1.0.0", 1), "no line was damaged");
         let damaged = [b"\xff\xfe\0\x80 torn\n", &whole[..], b"\xc3"].concat();
         fs::write(&path, damaged).unwrap();
         assert!(!device.runs("p", "1.0.0", 1), "the whole line still counts");

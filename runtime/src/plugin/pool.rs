@@ -50,6 +50,11 @@ impl Running {
     pub fn parts(&mut self) -> (&mut Store<HostState>, &Guests) {
         (&mut self.instance.store, &self.instance.guests)
     }
+
+    /// How many requests its instance had begun before this one.
+    pub fn served_before(&self) -> u32 {
+        self.instance.served.saturating_sub(1)
+    }
 }
 
 impl Places {

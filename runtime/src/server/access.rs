@@ -4,6 +4,7 @@
 //! names of their parameters, and the values of secrets as everywhere.
 
 pub(super) mod shown;
+mod urls;
 
 use std::borrow::Cow;
 use std::net::IpAddr;

@@ -1,8 +1,7 @@
 //! The connections to all upstreams: how many, which are idle, and for how long.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use smol::{Executor, Timer};
 
@@ -11,6 +10,7 @@ use super::happy_eyeballs::LastWorked;
 use super::owner::{Owner, OwnerRef};
 use super::rounds::Rounds;
 use super::sender::Sender;
+use super::settings::Settings;
 use super::tls::Tls;
 use super::{Key, UpstreamError};
 use crate::memory::{Budget, Reservation};
@@ -26,49 +26,6 @@ pub(super) const IDLE_SHARE: usize = 8 << 10;
 /// content (16), what is not sent yet (16), keys and states. A handshake takes up to 64 KiB, while
 /// nothing of [`ACTIVE_SHARE`] is in use.
 pub(super) const TLS_SHARE: usize = 56 << 10;
-
-/// Bounds on the connections to upstreams.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Open connections to all upstreams, in use or idle (default 256).
-    pub connections: usize,
-    /// Open connections to one upstream (default 192, as many as there are clients).
-    pub per_upstream: usize,
-    /// Connections that the requests of one plugin may use at the same time (default 192), so that
-    /// the rest is left to others.
-    pub per_plugin: usize,
-    /// Idle connections to all upstreams that are kept (default 32).
-    pub idle: usize,
-    /// How long idle connections are kept (default 30 s).
-    pub idle_time: Duration,
-    /// Limits of response heads, chunk lines and trailers (default as for requests, but 32 KiB of
-    /// head and 256 fields: a head is charged by its bytes).
-    pub http: zlayer_http1::Limits,
-    /// The file of certificates that TLS upstreams are checked against, in PEM (default: the
-    /// system's, `/etc/ssl/certs/ca-certificates.crt`).
-    pub tls_roots: Option<PathBuf>,
-    /// Whether fields of clients go on whose names have underscores (default: no).
-    pub underscore_headers: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            connections: 256,
-            per_upstream: 192,
-            per_plugin: 192,
-            idle: 32,
-            idle_time: Duration::from_secs(30),
-            http: zlayer_http1::Limits {
-                head_bytes: 32 << 10,
-                headers: zlayer_http1::MAX_RESPONSE_HEADERS,
-                ..zlayer_http1::Limits::default()
-            },
-            tls_roots: None,
-            underscore_headers: false,
-        }
-    }
-}
 
 /// The daemon's side as a client of upstreams. Clones share one pool.
 #[derive(Clone)]

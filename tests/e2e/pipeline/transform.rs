@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use super::{Fields, ask, chunked, described, lines, post_chunked, values, wire};
 use crate::support::{Builder, Client, Daemon, Response, brief, get, request};
 
@@ -329,6 +331,24 @@ fn a_body_beyond_the_bound_is_413_going_in_and_502_coming_out() {
         .start();
     assert_eq!(get(&daemon, "/?bytes=65536").status, 502);
     assert_eq!(get(&daemon, "/?bytes=65535").body.len(), 65536);
+}
+
+#[test]
+fn an_upload_without_an_end_is_refused_once_it_is_longer_than_it_may_be() {
+    let daemon = streamed().start();
+    let mut client = Client::connect(&daemon);
+    let begun = Instant::now();
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n");
+    let whole = chunked(&vec![b'x'; MAX_BODY + 1], 1000);
+    client.send(whole.strip_suffix(b"0\r\n\r\n").unwrap());
+    let answer = client.read_response();
+    assert_eq!(answer.status, 413, "{answer:?}");
+    // The time of the request is 30 s.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{begun:?}");
+    daemon.wait_for_log(
+        "transform by plugin stage-transformer: the body is longer than 65536 bytes; \
+         --plugin stage-transformer:bodies=response spares it",
+    );
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! An artifact that ran here, as a line of the file says it.
+//! An artifact in the words of a line of the file: one that ran here, or one that wants to and is compared
+//! with those.
 
 use std::fmt;
 
-/// An artifact that ran here.
+/// An artifact, by what its line says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) digest: String,
@@ -11,8 +12,8 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// The artifact with this digest. A version has no blanks in a line: where its author wrote some,
-    /// signs that no order depends on stand in their places.
+    /// The artifact with this digest. A line ends its version with a blank, so `_` takes the place of each
+    /// that the author wrote; orders are found with that in its place, too, whichever version is compared.
     pub(super) fn new(digest: String, version: &str, name: &str) -> Seen {
         Seen {
             digest,

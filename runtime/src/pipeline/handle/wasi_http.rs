@@ -12,7 +12,7 @@ use crate::host::{has_exited_well, plugin_body};
 use crate::message::{self, IncomingBody, Response};
 use crate::pipeline::Request;
 use crate::pipeline::reply::{Reply, Tail};
-use crate::plugin::Plugin;
+use crate::plugin::{Plugin, Running};
 use crate::sync;
 
 /// Runs the plugin until it sets its response; the rest of the call is the tail.
@@ -64,6 +64,7 @@ async fn call(
     outparam: Arc<Outparam>,
 ) -> Result<(), Failure> {
     let mut running = plugin.streaming_instance(&id).await?;
+    let before = running.served_before();
     let (store, guests) = running.parts();
     let Some(guest) = &guests.http else {
         return Err(Failure::PassThrough);
@@ -84,6 +85,20 @@ async fn call(
         guest.call_handle(&mut *store, incoming, outparam).await
     };
     let called = called.await;
+    let ended = end(&plugin, running, called, &outparam);
+    if ended.is_err() && before > 0 {
+        plugin.tell_of_reuse(&id, before);
+    }
+    ended
+}
+
+/// What a call that has returned comes to.
+fn end(
+    plugin: &Plugin,
+    running: Running,
+    called: wasmtime::Result<()>,
+    outparam: &Outparam,
+) -> Result<(), Failure> {
     if called.is_ok() {
         // Where this fails the instance is not kept, because the handle for its response may still
         // be in its table.

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use percent_encoding::percent_decode_str;
 
+use super::urls::without_passwords;
 use crate::redact::{self, MASK};
 
 /// What stands behind a text that was cut.
@@ -81,7 +82,7 @@ fn escape(out: &mut String, text: &str, most: usize) -> bool {
 
 /// Masks what a query, or what stands in front of a host, may hold of secrets.
 fn masked(text: &str) -> Cow<'_, str> {
-    if !text.contains(['=', '@']) {
+    if !text.contains(['=', '@', '%']) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len());
@@ -102,13 +103,7 @@ fn masked(text: &str) -> Cow<'_, str> {
         }
         is_masking &= piece.ends_with([';', '?']);
     }
-    if let Some((scheme, rest)) = shown.split_once("://") {
-        let end = rest.find(['/', '?', '#', ' ']).unwrap_or(rest.len());
-        if let Some(at) = rest[..end].rfind('@') {
-            shown = format!("{scheme}://{MASK}{}", &rest[at..]);
-        }
-    }
-    Cow::Owned(shown)
+    Cow::Owned(without_passwords(&shown))
 }
 
 /// Whether a query parameter of this name holds a secret.
@@ -169,6 +164,7 @@ mod tests {
             ("/cb?code=x&state=y", "/cb?code=***&state=y"),
             ("https://h/#access_token=x", "https://h/#access_token=***"),
             ("https://u:p@h/a@b", "https://***@h/a@b"),
+            ("/?a=http%3A%2F%2Fu%3Ap%40h", "/?a=http%3A%2F%2F***%40h"),
             ("GET /?token=x HTTP/1.1", "GET /?token=*** HTTP/1.1"),
             ("/?monkey=1&keyword=2&token=", "/?monkey=1&keyword=2&token="),
             ("/?country_code=de", "/?country_code=de"),

@@ -2,6 +2,7 @@
 
 use futures_rustls::rustls::pki_types::pem::{self, PemObject};
 use futures_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use zlayer_bundle::between_marks;
 
 /// The certificates in a file, in their order; at least one.
 ///
@@ -9,7 +10,9 @@ use futures_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 ///
 /// What is in it instead.
 pub(super) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found = CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>();
+    let found = between_marks(text)
+        .flat_map(CertificateDer::pem_slice_iter)
+        .collect::<Result<Vec<_>, _>>();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
         Ok(_) if contains(text, "PRIVATE KEY-----") => Err(
@@ -34,16 +37,15 @@ pub(super) fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, String>
                 .to_owned(),
         );
     }
-    match PrivateKeyDer::from_pem_slice(text) {
-        Ok(key) => Ok(key),
-        Err(pem::Error::NoItemsFound) if contains(text, "BEGIN CERTIFICATE-----") => Err(
+    let mut found = between_marks(text).flat_map(PrivateKeyDer::pem_slice_iter);
+    match found.next() {
+        Some(Ok(key)) => Ok(key),
+        None if contains(text, "BEGIN CERTIFICATE-----") => Err(
             "it holds a certificate and no private key; name the file of the key with --tls-key"
                 .to_owned(),
         ),
-        Err(pem::Error::NoItemsFound) => {
-            Err(absent(text, "private key", "openssl pkey -inform der"))
-        }
-        Err(error) => Err(malformed(&error)),
+        None => Err(absent(text, "private key", "openssl pkey -inform der")),
+        Some(Err(error)) => Err(malformed(&error)),
     }
 }
 

@@ -345,6 +345,25 @@ fn a_file_that_is_no_use_is_named_with_what_mends_it() {
 }
 
 #[test]
+fn byte_order_marks_hide_no_certificate_and_no_key() {
+    let folder = Folder::new();
+    let marked = |names: &[&str]| {
+        let texts = names.iter().map(|name| fs::read(source(name)).unwrap());
+        let marked = texts.flat_map(|text| [b"\xef\xbb\xbf", &text[..]].concat());
+        folder.write(names[0], &marked.collect::<Vec<_>>())
+    };
+    let files = IdentityFiles {
+        certificate: marked(&["first.pem", "ca.pem"]),
+        key: marked(&["first.key"]),
+        is_credential: false,
+    };
+    let chain = super::pem::certificates(&fs::read(&files.certificate).unwrap()).unwrap();
+    assert_eq!(chain.len(), 2);
+    let https = https(vec![files]);
+    assert_eq!(shown(&https, Some("localhost"), client()).unwrap(), "first");
+}
+
+#[test]
 fn a_key_that_others_may_read_is_refused_unless_systemd_guards_it() {
     let folder = Folder::new();
     let mut files = folder.pair("first");

@@ -7,6 +7,7 @@ use std::path::Path;
 use futures_rustls::rustls::RootCertStore;
 use futures_rustls::rustls::pki_types::CertificateDer;
 use futures_rustls::rustls::pki_types::pem::PemObject;
+use zlayer_bundle::between_marks;
 
 use crate::memory::Reservation;
 
@@ -47,7 +48,8 @@ pub(super) fn read(
     let bytes = found.len() as usize;
     let mut memory = reserve(2 * bytes).ok_or(RootsError::NoMemory)?;
     let text = fs::read(file).map_err(RootsError::Open)?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&text)
+    let certificates: Vec<_> = between_marks(&text)
+        .flat_map(CertificateDer::pem_slice_iter)
         .collect::<Result<_, _>>()
         .map_err(|error| RootsError::Content(format!("it is not valid PEM: {error}")))?;
     let mut roots = RootCertStore::empty();
@@ -140,6 +142,14 @@ mod tests {
         mixed.extend_from_slice(pem("AAAA").as_bytes());
         let (roots, _) = read(&write("mixed", &mixed), |bytes| budget.reserve(bytes)).unwrap();
         assert_eq!(roots.len(), 1);
+        // Two files in one, both written by an editor that begins a text with a byte order mark.
+        let marked = ["ca.pem", "server.pem"].map(|name| {
+            let text = fs::read(fixture(name)).unwrap();
+            [b"\xef\xbb\xbf", &text[..]].concat()
+        });
+        let marked = write("marked", &marked.concat());
+        let (roots, _) = read(&marked, |bytes| budget.reserve(bytes)).unwrap();
+        assert_eq!(roots.len(), 2);
         fs::remove_dir_all(&folder).unwrap();
     }
 }
