@@ -7,8 +7,8 @@
 use std::borrow::Cow;
 use std::io::Write;
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 
 use futures_lite::future::or;
@@ -21,6 +21,7 @@ use crate::rate::Rate;
 use crate::redact::scrub;
 pub use crate::standard_error::complain;
 use crate::standard_error::print_line;
+use crate::sync;
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
@@ -34,6 +35,8 @@ const REQUEST_BURST: u32 = 100;
 struct Logger {
     level: LevelFilter,
     text: AtomicBool,
+    /// Held while a record goes to both, so that both have the records in the same order.
+    order: Mutex<()>,
     /// Takes records from the start. Until the data folder is open, they wait in it.
     ring: LogRing,
     /// Bounds the daemon's own records about single requests.
@@ -57,6 +60,7 @@ pub fn install() {
     let logger = LOGGER.get_or_init(|| Logger {
         level,
         text: AtomicBool::new(true),
+        order: Mutex::new(()),
         ring: LogRing::default(),
         requests: Rate::new(REQUEST_RECORDS, REQUEST_BURST),
         plugins: OnceLock::new(),
@@ -196,10 +200,14 @@ impl Logger {
                 .map(|(key, value)| (scrub(key), scrub(value)))
                 .collect(),
         };
-        if self.text.load(Ordering::Relaxed) {
-            // One write for each record, so that lines of several threads do not mix.
-            complain(&record.to_string());
+        if !self.text.load(Ordering::Relaxed) {
+            self.ring.write(record, Instant::now());
+            return;
         }
+        let text = record.to_string();
+        let _order = sync::lock(&self.order);
+        // One write for each record, so that lines of several threads do not mix.
+        complain(&text);
         self.ring.write(record, Instant::now());
     }
 }
