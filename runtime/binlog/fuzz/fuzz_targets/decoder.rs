@@ -1,4 +1,5 @@
-//! Segments of any bytes: nothing may panic, and what is told of may not be more than there was.
+//! Segments of any bytes: nothing may panic, what is told does not depend on how the bytes come, and is
+//! not more than there was.
 
 #![no_main]
 
@@ -7,11 +8,10 @@ use zlayer_binlog::{Decoder, Encoder, Event, Level, Record, steers};
 
 fuzz_target!(|data: &[u8]| {
     // As it stands.
-    let skipped = decode(data, 1 + data.len() / 3);
-    assert!(skipped <= data.len() as u64);
+    check(data, 1 + data.len() / 3);
 
     // Behind a whole segment's start, and with frames whose checksum is right: each stretch of the input
-    // between two zeros is a payload.
+    // between two bytes 0xFE is a payload.
     let mut encoder = Encoder::default();
     let mut segment = Vec::new();
     let record = Record::new(1, Level::Info, "plugin fuzz", "whole");
@@ -25,36 +25,54 @@ fuzz_target!(|data: &[u8]| {
         segment.extend(&frame[..length]);
         segment.push(0);
     }
-    assert!(decode(&segment, 4096) <= segment.len() as u64);
+    // Whatever follows, what was whole is told, and first.
+    let told = check(&segment, 1 + segment.len() / 7);
+    assert_eq!(told.get(1), Some(&record.to_string()));
 });
 
-/// Decodes all and shows it; answers how much was skipped.
-fn decode(bytes: &[u8], piece: usize) -> u64 {
-    let mut skipped = 0;
+/// Decodes all, as a whole and in pieces of so many bytes, and answers with what is told.
+fn check(bytes: &[u8], piece: usize) -> Vec<String> {
+    let told = decode(bytes, bytes.len().max(1));
+    assert_eq!(decode(bytes, piece), told, "in pieces of {piece}");
+    told
+}
+
+/// Decodes all and shows it.
+fn decode(bytes: &[u8], piece: usize) -> Vec<String> {
+    let mut told = Vec::new();
+    // Where the last gap ended: they lie behind one another, within the input.
+    let mut reached = 0;
     let mut tell = |event: Event<'_>| {
-        match event {
+        told.push(match event {
             // Whatever it says, it is a line, and steers no terminal.
             Event::Record(record) => {
-                for line in [Some(record.to_string()), record.combined()]
+                let line = record.to_string();
+                for line in [Some(line.clone()), record.combined()]
                     .into_iter()
                     .flatten()
                 {
                     let line = line.strip_suffix('\n');
                     assert!(line.is_some_and(|line| !line.contains(|c| steers(c) && c != '\t')));
                 }
+                line
             }
-            Event::Gap(gap) => skipped += gap.bytes,
-            Event::Start(_) | Event::Foreign(_) => {}
-        }
+            Event::Gap(gap) => {
+                assert!(gap.bytes > 0 && gap.offset >= reached);
+                reached = gap.offset + gap.bytes;
+                format!("{gap:?}")
+            }
+            Event::Start(_) | Event::Foreign(_) => format!("{event:?}"),
+        });
         Ok(())
     };
     let mut decoder = Decoder::default();
     for piece in bytes.chunks(piece) {
-        let told = decoder.push(piece, &mut tell);
-        assert!(told.is_ok());
+        let pushed = decoder.push(piece, &mut tell);
+        assert!(pushed.is_ok());
     }
     assert!(decoder.finish(&mut tell).is_ok());
-    skipped
+    assert!(reached <= bytes.len() as u64);
+    told
 }
 
 /// CRC-16/IBM-3740, as the format has it.
