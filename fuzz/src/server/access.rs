@@ -1,0 +1,4 @@
+//! The access log, without what writes it.
+
+#[path = "../../../runtime/src/server/access/shown.rs"]
+pub(super) mod shown;
