@@ -29,39 +29,47 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(told.get(1), Some(&record.to_string()));
 });
 
-/// Decodes all, as a whole and in pieces of so many bytes, and answers with what is told.
+/// Decodes all, as a whole, in pieces of so many bytes, and without its gaps, and answers with what is
+/// told beside those.
 fn check(bytes: &[u8], piece: usize) -> Vec<String> {
-    let told = decode(bytes, bytes.len().max(1));
-    assert_eq!(decode(bytes, piece), told, "in pieces of {piece}");
+    let (told, whole) = decode(bytes, bytes.len().max(1));
+    let in_pieces = decode(bytes, piece);
+    assert!(
+        in_pieces.0 == told && in_pieces.1 == whole,
+        "in pieces of {piece}"
+    );
+    // What was skipped was nothing, and nothing else was.
+    let without_gaps = decode(&whole, whole.len().max(1));
+    assert!(without_gaps.0 == told && without_gaps.1 == whole);
     told
 }
 
-/// Decodes all and shows it.
-fn decode(bytes: &[u8], piece: usize) -> Vec<String> {
-    let mut told = Vec::new();
-    // Where the last gap ended: they lie behind one another, within the input.
+/// Decodes all: what is told beside gaps, and the bytes that lie in none.
+fn decode(bytes: &[u8], piece: usize) -> (Vec<String>, Vec<u8>) {
+    let (mut told, mut whole) = (Vec::new(), Vec::new());
+    // Where the last gap ended: they lie behind one another.
     let mut reached = 0;
     let mut tell = |event: Event<'_>| {
-        told.push(match event {
+        match event {
             // Whatever it says, it is a line, and steers no terminal.
             Event::Record(record) => {
                 let line = record.to_string();
-                for line in [Some(line.clone()), record.combined()]
+                for line in [Some(&line), record.combined().as_ref()]
                     .into_iter()
                     .flatten()
                 {
                     let line = line.strip_suffix('\n');
                     assert!(line.is_some_and(|line| !line.contains(|c| steers(c) && c != '\t')));
                 }
-                line
+                told.push(line);
             }
             Event::Gap(gap) => {
                 assert!(gap.bytes > 0 && gap.offset >= reached);
+                whole.extend_from_slice(&bytes[reached as usize..gap.offset as usize]);
                 reached = gap.offset + gap.bytes;
-                format!("{gap:?}")
             }
-            Event::Start(_) | Event::Foreign(_) => format!("{event:?}"),
-        });
+            Event::Start(_) | Event::Foreign(_) => told.push(format!("{event:?}")),
+        }
         Ok(())
     };
     let mut decoder = Decoder::default();
@@ -70,8 +78,8 @@ fn decode(bytes: &[u8], piece: usize) -> Vec<String> {
         assert!(pushed.is_ok());
     }
     assert!(decoder.finish(&mut tell).is_ok());
-    assert!(reached <= bytes.len() as u64);
-    told
+    whole.extend_from_slice(&bytes[reached as usize..]);
+    (told, whole)
 }
 
 /// CRC-16/IBM-3740, as the format has it.

@@ -111,9 +111,15 @@ pub fn host_pattern(text: &str) {
 pub fn host(text: &str) {
     let one: Result<AllowedHost, String> = "*.example.com:80".parse();
     let hosts: AllowedHosts = one.into_iter().collect();
-    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-    let is_below = name.len() > ".example.com".len() && name.ends_with(".example.com");
-    assert_eq!(hosts.allow(text, 80), is_below);
+    for host in [
+        text,
+        &format!("{text}example.com"),
+        &format!("{text}.example.com."),
+    ] {
+        let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        let is_below = name.len() > ".example.com".len() && name.ends_with(".example.com");
+        assert_eq!(hosts.allow(host, 80), is_below, "{host}");
+    }
     assert!(!hosts.allow(text, 81));
     if let Ok(address) = text.parse::<IpAddr>() {
         assert!(!hosts.names((address, 80).into()));
