@@ -8,6 +8,8 @@ mod entry;
 pub mod fuzz;
 #[path = "../../runtime/src/keyvalue/journal.rs"]
 mod journal;
+#[path = "../../runtime/src/keyvalue/parts.rs"]
+mod parts;
 #[path = "../../runtime/src/keyvalue/writes.rs"]
 mod writes;
 
