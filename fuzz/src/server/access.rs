@@ -2,3 +2,5 @@
 
 #[path = "../../../runtime/src/server/access/shown.rs"]
 pub(super) mod shown;
+#[path = "../../../runtime/src/server/access/urls.rs"]
+mod urls;
