@@ -7,7 +7,7 @@ use std::path::Path;
 /// Hands `check` each seed of the fuzz target `target`, and then `rounds` mutations of them.
 pub(crate) fn each(target: &str, rounds: u32, check: impl Fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fuzz/seeds")
+        .join("../fuzz/seeds")
         .join(target);
     let mut paths: Vec<_> = fs::read_dir(&folder)
         .into_iter()

@@ -183,6 +183,8 @@ fn end(process: u32) {
     let mut all = vec![process];
     let mut at = 0;
     while let Some(parent) = all.get(at) {
+        // One that is stopped starts no more programs, which would be missed here and live on.
+        signal("-STOP", &[*parent]);
         // Each thread has its own children.
         let threads = std::fs::read_dir(format!("/proc/{parent}/task"));
         for thread in threads.into_iter().flatten().flatten() {
@@ -196,9 +198,13 @@ fn end(process: u32) {
         }
         at += 1;
     }
-    let numbers = all.iter().map(u32::to_string);
+    signal("-KILL", &all);
+}
+
+fn signal(which: &str, processes: &[u32]) {
+    let numbers = processes.iter().map(u32::to_string);
     // One that has ended meanwhile is no trouble.
-    let _ = Command::new("kill").arg("-KILL").args(numbers).output();
+    let _ = Command::new("kill").arg(which).args(numbers).output();
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@
 mod properties;
 
 use properties::handshake::check_handshake;
+use properties::outgoing::check_outgoing;
+use properties::proxies::check_proxies;
 use properties::websocket::check_frames;
-use properties::{LIMITS, check_body, check_head, check_lenient, check_outgoing, check_response};
+use properties::{LIMITS, check_body, check_head, check_lenient, check_response};
 use zlayer_http1::websocket::Role;
 use zlayer_http1::{BodyLength, Limits};
 
@@ -15,6 +17,7 @@ const HEAD_ROUNDS: u32 = 100_000;
 const BODY_ROUNDS: u32 = 100_000;
 const FRAME_ROUNDS: u32 = 100_000;
 const HANDSHAKE_ROUNDS: u32 = 100_000;
+const PROXY_ROUNDS: u32 = 100_000;
 
 const HEADS: [&[u8]; 10] = [
     b"GET / HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -112,6 +115,17 @@ const FRAME_TOKENS: [&[u8]; 16] = [
     b"\xff",
     b"\xc1\x01a",
     b"\x82\x28",
+];
+
+/// Headers of the PROXY protocol, and what stands in the fields of proxies.
+const PROXIES: [&[u8]; 7] = [
+    include_bytes!("../../../fuzz/seeds/proxies/v1"),
+    include_bytes!("../../../fuzz/seeds/proxies/v1_v6"),
+    include_bytes!("../../../fuzz/seeds/proxies/v2_tls"),
+    include_bytes!("../../../fuzz/seeds/proxies/v2_v6"),
+    include_bytes!("../../../fuzz/seeds/proxies/forwarded"),
+    include_bytes!("../../../fuzz/seeds/proxies/nodes"),
+    include_bytes!("../../../fuzz/seeds/proxies/via"),
 ];
 
 /// What malformed messages are made of.
@@ -344,5 +358,19 @@ fn mutated_handshakes_keep_the_rules() {
     assert!(
         (10..90).contains(&share),
         "{share}% of the handshakes were accepted"
+    );
+}
+
+#[test]
+fn whatever_proxies_say_keeps_the_rules() {
+    let mut random = Random(0x5eed_0006);
+    let mut accepted = 0;
+    for _ in 0..PROXY_ROUNDS {
+        accepted += u32::from(check_proxies(&mutate(&mut random, &PROXIES, &TOKENS)));
+    }
+    let share = accepted * 100 / PROXY_ROUNDS;
+    assert!(
+        (5..90).contains(&share),
+        "{share}% of the headers were accepted"
     );
 }

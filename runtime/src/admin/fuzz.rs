@@ -45,14 +45,43 @@ fn accepted(request: &Request, input: &[u8], is_tcp: bool) {
     let end = input.windows(4).position(|end| end == b"\r\n\r\n");
     let (head, body) = input.split_at(end.map_or(0, |end| end + 4));
     assert!(body.starts_with(&request.body));
-    // A page of a browser's says so in a field of its own.
-    let head = head.to_ascii_lowercase();
-    let mut lines = head.split(|byte| *byte == b'\n');
-    assert!(!(is_tcp || request.is_post) || !lines.any(|line| line.starts_with(b"origin:")));
+    let text = String::from_utf8_lossy(head).to_ascii_lowercase();
+    if is_tcp || request.is_post {
+        // A page of a browser's says so in fields of its own.
+        assert_eq!(field(&text, "origin"), None);
+        let site = field(&text, "sec-fetch-site");
+        assert!(site.is_none_or(|site| ["none", "same-origin"].contains(&site)));
+    }
+    if is_tcp {
+        assert!(is_own(&text), "{text}");
+    }
     for (name, value) in pairs(request.query.as_deref().unwrap_or_default()) {
         let again = format!("{}={}", encoded(&name), encoded(&value));
         assert!(pairs(&again).eq([(name, value)]));
     }
+}
+
+/// The first field of that name in a head in lower case.
+fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    let mut lines = head.split("\r\n").skip(1);
+    lines.find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim_ascii()))
+}
+
+/// Whether a head in lower case asks for this device by a name that only it can use: as its target,
+/// else in `Host`. Without either, nobody was made to ask.
+fn is_own(head: &str) -> bool {
+    let target = head.split(' ').nth(1).unwrap_or_default();
+    let absolute = target.split_once("://").map(|(_, rest)| rest);
+    let absolute = absolute.filter(|_| !target.starts_with('/'));
+    let absolute = absolute.and_then(|rest| rest.split(['/', '?']).next());
+    let Some(host) = absolute.or_else(|| field(head, "host")) else {
+        return true;
+    };
+    let names = ["", "localhost", "127.0.0.1", "[::1]"];
+    names.into_iter().any(|name| {
+        let port = host.strip_prefix(name);
+        port.is_some_and(|port| port.is_empty() || !name.is_empty() && port.starts_with(':'))
+    })
 }
 
 /// Reads `input` as what answers at the socket: no more is taken from it than is there, and nothing

@@ -3,8 +3,11 @@
 
 use std::net::IpAddr;
 
+use zlayer_bundle::{Bodies, ByteSize, Capability, Profile, Role, Target};
+
 use super::entrance::{Network, Networks};
 use super::placement::PathPattern;
+use crate::allowed_hosts::{AllowedHost, AllowedHosts};
 
 /// Reads `text` as a network: it is written as it is read, and holds the addresses that differ from its
 /// first in none of the bits that count.
@@ -65,9 +68,100 @@ pub fn path_pattern(text: &str) {
     assert!(!is_prefix || folder.is_empty() || pattern.guards(folder));
 }
 
+/// Reads `text` as a pattern of hosts: it is written as it is read, and allows what it names and
+/// nothing beside it.
+pub fn host_pattern(text: &str) {
+    let Ok(pattern) = text.parse::<AllowedHost>() else {
+        return;
+    };
+    let shown = pattern.to_string();
+    assert_eq!(shown.parse(), Ok(pattern.clone()));
+    let (host, port) = match shown.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
+        _ => (&*shown, None),
+    };
+    let hosts: AllowedHosts = [pattern].into_iter().collect();
+    let allows = |host: &str| {
+        let allowed = hosts.allow(host, port.unwrap_or(80));
+        assert!(port.is_none_or(|port| !hosts.allow(host, port ^ 1)));
+        assert_eq!(hosts.allow_look_up(host), allowed);
+        assert_eq!(
+            hosts.allow(host, 81),
+            allowed && port.is_none_or(|port| port == 81)
+        );
+        allowed
+    };
+    let (name, is_any) = (host.trim_start_matches("*."), host == "*");
+    let name = name.trim_matches(['[', ']']);
+    assert_eq!(
+        allows(name),
+        is_any || name.len() == host.trim_matches(['[', ']']).len()
+    );
+    assert_eq!(allows(&name.to_ascii_uppercase()), allows(name));
+    assert_eq!(
+        allows(&format!("a.{name}")),
+        is_any || host.starts_with("*.")
+    );
+    assert_eq!(allows(&format!("a{name}")), is_any);
+    assert_eq!(allows(&format!("{name}.invalid")), is_any);
+}
+
+/// Asks for `text` as a host: a pattern of names below another allows those alone, and a pattern of
+/// names no address.
+pub fn host(text: &str) {
+    let one: Result<AllowedHost, String> = "*.example.com:80".parse();
+    let hosts: AllowedHosts = one.into_iter().collect();
+    for host in [
+        text,
+        &format!("{text}example.com"),
+        &format!("{text}.example.com."),
+    ] {
+        let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        let is_below = name.len() > ".example.com".len() && name.ends_with(".example.com");
+        assert_eq!(hosts.allow(host, 80), is_below, "{host}");
+    }
+    assert!(!hosts.allow(text, 81));
+    if let Ok(address) = text.parse::<IpAddr>() {
+        assert!(!hosts.names((address, 80).into()));
+    }
+}
+
+/// Reads `text` as a size, and as each of the words that have a meaning: what is read is shown as the
+/// same.
+pub fn word(text: &str) {
+    if let Ok(size) = text.parse::<ByteSize>() {
+        assert_eq!(size.to_string().parse(), Ok(size));
+        // The number stands first, and what is behind it makes it no smaller.
+        let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+        assert!(digits.parse::<u64>().is_ok_and(|count| count <= size.0));
+    }
+    if let Ok(role) = text.parse::<Role>() {
+        assert_eq!(role.name(), text);
+    }
+    if let Ok(capability) = text.parse::<Capability>() {
+        assert_eq!(capability.name(), text);
+    }
+    if let Ok(bodies) = text.parse::<Bodies>() {
+        assert_eq!(bodies.name(), text);
+    }
+    if let Ok(profile) = text.parse::<Profile>() {
+        assert_eq!(profile.name(), text);
+    }
+    if let Ok(target) = text.parse::<Target>() {
+        assert!(text.starts_with(target.name()));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::mutations;
+
+    #[test]
+    fn whatever_host_is_asked_for_only_those_that_are_meant_are_allowed() {
+        mutations::each("paths", 20_000, |input| {
+            super::host(&String::from_utf8_lossy(input));
+        });
+    }
 
     #[test]
     fn whatever_stands_behind_a_flag_is_read_in_one_way_or_refused() {
@@ -75,6 +169,8 @@ mod tests {
             let text = String::from_utf8_lossy(input);
             super::network(&text);
             super::path_pattern(&text);
+            super::host_pattern(&text);
+            super::word(&text);
         });
     }
 }

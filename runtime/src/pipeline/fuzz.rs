@@ -1,6 +1,7 @@
 //! What holds for whatever target and fields a client sends. The fuzz targets check it, and so does a
 //! test.
 
+use http::header::AUTHORIZATION;
 use http::{Extensions, HeaderMap, Request, Uri};
 use percent_encoding::percent_decode;
 use zlayer_http1::Header;
@@ -45,18 +46,43 @@ fn resolved<'p>(path: &'p [u8], ends: &[u8], has_parameters: bool) -> Vec<&'p [u
     kept
 }
 
-/// Looks for a token in a head: it can be shown as a field, and is not passed on.
+/// Looks for a token in a head: it can be shown as a field, none is passed on, and all else is.
 pub fn token(uri: &Uri, headers: &HeaderMap) {
     let mut request = Request::new(());
     *request.uri_mut() = uri.clone();
     *request.headers_mut() = headers.clone();
     let (mut head, ()) = request.into_parts();
     if let Some(token) = Token::of(&head) {
+        assert!(!headers.contains_key(AUTHORIZATION));
         assert!(!token.text().is_empty() && !token.text().contains(char::is_control));
     }
     token::strip(&mut head);
     assert!(Token::of(&head).is_none());
     assert_eq!(head.uri.path(), uri.path());
+    // The other parameters and subprotocols, as plainly as can be.
+    let others = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        !percent_decode(name.as_bytes()).eq(b"access_token".iter().copied())
+    };
+    let parameters = |uri: &Uri| uri.query().unwrap_or_default().to_owned();
+    let kept: Vec<String> = parameters(uri)
+        .split('&')
+        .filter(others)
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(parameters(&head.uri), kept.join("&"));
+    let offers = |headers: &HeaderMap| -> Vec<Vec<u8>> {
+        let lines = headers.get_all(token::PROTOCOL).into_iter();
+        let offers = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        let offers = offers.map(|offer| offer.trim_ascii().to_vec());
+        offers.filter(|offer| !offer.is_empty()).collect()
+    };
+    let mut kept = offers(headers);
+    kept.retain(|offer| !offer.starts_with(b"auth-"));
+    assert_eq!(offers(&head.headers), kept);
+    for name in headers.keys().filter(|name| *name != token::PROTOCOL) {
+        assert!(headers.get_all(name).iter().eq(head.headers.get_all(name)));
+    }
 }
 
 /// Spells the names of a head as they came.

@@ -1,6 +1,7 @@
 //! What holds for whatever a name server or a file of the device says. The fuzz targets check it, and
 //! so does a test.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::hosts::Hosts;
@@ -56,7 +57,8 @@ pub fn reply(input: &[u8]) {
     }
 }
 
-/// Reads `text` as the resolver's configuration, and looks names up by it.
+/// Reads `text` as the resolver's configuration, and looks names up by it; whatever it says, lines
+/// behind it are read.
 pub fn configuration(text: &str) {
     let conf = ResolvConf::parse(text);
     assert!((1..=3).contains(&conf.servers.len()) && conf.search.len() <= 6);
@@ -64,20 +66,47 @@ pub fn configuration(text: &str) {
     for name in ["a", "a.b", "a.b.", text] {
         let candidates = conf.candidates(name);
         assert!((1..=7).contains(&candidates.len()));
+        let full = name.strip_suffix('.').unwrap_or(name);
+        assert!(candidates.iter().any(|one| one == full));
         for one in candidates {
             if Question::new(&one, Family::V4).is_some() {
                 assert!(one.len() <= 254);
             }
         }
     }
+    let more = "nameserver 192.0.2.77\nsearch Lan\noptions ndots:3 rotate";
+    let more = ResolvConf::parse(&format!("{text}\n{more}"));
+    let last = more.servers.last().map(|server| server.address.to_string());
+    assert!(more.servers.len() == 3 || last.as_deref() == Some("192.0.2.77"));
+    assert!(more.search == ["lan".into()] && more.ndots == 3 && more.rotate);
+    assert_eq!((more.timeout, more.use_tcp), (conf.timeout, conf.use_tcp));
 }
 
-/// Reads `text` as a hosts file, and looks for each of its words.
+/// Reads `text` as a hosts file, and looks for each of its words: what is found stands there, in no
+/// comment, and a line in front of it is found first.
 pub fn hosts(text: &str) {
+    let commented: String = text.lines().map(|line| format!("# {line}\n")).collect();
+    let commented = Hosts::parse(commented);
     let hosts = Hosts::parse(text.to_owned());
-    for name in text.split_ascii_whitespace().take(16) {
-        let found = hosts.find(&name.to_ascii_lowercase());
+    for word in text.split_ascii_whitespace().take(16) {
+        let name = word.to_ascii_lowercase();
+        let found = hosts.find(&name);
         assert!(found.len() <= 2 * ADDRESSES);
+        let stands = |address: &IpAddr| {
+            let mut words = text.split([' ', '\t', '\n', '\r', '\x0c', '#']);
+            words.any(|word| word.parse() == Ok(*address))
+        };
+        assert!(found.iter().all(stands));
+        assert!(commented.find(&name).is_empty());
+        if !name.contains('#') && !name.ends_with('.') {
+            let first = IpAddr::from([192, 0, 2, 77]);
+            let more = Hosts::parse(format!("{first} x {word}\n{text}"));
+            let mut wanted = found;
+            wanted.retain(|one| *one != first);
+            wanted.insert(0, first);
+            wanted.truncate(2 * ADDRESSES);
+            assert_eq!(more.find(&name), wanted);
+        }
     }
 }
 

@@ -1,13 +1,18 @@
 //! What holds for whatever proxies say of their clients. The fuzz targets check it, and so does a test.
 
+use std::net::SocketAddr;
+
 use http::HeaderMap;
+use zlayer_http1::parse_node;
 
 use super::access::shown::{CUT, quoted};
 use super::origin::Peer;
 use crate::config::Networks;
 use crate::message::Scheme;
+use crate::message::fields::X_FORWARDED_FOR;
 
-/// Asks whose request has these headers: nobody whom an untrusted peer names.
+/// Asks whose request has these headers: nobody whom an untrusted peer names, and where a trusted one
+/// appends addresses, nobody who is named in front of the first stranger.
 pub fn origin(headers: &HeaderMap) {
     let trusted: Networks = ["10.0.0.0/8".parse(), "::1".parse()]
         .into_iter()
@@ -27,7 +32,30 @@ pub fn origin(headers: &HeaderMap) {
         if !client.is_proxied {
             assert_eq!((client.address, client.scheme), (address, Scheme::Http));
             assert!(client.forwarded_host.is_none());
+        } else if headers.contains_key(X_FORWARDED_FOR) {
+            let is_trusted = |one: &SocketAddr| trusted.contains(one.ip());
+            assert!(is_appended(client.address, address, headers, is_trusted));
         }
+    }
+}
+
+/// Whether `client` stands in `X-Forwarded-For` with trusted addresses alone behind it, and is a
+/// stranger or has nobody in front of it; without such a one it is the peer.
+fn is_appended(
+    client: SocketAddr,
+    peer: SocketAddr,
+    headers: &HeaderMap,
+    is_trusted: impl Fn(&SocketAddr) -> bool,
+) -> bool {
+    let lines = headers.get_all(X_FORWARDED_FOR).into_iter();
+    let words = lines.flat_map(|line| line.to_str().unwrap_or("?").split(','));
+    let words = words.map(str::trim_ascii).filter(|word| !word.is_empty());
+    let nodes: Vec<Option<SocketAddr>> = words.map(parse_node).collect();
+    let behind = nodes.iter().rev().map_while(|node| node.as_ref());
+    let trusted = behind.clone().take_while(|node| is_trusted(node)).count();
+    match behind.clone().nth(trusted) {
+        Some(stranger) => client == *stranger,
+        None => client == behind.last().copied().unwrap_or(peer),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use futures_rustls::rustls::pki_types::PrivateKeyDer;
 
 use super::pem::{certificates, private_key};
-use super::validity::{Validity, shown};
+use super::validity::{LAST, Standing, Validity, shown};
 
 /// Reads `input` as a file in PEM: what is found is written and found again, and what is said of a
 /// file shows nothing of it.
@@ -58,23 +58,50 @@ fn section(kind: &str, der: &[u8]) -> String {
     format!("{text}-----END {kind}-----\n")
 }
 
-/// None of the longer words of a file, which could be parts of a key, is said.
+/// Nothing of what could be a part of a key is said.
 fn shows_nothing(said: &str, input: &[u8]) {
-    let is_long = |word: &&[u8]| word.len() >= 16 && word.iter().all(u8::is_ascii_alphanumeric);
-    for word in input.split(u8::is_ascii_whitespace).filter(is_long) {
-        assert!(!said.contains(&*String::from_utf8_lossy(word)), "{said}");
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
+    for part in input
+        .split(|byte| !is_base64(byte))
+        .filter(|part| part.len() >= 16)
+    {
+        assert!(!said.contains(&*String::from_utf8_lossy(part)), "{said}");
     }
 }
 
-/// Reads `input` as a certificate.
+/// Reads `input` as a certificate: it holds between its dates, and not before or after them.
 pub fn certificate(input: &[u8]) {
     let Some(validity) = Validity::of(input) else {
         return;
     };
-    for date in [validity.not_before, validity.not_after] {
-        assert!(!shown(date).is_empty());
-        let now = UNIX_EPOCH + Duration::from_secs(u64::try_from(date).unwrap_or(0));
-        let _ = validity.at(now);
+    let Validity {
+        not_before,
+        not_after,
+    } = validity;
+    for date in [not_before, not_after] {
+        let said = shown(date);
+        let read = httpdate::parse_http_date(&said).ok();
+        let read = read.and_then(|date| date.duration_since(UNIX_EPOCH).ok());
+        // Fields like hours may be larger than a clock's, so the last day may end in the year after.
+        let last = Duration::from_secs(LAST);
+        let date = u64::try_from(date).ok().map(Duration::from_secs);
+        assert_eq!(read, date.map(|date| date.min(last)), "{said}");
+    }
+    for now in [not_before - 1, not_before, not_after, not_after + 1] {
+        let Ok(since) = u64::try_from(now) else {
+            continue;
+        };
+        let wanted = match () {
+            () if now < not_before => Some(Standing::Early),
+            () if now > not_after => Some(Standing::Expired),
+            () => None,
+        };
+        let standing = validity.at(UNIX_EPOCH + Duration::from_secs(since));
+        let holds = matches!(standing, Standing::Holds | Standing::Ends(1 | 7 | 30));
+        assert!(
+            wanted.map_or(holds, |wanted| wanted == standing),
+            "{standing:?}"
+        );
     }
 }
 

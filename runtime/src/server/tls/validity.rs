@@ -7,6 +7,8 @@ const DAY: i64 = 24 * 3600;
 /// When it is time to speak of a certificate's end, in days before it. Only what is at most a third of the
 /// time for which it holds: those that are renewed by themselves are renewed about then.
 const NOTICES: [i64; 3] = [1, 7, 30];
+/// The last second of the year 9999, beyond which no date of a certificate lies.
+pub(super) const LAST: u64 = 253_402_300_799;
 
 /// The two dates of a certificate (RFC 5280 section 4.1.2.5), in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,8 +87,6 @@ impl Validity {
 
 /// A date for people.
 pub(super) fn shown(seconds: i64) -> String {
-    /// The last second of the year 9999, beyond which no date of a certificate lies.
-    const LAST: u64 = 253_402_300_799;
     match u64::try_from(seconds) {
         Ok(since) => httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(since.min(LAST))),
         Err(_) => "before 1970".to_owned(),

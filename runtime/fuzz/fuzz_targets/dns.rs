@@ -1,8 +1,0 @@
-//! Any bytes as the reply of a name server: nothing but what was asked for is taken from it, and no
-//! more than there is room for.
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
-use zlayer_runtime_fuzz::resolver::fuzz::reply;
-
-fuzz_target!(|input: &[u8]| reply(input));

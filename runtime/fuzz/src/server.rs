@@ -1,9 +1,0 @@
-//! What the server reads beside the codec, and how it shows what clients say.
-
-mod access;
-#[path = "../../src/server/fuzz.rs"]
-pub mod fuzz;
-#[path = "../../src/server/origin.rs"]
-mod origin;
-
-pub mod tls;

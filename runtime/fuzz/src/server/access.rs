@@ -1,4 +1,0 @@
-//! The access log, without what writes it.
-
-#[path = "../../../src/server/access/shown.rs"]
-pub(super) mod shown;
