@@ -1,4 +1,4 @@
-//! Fuzzing for every day: seeded mutations of the seeds in `fuzz/seeds`, the same on every run. The
+//! Fuzzing for every day: seeded mutations of the seeds in `tests/fuzz/seeds`, the same on every run. The
 //! fuzz targets check the same rules for as long as one likes.
 
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::Path;
 /// Hands `check` each seed of the fuzz target `target`, and then `rounds` mutations of them.
 pub(crate) fn each(target: &str, rounds: u32, check: impl Fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../fuzz/seeds")
+        .join("../tests/fuzz/seeds")
         .join(target);
     let mut paths: Vec<_> = fs::read_dir(&folder)
         .into_iter()

@@ -13,7 +13,7 @@ use crate::command::Cmd;
 pub(super) const PLUGINS: [&str; 2] = ["examples/Cargo.toml", "tests/guests/Cargo.toml"];
 
 /// The fuzz targets of all crates, which have no tests.
-pub(super) const FUZZ: &str = "fuzz/Cargo.toml";
+pub(super) const FUZZ: &str = "tests/fuzz/Cargo.toml";
 
 /// Where it says which end-to-end tests show the same on every processor.
 pub(super) const ONCE: &str = "tests/e2e/once.txt";

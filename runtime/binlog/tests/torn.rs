@@ -1,5 +1,5 @@
 //! Segments that a power cut, a full disk or worn flash has damaged, and the same fuzzing on every
-//! run. The target in `fuzz/` goes on for as long as one likes.
+//! run. The target in `tests/fuzz/` goes on for as long as one likes.
 
 #![allow(
     clippy::unwrap_used,

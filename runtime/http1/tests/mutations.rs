@@ -1,6 +1,6 @@
 //! Fuzzing for every day: seeded mutations of a small corpus, the same on every run.
 //!
-//! The targets in `fuzz/` check the same rules for as long as one likes.
+//! The targets in `tests/fuzz/` check the same rules for as long as one likes.
 
 mod properties;
 
@@ -119,13 +119,13 @@ const FRAME_TOKENS: [&[u8]; 16] = [
 
 /// Headers of the PROXY protocol, and what stands in the fields of proxies.
 const PROXIES: [&[u8]; 7] = [
-    include_bytes!("../../../fuzz/seeds/proxies/v1"),
-    include_bytes!("../../../fuzz/seeds/proxies/v1_v6"),
-    include_bytes!("../../../fuzz/seeds/proxies/v2_tls"),
-    include_bytes!("../../../fuzz/seeds/proxies/v2_v6"),
-    include_bytes!("../../../fuzz/seeds/proxies/forwarded"),
-    include_bytes!("../../../fuzz/seeds/proxies/nodes"),
-    include_bytes!("../../../fuzz/seeds/proxies/via"),
+    include_bytes!("../../../tests/fuzz/seeds/proxies/v1"),
+    include_bytes!("../../../tests/fuzz/seeds/proxies/v1_v6"),
+    include_bytes!("../../../tests/fuzz/seeds/proxies/v2_tls"),
+    include_bytes!("../../../tests/fuzz/seeds/proxies/v2_v6"),
+    include_bytes!("../../../tests/fuzz/seeds/proxies/forwarded"),
+    include_bytes!("../../../tests/fuzz/seeds/proxies/nodes"),
+    include_bytes!("../../../tests/fuzz/seeds/proxies/via"),
 ];
 
 /// What malformed messages are made of.

@@ -18,16 +18,16 @@ pub mod server;
 pub mod upstream;
 pub mod versions;
 
-#[path = "../../runtime/src/allowed_hosts.rs"]
+#[path = "../../../runtime/src/allowed_hosts.rs"]
 pub mod allowed_hosts;
-#[path = "../../runtime/src/clock.rs"]
+#[path = "../../../runtime/src/clock.rs"]
 mod clock;
-#[path = "../../runtime/src/redact.rs"]
+#[path = "../../../runtime/src/redact.rs"]
 mod redact;
-#[path = "../../runtime/src/sync.rs"]
+#[path = "../../../runtime/src/sync.rs"]
 mod sync;
 
-#[path = "../../runtime/http1/tests/properties/mod.rs"]
+#[path = "../../../runtime/http1/tests/properties/mod.rs"]
 pub mod properties;
 
 mod device;

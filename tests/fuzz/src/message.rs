@@ -1,14 +1,14 @@
 //! Fields and clients.
 
-#[path = "../../runtime/src/message/client.rs"]
+#[path = "../../../runtime/src/message/client.rs"]
 mod client;
-#[path = "../../runtime/src/message/endless.rs"]
+#[path = "../../../runtime/src/message/endless.rs"]
 mod endless;
-#[path = "../../runtime/src/message/fields.rs"]
+#[path = "../../../runtime/src/message/fields.rs"]
 pub(crate) mod fields;
-#[path = "../../runtime/src/message/fuzz.rs"]
+#[path = "../../../runtime/src/message/fuzz.rs"]
 pub mod fuzz;
-#[path = "../../runtime/src/message/spelling.rs"]
+#[path = "../../../runtime/src/message/spelling.rs"]
 mod spelling;
 
 pub(crate) use client::{Client, Scheme, TlsSession};

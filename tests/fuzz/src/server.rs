@@ -1,9 +1,9 @@
 //! What the server reads beside the codec, and how it shows what clients say.
 
 mod access;
-#[path = "../../runtime/src/server/fuzz.rs"]
+#[path = "../../../runtime/src/server/fuzz.rs"]
 pub mod fuzz;
-#[path = "../../runtime/src/server/origin.rs"]
+#[path = "../../../runtime/src/server/origin.rs"]
 mod origin;
 
 pub mod tls;
