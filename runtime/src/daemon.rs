@@ -272,7 +272,7 @@ fn serve(
     });
     // Its thread is started now and not with the first request, which would end if it could not be.
     drop(ticker.work());
-    signals.obey(stopping, store.clone(), metrics, reload)?;
+    let telling = signals.obey(stopping, store.clone(), metrics, reload)?;
     let queue = RunQueue::new(resources.threads, |runnable| {
         turns::piece(|| runnable.run());
     });
@@ -304,6 +304,7 @@ fn serve(
     plugins
         .iter()
         .for_each(|plugin| plugin.host().log.report_dropped());
+    telling.wait();
     log::info!("stopped");
     Ok(())
 }

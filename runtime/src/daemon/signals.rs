@@ -1,7 +1,7 @@
 //! Signals: what ends the daemon, in order or at once.
 
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use crate::error::{EXIT_SIGNALLED, Error, Result};
 use crate::keyvalue::KeyValue;
 use crate::logger;
 use crate::metrics::Metrics;
+use crate::sync;
 
 /// How soon a signal that comes again is the same one. Whoever ends a group of processes, as `timeout`
 /// and terminals do, may have it arrive twice; a person who means it again takes longer.
@@ -63,7 +64,9 @@ impl Signals {
         store: KeyValue,
         metrics: Arc<Metrics>,
         reload: Option<impl Fn() + Send + 'static>,
-    ) -> Result<()> {
+    ) -> Result<Telling> {
+        let telling = Arc::<Mutex<()>>::default();
+        let lock = Arc::clone(&telling);
         let obeying = move || {
             let mut ending = Ending::default();
             for signal in self.heard.forever() {
@@ -77,6 +80,7 @@ impl Signals {
                     SIGHUP if let Some(reload) = &reload => reload(),
                     _ => match ending.told(Instant::now()) {
                         Step::Drain => {
+                            let _telling = sync::lock(&lock);
                             // Before it is told: whoever reads that may rely on it.
                             stopping.close();
                             let name = name(signal);
@@ -92,8 +96,18 @@ impl Signals {
             .name("signals".to_owned())
             .stack_size(STACK_BYTES)
             .spawn(obeying)
-            .map(drop)
+            .map(|_| Telling(telling))
             .map_err(|error| Error::device("cannot start the thread for signals", error))
+    }
+}
+
+/// Held while the thread that obeys tells of a signal which ends the daemon.
+pub(super) struct Telling(Arc<Mutex<()>>);
+
+impl Telling {
+    /// Waits until the signal that has ended the daemon is told, so that its line comes before the last one.
+    pub(super) fn wait(&self) {
+        drop(sync::lock(&self.0));
     }
 }
 
