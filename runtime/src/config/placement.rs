@@ -84,14 +84,16 @@ impl PathPattern {
             || self.text.strip_suffix('/') == Some(path)
     }
 
-    /// The same, whatever the case of ASCII letters.
+    /// The same, whatever the case of ASCII letters, and with or without a slash at the end: many servers
+    /// mind neither.
     pub fn guards(&self, path: &str) -> bool {
         let begins = |start: &str| {
             let begun = path.as_bytes().get(..start.len());
             begun.is_some_and(|begun| begun.eq_ignore_ascii_case(start.as_bytes()))
         };
         if !self.is_prefix {
-            return path.eq_ignore_ascii_case(&self.text);
+            let bare = |path| str::strip_suffix(path, '/').unwrap_or(path);
+            return bare(path).eq_ignore_ascii_case(bare(&self.text));
         }
         let folder = self.text.strip_suffix('/');
         self.text == "/"
@@ -131,7 +133,7 @@ mod tests {
     #[test]
     fn patterns_cover_a_path_or_all_below_it() {
         for (pattern, covered, other) in [
-            ("/a", &["/a"][..], &["/a/", "/ab", "/"][..]),
+            ("/a", &["/a"][..], &["/ab", "/"][..]),
             ("/b/*", &["/b", "/b/", "/b/c"], &["/bc", "/", "*"]),
             ("/*", &["/", "/a", "*"], &[]),
         ] {
@@ -148,6 +150,14 @@ mod tests {
                 assert!(!pattern.covers(path), "{pattern:?} {path}");
                 assert!(!pattern.guards(path), "{pattern:?} {path}");
             }
+        }
+    }
+
+    #[test]
+    fn a_slash_at_the_end_makes_another_path_but_gets_nobody_past_a_guard() {
+        for (pattern, other) in [("/a", "/a/"), ("/a/", "/a")] {
+            let pattern: PathPattern = pattern.parse().unwrap();
+            assert!(!pattern.covers(other) && pattern.guards(other), "{other}");
         }
     }
 

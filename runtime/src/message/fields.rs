@@ -29,6 +29,11 @@ pub(crate) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwa
 /// What a proxy says of its client: `http` or `https`.
 pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
+/// What a proxy says of its client: its address.
+pub(crate) const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+/// Nothing that HTTP knows.
+pub(crate) const PROXY: HeaderName = HeaderName::from_static("proxy");
+
 /// Fields that frame a message or concern one connection alone. The server writes them itself,
 /// whatever a plugin puts there (RFC 9110 section 7.6.1, RFC 9112 section 6).
 pub(crate) const OWN_FIELDS: [HeaderName; 8] = [
@@ -70,7 +75,7 @@ const BELIEVED: [HeaderName; 10] = [
     X_FORWARDED_HOST,
     X_FORWARDED_PROTO,
     HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-real-ip"),
+    X_REAL_IP,
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("cdn-loop"),
 ];

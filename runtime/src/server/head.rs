@@ -1,6 +1,7 @@
 //! A request's head, taken out of the read buffer.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 
 use http::header::{HOST, HeaderValue};
 use zlayer_http1::{BodyLength, RequestHead, Version, without_zone};
@@ -64,7 +65,10 @@ impl Head {
             (None, Some(_), _) => Cow::Borrowed(""),
             // A client of HTTP/1.0 may send neither: then the address that it connected to stands
             // for the host.
-            (None, None, Ok(address)) => Cow::Owned(address.to_string()),
+            (None, None, Ok(address)) => {
+                let ip = address.ip().to_canonical();
+                Cow::Owned(SocketAddr::new(ip, address.port()).to_string())
+            }
             (None, None, Err(_)) => Cow::Borrowed(""),
         };
         if known != Some(host.as_bytes()) {

@@ -10,7 +10,9 @@ use zlayer_http1::{is_well_formed_via, parse_forwarded, well_formed_nodes};
 
 use super::{Target, Upgrade, Upstreams, hop};
 use crate::failure::Failure;
-use crate::message::fields::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+use crate::message::fields::{
+    PROXY, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REAL_IP,
+};
 use crate::message::{Body, Client, Response, empty, final_status};
 
 /// The name of this proxy in `Via` (RFC 9110 section 7.6.3).
@@ -151,6 +153,14 @@ fn proxy_fields(parts: &mut http::request::Parts, client: &Client) {
     append(headers, VIA, &format!("{version} {OWN_NAME}"));
     let scheme = HeaderValue::from_static(client.scheme.name());
     headers.insert(X_FORWARDED_PROTO, scheme);
+    if !client.is_proxied && headers.contains_key(X_REAL_IP) {
+        // It holds one address, so ours cannot stand beside the one that was claimed.
+        headers.remove(X_REAL_IP);
+        append(headers, X_REAL_IP, &peer.to_string());
+    }
+    // No request has this field, and programs of CGI take it for HTTP_PROXY, which tells them where to
+    // send their own requests (CVE-2016-5385).
+    headers.remove(PROXY);
     match client.forwarded_host.clone().or(host) {
         Some(host) => drop(headers.insert(X_FORWARDED_HOST, host)),
         None => drop(headers.remove(X_FORWARDED_HOST)),
@@ -240,9 +250,14 @@ mod tests {
             ("x-forwarded-proto", "https"),
             ("forwarded", "for=10.0.0.1"),
             ("via", "1.0 other"),
+            ("x-real-ip", "10.0.0.1"),
+            ("x-real-ip", "10.0.0.2"),
+            ("proxy", "http://10.0.0.1/"),
         ];
         let headers = sent(&fields, "2001:db8::1");
+        assert!(!headers.contains_key("proxy"));
         for (name, value) in [
+            ("x-real-ip", "2001:db8::1"),
             (
                 "x-forwarded-for",
                 "10.0.0.1, 10.0.0.2, 10.0.0.3, 2001:db8::1",
