@@ -1,6 +1,6 @@
 //! Upstreams that are named: looked up, and connected to at one of several addresses.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use futures_lite::future::{poll_once, zip};
 
