@@ -113,7 +113,7 @@ impl Budget {
     }
 
     /// Bytes that could be reserved at this moment.
-    fn free(&self) -> usize {
+    pub fn free(&self) -> usize {
         let free = self.limit.saturating_sub(self.used());
         self.whole
             .as_ref()

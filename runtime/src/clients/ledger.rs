@@ -113,6 +113,14 @@ impl Ledger {
         own.map(|holder| holder.amount).sum()
     }
 
+    /// Whether `claim` holds anything.
+    pub fn has(&self, claim: &Arc<Claim>) -> bool {
+        let entries = self.lock();
+        entries
+            .holders()
+            .any(|holder| Arc::ptr_eq(&holder.claim, claim))
+    }
+
     /// How much each network holds.
     pub fn amounts(&self) -> HashMap<Network, usize> {
         self.lock().amounts()

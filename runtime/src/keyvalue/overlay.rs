@@ -86,14 +86,15 @@ impl Overlay {
         (found, complete)
     }
 
-    /// Whether there is room for a change of `key` whose value takes `bytes`: it is the first, or no more
-    /// than `most` is pending then, or it takes the place of one that is pending and at least as large.
+    /// Whether there is room for a change of `key` whose value takes `bytes`: little is pending (else a large
+    /// value would wait for as long as small changes come), or no more than `most` is then, or it takes the
+    /// place of one that is pending and at least as large.
     pub(super) fn has_room(&self, key: &[u8], bytes: usize, most: usize) -> bool {
         let replaces = || {
             let earlier = self.pending.get(key).map(|change| &change.stored);
             earlier.is_some_and(|stored| length(stored) >= bytes)
         };
-        self.pending.is_empty() || self.pending_bytes + bytes <= most || replaces()
+        self.pending_bytes <= most / 2 || self.pending_bytes + bytes <= most || replaces()
     }
 
     /// Notes that somebody waits for room.

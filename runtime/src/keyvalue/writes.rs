@@ -11,6 +11,9 @@ const CHANGE_BYTES: u64 = 128;
 /// How often a change's key and value are written in any case: to the journal, and to a table. How
 /// often they are written anew, as tables are merged, depends on what else there is.
 const TIMES_WRITTEN: u64 = 2;
+/// How often at most, beyond that, what a plugin has written of late is taken to have been written anew:
+/// what is merged beyond that is of others, whose part nobody knows any more after a restart.
+const MOST_TIMES: u64 = 16;
 /// Bytes that each commit costs beside what is in it: the journal is written in whole pages.
 pub(super) const COMMIT_BYTES: u64 = 4096;
 const DAY_NANOS: u128 = 86_400_000_000_000;
@@ -133,7 +136,8 @@ impl Writes {
         let all: u128 = recent.iter().map(|recent| u128::from(*recent)).sum();
         for (one, recent) in writers.iter().zip(recent).filter(|(_, recent)| *recent > 0) {
             // A part of `bytes`, so it fits.
-            one.charge((u128::from(bytes) * u128::from(recent) / all) as u64, now);
+            let share = (u128::from(bytes) * u128::from(recent) / all) as u64;
+            one.charge(share.min(recent.saturating_mul(MOST_TIMES)), now);
         }
     }
 
@@ -248,8 +252,12 @@ mod tests {
         // Of what was written before, half counts by now.
         Writes::charge_together(&all, 900, 0);
         assert_eq!(spent(), [13_950, 5950, 0]);
-        Writes::charge_together(&[idle], u64::MAX, 0);
+        Writes::charge_together(&[Arc::clone(&idle)], u64::MAX, 0);
         assert_eq!(spent()[2], 0);
+        // The first to write after a restart does not pay for all.
+        assert!(idle.spend(10, 0, 0));
+        Writes::charge_together(&[idle], 1_000_000, 0);
+        assert_eq!(spent()[2], 10 + 10 * MOST_TIMES);
     }
 
     #[test]

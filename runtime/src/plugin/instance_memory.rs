@@ -9,15 +9,15 @@ use std::time::Instant;
 use atomic_waker::AtomicWaker;
 
 use crate::clients::{Claim, Entry, Ledger, Network, Recent};
-use crate::memory::{Budget, Reservation};
+use crate::memory::Budget;
 use crate::sync;
 
 /// The part of the budget that no plugin has set aside for itself.
 ///
 /// Instances that are idle give their memory up first. Then it is with memory as with places
 /// ([`Turns`](crate::clients::Turns)): those who wait try again when an instance has ended, first the
-/// network that has least at work; and a network that has half of what is at work or more leaves enough
-/// for one more instance to others, as long as others come.
+/// network that has least at work; and a network that has half of what is at work or more leaves memory
+/// to others, as long as others come.
 pub struct InstanceMemory {
     budget: Arc<Budget>,
     idle: Mutex<Vec<Arc<Evict>>>,
@@ -81,11 +81,6 @@ pub(super) struct Chance {
     round: u64,
 }
 
-/// What is left for others, until this is dropped.
-pub(super) struct Kept {
-    _reservation: Option<Reservation>,
-}
-
 impl InstanceMemory {
     /// The memory of this budget. It drops idle instances from now on when the budget is spent.
     pub fn new(budget: &Arc<Budget>) -> Arc<InstanceMemory> {
@@ -123,18 +118,16 @@ impl InstanceMemory {
         }
     }
 
-    /// Sets `bytes` aside for others while `network` takes an instance: if it has half of what is at
-    /// work or more, and others come. `None` if there is not that much.
-    pub(super) fn keep_for_others(&self, network: Network, bytes: usize) -> Option<Kept> {
+    /// Whether `claim` may take `taken` bytes: those who have half of what is at work or more leave `kept`
+    /// bytes to others, as long as others come. A request that has an instance may have another: it would
+    /// hold the first for nothing otherwise.
+    pub(super) fn is_enough_for(&self, claim: &Arc<Claim>, taken: usize, kept: usize) -> bool {
+        let network = claim.network();
         let has_others = self.lock().recent.has_others(network, Instant::now());
         let held = has_others.then(|| self.at_work.held(network));
         let has_much = held.is_some_and(|held| held >= 2 && held * 2 >= self.at_work.count());
-        Some(Kept {
-            _reservation: match has_much {
-                true => Some(self.budget.reserve(bytes)?),
-                false => None,
-            },
-        })
+        let is_there = || self.budget.free() >= taken.saturating_add(kept);
+        !has_much || self.at_work.has(claim) || is_there() || self.evict() > 0 && is_there()
     }
 
     /// Asks for the memory of an instance, of whichever plugin, that works for a client with more
@@ -299,22 +292,18 @@ mod tests {
         let memory = InstanceMemory::new(&budget);
         let [many, few] = ["192.0.2.1", "192.0.2.2"].map(claim);
         let _held: Vec<_> = (0..2).map(|_| at_work(&memory, &many)).collect();
-        let taken = budget.reserve(91).unwrap();
-        let leaves_room = |claim: &Claim| memory.keep_for_others(claim.network(), 10).is_some();
-        assert!(leaves_room(&many), "nobody else has come");
+        let mut taken = budget.reserve(71).unwrap();
+        let may = |claim: &Arc<Claim>| memory.is_enough_for(claim, 10, 20);
+        let another = claim("192.0.2.1");
+        assert!(may(&another), "nobody else has come");
         drop(memory.begin(few.network()));
-        assert!(!leaves_room(&many));
-        assert!(
-            leaves_room(&few),
-            "there is room for nobody, but it has less"
-        );
+        assert!(!may(&another) && may(&few));
+        taken.shrink(1);
+        assert!(may(&another), "there is enough");
+        assert!(taken.grow(1) && !may(&another));
+        assert!(may(&many), "it has one, and needs another to go on");
         let _others: Vec<_> = (0..3).map(|_| at_work(&memory, &few)).collect();
-        assert!(leaves_room(&many), "it has less than half");
-        drop((_others, taken));
-        let _taken = budget.reserve(90).unwrap();
-        let kept = memory.keep_for_others(many.network(), 10);
-        assert!(kept.is_some());
-        assert!(!leaves_room(&many), "another thread does not take it, too");
+        assert!(may(&another), "its network has less than half");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use wasmtime::Store;
 
-use super::instance_memory::{AtWork, Kept};
+use super::instance_memory::AtWork;
 use super::{Guests, Instance, Plugin};
 use crate::clients::{self, Claim, Entry, Ledger, Network, Turn, Turns};
 use crate::failure::Failure;
@@ -104,7 +104,7 @@ impl Places {
         loop {
             // Begun before it is made, because others can wait for its memory from then on.
             let attempt = memory.begin(network);
-            match plugin.take_or_make(network).await {
+            match plugin.take_or_make(&claim).await {
                 Ok(instance) => {
                     return Ok(Running {
                         instance,
@@ -169,28 +169,29 @@ impl Places {
 }
 
 impl Plugin {
-    /// Takes an idle instance or makes one, for a client of `network`.
-    async fn take_or_make(&self, network: Network) -> Result<Instance, Failure> {
-        if let Some(instance) = self.idle.pop() {
-            if self.keep_one_for_others(network).is_some() {
-                return Ok(instance);
-            }
-            self.idle.push(instance);
-        } else if !self.standing.is_lent() {
-            return self.new_instance().await;
-        } else if let Some(_kept) = self.keep_one_for_others(network) {
-            return self.new_instance().await;
-        }
-        Err(Failure::Busy(
-            "the memory that is left is kept for other clients (--memory-max)".to_owned(),
-        ))
-    }
-
-    fn keep_one_for_others(&self, network: Network) -> Option<Kept> {
+    /// Takes an idle instance or makes one, for the request of `claim`.
+    async fn take_or_make(&self, claim: &Arc<Claim>) -> Result<Instance, Failure> {
+        let idle = self.idle.pop();
+        // Nobody but this plugin can use the memory of its first instance.
+        let is_first = self.places.running() <= 1 || idle.is_none() && !self.standing.is_lent();
         let each = self.share + self.memory;
-        // As much again for what the instances at work still take when their bodies begin to move.
-        self.instance_memory
-            .keep_for_others(network, each.saturating_mul(2))
+        let taken = if idle.is_some() { 0 } else { each };
+        // One for another client, and as much again for what the instances at work still take when their
+        // bodies begin to move.
+        let kept = each.saturating_mul(2);
+        let may = is_first || self.instance_memory.is_enough_for(claim, taken, kept);
+        match (idle, may) {
+            (Some(instance), true) => Ok(instance),
+            (None, true) => self.new_instance().await,
+            (idle, false) => {
+                if let Some(instance) = idle {
+                    self.idle.push(instance);
+                }
+                Err(Failure::Busy(
+                    "the memory that is left is kept for other clients (--memory-max)".to_owned(),
+                ))
+            }
+        }
     }
 }
 

@@ -36,7 +36,8 @@ impl Database {
         {
             // What a batch both writes and removes would be in no order. Parts of the same number and
             // expiry have the same key.
-            let is_kept = |new: &Head| new.expires == old.expires;
+            let end = |head: &Head| head.expires.unwrap_or(u64::MAX);
+            let is_kept = |new: &Head| end(new) == end(&old);
             let kept = new.as_ref().filter(|new| is_kept(new));
             let kept = kept.map_or(0, |new| new.part_keys(key).count());
             for part in old.part_keys(key).skip(kept) {

@@ -6,47 +6,70 @@ use crate::redact::MASK;
 pub(super) fn without_passwords(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut kept = 0;
-    // Where a host begins, with whatever stands in front of its name, and where the last `@` is.
-    let (mut host, mut at) = (None, None);
+    // Where a host begins, with whatever stands in front of its name, and how often the slash before it
+    // is encoded; and where the last `@` is.
+    let (mut host, mut at): (Option<(usize, usize)>, _) = (None, None);
     let mut before = [b' '; 2];
-    let end = (text.len(), b' ', text.len());
-    for (place, sign, end) in signs(text.as_bytes()).chain([end]) {
-        match sign {
-            b'@' => at = Some(place),
-            b'/' | b'?' | b'#' | b' ' => {
-                if let (Some(host), Some(at)) = (host, at) {
+    let end = Sign {
+        start: text.len(),
+        byte: b' ',
+        times: 0,
+        end: text.len(),
+    };
+    for sign in signs(text.as_bytes()).chain([end]) {
+        match sign.byte {
+            b'@' => at = Some(sign.start),
+            // One that is encoded more often than the URL itself is a part of a name or a password.
+            b'/' | b'?' | b'#' | b' ' if host.is_none_or(|(_, times)| sign.times <= times) => {
+                if let (Some((host, _)), Some(at)) = (host, at) {
                     shown.extend([&text[kept..host], MASK]);
                     kept = at;
                 }
-                host = (sign == b'/' && before == *b":/").then_some(end);
+                let begins = sign.byte == b'/' && before == *b":/";
+                host = begins.then_some((sign.end, sign.times));
                 at = None;
             }
             _ => {}
         }
-        before = [before[1], sign];
+        before = [before[1], sign.byte];
     }
     shown.push_str(&text[kept..]);
     shown
 }
 
-/// The signs of `text`, each with where it begins and where it ends. One that is percent-encoded is what it
-/// stands for, however often it was encoded, since a URL within another is.
-fn signs(text: &[u8]) -> impl Iterator<Item = (usize, u8, usize)> {
+/// A sign of a text.
+struct Sign {
+    start: usize,
+    /// What it stands for.
+    byte: u8,
+    /// How often it is percent-encoded.
+    times: usize,
+    end: usize,
+}
+
+/// The signs of `text`. One that is percent-encoded is what it stands for, however often it was encoded,
+/// since a URL within another is.
+fn signs(text: &[u8]) -> impl Iterator<Item = Sign> {
     let mut place = 0;
     std::iter::from_fn(move || {
         let start = place;
         let plain = *text.get(start)?;
-        let (sign, length) = match plain {
-            b'%' => decoded(&text[start..]).unwrap_or((plain, 1)),
-            _ => (plain, 1),
+        let (byte, times, length) = match plain {
+            b'%' => decoded(&text[start..]).unwrap_or((plain, 0, 1)),
+            _ => (plain, 0, 1),
         };
         place += length;
-        Some((start, sign, place))
+        Some(Sign {
+            start,
+            byte,
+            times,
+            end: place,
+        })
     })
 }
 
-/// The byte that `text` begins with, which is percent-encoded, and how long it is.
-fn decoded(text: &[u8]) -> Option<(u8, usize)> {
+/// The byte that `text` begins with, which is percent-encoded, how often it is, and how long that is.
+fn decoded(text: &[u8]) -> Option<(u8, usize, usize)> {
     let mut place = 1;
     // Each is a percent sign that was encoded once more.
     while text.get(place..)?.starts_with(b"25") {
@@ -54,7 +77,7 @@ fn decoded(text: &[u8]) -> Option<(u8, usize)> {
     }
     let digit = |place: usize| char::from(*text.get(place)?).to_digit(16);
     let byte = digit(place)? << 4 | digit(place + 1)?;
-    Some((u8::try_from(byte).ok()?, place + 2))
+    Some((u8::try_from(byte).ok()?, place.div_ceil(2), place + 2))
 }
 
 #[cfg(test)]
@@ -76,6 +99,14 @@ mod tests {
             ),
             ("http://http://u:p@h", "http://http://***@h"),
             ("http://u:p@q@h", "http://***@h"),
+            ("http://u:p%2Fq@h/", "http://***@h/"),
+            ("http://u:p%3Fq@h?a", "http://***@h?a"),
+            ("http://u:p%23q@h#a", "http://***@h#a"),
+            ("http://u:p%20q%2540@h a", "http://***@h a"),
+            (
+                "/?a=http%3A%2F%2Fu:p%252Fq@h%2Fb",
+                "/?a=http%3A%2F%2F***@h%2Fb",
+            ),
             (
                 "/?a=http%3A%2F%2Fu%3Ap%40h%2Fb",
                 "/?a=http%3A%2F%2F***%40h%2Fb",
