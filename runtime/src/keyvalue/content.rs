@@ -208,13 +208,24 @@ impl Content {
     /// What is stored under a full key, alive or not: a change on its way, or else the database's
     /// value. That is `whole`, or else what stands for it where it is stored in parts.
     fn stored(&self, database: &Database, full: &[u8], whole: bool) -> Result<Option<Slice>> {
-        if let Some(stored) = self.store.overlay().get(full) {
-            return Ok(stored.clone());
+        loop {
+            let changes = database.part_changes(full);
+            if let Some(stored) = self.store.overlay().get(full) {
+                return Ok(stored.clone());
+            }
+            let Some(found) = database.get(full)? else {
+                return Ok(None);
+            };
+            let parts = whole.then(|| database.get_parts(full, &found)).flatten();
+            let Some(stored) = parts.transpose()? else {
+                return Ok(Some(found));
+            };
+            // A change that came while the parts were read is on its way, or has been counted.
+            let is_on_its_way = self.store.overlay().get(full).is_some();
+            if !is_on_its_way && database.part_changes(full) == changes {
+                return Ok(stored);
+            }
         }
-        Ok(match whole {
-            true => database.get(full)?,
-            false => database.get_head(full)?,
-        })
     }
 
     /// [`Content::read_piece`] for keys on the disk.

@@ -33,6 +33,7 @@ use super::sizes::Sizes;
 use super::written::KEEPER;
 pub(super) use aside::asides;
 use aside::{TAIL, file_name, new_aside, put_aside, sync_folder};
+use in_parts::PartChanges;
 
 /// Bytes of one table. Small tables keep small what a compaction has to rewrite.
 const TABLE_BYTES: u64 = 2 << 20;
@@ -53,6 +54,7 @@ pub(super) struct Database {
     /// Whether there may be values in parts. Where there are none, a commit need not look for those
     /// that it replaces.
     has_parts: Arc<AtomicBool>,
+    part_changes: Arc<PartChanges>,
     /// Bytes that compactions have written anew.
     rewritten: Arc<AtomicU64>,
 }
@@ -161,6 +163,7 @@ impl Database {
             memtable_bytes: sizes.memtable,
             place: Arc::new(Place::of(path)?),
             has_parts: Arc::new(AtomicBool::new(has_parts)),
+            part_changes: Arc::default(),
             rewritten,
         })
     }

@@ -132,6 +132,9 @@ impl Keeper {
             }
         }
         while done.is_ok() {
+            // Before the first commit too: a change that is made as soon as the store is open may wait for as
+            // long as any other.
+            self.wait_for_changes();
             let closing = self.store.is_closing();
             done = self.commit(&database);
             // Changes that came during the commit are acknowledged, so the next round has to write
@@ -146,10 +149,7 @@ impl Keeper {
                     self.store.reopening();
                     return Some(());
                 }
-                Ok(false) => {
-                    done = Ok(());
-                    self.wait_for_changes();
-                }
+                Ok(false) => done = Ok(()),
                 Err(reason) => done = Err(reason),
             }
         }
