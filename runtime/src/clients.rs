@@ -30,6 +30,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use atomic_waker::AtomicWaker;
+use futures_lite::future::yield_now;
 
 pub use current::{current, on_behalf, within};
 pub use ledger::{Entry, Ledger};
@@ -217,6 +218,15 @@ impl Claim {
     /// Resolves once any of `what` has been asked for.
     pub async fn wait_until_asked(&self, what: u8) {
         std::future::poll_fn(|cx| self.poll_asked(what, cx)).await;
+    }
+
+    /// Resolves once a connection that waits for its client has been asked to close, and whoever reads from
+    /// it has had one more turn: the reader may have given way to others, and not have seen yet what the
+    /// client had sent by then. It has to be polled before this.
+    pub async fn wait_to_leave(&self) {
+        self.wait_until_asked(asked::LEAVE | asked::LEAVE_IDLE)
+            .await;
+        yield_now().await;
     }
 
     fn phase(&self) -> Phase {

@@ -9,6 +9,8 @@ const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGQUIT: i32 = 3;
 const SIGTERM: i32 = 15;
+const SIGCONT: i32 = 18;
+const SIGSTOP: i32 = 19;
 const DRAINS: &str = "no new requests";
 
 /// A connection in the middle of a request, which `echo` is counting.
@@ -51,6 +53,28 @@ fn sigterm_lets_running_requests_finish_and_takes_no_new_ones() {
     finish(running);
     assert_eq!(daemon.wait(), 0);
     assert!(daemon.log().contains("stopped"), "{}", daemon.log());
+}
+
+#[test]
+fn requests_that_came_before_the_signal_are_answered() {
+    const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut daemon = Daemon::start("hello");
+    let mut clients: Vec<_> = (0..30).map(|_| Client::connect(&daemon)).collect();
+    for client in &mut clients {
+        client.send(GET);
+        assert_eq!(client.read_response().status, 200);
+    }
+    daemon.signal(SIGSTOP);
+    for client in &mut clients {
+        client.send(GET);
+    }
+    daemon.signal(SIGTERM);
+    daemon.signal(SIGCONT);
+    for mut client in clients {
+        assert_eq!(client.read_response().status, 200);
+        assert!(client.is_closed(), "it was kept");
+    }
+    assert_eq!(daemon.wait(), 0);
 }
 
 #[test]

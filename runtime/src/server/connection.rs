@@ -29,6 +29,9 @@ use crate::wire::stopped;
 
 /// The write buffer's capacity in bytes that an idle connection may keep.
 const OUT_BYTES: usize = 8 << 10;
+/// How often a head that is not complete yet is read on after the connection was asked to leave: more often
+/// than the longest head takes whose client has sent it.
+const LAST_READS: u32 = 16;
 /// How long the client may take to take in why its request's head was refused.
 const REFUSING: Duration = Duration::from_secs(1);
 
@@ -147,6 +150,7 @@ impl Connection {
         // bit.
         let note = || shared.access.map(|_| Instant::now());
         *noted = if begun { note() } else { None };
+        let mut last_reads = LAST_READS;
         loop {
             if begun {
                 let mut slots = HeaderSlots::new();
@@ -157,7 +161,10 @@ impl Connection {
                         buffer.consume(length);
                         return Ok(Some(head));
                     }
-                    Ok(None) => {}
+                    Ok(None) if !claim.is_asked(asked::LEAVE | asked::LEAVE_IDLE) => {}
+                    // One that goes on and on with its head does not keep its place by that.
+                    Ok(None) if last_reads == 0 => return Ok(None),
+                    Ok(None) => last_reads -= 1,
                     Err(error) => {
                         return Err(Refusal {
                             status: error.status(),
@@ -170,10 +177,15 @@ impl Connection {
             let leave = async {
                 // A daemon that drains need not wait between requests. One whose places are all
                 // taken can ask at any time for this one.
-                let asked = claim.wait_until_asked(asked::LEAVE | asked::LEAVE_IDLE);
+                let asked = claim.wait_to_leave();
+                let stopped = async {
+                    stopped(&shared.stop).await;
+                    // As when it is asked to leave, what has come is seen first.
+                    yield_now().await;
+                };
                 match begun {
                     true => asked.await,
-                    false => or(stopped(&shared.stop), asked).await,
+                    false => or(stopped, asked).await,
                 }
                 Ok(0)
             };

@@ -12,7 +12,7 @@ use super::ServerState;
 use super::client_stream::ClientStream;
 use super::origin::Peer;
 use super::tls::{HandshakeError, Https};
-use crate::clients::{Claim, asked};
+use crate::clients::Claim;
 use crate::message::Scheme;
 use crate::told::Told;
 use crate::wire::deadline::{Deadline, TimedOut};
@@ -86,8 +86,7 @@ pub(super) async fn greet(
         Some(Greeted::Ready(ClientStream::tls(stream), peer))
     };
     let leaving = async {
-        let asked = claim.wait_until_asked(asked::LEAVE | asked::LEAVE_IDLE);
-        or(asked, stopped(&shared.stop)).await;
+        or(claim.wait_to_leave(), stopped(&shared.stop)).await;
         None
     };
     match deadline.within(or(greeting, leaving)).await {

@@ -13,7 +13,7 @@ use smol::io::AsyncWriteExt;
 use zlayer_http1::{BodyDecoder, Decoded};
 
 use super::client_stream::ClientStream;
-use crate::clients::{Claim, Phase, asked};
+use crate::clients::{Claim, Phase};
 use crate::timeout;
 use crate::wire::buffer::ReadBuffer;
 use crate::wire::stopped;
@@ -82,9 +82,7 @@ impl Linger<'_> {
         let patience = end.min(Instant::now() + SILENCE);
         let filling = async { matches!(self.buffer.fill(self.stream, 0).await, Ok(1..)) };
         let leaving = async {
-            self.claim
-                .wait_until_asked(asked::LEAVE | asked::LEAVE_IDLE)
-                .await;
+            self.claim.wait_to_leave().await;
             false
         };
         let draining = async {
