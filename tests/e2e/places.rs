@@ -1,7 +1,9 @@
 //! Who gets a place when all are taken, and what the owner of the device is told.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::thread;
 use std::time::Duration;
 
 use tungstenite::client::IntoClientRequest;
@@ -74,6 +76,30 @@ fn a_burst_of_connections_is_let_in_at_once_and_all_of_it_is_served() {
     daemon.signal(18);
     for client in &mut burst {
         assert_eq!(client.read_response().status, 200);
+    }
+}
+
+#[test]
+fn who_floods_connections_that_are_over_gives_them_up() {
+    let daemon = Daemon::builder("hello")
+        .args(["--max-connections", "2"])
+        .start();
+    let flood = || {
+        let mut stream = stream(&daemon, MANY);
+        let request = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200");
+        thread::spawn(move || while stream.write_all(&[0; 64 << 10]).is_ok() {})
+    };
+    let floods = [flood(), flood()];
+    let mut other = connect(&daemon, FEW);
+    other.send(GET);
+    assert_eq!(other.read_response().status, 200);
+    drop(daemon);
+    for flood in floods {
+        flood.join().unwrap();
     }
 }
 

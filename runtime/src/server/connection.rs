@@ -379,7 +379,10 @@ impl Connection {
             version: head.version,
             is_head: head.parts.method == http::Method::HEAD,
             // Nobody wants the body, which the client may still be sending.
-            keep_alive: head.keep_alive && !has_body && !self.shared.stop.is_closed(),
+            keep_alive: head.keep_alive
+                && !has_body
+                && !self.shared.stop.is_closed()
+                && !self.claim.is_asked(asked::LEAVE | asked::LEAVE_IDLE),
             begun: &AtomicBool::new(false),
             receipt: None,
             claim: &self.claim,

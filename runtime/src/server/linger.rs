@@ -13,7 +13,7 @@ use smol::io::AsyncWriteExt;
 use zlayer_http1::{BodyDecoder, Decoded};
 
 use super::client_stream::ClientStream;
-use crate::clients::{Claim, Phase};
+use crate::clients::{Claim, Phase, asked};
 use crate::timeout;
 use crate::wire::buffer::ReadBuffer;
 use crate::wire::stopped;
@@ -22,8 +22,10 @@ use crate::wire::stopped;
 const TIME: Duration = Duration::from_secs(30);
 /// How long it may send nothing: nginx's `lingering_timeout`, by default.
 const SILENCE: Duration = Duration::from_secs(5);
-/// How long both may be while the daemon drains.
+/// How long all of it may take from when the daemon drains.
 const DRAINING: Duration = Duration::from_secs(1);
+/// The same from when somebody else needs the place: what has come by then is dropped in less.
+const LEAVING: Duration = Duration::from_millis(50);
 
 /// A connection whose last response is written, or whose next request is behind a body that nobody
 /// wants.
@@ -45,15 +47,15 @@ impl Linger<'_> {
         if !matches!(timeout::within(SILENCE, stream.close()).await, Some(Ok(()))) {
             return;
         }
-        let end = Instant::now() + TIME;
-        while self.drop_some(end).await {}
+        let mut end = Instant::now() + TIME;
+        while self.drop_some(&mut end).await {}
     }
 
     /// Drops the rest of a request's body. Returns whether all of it came, so that the next request
     /// can be read.
     pub(super) async fn skip(mut self, mut decoder: BodyDecoder) -> bool {
         self.claim.enter(Phase::Lingering);
-        let end = Instant::now() + TIME;
+        let mut end = Instant::now() + TIME;
         loop {
             let (consumed, wants_more) = match decoder.decode(self.buffer.bytes()) {
                 Ok(Decoded::End { consumed, .. }) => {
@@ -65,24 +67,38 @@ impl Linger<'_> {
                 Err(_) => return false,
             };
             self.buffer.consume(consumed);
-            if wants_more && !self.fill(end).await {
+            if wants_more && !self.fill(&mut end).await {
                 return false;
             }
         }
     }
 
     /// Drops what was read, and reads more. Returns false when that was all.
-    async fn drop_some(&mut self, end: Instant) -> bool {
+    async fn drop_some(&mut self, end: &mut Instant) -> bool {
         let waiting = self.buffer.bytes().len();
         self.buffer.consume(waiting);
         self.fill(end).await
     }
 
-    async fn fill(&mut self, end: Instant) -> bool {
-        let patience = end.min(Instant::now() + SILENCE);
+    /// Reads more, unless it is over: at `end`, which comes nearer when the daemon drains or somebody
+    /// else needs the place.
+    async fn fill(&mut self, end: &mut Instant) -> bool {
+        let claim = self.claim;
+        // A client that always has more to be read never waits for what ends the waiting below.
+        let now = Instant::now();
+        if claim.is_asked(asked::LEAVE | asked::LEAVE_IDLE) {
+            *end = (now + LEAVING).min(*end);
+        }
+        if self.stop.is_closed() {
+            *end = (now + DRAINING).min(*end);
+        }
+        if now >= *end {
+            return false;
+        }
+        let patience = (now + SILENCE).min(*end);
         let filling = async { matches!(self.buffer.fill(self.stream, 0).await, Ok(1..)) };
         let leaving = async {
-            self.claim.wait_to_leave().await;
+            claim.wait_to_leave().await;
             false
         };
         let draining = async {
@@ -91,7 +107,7 @@ impl Linger<'_> {
             false
         };
         let filled = timeout::before(patience, or(filling, or(leaving, draining))).await;
-        // A client that always has more must not keep the thread from others.
+        // Nor may it keep the thread from others.
         yield_now().await;
         filled.unwrap_or(false)
     }
