@@ -170,8 +170,14 @@ fn a_plugin_that_exits_well_behind_its_answer_has_answered() {
         assert_eq!(answer.status, 500, "{answer:?}");
         let answer = get(&daemon, "/exit-with-error");
         assert_eq!(answer.status, 502, "{answer:?}");
-        let answer = get(&daemon, "/exit-badly");
-        assert_eq!(answer.status, 500, "{answer:?}");
+        // It exits once the end of this body has come, or can no longer come.
+        let mut client = Client::connect(&daemon);
+        client.send("POST /exit-badly HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n");
+        let answer = client.read_response();
+        assert_eq!((answer.status, answer.text().as_str()), (200, "answered"));
+        // The daemon may have closed by now: it does not wait for bodies that it does not need.
+        let _ = client.try_send("x");
+        daemon.wait_for_log("after its response: trap: Exited with i32 exit status 1");
         assert_eq!(get(&daemon, "/fine").text(), "ok");
     }
 }

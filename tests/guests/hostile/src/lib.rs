@@ -87,6 +87,7 @@ impl Guest for Hostile {
             }
             "/exit-badly" => {
                 text(out, "answered");
+                wait_for_body(&request);
                 std::process::exit(1)
             }
             "/exit-with-error" => {
