@@ -22,13 +22,14 @@ use std::time::Duration;
 
 use zlayer_bundle::{ByteSize, NotASize, Profile, Role};
 
-pub use zlayer_bundle::{MEMORY_MIN, THREADS_MAX};
+pub use zlayer_bundle::{
+    BodyAccess, MEMORY_MIN, Network, Networks, OnFailure, PathPattern, THREADS_MAX, parse_duration,
+};
 
 use crate::account::Account;
-pub use crate::timeout::parse_duration;
-pub use entrance::{Entrance, Https, IDENTITIES_MAX, IdentityFiles, Network, Networks};
+pub use entrance::{Entrance, Https, IDENTITIES_MAX, IdentityFiles};
 pub use granted::Granted;
-pub use placement::{BodyAccess, OnFailure, PERSONAL_MAX, PathPattern, Placement};
+pub use placement::{PERSONAL_MAX, Placement};
 pub use plugin::{Grants, PluginConfig, Pooling};
 
 /// Most instances of a plugin at the same time. On 64 bits each sets aside 1 GiB of address space, 16 with

@@ -56,13 +56,13 @@ use std::time::{Duration, Instant};
 
 pub use clock::{Machine, Reading, TimeSource};
 pub use format::Foreign;
-pub use keeper::COMMIT_INTERVAL;
 pub use key::KEY_BYTES;
 pub use listing::Listing;
 pub use namespace::Namespace;
 pub use settings::{DAY_BYTES, Durability, Quota, Settings, VALUE_BYTES_MAX};
 pub use sizes::Sizes;
 pub use writes::Writes;
+pub use zlayer_bundle::COMMIT_INTERVAL;
 
 use smol::lock::Mutex as AsyncMutex;
 

@@ -34,7 +34,6 @@
 
 pub mod account;
 pub mod admin;
-pub mod allowed_hosts;
 pub mod cache;
 pub mod capability;
 pub mod cli;

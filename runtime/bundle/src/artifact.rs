@@ -3,7 +3,8 @@
 use std::fs::File;
 
 use crate::digest::CodeDigest;
-use crate::trailer::{SignatureState, Trailer};
+use crate::signature::SignatureState;
+use crate::trailer::Trailer;
 use crate::{ArtifactError, ENGINE_VERSION, Manifest, Profile, PublicKey, Target, TrustStore};
 
 /// An open artifact that may be loaded as code.

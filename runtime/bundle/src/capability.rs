@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::as_text::as_text;
+
 /// One of the contract's capabilities (`plugin-metadata.capabilities`), in its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capability {
@@ -74,6 +76,8 @@ impl FromStr for Capability {
         })
     }
 }
+
+as_text!(Capability);
 
 /// A set of capabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -45,13 +45,20 @@
 //! # }
 //! ```
 
+mod allowed_hosts;
 mod artifact;
+mod as_text;
 mod board;
 mod bodies;
+mod body_access;
+mod bundle;
 mod byte_order_mark;
 mod byte_size;
 mod capability;
+mod deployment;
 mod digest;
+mod durability;
+mod duration;
 #[cfg(feature = "engine")]
 mod engine;
 mod error;
@@ -61,19 +68,35 @@ mod keys;
 mod limits;
 mod manifest;
 mod nearest;
+mod network;
+mod on_failure;
+mod path_pattern;
 mod profile;
+mod signature;
 mod target;
 mod trailer;
 mod trust;
 mod world;
 
+pub use allowed_hosts::{AllowedHost, AllowedHosts};
 pub use artifact::{VerifiedArtifact, check_digest, read_manifest};
 pub use board::{BoardSettings, MEMORY_MIN, OutOfBounds, THREADS_MAX};
 pub use bodies::Bodies;
+pub use body_access::BodyAccess;
+pub use bundle::{
+    Blob, BundleError, BundleHead, BundleManifest, MAX_BUNDLE_MANIFEST, VerifiedBundle, copy_blob,
+    seal_bundle,
+};
 pub use byte_order_mark::{between_marks, without_mark};
 pub use byte_size::{ByteSize, NotASize};
 pub use capability::{Capabilities, Capability};
+pub use deployment::{
+    CertificateFiles, Deployment, DeviceSettings, Endpoint, Expose, HealthCheck, KeyvalueSettings,
+    NotAValue, SERVICES_MAX, Service, ServiceSettings, TimeoutSettings, Value, Variable,
+};
 pub use digest::fingerprint;
+pub use durability::{COMMIT_INTERVAL, Durability};
+pub use duration::parse_duration;
 #[cfg(feature = "engine")]
 pub use engine::{WASM_FEATURES, engine_config};
 pub use error::ArtifactError;
@@ -84,7 +107,11 @@ pub use limits::{
 };
 pub use manifest::{ENGINE_VERSION, EngineBytes, MANIFEST_FORMAT, MAX_MANIFEST, Manifest, Role};
 pub use nearest::{flags_in, missing, nearest};
+pub use network::{Network, Networks};
+pub use on_failure::OnFailure;
+pub use path_pattern::PathPattern;
 pub use profile::{Profile, UnknownProfile, UnsupportedProfile};
+pub use signature::SignatureState;
 pub use target::{Target, UnknownTarget};
-pub use trailer::{SignatureState, Trailer, have_same_trailer, seal};
+pub use trailer::{Trailer, have_same_trailer, seal};
 pub use trust::{TrustStore, user_key_dir};

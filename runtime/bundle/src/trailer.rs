@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io;
 
 use crate::digest::CodeDigest;
-use crate::{ArtifactError, MAX_MANIFEST, Manifest, PublicKey, SecretKey};
+use crate::signature::{SIGNATURE, SignatureState, check, sign};
+use crate::{ArtifactError, MAX_MANIFEST, Manifest, SecretKey};
 
 /// The trailer format that this crate writes, and the only one that it reads.
 const FORMAT: u16 = 1;
@@ -15,9 +16,6 @@ const MAGIC: [u8; 8] = *b"ZLCWASM\n";
 /// Length of the footer, in bytes: artifact length (8), manifest length (4), signature
 /// length (2), format (2), magic (8), all little-endian.
 const FOOTER: usize = 24;
-
-/// Length of a signature block, in bytes: public key, then signature.
-const SIGNATURE: usize = 32 + 64;
 
 /// What every signed message begins with, so that a signature made for anything else
 /// can never be taken for one over an artifact.
@@ -100,7 +98,7 @@ impl Trailer {
         } else {
             let mut block = [0; SIGNATURE];
             read_at(footer.artifact_len + manifest_len as u64, &mut block)?;
-            check_signature(&block, &signed_message(&bytes, &manifest_bytes))
+            check(&block, &signed_message(&bytes, &manifest_bytes))
         };
         let manifest = Manifest::decode(&manifest_bytes)?;
         if manifest.artifact_len != footer.artifact_len {
@@ -150,33 +148,6 @@ pub fn have_same_trailer(left: &File, right: &File) -> io::Result<bool> {
     Ok(a == b)
 }
 
-/// Who signed a manifest. A valid signature by an unknown key is worth nothing: trust is
-/// another question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SignatureState {
-    /// There is no signature.
-    Unsigned,
-    /// The signature belongs to the manifest and was made with this key.
-    Valid(PublicKey),
-    /// The file names this key, but the signature does not fit.
-    Invalid(PublicKey),
-}
-
-impl SignatureState {
-    /// The key that the file names, whether or not its signature fits.
-    pub fn key(&self) -> Option<PublicKey> {
-        match self {
-            SignatureState::Unsigned => None,
-            SignatureState::Valid(key) | SignatureState::Invalid(key) => Some(*key),
-        }
-    }
-
-    /// Whether there is a signature that fits.
-    pub fn is_valid(&self) -> bool {
-        matches!(self, SignatureState::Valid(_))
-    }
-}
-
 /// Puts a trailer behind the engine's artifact and answers the whole file. The manifest's
 /// length and digest are set here. Without a key the file is unsigned. The same input
 /// always gives the same bytes.
@@ -200,10 +171,7 @@ pub fn seal(
         format: FORMAT,
     }
     .encode();
-    let block = key.map(|key| {
-        let signature = key.sign(&signed_message(&footer, &manifest_bytes));
-        [key.public().as_bytes().as_slice(), &signature].concat()
-    });
+    let block = key.map(|key| sign(key, &signed_message(&footer, &manifest_bytes)));
     artifact.extend_from_slice(&manifest_bytes);
     artifact.extend_from_slice(&block.unwrap_or_default());
     artifact.extend_from_slice(&footer);
@@ -243,18 +211,6 @@ impl Footer {
 /// manifest give the same message.
 fn signed_message(footer: &[u8; FOOTER], manifest: &[u8]) -> Vec<u8> {
     [DOMAIN, footer, manifest].concat()
-}
-
-fn check_signature(block: &[u8; SIGNATURE], message: &[u8]) -> SignatureState {
-    let (mut key, mut signature) = ([0; 32], [0; 64]);
-    key.copy_from_slice(&block[..32]);
-    signature.copy_from_slice(&block[32..]);
-    let key = PublicKey::from_bytes(key);
-    if key.verifies(message, &signature) {
-        SignatureState::Valid(key)
-    } else {
-        SignatureState::Invalid(key)
-    }
 }
 
 /// Why there is no footer at the end. An engine artifact says in its ELF header where it

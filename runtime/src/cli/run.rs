@@ -13,7 +13,6 @@ use argh::FromArgs;
 use zlayer_bundle::UnknownProfile;
 
 use crate::account::Account;
-use crate::allowed_hosts::AllowedHost;
 use crate::capability::{Capabilities, Capability};
 use crate::config::{
     AccessOutput, Config, Draft, Grants, Limits, LogOutput, Network, PluginConfig, Pooling,
@@ -24,6 +23,7 @@ use crate::keyvalue::{DAY_BYTES, Durability, Quota, Settings};
 use crate::secrets;
 use overrides::Override;
 use timeouts::{parse_phase, timeouts};
+use zlayer_bundle::AllowedHost;
 
 /// Serve plugins over HTTP.
 #[derive(FromArgs)]

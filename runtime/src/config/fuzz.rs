@@ -3,11 +3,10 @@
 
 use std::net::IpAddr;
 
-use zlayer_bundle::{Bodies, ByteSize, Capability, Profile, Role, Target};
-
-use super::entrance::{Network, Networks};
-use super::placement::PathPattern;
-use crate::allowed_hosts::{AllowedHost, AllowedHosts};
+use zlayer_bundle::{
+    AllowedHost, AllowedHosts, Bodies, ByteSize, Capability, Network, Networks, PathPattern,
+    Profile, Role, Target,
+};
 
 /// Reads `text` as a network: it is written as it is read, and holds the addresses that differ from its
 /// first in none of the bits that count.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use zlayer_bundle::Role;
 
-use crate::allowed_hosts::AllowedHosts;
 use crate::capability::Capabilities;
 use crate::keyvalue;
+use zlayer_bundle::AllowedHosts;
 
 use super::placement::Placement;
 

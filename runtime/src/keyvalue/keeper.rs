@@ -15,8 +15,6 @@ use super::store::Store;
 use super::writes::{COMMIT_BYTES, Writes};
 use super::written::KEEPER;
 
-/// Longest time from an acknowledged change to its commit, where nobody says another.
-pub const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the store's time is written down while values are due to expire. After a power cut
 /// they live longer by at most this.
 const ANCHOR_INTERVAL: Duration = Duration::from_secs(600);

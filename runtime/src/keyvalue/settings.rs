@@ -1,20 +1,12 @@
 //! How much a namespace may hold, and how safely.
 
-use std::fmt;
-use std::ops::RangeInclusive;
-use std::time::Duration;
+pub use zlayer_bundle::Durability;
 
-use super::COMMIT_INTERVAL;
 use super::parts::WHOLE_BYTES_MAX;
-use crate::timeout::parse_duration;
 
 /// Largest value that a quota may allow, in bytes: the store's share of memory has room for that.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
 const _: () = assert!(VALUE_BYTES_MAX < WHOLE_BYTES_MAX);
-
-/// What an interval may be. Shorter ones wear the flash as `sync` does, and with longer ones it is
-/// time to ask what is worth keeping.
-const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 
 /// Bounds on what one namespace may hold.
 #[derive(Debug, Clone)]
@@ -37,67 +29,6 @@ impl Default for Quota {
             bytes: 64 << 20,
             keys: 100_000,
             list_bytes: 64 << 20,
-        }
-    }
-}
-
-/// How safe a change is once it is acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Durability {
-    /// Kept in memory alone, within the memory budget: it is gone with the process and does not
-    /// wear the flash.
-    Memory,
-    /// On the disk at most this much later (default, with [`COMMIT_INTERVAL`]). Changes of the same
-    /// key in between cost one write; where changes do not fit into memory, or others are to be
-    /// written sooner, they are written sooner.
-    Interval(Duration),
-    /// On the disk before it is acknowledged. Concurrent writers share a commit.
-    Sync,
-}
-
-impl Durability {
-    /// The default.
-    pub const INTERVAL: Durability = Durability::Interval(COMMIT_INTERVAL);
-}
-
-impl Default for Durability {
-    fn default() -> Self {
-        Durability::INTERVAL
-    }
-}
-
-impl std::str::FromStr for Durability {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let interval = text.strip_prefix("interval=").map(parse_duration);
-        match (text, interval) {
-            ("memory", _) => Ok(Durability::Memory),
-            ("interval", _) => Ok(Durability::INTERVAL),
-            ("sync", _) => Ok(Durability::Sync),
-            (_, Some(Ok(interval))) if INTERVALS.contains(&interval) => {
-                Ok(Durability::Interval(interval))
-            }
-            (_, Some(Ok(_))) => Err(format!(
-                "'{text}' is out of range; at least 100ms, at most 60m"
-            )),
-            (_, Some(Err(_))) => Err(format!(
-                "'{text}' is no interval; write it like interval=30s, interval=500ms or \
-                 interval=2m, at least 100ms, at most 60m"
-            )),
-            _ => Err(format!(
-                "there is no durability '{text}'; there are memory, interval, interval=DURATION, sync"
-            )),
-        }
-    }
-}
-
-impl fmt::Display for Durability {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Durability::Memory => f.write_str("memory"),
-            Durability::Interval(interval) => write!(f, "interval={interval:?}"),
-            Durability::Sync => f.write_str("sync"),
         }
     }
 }

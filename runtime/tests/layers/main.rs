@@ -32,14 +32,7 @@ const LAYERS: &[&[&str]] = &[
     &["failure", "logs", "secrets"],
     &["logger", "reactor", "data_dir", "stats"],
     &["config"],
-    &[
-        "account",
-        "metrics",
-        "keyvalue",
-        "log_ring",
-        "allowed_hosts",
-        "capability",
-    ],
+    &["account", "metrics", "keyvalue", "log_ring", "capability"],
     &[
         "clients",
         "clock",

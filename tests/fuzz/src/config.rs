@@ -7,4 +7,4 @@ pub mod fuzz;
 #[path = "../../../runtime/src/config/placement.rs"]
 mod placement;
 
-pub(crate) use entrance::Networks;
+pub(crate) use zlayer_bundle::Networks;

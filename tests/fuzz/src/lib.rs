@@ -18,8 +18,6 @@ pub mod server;
 pub mod upstream;
 pub mod versions;
 
-#[path = "../../../runtime/src/allowed_hosts.rs"]
-pub mod allowed_hosts;
 #[path = "../../../runtime/src/clock.rs"]
 mod clock;
 #[path = "../../../runtime/src/redact.rs"]

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use zlayer_bundle::Role;
 
-use crate::allowed_hosts::AllowedHosts;
 use crate::capability::{Capabilities, Capability};
 use crate::config::{BodyAccess, OnFailure, PERSONAL_MAX, PluginConfig, parse_bytes};
+use zlayer_bundle::AllowedHosts;
 
 /// One `NAME:SETTING=VALUE`, taken apart but for the value.
 pub(super) struct Override {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use crate::as_text::as_text;
+
 /// A list of patterns. A host is allowed if one of them matches; an empty list allows none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllowedHosts(Vec<AllowedHost>);
@@ -155,6 +157,8 @@ impl fmt::Display for AllowedHost {
         }
     }
 }
+
+as_text!(AllowedHost);
 
 impl fmt::Display for AllowedHosts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,190 @@
+//! What a bundle says about itself.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Blob, BundleError};
+use crate::{Deployment, Profile, SERVICES_MAX, Target};
+
+/// The largest encoded manifest of a bundle, in bytes: configuration is text, and there may be much.
+pub const MAX_BUNDLE_MANIFEST: usize = 1 << 20;
+
+/// The signed description of a bundle. Fields are encoded in this order, as postcard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BundleManifest {
+    /// The processor that all its artifacts are for.
+    pub target: Target,
+    /// The engine settings that they were compiled with.
+    pub profile: Profile,
+    /// What the device is told.
+    pub deployment: Deployment,
+    /// The files behind the head, in their order, each once.
+    pub blobs: Vec<Blob>,
+    /// For each service, in their order, the place of its artifact among the blobs.
+    pub artifacts: Vec<u32>,
+}
+
+impl BundleManifest {
+    /// The blob that holds the artifact of the service at this place.
+    pub fn artifact(&self, service: usize) -> Option<&Blob> {
+        let place = *self.artifacts.get(service)?;
+        self.blobs.get(usize::try_from(place).ok()?)
+    }
+
+    /// The manifest as it stands in a file.
+    pub(super) fn encode(&self) -> Result<Vec<u8>, BundleError> {
+        self.check()?;
+        let bytes = postcard::to_allocvec(self)
+            .map_err(|error| BundleError::Manifest(format!("cannot be encoded: {error}")))?;
+        match bytes.len() <= MAX_BUNDLE_MANIFEST {
+            true => Ok(bytes),
+            false => Err(BundleError::Manifest(format!(
+                "takes {} bytes and the limit is {MAX_BUNDLE_MANIFEST}: the services' `env` holds too much",
+                bytes.len()
+            ))),
+        }
+    }
+
+    /// Reads a manifest that fills all of `bytes`.
+    pub(super) fn decode(bytes: &[u8]) -> Result<BundleManifest, BundleError> {
+        let unreadable = |what: String| BundleError::Manifest(format!("cannot be decoded: {what}"));
+        let (manifest, rest) = postcard::take_from_bytes::<BundleManifest>(bytes)
+            .map_err(|error| unreadable(error.to_string()))?;
+        if !rest.is_empty() {
+            return Err(unreadable(format!("{} bytes too many", rest.len())));
+        }
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// Both sides check alike, so that whoever packs a bundle is told what a device would say.
+    fn check(&self) -> Result<(), BundleError> {
+        let wrong = |what: String| Err(BundleError::Manifest(what));
+        let Deployment { name, services, .. } = &self.deployment;
+        if services.is_empty() || services.len() > SERVICES_MAX {
+            return wrong(format!(
+                "has {} services; a deployment has from 1 to {SERVICES_MAX}",
+                services.len()
+            ));
+        }
+        let names: Vec<Option<&String>> = services.iter().map(|one| one.name.as_ref()).collect();
+        for text in names.iter().copied().flatten().chain([name]) {
+            // Both are shown on terminals and in logs, of unverified bundles too.
+            if text.chars().any(char::is_control) || text.len() > 256 {
+                return wrong(format!(
+                    "has a name that is too long or holds a control character: {:?}",
+                    text.chars().take(80).collect::<String>()
+                ));
+            }
+        }
+        for (place, name) in names.iter().enumerate() {
+            match name {
+                None => return wrong(format!("does not name service {}", place + 1)),
+                Some(name) if names[..place].contains(&Some(name)) => {
+                    return wrong(format!("names two services '{name}'"));
+                }
+                Some(_) => {}
+            }
+        }
+        let used = |place: usize| self.artifacts.iter().any(|one| *one as usize == place);
+        if self.artifacts.len() != services.len()
+            || (0..services.len()).any(|service| self.artifact(service).is_none())
+            || !(0..self.blobs.len()).all(used)
+        {
+            return wrong("does not say which artifact is whose".to_owned());
+        }
+        let digests = || self.blobs.iter().map(|blob| blob.digest);
+        match digests()
+            .enumerate()
+            .find(|(place, one)| digests().take(*place).any(|other| other == *one))
+        {
+            Some(_) => wrong("names the same file twice".to_owned()),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+    use crate::Service;
+
+    fn manifest(names: &[&str]) -> BundleManifest {
+        let services = names.iter().map(|name| Service {
+            name: Some((*name).to_owned()),
+            ..Service::default()
+        });
+        BundleManifest {
+            target: Target::Armv7,
+            profile: Profile::Compact,
+            deployment: Deployment {
+                services: services.collect(),
+                ..Deployment::default()
+            },
+            blobs: vec![Blob::of(b"code")],
+            artifacts: vec![0; names.len()],
+        }
+    }
+
+    #[test]
+    fn services_may_share_an_artifact() {
+        let good = manifest(&["a", "b"]);
+        let read = BundleManifest::decode(&good.encode().unwrap()).unwrap();
+        assert_eq!(read, good);
+        assert_eq!(read.artifact(1), Some(&Blob::of(b"code")));
+        assert_eq!(read.artifact(2), None);
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused_on_both_sides() {
+        let change = |change: &dyn Fn(&mut BundleManifest)| {
+            let mut manifest = manifest(&["a", "b"]);
+            change(&mut manifest);
+            let bytes = postcard::to_allocvec(&manifest).unwrap();
+            let read = BundleManifest::decode(&bytes).unwrap_err().to_string();
+            assert_eq!(manifest.encode().unwrap_err().to_string(), read);
+            read
+        };
+        for (told, says) in [
+            (
+                change(&|bad| bad.deployment.services.clear()),
+                "has 0 services",
+            ),
+            (
+                change(&|bad| bad.deployment.services[1].name = None),
+                "does not name service 2",
+            ),
+            (
+                change(&|bad| bad.deployment.services[1].name = Some("a".to_owned())),
+                "two services 'a'",
+            ),
+            (
+                change(&|bad| bad.deployment.name = "\x1b[2J".to_owned()),
+                "control character",
+            ),
+            (
+                change(&|bad| bad.artifacts[1] = 1),
+                "which artifact is whose",
+            ),
+            (
+                change(&|bad| {
+                    bad.artifacts.pop();
+                }),
+                "which artifact is whose",
+            ),
+            (
+                change(&|bad| bad.blobs.push(Blob::of(b"x"))),
+                "which artifact is whose",
+            ),
+            (
+                change(&|bad| {
+                    bad.blobs.push(Blob::of(b"code"));
+                    bad.artifacts[1] = 1;
+                }),
+                "the same file twice",
+            ),
+        ] {
+            assert!(told.contains(says), "{told}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! One plugin of a deployment, and what is said of it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Variable;
+use crate::{
+    AllowedHost, Bodies, BodyAccess, Capability, Durability, OnFailure, PathPattern, Role,
+};
+
+/// One plugin of a deployment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its name on the device, which is unique there. `None`: the plugin's own.
+    pub name: Option<String>,
+    /// What is said of it.
+    pub settings: ServiceSettings,
+}
+
+/// What is said of one plugin. Everything is denied unless it is granted here, or by what the worlds of the
+/// plugin's roles import.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceSettings {
+    /// The roles that it plays, of those that it exports.
+    pub roles: Option<Vec<Role>>,
+    /// What it may call beyond what the worlds of its roles import.
+    pub allow: Vec<Capability>,
+    /// What it may not call whatever else is said.
+    pub deny: Vec<Capability>,
+    /// The hosts that it may send requests to, and forward them to.
+    pub allow_hosts: Option<Vec<AllowedHost>>,
+    /// Configuration and secrets.
+    pub env: Vec<Variable>,
+    /// Names of the device's secrets that it may see, or how they begin before a `*`.
+    pub secrets: Option<Vec<String>>,
+    /// Its part of the store.
+    pub keyvalue: KeyvalueSettings,
+    /// Log records a second that it may write in the long run.
+    pub log_rate: Option<u32>,
+    /// Instances that are made at the start and kept.
+    pub min_instances: Option<u32>,
+    /// Instances at the same time.
+    pub max_instances: Option<u32>,
+    /// Requests that one instance of a `wasi:http` handler serves.
+    pub reuse: Option<u32>,
+    /// How long an instance is kept that nobody asks.
+    pub idle_timeout: Option<Duration>,
+    /// How long one call of it may take.
+    pub request_timeout: Option<Duration>,
+    /// Bytes that the linear memories of one instance may take together.
+    pub max_memory: Option<u64>,
+    /// The requests that it takes part in.
+    pub paths: Option<Vec<PathPattern>>,
+    /// The handlers, by the names of their services, that it takes part for.
+    pub services: Option<Vec<String>>,
+    /// What becomes of a request when it fails as a stage.
+    pub on_failure: Option<OnFailure>,
+    /// Which bodies its transformer is called for.
+    pub bodies: Option<Bodies>,
+    /// Whether its authenticator, rate limiter and router see bodies.
+    pub request_body: Option<BodyAccess>,
+    /// Names of request headers that tell clients apart.
+    pub personal_headers: Vec<String>,
+    /// Where it is reached. Empty: at the device's own port.
+    pub endpoints: Vec<Endpoint>,
+    /// How it is asked whether it is well.
+    pub health: Option<HealthCheck>,
+}
+
+/// A plugin's part of the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyvalueSettings {
+    /// The name of its namespace; plugins that name the same one share it. `None`: the service's name.
+    pub namespace: Option<String>,
+    /// Bytes of keys and values.
+    pub quota: Option<u64>,
+    /// Number of keys.
+    pub max_keys: Option<u64>,
+    /// Bytes of the largest value.
+    pub max_value_size: Option<u64>,
+    /// What an acknowledged change survives.
+    pub durability: Option<Durability>,
+    /// Bytes that its changes may have written to flash in a day.
+    pub write_max: Option<u64>,
+}
+
+/// Where a service is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// For people.
+    pub name: String,
+    /// Port to listen on.
+    pub port: u16,
+    /// Who reaches it.
+    pub expose: Expose,
+}
+
+/// Who reaches an endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Expose {
+    /// All who can reach the device.
+    Public,
+    /// Programs on the device itself.
+    #[default]
+    Internal,
+}
+
+/// How a service is asked whether it is well: a GET request, sent within the daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// The path that is asked for, which begins with a slash.
+    pub url: String,
+    /// The status of an answer that is well.
+    pub expect_status: u16,
+    /// Time between two checks.
+    pub interval: Option<Duration>,
+    /// Time that an answer may take.
+    pub timeout: Option<Duration>,
+    /// Checks in a row that fail before the service counts as not well.
+    pub retries: Option<u32>,
+}
