@@ -44,6 +44,7 @@ use connection::Connection;
 use places::{Place, Places};
 
 pub use client::{DEFAULT_DATA_DIR, print_status, purge};
+pub(crate) use json::Json;
 pub use process::open_before_confinement;
 pub use view::View;
 

@@ -1,6 +1,8 @@
 //! The command line: its verbs and their flags, and what each verb does.
 
 mod artifact;
+mod generations;
+mod install;
 mod run;
 mod words;
 
@@ -14,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::{admin, daemon, logger, logs};
 
 use artifact::Artifact;
+use install::{Install, Rollback, Uninstall};
 pub use run::Run;
 
 /// Runs WebAssembly plugins that were compiled ahead of time.
@@ -31,6 +34,10 @@ pub struct Cli {
 #[expect(clippy::large_enum_variant, reason = "there is one, read once")]
 enum Verb {
     Run(Run),
+    Install(Install),
+    Rollback(Rollback),
+    Uninstall(Uninstall),
+    Generations(generations::Show),
     Status(Status),
     Purge(Purge),
     Wasm(Wasm),
@@ -164,6 +171,10 @@ impl Cli {
         };
         match verb {
             Verb::Run(run) => run.into_config().and_then(daemon::run)?,
+            Verb::Install(install) => install.run()?,
+            Verb::Rollback(rollback) => rollback.run()?,
+            Verb::Uninstall(uninstall) => uninstall.run()?,
+            Verb::Generations(show) => show.run()?,
             Verb::Status(status) => {
                 return admin::print_status(status.data_dir.as_deref(), status.socket, status.json);
             }

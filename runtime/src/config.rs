@@ -1,6 +1,6 @@
 //! What the daemon runs with: checked once, read everywhere.
 //!
-//! Flags make a [`Draft`], and [`Draft::check`] makes the [`Config`] of it: whatever else describes
+//! A deployment, which flags make or a bundle holds, makes a [`Draft`], and [`Draft::check`] makes the [`Config`] of it: whatever else describes
 //! a daemon passes the same checks. Each part has one owner: a plugin's [`Grants`] the host, its
 //! [`Pooling`] the engine, its [`Placement`] the pipeline.
 
@@ -12,6 +12,7 @@ mod granted;
 mod misplaced;
 mod placement;
 mod plugin;
+mod source;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,17 +21,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use zlayer_bundle::{ByteSize, NotASize, Profile, Role};
+use zlayer_bundle::{ByteSize, NotASize, Profile};
 
 pub use zlayer_bundle::{
-    BodyAccess, MEMORY_MIN, Network, Networks, OnFailure, PathPattern, THREADS_MAX, parse_duration,
+    AccessOutput, BodyAccess, LogOutput, MEMORY_MIN, Network, Networks, OnFailure, PathPattern,
+    THREADS_MAX, parse_duration,
 };
 
 use crate::account::Account;
 pub use entrance::{Entrance, Https, IDENTITIES_MAX, IdentityFiles};
 pub use granted::Granted;
+pub use misplaced::misplaced;
 pub use placement::{PERSONAL_MAX, Placement};
-pub use plugin::{Grants, PluginConfig, Pooling};
+pub use plugin::{Grants, PluginConfig, Pooling, ServiceConfig};
+pub use source::Source;
 
 /// Most instances of a plugin at the same time. On 64 bits each sets aside 1 GiB of address space, 16 with
 /// `--profile wide`: so many fit into 47 bits of it. A device with fewer bits may have room for less.
@@ -39,8 +43,8 @@ pub const INSTANCES_MAX: usize = 1024;
 /// The folder of the keys that a device trusts, unless its flags name others.
 pub const SYSTEM_KEYS: &str = "/etc/zlayer/keys";
 
-/// Most plugins that one daemon serves: each has instances, counters and a copy of its file.
-pub const PLUGINS_MAX: usize = 64;
+/// Most plugins that one daemon serves.
+pub const PLUGINS_MAX: usize = zlayer_bundle::SERVICES_MAX;
 
 /// The smallest response cache, in bytes.
 pub const CACHE_MIN: usize = 256 << 10;
@@ -68,9 +72,10 @@ impl Deref for Config {
 /// What flags, or another description of a daemon, say. It has not been checked yet.
 #[derive(Debug)]
 pub struct Draft {
-    /// The artifacts to serve, in the order in which their plugins take part: from 1 to
-    /// [`PLUGINS_MAX`].
-    pub artifacts: Vec<PathBuf>,
+    /// Where the plugins come from.
+    pub source: Source,
+    /// What is said of each plugin of the source, in the order in which they take part.
+    pub services: Vec<ServiceConfig>,
     /// Folders whose `*.pub` files are trusted to sign plugins.
     pub key_dirs: Vec<PathBuf>,
     /// Load artifacts that nobody signed.
@@ -112,10 +117,8 @@ pub struct Draft {
     pub entrance: Entrance,
     /// The secrets of all plugins; which of them one may see is said in its [`Grants`].
     pub secrets: Arc<BTreeMap<String, Secret>>,
-    /// What is said of plugins that `plugins` does not name.
+    /// What flags say of every plugin.
     pub usual: PluginConfig,
-    /// What is said of single plugins, by name.
-    pub plugins: BTreeMap<String, PluginConfig>,
     /// Sizes and counts; those that are a part of the memory are decided with it.
     pub limits: Limits,
     /// Durations.
@@ -124,9 +127,10 @@ pub struct Draft {
 
 impl Draft {
     /// The defaults, for these artifacts.
-    pub fn of(artifacts: Vec<PathBuf>) -> Draft {
+    pub fn of(files: Vec<PathBuf>) -> Draft {
         Draft {
-            artifacts,
+            services: vec![ServiceConfig::default(); files.len()],
+            source: Source::Files(files),
             key_dirs: Vec::new(),
             allow_unsigned: false,
             profile: Profile::default(),
@@ -146,67 +150,8 @@ impl Draft {
             entrance: Entrance::default(),
             secrets: Arc::default(),
             usual: PluginConfig::default(),
-            plugins: BTreeMap::new(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
-        }
-    }
-
-    /// What is said of the plugin of this name.
-    pub fn plugin(&self, name: &str) -> &PluginConfig {
-        self.plugins.get(name).unwrap_or(&self.usual)
-    }
-
-    /// A setting of the plugin of this name that none of its `roles` looks at, and whose it is.
-    pub fn misplaced(&self, name: &str, roles: &[Role]) -> Option<(&'static str, &'static str)> {
-        misplaced::misplaced(self.plugin(name), &self.usual, roles)
-    }
-}
-
-/// Where the log goes: see [`crate::logger`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogOutput {
-    /// To standard error, as text; the default without a data folder.
-    Text,
-    /// To the ring in the data folder.
-    Binary,
-    /// To both; the default with a data folder.
-    Both,
-}
-
-impl std::str::FromStr for LogOutput {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "text" => Ok(LogOutput::Text),
-            "binary" => Ok(LogOutput::Binary),
-            "both" => Ok(LogOutput::Both),
-            _ => Err(format!("'{text}' is not one of text, binary, both")),
-        }
-    }
-}
-
-/// Where the access log goes: see [`crate::logger::access`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AccessOutput {
-    /// To standard output.
-    Stdout,
-    /// To the ring in the data folder.
-    Ring,
-    /// To both.
-    Both,
-}
-
-impl std::str::FromStr for AccessOutput {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "stdout" => Ok(AccessOutput::Stdout),
-            "ring" => Ok(AccessOutput::Ring),
-            "both" => Ok(AccessOutput::Both),
-            _ => Err(format!("'{text}' is not one of stdout, ring, both")),
         }
     }
 }

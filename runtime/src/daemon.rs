@@ -4,11 +4,13 @@ mod artifacts;
 mod compile;
 mod essentials;
 mod fixed;
+mod installation;
 mod plugins;
 mod rehearsal;
 mod resources;
 mod signals;
 mod time;
+mod trust;
 mod versions;
 
 use std::future::poll_fn;
@@ -51,7 +53,12 @@ use signals::Signals;
 use time::Time;
 use versions::Versions;
 
-pub use compile::{PRECOMPILE, exit_code, precompile_command, without_compiler};
+pub use artifacts::{may_compile, target};
+pub use compile::{
+    PRECOMPILE, Packed, exit_code, open as open_regular, pack, precompile_command, without_compiler,
+};
+pub use installation::{Installation, Installed};
+pub use trust::trusted;
 
 /// Where the log's ring lies in the data folder.
 pub const LOG_FOLDER: &str = "log";
@@ -62,7 +69,13 @@ static EXECUTOR: Executor<'static> = Executor::new();
 pub fn run(config: Config) -> Result<()> {
     essentials::random_numbers()?;
     // Before anything can be logged.
-    redact::install(config.secrets.values().map(|secret| secret.0.as_str()));
+    let own = config.services.iter();
+    let own = own.flat_map(|service| service.config.grants.own_secrets.values());
+    redact::install(
+        { config.secrets.values() }
+            .chain(own)
+            .map(|secret| secret.0.as_str()),
+    );
     let account = match &config.user {
         Some(account) => account.is_another()?.then_some(account),
         None => None,
@@ -133,7 +146,7 @@ fn serve(
     let certificates = https.as_ref().map_or(0, Https::memory);
     let fixed = Fixed::reserve(&budget, limits.connections, share, certificates)?;
     let Some(first) = members.first() else {
-        return Err(Error::Usage("no --wasm".to_owned()));
+        return Err(Error::Usage("there is no plugin".to_owned()));
     };
     let target = first.artifact().manifest().target;
     let (profile, memory) = (config.profile, resources.memory);

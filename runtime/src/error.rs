@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use zlayer_bundle::ArtifactError;
+use zlayer_bundle::{ArtifactError, BundleError};
 
 /// Exit code for trouble with the device: ports, folders, memory, threads.
 pub const EXIT_DEVICE: u8 = 1;
@@ -28,6 +28,13 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         source: ArtifactError,
+    },
+    /// The bundle was refused.
+    Bundle {
+        /// The file as it was named.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: BundleError,
     },
     /// The plugin is authentic but cannot be linked or loaded here.
     Plugin {
@@ -61,12 +68,13 @@ impl Error {
         }
     }
 
-    /// The process's exit code: 1 device, 2 usage, 3 plugin, 10 and up the artifact's own
-    /// (see [`ArtifactError::exit_code`]).
+    /// The process's exit code: 1 device, 2 usage, 3 plugin, 10 and up those of
+    /// [`ArtifactError::exit_code`] and [`BundleError::exit_code`].
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage(_) => EXIT_USAGE,
             Error::Artifact { source, .. } => source.exit_code(),
+            Error::Bundle { source, .. } => source.exit_code(),
             Error::Plugin { .. } => EXIT_PLUGIN,
             Error::Device { .. } | Error::Refused(_) => EXIT_DEVICE,
             Error::Forwarded(code) => *code,
@@ -84,6 +92,7 @@ impl fmt::Display for Error {
         match self {
             Error::Usage(message) | Error::Refused(message) => f.write_str(message),
             Error::Artifact { path, source } => write!(f, "{}: {source}", path.display()),
+            Error::Bundle { path, source } => write!(f, "{}: {source}", path.display()),
             Error::Plugin { name, reason } => write!(f, "plugin {name}: {reason}"),
             Error::Device { what, source } => {
                 write!(f, "{what}: {source}")?;
@@ -101,6 +110,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Artifact { source, .. } => Some(source),
+            Error::Bundle { source, .. } => Some(source),
             Error::Device { source, .. } => Some(source),
             Error::Usage(_) | Error::Refused(_) | Error::Plugin { .. } | Error::Forwarded(_) => {
                 None

@@ -47,6 +47,7 @@ pub mod data_dir;
 pub mod device;
 pub mod error;
 pub mod failure;
+pub mod generations;
 pub mod heap;
 pub mod host;
 pub mod huge_pages;

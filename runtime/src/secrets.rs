@@ -39,30 +39,68 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Reads all sources.
+    /// Reads all sources, and looks for the `variables` of a deployment in them: those that no flag names are
+    /// looked for in the environment and among the credentials by their own names, too.
     ///
     /// # Errors
     ///
-    /// The first source that is missing, readable by others, too large, or malformed.
-    pub fn read(self) -> Result<BTreeMap<String, Secret>> {
+    /// The first source that is missing, readable by others, too large, or malformed; or the variables that
+    /// are nowhere, all of them.
+    pub fn read(
+        self,
+        variables: &[&str],
+    ) -> Result<(BTreeMap<String, Secret>, BTreeMap<String, String>)> {
         let mut secrets = BTreeMap::new();
+        let mut known: BTreeMap<String, String> = BTreeMap::new();
         let mut keep = |(key, value): (String, String)| {
             secrets.insert(key, Secret(value));
         };
         if let Some(path) = &self.file {
-            from_file(path)?.into_iter().for_each(&mut keep);
+            for (key, value) in from_file(path)? {
+                if variables.contains(&key.as_str()) {
+                    known.insert(key.clone(), value.clone());
+                }
+                keep((key, value));
+            }
         }
         let folder = credentials();
+        for name in variables {
+            let file = folder.as_ref().map(|folder| folder.join(name));
+            if file.is_some_and(|file| file.exists()) {
+                known.extend([from_credential(name, folder.as_deref())?]);
+            }
+            if std::env::var_os(name).is_some() {
+                known.extend([from_environment(name)?]);
+            }
+        }
+        let mut named = Vec::new();
         for word in &self.credentials {
-            keep(from_credential(word, folder.as_deref())?);
+            named.push(from_credential(word, folder.as_deref())?);
         }
         for word in &self.environment {
-            keep(from_environment(word)?);
+            named.push(from_environment(word)?);
         }
         for word in &self.literals {
-            keep(parse_pair(word).map_err(|reason| Error::Usage(format!("--secret: {reason}")))?);
+            named.push(
+                parse_pair(word).map_err(|reason| Error::Usage(format!("--secret: {reason}")))?,
+            );
         }
-        Ok(secrets)
+        for (key, value) in named {
+            if variables.contains(&key.as_str()) {
+                known.insert(key.clone(), value.clone());
+            }
+            keep((key, value));
+        }
+        let missing = { variables.iter() }.filter(|name| !known.contains_key(**name));
+        let missing: Vec<&str> = missing.copied().collect();
+        match missing.is_empty() {
+            true => Ok((secrets, known)),
+            false => Err(Error::Usage(format!(
+                "the deployment wants to know {}, and this device does not: set each as a variable of zlayer's \
+                 environment, as a systemd credential, with --secret-env or as a line of --secrets-file",
+                missing.join(", ")
+            ))),
+        }
     }
 }
 
@@ -355,10 +393,24 @@ mod tests {
             literals: vec!["c=flag".to_owned(), "c=last".to_owned()],
             ..Sources::default()
         };
-        let secrets = sources.read().unwrap();
+        let (secrets, known) = sources.read(&["a", "PATH"]).unwrap();
         fs::remove_dir_all(folder).unwrap();
         let of = |key: &str| secrets.get(key).map(|secret| secret.0.as_str());
         assert_eq!((of("a"), of("c")), (Some("file"), Some("last")));
-        assert_eq!(of("b").map(str::to_owned), std::env::var("PATH").ok());
+        let path = std::env::var("PATH").unwrap();
+        assert_eq!(of("b"), Some(path.as_str()));
+        let variables = [("PATH", path.as_str()), ("a", "file")];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert!(known.into_iter().eq(variables));
+    }
+
+    #[test]
+    fn all_variables_that_are_not_known_are_named_at_once() {
+        let told = Sources::default().read(&["PATH", "ZLAYER_NO_1", "ZLAYER_NO_2"]);
+        let told = told.err().unwrap().to_string();
+        assert!(
+            told.contains("wants to know ZLAYER_NO_1, ZLAYER_NO_2, and"),
+            "{told}"
+        );
     }
 }

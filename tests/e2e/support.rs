@@ -4,6 +4,7 @@ mod admin;
 mod autobahn;
 mod client;
 mod daemon;
+mod deployment;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -174,6 +175,32 @@ pub(crate) fn artifact(guest: &str) -> PathBuf {
         dir.join(format!("{guest}.{}.cwasm", target()))
     };
     slot.get_or_init(make).clone()
+}
+
+/// A bundle of the deployment with this text, signed with the suite's key; packed once a run.
+pub(crate) fn bundle(text: &str) -> PathBuf {
+    static MADE: LazyLock<Mutex<HashMap<String, PathBuf>>> = LazyLock::new(Mutex::default);
+    if let Some(made) = MADE.lock().unwrap().get(text) {
+        return made.clone();
+    }
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let folder = suite_dir().join(format!("bundle{number}"));
+    fs::create_dir(&folder).unwrap();
+    let (file, made) = (folder.join("deployment.yaml"), folder.join("test.zlb"));
+    fs::write(&file, text).unwrap();
+    let packed = pack(&file, &made);
+    assert_eq!(packed.code, 0, "cannot pack\n{text}\n{packed:?}");
+    MADE.lock().unwrap().insert(text.to_owned(), made.clone());
+    made
+}
+
+/// Packs a `deployment.yaml` for the suite's target, signed with its key.
+pub(crate) fn pack(file: &Path, made: &Path) -> Output {
+    let mut words: Vec<PathBuf> = vec!["pack".into(), file.into(), "--key".into(), key_file()];
+    words.extend(["--target", target(), "-o"].map(PathBuf::from));
+    words.push(made.into());
+    precompile(words)
 }
 
 /// A folder that goes with its value.

@@ -66,6 +66,7 @@ mod exposure;
 mod hex;
 mod keys;
 mod limits;
+mod log_output;
 mod manifest;
 mod nearest;
 mod network;
@@ -105,6 +106,7 @@ pub use keys::{KeyError, KeyId, MAX_KEY_FILE, PublicKey, SecretKey};
 pub use limits::{
     CORE_INSTANCES_MAX, INSTANCE_BYTES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX,
 };
+pub use log_output::{AccessOutput, LogOutput};
 pub use manifest::{ENGINE_VERSION, EngineBytes, MANIFEST_FORMAT, MAX_MANIFEST, Manifest, Role};
 pub use nearest::{flags_in, missing, nearest};
 pub use network::{Network, Networks};

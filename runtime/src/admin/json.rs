@@ -9,26 +9,26 @@ use crate::redact;
 /// A JSON document that is being written. Members of an object have a name; elements of an array
 /// have none (`""`).
 #[derive(Debug)]
-pub(super) struct Json {
+pub(crate) struct Json {
     text: String,
 }
 
 impl Json {
     /// Begins a document that is an object.
-    pub(super) fn object() -> Json {
+    pub(crate) fn object() -> Json {
         Json {
             text: "{".to_owned(),
         }
     }
 
     /// Ends the document.
-    pub(super) fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         self.text.push_str("}\n");
         self.text
     }
 
     /// Begins an object (`{`) or an array (`[`), writes what is in it, and ends it.
-    pub(super) fn nest(&mut self, name: &str, bracket: char, inside: &mut dyn FnMut(&mut Json)) {
+    pub(crate) fn nest(&mut self, name: &str, bracket: char, inside: &mut dyn FnMut(&mut Json)) {
         self.name(name);
         self.text.push(bracket);
         inside(self);
@@ -36,13 +36,13 @@ impl Json {
     }
 
     /// Writes a string with secrets masked, because it may hold a plugin's words.
-    pub(super) fn text(&mut self, name: &str, value: &str) {
+    pub(crate) fn text(&mut self, name: &str, value: &str) {
         self.name(name);
         self.quoted(&redact::scrub(value));
     }
 
     /// Writes a string, or null.
-    pub(super) fn text_or_null(&mut self, name: &str, value: Option<&str>) {
+    pub(crate) fn text_or_null(&mut self, name: &str, value: Option<&str>) {
         match value {
             Some(value) => self.text(name, value),
             None => self.plain(name, "null"),
@@ -50,12 +50,12 @@ impl Json {
     }
 
     /// Writes a number.
-    pub(super) fn number(&mut self, name: &str, value: u64) {
+    pub(crate) fn number(&mut self, name: &str, value: u64) {
         self.plain(name, &value.to_string());
     }
 
     /// Writes true or false.
-    pub(super) fn truth(&mut self, name: &str, value: bool) {
+    pub(crate) fn truth(&mut self, name: &str, value: bool) {
         self.plain(name, if value { "true" } else { "false" });
     }
 

@@ -1,35 +1,33 @@
-//! `zlayer run`: its flags, and what they say of a daemon's configuration.
+//! `zlayer run`: its flags, and the deployment that they make or change.
 
 mod entrance;
-mod overrides;
+mod plugin_config;
+mod source;
 mod timeouts;
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use argh::FromArgs;
-use zlayer_bundle::UnknownProfile;
+use zlayer_bundle::{
+    AccessOutput, AllowedHost, Capability, Deployment, DeviceSettings, Durability,
+    KeyvalueSettings, LogOutput, Network, Service, ServiceSettings, UnknownProfile, Value,
+    Variable,
+};
 
 use crate::account::Account;
-use crate::capability::{Capabilities, Capability};
-use crate::config::{
-    AccessOutput, Config, Draft, Grants, Limits, LogOutput, Network, PluginConfig, Pooling,
-    SYSTEM_KEYS, parse_bytes, parse_pair, parse_size,
-};
+use crate::config::{Config, Draft, Limits, SYSTEM_KEYS, ServiceConfig, parse_bytes, parse_pair};
 use crate::error::{Error, Result};
-use crate::keyvalue::{DAY_BYTES, Durability, Quota, Settings};
 use crate::secrets;
-use overrides::Override;
-use timeouts::{parse_phase, timeouts};
-use zlayer_bundle::AllowedHost;
+use source::{Given, Terms};
 
 /// Serve plugins over HTTP.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "run")]
 pub struct Run {
-    /// plugins, as --wasm names them
+    /// a deployment.yaml, a bundle (.zlb), or plugins as --wasm names them; with --data-dir and none of these, what
+    /// is installed there
     #[argh(positional)]
     files: Vec<PathBuf>,
     /// a plugin: a .cwasm for this device, or a .wasm where zlayer-precompile is at hand and no keys are
@@ -37,21 +35,12 @@ pub struct Run {
     /// plugins take part in the order in which they are named, each in the stages that its exports are for
     #[argh(option)]
     wasm: Vec<PathBuf>,
-    /// what is different for one plugin, NAME:SETTING=VALUE; may be repeated. Settings: config.KEY; roles=ROLES that it plays;
-    /// secrets=NAMES that it may see; allow=CAPABILITIES beyond those of its roles; deny=CAPABILITIES; allow-hosts=HOSTS; kv-namespace=NAME;
-    /// kv-durability and kv-write-max as their flags; max-instances=N; reuse=N;
-    /// paths=/a,/b/* and services=HANDLERS that it takes part for; on-failure=open|closed;
-    /// bodies=both|request|response|none for a transformer; request-body=auto|whole|none for
-    /// authenticators, rate limiters and routers; personal-headers=NAMES for a cache
-    // Read by hand, as secrets are: argh repeats a value that it cannot read.
-    #[argh(option)]
-    plugin: Vec<String>,
     /// port to listen on; 0 lets the system choose (default 8080)
-    #[argh(option, default = "8080")]
-    port: u16,
+    #[argh(option)]
+    port: Option<u16>,
     /// address to listen on; 0.0.0.0 or :: for all (default 127.0.0.1)
-    #[argh(option, default = "IpAddr::from([127, 0, 0, 1])")]
-    bind: IpAddr,
+    #[argh(option)]
+    bind: Option<IpAddr>,
     /// file of a certificate in PEM, with those that lead to its authority behind it: clients are served over
     /// HTTPS too. May be repeated, and the name that a client asks for chooses; the first is the default.
     /// Changed files are read anew, at once after a SIGHUP
@@ -122,17 +111,17 @@ pub struct Run {
     /// what an acknowledged change of the store survives: memory (nothing), interval (on the disk
     /// within a second), interval=DURATION (within that, from 100ms to 60m) or sync (on the disk)
     /// (default interval)
-    #[argh(option, default = "Durability::default()")]
-    kv_durability: Durability,
+    #[argh(option)]
+    kv_durability: Option<Durability>,
     /// bytes of keys and values that a plugin may store (default 64Mi)
-    #[argh(option, from_str_fn(parse_size))]
-    kv_quota: Option<usize>,
+    #[argh(option, from_str_fn(parse_bytes))]
+    kv_quota: Option<u64>,
     /// number of keys that a plugin may store (default 100000)
     #[argh(option)]
     kv_max_keys: Option<u64>,
     /// largest value that a plugin may store (default 1Mi)
-    #[argh(option, from_str_fn(parse_size))]
-    kv_max_value_size: Option<usize>,
+    #[argh(option, from_str_fn(parse_bytes))]
+    kv_max_value_size: Option<u64>,
     /// bytes that a plugin's changes of the store may have written to flash in a day (default 2Gi)
     #[argh(option, from_str_fn(parse_bytes))]
     kv_write_max: Option<u64>,
@@ -143,33 +132,33 @@ pub struct Run {
     /// memory for plugins, bodies, connections and the store together, at least 12Mi
     /// (default: what the board says that the plugins were built for, else half of what the device has
     /// available, at most 64Mi)
-    #[argh(option, from_str_fn(parse_size))]
-    memory_max: Option<usize>,
+    #[argh(option, from_str_fn(parse_bytes))]
+    memory_max: Option<u64>,
     /// threads that serve, at most 64 (default: what the board says that the plugins were built for, else one
     /// for two processors, at most 4)
     #[argh(option)]
-    threads: Option<usize>,
+    threads: Option<u32>,
     /// instances of a plugin at the same time, at most 1024 (default 32)
     #[argh(option)]
-    max_instances: Option<usize>,
+    max_instances: Option<u32>,
     /// handles that an instance may hold at the same time: streams, bodies, header fields, pollables,
     /// at most 1048576; each takes 512 bytes of --memory-max (default 16384)
     #[argh(option)]
-    max_handles: Option<usize>,
+    max_handles: Option<u32>,
     /// client connections at the same time (default 192)
     #[argh(option)]
-    max_connections: Option<usize>,
+    max_connections: Option<u32>,
     /// largest body that a typed plugin takes (default 1Mi, less where the default of --memory-max is
     /// less than 32Mi)
-    #[argh(option, from_str_fn(parse_size))]
-    max_body: Option<usize>,
+    #[argh(option, from_str_fn(parse_bytes))]
+    max_body: Option<u64>,
     /// largest WebSocket message (default 1Mi, less where the default of --memory-max is less than 32Mi)
-    #[argh(option, from_str_fn(parse_size))]
-    max_message: Option<usize>,
+    #[argh(option, from_str_fn(parse_bytes))]
+    max_message: Option<u64>,
     /// bytes of the response cache, where a plugin has that role, at least 256Ki (default: a
     /// sixteenth of --memory-max)
-    #[argh(option, from_str_fn(parse_size))]
-    cache_max: Option<usize>,
+    #[argh(option, from_str_fn(parse_bytes))]
+    cache_max: Option<u64>,
     /// pass clients' header names with underscores on to upstreams: programs that read `_` and `-` as
     /// one mistake them for others, such as X_Forwarded_For
     #[argh(switch)]
@@ -205,160 +194,206 @@ pub struct Run {
 }
 
 impl Run {
-    /// A word that stands where a plugin's file may, and is none: a value that lost its flag.
+    /// A word that stands where a file may, and is none: a value that lost its flag.
     pub(super) fn stray(&self) -> Option<&Path> {
-        let is_plugin = |file: &Path| {
-            let end = file.extension();
-            end.is_some_and(|end| end == "wasm" || end == "cwasm")
-        };
         let mut files = self.files.iter().map(PathBuf::as_path);
-        files.find(|file| !is_plugin(file))
+        files.find(|file| Given::of(file).is_none())
     }
 
     /// What the daemon is to run with.
     ///
     /// # Errors
     ///
-    /// A flag's value is wrong, or a source of secrets cannot be read.
+    /// A flag's value is wrong, what is to be served is refused, or a source of secrets cannot be read.
     pub fn into_config(self) -> Result<Config> {
         self.into_draft()?.check()
     }
 
-    /// What the flags say, word for word and not checked yet.
-    fn into_draft(self) -> Result<Draft> {
-        // Their order counts, and nobody could tell it.
-        if !self.files.is_empty() && !self.wasm.is_empty() {
-            return Err(Error::Usage(
-                "plugins are named either with --wasm or without, not both: their order counts"
-                    .to_owned(),
-            ));
-        }
-        let limits = self.limits();
-        let timeouts = timeouts(&self.timeout).map_err(|reason| wrong("timeout", reason))?;
-        let usual = PluginConfig {
-            pooling: self.pooling(),
-            grants: Arc::new(self.grants()?),
-            placement: Arc::default(),
-        };
-        let plugins = overrides(&self.plugin, &usual).map_err(|reason| wrong("plugin", reason))?;
+    /// What is said, word for word and not checked yet.
+    fn into_draft(mut self) -> Result<Draft> {
         let profile = self
             .profile
             .parse()
-            .map_err(|error: UnknownProfile| wrong("profile", error.to_string()))?;
+            .map_err(|error: UnknownProfile| wrong("profile", &error.to_string()))?;
         let user = self.user.as_deref().map(Account::find).transpose();
-        let user = user.map_err(|reason| wrong("user", reason))?;
-        let log = self.log.unwrap_or(match self.data_dir {
-            Some(_) => LogOutput::Both,
-            None => LogOutput::Text,
-        });
-        let entrance = entrance::Words {
-            port: self.tls_port,
-            certificates: self.tls_cert,
-            keys: self.tls_key,
-            credentials: self.tls_credential,
-            redirect: self.redirect_http,
-            trusted: self.trusted_proxy,
-            proxy_protocol: self.proxy_protocol,
+        let user = user.map_err(|reason| wrong("user", &reason))?;
+        let key_dirs = key_dirs(std::mem::take(&mut self.keys), user.is_some());
+        let terms = Terms {
+            key_dirs: &key_dirs,
+            allow_unsigned: self.allow_unsigned,
+            profile,
         };
-        let secrets = secrets::Sources {
+        let source = source::find(self.given()?, self.data_dir.as_deref(), &terms)?;
+        let usual = self.service()?;
+        let device = self.device()?;
+        let deployment = match source.head() {
+            Some(head) => head.manifest().deployment.clone(),
+            None => small(source.len()),
+        };
+        let sources = secrets::Sources {
             file: self.secrets_file,
             credentials: self.secret_credential,
             environment: self.secret_env,
             literals: self.secret,
         };
-        let artifacts = match self.files.is_empty() {
-            true => self.wasm,
-            false => self.files,
-        };
+        let (secrets, variables) = sources.read(&deployment.variables())?;
+        let device = device.or(deployment.device);
+        let services = deployment
+            .services
+            .into_iter()
+            .map(|Service { name, settings }| {
+                let config = plugin_config::read(&settings.or(&usual), &variables);
+                let shown = name.as_deref().unwrap_or("the plugin");
+                let config = config.map_err(|reason| Error::Usage(format!("{shown}: {reason}")))?;
+                Ok(ServiceConfig { name, config })
+            });
+        let services: Result<Vec<_>> = services.collect();
+        let usual = plugin_config::read(&usual, &variables).map_err(Error::Usage)?;
+        let log = device.log.unwrap_or(match self.data_dir {
+            Some(_) => LogOutput::Both,
+            None => LogOutput::Text,
+        });
+        let limits = Limits::default();
+        let defaults = Draft::of(Vec::new());
         Ok(Draft {
-            artifacts,
-            key_dirs: key_dirs(self.keys, user.is_some()),
+            services: services?,
+            source,
+            key_dirs,
             user,
             allow_unsigned: self.allow_unsigned,
             profile,
-            bind: self.bind,
-            port: self.port,
-            admin_port: self.admin_port,
-            threads: self.threads,
-            memory: self.memory_max,
-            body: self.max_body,
-            websocket_message: self.max_message,
+            bind: device.bind.unwrap_or(defaults.bind),
+            port: device.port.unwrap_or(defaults.port),
+            admin_port: device.admin_port,
+            threads: device.threads.map(|count| count as usize),
+            memory: addressable("memory-max", device.memory_max)?,
+            body: addressable("max-body", device.max_body)?,
+            websocket_message: addressable("max-message", device.max_message)?,
             data_dir: self.data_dir,
             set_store_aside: self.kv_set_aside,
             log,
-            access_log: self.access_log,
-            tls_roots: self.tls_roots,
-            entrance: entrance.read()?,
-            secrets: Arc::new(secrets.read()?),
-            usual,
-            plugins,
-            limits,
-            timeouts,
-        })
-    }
-
-    fn limits(&self) -> Limits {
-        let defaults = Limits::default();
-        Limits {
-            connections: self.max_connections.unwrap_or(defaults.connections),
-            cache: self.cache_max,
-            handles: self.max_handles.unwrap_or(defaults.handles),
-            underscore_headers: self.underscore_headers,
-            ..defaults
-        }
-    }
-
-    /// How instances are kept, of plugins of which `--plugin` says nothing else.
-    fn pooling(&self) -> Pooling {
-        let defaults = Pooling::default();
-        Pooling {
-            instances: self.max_instances.unwrap_or(defaults.instances),
-            reuse: self.reuse.unwrap_or(defaults.reuse),
-        }
-    }
-
-    /// What plugins may reach of which `--plugin` says nothing else.
-    fn grants(&self) -> Result<Grants> {
-        let defaults = Grants::default();
-        let denied = self
-            .deny
-            .iter()
-            .fold(Capabilities::NONE, |denied, one| denied.with(*one));
-        let config: std::result::Result<_, _> =
-            self.config.iter().map(|word| parse_pair(word)).collect();
-        Ok(Grants {
-            denied,
-            allowed_hosts: self.allow_host.iter().cloned().collect(),
-            config: config.map_err(|reason| wrong("config", reason))?,
-            keyvalue: Settings {
-                quota: self.quota(),
-                durability: self.kv_durability,
-                day_bytes: self.kv_write_max.unwrap_or(DAY_BYTES),
+            access_log: device.access_log,
+            tls_roots: device.tls_roots.clone(),
+            timeouts: timeouts::read(&device.timeouts),
+            limits: Limits {
+                connections: device
+                    .max_connections
+                    .map_or(limits.connections, |count| count as usize),
+                cache: addressable("cache-max", device.cache_max)?,
+                handles: device
+                    .max_handles
+                    .map_or(limits.handles, |count| count as usize),
+                underscore_headers: device
+                    .underscore_headers
+                    .unwrap_or(limits.underscore_headers),
+                ..limits
             },
-            log_records: self.log_rate.unwrap_or(defaults.log_records),
-            ..defaults
+            entrance: entrance::read(device)?,
+            secrets: Arc::new(secrets),
+            usual,
         })
     }
 
-    fn quota(&self) -> Quota {
-        let defaults = Quota::default();
-        Quota {
-            bytes: self.kv_quota.map_or(defaults.bytes, |bytes| bytes as u64),
-            keys: self.kv_max_keys.unwrap_or(defaults.keys),
-            value_bytes: self.kv_max_value_size.unwrap_or(defaults.value_bytes),
-            ..defaults
+    /// What is to be served.
+    fn given(&mut self) -> Result<Given> {
+        let (files, wasm) = (
+            std::mem::take(&mut self.files),
+            std::mem::take(&mut self.wasm),
+        );
+        // Their order counts, and nobody could tell it.
+        if !files.is_empty() && !wasm.is_empty() {
+            return Err(Error::Usage(
+                "plugins are named either with --wasm or without, not both: their order counts"
+                    .to_owned(),
+            ));
         }
+        match wasm.is_empty() {
+            true => Given::all(files),
+            false => Ok(Given::Plugins(wasm)),
+        }
+    }
+
+    /// What the flags say of the device.
+    fn device(&mut self) -> Result<DeviceSettings> {
+        let is_on = |switch: bool| switch.then_some(true);
+        let credentials = std::mem::take(&mut self.tls_credential);
+        Ok(DeviceSettings {
+            bind: self.bind,
+            port: self.port,
+            tls_port: self.tls_port,
+            certificates: entrance::certificates(
+                std::mem::take(&mut self.tls_cert),
+                std::mem::take(&mut self.tls_key),
+                credentials,
+            )?,
+            redirect_http: is_on(self.redirect_http),
+            trusted_proxies: std::mem::take(&mut self.trusted_proxy),
+            proxy_protocol: is_on(self.proxy_protocol),
+            admin_port: self.admin_port,
+            tls_roots: self.tls_roots.take(),
+            log: self.log,
+            access_log: self.access_log,
+            memory_max: self.memory_max,
+            threads: self.threads,
+            max_handles: self.max_handles,
+            max_connections: self.max_connections,
+            max_body: self.max_body,
+            max_message: self.max_message,
+            cache_max: self.cache_max,
+            underscore_headers: is_on(self.underscore_headers),
+            timeouts: timeouts::parse(&self.timeout).map_err(|reason| wrong("timeout", &reason))?,
+        })
+    }
+
+    /// What the flags say of each plugin.
+    fn service(&self) -> Result<ServiceSettings> {
+        let env = self.config.iter().map(|word| {
+            let (name, value) = parse_pair(word).map_err(|reason| wrong("config", &reason))?;
+            Ok(Variable {
+                name,
+                value: Value::literal(value),
+                secret: false,
+            })
+        });
+        Ok(ServiceSettings {
+            deny: self.deny.clone(),
+            allow_hosts: (!self.allow_host.is_empty()).then(|| self.allow_host.clone()),
+            env: env.collect::<Result<_>>()?,
+            keyvalue: KeyvalueSettings {
+                namespace: None,
+                quota: self.kv_quota,
+                max_keys: self.kv_max_keys,
+                max_value_size: self.kv_max_value_size,
+                durability: self.kv_durability,
+                write_max: self.kv_write_max,
+            },
+            log_rate: self.log_rate,
+            max_instances: self.max_instances,
+            reuse: self.reuse,
+            ..ServiceSettings::default()
+        })
     }
 }
 
-/// What `--plugin` says of single plugins, in each of these words.
-fn overrides(
-    words: &[String],
-    usual: &PluginConfig,
-) -> std::result::Result<BTreeMap<String, PluginConfig>, String> {
-    let words: std::result::Result<Vec<Override>, _> =
-        words.iter().map(|word| word.parse()).collect();
-    overrides::apply(&words?, usual)
+/// The deployment of plugins of which nothing is said but by flags.
+fn small(count: usize) -> Deployment {
+    Deployment {
+        services: vec![Service::default(); count],
+        ..Deployment::default()
+    }
+}
+
+/// A size that this machine can address.
+fn addressable(flag: &str, bytes: Option<u64>) -> Result<Option<usize>> {
+    let size = |bytes| {
+        usize::try_from(bytes).map_err(|_| {
+            wrong(
+                flag,
+                &format!("{bytes} bytes are more than this machine can address"),
+            )
+        })
+    };
+    bytes.map(size).transpose()
 }
 
 /// The named folders of keys; where none is named, the system's and the user's own. Whoever starts a
@@ -376,6 +411,11 @@ fn parse_network(text: &str) -> std::result::Result<Network, String> {
     text.parse()
 }
 
-fn wrong(flag: &str, reason: String) -> Error {
+/// Splits what `--timeout` names.
+fn parse_phase(text: &str) -> std::result::Result<(String, String), String> {
+    parse_pair(text).map_err(|_| "wants PHASE=DURATION, such as head=5s".to_owned())
+}
+
+fn wrong(flag: &str, reason: &str) -> Error {
     Error::Usage(format!("--{flag}: {reason}"))
 }

@@ -7,7 +7,17 @@ use zlayer_bundle::{flags_in, missing, nearest};
 use super::Cli;
 
 /// The verbs, for who gets one wrong.
-pub(super) const VERBS: [&str; 5] = ["run", "status", "purge", "logs", "wasm"];
+pub(super) const VERBS: [&str; 9] = [
+    "run",
+    "install",
+    "rollback",
+    "uninstall",
+    "generations",
+    "status",
+    "purge",
+    "logs",
+    "wasm",
+];
 
 /// What argh says of a text that is no number, or too large a one, and what is meant.
 const STANDARD: [&str; 5] = [
@@ -132,7 +142,8 @@ mod tests {
             ("rum", "there is no verb 'rum'; did you mean 'run'?"),
             (
                 "frobnicate",
-                "there is no verb 'frobnicate'; there are run, status, purge, logs, wasm",
+                "there is no verb 'frobnicate'; there are run, install, rollback, uninstall, generations, \
+                 status, purge, logs, wasm",
             ),
             (
                 "run --wsam x",

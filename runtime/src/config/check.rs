@@ -22,10 +22,13 @@ impl Draft {
         self.check_counts()?;
         self.check_folder()?;
         self.check_https()?;
-        check_artifacts(self.artifacts.len())?;
+        check_count(self.services.len())?;
         check_usual(&self.usual)?;
-        for plugin in self.plugins.values() {
-            check_plugin(plugin, &self.secrets).map_err(|reason| wrong("plugin", &reason))?;
+        for service in &self.services {
+            // What flags say of every plugin was told by their names already.
+            let name = service.name.as_deref().unwrap_or("the plugin");
+            check_service(&service.config, &self.secrets)
+                .map_err(|reason| Error::Usage(format!("{name}: {reason}")))?;
         }
         Ok(Config(self))
     }
@@ -96,13 +99,13 @@ impl Draft {
     }
 }
 
-fn check_artifacts(count: usize) -> Result<()> {
+fn check_count(count: usize) -> Result<()> {
     match count {
         0 => Err(Error::Usage(
             "what shall be served? Name a plugin with --wasm; see zlayer run --help".to_owned(),
         )),
         1..=PLUGINS_MAX => Ok(()),
-        _ => Err(Error::Usage(format!("more than {PLUGINS_MAX} --wasm"))),
+        _ => Err(Error::Usage(format!("more than {PLUGINS_MAX} plugins"))),
     }
 }
 
@@ -127,7 +130,7 @@ fn check_usual(usual: &PluginConfig) -> Result<()> {
 }
 
 /// What is said of one plugin by its name.
-fn check_plugin(
+fn check_service(
     plugin: &PluginConfig,
     secrets: &BTreeMap<String, Secret>,
 ) -> std::result::Result<(), String> {
@@ -138,14 +141,23 @@ fn check_plugin(
     } = plugin;
     if !(1..=INSTANCES_MAX).contains(&pooling.instances) {
         return Err(format!(
-            "max-instances: wants a number from 1 to {INSTANCES_MAX}"
+            "max_instances: wants a number from 1 to {INSTANCES_MAX}"
         ));
     }
     if pooling.reuse == 0 {
         return Err("reuse: wants a number from 1".to_owned());
     }
+    if grants.log_records == 0 {
+        return Err("log_rate: wants a number from 1".to_owned());
+    }
+    if grants.keyvalue.quota.value_bytes > VALUE_BYTES_MAX {
+        return Err(format!(
+            "kv_max_value_size: is more than {} MiB",
+            VALUE_BYTES_MAX >> 20
+        ));
+    }
     if grants.namespace.as_ref().is_some_and(String::is_empty) {
-        return Err("kv-namespace: wants a name".to_owned());
+        return Err("kv_namespace: wants a name".to_owned());
     }
     if grants.roles.as_ref().is_some_and(Vec::is_empty) {
         return Err("roles: wants at least one".to_owned());
@@ -164,7 +176,9 @@ fn check_plugin(
     }
     let mut names = grants.secrets.iter().flatten();
     // How names begin may be said before there are any.
-    match names.find(|name| !name.ends_with('*') && !secrets.contains_key(*name)) {
+    let is_known =
+        |name: &String| secrets.contains_key(name) || grants.own_secrets.contains_key(name);
+    match names.find(|name| !name.ends_with('*') && !is_known(name)) {
         Some(name) => Err(format!("there is no secret '{name}'")),
         None => Ok(()),
     }
@@ -189,7 +203,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::config::{Grants, Placement, Pooling};
+    use crate::config::{Grants, Placement, Pooling, ServiceConfig};
 
     /// What is wrong with a configuration that is the default but for `change`.
     fn refused(change: impl FnOnce(&mut Draft)) -> String {
@@ -208,14 +222,17 @@ mod tests {
                 placement,
             } = &mut plugin;
             change(Arc::make_mut(grants), pooling, Arc::make_mut(placement));
-            draft.plugins.insert("p".to_owned(), plugin);
+            draft.services = vec![ServiceConfig {
+                name: Some("p".to_owned()),
+                config: plugin,
+            }];
         })
     }
 
     #[test]
     fn the_defaults_pass() {
         let config = Draft::of(vec![PathBuf::from("a.cwasm")]).check().unwrap();
-        assert_eq!(config.plugin("any").pooling.instances, 32);
+        assert_eq!(config.services[0].config.pooling.instances, 32);
     }
 
     #[test]
@@ -286,10 +303,10 @@ mod tests {
 
     #[test]
     fn one_to_64_plugins_are_served() {
-        let told = refused(|draft| draft.artifacts.clear());
+        let told = refused(|draft| draft.services.clear());
         assert!(told.starts_with("what shall be served?"), "{told}");
-        let told = refused(|draft| draft.artifacts = vec![PathBuf::from("a.cwasm"); 65]);
-        assert_eq!(told, "more than 64 --wasm");
+        let told = refused(|draft| draft.services = vec![ServiceConfig::default(); 65]);
+        assert_eq!(told, "more than 64 plugins");
     }
 
     #[test]
@@ -297,7 +314,7 @@ mod tests {
         for (told, says) in [
             (
                 refused_plugin(|_, pooling, _| pooling.instances = 1025),
-                "max-instances: wants a number from 1 to 1024",
+                "max_instances: wants a number from 1 to 1024",
             ),
             (
                 refused_plugin(|_, pooling, _| pooling.reuse = 0),
@@ -305,7 +322,7 @@ mod tests {
             ),
             (
                 refused_plugin(|grants, _, _| grants.namespace = Some(String::new())),
-                "kv-namespace: wants a name",
+                "kv_namespace: wants a name",
             ),
             (
                 refused_plugin(|grants, _, _| grants.roles = Some(Vec::new())),
@@ -324,7 +341,7 @@ mod tests {
                 "services: wants at least one",
             ),
         ] {
-            assert_eq!(told, format!("--plugin: {says}"));
+            assert_eq!(told, format!("p: {says}"));
         }
     }
 }

@@ -47,7 +47,7 @@ impl Granted {
                 if let Some(missing) = named.iter().find(|role| !roles.contains(role)) {
                     let roles = listed(roles);
                     return Err(format!(
-                        "{name}:roles names {missing}, which it does not export; its roles are {roles}"
+                        "{name}: roles names {missing}, which it does not export; its roles are {roles}"
                     ));
                 }
                 let known = Role::ALL.into_iter();
@@ -58,7 +58,7 @@ impl Granted {
                 let roles = listed(roles);
                 return Err(format!(
                     "{name} exports several roles, {roles}; beside other plugins it has to be said \
-                     which of them it plays: --plugin {name}:roles={roles}, or some of these"
+                     which of them it plays: `wasm.roles: [{roles}]` in its service, or some of these"
                 ));
             }
         };
@@ -104,13 +104,19 @@ impl Granted {
         let Granted { name, roles, .. } = self;
         let usual = Role::capabilities_of(roles);
         if self.denied.contains(one) {
-            format!("{one}: taken away by --deny {one} or --plugin {name}:deny={one}")
+            format!(
+                "{one}: taken away by --deny {one}, or `wasm.capabilities.{}: false`",
+                key(one)
+            )
         } else if one == Capability::HttpClient && !self.has_hosts && usual.contains(one) {
             format!("{one}: no host is allowed, --allow-host HOST[:PORT] allows one")
         } else {
             let worlds: Vec<_> = roles.iter().map(|role| role.world()).collect();
             let worlds = worlds.join(" and ");
-            format!("{one}: not in the world {worlds}, --plugin {name}:allow={one} grants it")
+            format!(
+                "{one}: not in the world {worlds}, `wasm.capabilities.{}: true` in the service {name} grants it",
+                key(one)
+            )
         }
     }
 
@@ -141,6 +147,11 @@ const HTTP_CLIENT: Capabilities = Capabilities::NONE.with(Capability::HttpClient
 fn listed(roles: &[Role]) -> String {
     let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
     names.join(",")
+}
+
+/// The key of a capability in a `deployment.yaml`.
+fn key(one: Capability) -> String {
+    one.name().replace('-', "_")
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::{BodyAccess, PluginConfig};
 
 /// Finds a setting of `plugin` that none of its `roles` looks at. Returns its name, and whose it is.
 /// `usual` is what holds where nothing is said.
-pub(super) fn misplaced(
+pub fn misplaced(
     plugin: &PluginConfig,
     usual: &PluginConfig,
     roles: &[Role],

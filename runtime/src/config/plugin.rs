@@ -3,13 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use zlayer_bundle::Role;
+use zlayer_bundle::{AllowedHosts, Role};
 
 use crate::capability::Capabilities;
 use crate::keyvalue;
-use zlayer_bundle::AllowedHosts;
 
+use super::Secret;
 use super::placement::Placement;
+
+/// One plugin of a deployment.
+#[derive(Debug, Clone, Default)]
+pub struct ServiceConfig {
+    /// Its name here. `None`: the plugin's own.
+    pub name: Option<String>,
+    /// What is said of it.
+    pub config: PluginConfig,
+}
 
 /// What is said of one plugin. Plugins of which nothing is said by name share the parts of one.
 #[derive(Debug, Clone, Default)]
@@ -36,8 +45,10 @@ pub struct Grants {
     pub allowed_hosts: AllowedHosts,
     /// The configuration that it sees.
     pub config: BTreeMap<String, String>,
-    /// Names of the secrets that it may see, or how they begin before a `*`; `None` if nothing is
-    /// said.
+    /// Secrets that are its own, by name.
+    pub own_secrets: BTreeMap<String, Secret>,
+    /// Names of the device's secrets that it may see, or how they begin before a `*`; `None` if nothing
+    /// is said.
     pub secrets: Option<Vec<String>>,
     /// Its namespace in the store; `None` is the plugin's name. Plugins that name the same one
     /// share it.
@@ -57,6 +68,7 @@ impl Default for Grants {
             denied: Capabilities::NONE,
             allowed_hosts: AllowedHosts::default(),
             config: BTreeMap::new(),
+            own_secrets: BTreeMap::new(),
             secrets: None,
             namespace: None,
             keyvalue: keyvalue::Settings::default(),

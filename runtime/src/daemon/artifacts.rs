@@ -1,42 +1,29 @@
 //! Files that plugins come in: taken in, checked, compiled where that is possible.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::io::{Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 
-use zlayer_bundle::{ArtifactError, KeyError, Target, TrustStore, VerifiedArtifact, user_key_dir};
+use zlayer_bundle::{
+    ArtifactError, BundleError, Target, VerifiedArtifact, VerifiedBundle, user_key_dir,
+};
 
 use super::compile::{PRECOMPILE, compile, is_wasm, open};
-use crate::config::{Config, SYSTEM_KEYS};
+use super::trust::trusted;
+use crate::config::{Config, SYSTEM_KEYS, Source};
 use crate::data_dir::DataDir;
-use crate::error::{Error, Result, out_of_files};
-
-/// The public keys whose signatures count. Which ones do not is told with the `first` plugin.
-fn trusted(config: &Config, first: bool) -> Result<TrustStore> {
-    let mut trust = TrustStore::empty();
-    for folder in &config.key_dirs {
-        let loaded = trust.load(folder).map_err(|error| match error {
-            KeyError::Io { path, error } if out_of_files(&error) => Error::device(
-                format!("cannot read the key file {}", path.display()),
-                error,
-            ),
-            other => Error::Usage(format!("--keys: {other}")),
-        });
-        // Once, and not for each plugin.
-        for left_out in loaded?.iter().filter(|_| first) {
-            log::warn!("{left_out}; this key is left out");
-        }
-    }
-    trust.allow_unsigned(config.allow_unsigned);
-    Ok(trust)
-}
+use crate::error::{Error, Result};
+use crate::generations::Blobs;
 
 /// Checks the files as far as that can be done without keeping anything of them.
 pub(super) fn look(config: &Config) -> Result<()> {
-    let Some(target) = Target::host() else {
+    // Whoever signed a bundle was looked at when its head was read.
+    let Source::Files(files) = &config.source else {
         return Ok(());
     };
-    let trust = trusted(config, false)?;
-    for path in &config.artifacts {
+    let target = target()?;
+    let trust = trusted(&config.key_dirs, config.allow_unsigned, false)?;
+    for path in files {
         let file = open(path)?;
         let unreadable = |error| Error::device(format!("cannot read {}", path.display()), error);
         if is_wasm(&file).map_err(unreadable)? {
@@ -51,29 +38,105 @@ pub(super) fn look(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Takes the artifact at this place in and checks it: the daemon's own copy is opened once, verified and later mapped
-/// through that one descriptor.
-pub(super) fn verify(place: usize, config: &Config, data: &DataDir) -> Result<VerifiedArtifact> {
-    let path = config.artifacts[place].as_path();
+/// Takes the artifacts of all services in, in their order, and checks them: of each the daemon's own copy is opened
+/// once, verified and later mapped through that one descriptor.
+pub(super) fn take_in(config: &Config, data: &DataDir) -> Result<Vec<VerifiedArtifact>> {
+    match &config.source {
+        Source::Files(files) => {
+            let taken = files.iter().enumerate();
+            let taken = taken.map(|(place, path)| from_file(place, path, config, data));
+            let taken = taken.collect();
+            data.remove_copies_from(files.len());
+            taken
+        }
+        Source::Bundle { path, file, head } => {
+            let blobs = Blobs::make(data.path())?;
+            // Whoever looked at its head has left the cursor somewhere.
+            let mut from = file;
+            let unreadable =
+                |error| Error::device(format!("cannot read {}", path.display()), error);
+            from.seek(SeekFrom::Start(head.bytes().len() as u64))
+                .map_err(unreadable)?;
+            blobs.take_all(&head.manifest().blobs, from, path)?;
+            from_blobs(head, &blobs, path, config)
+        }
+        Source::Generation { number, head } => {
+            let blobs = Blobs::make(data.path())?;
+            let shown = PathBuf::from(format!("generation {number}"));
+            from_blobs(head, &blobs, &shown, config)
+        }
+    }
+}
+
+/// The artifacts of a bundle whose blobs are kept.
+fn from_blobs(
+    head: &VerifiedBundle,
+    blobs: &Blobs,
+    path: &Path,
+    config: &Config,
+) -> Result<Vec<VerifiedArtifact>> {
+    let trust = trusted(&config.key_dirs, config.allow_unsigned, true)?;
+    let target = target()?;
+    let manifest = head.manifest();
+    let places = 0..manifest.deployment.services.len();
+    let taken = places.map(|place| {
+        // The head's own check has seen to it that each service has one.
+        let Some(blob) = manifest.artifact(place) else {
+            let what = "does not say which artifact is whose".to_owned();
+            return Err(Error::Bundle {
+                path: path.to_owned(),
+                source: BundleError::Manifest(what),
+            });
+        };
+        let file = blobs.open(blob)?;
+        VerifiedArtifact::verify(file, &trust, target, config.profile).map_err(|source| {
+            Error::Artifact {
+                path: {
+                    let name = manifest.deployment.services[place].name.as_deref();
+                    format!("service '{}'", name.unwrap_or_default()).into()
+                },
+                source,
+            }
+        })
+    });
+    taken.collect()
+}
+
+/// The processor that this program runs on.
+///
+/// # Errors
+///
+/// No artifact is made for it.
+pub fn target() -> Result<Target> {
+    Target::host().ok_or_else(|| {
+        Error::Usage(
+            "this build of zlayer is for a processor that no artifact is made for".to_owned(),
+        )
+    })
+}
+
+/// Takes in the artifact at this place.
+fn from_file(
+    place: usize,
+    path: &Path,
+    config: &Config,
+    data: &DataDir,
+) -> Result<VerifiedArtifact> {
     let refused = |source: ArtifactError| Error::Artifact {
         path: path.to_owned(),
         source,
     };
-    let Some(target) = Target::host() else {
-        return Err(Error::Usage(
-            "this build of zlayer is for a processor that no artifact is made for".to_owned(),
-        ));
-    };
+    let target = target()?;
     let mut source = open(path)?;
     let unreadable = |error| Error::device(format!("cannot read {}", path.display()), error);
     if is_wasm(&source).map_err(unreadable)? {
         if path.extension() != Some(OsStr::new("wasm")) {
             return Err(refused(ArtifactError::NotCompiled));
         }
-        may_compile(path, target, config)?;
+        may_compile(path, "build", target, &config.key_dirs)?;
         let usable = |kept| {
             // Signed by a key that is the user's no longer, it is made anew.
-            let trust = trusted(config, false).ok();
+            let trust = trusted(&config.key_dirs, config.allow_unsigned, false).ok();
             let checked =
                 trust.map(|trust| VerifiedArtifact::verify(kept, &trust, target, config.profile));
             checked.is_some_and(|checked| checked.is_ok())
@@ -81,7 +144,8 @@ pub(super) fn verify(place: usize, config: &Config, data: &DataDir) -> Result<Ve
         source = compile(path, &mut source, (target, config.profile), usable)?;
     }
     // Now, since compiling may have made the user's development key.
-    let trust = trusted(config, place == 0)?;
+    // Which keys do not count is told once, and not for each plugin.
+    let trust = trusted(&config.key_dirs, config.allow_unsigned, place == 0)?;
     let check = |copy| VerifiedArtifact::verify(copy, &trust, target, config.profile);
     let kept = match data.kept_copy(place, &source).map(check) {
         // Flash wears out: the copy no longer holds what its trailer says, and the file may.
@@ -113,11 +177,15 @@ pub(super) fn verify(place: usize, config: &Config, data: &DataDir) -> Result<Ve
     Ok(artifact)
 }
 
-/// Whether a `.wasm` may be compiled here, and signed with the user's development key: not where keys
+/// Whether a `.wasm` or what a `deployment.yaml` names may be compiled here (by this `verb` of the host tool), and signed with the user's development key: not where keys
 /// were installed, since then what runs is for their owner to say.
-fn may_compile(path: &Path, target: Target, config: &Config) -> Result<()> {
+///
+/// # Errors
+///
+/// Keys were installed.
+pub fn may_compile(path: &Path, verb: &str, target: Target, key_dirs: &[PathBuf]) -> Result<()> {
     let own = user_key_dir();
-    let mut installed = config.key_dirs.iter().filter(|keys| {
+    let mut installed = key_dirs.iter().filter(|keys| {
         let is_there = keys.as_path() != Path::new(SYSTEM_KEYS)
             // Who cannot tell takes it for there.
             || keys.try_exists().unwrap_or(true);
@@ -126,8 +194,8 @@ fn may_compile(path: &Path, target: Target, config: &Config) -> Result<()> {
     match installed.next() {
         None => Ok(()),
         Some(keys) => Err(Error::Usage(format!(
-            "{0} is WebAssembly, and is not compiled here: keys are installed in {1}, so what runs has to be \
-             signed with one of them; on the build host run: {PRECOMPILE} build {0} --target {target} --key FILE",
+            "{0} is not compiled here: keys are installed in {1}, so what runs has to be \
+             signed with one of them; on the build host run: {PRECOMPILE} {verb} {0} --target {target} --key FILE",
             path.display(),
             keys.display()
         ))),

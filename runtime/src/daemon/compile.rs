@@ -100,6 +100,58 @@ pub(super) fn compile(
     result
 }
 
+/// A bundle that was made of a `deployment.yaml`, for this process alone: no path names it any more.
+pub struct Packed {
+    /// The open file.
+    pub file: File,
+}
+
+/// Has the host tool compile and pack the deployment at `path`.
+///
+/// # Errors
+///
+/// There is no host tool, or it refuses the deployment and has said why.
+pub fn pack(path: &Path, target: Target, profile: Profile) -> Result<Packed> {
+    // A missing file is told before anything is started for it.
+    open(path)?;
+    let folder = temporary_folder()
+        .map_err(|error| Error::device("cannot make a folder for the bundle", error))?;
+    let made = folder.join("packed.zlb");
+    let packed = || {
+        let start = Instant::now();
+        let mut command = precompile_command();
+        command
+            .arg("pack")
+            .arg(path)
+            .args(["--target", target.name(), "--profile", profile.name(), "-o"])
+            .arg(&made);
+        // Standard output is for what this daemon has to say.
+        command.stdout(io::stderr());
+        let child = command
+            .spawn()
+            .map_err(|error| without_packer(path, target, error))?;
+        wait(path, child, start)?;
+        open(&made)
+    };
+    let result = packed();
+    if let Err(error) = fs::remove_dir_all(&folder) {
+        log::warn!("cannot remove {}: {error}", folder.display());
+    }
+    result.map(|file| Packed { file })
+}
+
+/// What to tell someone whose machine cannot read a `deployment.yaml`.
+fn without_packer(path: &Path, target: Target, error: io::Error) -> Error {
+    let path = path.display();
+    Error::device(
+        format!(
+            "{path} is for the build host, and {PRECOMPILE} is neither beside this program nor on PATH; on the build \
+             host run: {PRECOMPILE} pack {path} --target {target} --key FILE -o APP.zlb, and bring APP.zlb here"
+        ),
+        error,
+    )
+}
+
 /// Waits for the compiler, and tells now and then that it is at work.
 fn wait(path: &Path, mut child: Child, start: Instant) -> Result<()> {
     let mut told = start;
@@ -198,7 +250,7 @@ fn keep(made: &Path, kept: &Path) -> io::Result<()> {
 }
 
 /// Opens a file that a plugin may be in.
-pub(super) fn open(path: &Path) -> Result<File> {
+pub fn open(path: &Path) -> Result<File> {
     // Looked at before it is opened: opening a named pipe would wait for its other end.
     let opened = std::fs::metadata(path).and_then(|found| {
         if found.is_file() {

@@ -8,7 +8,7 @@ use super::artifacts;
 use super::resources::Needs;
 use super::versions::Versions;
 use crate::capability::{Capabilities, Capability};
-use crate::config::{Config, Granted, PluginConfig};
+use crate::config::{Config, Granted, PluginConfig, misplaced};
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
 use crate::host::PluginHost;
@@ -36,47 +36,45 @@ pub(super) fn gather<'a>(
     data: &DataDir,
     versions: &mut Versions,
 ) -> Result<Vec<Member<'a>>> {
-    let mut artifacts = Vec::new();
+    let artifacts = artifacts::take_in(config, data)?;
     let mut names: Vec<String> = Vec::new();
-    for place in 0..config.artifacts.len() {
-        let artifact = artifacts::verify(place, config, data)?;
+    for (artifact, service) in artifacts.iter().zip(&config.services) {
         // Anybody may give any version to what nobody signed.
         if artifact.signer().is_some() {
             versions.admit(artifact.manifest())?;
         }
-        names.push(unused_name(&artifact.manifest().name, &names));
-        artifacts.push(artifact);
-    }
-    data.remove_copies_from(artifacts.len());
-    let unknown = |what: &str, name: &str| {
-        let known: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
-        let known = known.join(", ");
-        Error::Usage(format!("--plugin: {what} '{name}'; plugins are {known}"))
-    };
-    if let Some(name) = config.plugins.keys().find(|name| !names.contains(name)) {
-        return Err(unknown("there is no plugin", name));
+        names.push(match &service.name {
+            Some(name) => name.clone(),
+            None => unused_name(&artifact.manifest().name, &names),
+        });
     }
     let is_alone = artifacts.len() == 1;
     logger::know_plugins(names.clone());
     let mut members: Vec<Member<'_>> = Vec::new();
-    for (artifact, name) in artifacts.into_iter().zip(&names) {
-        let config = config.plugin(name);
+    for ((artifact, name), service) in artifacts.into_iter().zip(&names).zip(&config.services) {
+        let config = &service.config;
         let roles = &artifact.manifest().roles;
         let imported = Capabilities::imported(&artifact.manifest().imports);
         let granted = Granted::decide(&config.grants, name, roles, imported, is_alone);
         members.push(Member {
-            granted: granted.map_err(|reason| Error::Usage(format!("--plugin: {reason}")))?,
+            granted: granted.map_err(Error::Usage)?,
             artifact,
             name: name.clone(),
             config,
         });
     }
-    for Member { name, granted, .. } in &members {
-        if let Some((setting, whose)) = config.misplaced(name, &granted.roles) {
+    for Member {
+        name,
+        granted,
+        config: own,
+        ..
+    } in &members
+    {
+        if let Some((setting, whose)) = misplaced(own, &config.usual, &granted.roles) {
             let roles: Vec<_> = granted.roles.iter().map(|role| role.name()).collect();
             return Err(Error::Usage(format!(
-                "--plugin: {name}:{setting} is a setting of {whose}, and {name} is {}; \
-                 leave it out, or name the plugin that is meant",
+                "{name}: {setting} is a setting of {whose}, and {name} is {}; \
+                 leave it out, or name the service that is meant",
                 roles.join(", ")
             )));
         }
@@ -91,8 +89,8 @@ pub(super) fn gather<'a>(
                 format!("{} {durability}", member.name)
             });
             return Err(Error::Usage(format!(
-                "--plugin: plugins that share the namespace '{namespace}' want it kept differently, {one} and {two}: \
-                 give them the same kv-durability"
+                "plugins that share the namespace '{namespace}' want it kept differently, {one} and {two}: \
+                 give them the same kv_durability"
             )));
         }
     }
@@ -105,12 +103,17 @@ pub(super) fn gather<'a>(
     for member in &members {
         let services = || member.config.placement.services.iter().flatten();
         if let Some(service) = services().find(|service| !names.contains(service)) {
-            return Err(unknown("services names no plugin", service));
+            return Err(Error::Usage(format!(
+                "{}: services names '{service}', and there are {}",
+                member.name,
+                names.join(", ")
+            )));
         }
         // No request is for it: the stage would be switched off, and a guard with it.
         if let Some(service) = services().find(|service| !answers(service)) {
             return Err(Error::Usage(format!(
-                "--plugin: services names '{service}', which is no handler"
+                "{}: services names '{service}', which is no handler",
+                member.name
             )));
         }
     }
@@ -196,13 +199,13 @@ impl<'a> Member<'a> {
         if are_secrets && self.may_call(Capability::Secrets) && granted.shows_no_secret() {
             log::warn!(
                 "plugin {name} asks for secrets and is given none: with several plugins they are for \
-                 those who are named, --plugin {name}:secrets=NAME,…"
+                 those whose service names them, `wasm.secrets: [NAME, …]`"
             );
         }
         if granted.roles.contains(&Role::Router) && self.config.grants.allowed_hosts.is_empty() {
             log::info!(
                 "plugin {name} is a router, and no host is allowed that it could forward to: \
-                 --allow-host HOST:PORT or --plugin {name}:allow-hosts=HOST:PORT"
+                 --allow-host HOST:PORT, or `wasm.upstreams: [HOST:PORT]` in its service"
             );
         }
         if !granted.withheld.is_empty() {

@@ -18,7 +18,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 /// The folders of the daemon's in the data folder.
-const FOLDERS: &[&str] = &["kv", "log", ".admin"];
+const FOLDERS: &[&str] = &["kv", "log", "deployment", ".admin"];
 /// Its files there, beside copies of plugins.
 const FILES: &[&str] = &["lock", "clock", "versions"];
 /// Ends of the names of files that are being written, to take another one's place.

@@ -52,7 +52,7 @@ pub struct PluginHost {
     pub sender: Arc<Sender>,
     pub(super) upstreams: Upstreams,
     pub(super) store: KeyValue,
-    /// Those of all plugins.
+    /// Those of the device, which plugins see by name.
     pub(super) secrets: Arc<BTreeMap<String, Secret>>,
     pub(super) namespace: OnceCell<Namespace>,
     /// What the plugin's changes of the store may have written to flash.
@@ -142,12 +142,12 @@ impl PluginHost {
 
     /// Tells the log that the plugin asked for a secret which it does not get.
     pub(super) fn tell_of_no_secret(&self, name: &str, request: &CurrentRequest) {
-        let (plugin, cut) = (&self.name, cut(name, SECRET_NAME_BYTES));
+        let cut = cut(name, SECRET_NAME_BYTES);
         let shown = cut.escape_debug();
         let message = match self.secrets.contains_key(name) {
             true => format!(
                 "it asked for the secret '{shown}', which it is not given: \
-                 --plugin {plugin}:secrets={shown} gives it"
+                 `wasm.secrets: [{shown}]` in its service gives it"
             ),
             false => format!(
                 "it asked for the secret '{shown}', which there is not: --secrets-file, \
@@ -160,14 +160,21 @@ impl PluginHost {
 
     /// The names of the secrets that the plugin may see.
     pub(super) fn secret_names(&self) -> impl Iterator<Item = &String> {
-        let all = self.secrets.keys();
-        all.filter(|name| self.granted.shows_secret(name))
+        let own = &self.grants.own_secrets;
+        let others = self.secrets.keys();
+        let others =
+            others.filter(|name| !own.contains_key(*name) && self.granted.shows_secret(name));
+        own.keys().chain(others)
     }
 
     /// The secret of this name, if the plugin may see it.
     pub(super) fn secret(&self, name: &str) -> Option<&Secret> {
-        let is_shown = self.granted.shows_secret(name);
-        self.secrets.get(name).filter(|_| is_shown)
+        let of_all = || {
+            self.secrets
+                .get(name)
+                .filter(|_| self.granted.shows_secret(name))
+        };
+        self.grants.own_secrets.get(name).or_else(of_all)
     }
 
     /// The failure that it is when the plugin has no time left for the client's request with this

@@ -29,7 +29,7 @@ const LAYERS: &[&[&str]] = &[
     &["upstream", "cache"],
     &["message"],
     &["wire", "resolver"],
-    &["failure", "logs", "secrets"],
+    &["failure", "generations", "logs", "secrets"],
     &["logger", "reactor", "data_dir", "stats"],
     &["config"],
     &["account", "metrics", "keyvalue", "log_ring", "capability"],

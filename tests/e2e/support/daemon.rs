@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::deployment::{deployment, names};
 use super::{
-    Output, PATIENCE, TempDir, artifact, eventually, key_dir, private_home, run, under_qemu,
-    wait_at_most, zlayer_command, zlayer_words,
+    Output, PATIENCE, TempDir, artifact, bundle, eventually, key_dir, private_home, run,
+    under_qemu, wait_at_most, zlayer_command, zlayer_words,
 };
 
 /// A daemon that serves. It is killed when the value is dropped.
@@ -28,7 +29,10 @@ pub(crate) struct Daemon {
 
 /// The flags of a daemon that is to be started.
 pub(crate) struct Builder {
-    wasm: PathBuf,
+    /// The plugins' files, in their order.
+    files: Vec<PathBuf>,
+    /// What is said of single plugins, `NAME:SETTING=VALUE` each.
+    settings: Vec<String>,
     keys: Option<PathBuf>,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
@@ -52,7 +56,8 @@ impl Daemon {
     /// A daemon that will be given this file.
     pub(crate) fn of(file: impl Into<PathBuf>) -> Builder {
         Builder {
-            wasm: file.into(),
+            files: vec![file.into()],
+            settings: Vec::new(),
             keys: Some(key_dir().to_owned()),
             args: Vec::new(),
             env: Vec::new(),
@@ -166,13 +171,15 @@ impl Builder {
     }
 
     /// One more plugin behind those that there are.
-    pub(crate) fn with(self, guest: &str) -> Builder {
-        self.arg("--wasm").arg(artifact(guest))
+    pub(crate) fn with(mut self, guest: &str) -> Builder {
+        self.files.push(artifact(guest));
+        self
     }
 
-    /// `--plugin NAME:SETTING=VALUE`.
-    pub(crate) fn plugin(self, setting: &str) -> Builder {
-        self.arg("--plugin").arg(setting)
+    /// What a deployment says of one plugin, `NAME:SETTING=VALUE`: see [`deployment`].
+    pub(crate) fn plugin(mut self, setting: &str) -> Builder {
+        self.settings.push(setting.to_owned());
+        self
     }
 
     /// `--allow-host`: where plugins may send requests, and routers forward them.
@@ -253,10 +260,19 @@ impl Builder {
             command.args(&words[1..]);
         }
         private_home(&mut command, home);
-        for setting in stage_grants(&self.wasm, &self.args) {
-            self.args.extend(["--plugin".into(), setting.into()]);
+        let grants = stage_grants(&self.files, &self.settings);
+        self.settings.extend(grants);
+        command.arg("run");
+        match self.settings.is_empty() {
+            true => {
+                for file in &self.files {
+                    command.arg("--wasm").arg(file);
+                }
+            }
+            false => {
+                command.arg(bundle(&deployment(&self.files, &self.settings)));
+            }
         }
-        command.arg("run").arg("--wasm").arg(self.wasm);
         if let Some(keys) = self.keys {
             command.arg("--keys").arg(keys);
         }
@@ -319,33 +335,22 @@ impl Builder {
 /// What the guests `stages` and `stage-…` are granted unless a test says something else of it: they look for what
 /// they are to do in the configuration, and write down in the store what they did, whatever their roles' worlds
 /// have them use. And `stages` plays all its roles, which has to be said where it is not alone.
-fn stage_grants(wasm: &Path, args: &[OsString]) -> Vec<String> {
-    let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
-    let files = words.windows(2).filter(|two| two[0] == "--wasm");
-    let mut files: Vec<&Path> = files.map(|two| Path::new(&*two[1])).collect();
-    files.insert(0, wasm);
-    let mut names: Vec<String> = Vec::new();
+fn stage_grants(files: &[PathBuf], said: &[String]) -> Vec<String> {
     let mut settings = Vec::new();
-    for file in &files {
-        let file = file.file_name().unwrap_or_default().to_string_lossy();
-        let guest = file.split('.').next().unwrap_or_default().to_owned();
-        if guest == "stages" || guest.starts_with("stage-") {
-            let same = names.iter().filter(|name| **name == guest).count();
-            let name = match same {
-                0 => guest.clone(),
-                before => format!("{guest}-{}", before + 1),
-            };
-            let is_said = |setting: &str| words.iter().any(|word| word.starts_with(setting));
-            let roles = format!("{name}:roles=");
-            if guest == "stages" && files.len() > 1 && !is_said(&roles) {
-                settings.push(format!("{roles}{STAGES}"));
-            }
-            let allow = format!("{name}:allow=");
-            if !is_said(&allow) {
-                settings.push(format!("{allow}config,keyvalue,logging"));
-            }
+    for name in names(files) {
+        let guest = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-');
+        if guest != "stages" && !guest.starts_with("stage-") {
+            continue;
         }
-        names.push(guest);
+        let is_said = |setting: &str| said.iter().any(|word| word.starts_with(setting));
+        let roles = format!("{name}:roles=");
+        if guest == "stages" && files.len() > 1 && !is_said(&roles) {
+            settings.push(format!("{roles}{STAGES}"));
+        }
+        let allow = format!("{name}:allow=");
+        if !is_said(&allow) {
+            settings.push(format!("{allow}config,keyvalue,logging"));
+        }
     }
     settings
 }

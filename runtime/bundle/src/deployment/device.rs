@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Network;
+use crate::{AccessOutput, LogOutput, Network};
 
 /// What concerns the device as a whole: what a flag of the daemon says, under the flag's name. A flag that
 /// is given wins over what a deployment says.
@@ -32,10 +32,10 @@ pub struct DeviceSettings {
     pub admin_port: Option<u16>,
     /// File of the root certificates that TLS upstreams are checked against, on the device.
     pub tls_roots: Option<PathBuf>,
-    /// Where the log goes: `text`, `binary` or `both`.
-    pub log: Option<String>,
-    /// Where a line for each request goes: `stdout`, `ring` or `both`.
-    pub access_log: Option<String>,
+    /// Where the log goes.
+    pub log: Option<LogOutput>,
+    /// Where a line for each request goes.
+    pub access_log: Option<AccessOutput>,
     /// Bytes that plugins, bodies, connections and the store may take together.
     pub memory_max: Option<u64>,
     /// Threads that serve.

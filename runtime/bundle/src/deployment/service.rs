@@ -68,6 +68,48 @@ pub struct ServiceSettings {
     pub health: Option<HealthCheck>,
 }
 
+impl ServiceSettings {
+    /// These settings, and what `usual` says where they say nothing. What either denies or allows is denied or
+    /// allowed; of `env` each entry counts by itself, and other lists as a whole.
+    #[must_use]
+    pub fn or(self, usual: &ServiceSettings) -> ServiceSettings {
+        let usual = usual.clone();
+        let is_said = |name: &str| self.env.iter().any(|own| own.name == name);
+        let others = usual.env.into_iter().filter(|one| !is_said(&one.name));
+        let others: Vec<Variable> = others.collect();
+        ServiceSettings {
+            roles: self.roles.or(usual.roles),
+            allow: [self.allow, usual.allow].concat(),
+            deny: [self.deny, usual.deny].concat(),
+            allow_hosts: self.allow_hosts.or(usual.allow_hosts),
+            env: [self.env, others].concat(),
+            secrets: self.secrets.or(usual.secrets),
+            keyvalue: self.keyvalue.or(usual.keyvalue),
+            log_rate: self.log_rate.or(usual.log_rate),
+            min_instances: self.min_instances.or(usual.min_instances),
+            max_instances: self.max_instances.or(usual.max_instances),
+            reuse: self.reuse.or(usual.reuse),
+            idle_timeout: self.idle_timeout.or(usual.idle_timeout),
+            request_timeout: self.request_timeout.or(usual.request_timeout),
+            max_memory: self.max_memory.or(usual.max_memory),
+            paths: self.paths.or(usual.paths),
+            services: self.services.or(usual.services),
+            on_failure: self.on_failure.or(usual.on_failure),
+            bodies: self.bodies.or(usual.bodies),
+            request_body: self.request_body.or(usual.request_body),
+            personal_headers: match self.personal_headers.is_empty() {
+                true => usual.personal_headers,
+                false => self.personal_headers,
+            },
+            endpoints: match self.endpoints.is_empty() {
+                true => usual.endpoints,
+                false => self.endpoints,
+            },
+            health: self.health.or(usual.health),
+        }
+    }
+}
+
 /// A plugin's part of the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyvalueSettings {
@@ -83,6 +125,21 @@ pub struct KeyvalueSettings {
     pub durability: Option<Durability>,
     /// Bytes that its changes may have written to flash in a day.
     pub write_max: Option<u64>,
+}
+
+impl KeyvalueSettings {
+    /// These settings, and what `usual` says where they say nothing.
+    #[must_use]
+    pub fn or(self, usual: KeyvalueSettings) -> KeyvalueSettings {
+        KeyvalueSettings {
+            namespace: self.namespace.or(usual.namespace),
+            quota: self.quota.or(usual.quota),
+            max_keys: self.max_keys.or(usual.max_keys),
+            max_value_size: self.max_value_size.or(usual.max_value_size),
+            durability: self.durability.or(usual.durability),
+            write_max: self.write_max.or(usual.write_max),
+        }
+    }
 }
 
 /// Where a service is reached.

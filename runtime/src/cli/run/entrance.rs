@@ -1,95 +1,100 @@
-//! The flags that say how clients reach the daemon: over TLS, and through proxies.
+//! How clients reach the daemon: over TLS, and through proxies.
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Entrance, Https, IdentityFiles, Network};
+use zlayer_bundle::{CertificateFiles, DeviceSettings};
+
+use crate::config::{Entrance, Https, IdentityFiles};
 use crate::error::{Error, Result};
 use crate::secrets;
 
 /// The port of HTTPS where there is a certificate and no `--tls-port`.
 const PORT: u16 = 8443;
 
-/// What the flags say, word for word.
-#[derive(Default)]
-pub(super) struct Words {
-    pub(super) port: Option<u16>,
-    pub(super) certificates: Vec<PathBuf>,
-    pub(super) keys: Vec<PathBuf>,
-    pub(super) credentials: Vec<String>,
-    pub(super) redirect: bool,
-    pub(super) trusted: Vec<Network>,
-    pub(super) proxy_protocol: bool,
-}
-
-impl Words {
-    /// What they mean.
-    ///
-    /// # Errors
-    ///
-    /// They do not fit together, or a credential is not there.
-    pub(super) fn read(self) -> Result<Entrance> {
-        self.read_with(secrets::credentials().as_deref())
-    }
-
-    fn read_with(self, folder: Option<&Path>) -> Result<Entrance> {
-        let usage = |text: &str| Err(Error::Usage(text.to_owned()));
-        let mut identities = match (self.certificates.len(), self.keys.len()) {
-            // Each file has both.
-            (_, 0) => pairs(self.certificates.clone(), self.certificates),
-            (certificates, keys) if certificates == keys => pairs(self.certificates, self.keys),
-            _ => {
-                return usage(
-                    "--tls-key: wants one for each --tls-cert, in the same order, or none at all \
-                     where each of those files holds its key as well",
-                );
-            }
-        };
-        for name in &self.credentials {
-            identities.push(of_credential(name, folder)?);
-        }
-        let https = match (self.port, identities.is_empty()) {
-            (_, false) => Some(Https {
-                port: self.port.unwrap_or(PORT),
-                identities,
-            }),
-            (None, true) => None,
-            (Some(_), true) => {
-                return usage(
-                    "--tls-port: HTTPS wants a certificate; name one with --tls-cert and --tls-key, \
-                     or with --tls-credential",
-                );
-            }
-        };
-        if self.redirect && https.is_none() {
+/// The certificates that flags name: files with a key for each, or with their keys in them, then
+/// credentials.
+///
+/// # Errors
+///
+/// There are not as many keys as certificates.
+pub(super) fn certificates(
+    certificates: Vec<PathBuf>,
+    keys: Vec<PathBuf>,
+    credentials: Vec<String>,
+) -> Result<Vec<CertificateFiles>> {
+    let keys = match (certificates.len(), keys.len()) {
+        // Each file has both.
+        (_, 0) => certificates.clone(),
+        (certificates, count) if certificates == count => keys,
+        _ => {
             return usage(
-                "--redirect-http: there is no HTTPS to go to; name a certificate with --tls-cert \
-                 and --tls-key, or with --tls-credential",
+                "--tls-key: wants one for each --tls-cert, in the same order, or none at all \
+                 where each of those files holds its key as well",
             );
         }
-        if self.proxy_protocol && self.trusted.is_empty() {
-            return usage(
-                "--proxy-protocol: whose headers are to be believed? Name the load balancer with \
-                 --trusted-proxy",
-            );
-        }
-        Ok(Entrance {
-            https,
-            redirect: self.redirect,
-            trusted: self.trusted.into_iter().collect(),
-            proxy_protocol: self.proxy_protocol,
-        })
-    }
-}
-
-fn pairs(certificates: Vec<PathBuf>, keys: Vec<PathBuf>) -> Vec<IdentityFiles> {
+    };
     let pairs = certificates.into_iter().zip(keys);
-    pairs
-        .map(|(certificate, key)| IdentityFiles {
+    let files = pairs.map(|(certificate, key)| CertificateFiles::Files { certificate, key });
+    let credentials = credentials.into_iter().map(CertificateFiles::Credential);
+    Ok(files.chain(credentials).collect())
+}
+
+/// What is said of the entrance, with the credentials of this device.
+///
+/// # Errors
+///
+/// Settings do not fit together, or a credential is not there.
+pub(super) fn read(device: DeviceSettings) -> Result<Entrance> {
+    read_with(device, secrets::credentials().as_deref())
+}
+
+fn read_with(device: DeviceSettings, folder: Option<&Path>) -> Result<Entrance> {
+    let identities = device.certificates.into_iter().map(|one| match one {
+        CertificateFiles::Files { certificate, key } => Ok(IdentityFiles {
             certificate,
             key,
             is_credential: false,
-        })
-        .collect()
+        }),
+        CertificateFiles::Credential(name) => of_credential(&name, folder),
+    });
+    let identities: Vec<_> = identities.collect::<Result<_>>()?;
+    let https = match (device.tls_port, identities.is_empty()) {
+        (_, false) => Some(Https {
+            port: device.tls_port.unwrap_or(PORT),
+            identities,
+        }),
+        (None, true) => None,
+        (Some(_), true) => {
+            return usage(
+                "--tls-port: HTTPS wants a certificate; name one with --tls-cert and --tls-key, \
+                 or with --tls-credential",
+            );
+        }
+    };
+    let redirect = device.redirect_http.unwrap_or_default();
+    if redirect && https.is_none() {
+        return usage(
+            "--redirect-http: there is no HTTPS to go to; name a certificate with --tls-cert \
+             and --tls-key, or with --tls-credential",
+        );
+    }
+    let proxy_protocol = device.proxy_protocol.unwrap_or_default();
+    if proxy_protocol && device.trusted_proxies.is_empty() {
+        return usage(
+            "--proxy-protocol: whose headers are to be believed? Name the load balancer with \
+             --trusted-proxy",
+        );
+    }
+    Ok(Entrance {
+        https,
+        redirect,
+        trusted: device.trusted_proxies.into_iter().collect(),
+        proxy_protocol,
+    })
+}
+
+fn usage<T>(text: &str) -> Result<T> {
+    Err(Error::Usage(text.to_owned()))
 }
 
 /// The credentials `NAME.crt` and `NAME.key`, or `NAME` alone, which holds both.
@@ -129,13 +134,13 @@ mod tests {
 
     #[test]
     fn certificates_and_keys_are_paired_in_their_order() {
-        let read = |certificates, keys| {
-            let words = Words {
-                certificates: files(certificates),
-                keys: files(keys),
-                ..Words::default()
+        let read = |names: &[&str], keys: &[&str]| {
+            let certificates = certificates(files(names), files(keys), Vec::new())?;
+            let device = DeviceSettings {
+                certificates,
+                ..DeviceSettings::default()
             };
-            let identities = words.read_with(None)?.https.unwrap().identities;
+            let identities = read_with(device, None)?.https.unwrap().identities;
             let shown = identities
                 .iter()
                 .map(|one| format!("{} {}", one.certificate.display(), one.key.display()));
@@ -157,29 +162,31 @@ mod tests {
     }
 
     #[test]
-    fn flags_that_hang_on_others_say_so() {
-        let refused = |words: Words| words.read_with(None).unwrap_err().to_string();
-        let port = Words {
-            port: Some(443),
-            ..Words::default()
+    fn settings_that_hang_on_others_say_so() {
+        let refused = |device| read_with(device, None).unwrap_err().to_string();
+        let port = DeviceSettings {
+            tls_port: Some(443),
+            ..DeviceSettings::default()
         };
         assert!(refused(port).contains("--tls-cert"));
-        let redirect = Words {
-            redirect: true,
-            ..Words::default()
+        let redirect = DeviceSettings {
+            redirect_http: Some(true),
+            ..DeviceSettings::default()
         };
         assert!(refused(redirect).contains("--tls-cert"));
-        let proxy = Words {
-            proxy_protocol: true,
-            ..Words::default()
+        let proxy = DeviceSettings {
+            proxy_protocol: Some(true),
+            ..DeviceSettings::default()
         };
         assert!(refused(proxy).contains("--trusted-proxy"));
-        assert!(Words::default().read_with(None).unwrap().https.is_none());
-        let one = Words {
-            certificates: files(&["a"]),
-            ..Words::default()
+        let none = read_with(DeviceSettings::default(), None).unwrap();
+        assert!(none.https.is_none());
+        let one = DeviceSettings {
+            certificates: certificates(files(&["a"]), Vec::new(), Vec::new()).unwrap(),
+            ..DeviceSettings::default()
         };
-        assert_eq!(one.read_with(None).unwrap().https.unwrap().port, PORT);
+        let https = read_with(one, None).unwrap().https;
+        assert_eq!(https.unwrap().port, PORT);
     }
 
     #[test]

@@ -1,25 +1,26 @@
 //! `--timeout PHASE=DURATION`.
 
-use crate::config::{Timeouts, parse_duration, parse_pair};
+use zlayer_bundle::{TimeoutSettings, parse_duration};
 
-/// Splits what `--timeout` names.
-pub(super) fn parse_phase(text: &str) -> std::result::Result<(String, String), String> {
-    parse_pair(text).map_err(|_| "wants PHASE=DURATION, such as head=5s".to_owned())
-}
+use crate::config::Timeouts;
 
-/// The default times, but for the phases that are named.
-pub(super) fn timeouts(phases: &[(String, String)]) -> std::result::Result<Timeouts, String> {
-    let mut timeouts = Timeouts::default();
+/// What the flags say of phases, each `(PHASE, DURATION)`.
+///
+/// # Errors
+///
+/// There is no such phase, or the duration is none.
+pub(super) fn parse(phases: &[(String, String)]) -> std::result::Result<TimeoutSettings, String> {
+    let mut said = TimeoutSettings::default();
     for (phase, text) in phases {
-        let duration = parse_duration(text)?;
+        let duration = Some(parse_duration(text)?);
         match phase.as_str() {
-            "idle" => timeouts.idle = duration,
-            "head" => timeouts.head = duration,
-            "request" => timeouts.request = duration,
-            "stall" => timeouts.stall = duration,
-            "upload" => timeouts.upload = duration,
-            "websocket-ping" => timeouts.websocket_ping = duration,
-            "drain" => timeouts.drain = duration,
+            "idle" => said.idle = duration,
+            "head" => said.head = duration,
+            "request" => said.request = duration,
+            "stall" => said.stall = duration,
+            "upload" => said.upload = duration,
+            "websocket-ping" => said.websocket_ping = duration,
+            "drain" => said.drain = duration,
             _ => {
                 return Err(format!(
                     "there is no phase '{phase}'; there are idle, head, request, stall, upload, websocket-ping, drain"
@@ -27,5 +28,20 @@ pub(super) fn timeouts(phases: &[(String, String)]) -> std::result::Result<Timeo
             }
         }
     }
-    Ok(timeouts)
+    Ok(said)
+}
+
+/// The default times, but for what is said.
+pub(super) fn read(said: &TimeoutSettings) -> Timeouts {
+    let usual = Timeouts::default();
+    Timeouts {
+        idle: said.idle.unwrap_or(usual.idle),
+        head: said.head.unwrap_or(usual.head),
+        request: said.request.unwrap_or(usual.request),
+        stall: said.stall.unwrap_or(usual.stall),
+        upload: said.upload.unwrap_or(usual.upload),
+        websocket_ping: said.websocket_ping.unwrap_or(usual.websocket_ping),
+        drain: said.drain.unwrap_or(usual.drain),
+        half_closed: usual.half_closed,
+    }
 }

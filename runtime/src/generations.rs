@@ -1,0 +1,493 @@
+//! What a device keeps of the bundles that it was given, and which of them it serves.
+//!
+//! ```text
+//! DATA-DIR/deployment/blobs/SHA256     a file of a bundle, once for all bundles that hold it
+//! DATA-DIR/deployment/generations/N    the head of the bundle that was installed as number N, as it was signed
+//! DATA-DIR/deployment/active           the number of the generation that is served, then of those before it
+//! DATA-DIR/deployment/last             the highest number that was given
+//! DATA-DIR/deployment/releases         the highest release of each deployment that was installed
+//! ```
+//!
+//! Every file is replaced as a whole, and in this order: whoever finds a generation named in `active` finds
+//! its head, and whoever finds a head finds its blobs, however a process or a device ended in between. What
+//! is in a file counts once its signature or its digest was checked, which is for whoever uses it.
+//!
+//! Whoever changes something holds the data folder's lock.
+
+mod blobs;
+mod folder;
+mod history;
+mod releases;
+#[cfg(test)]
+mod tests;
+
+pub use blobs::Blobs;
+pub use history::KEPT_BEFORE;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use zlayer_bundle::{
+    Blob, BundleError, BundleHead, Deployment, MAX_BUNDLE_MANIFEST, SignatureState, VerifiedBundle,
+};
+
+use crate::error::{Error, Result};
+use folder::Folder;
+use history::History;
+use releases::Releases;
+
+/// The folder of all this in a data folder.
+const DEPLOYMENT: &str = "deployment";
+const BLOBS: &str = "blobs";
+const GENERATIONS: &str = "generations";
+const ACTIVE: &str = "active";
+const LAST: &str = "last";
+const RELEASES: &str = "releases";
+/// Bytes of a head that are read: more than any has, since its signature and lengths take some 100 bytes.
+const HEAD_BYTES: u64 = MAX_BUNDLE_MANIFEST as u64 + 4096;
+/// Bytes of each of the other files that are read, more than is ever written.
+const FILE_BYTES: u64 = 1 << 20;
+
+/// The generations of a data folder: the bundles that were installed in it, each with a number that no other
+/// ever has.
+#[derive(Debug, Clone)]
+pub struct Generations {
+    data: PathBuf,
+}
+
+/// A bundle that is to be installed.
+pub struct Incoming<'a, R> {
+    /// Where it comes from, for messages.
+    pub path: &'a Path,
+    /// What it begins with.
+    pub head: &'a VerifiedBundle,
+    /// What follows its head.
+    pub blobs: R,
+}
+
+/// The folders, open to be written to.
+struct Kept {
+    deployment: Folder,
+    generations: Folder,
+    blobs: Blobs,
+}
+
+impl Generations {
+    /// Those of a data folder. Nothing is read or made yet.
+    pub fn of(data_dir: &Path) -> Generations {
+        Generations {
+            data: data_dir.to_owned(),
+        }
+    }
+
+    /// The generation that is served. None: nothing is installed.
+    ///
+    /// # Errors
+    ///
+    /// The file that says so is damaged or cannot be read.
+    pub fn active(&self) -> Result<Option<u64>> {
+        Ok(self.history()?.active())
+    }
+
+    /// The generation that was served before the active one.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Generations::active`].
+    pub fn previous(&self) -> Result<Option<u64>> {
+        Ok(self.history()?.previous())
+    }
+
+    /// The numbers of all that are kept, in their order.
+    ///
+    /// # Errors
+    ///
+    /// Their folder cannot be read.
+    pub fn list(&self) -> Result<Vec<u64>> {
+        let names = match self.folder(GENERATIONS) {
+            Ok(folder) => folder.names(),
+            Err(error) => Err(error),
+        };
+        let names = missing_as(Vec::new(), names);
+        let names = names.map_err(|error| self.unreadable(Path::new(GENERATIONS), error))?;
+        let numbers = names.iter().filter_map(|name| {
+            let number: u64 = name.parse().ok()?;
+            (number.to_string() == *name).then_some(number)
+        });
+        let mut numbers: Vec<u64> = numbers.collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// What a generation's bundle says about itself. Nobody's signature was asked for yet.
+    ///
+    /// # Errors
+    ///
+    /// There is no such generation, or its file is damaged or cannot be read.
+    pub fn head(&self, number: u64) -> Result<BundleHead> {
+        let bytes = self.head_bytes(number)?;
+        let mut rest = bytes.as_slice();
+        let head = BundleHead::read(&mut rest).and_then(|head| match rest {
+            [] => Ok(head),
+            _ => Err(BundleError::TooLong),
+        });
+        head.map_err(|source| Error::Bundle {
+            path: self.path(&generation(number)),
+            source,
+        })
+    }
+
+    /// The files of the bundles. None: nothing was ever installed.
+    ///
+    /// # Errors
+    ///
+    /// Their folder cannot be opened.
+    pub fn blobs(&self) -> Result<Option<Blobs>> {
+        let folder = self.folder(BLOBS).map(|folder| Some(Blobs::new(folder)));
+        missing_as(None, folder).map_err(|error| self.unreadable(Path::new(BLOBS), error))
+    }
+
+    /// Installs a bundle and makes it the active generation; answers its number. Its blobs are read piece by
+    /// piece, and `check` is given the file of each service's artifact, by the service's place, as soon as
+    /// it is here. The bundle that a kept generation was made of is that generation, whatever its release.
+    ///
+    /// # Errors
+    ///
+    /// `check` refuses it, it is an older release than was installed here, it is damaged, or it
+    /// cannot be written. What was active is active still then, and what was written is removed again.
+    pub fn install<R: Read>(
+        &self,
+        mut bundle: Incoming<'_, R>,
+        check: impl FnMut(usize, File) -> Result<()>,
+    ) -> Result<u64> {
+        let kept = self.make()?;
+        let history = self.history_or_all()?;
+        let (deployment, head) = (&bundle.head.manifest().deployment, bundle.head.bytes());
+        // Anybody may give any release to what nobody signed.
+        let counts = bundle.head.signer().is_some();
+        let mut numbers = history.numbers().iter().copied();
+        let same = numbers.find(|one| self.head_bytes(*one).is_ok_and(|bytes| bytes == head));
+        if counts && same.is_none() {
+            self.releases(&history)?.admit(deployment, head)?;
+        }
+        kept.remove_unfinished()
+            .map_err(|error| self.unwritable(error))?;
+        let blobs = &bundle.head.manifest().blobs;
+        let missing: Vec<&Blob> = { blobs.iter() }
+            .filter(|blob| kept.blobs.open(blob).is_err())
+            .collect();
+        let mut number = same;
+        let installed = kept.stage(&mut bundle, check).and_then(|()| {
+            let number = match number {
+                Some(same) => same,
+                None => *number.insert(self.add(&kept, bundle.head, &history)?),
+            };
+            self.write(&kept, ACTIVE, &history.with(number).to_string())?;
+            if counts {
+                self.note(&kept, &history, deployment, head)?;
+            }
+            Ok(number)
+        });
+        if installed.is_err() {
+            self.take_back(&kept, number, &missing);
+        }
+        installed
+    }
+
+    /// Makes a kept generation the active one.
+    ///
+    /// # Errors
+    ///
+    /// It is not there, it is damaged, or one of its files is missing.
+    pub fn activate(&self, number: u64) -> Result<()> {
+        let head = self.head(number)?;
+        let kept = self.make()?;
+        for blob in &head.manifest.blobs {
+            kept.blobs.open(blob)?;
+        }
+        let history = self.history_or_all()?;
+        self.write(&kept, ACTIVE, &history.with(number).to_string())?;
+        match head.signature {
+            SignatureState::Unsigned => Ok(()),
+            _ => self.note(&kept, &history, &head.manifest.deployment, head.bytes()),
+        }
+    }
+
+    /// Removes all generations but the active one and the [`KEPT_BEFORE`] before it, and then whatever none of them
+    /// needs.
+    ///
+    /// # Errors
+    ///
+    /// What is active is not known, what one of them needs is not known, or something cannot be removed.
+    pub fn forget(&self) -> Result<()> {
+        let history = self.history()?;
+        let kept = self.make()?;
+        let mut all = self.list()?;
+        self.keep_last(&kept, &history)?;
+        let removed = all.extract_if(.., |one| !history.numbers().contains(one));
+        let unwritable = |error| self.unwritable(error);
+        for number in removed {
+            let name = number.to_string();
+            kept.generations.remove(&name).map_err(unwritable)?;
+        }
+        // Before the blobs, so that after a power cut none is there that lacks one.
+        kept.generations.sync().map_err(unwritable)?;
+        let mut named = BTreeSet::new();
+        for number in all {
+            let head = self.head(number)?;
+            named.extend(head.manifest.blobs.iter().map(Blob::name));
+        }
+        let folder = kept.blobs.folder();
+        for name in folder.names().map_err(unwritable)? {
+            if !named.contains(&name) {
+                folder.remove(&name).map_err(unwritable)?;
+            }
+        }
+        folder.sync().map_err(unwritable)
+    }
+
+    /// Removes everything but the memory of what was installed: which numbers were given, and which releases
+    /// came. Answers which generation was active.
+    ///
+    /// # Errors
+    ///
+    /// Something cannot be written or removed.
+    pub fn uninstall(&self) -> Result<Option<u64>> {
+        let history = self.history_or_all()?;
+        let kept = self.make()?;
+        self.keep_last(&kept, &history)?;
+        let releases = self.releases(&history)?;
+        self.write(&kept, RELEASES, &releases.text())?;
+        let removed = { kept.deployment.remove(ACTIVE) }.and_then(|()| kept.deployment.sync());
+        removed.map_err(|error| self.unwritable(error))?;
+        self.forget()?;
+        Ok(history.active())
+    }
+
+    /// Writes the head of a new generation down; answers its number.
+    fn add(&self, kept: &Kept, head: &VerifiedBundle, history: &History) -> Result<u64> {
+        // No device installs so often that numbers end.
+        let number = self.last(history)?.saturating_add(1);
+        self.write(kept, LAST, &format!("{number}\n"))?;
+        let written = kept
+            .generations
+            .replace_text(&number.to_string(), head.bytes());
+        written.map_err(|error| self.unwritable(error))?;
+        Ok(number)
+    }
+
+    /// Removes what a failed install wrote, as far as nothing needs it.
+    fn take_back(&self, kept: &Kept, number: Option<u64>, missing: &[&Blob]) {
+        // Whoever cannot tell what is needed removes nothing; the next install does.
+        let Ok(history) = self.history() else { return };
+        if let Some(number) = number.filter(|number| !history.numbers().contains(number)) {
+            let _ = kept.generations.remove(&number.to_string());
+        }
+        let heads = { self.list().unwrap_or_default() }
+            .into_iter()
+            .map(|one| self.head(one));
+        let Ok(heads) = heads.collect::<Result<Vec<_>>>() else {
+            return;
+        };
+        let needs = |blob: &Blob| heads.iter().any(|head| head.manifest.blobs.contains(blob));
+        for blob in missing.iter().filter(|blob| !needs(blob)) {
+            let _ = kept.blobs.folder().remove(&blob.name());
+        }
+    }
+
+    /// Remembers a release.
+    fn note(
+        &self,
+        kept: &Kept,
+        history: &History,
+        deployment: &Deployment,
+        head: &[u8],
+    ) -> Result<()> {
+        let mut releases = self.releases(history)?;
+        releases.note(deployment, head);
+        self.write(kept, RELEASES, &releases.text())
+    }
+
+    /// The releases that were installed: those in the file, and those of the generations that were active, for
+    /// whoever installed the last one may have been stopped before it was in the file.
+    fn releases(&self, history: &History) -> Result<Releases> {
+        let (mut releases, damaged) = Releases::read(&self.read(RELEASES)?.unwrap_or_default());
+        if damaged > 0 {
+            let path = self.path(Path::new(RELEASES));
+            log::warn!("{}: lines that make no sense are left out", path.display());
+        }
+        for number in history.numbers() {
+            // One that is damaged says nothing.
+            if let Ok(head) = self.head(*number)
+                && matches!(head.signature, SignatureState::Valid(_))
+            {
+                releases.note(&head.manifest.deployment, head.bytes());
+            }
+        }
+        Ok(releases)
+    }
+
+    /// Keeps the highest number that was given, for when its generation is gone.
+    fn keep_last(&self, kept: &Kept, history: &History) -> Result<()> {
+        self.write(kept, LAST, &format!("{}\n", self.last(history)?))
+    }
+
+    /// The highest number that was given: the file says it, and if it is damaged, what is there does.
+    fn last(&self, history: &History) -> Result<u64> {
+        let file = self.read(LAST)?.and_then(|bytes| {
+            let text = String::from_utf8(bytes).ok()?;
+            text.strip_suffix('\n')?.parse().ok()
+        });
+        let all = self.list()?;
+        let known = file.iter().chain(&all).chain(history.numbers());
+        Ok(known.copied().max().unwrap_or(0))
+    }
+
+    fn history(&self) -> Result<History> {
+        let Some(bytes) = self.read(ACTIVE)? else {
+            return Ok(History::default());
+        };
+        History::read(&bytes).ok_or_else(|| {
+            Error::Refused(format!(
+                "{} is damaged, so that nobody knows which generation is active: name one with \
+                 `zlayer rollback --to N` (`zlayer generations` shows them), or install a bundle",
+                self.path(Path::new(ACTIVE)).display()
+            ))
+        })
+    }
+
+    /// The history; where it is damaged, that of whoever went from each generation to the next.
+    fn history_or_all(&self) -> Result<History> {
+        match self.history() {
+            Err(Error::Refused(damaged)) => {
+                log::warn!("{damaged}");
+                Ok(History::of(self.list()?.into_iter().rev().collect()))
+            }
+            other => other,
+        }
+    }
+
+    fn head_bytes(&self, number: u64) -> Result<Vec<u8>> {
+        let read = |folder: Folder| folder.read(&number.to_string(), HEAD_BYTES);
+        match self.folder(GENERATIONS).and_then(read) {
+            Ok(bytes) => Ok(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let all: Vec<String> = self.list()?.iter().map(u64::to_string).collect();
+                Err(Error::Refused(format!(
+                    "there is no generation {number} in {}; there is {}",
+                    self.data.display(),
+                    match all.as_slice() {
+                        [] => "none".to_owned(),
+                        all => all.join(", "),
+                    }
+                )))
+            }
+            Err(error) => Err(self.unreadable(&generation(number), error)),
+        }
+    }
+
+    /// A file beside the folders. None: it is not there.
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let read = Folder::open(&self.data)
+            .and_then(|data| data.below(DEPLOYMENT))
+            .and_then(|folder| folder.read(name, FILE_BYTES).map(Some));
+        missing_as(None, read).map_err(|error| self.unreadable(Path::new(name), error))
+    }
+
+    /// Replaces a file beside the folders, if it says something else.
+    fn write(&self, kept: &Kept, name: &str, text: &str) -> Result<()> {
+        let is_there = self.read(name).is_ok_and(|found| {
+            let found = found.unwrap_or_default();
+            found == text.as_bytes()
+        });
+        if is_there {
+            return Ok(());
+        }
+        let written = kept.deployment.replace_text(name, text.as_bytes());
+        written.map_err(|error| self.unwritable(error))
+    }
+
+    /// One of the two folders, if it is there.
+    fn folder(&self, name: &str) -> io::Result<Folder> {
+        let folder = Folder::open(&self.data)?;
+        folder.below(DEPLOYMENT)?.below(name)
+    }
+
+    fn make(&self) -> Result<Kept> {
+        let make = || {
+            let deployment = Folder::open(&self.data)?.make_below(DEPLOYMENT)?;
+            Ok(Kept {
+                generations: deployment.make_below(GENERATIONS)?,
+                blobs: Blobs::new(deployment.make_below(BLOBS)?),
+                deployment,
+            })
+        };
+        make().map_err(|error| self.unwritable(error))
+    }
+
+    fn path(&self, name: &Path) -> PathBuf {
+        self.data.join(DEPLOYMENT).join(name)
+    }
+
+    fn unreadable(&self, name: &Path, error: io::Error) -> Error {
+        let what = format!("cannot read {}", self.path(name).display());
+        Error::device(what, error)
+    }
+
+    fn unwritable(&self, error: io::Error) -> Error {
+        let path = self.path(Path::new(""));
+        let what = format!(
+            "cannot write to {}: see that it is on a file system with room that is mounted for writing, and \
+             this account's",
+            path.display()
+        );
+        Error::device(what, error)
+    }
+}
+
+impl Kept {
+    /// Takes all blobs of a bundle in, and has each service's artifact checked.
+    fn stage<R: Read>(
+        &self,
+        bundle: &mut Incoming<'_, R>,
+        mut check: impl FnMut(usize, File) -> Result<()>,
+    ) -> Result<()> {
+        let manifest = bundle.head.manifest();
+        let needed = self.blobs.missing(&manifest.blobs) + bundle.head.bytes().len() as u64;
+        let refused = |error| self.blobs.refused(error, bundle.path, needed);
+        for (place, blob) in manifest.blobs.iter().enumerate() {
+            self.blobs.stage(blob, &mut bundle.blobs).map_err(refused)?;
+            for (service, artifact) in manifest.artifacts.iter().enumerate() {
+                if *artifact as usize == place {
+                    check(service, self.blobs.open(blob)?)?;
+                }
+            }
+        }
+        let behind = io::copy(&mut bundle.blobs.by_ref().take(1), &mut io::sink());
+        match behind.map_err(|error| refused(error.into()))? {
+            0 => Ok(()),
+            _ => Err(refused(BundleError::TooLong)),
+        }
+    }
+
+    fn remove_unfinished(&self) -> io::Result<()> {
+        self.deployment.remove_unfinished()?;
+        self.generations.remove_unfinished()?;
+        self.blobs.folder().remove_unfinished()
+    }
+}
+
+/// The name of a generation's file beside the other files.
+fn generation(number: u64) -> PathBuf {
+    Path::new(GENERATIONS).join(number.to_string())
+}
+
+/// `default` for what is not there.
+fn missing_as<T>(default: T, found: io::Result<T>) -> io::Result<T> {
+    match found {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(default),
+        other => other,
+    }
+}
