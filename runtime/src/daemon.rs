@@ -270,8 +270,8 @@ fn serve(
         EXECUTOR
             .spawn(async move { telling.host().log.report_dropped_in_time().await })
             .detach();
-        let warming = crate::reactor::enter(warm_up(Arc::clone(plugin), request_timeout));
-        EXECUTOR.spawn(warming).detach();
+        let keeping = crate::reactor::enter(keep_instances(Arc::clone(plugin), request_timeout));
+        EXECUTOR.spawn(keeping).detach();
     }
     if let Some(https) = https.clone() {
         EXECUTOR.spawn(async move { https.watch().await }).detach();
@@ -382,11 +382,8 @@ async fn run_tasks<T>() -> T {
     }
 }
 
-/// Makes a typed plugin's first instance, so that a failing `init` shows in the log at the start
-/// and not with the first request.
-async fn warm_up(plugin: Arc<Plugin>, time: Duration) {
-    let warmed = timeout::within(time, plugin.warm_up()).await;
-    if warmed.is_none() {
-        log::error!("plugin {}: init did not end within {time:?}", plugin.name());
-    }
+/// Makes the instances that are wanted at the start, and gives up those for ever that nobody asks for.
+async fn keep_instances(plugin: Arc<Plugin>, time: Duration) {
+    plugin.warm_up(time).await;
+    plugin.give_up_idle(time).await;
 }

@@ -25,6 +25,13 @@ pub enum Failure {
     Deadline,
     /// The same, and it waits for an upstream of this name that it has sent a request to itself.
     WaitedForUpstream(String),
+    /// The call took longer than its plugin's calls may.
+    CallDeadline {
+        /// How long they may take.
+        time: Duration,
+        /// The name of the upstream that the plugin waits for, if it has sent a request itself.
+        upstream: Option<String>,
+    },
     /// The response had begun, then nothing of it moved for too long.
     Stalled,
     /// The plugin said that it failed.
@@ -164,6 +171,7 @@ impl Failure {
             Failure::Trap(_) | Failure::OutOfMemory(_) | Failure::NoResponse => 500,
             Failure::Deadline
             | Failure::WaitedForUpstream(_)
+            | Failure::CallDeadline { .. }
             | Failure::Stalled
             | Failure::GatewayTimeout(_) => 504,
             Failure::PluginError(_) | Failure::BadResponse(_) | Failure::BadGateway(_) => 502,
@@ -194,9 +202,10 @@ impl Failure {
         match self {
             Failure::Trap(_) => Outcome::Trap,
             Failure::OutOfMemory(_) => Outcome::OutOfMemory,
-            Failure::Deadline | Failure::WaitedForUpstream(_) | Failure::Stalled => {
-                Outcome::Deadline
-            }
+            Failure::Deadline
+            | Failure::WaitedForUpstream(_)
+            | Failure::CallDeadline { .. }
+            | Failure::Stalled => Outcome::Deadline,
             Failure::PluginError(_) => Outcome::PluginError,
             Failure::NoResponse | Failure::BadResponse(_) | Failure::Unshowable(_) => {
                 Outcome::BadResponse
@@ -256,6 +265,16 @@ impl fmt::Display for Failure {
                 f,
                 "the plugin did not answer in time (--timeout request): it waits for the upstream {name}"
             ),
+            Failure::CallDeadline { time, upstream } => {
+                write!(
+                    f,
+                    "the plugin did not answer within {time:?} (request_timeout)"
+                )?;
+                match upstream {
+                    Some(name) => write!(f, ": it waits for the upstream {name}"),
+                    None => Ok(()),
+                }
+            }
             Failure::Displaced => f.write_str(
                 "others needed what this client has more of than its share; try again later",
             ),

@@ -1,12 +1,15 @@
 //! A plugin: its component, linked and ready to run, its roles, and its instances.
 
+mod call_time;
 mod denied;
 mod description;
 mod engine;
 mod failed;
+mod idle;
 mod init;
 mod instance_memory;
 mod instantiate;
+mod keeping;
 mod link;
 mod load;
 mod pool;
@@ -15,6 +18,7 @@ mod status;
 mod trace;
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use smol::lock::OnceCell;
 use wasmtime::component::InstancePre;
@@ -28,12 +32,14 @@ pub use pool::Running;
 pub use roles::Guests;
 pub use status::{About, Instances, PluginState};
 
+use crate::config::Pooling;
 use crate::failure::Failure;
 use crate::host::{HostState, PluginHost};
 use crate::memory::{Budget, Reservation, Standing};
 use failed::{from_call, has_returned_too_much};
+use idle::Idle;
 use init::Broken;
-use pool::{Idle, Places};
+use pool::Places;
 use roles::Roles;
 
 /// Bytes that the host may keep for an instance between two requests. One that keeps more is not
@@ -68,8 +74,8 @@ pub struct Plugin {
     wanted: usize,
     budget: Arc<Budget>,
     instance_memory: Arc<InstanceMemory>,
-    /// How many requests an instance serves if the plugin only exports `wasi:http`.
-    reuse: u32,
+    /// How its instances are kept.
+    pooling: Pooling,
     /// See [`Limits::body`].
     body_max: usize,
     /// See [`Limits::handles`].
@@ -157,18 +163,23 @@ impl Plugin {
         }
     }
 
+    /// Whether instances are kept for another request.
+    fn keeps_instances(&self) -> bool {
+        self.roles.is_stateful() || self.pooling.reuse > 1
+    }
+
     fn return_to_pool(&self, mut instance: Instance) {
         if let Some(broken) = &mut *self.broken() {
             broken.outlived = true;
         }
         // A plugin that only exports wasi:http gets a fresh instance for each request, or after as
         // many as the deployment says.
-        if self.roles.is_stateful() || instance.served < self.reuse {
+        if self.roles.is_stateful() || instance.served < self.pooling.reuse {
             let state = instance.store.data_mut();
             state.end_request();
             let held = state.limiter.held();
             if held <= KEPT_BYTES && !state.has_many_handles() {
-                self.idle.push(instance);
+                self.idle.push(instance, Instant::now());
                 return;
             }
             // It may be so with every request.
@@ -190,34 +201,5 @@ impl Plugin {
              request, the plugin wants a fresh instance for each: leave --reuse at 1"
         );
         self.host.tell_once(("reuse", ""), Some(request), &message);
-    }
-
-    /// Makes the first instance of a plugin that has an `init`.
-    pub async fn warm_up(&self) {
-        if self.plays(Role::Handler) {
-            let _working = self.working();
-            match self.places.acquire(self, false).await {
-                Ok(running) => self.return_to_pool(running.instance),
-                // `init` logged its own reason.
-                Err(Failure::InitFailed(_)) => {}
-                Err(failure) => log::error!("plugin {}: no first instance: {failure}", self.name()),
-            }
-        }
-    }
-
-    /// Calls `shutdown` on every idle instance of a plugin that has one.
-    pub async fn shut_down(&self) {
-        let _working = self.working();
-        while let Some(mut instance) = self.idle.pop() {
-            let Instance { store, guests, .. } = &mut instance;
-            let Some(guest) = &guests.handler else { return };
-            if let Err(error) = guest.call_shutdown(&mut *store).await {
-                log::warn!(
-                    "plugin {}: shutdown failed: {}",
-                    self.name(),
-                    from_call(error, store)
-                );
-            }
-        }
     }
 }

@@ -6,10 +6,14 @@ use zlayer_bundle::ByteSize;
 
 use super::{
     AccessOutput, CACHE_MIN, Config, Draft, HANDLES_MAX, IDENTITIES_MAX, INSTANCES_MAX, LogOutput,
-    MEMORY_MIN, PLUGINS_MAX, PluginConfig, Secret, THREADS_MAX,
+    MEMORY_MIN, PLUGINS_MAX, PluginConfig, Pooling, Secret, THREADS_MAX,
 };
 use crate::error::{Error, Result};
 use crate::keyvalue::VALUE_BYTES_MAX;
+
+/// Bytes of a page of linear memory (WebAssembly Core Specification, 2.0, section 4.2.8): a memory has a
+/// number of whole ones.
+const PAGE_BYTES: usize = 64 << 10;
 
 impl Draft {
     /// Checks everything that can be known before the artifacts are opened. What needs them, such
@@ -147,6 +151,7 @@ fn check_service(
     if pooling.reuse == 0 {
         return Err("reuse: wants a number from 1".to_owned());
     }
+    check_keeping(pooling)?;
     if grants.log_records == 0 {
         return Err("log_rate: wants a number from 1".to_owned());
     }
@@ -184,6 +189,30 @@ fn check_service(
     }
 }
 
+/// What a deployment says of how instances are kept, by its names.
+fn check_keeping(pooling: &Pooling) -> std::result::Result<(), String> {
+    let (min, max) = (pooling.min_instances, pooling.instances);
+    if min > max {
+        return Err(format!(
+            "min_instances: {min} is more than max_instances, which is {max}: lower it, or raise max_instances"
+        ));
+    }
+    if pooling.request_timeout.is_some_and(|time| time.is_zero()) {
+        return Err(
+            "request_timeout: wants more than no time; leave it out for that of the request"
+                .to_owned(),
+        );
+    }
+    match pooling.max_memory.filter(|bytes| *bytes < PAGE_BYTES) {
+        Some(bytes) => Err(format!(
+            "max_memory: {} is too little; at least {} (without a unit it is bytes; units are Ki, Mi and Gi)",
+            ByteSize(bytes as u64),
+            ByteSize(PAGE_BYTES as u64)
+        )),
+        None => Ok(()),
+    }
+}
+
 fn up_to(most: usize, flag: &str, count: usize) -> Result<()> {
     match count {
         0 => Err(wrong(flag, "must be at least 1")),
@@ -201,9 +230,10 @@ fn wrong(flag: &str, reason: &str) -> Error {
 mod tests {
     use std::path::PathBuf;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
-    use crate::config::{Grants, Placement, Pooling, ServiceConfig};
+    use crate::config::{Grants, Placement, ServiceConfig};
 
     /// What is wrong with a configuration that is the default but for `change`.
     fn refused(change: impl FnOnce(&mut Draft)) -> String {
@@ -319,6 +349,18 @@ mod tests {
             (
                 refused_plugin(|_, pooling, _| pooling.reuse = 0),
                 "reuse: wants a number from 1",
+            ),
+            (
+                refused_plugin(|_, pooling, _| pooling.min_instances = 33),
+                "min_instances: 33 is more than max_instances, which is 32: lower it, or raise max_instances",
+            ),
+            (
+                refused_plugin(|_, pooling, _| pooling.request_timeout = Some(Duration::ZERO)),
+                "request_timeout: wants more than no time; leave it out for that of the request",
+            ),
+            (
+                refused_plugin(|_, pooling, _| pooling.max_memory = Some((64 << 10) - 1)),
+                "max_memory: 65535 is too little; at least 64Ki (without a unit it is bytes; units are Ki, Mi and Gi)",
             ),
             (
                 refused_plugin(|grants, _, _| grants.namespace = Some(String::new())),

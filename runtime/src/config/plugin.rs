@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use zlayer_bundle::{AllowedHosts, Role};
 
@@ -87,6 +88,20 @@ pub struct Pooling {
     /// Requests that one instance of a `wasi:http` handler serves before it is replaced
     /// (default 1: a fresh instance each).
     pub reuse: u32,
+    /// Instances that are made at the start and not given up for idleness (default 0). A plugin with an
+    /// `init` makes one at the start in any case. They go where the memory is needed, as all that are
+    /// idle do. A `wasi:http` handler keeps none unless `reuse` is more than 1.
+    pub min_instances: usize,
+    /// How long an instance beyond `min_instances` is kept that nobody asks for; `None` is until its
+    /// memory is needed (default).
+    pub idle_timeout: Option<Duration>,
+    /// How long one call of the plugin may take, with the wait for an instance; that of a `wasi:http`
+    /// handler until its response begins. `None` is as long as the request's own deadline allows
+    /// (default), which nothing extends.
+    pub request_timeout: Option<Duration>,
+    /// Bytes that the linear memories of one instance may have together, at least 64 KiB;
+    /// `None` is as many as the device has (default).
+    pub max_memory: Option<usize>,
 }
 
 impl Default for Pooling {
@@ -94,6 +109,10 @@ impl Default for Pooling {
         Pooling {
             instances: 32,
             reuse: 1,
+            min_instances: 0,
+            idle_timeout: None,
+            request_timeout: None,
+            max_memory: None,
         }
     }
 }

@@ -241,8 +241,8 @@ impl<'a> Member<'a> {
             store.clone(),
             upstreams.clone(),
         );
-        let reuse = self.config.pooling.reuse;
-        Plugin::load(&self.artifact, host, instances, reuse, common).map(Arc::new)
+        let pooling = self.config.pooling;
+        Plugin::load(&self.artifact, host, instances, pooling, common).map(Arc::new)
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Refused {
     /// Whether it would have been granted if others used no memory. Then the plugin is not at
     /// fault.
     pub is_busy: bool,
+    /// Whether it is beyond what is said of this plugin: see [`Limiter::restrict_to`].
+    pub is_beyond_own: bool,
 }
 
 /// Charges an instance's linear memories to the budget and bounds its tables.
@@ -30,6 +32,8 @@ pub struct Limiter {
     prepaid: usize,
     /// How many bytes the instance's memories could have if nobody else used any.
     memory_max: usize,
+    /// How many bytes its memories may have together, however much there is.
+    own_max: usize,
     /// How many bytes of the reservation are for what the instance's calls leave in the host.
     call_share: usize,
     /// The size of all the instance's memories in bytes.
@@ -56,6 +60,7 @@ impl Limiter {
             reservation,
             prepaid,
             memory_max,
+            own_max: usize::MAX,
             call_share,
             taken: 0,
             pending: 0,
@@ -63,6 +68,11 @@ impl Limiter {
             held: Held::default(),
             tables: None,
         }
+    }
+
+    /// Lets the instance's memories have `bytes` together at most, however much there is.
+    pub fn restrict_to(&mut self, bytes: usize) {
+        self.own_max = bytes;
     }
 
     /// Charges the instance with `bytes` that the host keeps for it.
@@ -75,6 +85,7 @@ impl Limiter {
                 self.refused = Some(Refused {
                     wanted,
                     is_busy: is_possible,
+                    is_beyond_own: false,
                 });
                 return Err(NoMemory {
                     wanted,
@@ -151,7 +162,8 @@ impl Limiter {
 
     /// How many bytes the instance's memory could grow by if others used none.
     pub(super) fn room_alone(&self) -> usize {
-        self.prepaid + self.memory_max.saturating_sub(self.total())
+        let there_is = self.prepaid + self.memory_max.saturating_sub(self.total());
+        there_is.min(self.own_max.saturating_sub(self.taken))
     }
 
     /// How many bytes the instance's memory could grow by at this moment.
@@ -170,7 +182,9 @@ impl ResourceLimiter for Limiter {
     ) -> wasmtime::Result<bool> {
         let more = desired.saturating_sub(current);
         let beyond = more.saturating_sub(self.prepaid);
-        let is_possible = self.total().saturating_add(beyond) <= self.memory_max
+        let is_beyond_own = self.taken.saturating_add(more) > self.own_max;
+        let is_possible = !is_beyond_own
+            && self.total().saturating_add(beyond) <= self.memory_max
             && maximum.is_none_or(|maximum| desired <= maximum);
         let allowed = is_possible && self.reservation.grow(beyond);
         if allowed {
@@ -182,6 +196,7 @@ impl ResourceLimiter for Limiter {
             self.refused = Some(Refused {
                 wanted: desired,
                 is_busy: is_possible,
+                is_beyond_own,
             });
         }
         Ok(allowed)
@@ -264,6 +279,29 @@ mod tests {
         assert!(budget.used() <= (1 << 20) + (64 << 10), "{budget:?}");
         drop((small, limiter));
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn memories_have_together_what_is_said_of_the_plugin_however_much_there_is() {
+        let (mut limiter, budget) = limiter(64 << 20, 64 << 20);
+        limiter.restrict_to(192 << 10);
+        let mut grow = |from: usize, to: usize| {
+            let may = limiter.memory_growing(from << 10, to << 10, None).unwrap();
+            (may, limiter.room() >> 10)
+        };
+        assert_eq!(grow(0, 64), (true, 128));
+        // Of another memory.
+        assert_eq!(grow(0, 64), (true, 64));
+        assert_eq!(grow(64, 192), (false, 64));
+        assert_eq!(grow(64, 128), (true, 0));
+        assert_eq!(grow(64, 128), (false, 0));
+        let refused = limiter.refused().unwrap();
+        assert!(refused.is_beyond_own && !refused.is_busy);
+        assert_eq!(
+            budget.used(),
+            (1 << 20) + (192 << 10),
+            "it is charged as ever"
+        );
     }
 
     #[test]

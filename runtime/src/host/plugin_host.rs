@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_lite::future::yield_now;
 use smol::lock::OnceCell;
@@ -183,6 +184,14 @@ impl PluginHost {
         match self.asking.upstream_of(request) {
             Some(upstream) => Failure::WaitedForUpstream(upstream),
             None => Failure::Deadline,
+        }
+    }
+
+    /// The failure that it means when the time of a call is up that the plugin was given.
+    pub fn late_call(&self, request: &str, time: Duration) -> Failure {
+        Failure::CallDeadline {
+            time,
+            upstream: self.asking.upstream_of(request),
         }
     }
 

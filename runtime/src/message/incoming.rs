@@ -145,6 +145,15 @@ impl IncomingBody {
         }
     }
 
+    /// What whoever reads it asks for, for others to look at; `None` if it does not come from a client
+    /// any more.
+    pub(crate) fn demand(&self) -> Option<Arc<Demand>> {
+        match &self.source {
+            Source::Stream { demand, .. } => Some(Arc::clone(demand)),
+            Source::Empty | Source::Whole { .. } => None,
+        }
+    }
+
     /// Makes a body that was read to its end before.
     pub fn whole(data: Bytes, held: Option<Reservation>) -> IncomingBody {
         IncomingBody {

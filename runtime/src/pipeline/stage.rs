@@ -17,7 +17,6 @@ use crate::config::{BodyAccess, OnFailure, Placement};
 use crate::failure::Failure;
 use crate::plugin::Plugin;
 use crate::stats::Outcome;
-use crate::timeout;
 
 /// A place in the way of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,10 +218,9 @@ impl Stage {
     ) -> Result<Option<T>, Failure> {
         let before = passage.set_at_work(Some(&self.plugin));
         let started = Instant::now();
-        let mut running = pin!(running);
-        let ran = timeout::within(passage.allowance(), running.as_mut()).await;
-        // Looked at before the work is dropped, which ends its own requests.
-        let ran = ran.unwrap_or_else(|| Err(self.plugin.host().late(id)));
+        let running = pin!(running);
+        let most = Some(passage.allowance());
+        let ran = self.plugin.in_time(id, most, running).await;
         passage.add_spent(started.elapsed());
         passage.set_at_work(before.as_ref());
         let stats = &self.plugin.host().stats;

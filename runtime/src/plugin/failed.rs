@@ -45,8 +45,12 @@ pub(super) fn from_call(error: wasmtime::Error, store: &Store<HostState>) -> Fai
     let refused = store.data().limiter.refused().filter(|_| !is_too_much);
     let failure = match (reason, refused) {
         (Failure::Trap(reason), Some(refused)) => {
+            let setting = match refused.is_beyond_own {
+                true => "max_memory",
+                false => "--memory-max",
+            };
             let reason = format!(
-                "it was refused {} KiB of memory (--memory-max), then: {reason}",
+                "it was refused {} KiB of memory ({setting}), then: {reason}",
                 refused.wanted >> 10
             );
             if refused.is_busy && gave_up {

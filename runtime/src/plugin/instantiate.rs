@@ -80,6 +80,9 @@ impl Plugin {
             self.handles,
         );
         let mut store = Store::new(self.linked.engine(), state);
+        if let Some(bytes) = self.pooling.max_memory {
+            store.data_mut().limiter.restrict_to(bytes);
+        }
         store.limiter(|state| &mut state.limiter);
         // The guest yields at each tick, so that other tasks are polled and its own deadline is
         // checked. If it computes for long it waits until it is its plugin's turn.

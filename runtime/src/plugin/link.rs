@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex};
 use smol::lock::OnceCell;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
-use zlayer_bundle::{Role, VerifiedArtifact};
+use zlayer_bundle::{ByteSize, Role, VerifiedArtifact};
 
 use super::description::Description;
+use super::idle::Idle;
 use super::instance_memory::InstanceMemory;
 use super::instantiate::CALL_SHARE;
-use super::pool::{Idle, Places};
+use super::pool::Places;
 use super::roles::Roles;
 use super::{Plugin, Ticker, denied, load};
-use crate::config::{Limits, Timeouts};
+use crate::config::{Limits, Pooling, Timeouts};
 use crate::error::{Error, Result};
 use crate::host::{self, PluginHost};
 use crate::memory::{Budget, Standing};
@@ -43,16 +44,16 @@ pub struct Common<'a> {
 
 impl Plugin {
     /// Maps and links a verified artifact. At most `instances` of it run at the same time, fewer
-    /// where memory has no room for them; for `reuse` see [`crate::config::Pooling::reuse`].
+    /// where memory has no room for them, whatever `pooling` says of that.
     pub fn load(
         artifact: &VerifiedArtifact,
         host: PluginHost,
         instances: usize,
-        reuse: u32,
+        pooling: Pooling,
         common: &Common<'_>,
     ) -> Result<Plugin> {
         let name = host.name.clone();
-        Plugin::link(artifact, host, instances, reuse, common).map_err(|error| {
+        Plugin::link(artifact, host, instances, pooling, common).map_err(|error| {
             let reason = format!("{error:#}");
             denied::by_device(&reason, artifact).unwrap_or(Error::Plugin { name, reason })
         })
@@ -62,7 +63,7 @@ impl Plugin {
         artifact: &VerifiedArtifact,
         host: PluginHost,
         instances: usize,
-        reuse: u32,
+        pooling: Pooling,
         common: &Common<'_>,
     ) -> wasmtime::Result<Plugin> {
         let Common { budget, limits, .. } = *common;
@@ -91,7 +92,11 @@ impl Plugin {
             "it exports no interface of zlayer:plugin@0.1.0 and no wasi:http/incoming-handler@0.2: there is nothing that it could do"
         );
         roles.keep(&host.granted.roles);
-        let memory = least_memory(artifact.manifest().memory_initial);
+        let initial = artifact.manifest().memory_initial;
+        if let Some(reason) = pooling.max_memory.and_then(|most| too_small(most, initial)) {
+            wasmtime::bail!(reason);
+        }
+        let memory = least_memory(initial);
         let response = match roles.has(Role::WebSocket) {
             true => limits.body.max(limits.websocket_message),
             false => limits.body,
@@ -122,8 +127,12 @@ impl Plugin {
             instances > 1 || !returns,
             "it exports wasi:http/incoming-handler and takes part in responses: a request may need two instances of it at a time, and there can be {instances}; raise max-instances or --memory-max"
         );
-        let idle = Arc::new(Idle::default());
-        let places = Places::new(instances, returns, common.timeouts.request / 2);
+        let idle = Arc::new(Idle::new(pooling.min_instances));
+        let request = common.timeouts.request;
+        let time = pooling
+            .request_timeout
+            .map_or(request, |own| own.min(request));
+        let places = Places::new(instances, returns, time / 2);
         let evicted = Arc::downgrade(&idle);
         let evict = move || {
             evicted
@@ -148,7 +157,7 @@ impl Plugin {
             wanted,
             budget: Arc::clone(budget),
             instance_memory: Arc::clone(common.instance_memory),
-            reuse,
+            pooling,
             body_max: limits.body,
             handles: limits.handles,
             ticker: common.ticker.clone(),
@@ -162,6 +171,16 @@ impl Plugin {
 fn least_memory(initial: u64) -> usize {
     let initial = usize::try_from(initial).unwrap_or(usize::MAX);
     initial.saturating_add(GROWTH_SHARE)
+}
+
+/// Why memories that begin with `initial` bytes do not do with `most`, if they do not.
+fn too_small(most: usize, initial: u64) -> Option<String> {
+    let (most, initial) = (ByteSize(most as u64), ByteSize(initial));
+    (most < initial).then(|| {
+        format!(
+            "its memories begin with {initial}, and wasm.max_memory allows {most}: raise it to {initial} at least"
+        )
+    })
 }
 
 /// How many places for instances an engine needs whose plugins are to have so many, each with the bytes
@@ -189,6 +208,17 @@ fn too_little(bytes: usize, budget: &Budget) -> wasmtime::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memories_that_begin_with_more_than_the_plugin_may_have_are_refused() {
+        assert_eq!(too_small(1 << 20, 1 << 20), None);
+        assert_eq!(
+            too_small(64 << 10, (1 << 20) + (64 << 10)).as_deref(),
+            Some(
+                "its memories begin with 1088Ki, and wasm.max_memory allows 64Ki: raise it to 1088Ki at least"
+            )
+        );
+    }
 
     #[test]
     fn an_engine_has_places_for_what_the_memory_has_room_for() {

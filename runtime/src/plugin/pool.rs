@@ -1,7 +1,7 @@
-//! A plugin's idle instances, and the places for those at work.
+//! The places for a plugin's instances at work.
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmtime::Store;
@@ -11,7 +11,6 @@ use super::{Guests, Instance, Plugin};
 use crate::clients::{self, Claim, Entry, Ledger, Network, Turn, Turns};
 use crate::failure::Failure;
 use crate::host::HostState;
-use crate::sync;
 use crate::timeout;
 
 /// How often a request that waits for a place or for memory looks whether somebody who has more than
@@ -129,6 +128,45 @@ impl Places {
         }
     }
 
+    /// Makes an instance beside those that there are, unless those are `enough`, with all that are at
+    /// work. It waits for nobody, and takes no memory from others that are idle.
+    pub(super) async fn add(
+        &self,
+        plugin: &Plugin,
+        enough: usize,
+    ) -> Result<Option<Running>, Failure> {
+        let claim = clients::current();
+        let network = claim.network();
+        // Where all places are taken, there are as many instances as can be.
+        let Some(slot) = self.try_take(network) else {
+            return Ok(None);
+        };
+        let entry = self.ledger.enter(&claim, 1);
+        // This one counts as at work already.
+        if plugin.idle.count() + self.running() > enough {
+            return Ok(None);
+        }
+        if !plugin.standing.is_lent() || plugin.budget.free() >= plugin.share + plugin.memory {
+            let attempt = plugin.instance_memory.begin(network);
+            let instance = plugin.new_instance().await?;
+            return Ok(Some(Running {
+                instance,
+                _slot: slot,
+                _streaming: None,
+                _entry: entry,
+                _at_work: attempt.succeed(&claim),
+            }));
+        }
+        Err(Failure::Busy(
+            "the memory budget is spent (--memory-max)".to_owned(),
+        ))
+    }
+
+    /// Takes a place without an instance, if one is free.
+    pub(super) fn try_take(&self, network: Network) -> Option<Turn> {
+        self.turns.try_take(network)
+    }
+
     async fn admit(
         &self,
         streams: bool,
@@ -185,7 +223,8 @@ impl Plugin {
             (None, true) => self.new_instance().await,
             (idle, false) => {
                 if let Some(instance) = idle {
-                    self.idle.push(instance);
+                    // It has been asked for now, though in vain.
+                    self.idle.push(instance, Instant::now());
                 }
                 Err(Failure::Busy(
                     "the memory that is left is kept for other clients (--memory-max)".to_owned(),
@@ -201,52 +240,6 @@ struct Queued<'a>(&'a Claim);
 impl Drop for Queued<'_> {
     fn drop(&mut self) {
         self.0.set_queued(false);
-    }
-}
-
-/// A stack of idle instances: the one used last is taken first, for its pages are warm.
-///
-/// It is bounded by the plugin's places: an instance is only made when none is idle.
-pub(super) struct Idle<I = Instance> {
-    instances: Mutex<Vec<I>>,
-}
-
-impl<I> Default for Idle<I> {
-    fn default() -> Self {
-        Idle {
-            instances: Mutex::new(Vec::new()),
-        }
-    }
-}
-
-impl<I> Idle<I> {
-    pub(super) fn pop(&self) -> Option<I> {
-        self.lock().pop()
-    }
-
-    pub(super) fn push(&self, instance: I) {
-        self.lock().push(instance);
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.lock().len()
-    }
-
-    /// Drops all but the instance that was used last, outside the lock, and returns how many were
-    /// dropped. One stays because the memory for one instance is set aside for the plugin: no other
-    /// plugin could use it.
-    pub(super) fn thin_out(&self) -> usize {
-        let mut instances = self.lock();
-        let cold = instances.len().saturating_sub(1);
-        let dropped: Vec<I> = instances.drain(..cold).collect();
-        drop(instances);
-        dropped.len()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<I>> {
-        // The list is valid even if a thread panicked while it held the lock, because it is only
-        // pushed to and popped from.
-        sync::lock(&self.instances)
     }
 }
 
@@ -272,16 +265,5 @@ mod tests {
             let second = places.admit(true, network, Instant::now()).await;
             assert!(first.is_ok() && second.is_ok());
         });
-    }
-
-    #[test]
-    fn the_warmest_instance_is_taken_first_and_stays_when_memory_is_short() {
-        let idle = Idle::default();
-        idle.push(1);
-        idle.push(2);
-        assert_eq!(idle.pop(), Some(2));
-        idle.push(3);
-        assert_eq!((idle.thin_out(), idle.thin_out()), (1, 0));
-        assert_eq!((idle.pop(), idle.pop()), (Some(3), None));
     }
 }

@@ -71,11 +71,18 @@ fn keyvalue(said: &KeyvalueSettings) -> Result<Settings, String> {
 
 fn pooling(said: &ServiceSettings) -> Result<Pooling, String> {
     let usual = Pooling::default();
+    let max_memory = said.max_memory.map(usize::try_from).transpose();
     Ok(Pooling {
         instances: said
             .max_instances
             .map_or(usual.instances, |count| count as usize),
         reuse: said.reuse.unwrap_or(usual.reuse),
+        min_instances: said
+            .min_instances
+            .map_or(usual.min_instances, |count| count as usize),
+        idle_timeout: said.idle_timeout,
+        request_timeout: said.request_timeout,
+        max_memory: max_memory.map_err(|_| "max_memory: is more than this machine can address")?,
     })
 }
 

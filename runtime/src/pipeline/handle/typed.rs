@@ -1,5 +1,8 @@
 //! Plugins that export `zlayer:plugin/handler`: whole bodies in, whole bodies out.
 
+use std::pin::pin;
+use std::sync::Arc;
+
 use crate::failure::Failure;
 use crate::host::request_types::{HandleResult, PluginResponse};
 use crate::message::{Response, final_status};
@@ -18,13 +21,13 @@ pub(in crate::pipeline) async fn handle(
     // waste.
     request.record()?;
     request.read_whole(bodies).await?;
-    let mut running = plugin.instance(&request.id).await?;
-    let (store, guests) = running.parts();
-    let Some(guest) = &guests.handler else {
-        return Ok(None);
+    let id = Arc::clone(&request.id);
+    // What the client takes to send the body is not its time.
+    let handled = {
+        let calling = pin!(call(plugin, request));
+        plugin.in_time(&id, None, calling).await?
     };
-    let called = guest.call_handle(store, &*request.record()?).await;
-    match plugin.finish(running, called)? {
+    match handled {
         HandleResult::Response(response) => {
             // The request's body is not needed any more: from here on only the response's body is
             // charged.
@@ -34,6 +37,16 @@ pub(in crate::pipeline) async fn handle(
         HandleResult::PassThrough => Ok(None),
         HandleResult::Error(reason) => Err(Failure::plugin_error(&reason)),
     }
+}
+
+async fn call(plugin: &Plugin, request: &mut Request) -> Result<HandleResult, Failure> {
+    let mut running = plugin.instance(&request.id).await?;
+    let (store, guests) = running.parts();
+    let Some(guest) = &guests.handler else {
+        return Ok(HandleResult::PassThrough);
+    };
+    let called = guest.call_handle(store, &*request.record()?).await;
+    plugin.finish(running, called)
 }
 
 async fn to_response(returned: PluginResponse, bodies: &WholeBodies) -> Result<Response, Failure> {

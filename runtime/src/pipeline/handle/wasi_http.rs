@@ -1,9 +1,11 @@
 //! Plugins that export `wasi:http/incoming-handler`: bodies stream both ways.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::Poll;
+use std::task::{Poll, ready};
 
+use smol::Timer;
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
@@ -20,7 +22,11 @@ pub(in crate::pipeline) async fn handle(
     plugin: &Arc<Plugin>,
     request: &mut Request,
 ) -> Result<Reply, Failure> {
-    let incoming = http::Request::from_parts(request.head.clone(), request.stream());
+    let body = request.stream();
+    let demand = body.demand();
+    let is_for_client = || demand.as_ref().is_some_and(|demand| demand.is_waiting());
+    let mut due = plugin.call_time().map(Timer::after);
+    let incoming = http::Request::from_parts(request.head.clone(), body);
     let outparam = Arc::new(Outparam::default());
     let mut call = Box::pin(call(
         Arc::clone(plugin),
@@ -41,7 +47,17 @@ pub(in crate::pipeline) async fn handle(
             (None, Poll::Ready(ended)) => {
                 Poll::Ready(Err(ended.err().unwrap_or(Failure::NoResponse)))
             }
-            (None, Poll::Pending) => Poll::Pending,
+            (None, Poll::Pending) => {
+                while let (Some(timer), Some(time)) = (&mut due, plugin.call_time()) {
+                    ready!(Pin::new(&mut *timer).poll(cx));
+                    if !is_for_client() {
+                        return Poll::Ready(Err(plugin.host().late_call(&request.id, time)));
+                    }
+                    // What the client takes to send the body is not its time.
+                    timer.set_after(time);
+                }
+                Poll::Pending
+            }
         }
     })
     .await?;

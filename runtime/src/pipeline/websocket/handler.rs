@@ -10,7 +10,6 @@ use crate::host::websocket;
 use crate::plugin::Plugin;
 use crate::reactor;
 use crate::stats::Outcome;
-use crate::timeout;
 use crate::websocket::{HandlerFuture, Kind, Message, MessageHandler};
 
 /// A plugin as the handler of a conversation's messages. It calls `on-client-message` and
@@ -53,13 +52,14 @@ impl PluginHandler {
             };
             plugin.finish(running, called)
         };
-        let mut calling = pin!(calling);
-        let ended = timeout::within(self.time, calling.as_mut()).await;
-        let ended = ended.unwrap_or_else(|| Err(plugin.host().late(&self.id)));
+        let calling = pin!(calling);
+        let ended = plugin.in_time(&self.id, Some(self.time), calling).await;
         let stats = &plugin.host().stats;
         let outcome = ended.as_ref().err().map(Failure::outcome);
         stats.count_request(outcome.unwrap_or(Outcome::Answered));
-        if let Err(failure @ (Failure::Deadline | Failure::WaitedForUpstream(_))) = &ended {
+        if let Err(failure) = &ended
+            && failure.outcome() == Outcome::Deadline
+        {
             let id = Some(Arc::clone(&self.id));
             stats.add_incident(id, Outcome::Deadline, &failure.to_string());
         }
