@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use zlayer_bundle::{CertificateFiles, DeviceSettings, TimeoutSettings};
+use zlayer_bundle::{AccessOutput, CertificateFiles, DeviceSettings, LogOutput, TimeoutSettings};
 
 use crate::view::View;
 
@@ -21,8 +21,8 @@ pub(super) fn settings(device: &View<'_>) -> DeviceSettings {
         proxy_protocol: device.switch("proxy_protocol"),
         admin_port: device.number("admin_port"),
         tls_roots: tls.and_then(|tls| tls.text("roots")).map(PathBuf::from),
-        log: device.text("log").map(str::to_owned),
-        access_log: device.text("access_log").map(str::to_owned),
+        log: device.parsed("log"),
+        access_log: device.parsed("access_log"),
         memory_max: device.size("memory_max"),
         threads: device.number("threads"),
         max_handles: device.number("max_handles"),
@@ -65,8 +65,11 @@ fn check(device: &View<'_>, tls: Option<&View<'_>>, settings: &DeviceSettings) {
              unless a flag of its own names one",
         );
     }
-    let wants_ring = matches!(settings.access_log.as_deref(), Some("ring" | "both"));
-    if wants_ring && settings.log.as_deref() == Some("text") {
+    let wants_ring = matches!(
+        settings.access_log,
+        Some(AccessOutput::Ring | AccessOutput::Both)
+    );
+    if wants_ring && settings.log == Some(LogOutput::Text) {
         device.refuse(
             "access_log",
             "the ring is the binary log's; write `log: both` or `log: binary`, or `access_log: stdout`",

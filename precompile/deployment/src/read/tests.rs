@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use zlayer_bundle::{
-    Bodies, BodyAccess, Capability, CertificateFiles, DeviceSettings, Durability, Endpoint, Expose,
-    HealthCheck, KeyvalueSettings, OnFailure, Role, ServiceSettings, TimeoutSettings, Variable,
+    AccessOutput, Bodies, BodyAccess, Capability, CertificateFiles, DeviceSettings, Durability,
+    Endpoint, Expose, HealthCheck, KeyvalueSettings, LogOutput, OnFailure, Role, ServiceSettings,
+    TimeoutSettings, Variable,
 };
 
 use super::{DeploymentFile, read, read_text};
@@ -109,8 +110,8 @@ fn every_key_gets_where_it_belongs() {
         proxy_protocol: Some(true),
         admin_port: Some(9090),
         tls_roots: Some(PathBuf::from("/etc/zlayer/roots.pem")),
-        log: Some("both".to_owned()),
-        access_log: Some("ring".to_owned()),
+        log: Some(LogOutput::Both),
+        access_log: Some(AccessOutput::Ring),
         memory_max: Some(96 << 20),
         threads: Some(2),
         max_handles: Some(4096),
