@@ -107,12 +107,19 @@ fn has_kind(shape: &Shape, node: &Node) -> bool {
 }
 
 fn wants(shape: &Shape, node: &Node) -> String {
-    let what = match shape {
+    format!("wants {}; here is {}", wanted(shape), node.kind())
+}
+
+fn wanted(shape: &Shape) -> String {
+    match shape {
+        Shape::Either(shapes) => {
+            let wanted: Vec<_> = shapes.iter().map(wanted).collect();
+            wanted.join(", or ")
+        }
         Shape::List(..) => "a list, an item in each line after `- `".to_owned(),
         Shape::Map(_) | Shape::Named(..) => "a mapping, `KEY: VALUE` in each line".to_owned(),
-        shape => shape.what(),
-    };
-    format!("wants {what}; here is {}", node.kind())
+        shape => format!("a single value ({})", shape.what()),
+    }
 }
 
 /// Whether it grants nothing.

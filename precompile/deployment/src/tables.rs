@@ -67,6 +67,15 @@ fn the_tables_are_those_of_the_docs() {
     compare("deployment.md", &made, |written| written == made);
 }
 
+#[test]
+fn the_example_of_the_docs_is_read() {
+    let page = fs::read_to_string(docs("deployment.md")).unwrap();
+    let (_, behind) = page.split_once("```yaml\n").unwrap();
+    let (example, _) = behind.split_once("```").unwrap();
+    let file = read_text(Path::new("f"), Ok(example.as_bytes().to_vec())).unwrap();
+    assert_eq!((file.images.len(), file.notes.len()), (2, 0));
+}
+
 /// Every mapping with keys of its own, by its path.
 fn mappings() -> Vec<(String, &'static [Key])> {
     fn collect(path: &str, keys: &'static [Key], known: &mut Vec<(String, &'static [Key])>) {

@@ -294,7 +294,7 @@ fn what_is_wrong_with_env_is_told_without_its_values() {
         ),
         (
             "env: {k: [hunter2]}",
-            "6:14: services.a.env.k: wants text; here is a list",
+            "6:14: services.a.env.k: wants a single value (text); here is a list",
         ),
         (
             "env: {k: }",
@@ -306,7 +306,7 @@ fn what_is_wrong_with_env_is_told_without_its_values() {
         ),
         (
             "env: hunter2",
-            "6:10: services.a.env: wants list of mappings; or mapping: name to text; here is a single value",
+            "6:10: services.a.env: wants a list, an item in each line after `- `, or a mapping, `KEY: VALUE` in each line; here is a single value",
         ),
         (
             "env: [{name: k, value: 1}, {name: k, value: hunter2}]",
@@ -338,6 +338,19 @@ fn all_mistakes_are_told_at_once_in_the_order_of_the_file() {
     let told = file(text).unwrap_err();
     let places: Vec<_> = told.lines().map(|line| &line[12..15]).collect();
     assert_eq!(places, ["1:1", "6:1", "6:3", "7:6"], "{told}");
+}
+
+#[test]
+fn files_of_other_editors_are_read() {
+    let text = service("wasm:\n  reuse: 0");
+    let told = |text: &str| file(text).unwrap_err();
+    let expected = told(&text);
+    assert_eq!(told(&text.replace('\n', "\r\n")), expected);
+    assert_eq!(told(&format!("\u{feff}{text}")), expected);
+    assert_eq!(
+        told(&format!("---\n{text}...\n")),
+        expected.replace(":7:", ":8:")
+    );
 }
 
 #[test]
