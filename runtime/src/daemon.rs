@@ -57,7 +57,7 @@ pub use artifacts::{may_compile, target};
 pub use compile::{
     PRECOMPILE, Packed, exit_code, open as open_regular, pack, precompile_command, without_compiler,
 };
-pub use installation::{Installation, Installed};
+pub use installation::{Installation, Installed, STANDARD_INPUT};
 pub use trust::trusted;
 
 /// Where the log's ring lies in the data folder.

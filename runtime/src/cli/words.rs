@@ -5,6 +5,7 @@ use argh::{EarlyExit, FromArgs};
 use zlayer_bundle::{flags_in, missing, nearest};
 
 use super::Cli;
+use crate::daemon::STANDARD_INPUT;
 
 /// The verbs, for who gets one wrong.
 pub(super) const VERBS: [&str; 9] = [
@@ -28,9 +29,11 @@ const STANDARD: [&str; 5] = [
     "invalid IP address syntax",
 ];
 
-/// Splits `--flag=value` into two words, and puts the long forms of `-h` and `-V` in their places.
+/// Splits `--flag=value` into two words, and puts the long forms of `-h`, `-V` and, where a bundle is wanted,
+/// `-` in their places.
 pub(super) fn split(line: Vec<String>) -> Vec<String> {
     let last = line.len().saturating_sub(1);
+    let is_install = line.first().is_some_and(|verb| verb == "install");
     let mut words = Vec::with_capacity(line.len());
     for (place, word) in line.into_iter().enumerate() {
         match word.split_once('=') {
@@ -40,6 +43,8 @@ pub(super) fn split(line: Vec<String>) -> Vec<String> {
             // A value that says the same stands behind its flag, and not there.
             _ if word == "-h" && (place == 0 || place == last) => words.push("--help".to_owned()),
             _ if word == "-V" && place == 0 => words.push("--version".to_owned()),
+            // argh takes it for a flag.
+            _ if word == "-" && is_install => words.push(STANDARD_INPUT.to_owned()),
             _ => words.push(word),
         }
     }
@@ -210,6 +215,8 @@ mod tests {
         assert_eq!(told("run x.wasm"), "understood");
         assert_eq!(told("run ./a/x.cwasm --port 5"), "understood");
         assert_eq!(told("-V"), "understood");
+        assert_eq!(told("install -"), "understood");
+        assert_eq!(told("install --keys x -"), "understood");
         for line in ["-h", "run -h", "logs --data-dir x -h"] {
             assert!(told(line).starts_with("Usage: zlayer"), "{line}");
         }

@@ -17,8 +17,9 @@ use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
 use crate::generations::{Generations, Incoming};
 
-/// The name of a bundle that comes over standard input.
-const STANDARD_INPUT: &str = "-";
+/// The name of a bundle that comes over standard input. It is not opened: what it names may be a socket, or be
+/// missing where nothing made it.
+pub const STANDARD_INPUT: &str = "/dev/stdin";
 
 /// A data folder in which bundles are installed, and whom that folder's owner trusts.
 pub struct Installation {
@@ -42,7 +43,7 @@ pub struct Installed {
 }
 
 impl Installation {
-    /// Installs a bundle: a file, or `-` for standard input. A daemon serves it from its next start.
+    /// Installs a bundle: a file, or [`STANDARD_INPUT`]. A daemon serves it from its next start.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! What the key-value store is worth when things go wrong: killed processes, power cuts, disks that
-//! say no, damaged files, and long random sequences against a plain model. One binary, which is also the
+//! What the key-value store, and the bundles that a device keeps, are worth when things go wrong: killed processes, power
+//! cuts, disks that say no, damaged files, and long random sequences against a plain model. One binary, which is also the
 //! child process that the tests kill and watch ([`support::Child`]).
 
 #![allow(
@@ -15,6 +15,9 @@ mod ledger;
 
 /// Killed at random moments, over and over.
 mod kill;
+
+/// Bundles that are installed, whatever comes in between.
+mod bundles;
 
 /// A disk that loses power.
 mod disk;
