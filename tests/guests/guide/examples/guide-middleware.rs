@@ -1,8 +1,6 @@
 //! The paths of the guide's middleware, WASI's random numbers among them. `Abort` holds one value, a
 //! pair, where the guide gives it two.
 
-extern crate zlayer_plugin as wit_bindgen;
-
 wit_bindgen::generate!({
     world: "zlayer-middleware",
     path: "../wit",

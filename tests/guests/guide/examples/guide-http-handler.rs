@@ -1,7 +1,5 @@
 //! The paths of the guide's HTTP handler: the interface that all WASI hosts share.
 
-extern crate zlayer_plugin as wit_bindgen;
-
 wit_bindgen::generate!({
     world: "zlayer-http-handler",
     path: "../wit",

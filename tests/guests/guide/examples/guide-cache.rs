@@ -1,8 +1,6 @@
 //! The paths of the guide's caching plugin. Its world there, `zlayer-plugin`, exports no caching:
 //! that of `zlayer-cache` stands here.
 
-extern crate zlayer_plugin as wit_bindgen;
-
 wit_bindgen::generate!({
     world: "zlayer-cache",
     path: "../wit",

@@ -1,7 +1,5 @@
 //! The paths of the guide's authenticator.
 
-extern crate zlayer_plugin as wit_bindgen;
-
 wit_bindgen::generate!({
     world: "zlayer-authenticator",
     path: "../wit",

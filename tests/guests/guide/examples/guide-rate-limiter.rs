@@ -5,8 +5,6 @@
     reason = "the guide lends an array"
 )]
 
-extern crate zlayer_plugin as wit_bindgen;
-
 wit_bindgen::generate!({
     world: "zlayer-rate-limiter",
     path: "../wit",

@@ -1,8 +1,6 @@
 //! The paths of the guide's WebSocket plugin. Its world there, `zlayer-plugin`, exports no WebSockets:
 //! that of `zlayer-websocket` stands here. `Reject` holds a pair.
 
-extern crate zlayer_plugin as wit_bindgen;
-
 wit_bindgen::generate!({
     world: "zlayer-websocket",
     path: "../wit",

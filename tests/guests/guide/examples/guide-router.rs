@@ -1,7 +1,5 @@
 //! The paths of the guide's router, and `RedirectInfo`, which it uses without an import.
 
-extern crate zlayer_plugin as wit_bindgen;
-
 wit_bindgen::generate!({
     world: "zlayer-router",
     path: "../wit",

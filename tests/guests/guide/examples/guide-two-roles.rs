@@ -1,6 +1,6 @@
 //! A plugin with two roles, by the names of their worlds: no world of its own is written for it.
 
-zlayer_plugin::world!("zlayer-middleware", "zlayer-transformer");
+wit_bindgen::world!("zlayer-middleware", "zlayer-transformer");
 
 use crate::common::KeyValue;
 use crate::exports::{middleware, transformer};

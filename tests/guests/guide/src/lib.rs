@@ -6,8 +6,6 @@
     reason = "the guide hands owned bytes over"
 )]
 
-extern crate zlayer_plugin as wit_bindgen;
-
 wit_bindgen::generate!({
     world: "zlayer-plugin",
     path: "../wit",

@@ -1,8 +1,6 @@
 //! The paths of the guide's full plugin. One that it leaves out is added: it uses `KeyValue` without
 //! saying where that is from. The method is shown as text, as there.
 
-extern crate zlayer_plugin as wit_bindgen;
-
 wit_bindgen::generate!({
     world: "zlayer-plugin",
     path: "../wit",
