@@ -39,6 +39,11 @@ const DEPENDENCIES: [(&str, &str); 7] = [
     ("wit/deps/http.wit", include_str!("../../wit/deps/http.wit")),
 ];
 
+/// The files of the contract that is compiled in: where each lies, `wit/` in front, and its text.
+pub fn contract_files() -> impl Iterator<Item = (&'static str, &'static str)> {
+    PLUGIN_FILES.into_iter().chain(DEPENDENCIES)
+}
+
 /// What plugins may import and what they may export.
 pub(crate) struct Contract {
     resolve: Resolve,

@@ -36,6 +36,7 @@ mod wrap;
 pub use build::{Artifact, Plugin, Settings};
 pub use check::{Checked, check_component, check_memory};
 pub use compile::{compile_component, known_cpu_flags};
+pub use contract::contract_files;
 pub use explain::{Explainer, Line, Place};
 pub use input::{Input, read_input};
 pub use keys::{create_key_pair, development_key};

@@ -47,11 +47,12 @@ enum Verb {
     Sign(verbs::sign::Sign),
     Logs(verbs::logs::Logs),
     Explain(verbs::explain::Explain),
+    New(verbs::new::New),
 }
 
 /// The verbs, for who gets one wrong.
-const VERBS: [&str; 7] = [
-    "build", "validate", "info", "keygen", "sign", "logs", "explain",
+const VERBS: [&str; 8] = [
+    "build", "validate", "info", "keygen", "sign", "logs", "explain", "new",
 ];
 
 fn main() -> ExitCode {
@@ -123,6 +124,7 @@ fn run(words: Vec<std::ffi::OsString>, json: bool) -> Result<Outcome, Failure> {
         Some(Verb::Sign(sign)) => sign.run(),
         Some(Verb::Logs(logs)) => logs.run(json),
         Some(Verb::Explain(explain)) => explain.run(),
+        Some(Verb::New(new)) => new.run(),
         None => {
             let verbs = VERBS.join(", ");
             return Err(Failure::usage(&format!(

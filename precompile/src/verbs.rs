@@ -7,6 +7,7 @@ mod grants;
 pub(crate) mod info;
 pub(crate) mod keygen;
 pub(crate) mod logs;
+pub(crate) mod new;
 pub(crate) mod sign;
 pub(crate) mod validate;
 

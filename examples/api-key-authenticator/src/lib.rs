@@ -31,12 +31,12 @@
 //!
 //! On a device secrets belong into a file: `--secrets-file`.
 
-wit_bindgen::generate!({ world: "zlayer-authenticator", path: "../../wit", generate_all });
+zlayer_plugin::world!("zlayer-authenticator");
 
-use exports::zlayer::plugin::authenticator::{AuthResult, Guest};
-use zlayer::plugin::common::{Error, KeyValue};
-use zlayer::plugin::request_types::PluginRequest;
-use zlayer::plugin::{logging, secrets};
+use crate::common::{Error, KeyValue};
+use crate::exports::authenticator::{AuthResult, Guest};
+use crate::request_types::PluginRequest;
+use crate::{logging, secrets};
 
 /// What the names of this plugin's secrets begin with.
 const PREFIX: &str = "api_key.";

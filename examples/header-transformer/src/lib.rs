@@ -21,10 +21,10 @@
 //! {"method":"GET","path":"/"}
 //! ```
 
-wit_bindgen::generate!({ world: "zlayer-transformer", path: "../../wit", generate_all });
+zlayer_plugin::world!("zlayer-transformer");
 
-use exports::zlayer::plugin::transformer::Guest;
-use zlayer::plugin::common::KeyValue;
+use crate::common::KeyValue;
+use crate::exports::transformer::Guest;
 
 /// Fields that no handler is to see.
 const SENSITIVE: [&str; 2] = ["x-internal-secret", "x-debug-token"];

@@ -20,7 +20,7 @@
 //! {"method":"GET","path":"/world?from=me"}
 //! ```
 
-wit_bindgen::generate!({ world: "zlayer-http-handler", path: "../../wit", generate_all });
+zlayer_plugin::world!("zlayer-http-handler");
 
 use exports::wasi::http::incoming_handler::Guest;
 use wasi::http::types::{

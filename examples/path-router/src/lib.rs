@@ -33,14 +33,14 @@
 //! visit 1 of /new
 //! ```
 
-wit_bindgen::generate!({ world: "zlayer-router", path: "../../wit", generate_all });
+zlayer_plugin::world!("zlayer-router");
 
-use exports::zlayer::plugin::router::Guest;
-use zlayer::plugin::http_types::{
+use crate::exports::router::Guest;
+use crate::http_types::{
     ImmediateResponse, RedirectInfo, RequestMetadata, RoutingDecision, Upstream,
 };
-use zlayer::plugin::request_types::PluginRequest;
-use zlayer::plugin::{config, logging};
+use crate::request_types::PluginRequest;
+use crate::{config, logging};
 
 /// The contract's durations are in nanoseconds.
 const SECOND: u64 = 1_000_000_000;

@@ -32,16 +32,15 @@
 //! ...
 //! ```
 
-wit_bindgen::generate!({ world: "zlayer-rate-limiter", path: "../../wit", generate_all });
+zlayer_plugin::world!("zlayer-rate-limiter");
 
 mod window;
 
-use exports::zlayer::plugin::rate_limiter::{Guest, RateLimitInfo, RateLimitResult};
-use wasi::clocks::wall_clock;
+use crate::exports::rate_limiter::{Guest, RateLimitInfo, RateLimitResult};
+use crate::keyvalue::KvError;
+use crate::request_types::PluginRequest;
+use crate::{clock, config, keyvalue, logging, metrics};
 use window::Window;
-use zlayer::plugin::keyvalue::KvError;
-use zlayer::plugin::request_types::PluginRequest;
-use zlayer::plugin::{config, keyvalue, logging, metrics};
 
 const MILLISECOND: u64 = 1_000_000;
 const DEFAULT_WINDOW_MS: u64 = 60_000;
@@ -80,9 +79,7 @@ impl Guest for PerClientLimiter {
     /// How a client stands, for `GET /rate-limit?key=CLIENT` at the admin socket. Nothing is
     /// counted.
     fn status(client: String) -> Option<RateLimitInfo> {
-        let now = wall_clock::now();
-        let now = now.seconds.saturating_mul(1_000_000_000) + u64::from(now.nanoseconds);
-        let window = Window::at(now, length());
+        let window = Window::at(clock::now(), length());
         // The store writes a counter as eight bytes, the lowest first.
         let stored = keyvalue::get(&window.counter(&client)).ok().flatten()?;
         let count = i64::from_le_bytes(stored.try_into().ok()?);

@@ -35,12 +35,12 @@
 //! ...
 //! ```
 
-wit_bindgen::generate!({ world: "zlayer-middleware", path: "../../wit", generate_all });
+zlayer_plugin::world!("zlayer-middleware");
 
-use exports::zlayer::plugin::middleware::{Guest, MiddlewareAction};
-use zlayer::plugin::common::KeyValue;
-use zlayer::plugin::http_types::RequestMetadata;
-use zlayer::plugin::{config, logging};
+use crate::common::KeyValue;
+use crate::exports::middleware::{Guest, MiddlewareAction};
+use crate::http_types::RequestMetadata;
+use crate::{config, logging};
 
 /// Fields that do no harm to any response.
 const ALWAYS: [(&str, &str); 2] = [

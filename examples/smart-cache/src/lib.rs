@@ -39,10 +39,10 @@
 //! {"method":"GET","path":"/other"}
 //! ```
 
-wit_bindgen::generate!({ world: "zlayer-cache", path: "../../wit", generate_all });
+zlayer_plugin::world!("zlayer-cache");
 
-use exports::zlayer::plugin::caching::{CacheDecision, CacheEntry, Guest};
-use zlayer::plugin::common::KeyValue;
+use crate::common::KeyValue;
+use crate::exports::caching::{CacheDecision, CacheEntry, Guest};
 
 /// The contract's durations are in nanoseconds.
 const MINUTE: u64 = 60_000_000_000;

@@ -22,14 +22,14 @@
 //!
 //! With `--data-dir FOLDER` the counts are still there when the daemon is started again.
 
-wit_bindgen::generate!({ world: "zlayer-plugin", path: "../../wit", generate_all });
+zlayer_plugin::world!("zlayer-plugin");
 
-use exports::zlayer::plugin::handler::{
+use crate::common::KeyValue;
+use crate::exports::handler::{
     Capabilities, Guest, HandleResult, InitError, PluginInfo, PluginRequest, Version,
 };
-use zlayer::plugin::common::KeyValue;
-use zlayer::plugin::request_types::PluginResponse;
-use zlayer::plugin::{config, keyvalue, logging, metrics};
+use crate::request_types::PluginResponse;
+use crate::{config, keyvalue, logging, metrics};
 
 struct VisitCounter;
 

@@ -23,10 +23,10 @@
 //! curl shows the handshake and then waits. To talk, use a client such as `websocat
 //! ws://localhost:8080/`: each line that you type comes back.
 
-wit_bindgen::generate!({ world: "zlayer-websocket", path: "../../wit", generate_all });
+zlayer_plugin::world!("zlayer-websocket");
 
-use exports::zlayer::plugin::websocket::{Guest, Message, MessageType, UpgradeDecision};
-use zlayer::plugin::common::KeyValue;
+use crate::common::KeyValue;
+use crate::exports::websocket::{Guest, Message, MessageType, UpgradeDecision};
 
 const PROTOCOL: &str = "sec-websocket-protocol";
 
