@@ -49,7 +49,7 @@ pub use view::View;
 
 /// Memory that the interface may take: [`CONNECTIONS`] on each of two sockets, with a head of 8 KiB
 /// and a short response of at most 2 KiB, and [`PAGES_BYTES`].
-pub const ADMIN_SHARE: usize = 128 << 10;
+pub use zlayer_bundle::ADMIN_SHARE;
 /// The part of it for all pages of metrics and status that are on their way. A page that does not
 /// fit is charged to the budget while it lasts.
 const PAGES_BYTES: usize = 48 << 10;

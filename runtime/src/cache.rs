@@ -40,7 +40,6 @@ use http::HeaderMap;
 use http::header::HeaderName;
 use smol::Timer;
 
-use crate::config::CACHE_MIN;
 use crate::memory::{Budget, Reservation};
 use crate::sync;
 use crate::timeout;
@@ -56,8 +55,6 @@ pub use fetch::{Fetch, Policy};
 pub use fill::{Approval, Fill, Tee};
 pub use state::Counts;
 
-/// A cache takes this part of the memory budget: one sixteenth.
-const SHARE: usize = 16;
 /// One entry may take this part of the cache: one eighth.
 const ENTRY_SHARE: usize = 8;
 /// The most entries. A purge looks at each.
@@ -146,7 +143,7 @@ enum Look {
 impl Cache {
     /// Bytes that a cache gets if the daemon's limit is `memory`.
     pub fn share_of(memory: usize) -> usize {
-        (memory / SHARE).max(CACHE_MIN)
+        zlayer_bundle::cache_share(memory)
     }
 
     /// A cache that holds `share` of the daemon's memory.

@@ -20,10 +20,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use zlayer_bundle::{ByteSize, NotASize, Profile, Role};
+use zlayer_bundle::{ByteSize, CONNECTIONS_DEFAULT, NotASize, Profile, Role, WHOLE_DEFAULT};
 
 pub use zlayer_bundle::{
-    BodyAccess, MEMORY_MIN, Network, Networks, OnFailure, PathPattern, THREADS_MAX, parse_duration,
+    BodyAccess, CACHE_MIN, CONNECTION_SHARE, MEMORY_DEFAULT, MEMORY_MIN, Network, Networks,
+    OnFailure, PathPattern, THREADS_MAX, parse_duration,
 };
 
 use crate::account::Account;
@@ -42,11 +43,6 @@ pub const SYSTEM_KEYS: &str = "/etc/zlayer/keys";
 /// Most plugins that one daemon serves: each has instances, counters and a copy of its file.
 pub const PLUGINS_MAX: usize = 64;
 
-/// The smallest response cache, in bytes.
-pub const CACHE_MIN: usize = 256 << 10;
-
-/// Memory that a connection may hold: read and write buffer, a piece of a body each way, its task.
-pub const CONNECTION_SHARE: usize = 64 << 10;
 /// Bytes a second that a client has to bring of a body or of a WebSocket message in the long run, and has to
 /// take of a response that is there: slower ones would hold instances and memory for next to nothing.
 pub const TRANSFER_RATE: u64 = 1 << 10;
@@ -255,9 +251,9 @@ pub const HANDLES_MAX: usize = 1 << 20;
 impl Default for Limits {
     fn default() -> Self {
         Limits {
-            connections: 192,
-            body: 1 << 20,
-            websocket_message: 1 << 20,
+            connections: CONNECTIONS_DEFAULT,
+            body: WHOLE_DEFAULT,
+            websocket_message: WHOLE_DEFAULT,
             response_head: 32 << 10,
             cache: None,
             handles: 16 << 10,
@@ -266,11 +262,6 @@ impl Default for Limits {
         }
     }
 }
-
-/// The memory budget where neither a flag nor a board says another, in bytes; less where the device
-/// has little available. It is no more however much there is: others live on the device, and what
-/// nobody asked for should be modest. Its board's file knows better.
-pub const MEMORY_DEFAULT: usize = 64 << 20;
 
 /// How long each phase of an exchange may take. Each is counted from the phase's start or, where
 /// it says so, from the last progress.

@@ -38,7 +38,6 @@ mod place;
 mod reserve;
 mod scarcity;
 mod settings;
-mod sizes;
 mod step;
 mod store;
 mod usage;
@@ -60,9 +59,9 @@ pub use key::KEY_BYTES;
 pub use listing::Listing;
 pub use namespace::Namespace;
 pub use settings::{DAY_BYTES, Durability, Quota, Settings, VALUE_BYTES_MAX};
-pub use sizes::Sizes;
 pub use writes::Writes;
 pub use zlayer_bundle::COMMIT_INTERVAL;
+pub use zlayer_bundle::StoreSizes as Sizes;
 
 use smol::lock::Mutex as AsyncMutex;
 

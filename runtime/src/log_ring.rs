@@ -33,10 +33,7 @@ use state::RingState;
 use crate::blocking::unblock;
 use crate::sync;
 
-/// Memory that a ring takes at most: its buffer, its table of strings, and one record on its way. When
-/// room is made, old segments are read and written anew one by one: that takes up to three times a
-/// segment for the moment, beside this.
-pub const MEMORY_SHARE: usize = 96 << 10;
+pub use zlayer_bundle::LOG_SHARE as MEMORY_SHARE;
 
 /// The ring's sizes and times.
 #[derive(Debug, Clone)]

@@ -150,7 +150,7 @@ impl Pipeline {
         let takes_bodies = stages.iter().any(Stage::takes_bodies);
         let free = budget.limit().saturating_sub(budget.used());
         let share = match takes_bodies {
-            true => (free / 4).max(limits.body.saturating_mul(2)),
+            true => (free / 4).max(zlayer_bundle::bodies_least(limits.body)),
             false => 0,
         };
         let bodies = WholeBodies::new(budget, share, limits.body).ok_or_else(|| {

@@ -120,6 +120,20 @@ pub fn check_digest(file: &File, manifest: &Manifest) -> Result<(), ArtifactErro
     }
 }
 
+/// As [`check_digest`], for the bytes of an artifact.
+///
+/// # Errors
+///
+/// [`ArtifactError::Altered`] when they differ.
+pub fn check_digest_of(bytes: &[u8], manifest: &Manifest) -> Result<(), ArtifactError> {
+    let length = usize::try_from(manifest.artifact_len).ok();
+    let code = length.and_then(|length| bytes.get(..length));
+    match code.map(CodeDigest::of) == Some(manifest.digest) {
+        true => Ok(()),
+        false => Err(ArtifactError::Altered),
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {

@@ -10,6 +10,8 @@
 mod blob;
 mod error;
 mod manifest;
+#[cfg(test)]
+mod mutations;
 
 pub use blob::{Blob, copy_blob};
 pub use error::BundleError;

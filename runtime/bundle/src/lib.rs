@@ -56,6 +56,7 @@ mod byte_order_mark;
 mod byte_size;
 mod capability;
 mod deployment;
+mod description;
 mod digest;
 mod durability;
 mod duration;
@@ -67,19 +68,22 @@ mod hex;
 mod keys;
 mod limits;
 mod manifest;
+mod misplaced;
 mod nearest;
 mod network;
 mod on_failure;
 mod path_pattern;
 mod profile;
+mod shares;
 mod signature;
+mod store_sizes;
 mod target;
 mod trailer;
 mod trust;
 mod world;
 
 pub use allowed_hosts::{AllowedHost, AllowedHosts};
-pub use artifact::{VerifiedArtifact, check_digest, read_manifest};
+pub use artifact::{VerifiedArtifact, check_digest, check_digest_of, read_manifest};
 pub use board::{BoardSettings, MEMORY_MIN, OutOfBounds, THREADS_MAX};
 pub use bodies::Bodies;
 pub use body_access::BodyAccess;
@@ -94,6 +98,7 @@ pub use deployment::{
     CertificateFiles, Deployment, DeviceSettings, Endpoint, Expose, HealthCheck, KeyvalueSettings,
     NotAValue, SERVICES_MAX, Service, ServiceSettings, TimeoutSettings, Value, Variable,
 };
+pub use description::{CodeDescription, DESCRIPTION_SECTION};
 pub use digest::fingerprint;
 pub use durability::{COMMIT_INTERVAL, Durability};
 pub use duration::parse_duration;
@@ -106,12 +111,19 @@ pub use limits::{
     CORE_INSTANCES_MAX, INSTANCE_BYTES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX,
 };
 pub use manifest::{ENGINE_VERSION, EngineBytes, MANIFEST_FORMAT, MAX_MANIFEST, Manifest, Role};
+pub use misplaced::RoleSettings;
 pub use nearest::{flags_in, missing, nearest};
 pub use network::{Network, Networks};
 pub use on_failure::OnFailure;
 pub use path_pattern::PathPattern;
 pub use profile::{Profile, UnknownProfile, UnsupportedProfile};
+pub use shares::{
+    ADMIN_SHARE, CACHE_MIN, CALL_SHARE, CONNECTION_SHARE, CONNECTIONS_DEFAULT, GROWTH_SHARE,
+    IDENTITY_SHARE, INSTANCE_SHARE, LOG_SHARE, MEMORY_DEFAULT, TLS_SHARE, WHOLE_DEFAULT,
+    bodies_least, cache_share, call_share, connections_within, least_memory, own_share,
+};
 pub use signature::SignatureState;
+pub use store_sizes::StoreSizes;
 pub use target::{Target, UnknownTarget};
 pub use trailer::{Trailer, have_same_trailer, seal};
 pub use trust::{TrustStore, user_key_dir};

@@ -1,8 +1,6 @@
-//! Settings that mean nothing for the roles of the plugin that they are given to.
-//!
-//! Whoever gives one has mistaken the plugin or the setting, and believes in a protection that is not there.
+//! Settings that mean nothing for the roles of the plugin that they are given to: which of them are given.
 
-use zlayer_bundle::Role;
+use zlayer_bundle::{Role, RoleSettings};
 
 use super::{BodyAccess, PluginConfig};
 
@@ -13,48 +11,16 @@ pub(super) fn misplaced(
     usual: &PluginConfig,
     roles: &[Role],
 ) -> Option<(&'static str, &'static str)> {
-    const ANSWERING: [Role; 2] = [Role::Handler, Role::HttpHandler];
-    const ASKED_WITH_BODIES: [Role; 3] = [Role::Authenticator, Role::RateLimiter, Role::Router];
     let placement = &plugin.placement;
-    let plays = |some: &[Role]| roles.iter().any(|role| some.contains(role));
-    let is_stage = roles.iter().any(|role| !ANSWERING.contains(role));
-    let stages = "stages before handlers";
-    [
-        (
-            "bodies",
-            placement.bodies.is_some(),
-            plays(&[Role::Transformer]),
-            "transformers",
-        ),
-        (
-            "request-body",
-            placement.request_body != BodyAccess::default(),
-            plays(&ASKED_WITH_BODIES),
-            "authenticators, rate limiters and routers",
-        ),
-        (
-            "personal-headers",
-            !placement.personal_headers.is_empty(),
-            plays(&[Role::Cache]),
-            "caches",
-        ),
-        (
-            "reuse",
-            plugin.pooling.reuse != usual.pooling.reuse,
-            plays(&[Role::HttpHandler]),
-            "HTTP handlers (other plugins keep their instances)",
-        ),
-        (
-            "on-failure",
-            placement.on_failure.is_some(),
-            is_stage,
-            stages,
-        ),
-        ("services", placement.services.is_some(), is_stage, stages),
-    ]
-    .into_iter()
-    .find(|(_, is_given, is_its, _)| *is_given && !is_its)
-    .map(|(setting, _, _, whose)| (setting, whose))
+    let given = RoleSettings {
+        bodies: placement.bodies.is_some(),
+        request_body: placement.request_body != BodyAccess::default(),
+        personal_headers: !placement.personal_headers.is_empty(),
+        reuse: plugin.pooling.reuse != usual.pooling.reuse,
+        on_failure: placement.on_failure.is_some(),
+        services: placement.services.is_some(),
+    };
+    given.misplaced(roles)
 }
 
 #[cfg(test)]
@@ -64,48 +30,43 @@ mod tests {
     use super::*;
     use crate::config::{OnFailure, Placement};
 
-    /// What is said of a plugin beside the usual.
-    type Change<'c> = &'c dyn Fn(&mut PluginConfig);
-
     #[test]
-    fn a_setting_is_for_those_who_look_at_it() {
+    fn what_is_said_of_a_plugin_is_looked_at() {
         let usual = PluginConfig::default();
-        let told = |change: Change<'_>, roles: &[Role]| {
-            let mut plugin = usual.clone();
-            change(&mut plugin);
-            misplaced(&plugin, &usual, roles).map(|(setting, _)| setting)
-        };
         let placed = |change: fn(&mut Placement)| {
-            move |plugin: &mut PluginConfig| change(Arc::make_mut(&mut plugin.placement))
+            let mut plugin = usual.clone();
+            change(Arc::make_mut(&mut plugin.placement));
+            plugin
         };
-        let bodies = placed(|placement| placement.bodies = Some(Default::default()));
-        let whole = placed(|placement| placement.request_body = BodyAccess::Whole);
-        let open = placed(|placement| placement.on_failure = Some(OnFailure::Open));
-        let services = placed(|placement| placement.services = Some(vec!["a".to_owned()]));
-        let personal = placed(|placement| {
-            placement.personal_headers = vec![http::header::USER_AGENT];
-        });
-        let reuse = |plugin: &mut PluginConfig| plugin.pooling.reuse = 5;
-        let settings: [(&str, Change<'_>, &[Role]); 6] = [
-            ("bodies", &bodies, &[Role::Transformer]),
+        let mut reused = usual.clone();
+        reused.pooling.reuse = 5;
+        // A handler looks at none of them.
+        for (setting, plugin) in [
+            (
+                "bodies",
+                placed(|placement| placement.bodies = Some(Default::default())),
+            ),
             (
                 "request-body",
-                &whole,
-                &[Role::Authenticator, Role::RateLimiter, Role::Router],
+                placed(|placement| placement.request_body = BodyAccess::Whole),
             ),
-            ("personal-headers", &personal, &[Role::Cache]),
-            ("reuse", &reuse, &[Role::HttpHandler]),
-            ("on-failure", &open, &Role::ALL[2..]),
-            ("services", &services, &Role::ALL[2..]),
-        ];
-        for (setting, change, its) in settings {
-            for role in Role::ALL {
-                let wanted = (!its.contains(&role)).then_some(setting);
-                assert_eq!(told(change, &[role]), wanted, "{setting} of {role}");
-            }
+            (
+                "personal-headers",
+                placed(|placement| placement.personal_headers = vec![http::header::USER_AGENT]),
+            ),
+            ("reuse", reused),
+            (
+                "on-failure",
+                placed(|placement| placement.on_failure = Some(OnFailure::Open)),
+            ),
+            (
+                "services",
+                placed(|placement| placement.services = Some(vec!["a".to_owned()])),
+            ),
+        ] {
+            let told = misplaced(&plugin, &usual, &[Role::Handler]);
+            assert_eq!(told.map(|(setting, _)| setting), Some(setting));
         }
-        // One role of several is enough.
-        assert_eq!(told(&bodies, &[Role::Handler, Role::Transformer]), None);
-        assert_eq!(told(&|_| {}, &[Role::Handler]), None);
+        assert_eq!(misplaced(&usual, &usual, &[Role::Handler]), None);
     }
 }

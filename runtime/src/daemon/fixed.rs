@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use zlayer_bundle::ByteSize;
+use zlayer_bundle::{ByteSize, connections_within, own_share};
 
-use crate::admin::ADMIN_SHARE;
 use crate::config::Limits;
 use crate::error::{Error, Result};
-use crate::keyvalue;
-use crate::log_ring;
 use crate::memory::{Budget, Reservation};
 
 /// What the store, the connections and the admin interface may use of the memory, set aside so that
@@ -27,12 +24,9 @@ impl Fixed {
         share: usize,
         certificates: usize,
     ) -> Result<Fixed> {
-        let own_of = |limit| {
-            let store = keyvalue::Sizes::within(limit).memory();
-            store + ADMIN_SHARE + log_ring::MEMORY_SHARE + certificates
-        };
+        let own_of = |limit| own_share(limit, 0) + certificates;
         let own = own_of(budget.limit());
-        let affordable = budget.limit().saturating_sub(own) / 4 / share;
+        let affordable = connections_within(budget.limit(), own, share);
         if wanted > affordable {
             // Nobody asked for the default.
             let level = match wanted == Limits::default().connections {

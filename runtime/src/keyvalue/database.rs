@@ -23,13 +23,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use fjall::compaction::Leveled;
 use fjall::{AbstractTree, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
 
+use super::Sizes;
 use super::clock::{Anchor, StoreClock};
 use super::expiry::Expiry;
 use super::format::other_version;
 use super::journal;
 use super::parts::PART_KEY;
 use super::place::Place;
-use super::sizes::Sizes;
 use super::written::KEEPER;
 pub(super) use aside::asides;
 use aside::{TAIL, file_name, new_aside, put_aside, sync_folder};

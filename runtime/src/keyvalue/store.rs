@@ -9,11 +9,11 @@ use std::time::Duration;
 use event_listener::{Event, Listener as _};
 use fjall::Slice;
 
+use super::Sizes;
 use super::change::{BatchResult, Change};
 use super::clock::StoreClock;
 use super::database::Database;
 use super::overlay::Overlay;
-use super::sizes::Sizes;
 use super::writes::{COMMIT_BYTES, Writes};
 use super::written::Written;
 use super::{KvError, Result};

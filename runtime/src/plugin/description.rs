@@ -10,39 +10,18 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use zlayer_bundle::{EngineBytes, VerifiedArtifact};
+use zlayer_bundle::{CodeDescription, DESCRIPTION_SECTION, EngineBytes, VerifiedArtifact};
 
 use crate::device;
 
-/// The section of the artifact that holds the description.
-const SECTION: &[u8] = b".wasmtime.info\0";
 /// The most sections that are looked at. An artifact has about ten.
 const SECTIONS_MAX: u16 = 64;
 
-/// Descriptions of up to this many bytes in the file are not measured: other threads take as much
-/// at the same time.
-const SMALL_BYTES: usize = 64 << 10;
-/// How many times its size in the file a small description is taken for.
-const SMALL_FACTOR: usize = 4;
-/// How many times its size a description takes at the least.
-const LEAST_FACTOR: usize = 2;
 /// How many times its size a description takes at the most.
 const MOST_FACTOR: usize = 30;
-/// How many times a description's size the engine's part of one instance takes at the most: a global,
-/// an imported function and a function that may be called indirectly take some seven to fifteen bytes
-/// of description, and 16 to 32 of an instance.
-const INSTANCE_FACTOR: usize = 4;
-/// Bytes of that part that every instance's share has room for.
-const INSTANCE_FREE: usize = 256 << 10;
-
 /// A plugin's description, not loaded yet.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Description {
-    /// Its size in the file, in bytes.
-    bytes: usize,
-    /// What the compiling side has counted.
-    counted: Option<EngineBytes>,
-}
+pub(super) struct Description(CodeDescription);
 
 impl Description {
     /// Looks for it in an artifact.
@@ -54,53 +33,39 @@ impl Description {
     /// taken for it, which the engine will refuse to load.
     fn in_file(artifact: &File, counted: Option<EngineBytes>) -> Description {
         let bytes = section_bytes(artifact).or_else(|| Some(artifact.metadata().ok()?.len()));
-        Description {
+        Description(CodeDescription {
             bytes: clamped(bytes.unwrap_or(u64::MAX)),
             counted,
-        }
+        })
     }
 
     /// Bytes of memory to set aside before it is loaded.
     pub(super) fn ahead(self) -> usize {
-        let counted = self.counted.map_or(0, |counted| counted.description);
-        self.least().max(clamped(counted))
-    }
-
-    /// Bytes of memory that it takes at the least once it is loaded.
-    fn least(self) -> usize {
-        let factor = match self.bytes <= SMALL_BYTES {
-            true => SMALL_FACTOR,
-            false => LEAST_FACTOR,
-        };
-        self.bytes.saturating_mul(factor)
+        self.0.ahead()
     }
 
     /// Bytes of memory of the process before it is loaded, where what it takes is to be measured.
     pub(super) fn before(self) -> Option<usize> {
-        (self.bytes > SMALL_BYTES).then(process_bytes).flatten()
+        (!self.0.is_small()).then(process_bytes).flatten()
     }
 
     /// Bytes that it takes now that it is loaded, where the process had so many bytes `before`.
     pub(super) fn loaded(self, before: Option<usize>) -> usize {
-        if self.bytes <= SMALL_BYTES {
+        if self.0.is_small() {
             return self.ahead();
         }
-        let most = self.bytes.saturating_mul(MOST_FACTOR);
+        let most = self.0.bytes.saturating_mul(MOST_FACTOR);
         match (before, process_bytes()) {
-            (Some(before), Some(after)) => after.saturating_sub(before).clamp(self.least(), most),
+            (Some(before), Some(after)) => after.saturating_sub(before).clamp(self.0.least(), most),
             // A kernel that does not tell (before 4.5): in the middle.
-            _ => self.bytes.saturating_mul(8),
+            _ => self.0.bytes.saturating_mul(8),
         }
     }
 
     /// Bytes that the engine's part of one instance may take, beyond what every instance's share has
     /// room for.
     pub(super) fn instance(self) -> usize {
-        let most = match self.counted {
-            Some(counted) => clamped(counted.instance),
-            None => self.bytes.saturating_mul(INSTANCE_FACTOR),
-        };
-        most.saturating_sub(INSTANCE_FREE)
+        self.0.instance()
     }
 }
 
@@ -135,8 +100,11 @@ fn section_bytes(file: &File) -> Option<u64> {
     (0..count.min(SECTIONS_MAX)).find_map(|index| {
         let entry = entry(index)?;
         let name = u32_at(&entry, 0)?;
-        let name: [u8; SECTION.len()] = read(file, names.checked_add(u64::from(name))?)?;
-        (name == SECTION).then(|| u64_at(&entry, 0x20))?
+        // With the zero behind it.
+        let name: [u8; DESCRIPTION_SECTION.len() + 1] =
+            read(file, names.checked_add(u64::from(name))?)?;
+        (name.strip_suffix(&[0]) == Some(DESCRIPTION_SECTION.as_bytes()))
+            .then(|| u64_at(&entry, 0x20))?
     })
 }
 
@@ -211,45 +179,35 @@ mod tests {
 
     #[test]
     fn a_description_is_found_and_what_is_none_is_taken_whole() {
-        assert_eq!(described(&elf(123_456)).bytes, 123_456);
+        assert_eq!(described(&elf(123_456)).0.bytes, 123_456);
         let mut named_otherwise = elf(1);
         named_otherwise[64 + 7] = b'x';
         for other in [&b""[..], b"\x7fELF", &elf(1)[..100], &named_otherwise] {
-            assert_eq!(described(other).bytes, other.len());
+            assert_eq!(described(other).0.bytes, other.len());
         }
     }
 
     #[test]
     fn what_it_takes_is_measured_within_bounds() {
         let small = described(&elf(30_000));
-        assert_eq!((small.least(), small.loaded(None)), (120_000, 120_000));
-        assert_eq!(small.instance(), 0);
+        assert_eq!((small.0.least(), small.loaded(None)), (120_000, 120_000));
         let large = described(&elf(1 << 20));
-        assert_eq!((large.least(), large.loaded(None)), (2 << 20, 8 << 20));
+        assert_eq!((large.0.least(), large.loaded(None)), (2 << 20, 8 << 20));
         assert_eq!(large.loaded(Some(0)).max(30 << 20), 30 << 20);
         assert_eq!(
             large.loaded(process_bytes().map(|now| now + (1 << 20))),
             2 << 20
         );
-        assert_eq!(large.instance(), (4 << 20) - INSTANCE_FREE);
-        assert_eq!(described(&elf(u64::MAX)).least(), usize::MAX);
+        assert_eq!(described(&elf(u64::MAX)).0.least(), usize::MAX);
     }
 
     #[test]
     fn what_was_counted_is_set_aside_before_it_is_loaded() {
-        let counted = |bytes, description, instance| Description {
-            counted: Some(EngineBytes {
-                description,
-                instance,
-            }),
-            ..described(&elf(bytes))
-        };
-        let small = counted(30_000, 900_000, 1 << 20);
-        assert_eq!((small.ahead(), small.loaded(None)), (900_000, 900_000));
-        assert_eq!(small.instance(), (1 << 20) - INSTANCE_FREE);
-        let large = counted(1 << 20, 20 << 20, 0);
+        let mut large = described(&elf(1 << 20));
+        large.0.counted = Some(EngineBytes {
+            description: 20 << 20,
+            instance: 0,
+        });
         assert_eq!((large.ahead(), large.loaded(None)), (20 << 20, 8 << 20));
-        assert_eq!(large.instance(), 0);
-        assert_eq!(counted(1 << 20, u64::MAX, 0).ahead(), usize::MAX);
     }
 }

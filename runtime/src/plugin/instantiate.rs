@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use wasmtime::component::Instance as Linked;
 use wasmtime::{Store, UpdateDeadline};
-use zlayer_bundle::Role;
+use zlayer_bundle::{CALL_SHARE, Role};
 
 use super::failed::from_call;
 use super::{Guests, Plugin};
 use crate::failure::{Failure, engine_words};
 use crate::host::HostState;
 
-/// How many bytes a plugin may hand to the host in one call, on top of [`Limits::body`].
-pub(super) const CALL_SHARE: usize = 256 << 10;
 /// How many bytes every plugin may hand to the host in one call, whatever the limits. The store and
 /// the log refuse or cut what is too large for them, but they can only do so if it reaches them; with
 /// a lower limit it would be a trap. The memory is in use for the moment of the call only, so for each

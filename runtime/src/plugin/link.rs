@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex};
 use smol::lock::OnceCell;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
-use zlayer_bundle::{Role, VerifiedArtifact};
+use zlayer_bundle::{INSTANCE_SHARE, Role, VerifiedArtifact, call_share, least_memory};
 
 use super::description::Description;
 use super::instance_memory::InstanceMemory;
-use super::instantiate::CALL_SHARE;
 use super::pool::{Idle, Places};
 use super::roles::Roles;
 use super::{Plugin, Ticker, denied, load};
@@ -17,13 +16,6 @@ use crate::config::{Limits, Timeouts};
 use crate::error::{Error, Result};
 use crate::host::{self, PluginHost};
 use crate::memory::{Budget, Standing};
-
-/// Bytes of memory that an instance may take beside its linear memory: its stack
-/// (`bundle/src/engine.rs`), and its part of what the host keeps for it (`host/held.rs`).
-const INSTANCE_SHARE: usize = 1 << 20;
-/// Bytes by which every instance can be sure to grow its linear memory: allocators take it in small
-/// steps, and one step that is refused is a trap.
-const GROWTH_SHARE: usize = 512 << 10;
 
 /// What all plugins of a daemon share.
 pub struct Common<'a> {
@@ -92,15 +84,11 @@ impl Plugin {
         );
         roles.keep(&host.granted.roles);
         let memory = least_memory(artifact.manifest().memory_initial);
-        let response = match roles.has(Role::WebSocket) {
-            true => limits.body.max(limits.websocket_message),
-            false => limits.body,
-        };
-        let call_share = match roles.is_stateful() {
-            true if roles.returns_bodies() => CALL_SHARE.saturating_add(response),
-            true => CALL_SHARE,
-            false => 0,
-        };
+        let played: Vec<Role> = Role::ALL
+            .into_iter()
+            .filter(|role| roles.has(*role))
+            .collect();
+        let call_share = call_share(&played, limits.body, limits.websocket_message);
         let share = INSTANCE_SHARE
             .saturating_add(call_share)
             .saturating_add(description.instance());
@@ -156,12 +144,6 @@ impl Plugin {
             about: OnceCell::new(),
         })
     }
-}
-
-/// Bytes of linear memory that an instance is sure of, whose memories begin with so many.
-fn least_memory(initial: u64) -> usize {
-    let initial = usize::try_from(initial).unwrap_or(usize::MAX);
-    initial.saturating_add(GROWTH_SHARE)
 }
 
 /// How many places for instances an engine needs whose plugins are to have so many, each with the bytes

@@ -112,12 +112,6 @@ impl Roles {
         roles.iter().any(|role| self.has(*role))
     }
 
-    /// Whether the plugin's functions may return a whole body or message, which is then held by the
-    /// host.
-    pub(super) fn returns_bodies(&self) -> bool {
-        self.handler.is_some() || self.transformer.is_some() || self.websocket.is_some()
-    }
-
     pub(super) fn load(
         &self,
         store: &mut Store<HostState>,

@@ -36,10 +36,7 @@ use crate::wire::wait_for_seed;
 use identities::Identities;
 pub(super) use session::{HandshakeError, TlsStream};
 
-/// Memory that TLS adds to a client's connection. A record as it comes has up to 18 KiB (RFC 8446
-/// section 5.2), in a buffer that grows by doubling to 32; its content has 16, and so has what is not
-/// sent yet. Keys and states have 5; a handshake needs less, while nothing of all that is there.
-pub const TLS_SHARE: usize = 72 << 10;
+pub use zlayer_bundle::TLS_SHARE;
 
 /// Protocols behind TLS, by their names in ALPN (RFC 7301). A client that wants others alone, such as
 /// HTTP/2, is refused by an alert that says so.

@@ -53,10 +53,7 @@ impl Value {
     /// # Errors
     ///
     /// The names that are not known.
-    pub fn resolve<'a>(
-        &'a self,
-        known: impl Fn(&str) -> Option<String>,
-    ) -> Result<String, Vec<&'a str>> {
+    pub fn resolve(&self, known: impl Fn(&str) -> Option<String>) -> Result<String, Vec<&str>> {
         let (mut text, mut missing) = (String::new(), Vec::new());
         for part in &self.0 {
             match part {

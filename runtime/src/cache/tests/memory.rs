@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http_body::{Body, Frame};
+use zlayer_bundle::CACHE_MIN;
 
 use super::*;
 

@@ -11,6 +11,7 @@ use futures_rustls::rustls::pki_types::ServerName;
 use futures_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use futures_rustls::rustls::sign::CertifiedKey;
 use smol::{Executor, Timer};
+use zlayer_bundle::IDENTITY_SHARE;
 
 use super::certificates::Identity;
 use crate::blocking::unblock;
@@ -25,10 +26,6 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// How often the dates of certificates are looked at.
 const DATES: Duration = Duration::from_secs(3600);
-
-/// Memory that a certificate and its key may take, twice where others take their place. Three certificates and
-/// a key of RSA with 4096 bits have 18 KiB.
-const IDENTITY_SHARE: usize = 64 << 10;
 
 /// The certificates and keys that are in use, and the files that they come from.
 pub(super) struct Identities {
