@@ -1,0 +1,104 @@
+//! Where the plugin of a service comes from.
+
+use std::path::{Path, PathBuf};
+
+use zlayer_bundle::Role;
+
+use crate::Place;
+
+/// Where the plugin of a service comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// A file, or a place in a registry.
+    pub source: ImageSource,
+    /// Roles of which the component has to export one, as `service_type` says. `None`: any will do.
+    pub service_type: Option<Vec<Role>>,
+    /// Where the image is named.
+    pub place: Place,
+}
+
+/// A file, or a place in a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageSource {
+    /// A file. A relative path counts from the folder of the `deployment.yaml`.
+    File(PathBuf),
+    /// An OCI reference.
+    Reference(String),
+}
+
+impl ImageSource {
+    /// What `name` means in a file of `folder`.
+    pub(crate) fn of(name: &str, folder: &Path) -> ImageSource {
+        let begins = ["./", "../", "/"]
+            .iter()
+            .any(|start| name.starts_with(start));
+        let ends = [".wasm", ".cwasm"].iter().any(|end| name.ends_with(end));
+        match begins || ends {
+            true => ImageSource::File(folder.join(name.strip_prefix("./").unwrap_or(name))),
+            false => ImageSource::Reference(name.to_owned()),
+        }
+    }
+}
+
+/// Whether `name` can be an image at all.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    let shown = name.escape_debug();
+    if name.is_empty() {
+        return Err("is empty; name a file such as ./plugin.wasm, or an OCI reference".to_owned());
+    }
+    if name.contains("://") {
+        return Err(format!(
+            "'{shown}' is a URL; write an OCI reference without the scheme, such as ghcr.io/myorg/plugin:v1"
+        ));
+    }
+    let is_odd = match ImageSource::of(name, Path::new("")) {
+        ImageSource::File(_) => name.chars().any(char::is_control),
+        ImageSource::Reference(_) => !name.chars().all(|c| c.is_ascii_graphic()),
+    };
+    match is_odd {
+        true => Err(format!(
+            "'{shown}' is no image; write an OCI reference like ghcr.io/myorg/plugin:v1, or a file that begins \
+             with ./ or ends in .wasm"
+        )),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_told_from_references() {
+        for (name, path) in [
+            ("./a.wasm", "apps/a.wasm"),
+            ("./a", "apps/a"),
+            ("../a.cwasm", "apps/../a.cwasm"),
+            ("/opt/a", "/opt/a"),
+            ("plugins/a b.wasm", "apps/plugins/a b.wasm"),
+        ] {
+            let source = ImageSource::of(name, Path::new("apps"));
+            assert_eq!(source, ImageSource::File(PathBuf::from(path)), "{name}");
+            assert_eq!(check_name(name), Ok(()));
+        }
+        for name in ["ghcr.io/myorg/a:v1", "a", "localhost:5000/a@sha256:00"] {
+            let source = ImageSource::of(name, Path::new("apps"));
+            assert_eq!(source, ImageSource::Reference(name.to_owned()));
+            assert_eq!(check_name(name), Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_is_no_image_is_told_with_what_is() {
+        for (name, says) in [
+            ("", "is empty; name a file"),
+            ("https://ghcr.io/a", "without the scheme"),
+            ("ghcr.io/my org/a", "is no image"),
+            ("ä", "is no image"),
+            ("./a\n.wasm", "'./a\\n.wasm' is no image"),
+        ] {
+            let told = check_name(name).err().unwrap_or_default();
+            assert!(told.contains(says), "{name}: {told}");
+        }
+    }
+}

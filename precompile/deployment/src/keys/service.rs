@@ -1,0 +1,292 @@
+//! What is said of one service, but for its `wasm` block.
+
+use super::INSTANCES_MAX;
+use super::wasm::WASM;
+use crate::image;
+use crate::shape::{Key, Shape, Text, is_line, key, refused, text, word};
+
+const NO_FILES: &str =
+    "this release grants plugins no files of the device; take it out, or write `[]`";
+
+pub(super) static SERVICE: &[Key] = &[
+    key(
+        "rtype",
+        Shape::Word(&[
+            word("service"),
+            refused(
+                "job",
+                "`job` starts a program that ends, and a device serves plugins; write `service`",
+            ),
+            refused(
+                "cron",
+                "`cron` starts a program at set times, and a device serves plugins; write `service`",
+            ),
+        ]),
+        "`service`",
+        "what kind of workload it is",
+    ),
+    key(
+        "service_type",
+        Shape::Word(&[
+            word("wasm_http"),
+            word("wasm_plugin"),
+            word("wasm_handler"),
+            word("wasm_transformer"),
+            word("wasm_authenticator"),
+            word("wasm_rate_limiter"),
+            word("wasm_middleware"),
+            word("wasm_router"),
+            word("wasm_cache"),
+            word("wasm_caching"),
+            word("wasm_websocket"),
+            refused(
+                "standard",
+                "`standard` is a container, and a device runs WebAssembly plugins alone; take the key out, or name \
+                 what the plugin is, such as wasm_http",
+            ),
+        ]),
+        "not checked",
+        "what the plugin has to be: packing fails if it does not export such a role",
+    ),
+    key(
+        "image",
+        Shape::Either(&[IMAGE_NAME, Shape::Map(IMAGE)]),
+        "",
+        "where the plugin comes from; `image: NAME` is short for `image: {name: NAME}`",
+    )
+    .required(),
+    key(
+        "env",
+        Shape::Either(&[
+            Shape::List(&Shape::Map(ENTRY), 0, usize::MAX),
+            Shape::Named(VARIABLE, &Shape::Value),
+        ]),
+        "none",
+        "the plugin's configuration and secrets: entries with `name` and `value`, or lines of `NAME: VALUE`",
+    ),
+    key(
+        "endpoints",
+        Shape::List(&Shape::Map(ENDPOINT), 0, 16),
+        "the device's own port",
+        "where it is reached",
+    ),
+    key(
+        "scale",
+        Shape::Map(SCALE),
+        "as `wasm` says",
+        "how many instances there are",
+    ),
+    key(
+        "health",
+        Shape::Map(HEALTH),
+        "not asked",
+        "how it is asked whether it is well",
+    ),
+    key(
+        "storage",
+        Shape::Denied(NO_FILES),
+        "`[]`",
+        "folders of the device: none are granted yet",
+    ),
+    key(
+        "wasm",
+        Shape::Map(WASM),
+        "",
+        "what the plugin may do, and how its instances are kept",
+    ),
+];
+
+const IMAGE_NAME: Shape = text("text", image::check_name);
+
+static IMAGE: &[Key] = &[
+    key(
+        "name",
+        IMAGE_NAME,
+        "",
+        "a file, if it begins with `./`, `../` or `/` or ends in `.wasm` or `.cwasm` (relative to this file), else \
+         an OCI reference",
+    )
+    .required(),
+    key(
+        "pull_policy",
+        Shape::Word(&[
+            word("always"),
+            word("if_not_present"),
+            word("newer"),
+            word("never"),
+        ]),
+        "",
+        "does nothing: images are fetched when the bundle is packed, and devices fetch none",
+    ),
+];
+
+/// What a plugin asks for by a name.
+const VARIABLE: Text = Text {
+    what: "name",
+    pattern: Some("^[^=]+$"),
+    check: is_variable,
+};
+
+fn is_variable(name: &str) -> Result<(), String> {
+    match name.contains('=') {
+        true => Err("has a `=` in its name; write the value under `value`".to_owned()),
+        false => is_line(name),
+    }
+}
+
+static ENTRY: &[Key] = &[
+    key(
+        "name",
+        Shape::Text(VARIABLE),
+        "",
+        "the key that the plugin asks for",
+    )
+    .required(),
+    key(
+        "value",
+        Shape::Value,
+        "",
+        "the value; `${NAME}` stands for what the device knows by that name, `$${` for the signs themselves",
+    )
+    .required(),
+    key(
+        "secret",
+        Shape::Switch,
+        "`false`",
+        "whether it is a secret alone, and no configuration; the value then has a `${NAME}`",
+    ),
+];
+
+const OWN_PATHS: &str = "not yet: an endpoint has every path and host; say with wasm.paths which paths the plugin serves";
+
+static ENDPOINT: &[Key] = &[
+    key("name", text("text", is_line), "", "a name for people").required(),
+    key(
+        "protocol",
+        Shape::Word(&[
+            word("http"),
+            word("websocket"),
+            refused(
+                "https",
+                "`https` is for the device as a whole; write `http` here, and certificates under device.tls",
+            ),
+            refused(
+                "tcp",
+                "`tcp` is more than a plugin can serve: it answers HTTP requests; write `http`",
+            ),
+            refused(
+                "udp",
+                "`udp` is more than a plugin can serve: it answers HTTP requests; write `http`",
+            ),
+        ]),
+        "`http`",
+        "what is spoken there: HTTP either way, and WebSockets begin as HTTP",
+    ),
+    key(
+        "port",
+        Shape::Number(1, u16::MAX as u64),
+        "",
+        "the port to listen on",
+    )
+    .required(),
+    key(
+        "expose",
+        Shape::Word(&[word("public"), word("internal")]),
+        "`internal`",
+        "who reaches it: `public` is all who reach the device, `internal` the programs on it",
+    ),
+    key("path", Shape::Refused(OWN_PATHS), "", ""),
+    key("host", Shape::Refused(OWN_PATHS), "", ""),
+];
+
+static SCALE: &[Key] = &[
+    key(
+        "mode",
+        Shape::Word(&[word("adaptive"), word("fixed"), word("manual")]),
+        "`adaptive`",
+        "`fixed` takes `replicas`, the others `min` and `max`; what a device does between the two is the same for \
+         both",
+    ),
+    key(
+        "min",
+        Shape::Number(0, INSTANCES_MAX),
+        "0",
+        "instances that are made at the start and kept",
+    ),
+    key(
+        "max",
+        Shape::Number(1, INSTANCES_MAX),
+        "32",
+        "instances at the same time",
+    ),
+    key(
+        "replicas",
+        Shape::Number(1, INSTANCES_MAX),
+        "",
+        "instances with `mode: fixed`: as many as that, always",
+    ),
+];
+
+static HEALTH: &[Key] = &[
+    key("check", Shape::Map(CHECK), "", "what is asked").required(),
+    key(
+        "interval",
+        Shape::Duration,
+        "the daemon's",
+        "time between two checks",
+    ),
+    key(
+        "timeout",
+        Shape::Duration,
+        "the daemon's",
+        "time that an answer may take",
+    ),
+    key(
+        "retries",
+        Shape::Number(1, 100),
+        "the daemon's",
+        "checks in a row that fail before the service counts as not well",
+    ),
+];
+
+const OTHER_CHECKS: &str =
+    "plugins are asked over HTTP alone; write `http`, with the path under `url`";
+
+static CHECK: &[Key] = &[
+    key(
+        "type",
+        Shape::Word(&[
+            word("http"),
+            refused("tcp", OTHER_CHECKS),
+            refused("command", OTHER_CHECKS),
+        ]),
+        "",
+        "how it is asked: a GET request within the daemon",
+    )
+    .required(),
+    key(
+        "url",
+        text("path", is_path),
+        "",
+        "the path that is asked for, with a slash first",
+    )
+    .required(),
+    key(
+        "expect_status",
+        Shape::Number(200, 599),
+        "200",
+        "the status of an answer that is well",
+    ),
+];
+
+fn is_path(path: &str) -> Result<(), String> {
+    let is_visible = path.bytes().all(|byte| byte.is_ascii_graphic());
+    match path.starts_with('/') && is_visible && !path.contains('#') {
+        true => Ok(()),
+        false => Err(format!(
+            "'{}' is no path; write one like /health, without scheme and host and in ASCII: the daemon asks the \
+             plugin itself",
+            path.escape_debug()
+        )),
+    }
+}

@@ -1,0 +1,146 @@
+//! What services say of each other, and of what they share.
+
+use std::collections::BTreeMap;
+
+use zlayer_bundle::{
+    Deployment, Endpoint, Expose, KeyvalueSettings, SERVICES_MAX, Service, nearest,
+};
+
+use crate::view::View;
+
+/// Tells what does not fit together. `services` are those of the deployment, as the file has them.
+pub(super) fn check(deployment: &Deployment, file: &View<'_>, services: &[View<'_>]) {
+    let is_there = file
+        .get("services")
+        .is_some_and(|node| node.kind() == "a mapping");
+    if services.is_empty() && is_there {
+        file.refuse("services", "is empty; name at least one plugin");
+    }
+    if services.len() > SERVICES_MAX {
+        let count = services.len();
+        let reason = format!("has {count} plugins; a device serves at most {SERVICES_MAX}");
+        // What they say of each other would be told at length.
+        return file.refuse("services", reason);
+    }
+    let pairs = || deployment.services.iter().zip(services);
+    let names: Vec<&str> = deployment.services.iter().map(name).collect();
+    for (_, view) in pairs() {
+        check_services(&names, view);
+    }
+    check_ports(deployment, services);
+    check_namespaces(pairs());
+}
+
+/// The name of a service, which each of a file has.
+fn name(service: &Service) -> &str {
+    service.name.as_deref().unwrap_or_default()
+}
+
+/// The handlers that a stage is for have to be there.
+fn check_services(names: &[&str], service: &View<'_>) {
+    let Some(wasm) = service.map("wasm") else {
+        return;
+    };
+    let items = wasm.get("services").map_or(&[][..], |node| node.items());
+    for (index, item) in items.iter().enumerate() {
+        let Some(text) = item.text().filter(|text| !names.contains(text)) else {
+            continue;
+        };
+        let mends = match nearest(text, names.iter().copied()) {
+            Some(meant) => format!("did you mean '{meant}'?"),
+            None => format!("there are {}", names.join(", ")),
+        };
+        let path = format!("{}[{index}]", wasm.path_of("services"));
+        let text = text.escape_debug();
+        wasm.report.refuse(
+            item.at,
+            &path,
+            format!("there is no service '{text}'; {mends}"),
+        );
+    }
+}
+
+/// A port is for one endpoint of a service, is open to the same for all, and is none of the device's others.
+fn check_ports(deployment: &Deployment, services: &[View<'_>]) {
+    let device = &deployment.device;
+    let taken = [
+        (device.tls_port, "device.tls.port"),
+        (device.admin_port, "device.admin_port"),
+    ];
+    let mut known: BTreeMap<u16, (usize, Expose, String)> = BTreeMap::new();
+    for (index, service) in services.iter().enumerate() {
+        for view in service.maps("endpoints") {
+            let Some(Endpoint { port, expose, .. }) = endpoint(&view) else {
+                continue;
+            };
+            if let Some((_, whose)) = taken.iter().find(|(taken, _)| *taken == Some(port)) {
+                view.refuse("port", format!("{port} is {whose} already; choose another"));
+            }
+            match known.get(&port) {
+                Some((other, ..)) if *other == index => view.refuse(
+                    "port",
+                    format!("{port} is the port of another endpoint here; one is enough"),
+                ),
+                Some((_, other, path)) if *other != expose => view.refuse(
+                    "expose",
+                    format!("{port} is the port of {path} too, which is exposed otherwise; say the same in both"),
+                ),
+                _ => {
+                    known.insert(port, (index, expose, service.path.clone()));
+                }
+            }
+        }
+    }
+}
+
+fn endpoint(view: &View<'_>) -> Option<Endpoint> {
+    Some(Endpoint {
+        name: String::new(),
+        port: view.number("port")?,
+        expose: match view.text("expose") {
+            Some("public") => Expose::Public,
+            _ => Expose::Internal,
+        },
+    })
+}
+
+/// Plugins that share a namespace keep it the same way.
+fn check_namespaces<'a, 'v: 'a>(pairs: impl Iterator<Item = (&'a Service, &'a View<'v>)>) {
+    type Known<'k> = BTreeMap<&'k str, Vec<(&'k str, &'k KeyvalueSettings)>>;
+    let mut known: Known<'a> = BTreeMap::new();
+    for (service, view) in pairs {
+        let keyvalue = &service.settings.keyvalue;
+        let namespace = keyvalue.namespace.as_deref().unwrap_or(name(service));
+        let others = known.entry(namespace).or_default();
+        for (other, settings) in &*others {
+            for (setting, is_other) in [
+                ("kv_quota", differs(keyvalue.quota, settings.quota)),
+                ("kv_max_keys", differs(keyvalue.max_keys, settings.max_keys)),
+                (
+                    "kv_max_value_size",
+                    differs(keyvalue.max_value_size, settings.max_value_size),
+                ),
+                (
+                    "kv_durability",
+                    differs(keyvalue.durability, settings.durability),
+                ),
+            ] {
+                if let Some(wasm) = view.map("wasm").filter(|_| is_other) {
+                    wasm.refuse(
+                        setting,
+                        format!(
+                            "services.{other} shares the namespace '{}' and says otherwise; say the same in both",
+                            namespace.escape_debug()
+                        ),
+                    );
+                }
+            }
+        }
+        others.push((name(service), keyvalue));
+    }
+}
+
+/// Whether both say something, and not the same.
+fn differs<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
+    one.is_some() && other.is_some() && one != other
+}

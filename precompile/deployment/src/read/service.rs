@@ -1,0 +1,154 @@
+//! One service.
+
+use std::path::Path;
+
+use zlayer_bundle::{Endpoint, Expose, HealthCheck, Role, ServiceSettings};
+
+use super::{env, wasm};
+use crate::tree::Content;
+use crate::view::View;
+use crate::{Image, ImageSource};
+
+/// Where its plugin comes from. `None`: it was refused.
+pub(super) fn image(service: &View<'_>, folder: &Path) -> Option<Image> {
+    let node = service.get("image")?;
+    let (name, at) = match &node.content {
+        Content::Map(_) => {
+            let image = service.map("image")?;
+            if image.get("pull_policy").is_some() {
+                image.note(
+                    "pull_policy",
+                    "does nothing here: images are fetched when the bundle is packed, and devices fetch none",
+                );
+            }
+            (image.text("name")?, image.at("name"))
+        }
+        _ => (node.text()?, node.at),
+    };
+    Some(Image {
+        source: ImageSource::of(name, folder),
+        service_type: service.text("service_type").and_then(roles_of),
+        place: service.report.place(at),
+    })
+}
+
+/// The roles of which one makes a plugin what `service_type` says.
+pub(super) fn roles_of(service_type: &str) -> Option<Vec<Role>> {
+    let role = match service_type {
+        "wasm_http" => Role::HttpHandler,
+        "wasm_plugin" => {
+            let all = Role::ALL.into_iter();
+            return Some(all.filter(|role| *role != Role::HttpHandler).collect());
+        }
+        "wasm_handler" => Role::Handler,
+        "wasm_transformer" => Role::Transformer,
+        "wasm_authenticator" => Role::Authenticator,
+        "wasm_rate_limiter" => Role::RateLimiter,
+        "wasm_middleware" => Role::Middleware,
+        "wasm_router" => Role::Router,
+        "wasm_cache" | "wasm_caching" => Role::Cache,
+        "wasm_websocket" => Role::WebSocket,
+        _ => return None,
+    };
+    Some(vec![role])
+}
+
+/// Everything else that is said of it.
+pub(super) fn settings(service: &View<'_>) -> ServiceSettings {
+    let wasm = service.map("wasm");
+    let mut settings = wasm.map(|view| wasm::settings(&view)).unwrap_or_default();
+    settings.env = env::variables(service);
+    settings.endpoints = endpoints(service);
+    settings.health = service.map("health").and_then(|view| health(&view));
+    scale(service, &mut settings);
+    if let (Some(least), Some(most)) = (settings.min_instances, settings.max_instances)
+        && least > most
+    {
+        service.report.refuse(
+            service.node.at,
+            &service.path,
+            format!("at least {least} instances are wanted, and at most {most}; raise the one or lower the other"),
+        );
+    }
+    if let (Some(roles), Some(service_type)) = (&settings.roles, service.text("service_type"))
+        && let Some(wanted) = roles_of(service_type)
+        && !roles.iter().any(|role| wanted.contains(role))
+    {
+        service.refuse(
+            "service_type",
+            format!("'{service_type}' is none of what wasm.roles says; take one of the two out"),
+        );
+    }
+    settings
+}
+
+fn endpoints(service: &View<'_>) -> Vec<Endpoint> {
+    let endpoints = service.maps("endpoints");
+    let read = |endpoint: &View<'_>| {
+        Some(Endpoint {
+            name: endpoint.text("name")?.to_owned(),
+            port: endpoint.number("port")?,
+            expose: match endpoint.text("expose") {
+                Some("public") => Expose::Public,
+                _ => Expose::Internal,
+            },
+        })
+    };
+    endpoints.iter().filter_map(read).collect()
+}
+
+fn health(health: &View<'_>) -> Option<HealthCheck> {
+    let check = health.map("check")?;
+    Some(HealthCheck {
+        url: check.text("url")?.to_owned(),
+        expect_status: check.number("expect_status").unwrap_or(200),
+        interval: health.duration("interval"),
+        timeout: health.duration("timeout"),
+        retries: health.number("retries"),
+    })
+}
+
+/// Has `scale` say how many instances there are, where it does not contradict `wasm`.
+fn scale(service: &View<'_>, settings: &mut ServiceSettings) {
+    let Some(scale) = service.map("scale") else {
+        return;
+    };
+    let is_fixed = scale.text("mode") == Some("fixed");
+    let replicas = scale.number("replicas");
+    if is_fixed && scale.get("replicas").is_none() {
+        scale.refuse(
+            "mode",
+            "`fixed` wants `replicas: N`, how many instances there are",
+        );
+    }
+    if !is_fixed && replicas.is_some() {
+        scale.refuse(
+            "replicas",
+            "is for `mode: fixed`; write that, or `min` and `max`",
+        );
+    }
+    for name in ["min", "max"] {
+        if is_fixed && scale.get(name).is_some() {
+            let reason = "is not for `mode: fixed`, which takes `replicas`; write `mode: adaptive`, or take it out";
+            scale.refuse(name, reason);
+        }
+    }
+    let parts = [
+        ("min", "min_instances", &mut settings.min_instances),
+        ("max", "max_instances", &mut settings.max_instances),
+    ];
+    for (name, other, setting) in parts {
+        let (name, count) = match is_fixed {
+            true => ("replicas", replicas),
+            false => (name, scale.number(name)),
+        };
+        match (count, *setting) {
+            (Some(count), Some(said)) if count != said => scale.refuse(
+                name,
+                format!("is {count}, and wasm.{other} is {said}; say it once"),
+            ),
+            (Some(count), _) => *setting = Some(count),
+            (None, _) => {}
+        }
+    }
+}
