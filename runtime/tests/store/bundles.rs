@@ -1,6 +1,8 @@
 //! Bundles that are installed, gone back from and removed, over and over: whatever ends that, the one that is
 //! active is whole, and is the one that was acknowledged or the one that was on its way.
 
+/// Calls of the system that fail.
+mod disk_errors;
 /// Killed at random moments.
 mod kill;
 /// Power cut between any two of the calls that change files.
