@@ -254,7 +254,7 @@ fn serve(
         threads: resources.threads,
         address: server.address(),
         https: https_address.zip(https.clone()),
-        stop,
+        stop: stop.clone(),
     };
     let _admin = admin.serve(view, &EXECUTOR)?;
     if data.is_temporary() {
@@ -272,6 +272,9 @@ fn serve(
             .detach();
         let keeping = crate::reactor::enter(keep_instances(Arc::clone(plugin), request_timeout));
         EXECUTOR.spawn(keeping).detach();
+        let (pipeline, asked, stop) = (Arc::clone(&pipeline), Arc::clone(plugin), stop.clone());
+        let asking = async move { pipeline.watch_health(&asked, &stop).await };
+        EXECUTOR.spawn(crate::reactor::enter(asking)).detach();
     }
     if let Some(https) = https.clone() {
         EXECUTOR.spawn(async move { https.watch().await }).detach();

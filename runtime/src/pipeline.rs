@@ -36,6 +36,7 @@ pub mod fields;
 #[cfg(test)]
 pub mod fuzz;
 mod handle;
+mod health;
 mod inner;
 mod marks;
 mod middleware;

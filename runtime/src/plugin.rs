@@ -5,6 +5,7 @@ mod denied;
 mod description;
 mod engine;
 mod failed;
+mod health;
 mod idle;
 mod init;
 mod instance_memory;
@@ -25,6 +26,7 @@ use wasmtime::component::InstancePre;
 use zlayer_bundle::{Bodies, Role};
 
 pub use engine::{Ticker, Working, new_engine, share_out};
+pub use health::{Health, HealthState};
 pub use instance_memory::InstanceMemory;
 pub use instantiate::Instance;
 pub use link::{Common, places};
@@ -81,6 +83,7 @@ pub struct Plugin {
     /// See [`Limits::handles`].
     handles: usize,
     ticker: Ticker,
+    health: Option<Health>,
     broken: Mutex<Option<Broken>>,
     /// What `init` and `info` said of the plugin. Set once an instance was made.
     about: OnceCell<About>,

@@ -6,7 +6,7 @@ use super::section::{Section, Value};
 use super::view::View;
 use crate::capability::{Capabilities, Capability};
 use crate::clock;
-use crate::plugin::{Plugin, PluginState};
+use crate::plugin::{Health, HealthState, Plugin, PluginState};
 use crate::redact;
 use crate::server::tls::Https;
 use crate::stats::Outcome;
@@ -150,6 +150,7 @@ fn plugin(plugin: &Plugin) -> Section {
     if about.is_some() {
         described = described.line("", "{id} ({title}) {info_version}, uses {asked}");
     }
+    let described = health(plugin, described);
     described
         .line("", "granted {granted}; {traps} traps")
         .field("name", plugin.name())
@@ -180,6 +181,27 @@ fn plugin(plugin: &Plugin) -> Section {
         .field("writes", writes(plugin))
         .field("last_traps", last_traps(plugin))
         .field("denied_calls", denied_calls(plugin))
+}
+
+/// What its checks say of a plugin that is asked whether it is well.
+fn health(plugin: &Plugin, described: Section) -> Section {
+    let Some(state) = plugin.health().map(Health::state) else {
+        return described;
+    };
+    let described = described.field("health", state.name());
+    match state {
+        HealthState::Unknown => described.line("", "health: {health}"),
+        HealthState::Healthy(since) => described
+            .line("", "health: {health}, since {health_since_unix_seconds}")
+            .field("health_since_unix_seconds", Value::Moment(since)),
+        HealthState::Unhealthy(since, reason) => described
+            .line(
+                "",
+                "health: {health}, since {health_since_unix_seconds}: {health_reason}",
+            )
+            .field("health_since_unix_seconds", Value::Moment(since))
+            .field("health_reason", reason),
+    }
 }
 
 fn instances(plugin: &Plugin) -> Section {

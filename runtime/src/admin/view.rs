@@ -12,7 +12,7 @@ use crate::log_ring::MEMORY_SHARE;
 use crate::memory::Budget;
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
-use crate::plugin::{Plugin, PluginState};
+use crate::plugin::{Health, HealthState, Plugin, PluginState};
 use crate::server::tls::Https;
 use crate::stats::ServerStats;
 
@@ -55,7 +55,12 @@ impl View {
         }
         for plugin in self.plugins() {
             match plugin.state() {
-                PluginState::Ready => {}
+                PluginState::Ready => {
+                    let health = plugin.health().map(Health::state);
+                    if let Some(HealthState::Unhealthy(_, reason)) = health {
+                        return Some(format!("plugin {}: unhealthy: {reason}", plugin.name()));
+                    }
+                }
                 PluginState::Starting => {
                     return Some(format!("plugin {}: starting", plugin.name()));
                 }

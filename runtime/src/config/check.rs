@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use zlayer_bundle::ByteSize;
+use zlayer_bundle::{ByteSize, HealthCheck};
 
 use super::{
     AccessOutput, CACHE_MIN, Config, Draft, HANDLES_MAX, IDENTITIES_MAX, INSTANCES_MAX, LogOutput,
@@ -142,6 +142,7 @@ fn check_service(
         grants,
         pooling,
         placement,
+        health,
     } = plugin;
     if !(1..=INSTANCES_MAX).contains(&pooling.instances) {
         return Err(format!(
@@ -152,6 +153,9 @@ fn check_service(
         return Err("reuse: wants a number from 1".to_owned());
     }
     check_keeping(pooling)?;
+    if let Some(health) = health {
+        check_health(health)?;
+    }
     if grants.log_records == 0 {
         return Err("log_rate: wants a number from 1".to_owned());
     }
@@ -213,6 +217,31 @@ fn check_keeping(pooling: &Pooling) -> std::result::Result<(), String> {
     }
 }
 
+fn check_health(health: &HealthCheck) -> std::result::Result<(), String> {
+    let HealthCheck {
+        url,
+        expect_status,
+        interval,
+        timeout,
+        retries,
+    } = health;
+    if !url.starts_with('/') || url.parse::<http::uri::PathAndQuery>().is_err() {
+        return Err("health.check.url: wants a path, which begins with a slash".to_owned());
+    }
+    if !(200..600).contains(expect_status) {
+        return Err("health.check.expect_status: wants a status from 200 to 599".to_owned());
+    }
+    for (setting, time) in [("interval", interval), ("timeout", timeout)] {
+        if time.is_some_and(|time| time.is_zero()) {
+            return Err(format!("health.{setting}: wants more than no time"));
+        }
+    }
+    match retries {
+        Some(0) => Err("health.retries: wants a number from 1".to_owned()),
+        _ => Ok(()),
+    }
+}
+
 fn up_to(most: usize, flag: &str, count: usize) -> Result<()> {
     match count {
         0 => Err(wrong(flag, "must be at least 1")),
@@ -250,6 +279,7 @@ mod tests {
                 grants,
                 pooling,
                 placement,
+                ..
             } = &mut plugin;
             change(Arc::make_mut(grants), pooling, Arc::make_mut(placement));
             draft.services = vec![ServiceConfig {
@@ -337,6 +367,49 @@ mod tests {
         assert!(told.starts_with("what shall be served?"), "{told}");
         let told = refused(|draft| draft.services = vec![ServiceConfig::default(); 65]);
         assert_eq!(told, "more than 64 plugins");
+    }
+
+    #[test]
+    fn a_health_check_asks_for_a_path_and_waits_for_something() {
+        type Check = (&'static str, u16, Option<Duration>, Option<u32>);
+        let refused = |(url, expect_status, time, retries): Check| {
+            let health = HealthCheck {
+                url: url.to_owned(),
+                expect_status,
+                interval: time,
+                timeout: None,
+                retries,
+            };
+            check_health(&health).err()
+        };
+        assert_eq!(
+            refused(("/up?a=b", 200, Some(Duration::MAX), Some(1))),
+            None
+        );
+        for (check, says) in [
+            (
+                ("up", 200, None, None),
+                "health.check.url: wants a path, which begins with a slash",
+            ),
+            (
+                ("/a b", 200, None, None),
+                "health.check.url: wants a path, which begins with a slash",
+            ),
+            (
+                ("/", 100, None, None),
+                "health.check.expect_status: wants a status from 200 to 599",
+            ),
+            (
+                ("/", 200, Some(Duration::ZERO), None),
+                "health.interval: wants more than no time",
+            ),
+            (
+                ("/", 200, None, Some(0)),
+                "health.retries: wants a number from 1",
+            ),
+        ] {
+            assert_eq!(refused(check).as_deref(), Some(says));
+        }
     }
 
     #[test]

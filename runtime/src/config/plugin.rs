@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use zlayer_bundle::{AllowedHosts, Role};
+use zlayer_bundle::{AllowedHosts, HealthCheck, Role};
 
 use crate::capability::Capabilities;
 use crate::keyvalue;
@@ -30,6 +30,8 @@ pub struct PluginConfig {
     pub pooling: Pooling,
     /// Where it takes part.
     pub placement: Arc<Placement>,
+    /// How it is asked whether it is well; `None` if it is not (default).
+    pub health: Option<Arc<HealthCheck>>,
 }
 
 /// What is said of what a plugin may do. What becomes of it depends on the plugin and its company:

@@ -242,7 +242,9 @@ impl<'a> Member<'a> {
             upstreams.clone(),
         );
         let pooling = self.config.pooling;
-        Plugin::load(&self.artifact, host, instances, pooling, common).map(Arc::new)
+        let health = self.config.health.clone();
+        let plugin = Plugin::load(&self.artifact, host, instances, pooling, common)?;
+        Ok(Arc::new(plugin.with_health(health)))
     }
 }
 

@@ -149,6 +149,7 @@ impl Plugin {
             body_max: limits.body,
             handles: limits.handles,
             ticker: common.ticker.clone(),
+            health: None,
             broken: Mutex::new(None),
             about: OnceCell::new(),
         })

@@ -1,0 +1,88 @@
+//! Asks plugins from inside whether they are well.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use http::header::HOST;
+use http_body_util::BodyExt;
+use smol::Timer;
+use smol::channel::Receiver;
+use zlayer_bundle::Role;
+
+use super::{Pipeline, Reply, Request, handle};
+use crate::failure::Failure;
+use crate::message::IncomingBody;
+use crate::plugin::Plugin;
+use crate::timeout;
+
+/// The id of a check, for the log records that it leads to.
+const ID: &str = "health";
+
+impl Pipeline {
+    /// Asks a plugin again and again whether it is well, until the daemon drains. Returns at once where
+    /// nothing is said of that.
+    ///
+    /// The request is the device's own: no stage but the handler sees it, and it is neither counted nor
+    /// logged as a client's.
+    pub async fn watch_health(&self, plugin: &Arc<Plugin>, stop: &Receiver<()>) {
+        let Some(health) = plugin.health() else {
+            return;
+        };
+        if !plugin.plays(Role::Handler) && !plugin.plays(Role::HttpHandler) {
+            log::warn!(
+                "plugin {}: its health is not checked, because it is no handler that could be asked",
+                plugin.name()
+            );
+            return;
+        }
+        while !stop.is_closed() {
+            let time = health.timeout();
+            let asked = timeout::within(time, self.ask(plugin, health.path())).await;
+            let checked = match asked {
+                Some(Ok(status)) => health.judge(status),
+                Some(Err(failure)) => Err(failure.to_string()),
+                None => Err(format!(
+                    "{} was not answered within {time:?}",
+                    health.path()
+                )),
+            };
+            health.record(plugin.name(), checked);
+            Timer::after(health.interval()).await;
+        }
+    }
+
+    /// Asks a plugin's handler for a path. Returns the status of the answer, which was read to its end.
+    async fn ask(&self, plugin: &Arc<Plugin>, path: &str) -> Result<u16, Failure> {
+        let head = http::Request::builder().uri(path).header(HOST, "localhost");
+        let head = head.body(()).map_err(|error| {
+            Failure::BadResponse(format!("{path} cannot be asked for: {error}"))
+        })?;
+        let device = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (head, ()) = head.into_parts();
+        let mut request = Request::new(head, IncomingBody::default(), device, ID.into());
+        let _working = plugin.working();
+        if plugin.plays(Role::Handler)
+            && let Some(response) = handle::typed(plugin, &mut request, &self.bodies).await?
+        {
+            return Ok(response.status().as_u16());
+        }
+        if !plugin.plays(Role::HttpHandler) {
+            return Err(Failure::PassThrough);
+        }
+        let Reply {
+            response, mut tail, ..
+        } = handle::wasi_http(plugin, &mut request).await?;
+        let status = response.status().as_u16();
+        // An instance whose work is given up could not be kept for another request.
+        let mut body = response.into_body();
+        let reading = async {
+            while let Some(read) = body.frame().await {
+                read.map_err(|_| Failure::broken_body())?;
+            }
+            Ok(())
+        };
+        tail.beside(reading).await?;
+        tail.await?;
+        Ok(status)
+    }
+}
