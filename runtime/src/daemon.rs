@@ -20,10 +20,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_lite::future::{or, yield_now};
+use futures_lite::future::{or, yield_now, zip};
 use rustix::fs::Mode;
 use smol::Executor;
-use smol::channel::bounded;
+use smol::channel::{Receiver, bounded};
 
 use crate::account::Account;
 use crate::admin::{self, Admin, View};
@@ -270,11 +270,9 @@ fn serve(
         EXECUTOR
             .spawn(async move { telling.host().log.report_dropped_in_time().await })
             .detach();
-        let keeping = crate::reactor::enter(keep_instances(Arc::clone(plugin), request_timeout));
-        EXECUTOR.spawn(keeping).detach();
-        let (pipeline, asked, stop) = (Arc::clone(&pipeline), Arc::clone(plugin), stop.clone());
-        let asking = async move { pipeline.watch_health(&asked, &stop).await };
-        EXECUTOR.spawn(crate::reactor::enter(asking)).detach();
+        let (plugin, pipeline, stop) = (Arc::clone(plugin), Arc::clone(&pipeline), stop.clone());
+        let keeping = async move { keep(&plugin, &pipeline, request_timeout, &stop).await };
+        EXECUTOR.spawn(crate::reactor::enter(keeping)).detach();
     }
     if let Some(https) = https.clone() {
         EXECUTOR.spawn(async move { https.watch().await }).detach();
@@ -385,8 +383,13 @@ async fn run_tasks<T>() -> T {
     }
 }
 
-/// Makes the instances that are wanted at the start, and gives up those for ever that nobody asks for.
-async fn keep_instances(plugin: Arc<Plugin>, time: Duration) {
+/// Makes the instances of a plugin that are wanted at the start, each within `time`. From then on it gives
+/// up those that nobody asks for, and asks the plugin whether it is well.
+async fn keep(plugin: &Arc<Plugin>, pipeline: &Pipeline, time: Duration, stop: &Receiver<()>) {
     plugin.warm_up(time).await;
-    plugin.give_up_idle(time).await;
+    zip(
+        plugin.give_up_idle(time),
+        pipeline.watch_health(plugin, stop),
+    )
+    .await;
 }
