@@ -301,7 +301,7 @@ mod tests {
             ("plugin other: asked for plugin hello", None),
             ("plugin hello_3: unknown", None),
             ("GET /plugin%20hello: failed", None),
-            ("--plugin hello:reuse=1", Some("hello")),
+            ("(plugin hello) gave up", Some("hello")),
             ("unplugin hello", None),
             ("", None),
         ] {

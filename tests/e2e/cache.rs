@@ -13,9 +13,7 @@ use std::ffi::OsStr;
 
 use serde_json::Value;
 
-use crate::support::{
-    Builder, Daemon, Response, TempDir, artifact, ask, eventually, request, zlayer,
-};
+use crate::support::{Builder, Daemon, Response, TempDir, ask, eventually, request, zlayer};
 
 type Fields<'a> = &'a [(&'a str, &'a str)];
 
@@ -173,8 +171,7 @@ fn what_one_site_says_is_not_told_by_another() {
 fn the_guides_plugin_caches_as_the_guide_says() {
     let folder = TempDir::new();
     let daemon = serving("smart-cache", &folder)
-        .arg("--wasm")
-        .arg(artifact("http-echo-headers"))
+        .with("http-echo-headers")
         .start();
     let get = |path: &str, headers: Fields<'_>| get_with(&daemon, path, headers);
     for path in ["/api/users/7?count=a", "/static/logo?count=b"] {

@@ -4,7 +4,9 @@ use std::net::{SocketAddr, TcpListener};
 
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, TempDir, ask, ask_tcp, eventually, get, request};
+use crate::support::{
+    Daemon, TempDir, artifact, ask, ask_tcp, deployment, eventually, get, pack, request,
+};
 
 /// Asks a router of the tests to forward a request to this host and port.
 fn forward(daemon: &Daemon, host: &str, port: u16) -> crate::support::Response {
@@ -42,7 +44,8 @@ fn a_router_without_hosts_forwards_nowhere() {
             "plugin stages may not send there, its host is not allowed: --allow-host 127.0.0.1:{port} "
         );
         daemon.wait_for_log(&told);
-        daemon.wait_for_log(&format!("--plugin stages:allow-hosts=127.0.0.1:{port} "));
+        let key = format!("`wasm.allowed_hosts: [\"127.0.0.1:{port}\"]` in its service ");
+        daemon.wait_for_log(&key);
         assert!(!response.text().contains("127.0.0.1"), "{response:?}");
     }
     assert!(is_untouched(&upstream));
@@ -172,32 +175,33 @@ fn one_plugin_alone_plays_all_its_roles() {
 
 #[test]
 fn beside_others_it_has_to_be_said_which_of_several_roles_a_plugin_plays() {
-    let said = Daemon::builder("hello")
-        .with("stages")
-        // The suite's own words for this guest are not to count.
-        .plugin("stages:roles=")
-        .fails();
+    let folder = TempDir::new();
+    // Under another file's name the suite's own words for this guest do not count.
+    let file = folder.path().join("guard.cwasm");
+    std::fs::copy(artifact("stages"), &file).unwrap();
+    let said = Daemon::builder("hello").with_file(&file).fails();
     assert_eq!(said.code, 2, "{said:?}");
-    assert!(
-        said.stderr.contains("roles: wants at least one"),
-        "{said:?}"
-    );
-    let copy = TempDir::new();
-    let file = copy.path().join("guard.cwasm");
-    std::fs::copy(crate::support::artifact("stages"), &file).unwrap();
-    let both = || Daemon::builder("hello").arg("--wasm").arg(&file);
-    let said = both().fails();
-    assert_eq!(said.code, 2, "{said:?}");
-    let told = "--plugin: stages exports several roles, handler,transformer,authenticator,rate-limiter,middleware,router,cache,websocket; ";
+    let told = "stages exports several roles, handler,transformer,authenticator,rate-limiter,middleware,router,cache,websocket; ";
     assert!(said.stderr.contains(told), "{said:?}");
-    assert!(said.stderr.contains("--plugin stages:roles="), "{said:?}");
-    let said = both().plugin("stages:roles=http-handler").fails();
-    assert_eq!(said.code, 2, "{said:?}");
-    let told = "stages:roles names http-handler, which it does not export";
-    assert!(said.stderr.contains(told), "{said:?}");
-    let said = both().plugin("stages:roles=guard").fails();
-    assert_eq!(said.code, 2, "{said:?}");
-    assert!(said.stderr.contains("there is no role 'guard'"), "{said:?}");
+    assert!(said.stderr.contains("`wasm.roles: ["), "{said:?}");
+    // Of a deployment it is told before it gets to any device.
+    let [yaml, made] = ["deployment.yaml", "app.zlb"].map(|name| folder.path().join(name));
+    for (setting, told) in [
+        (None, "exports several roles"),
+        (Some("guard:roles="), "roles: is empty"),
+        (
+            Some("guard:roles=http-handler"),
+            "names http-handler, which the component does not export",
+        ),
+        (Some("guard:roles=guard"), "there is no role 'guard'"),
+    ] {
+        let files = [artifact("hello"), file.clone()];
+        let lines: Vec<String> = setting.into_iter().map(str::to_owned).collect();
+        std::fs::write(&yaml, deployment(&files, &lines)).unwrap();
+        let said = pack(&yaml, &made);
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(said.stderr.contains(told), "{told}: {said:?}");
+    }
 }
 
 #[test]
@@ -265,7 +269,7 @@ fn a_plugin_uses_what_its_roles_have_it_use_and_what_it_is_allowed() {
     };
     let denied = daemon("stage-transformer:allow=logging");
     assert_eq!(get(&denied, "/").header("x-own"), None);
-    denied.wait_for_log("plugin stage-transformer imports what it is not granted: config: not in the world zlayer-transformer, --plugin stage-transformer:allow=config grants it");
+    denied.wait_for_log("plugin stage-transformer imports what it is not granted: config: not in the world zlayer-transformer, `wasm.capabilities.config: true` in the service stage-transformer grants it");
     denied.wait_for_log("it called what it is not granted: config: not in the world");
     let plugin = &status(&folder)[0];
     assert_eq!(plugin["granted"], json!(["logging"]));
@@ -306,7 +310,7 @@ fn a_secret_that_is_not_given_is_told_once_with_what_gives_it() {
     for _ in 0..3 {
         request(&daemon, "GET", "/", &token, b"");
     }
-    daemon.wait_for_log("--plugin jwt-authenticator:secrets=jwt_secret gives it");
+    daemon.wait_for_log("`wasm.secrets: [jwt_secret]` in its service gives it");
     let told = "it asked for the secret 'jwt_secret'";
     assert_eq!(daemon.log().matches(told).count(), 1, "{}", daemon.log());
     daemon.wait_for_log("plugin jwt-authenticator asks for secrets and is given none");

@@ -210,7 +210,8 @@ fn hosts_that_are_not_allowed_are_denied_counted_and_named() {
         );
     }
     daemon.wait_for_log(&format!("--allow-host localhost:{port} allows it"));
-    daemon.wait_for_log(&format!("--plugin fetch:allow-hosts=127.0.0.1:{other} to"));
+    let key = format!("`wasm.allowed_hosts: [\"127.0.0.1:{other}\"]` in its service to");
+    daemon.wait_for_log(&key);
     // Once for each host, however often it is asked for.
     assert_eq!(
         error(&daemon, &format!("to=localhost:{port}")),

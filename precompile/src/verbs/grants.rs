@@ -23,11 +23,14 @@ impl Grants {
         let mut notes = Vec::new();
         let beyond = imported.without(usual);
         if beyond != Capabilities::NONE {
-            let flag: Vec<_> = beyond.iter().map(Capability::name).collect();
+            // The contract writes a dash, and deployments an underscore.
+            let key = |one: Capability| format!("{}: true", one.name().replace('-', "_"));
+            let keys: Vec<_> = beyond.iter().map(key).collect();
             notes.push(format!(
-                "imports {beyond}, which is not in the world {}: denied without --plugin {name}:allow={}",
+                "imports {beyond}, which is not in the world {}: denied without \
+                 `wasm.capabilities: {{{}}}` in the service {name}",
                 worlds.join(" and "),
-                flag.join(",")
+                keys.join(", ")
             ));
         }
         let sends = imported.contains(Capability::HttpClient);
@@ -39,18 +42,20 @@ impl Grants {
                 _ => "forwards requests",
             };
             notes.push(format!(
-                "{does}: only to hosts that --allow-host or --plugin {name}:allow-hosts= names"
+                "{does}: only to hosts that --allow-host, or `wasm.allowed_hosts` in the service {name}, names"
             ));
         }
         if imported.contains(Capability::Secrets) {
             notes.push(format!(
-                "reads secrets: beside other plugins only those that --plugin {name}:secrets= names"
+                "reads secrets: beside other plugins only those of `env`, and those that `wasm.secrets` names, \
+                 in the service {name}"
             ));
         }
         if !Role::belong_together(roles) {
             let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
             notes.push(format!(
-                "exports several roles: beside other plugins it has to be said which it plays, --plugin {name}:roles={}",
+                "exports several roles: beside other plugins it has to be said which it plays, \
+                 `wasm.roles: [{}]` in the service {name}",
                 names.join(",")
             ));
         }
@@ -94,24 +99,26 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_told_with_the_flag_that_mends_it() {
+    fn what_does_not_fit_is_told_with_what_mends_it() {
         let secrets = "zlayer:plugin/secrets@0.1.0";
         assert_eq!(
             notes(&[Role::Transformer], &[secrets]),
             [
-                "imports secrets, which is not in the world zlayer-transformer: denied without --plugin p:allow=secrets",
-                "reads secrets: beside other plugins only those that --plugin p:secrets= names"
+                "imports secrets, which is not in the world zlayer-transformer: denied without `wasm.capabilities: {secrets: true}` in the service p",
+                "reads secrets: beside other plugins only those of `env`, and those that `wasm.secrets` names, in the service p"
             ]
         );
         assert_eq!(
             notes(&[Role::Handler], &["wasi:http/outgoing-handler@0.2.0"]),
-            ["sends requests: only to hosts that --allow-host or --plugin p:allow-hosts= names"]
+            [
+                "sends requests: only to hosts that --allow-host, or `wasm.allowed_hosts` in the service p, names"
+            ]
         );
         assert_eq!(
             notes(&[Role::Transformer, Role::Router], &[]),
             [
-                "forwards requests: only to hosts that --allow-host or --plugin p:allow-hosts= names",
-                "exports several roles: beside other plugins it has to be said which it plays, --plugin p:roles=transformer,router"
+                "forwards requests: only to hosts that --allow-host, or `wasm.allowed_hosts` in the service p, names",
+                "exports several roles: beside other plugins it has to be said which it plays, `wasm.roles: [transformer,router]` in the service p"
             ]
         );
         assert_eq!(notes(&[Role::Handler, Role::Cache], &[]), [""; 0]);

@@ -404,7 +404,7 @@ fn what_does_not_fit_its_roles_is_told() {
         "import logging; import secrets; export transformer;",
     )];
     dir.file("p.wasm", module("zlayer-transformer", &edits));
-    let told = "imports secrets, which is not in the world zlayer-transformer: denied without --plugin p:allow=secrets";
+    let told = "imports secrets, which is not in the world zlayer-transformer: denied without `wasm.capabilities: {secrets: true}` in the service p";
     Run::new(&dir, &["build", "p.wasm", "--target", "armv7"]).expect(0);
     for file in ["p.wasm", "p.armv7.cwasm"] {
         for verb in ["validate", "info"] {

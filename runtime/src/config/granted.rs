@@ -143,7 +143,7 @@ impl Granted {
 
 const HTTP_CLIENT: Capabilities = Capabilities::NONE.with(Capability::HttpClient);
 
-/// Names of roles as a flag takes them.
+/// Names of roles as a list of a `deployment.yaml` takes them, without its brackets.
 fn listed(roles: &[Role]) -> String {
     let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
     names.join(",")
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(
             decide(&grants, &STAGES, false).unwrap_err(),
             "p exports several roles, transformer,router; beside other plugins it has to be said \
-             which of them it plays: --plugin p:roles=transformer,router, or some of these"
+             which of them it plays: `wasm.roles: [transformer,router]` in its service, or some of these"
         );
         let named = |roles: &[Role]| Grants {
             roles: Some(roles.to_vec()),
@@ -193,7 +193,7 @@ mod tests {
             assert_eq!(granted.capabilities.to_string(), "logging");
         }
         let told = decide(&named(&[Role::Handler]), &STAGES, true).unwrap_err();
-        assert!(told.starts_with("p:roles names handler, which it does not export"));
+        assert!(told.starts_with("p: roles names handler, which it does not export"));
     }
 
     #[test]
@@ -256,7 +256,7 @@ mod tests {
             (Capability::HttpClient, "--allow-host HOST[:PORT]"),
             (
                 Capability::Secrets,
-                "not in the world zlayer-transformer and zlayer-router, --plugin p:allow=secrets",
+                "not in the world zlayer-transformer and zlayer-router, `wasm.capabilities.secrets: true` in the service p",
             ),
         ] {
             let told = granted.why_not(one);

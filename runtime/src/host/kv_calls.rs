@@ -83,7 +83,7 @@ impl PluginHost {
             }
             KvError::WritesExceeded => format!(
                 "quota-exceeded: its changes had {} KiB written to flash, and it may have {} KiB a day \
-                 (--kv-write-max, or --plugin {name}:kv-write-max=); changes are refused until enough time has \
+                 (--kv-write-max, or `wasm.kv_write_max` in its service); changes are refused until enough time has \
                  passed",
                 self.writes.spent() >> 10,
                 self.writes.day_bytes() >> 10

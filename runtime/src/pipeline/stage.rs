@@ -202,8 +202,8 @@ impl Stage {
             };
             let name = self.plugin.name();
             log::warn!(
-                "[{id}] transform by plugin {name}: {failure}; --plugin {name}:bodies={spared} spares it the \
-                 bodies of requests; said once, however often it happens"
+                "[{id}] transform by plugin {name}: {failure}; `wasm.bodies: {spared}` in its service spares it \
+                 the bodies of requests; said once, however often it happens"
             );
         }
     }

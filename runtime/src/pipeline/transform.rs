@@ -1,7 +1,7 @@
 //! `transform`: changes what the handler sees of a request, and what it returns.
 //!
 //! Runs after the route is chosen, since it cannot change the path. Bodies that it is called with
-//! are held whole, up to a limit. A deployment can switch that off (`bodies=`), since it is not
+//! are held whole, up to a limit. A deployment can switch that off (`wasm.bodies`), since it is not
 //! known beforehand whether a transformer would change the body at all.
 
 use std::ops::ControlFlow;
@@ -118,7 +118,7 @@ pub(super) async fn read(
             };
             stage.failure(Failure::Unshowable(format!(
                 "the response's body{whose} {cause}, and a transformer is shown it whole or not at all; \
-                 --plugin {}:bodies={spared} lets it pass unseen",
+                 `wasm.bodies: {spared}` in the service {} lets it pass unseen",
                 stage.plugin.name()
             )))
         }

@@ -90,7 +90,7 @@ impl Sender {
         let host = host.escape_debug();
         UpstreamError::Denied(format!(
             "plugin {plugin} may not send there, {why}: --allow-host {host} allows it to all \
-             plugins without hosts of their own, --plugin {plugin}:allow-hosts={host} to this one"
+             plugins without hosts of their own, `wasm.allowed_hosts: [\"{host}\"]` in its service to this one"
         ))
     }
 }

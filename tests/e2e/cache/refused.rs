@@ -118,8 +118,7 @@ fn nobody_has_the_work_done_anew_by_asking_for_another_protocol() {
 fn answers_that_break_off_are_not_stored() {
     let folder = TempDir::new();
     let daemon = serving("stage-cache", &folder)
-        .arg("--wasm")
-        .arg(artifact("hostile"))
+        .with("hostile")
         .args(["--config", "test.cache=for 3600000"])
         .start();
     for path in ["/short-body", "/no-finish", "/trap-after-head", "/trap"] {
@@ -134,8 +133,7 @@ fn answers_that_break_off_are_not_stored() {
     // What is whole is stored, with a length and without.
     drop(daemon);
     let daemon = serving("stage-cache", &folder)
-        .arg("--wasm")
-        .arg(artifact("http-echo-headers"))
+        .with("http-echo-headers")
         .args(["--config", "test.cache=for 3600000"])
         .start();
     for path in [

@@ -40,7 +40,7 @@ fn refused(daemon: &Daemon, why: &str) {
     for part in [
         &format!("[{id}]"),
         "transform by plugin stage-transformer: ",
-        "--plugin stage-transformer:bodies=request",
+        "`wasm.bodies: request` in the service stage-transformer",
     ] {
         assert!(line.contains(part), "{part} is not in {line}");
     }
@@ -177,7 +177,7 @@ fn a_compressed_upload_is_refused_unless_it_is_spared() {
     assert!(
         daemon
             .log()
-            .contains("--plugin stage-transformer:bodies=response spares it")
+            .contains("`wasm.bodies: response` in its service spares it")
     );
     assert_eq!(
         daemon.log().matches("said once").count(),
@@ -220,7 +220,7 @@ fn what_an_author_says_of_bodies_holds_unless_the_owner_says_otherwise() {
     assert_eq!(bodies_of(&file).as_deref(), Some("request"));
     let start = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9\r\n\r\ndata: 1\n\n";
     for (setting, status) in [(None, 200), (Some("both"), 502), (Some("none"), 200)] {
-        let mut daemon = proxy_with(saying(start).0, "").arg("--wasm").arg(&file);
+        let mut daemon = proxy_with(saying(start).0, "").with_file(&file);
         if let Some(setting) = setting {
             daemon = daemon.plugin(&format!("stage-transformer:bodies={setting}"));
         }

@@ -347,7 +347,7 @@ fn an_upload_without_an_end_is_refused_once_it_is_longer_than_it_may_be() {
     assert!(begun.elapsed() < Duration::from_secs(10), "{begun:?}");
     daemon.wait_for_log(
         "transform by plugin stage-transformer: the body is longer than 65536 bytes; \
-         --plugin stage-transformer:bodies=response spares it",
+         `wasm.bodies: response` in its service spares it",
     );
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Daemon {
 
 /// The flags of a daemon that is to be started.
 pub(crate) struct Builder {
-    /// The plugins' files, in their order.
+    /// The plugins' files, in their order, or a bundle alone.
     files: Vec<PathBuf>,
     /// What is said of single plugins, `NAME:SETTING=VALUE` each.
     settings: Vec<String>,
@@ -53,7 +53,7 @@ impl Daemon {
         Daemon::of(artifact(guest))
     }
 
-    /// A daemon that will be given this file.
+    /// A daemon that will be given this file: a plugin, or a bundle.
     pub(crate) fn of(file: impl Into<PathBuf>) -> Builder {
         Builder {
             files: vec![file.into()],
@@ -171,8 +171,14 @@ impl Builder {
     }
 
     /// One more plugin behind those that there are.
-    pub(crate) fn with(mut self, guest: &str) -> Builder {
-        self.files.push(artifact(guest));
+    pub(crate) fn with(self, guest: &str) -> Builder {
+        let file = artifact(guest);
+        self.with_file(file)
+    }
+
+    /// The same with a file of one's own.
+    pub(crate) fn with_file(mut self, file: impl Into<PathBuf>) -> Builder {
+        self.files.push(file.into());
         self
     }
 
@@ -263,14 +269,18 @@ impl Builder {
         let grants = stage_grants(&self.files, &self.settings);
         self.settings.extend(grants);
         command.arg("run");
-        match self.settings.is_empty() {
-            true => {
-                for file in &self.files {
+        match (&self.files[..], self.settings.is_empty()) {
+            // Its deployment has said all that there is to say of its plugins.
+            ([file], true) if file.extension().is_some_and(|ending| ending == "zlb") => {
+                command.arg(file);
+            }
+            (files, true) => {
+                for file in files {
                     command.arg("--wasm").arg(file);
                 }
             }
-            false => {
-                command.arg(bundle(&deployment(&self.files, &self.settings)));
+            (files, false) => {
+                command.arg(bundle(&deployment(files, &self.settings)));
             }
         }
         if let Some(keys) = self.keys {

@@ -1,5 +1,5 @@
 use super::{close, echoes, next, open, send, try_open};
-use crate::support::{Client, Daemon, artifact};
+use crate::support::{Client, Daemon};
 
 const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -184,8 +184,7 @@ fn what_is_not_valid_becomes_502() {
 #[test]
 fn middlewares_see_the_answer_and_cannot_break_it() {
     let daemon = Daemon::builder("stage-middleware")
-        .arg("--wasm")
-        .arg(artifact("stage-websocket"))
+        .with("stage-websocket")
         .args([
             "--config",
             "test.on-response=drop-all;set sec-websocket-accept=x;set x-mine=1;\

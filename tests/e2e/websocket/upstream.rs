@@ -3,7 +3,7 @@ use std::net::TcpListener;
 use tungstenite::Message;
 
 use super::{close, closed, echoes, next, open, ping, pong, send, try_open};
-use crate::support::{Daemon, artifact};
+use crate::support::Daemon;
 
 /// A daemon that sends all to `upstream`, with more plugins between.
 fn before(upstream: &Daemon, plugins: &[&str]) -> Daemon {
@@ -13,7 +13,7 @@ fn before(upstream: &Daemon, plugins: &[&str]) -> Daemon {
         .allow_host(host)
         .args(["--config", &format!("test.route=forward {host} {port}")]);
     for plugin in plugins {
-        daemon = daemon.arg("--wasm").arg(artifact(plugin));
+        daemon = daemon.with(plugin);
     }
     daemon.start()
 }
@@ -83,11 +83,9 @@ fn an_upstreams_failure_is_not_the_plugins() {
     let daemon = Daemon::builder("stage-router")
         .args(["--config", &route])
         .allow_host("127.0.0.1")
-        .args(["--plugin", "stage-websocket:on-failure=open"])
-        .arg("--wasm")
-        .arg(artifact("stage-websocket"))
-        .arg("--wasm")
-        .arg(artifact("hello"))
+        .with("stage-websocket")
+        .with("hello")
+        .plugin("stage-websocket:on-failure=open")
         .start();
     // Not the handler's answer, though the plugin may fail; nor the plugin's status.
     assert_eq!(try_open(&daemon, "/", &[]).err().unwrap().status, 504);

@@ -33,7 +33,8 @@ fn a_host_that_is_not_allowed_is_not_connected_to() {
         let flag = format!("--allow-host 127.0.0.1:{port} ");
         assert!(reason.contains("plugin p "), "{reason}");
         assert!(reason.contains(&flag), "{reason}");
-        assert!(reason.contains(&format!("--plugin p:allow-hosts=127.0.0.1:{port} ")));
+        let key = format!("`wasm.allowed_hosts: [\"127.0.0.1:{port}\"]` in its service ");
+        assert!(reason.contains(&key), "{reason}");
     }
     untouched(&listener);
 }
