@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tungstenite::http::StatusCode;
 use zlayer_bundle::{Role, read_manifest};
 
-use crate::support::{Daemon, Response, artifact, eventually, request};
+use crate::support::{Daemon, Response, artifact, bundle, eventually, request};
 use crate::websocket::{echoes, open};
 
 mod does_what_its_comment_shows {
@@ -158,11 +158,15 @@ fn follow(name: &str) {
     let mut daemons = BTreeMap::new();
     let mut responses = 0;
     let steps = transcript(name);
-    // Every comment begins alike; the suite has done that already.
-    let begin: Vec<_> = steps.iter().take(2).map(|step| &*step.command).collect();
-    let build = "cargo build --release --target wasm32-wasip2";
-    assert_eq!(begin, [build, "cd target/wasm32-wasip2/release"]);
-    for step in &steps[2..] {
+    // Every comment begins alike; the suite has done that already. A deployment names its plugins from its
+    // own folder.
+    let mut begin = vec!["cargo build --release --target wasm32-wasip2"];
+    if !steps.iter().any(|step| step.command.contains(DEPLOYMENT)) {
+        begin.push("cd target/wasm32-wasip2/release");
+    }
+    let shown = steps.iter().map(|step| &*step.command);
+    assert!(shown.take(begin.len()).eq(begin.iter().copied()), "{name}");
+    for step in &steps[begin.len()..] {
         let words = words(&step.command);
         let words: Vec<_> = words.iter().map(String::as_str).collect();
         match &words[..] {
@@ -191,8 +195,12 @@ fn follow(name: &str) {
 }
 
 /// Starts what a comment shows, at a port of its own, and answers the port that the comment names.
-fn start(flags: &[&str], others: &BTreeMap<String, Daemon>) -> (String, Daemon) {
-    let mut plugins = Vec::new();
+fn start(words: &[&str], others: &BTreeMap<String, Daemon>) -> (String, Daemon) {
+    let (deployment, flags) = match words.split_first() {
+        Some((file, flags)) if file.ends_with(DEPLOYMENT) => (Some(file), flags),
+        _ => (None, words),
+    };
+    let mut files = Vec::new();
     let mut rest = Vec::new();
     let mut port = None;
     for pair in flags.chunks(2) {
@@ -200,23 +208,47 @@ fn start(flags: &[&str], others: &BTreeMap<String, Daemon>) -> (String, Daemon) 
             panic!("{pair:?} is no flag with a value");
         };
         match flag {
-            "--wasm" => plugins.push(package(value.strip_suffix(".wasm").unwrap())),
+            "--wasm" => files.push(compiled(value)),
             "--port" => port = Some(value.to_owned()),
-            "--plugin" => {
-                let (name, setting) = value.split_once(':').unwrap();
-                let mut setting = setting.to_owned();
-                for (port, daemon) in others {
-                    let address = daemon.addr().to_string();
-                    setting = setting.replace(&format!("127.0.0.1:{port}"), &address);
-                }
-                rest.extend([flag.to_owned(), format!("{}:{setting}", package(name))]);
-            }
             _ => rest.extend([flag.to_owned(), value.to_owned()]),
         }
     }
-    let builder = Daemon::builder(&plugins[0]).args(rest);
-    let builder = plugins[1..].iter().fold(builder, |it, name| it.with(name));
+    files.extend(deployment.map(|file| bundle(&of_the_suite(file, others))));
+    let builder = Daemon::of(&files[0]).args(rest);
+    let builder = files[1..]
+        .iter()
+        .fold(builder, |it, file| it.with_file(file));
     (port.expect("a port"), builder.start())
+}
+
+/// What the deployments of the examples are called.
+const DEPLOYMENT: &str = "/deployment.yaml";
+
+/// The text of a deployment, with the plugins that the suite has compiled and the addresses that the other
+/// daemons really have.
+fn of_the_suite(file: &str, others: &BTreeMap<String, Daemon>) -> String {
+    let mut text = fs::read_to_string(folder().join(file)).unwrap();
+    for (port, daemon) in others {
+        let address = daemon.addr().to_string();
+        text = text.replace(&format!("127.0.0.1:{port}"), &address);
+    }
+    let lines = text.lines().map(|line| {
+        const IMAGE: &str = "image: ";
+        let Some((before, image)) = line.split_once(IMAGE) else {
+            return line.to_owned();
+        };
+        assert!(image.starts_with("../target/wasm32-wasip2/release/"));
+        // A string of JSON is one of YAML.
+        let compiled = compiled(image).to_string_lossy().into_owned();
+        format!("{before}{IMAGE}{}", serde_json::Value::from(compiled))
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What the suite has compiled of a file that cargo built.
+fn compiled(file: &str) -> PathBuf {
+    let name = Path::new(file).file_stem().unwrap().to_str().unwrap();
+    artifact(&package(name))
 }
 
 /// The package of a file that cargo built, and the name of the file that `cargo boards guests`

@@ -10,14 +10,13 @@
 //! - `Skip`: the next authenticator is asked, and where there is none the request goes on.
 //!
 //! Secrets: `api_key.CLIENT`, the key of the client named CLIENT. There may be any number of them. Where
-//! several plugins serve, one sees only the secrets that `--plugin NAME:secrets=` gives it.
+//! several plugins serve, one sees only the secrets that `wasm.secrets` gives its service, as in
+//! [`deployment.yaml`](../deployment.yaml).
 //! The client's name is its claim `sub`.
 //!
 //! ```console
 //! $ cargo build --release --target wasm32-wasip2
-//! $ cd target/wasm32-wasip2/release
-//! $ zlayer run --wasm api_key_authenticator.wasm --wasm hello.wasm \
-//!       --secret api_key.ada=correct-horse --plugin "api_key_authenticator:secrets=api_key.*" --port 8080
+//! $ zlayer run api-key-authenticator/deployment.yaml --port 8080 --secret api_key.ada=correct-horse
 //! $ curl -i http://localhost:8080/
 //! HTTP/1.1 401 Unauthorized
 //! www-authenticate: ApiKey realm="api"

@@ -5,14 +5,12 @@
 //! What a function returns takes the place of what it was given: the header fields as a whole, so
 //! that a field left out is gone, and the body as a whole.
 //!
-//! It reads no configuration and no secrets, and returns bodies as they are. The setting
-//! `bodies=none` says so to the host, which then does not copy them.
+//! It reads no configuration and no secrets, and returns bodies as they are. `wasm.bodies: none` in
+//! its [`deployment.yaml`](../deployment.yaml) says so to the host, which then does not copy them.
 //!
 //! ```console
 //! $ cargo build --release --target wasm32-wasip2
-//! $ cd target/wasm32-wasip2/release
-//! $ zlayer run --wasm header_transformer.wasm --wasm hello.wasm \
-//!       --plugin header_transformer:bodies=none --port 8080
+//! $ zlayer run header-transformer/deployment.yaml --port 8080
 //! $ curl -i -H 'x-debug-token: secret' http://localhost:8080/
 //! HTTP/1.1 200 OK
 //! access-control-allow-origin: *

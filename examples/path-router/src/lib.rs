@@ -11,18 +11,15 @@
 //! Configuration: `upstream.PREFIX`, the HOST:PORT of the server for paths that begin with PREFIX
 //! (the longest one counts); `redirect.PATH`, where clients of this path are sent for good.
 //!
-//! The host forwards only to servers that `--allow-host`, or the router's own `allow-hosts`, names.
+//! The host forwards only to servers that `--allow-host`, or `wasm.upstreams` of the router's service in
+//! [`deployment.yaml`](../deployment.yaml), names.
 //!
 //! The second daemon here is the upstream; both want a terminal of their own.
 //!
 //! ```console
 //! $ cargo build --release --target wasm32-wasip2
-//! $ cd target/wasm32-wasip2/release
-//! $ zlayer run --wasm hello.wasm --port 9000
-//! $ zlayer run --wasm path_router.wasm --wasm visit_counter.wasm --port 8080 \
-//!       --plugin path_router:config.upstream./api/=127.0.0.1:9000 \
-//!       --plugin path_router:allow-hosts=127.0.0.1:9000 \
-//!       --plugin path_router:config.redirect./old=/new
+//! $ zlayer run --wasm target/wasm32-wasip2/release/hello.wasm --port 9000
+//! $ zlayer run path-router/deployment.yaml --port 8080
 //! $ curl http://localhost:8080/api/users?page=2
 //! {"method":"GET","path":"/api/users?page=2"}
 //! $ curl -i http://localhost:8080/old

@@ -7,17 +7,15 @@
 //! host. A field that the client sets would let it be somebody new with each request.
 //!
 //! Configuration: `rate_limits.CLIENT`, requests a window for this client; `rate_limits.default`,
-//! for each of the others (100 without it); `window_ms`, the window's length (60,000 without it).
+//! for each of the others (100 without it); `window_ms`, the window's length (60,000 without it). They
+//! are the `env` of its service in [`deployment.yaml`](../deployment.yaml).
 //!
 //! Each window has a counter of its own, which is only incremented: the count is exact however many
 //! requests come at once. Reading a counter and then writing it would lose some.
 //!
 //! ```console
 //! $ cargo build --release --target wasm32-wasip2
-//! $ cd target/wasm32-wasip2/release
-//! $ zlayer run --wasm per_client_limiter.wasm --wasm hello.wasm --port 8080 \
-//!       --plugin per_client_limiter:config.rate_limits.default=1 \
-//!       --plugin per_client_limiter:config.window_ms=31536000000
+//! $ zlayer run per-client-limiter/deployment.yaml --port 8080
 //! $ curl -i http://localhost:8080/
 //! HTTP/1.1 200 OK
 //! ratelimit-limit: 1

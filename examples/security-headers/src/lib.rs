@@ -1,7 +1,7 @@
 //! **Middleware** (`zlayer:plugin/middleware`): adds security fields to responses, refuses hidden
 //! files, and lets pages of another origin in (CORS).
 //!
-//! The host calls `on-request` before the handlers, in the order of the command line, and
+//! The host calls `on-request` before the handlers, in the order of the deployment, and
 //! `on-response` after them in reverse. A middleware sees heads, never bodies. Its verdict is
 //! either `ContinueWith` with the header fields that take the place of those it was given, or
 //! `Abort` with a status and a text for the client.
@@ -14,13 +14,12 @@
 //! Configuration: `header.NAME`, the value of one more field for all responses. A field that the
 //! response has already stays as it is. `cors.origin`, the origin whose pages may send requests
 //! here, or `*`; `cors.methods` and `cors.headers`, what they may send (`GET, POST` and
-//! `authorization, content-type` by default).
+//! `authorization, content-type` by default). The `env` of its service in
+//! [`deployment.yaml`](../deployment.yaml) has one of them.
 //!
 //! ```console
 //! $ cargo build --release --target wasm32-wasip2
-//! $ cd target/wasm32-wasip2/release
-//! $ zlayer run --wasm security_headers.wasm --wasm hello.wasm --port 8080 \
-//!       --plugin "security_headers:config.header.content-security-policy=default-src 'self'"
+//! $ zlayer run security-headers/deployment.yaml --port 8080
 //! $ curl -i http://localhost:8080/
 //! HTTP/1.1 200 OK
 //! content-type: application/json
