@@ -72,6 +72,7 @@ fn measure(run: &mut Run) -> Result<()> {
     let [websocket, calls, echo] = &artifacts[..] else {
         bail!("three guests are three artifacts");
     };
+    let computing = workshop.pack(&[calls, echo], &["calls:paths=/call/*"])?;
     let mut quiet = Vec::new();
     let mut under: Vec<Vec<Seen>> = vec![Vec::new(); attacks.len()];
     for number in 1..=run.rounds {
@@ -81,11 +82,11 @@ fn measure(run: &mut Run) -> Result<()> {
             // The daemon has a processor for itself, and attacker and client have another one: they are
             // other machines, which take none of its time.
             stay_on(0)?;
-            let (plugins, flags): (&[&Path], &[&str]) = match attack {
-                Attack::Computing => (&[calls, echo], &["--plugin", "calls:paths=/call/*"]),
-                _ => (&[websocket, echo], &[]),
+            let plugins: &[&Path] = match attack {
+                Attack::Computing => &[&computing],
+                _ => &[websocket, echo],
             };
-            let server = workshop.daemon(plugins, &workshop.path("data"), flags);
+            let server = workshop.daemon(plugins, &workshop.path("data"), &[]);
             stay_on(1)?;
             let mut server = server?;
             server.first_response(&get("/download?bytes=1"))?;

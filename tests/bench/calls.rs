@@ -32,7 +32,7 @@ const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 const PAUSE: Duration = Duration::from_millis(1);
 /// Everything that calls need: memory for the longest lists, something to read, and no limit that
 /// would end them early.
-const FLAGS: [&str; 15] = [
+const FLAGS: [&str; 14] = [
     "--threads",
     "1",
     "--memory-max",
@@ -47,8 +47,8 @@ const FLAGS: [&str; 15] = [
     "a=secret",
     "--log",
     "binary",
-    "--plugin",
 ];
+/// What the deployment says of the plugin that calls.
 const PATHS: &str = "calls:paths=/call/*";
 
 /// What came of one kind of call in one round.
@@ -68,8 +68,8 @@ fn measure(run: &mut Run) -> Result<()> {
         artifacts.push(workshop.compile(&workshop.guest(guest)?)?);
     }
     let artifacts: Vec<&Path> = artifacts.iter().map(AsRef::as_ref).collect();
-    let flags: Vec<&str> = FLAGS.into_iter().chain([PATHS]).collect();
-    let mut server = workshop.daemon(&artifacts, &workshop.path("data"), &flags)?;
+    let bundle = workshop.pack(&artifacts, &[PATHS])?;
+    let mut server = workshop.daemon(&[&bundle], &workshop.path("data"), &FLAGS)?;
     server.first_response(&get("/download?bytes=1"))?;
     let names = text(&server, "/call/all")?;
     let names: Vec<&str> = names.lines().collect();

@@ -21,6 +21,9 @@ pub mod attack;
 mod bench;
 mod checkout;
 mod client;
+/// How the tests write a deployment, and so the benchmarks.
+#[path = "../e2e/support/deployment.rs"]
+mod deployment;
 mod load;
 mod machine;
 mod machines;

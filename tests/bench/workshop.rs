@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::bench::Run;
 use crate::checkout;
+use crate::deployment::deployment;
 use crate::process::{Server, version, wait_for_output};
 
 /// Compiling a guest takes well under a second.
@@ -129,7 +130,28 @@ impl Workshop {
         Ok(artifact)
     }
 
-    /// Starts the daemon on the loopback address with these plugins, its data in `data`.
+    /// Packs these compiled plugins, in this order, with what is said of single ones in `settings`
+    /// ([`deployment`]), signed with the key of this run.
+    pub(crate) fn pack(&self, plugins: &[&Path], settings: &[&str]) -> Result<PathBuf> {
+        let files: Vec<PathBuf> = plugins.iter().map(|file| file.to_path_buf()).collect();
+        let settings: Vec<String> = settings.iter().map(|&one| one.to_owned()).collect();
+        let text = deployment(&files, &settings);
+        let [file, bundle] = ["deployment.yaml", "bench.zlb"].map(|name| self.path(name));
+        fs::write(&file, &text).with_context(|| file.display().to_string())?;
+        let mut command = Command::new(&self.precompile);
+        command
+            .env("XDG_CONFIG_HOME", self.folder.path())
+            .arg("pack")
+            .arg(&file)
+            .args(["--target", target()?, "-o"])
+            .arg(&bundle)
+            .stderr(Stdio::null());
+        wait_for_output(command, COMPILE_LIMIT).with_context(|| format!("cannot pack\n{text}"))?;
+        Ok(bundle)
+    }
+
+    /// Starts the daemon on the loopback address with these plugins, or with a bundle that is alone, its data
+    /// in `data`.
     pub(crate) fn daemon(&self, plugins: &[&Path], data: &Path, flags: &[&str]) -> Result<Server> {
         Server::start(&self.path("daemon.log"), |port| {
             let mut command = self.program();
@@ -137,8 +159,11 @@ impl Workshop {
                 .env("XDG_CONFIG_HOME", self.folder.path())
                 .args(["run", "--port", &port.to_string(), "--data-dir"])
                 .arg(data);
-            for plugin in plugins {
-                command.arg("--wasm").arg(plugin);
+            for file in plugins {
+                if file.extension().is_none_or(|ending| ending != "zlb") {
+                    command.arg("--wasm");
+                }
+                command.arg(file);
             }
             command.args(flags);
             Ok(command)

@@ -24,7 +24,7 @@ struct Before {
     /// In the table.
     name: &'static str,
     guests: &'static [&'static str],
-    /// `--plugin` for the daemon.
+    /// What the deployment says of single guests.
     settings: &'static [&'static str],
 }
 

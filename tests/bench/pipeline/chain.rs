@@ -51,7 +51,7 @@ pub(crate) struct Chain {
     pub(crate) handler: Handler,
     /// Guests, each of which is one stage.
     pub(crate) stages: &'static [&'static str],
-    /// `--plugin` for the daemon.
+    /// What the deployment says of single guests.
     pub(crate) settings: &'static [&'static str],
     /// What is asked for.
     pub(crate) path: &'static str,

@@ -72,7 +72,8 @@ impl Plugins {
         })
     }
 
-    /// Starts the daemon with the guests named, in this order, and `--plugin` for each of `settings`.
+    /// Starts the daemon with the guests named, in this order, and with what is said of single ones in
+    /// `settings`.
     pub(crate) fn daemon(&self, guests: &[&str], settings: &[&str]) -> Result<Server> {
         let mut artifacts = Vec::new();
         for name in guests {
@@ -83,15 +84,16 @@ impl Plugins {
                     .as_path(),
             );
         }
-        let mut flags = FLAGS.to_vec();
-        // Of several plugins only those see secrets that are named for it.
+        let mut settings = settings.to_vec();
+        // Of several plugins only those see secrets that are given to them by name.
         if guests.contains(&"jwt-authenticator") {
-            flags.extend(["--plugin", "jwt-authenticator:secrets=jwt_secret"]);
+            settings.push("jwt-authenticator:secrets=jwt_secret");
         }
-        for setting in settings {
-            flags.extend(["--plugin", setting]);
+        if settings.is_empty() {
+            return self.workshop.daemon(&artifacts, &self.data(), &FLAGS);
         }
-        self.workshop.daemon(&artifacts, &self.data(), &flags)
+        let bundle = self.workshop.pack(&artifacts, &settings)?;
+        self.workshop.daemon(&[&bundle], &self.data(), &FLAGS)
     }
 
     /// Starts the daemon with a chain. All its stages must take part, or something else is measured.
