@@ -51,7 +51,7 @@ use signals::Signals;
 use time::Time;
 use versions::Versions;
 
-pub use compile::{PRECOMPILE, exit_code, precompile_command, without_compiler};
+pub use compile::{PRECOMPILE, exit_code, precompile_command, without_compiler, without_tool};
 
 /// Where the log's ring lies in the data folder.
 pub const LOG_FOLDER: &str = "log";
