@@ -4,7 +4,9 @@ use std::any::Any;
 use std::fmt;
 
 use serde_json::{Value, json};
-use zlayer_bundle::{ArtifactError, UnknownProfile, UnknownTarget, UnsupportedProfile};
+use zlayer_bundle::{
+    ArtifactError, BundleError, UnknownProfile, UnknownTarget, UnsupportedProfile,
+};
 use zlayer_precompile::Refused;
 
 /// Arguments that make no sense together.
@@ -98,6 +100,15 @@ impl From<anyhow::Error> for Failure {
             return Failure {
                 code,
                 kind: "artifact",
+                message,
+                problems: Value::Null,
+            };
+        }
+        if let Some(bundle) = causes().find_map(|cause| cause.downcast_ref::<BundleError>()) {
+            let code = bundle.exit_code();
+            return Failure {
+                code,
+                kind: "bundle",
                 message,
                 problems: Value::Null,
             };

@@ -13,35 +13,46 @@
 //!
 //! [`Explainer`] goes the way back, from a place in the machine code to the plugin's source.
 //!
+//! [`Unpacked`] and [`Packed`] make the bundle of a whole deployment; [`BundleFile`] reads one, and
+//! [`differences`] tells two apart.
+//!
 //! [`Plugin`] does all of them after the first. The result depends on its input alone: the same component,
 //! name and key give the same bytes on every host.
 //!
 //! The contract is compiled in from `wit/`, WASI included, so the tool needs no files.
 
 mod build;
+mod bundle_file;
 mod check;
 mod compare;
 mod compile;
 mod contract;
 mod describe;
+mod difference;
 mod explain;
 mod input;
 mod keys;
 mod limits;
 mod output;
+mod pack;
 mod refused;
+mod said;
 mod strip;
 mod wrap;
 
 pub use build::{Artifact, Plugin, Settings};
+pub use bundle_file::BundleFile;
 pub use check::{Checked, check_component, check_memory};
 pub use compile::{compile_component, known_cpu_flags};
 pub use contract::contract_files;
+pub use difference::{Change, differences};
 pub use explain::{Explainer, Line, Place};
 pub use input::{Input, read_input};
 pub use keys::{create_key_pair, development_key};
 pub use limits::check_limits;
-pub use output::write_atomically;
+pub use output::{write_atomically, write_pieces_atomically};
+pub use pack::{Ceiling, Compiled, Packed, Room, RoomRow, Unpacked};
 pub use refused::{Problem, Refused};
+pub use said::{said_of_device, said_of_service};
 pub use strip::strip_component;
 pub use wrap::wrap_module;

@@ -1,7 +1,7 @@
 //! `zlayer-precompile`: compiles plugins on the build host, for devices that cannot.
 //!
 //! Exit codes: 0 when all went well, 1 when the input is refused, 2 for wrong usage, 3 for
-//! trouble with files or the host, and 10 to 21 for a compiled artifact that is refused,
+//! trouble with files or the host, and 10 to 21 for a compiled artifact or a bundle that is refused,
 //! one for each reason ([`zlayer_bundle::ArtifactError::exit_code`]).
 
 mod failure;
@@ -41,6 +41,9 @@ struct Arguments {
 #[argh(subcommand)]
 enum Verb {
     Build(verbs::build::Build),
+    Pack(verbs::pack::Pack),
+    Inspect(verbs::inspect::Inspect),
+    Diff(verbs::diff::Diff),
     Validate(verbs::validate::Validate),
     Info(verbs::info::Info),
     Keygen(verbs::keygen::Keygen),
@@ -51,8 +54,9 @@ enum Verb {
 }
 
 /// The verbs, for who gets one wrong.
-const VERBS: [&str; 8] = [
-    "build", "validate", "info", "keygen", "sign", "logs", "explain", "new",
+const VERBS: [&str; 11] = [
+    "build", "pack", "inspect", "diff", "validate", "info", "keygen", "sign", "logs", "explain",
+    "new",
 ];
 
 fn main() -> ExitCode {
@@ -118,6 +122,9 @@ fn run(words: Vec<std::ffi::OsString>, json: bool) -> Result<Outcome, Failure> {
     }
     let outcome = match arguments.verb {
         Some(Verb::Build(build)) => build.run(),
+        Some(Verb::Pack(pack)) => pack.run(),
+        Some(Verb::Inspect(inspect)) => inspect.run(),
+        Some(Verb::Diff(diff)) => diff.run(),
         Some(Verb::Validate(validate)) => validate.run(),
         Some(Verb::Info(info)) => info.run(),
         Some(Verb::Keygen(keygen)) => keygen.run(),

@@ -14,7 +14,16 @@ use anyhow::{Context as _, Result};
 ///
 /// When the folder cannot be written to.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let staged = Staged::write(path, bytes, mode)
+    write_pieces_atomically(path, &[bytes], mode)
+}
+
+/// As [`write_atomically`], for a file that is made of these pieces, one behind the other.
+///
+/// # Errors
+///
+/// When the folder cannot be written to.
+pub fn write_pieces_atomically(path: &Path, pieces: &[&[u8]], mode: u32) -> Result<()> {
+    let staged = Staged::write(path, pieces, mode)
         .with_context(|| format!("cannot write {}", path.display()))?;
     fs::rename(&staged.path, path).with_context(|| format!("cannot write {}", path.display()))
 }
@@ -26,7 +35,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 ///
 /// [`io::ErrorKind::AlreadyExists`] when there is one, and whatever else the system says.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let staged = Staged::write(path, bytes, mode)?;
+    let staged = Staged::write(path, &[bytes], mode)?;
     // Unlike a rename, a link never replaces anything.
     match fs::hard_link(&staged.path, path) {
         // A file system without permissions has no second names, either.
@@ -54,7 +63,7 @@ struct Staged {
 }
 
 impl Staged {
-    fn write(beside: &Path, bytes: &[u8], mode: u32) -> io::Result<Staged> {
+    fn write(beside: &Path, pieces: &[&[u8]], mode: u32) -> io::Result<Staged> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = beside
             .file_name()
@@ -65,7 +74,9 @@ impl Staged {
         let path = beside.with_file_name(temporary);
         let mut file = create(&path, mode)?;
         let staged = Staged { path };
-        file.write_all(bytes)?;
+        for piece in pieces {
+            file.write_all(piece)?;
+        }
         // The umask may have taken permissions away that the caller asked for.
         match set_mode(&file, mode) {
             // Sticks have file systems without permissions, and take whatever others may read.

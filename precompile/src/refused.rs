@@ -9,7 +9,7 @@ pub struct Problem {
     pub item: String,
     /// What is wrong there.
     pub problem: String,
-    /// What would mend it.
+    /// What would mend it; empty where the problem says so itself.
     pub mend: String,
 }
 
@@ -30,7 +30,11 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}\n  {}", self.item, self.problem, self.mend)
+        write!(f, "{}: {}", self.item, self.problem)?;
+        match self.mend.is_empty() {
+            true => Ok(()),
+            false => write!(f, "\n  {}", self.mend),
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
+
 /// A size in bytes, as kilobytes or megabytes of a thousand.
 pub(crate) fn size(bytes: u64) -> String {
     match bytes {
@@ -40,9 +42,52 @@ pub(crate) fn table(rows: &[(&str, String)]) -> String {
     text
 }
 
+/// A value of a setting: text as it is, lists with commas, the rest as JSON has it.
+pub(crate) fn value(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(self::value).collect();
+            items.join(", ")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// What is said in an object, a line for each setting: `keyvalue.quota 1024`.
+pub(crate) fn settings(said: &Value) -> String {
+    fn add(text: &mut String, path: &str, said: &Value) {
+        match said {
+            Value::Object(fields) => {
+                for (key, said) in fields {
+                    let path = match path.is_empty() {
+                        true => key.clone(),
+                        false => format!("{path}.{key}"),
+                    };
+                    add(text, &path, said);
+                }
+            }
+            other => {
+                // Writing to a string never fails.
+                let _ = writeln!(text, "{path} {}", value(other));
+            }
+        }
+    }
+    let mut text = String::new();
+    add(&mut text, "", said);
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_are_lines() {
+        let said = serde_json::json!({ "a": { "b": ["x", "y"], "c": 1 }, "d": true });
+        assert_eq!(settings(&said), "a.b x, y\na.c 1\nd true\n");
+        assert_eq!(settings(&serde_json::json!({})), "");
+    }
 
     #[test]
     fn figures_are_short() {

@@ -2,13 +2,18 @@
 
 pub(crate) mod build;
 mod device;
+pub(crate) mod diff;
 pub(crate) mod explain;
 mod grants;
 pub(crate) mod info;
+pub(crate) mod inspect;
 pub(crate) mod keygen;
 pub(crate) mod logs;
 pub(crate) mod new;
+pub(crate) mod pack;
+mod progress;
 pub(crate) mod sign;
+mod signer;
 pub(crate) mod validate;
 
 use std::fs::File;

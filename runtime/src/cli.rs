@@ -104,14 +104,14 @@ struct Logs {
     files: Vec<PathBuf>,
 }
 
-/// Look at a plugin on a machine that has zlayer-precompile: validate FILE, info FILE.
+/// Look at a plugin, or begin one, on a machine that has zlayer-precompile: validate FILE, info FILE, new NAME.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "wasm")]
 struct Wasm {
-    /// validate or info
+    /// validate, info or new
     #[argh(positional)]
     verb: String,
-    /// the file and flags for zlayer-precompile
+    /// the file or the name, and flags for zlayer-precompile
     #[argh(positional, greedy)]
     rest: Vec<String>,
 }
@@ -214,18 +214,21 @@ impl Logs {
 
 impl Wasm {
     fn forward(self) -> Result<()> {
-        if !["validate", "info"].contains(&self.verb.as_str()) {
-            return Err(Error::Usage(format!(
-                "zlayer wasm knows validate and info, not '{}'",
-                self.verb
-            )));
-        }
+        let wanted = match self.verb.as_str() {
+            "validate" | "info" => "a file",
+            // The plugin's name, and nothing that is there.
+            "new" => "a name",
+            other => {
+                return Err(Error::Usage(format!(
+                    "zlayer wasm knows validate, info and new, not '{other}'"
+                )));
+            }
+        };
         let is_help = |word: &&String| matches!(word.as_str(), "--help" | "-h" | "help");
-        let is_file = |word: &&String| !word.starts_with('-') || is_help(word);
-        let file = self.rest.iter().find(is_file);
-        let Some(file) = file else {
+        let is_word = |word: &&String| !word.starts_with('-') || is_help(word);
+        let Some(word) = self.rest.iter().find(is_word) else {
             return Err(Error::Usage(format!(
-                "zlayer wasm {} wants a file; see zlayer-precompile {0} --help",
+                "zlayer wasm {} wants {wanted}; see zlayer-precompile {0} --help",
                 self.verb
             )));
         };
@@ -234,6 +237,7 @@ impl Wasm {
         // A device has no compiler, and needs none to read what was compiled.
         if let Err(error) = &status
             && error.kind() == std::io::ErrorKind::NotFound
+            && self.verb != "new"
             && let Some(artifact) = Artifact::named(&self.rest, run::key_dirs(Vec::new(), false))
         {
             return match self.verb.as_str() {
@@ -241,7 +245,11 @@ impl Wasm {
                 _ => artifact.validate(),
             };
         }
-        match status.map_err(|error| daemon::without_compiler(Path::new(file), error))? {
+        let without = |error| match self.verb.as_str() {
+            "new" => daemon::without_tool(error),
+            _ => daemon::without_compiler(Path::new(word), error),
+        };
+        match status.map_err(without)? {
             status if status.success() => Ok(()),
             status => Err(Error::Forwarded(daemon::exit_code(status))),
         }

@@ -55,7 +55,8 @@ use versions::Versions;
 
 pub use artifacts::{may_compile, target};
 pub use compile::{
-    PRECOMPILE, Packed, exit_code, open as open_regular, pack, precompile_command, without_compiler,
+    PRECOMPILE, Packed, exit_code, open as open_regular, pack, precompile_command,
+    without_compiler, without_tool,
 };
 pub use installation::{Installation, Installed, STANDARD_INPUT};
 pub use trust::trusted;

@@ -523,6 +523,23 @@ fn validate_and_info_are_forwarded_with_their_exit_codes() {
 }
 
 #[test]
+fn a_new_plugin_is_begun_by_the_tool_that_can() {
+    let folder = TempDir::new();
+    let place = folder.path().to_str().unwrap();
+    let words = ["new", "gate", "--role", "authenticator", "-o", place];
+    let made = wasm(words);
+    assert_eq!(made.code, 0, "{made:?}");
+    let source = folder.path().join("gate/src/lib.rs");
+    assert!(source.is_file(), "{made:?}");
+    let again = wasm(words);
+    assert_eq!(again.code, 1, "{again:?}");
+    assert_eq!(wasm(["new", "--lang", "js"]).code, 2);
+    let nameless = wasm(["new"]);
+    assert_eq!(nameless.code, 2, "{nameless:?}");
+    assert!(nameless.stderr.contains("a name"), "{nameless:?}");
+}
+
+#[test]
 fn without_the_compiler_its_verbs_say_where_to_go() {
     if under_qemu() {
         skipped("the emulator loses the error of a program that is not there");
@@ -543,6 +560,11 @@ fn without_the_compiler_its_verbs_say_where_to_go() {
     let output = run(command, PATIENCE);
     assert_eq!(output.code, 11, "{output:?}");
     assert!(!output.stderr.contains("is WebAssembly,"), "{output:?}");
+    let mut command = zlayer_alone(folder.path());
+    command.args(["wasm", "new", "gate", "--role", "router"]);
+    let output = run(command, PATIENCE);
+    assert_eq!(output.code, DEVICE, "{output:?}");
+    assert!(output.stderr.contains("zlayer-precompile"), "{output:?}");
 }
 
 #[test]

@@ -9,8 +9,13 @@ use serde::Deserialize;
 
 use crate::command::Cmd;
 
-/// Plugins are WebAssembly, so they are workspaces of their own: those to be copied, and those for tests.
-pub(super) const PLUGINS: [&str; 2] = ["examples/Cargo.toml", "tests/guests/Cargo.toml"];
+/// Plugins are WebAssembly, so they are workspaces of their own: those to be copied, those for tests, and
+/// the crate that authors of plugins use.
+pub(super) const PLUGINS: [&str; 3] = [
+    "examples/Cargo.toml",
+    "tests/guests/Cargo.toml",
+    "wit/rust/Cargo.toml",
+];
 
 /// The fuzz targets of all crates, which have no tests.
 pub(super) const FUZZ: &str = "tests/fuzz/Cargo.toml";
@@ -138,7 +143,7 @@ fn kind(package: &str, program: &Program) -> Kind {
 
 fn chosen_by(program: &Program) -> String {
     match program.kind.first().map(String::as_str) {
-        Some(kind @ ("bin" | "test")) => format!("--{kind} {}", program.name),
+        Some(kind @ ("bin" | "test" | "example")) => format!("--{kind} {}", program.name),
         _ => "--lib".to_owned(),
     }
 }
@@ -245,9 +250,11 @@ mod tests {
         assert!(has("zlayer-runtime", "--lib", Kind::Unit, "upstream::"));
         assert!(has("zlayer-runtime", "--test store", Kind::Unit, ""));
         assert!(has("zlayer-precompile", "--lib", Kind::Optimised, ""));
-        let [examples, guests] = PLUGINS.map(Kind::Plugin);
+        let [examples, guests, authors] = PLUGINS.map(Kind::Plugin);
         assert!(has("path-router", "--lib", examples, ""));
         assert!(has("jwt-authenticator", "--lib", guests, ""));
+        assert!(has("guide", "--example guide-router", guests, ""));
+        assert!(has("zlayer-plugin", "--lib", authors, "double::store::"));
         assert!(has(
             "zlayer-tests",
             "--test e2e",

@@ -163,7 +163,7 @@ pub(super) fn dependencies() -> Step {
 /// All packages at once, although a build of them together would put a compiler into the runtime's
 /// engine: nothing that is checked here is ever run, and what they share is checked once.
 pub(super) fn lints() -> Step {
-    let [examples, guests] = PLUGINS;
+    let [examples, guests, authors] = PLUGINS;
     step(
         "lints",
         vec![
@@ -179,6 +179,11 @@ pub(super) fn lints() -> Step {
                 "clippy",
                 "--workspace --exclude hostile --exclude hostile-plugin --exclude indiscreet \
                  --all-targets -- -D warnings",
+            ),
+            plugins_on_host(
+                authors,
+                "clippy",
+                "--workspace --all-targets -- -D warnings",
             ),
             fuzz_targets(),
         ],
@@ -226,9 +231,13 @@ fn unit_tests(catalogue: &Catalogue) -> Step {
     ];
     for (workspace, packages) in PLUGINS.into_iter().zip(plugins) {
         if !packages.is_empty() {
-            commands.push(plugins_on_host(workspace, "test --lib", &named(packages)));
+            let verb = "test --lib --examples";
+            commands.push(plugins_on_host(workspace, verb, &named(packages)));
         }
     }
+    // How the crate for authors of plugins is used stands in its documentation.
+    let [.., authors] = PLUGINS;
+    commands.push(plugins_on_host(authors, "test --doc", ""));
     step("unit tests", commands)
 }
 

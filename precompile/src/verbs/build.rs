@@ -1,19 +1,19 @@
 //! `build`: compile and sign.
 
 use std::fs;
-use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use argh::FromArgs;
 use serde_json::json;
-use zlayer_board::Board;
-use zlayer_bundle::{Bodies, Role, SecretKey, user_key_dir};
-use zlayer_precompile::{Settings, development_key, write_atomically};
+use zlayer_bundle::{Bodies, Role};
+use zlayer_precompile::write_atomically;
 
-use super::device::Devices;
-use super::{Outcome, prepare, read_key, tell, usage};
+use super::device::{Boards, Devices};
+use super::progress::Progress;
+use super::signer::Signer;
+use super::{Outcome, prepare, usage};
 use crate::show;
 
 /// compile a plugin for devices and sign it
@@ -73,10 +73,13 @@ pub(crate) struct Build {
 
 impl Build {
     pub(crate) fn run(self) -> Result<Outcome> {
-        if self.unsigned && self.key.is_some() {
-            return Err(usage("--key and --unsigned contradict each other"));
-        }
-        let mut settings = self.settings()?;
+        Signer::check(self.key.as_deref(), self.unsigned)?;
+        let boards = Boards {
+            board: self.board.as_deref(),
+            dir: self.boards_dir.as_deref(),
+        };
+        let devices = Devices::read(&self.target, self.profile.as_deref())?;
+        let mut settings = devices.settings_for(&boards)?;
         let plugin = prepare(&self.plugin, self.plugin_version.as_deref())?;
         if self.bodies.is_some() && !plugin.checked.roles.contains(&Role::Transformer) {
             return Err(usage(
@@ -86,7 +89,7 @@ impl Build {
         for settings in &mut settings {
             settings.bodies = self.bodies;
         }
-        let signer = self.signer()?;
+        let signer = Signer::choose(self.key.as_deref(), self.unsigned, "artifacts")?;
         let output = self.output.as_deref().unwrap_or(Path::new("."));
         let file = self.output_file(settings.len())?;
         let dir = match file {
@@ -150,121 +153,6 @@ impl Build {
                 file.display()
             ))),
             named => Ok(named),
-        }
-    }
-
-    /// What to compile for, from the board or from the flags.
-    fn settings(&self) -> Result<Vec<Settings>> {
-        let devices = Devices::read(&self.target, self.profile.as_deref())?;
-        if let Some(name) = &self.board {
-            let dir = match &self.boards_dir {
-                Some(dir) => dir.clone(),
-                None => boards_dir()?,
-            };
-            let settings = Settings::from(Board::load(&dir, name)?);
-            if { devices.targets.iter() }.any(|target| *target != settings.target) {
-                let target = settings.target;
-                return Err(usage(format!(
-                    "board {name} has target {target}: leave --target out"
-                )));
-            }
-            if { devices.profile }.is_some_and(|profile| profile != settings.profile) {
-                let profile = settings.profile;
-                return Err(usage(format!(
-                    "board {name} has profile {profile}: leave --profile out"
-                )));
-            }
-            return Ok(vec![settings]);
-        }
-        if self.boards_dir.is_some() {
-            return Err(usage("--boards-dir needs --board"));
-        }
-        devices.settings()
-    }
-
-    fn signer(&self) -> Result<Signer> {
-        if self.unsigned {
-            tell("not signed: a device runs this only when it allows unsigned artifacts");
-            return Ok(Signer {
-                key: None,
-                text: "unsigned".to_owned(),
-                json: json!(null),
-            });
-        }
-        let (key, kind) = match &self.key {
-            Some(path) => (read_key(path)?, "key file"),
-            None => {
-                let dir = user_key_dir().context(
-                    "no folder for a development key, as HOME is not set: give --key or --unsigned",
-                )?;
-                let (key, is_new) = development_key(&dir).context(
-                    "no development key: name a key with --key (keygen makes one), or give --unsigned",
-                )?;
-                if is_new {
-                    tell(&format!(
-                        "made a development key in {}: `zlayer run` on this account trusts it",
-                        dir.display()
-                    ));
-                }
-                (key, "development key")
-            }
-        };
-        let id = key.public().id().to_string();
-        let text = format!("signed by {id} ({kind})");
-        Ok(Signer {
-            key: Some(key),
-            text,
-            json: json!({ "key_id": id, "kind": kind }),
-        })
-    }
-}
-
-/// The folder of boards: `boards` in the current folder or in one above it, else beside the
-/// program.
-fn boards_dir() -> Result<PathBuf> {
-    let current = std::env::current_dir().context("cannot tell the current folder")?;
-    let program = std::env::current_exe().ok();
-    current
-        .ancestors()
-        .chain(program.as_deref().and_then(Path::parent))
-        .map(|folder| folder.join("boards"))
-        .find(|boards| Board::names(boards).is_ok_and(|names| !names.is_empty()))
-        .with_context(|| {
-            format!(
-                "no folder `boards` in {} or above it: give --boards-dir",
-                current.display()
-            )
-        })
-}
-
-/// What the artifacts are signed with.
-struct Signer {
-    key: Option<SecretKey>,
-    text: String,
-    json: serde_json::Value,
-}
-
-/// A line on the terminal for as long as something takes. Nothing where nobody looks.
-struct Progress {
-    is_shown: bool,
-}
-
-impl Progress {
-    fn start(what: &str) -> Progress {
-        let is_shown = std::io::stderr().is_terminal();
-        if is_shown {
-            // A line that cannot be shown is not worth failing for.
-            let _ = write!(std::io::stderr(), "{what} ..");
-        }
-        Progress { is_shown }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if self.is_shown {
-            // Back to the start of the line, and clear it.
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
     }
 }

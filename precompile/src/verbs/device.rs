@@ -1,6 +1,9 @@
-//! Which devices `--target` and `--profile` mean, for the verbs that take them.
+//! Which devices `--target`, `--profile` and `--board` mean, for the verbs that take them.
 
-use anyhow::Result;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use zlayer_board::Board;
 use zlayer_bundle::{Profile, Target};
 use zlayer_precompile::Settings;
 
@@ -42,4 +45,58 @@ impl Devices {
         };
         self.targets.into_iter().map(of).collect()
     }
+    /// As [`Devices::settings`], or those of the board that is named.
+    pub(super) fn settings_for(self, boards: &Boards<'_>) -> Result<Vec<Settings>> {
+        let Some(name) = boards.board else {
+            return match boards.dir {
+                Some(_) => Err(usage("--boards-dir needs --board")),
+                None => self.settings(),
+            };
+        };
+        let dir = match boards.dir {
+            Some(dir) => dir.to_owned(),
+            None => boards_dir()?,
+        };
+        let settings = Settings::from(Board::load(&dir, name)?);
+        if self.targets.iter().any(|target| *target != settings.target) {
+            let target = settings.target;
+            return Err(usage(format!(
+                "board {name} has target {target}: leave --target out"
+            )));
+        }
+        if self
+            .profile
+            .is_some_and(|profile| profile != settings.profile)
+        {
+            let profile = settings.profile;
+            return Err(usage(format!(
+                "board {name} has profile {profile}: leave --profile out"
+            )));
+        }
+        Ok(vec![settings])
+    }
+}
+
+/// What the flags `--board` and `--boards-dir` say.
+pub(super) struct Boards<'a> {
+    pub(super) board: Option<&'a str>,
+    pub(super) dir: Option<&'a Path>,
+}
+
+/// The folder of boards: `boards` in the current folder or in one above it, else beside the
+/// program.
+fn boards_dir() -> Result<PathBuf> {
+    let current = std::env::current_dir().context("cannot tell the current folder")?;
+    let program = std::env::current_exe().ok();
+    current
+        .ancestors()
+        .chain(program.as_deref().and_then(Path::parent))
+        .map(|folder| folder.join("boards"))
+        .find(|boards| Board::names(boards).is_ok_and(|names| !names.is_empty()))
+        .with_context(|| {
+            format!(
+                "no folder `boards` in {} or above it: give --boards-dir",
+                current.display()
+            )
+        })
 }

@@ -1,9 +1,13 @@
 //! The tool from outside: `contract` calls the library with plugins made from edited WIT,
-//! `command` runs the program, `reproducible` compares what it writes.
+//! `command` and `bundle` run the program, `reproducible` compares what it writes.
+//! `command` runs the program, `new` builds and tests what it makes to start from, and `reproducible`
+//! compares what it writes.
 
 #![expect(clippy::unwrap_used, reason = "a failed test should panic")]
 
+mod bundle;
 mod command;
 mod contract;
+mod new;
 mod reproducible;
 mod support;

@@ -282,6 +282,14 @@ pub fn precompile_command() -> Command {
     Command::new(found)
 }
 
+/// What to tell someone who wants what the host tool alone does, on a machine without it.
+pub fn without_tool(error: io::Error) -> Error {
+    let what = format!(
+        "{PRECOMPILE} is neither beside this program nor on PATH: it does this, on the build host"
+    );
+    Error::device(what, error)
+}
+
 /// What to tell someone whose machine has no compiler.
 pub fn without_compiler(path: &Path, error: io::Error) -> Error {
     // What it is comes first: a compiler would not help with any other file.

@@ -156,10 +156,13 @@ fn table(help: &str) -> String {
     let options = rows(help, "Options:");
     let flags = options.iter().filter(|(name, _)| name != "--help, help");
     for (name, text) in rows(help, "Positional Arguments:").iter().chain(flags) {
-        let takes_value = usage.contains(&format!("{} <", name.split(',').next().unwrap()));
+        let value = format!("{} <", name.split(',').next().unwrap());
+        let takes_value = usage.contains(&value);
+        // Without brackets around it, it has to be given.
+        let is_needed = takes_value && !usage.contains(&format!("[{value}"));
         let (text, default) = split_default(text);
         let default = match default.as_str() {
-            "" if !name.starts_with('-') => String::new(),
+            "" if is_needed || !name.starts_with('-') => String::new(),
             "" if takes_value => "none ".to_owned(),
             "" => "off ".to_owned(),
             default => format!("{} ", escaped(default)),

@@ -22,7 +22,7 @@ pub(super) fn read(
         grants: Arc::new(grants(said, variables)?),
         pooling: pooling(said)?,
         placement: Arc::new(placement(said)?),
-        health: said.health.clone(),
+        health: said.health.clone().map(Arc::new),
     })
 }
 

@@ -1,0 +1,238 @@
+//! From a deployment to the one file that a device takes: its plugins compiled, checked against what is said of
+//! them, and put behind a signed head.
+
+mod check;
+mod image;
+mod room;
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use zlayer_bundle::{
+    Blob, BundleManifest, Deployment, Manifest, Role, SecretKey, Service, seal_bundle,
+};
+use zlayer_deployment::{DeploymentFile, Image};
+
+use crate::{Problem, Refused, Settings, write_pieces_atomically};
+use check::check_services;
+pub use image::Compiled;
+use image::PluginFile;
+pub use room::{Ceiling, Room, RoomRow};
+
+/// A deployment whose plugins were read and fit to what is said of them, and were not compiled yet.
+#[derive(Debug)]
+pub struct Unpacked {
+    deployment: Deployment,
+    settings: Settings,
+    /// Each once, in the order in which services name them first.
+    files: Vec<PluginFile>,
+    /// For each service the place of its file.
+    places: Vec<usize>,
+    /// For each service the roles that it plays.
+    roles: Vec<Vec<Role>>,
+    notes: Vec<String>,
+}
+
+/// A deployment with its artifacts, ready to be written.
+#[derive(Debug)]
+pub struct Packed {
+    /// What stands in front of the artifacts.
+    pub manifest: BundleManifest,
+    /// For each service the roles that it plays.
+    pub roles: Vec<Vec<Role>>,
+    /// What its owner should know.
+    pub notes: Vec<String>,
+    /// What it takes of a device's memory.
+    pub room: Room,
+    /// In the order of the manifest's blobs.
+    artifacts: Vec<Compiled>,
+}
+
+impl Unpacked {
+    /// Reads and checks the plugins of a deployment, as a device with these settings would.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] with all that a device would refuse, and whatever else is wrong with the first file that
+    /// is not a plugin.
+    pub fn read(file: DeploymentFile, settings: Settings) -> Result<Unpacked> {
+        let DeploymentFile {
+            deployment,
+            images,
+            notes,
+        } = file;
+        let mut files: Vec<PluginFile> = Vec::new();
+        let mut places = Vec::new();
+        for image in &images {
+            let path = image::file_of(image)?;
+            let known = files.iter().position(|file| file.path == path);
+            places.push(match known {
+                Some(place) => place,
+                None => {
+                    files.push(PluginFile::read(path, &settings).with_context(|| named_at(image))?);
+                    files.len() - 1
+                }
+            });
+        }
+        let services = described(&deployment, &images, &files, &places);
+        let checked = check_services(&services)?;
+        let mut notes: Vec<String> = notes.iter().map(ToString::to_string).collect();
+        notes.extend(checked.notes);
+        notes.extend(files.iter().filter_map(|file| file.note(&settings)));
+        Ok(Unpacked {
+            roles: checked.roles,
+            deployment,
+            settings,
+            files,
+            places,
+            notes,
+        })
+    }
+
+    /// Compiles what is not compiled yet and signs it. `tell` hears of each file before its turn.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] when the compiler refuses a plugin, or a device with these settings has no room for them.
+    pub fn build(self, key: Option<&SecretKey>, mut tell: impl FnMut(&Path)) -> Result<Packed> {
+        let Unpacked {
+            deployment,
+            settings,
+            files,
+            places,
+            roles,
+            mut notes,
+        } = self;
+        let (mut artifacts, mut blobs) = (Vec::<Compiled>::new(), Vec::<Blob>::new());
+        let mut blob_of_file = Vec::new();
+        for file in files {
+            tell(&file.path);
+            let path = file.path.clone();
+            let built = file
+                .build(&settings, key)
+                .with_context(|| path.display().to_string())?;
+            notes.extend(built.note(key, &path));
+            let blob = Blob::of(&built.bytes);
+            // Two files may hold the same.
+            let known = blobs.iter().position(|other| *other == blob);
+            blob_of_file.push(known.unwrap_or(blobs.len()));
+            if known.is_none() {
+                blobs.push(blob);
+                artifacts.push(built);
+            }
+        }
+        let blob_of_service: Vec<usize> = places.iter().map(|place| blob_of_file[*place]).collect();
+        let members: Vec<_> = { deployment.services.iter() }
+            .zip(&roles)
+            .zip(&blob_of_service)
+            .map(|((service, roles), blob)| (service, roles.as_slice(), &artifacts[*blob]))
+            .collect();
+        let room = Room::of(&deployment.device, settings.board.as_ref(), &members);
+        room.check()?;
+        notes.extend(room.notes.iter().cloned());
+        let manifest = BundleManifest {
+            target: settings.target,
+            profile: settings.profile,
+            deployment,
+            blobs,
+            // There are fewer services than a byte counts.
+            artifacts: blob_of_service.iter().map(|blob| *blob as u32).collect(),
+        };
+        Ok(Packed {
+            manifest,
+            roles,
+            notes,
+            room,
+            artifacts,
+        })
+    }
+}
+
+impl Packed {
+    /// What the artifact of the service at this place says about itself.
+    pub fn artifact(&self, service: usize) -> Option<&Manifest> {
+        let blob = *self.manifest.artifacts.get(service)?;
+        let compiled = self.artifacts.get(usize::try_from(blob).ok()?)?;
+        Some(&compiled.manifest)
+    }
+
+    /// Writes the bundle to a file, whole or not at all, and answers its length in bytes. The same plugins, key
+    /// and settings always give the same bytes.
+    ///
+    /// # Errors
+    ///
+    /// No device would take it, or it cannot be written.
+    pub fn write(&self, path: &Path, key: Option<&SecretKey>) -> Result<u64> {
+        let head = seal_bundle(&self.manifest, key)?;
+        let artifacts = self.artifacts.iter().map(|one| one.bytes.as_slice());
+        let pieces: Vec<&[u8]> = std::iter::once(head.as_slice()).chain(artifacts).collect();
+        write_pieces_atomically(path, &pieces, 0o644)?;
+        Ok(pieces.iter().map(|piece| piece.len() as u64).sum())
+    }
+}
+
+/// A service, and the plugin that it is.
+#[derive(Clone, Copy, Debug)]
+struct Described<'a> {
+    service: &'a Service,
+    image: &'a Image,
+    roles: &'a [Role],
+    imports: &'a [String],
+    memory_initial: u64,
+}
+
+impl<'a> Described<'a> {
+    /// Its name on the device.
+    fn name(&self) -> &'a str {
+        self.service.name.as_deref().unwrap_or_default()
+    }
+
+    /// Something that is wrong with it.
+    fn problem(&self, what: impl Into<String>, mend: impl Into<String>) -> Problem {
+        let item = format!("{}: service {}", self.image.place, self.name());
+        Problem::new(item, what, mend)
+    }
+}
+
+fn described<'a>(
+    deployment: &'a Deployment,
+    images: &'a [Image],
+    files: &'a [PluginFile],
+    places: &[usize],
+) -> Vec<Described<'a>> {
+    let services = deployment.services.iter().zip(images);
+    services
+        .zip(places)
+        .map(|((service, image), place)| {
+            let file = &files[*place];
+            Described {
+                service,
+                image,
+                roles: file.roles(),
+                imports: file.imports(),
+                memory_initial: file.memory_initial(),
+            }
+        })
+        .collect()
+}
+
+/// Where a file is named, for errors about it.
+fn named_at(image: &Image) -> String {
+    format!("{}: image", image.place)
+}
+
+/// What the reader of the file has refused, as this tool tells it.
+impl From<zlayer_deployment::Refusals> for Refused {
+    fn from(refusals: zlayer_deployment::Refusals) -> Refused {
+        let problems = refusals.0.into_iter().map(|one| {
+            let item = match one.path.is_empty() {
+                true => one.place.to_string(),
+                false => format!("{}: {}", one.place, one.path),
+            };
+            Problem::new(item, one.reason, "")
+        });
+        Refused {
+            problems: problems.collect(),
+        }
+    }
+}

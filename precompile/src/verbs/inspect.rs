@@ -1,0 +1,135 @@
+//! `inspect`: what a bundle holds and says.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use argh::FromArgs;
+use serde_json::{Value, json};
+use zlayer_bundle::{Capabilities, Capability, Role, Service, SignatureState};
+use zlayer_precompile::{BundleFile, said_of_device, said_of_service};
+
+use super::{Outcome, describe_signature, user_trust};
+use crate::show;
+
+/// show what a bundle holds, after checking all of it
+#[derive(FromArgs)]
+#[argh(subcommand, name = "inspect")]
+pub(crate) struct Inspect {
+    /// a .zlb file
+    #[argh(positional)]
+    bundle: PathBuf,
+
+    /// print one JSON object
+    #[argh(switch)]
+    #[expect(
+        dead_code,
+        reason = "`main` looks for the word itself, for errors in the arguments too"
+    )]
+    json: bool,
+}
+
+impl Inspect {
+    pub(crate) fn run(self) -> Result<Outcome> {
+        let bundle = BundleFile::read(&self.bundle)?;
+        let trust = user_trust()?;
+        let manifest = &bundle.head.manifest;
+        let deployment = &manifest.deployment;
+        let (signed, signature) = describe_signature(&bundle.head.signature, &trust);
+        let device = said_of_device(&deployment.device);
+        let variables = deployment.variables();
+        let mut text = show::table(&[
+            ("kind", "bundle".to_owned()),
+            ("deployment", deployment.name.clone()),
+            ("release", deployment.release.to_string()),
+            ("size", show::size(bundle.length)),
+            ("target", manifest.target.to_string()),
+            ("profile", manifest.profile.to_string()),
+            ("signature", signed),
+            ("device", show::settings(&device)),
+            ("has to know", variables.join(", ")),
+        ]);
+        let mut services = Vec::new();
+        for (place, service) in deployment.services.iter().enumerate() {
+            let (rows, json) = describe(&bundle, place, service, |signature| {
+                describe_signature(signature, &trust)
+            });
+            text += "\n";
+            text += &show::table(&rows);
+            services.push(json);
+        }
+        let json = json!({
+            "file": self.bundle,
+            "kind": "bundle",
+            "bytes": bundle.length,
+            "deployment": deployment.name,
+            "release": deployment.release,
+            "target": manifest.target,
+            "profile": manifest.profile,
+            "signature": signature,
+            "device": device,
+            "variables": variables,
+            "services": services,
+        });
+        Ok(Outcome { text, json })
+    }
+}
+
+/// Rows of a table about one service, and the same for programs.
+fn describe(
+    bundle: &BundleFile,
+    place: usize,
+    service: &Service,
+    describe_signature: impl Fn(&SignatureState) -> (String, Value),
+) -> (Vec<(&'static str, String)>, Value) {
+    let name = service.name.clone().unwrap_or_default();
+    let said = said_of_service(service);
+    let digest = { bundle.head.manifest.artifact(place) }.map(|blob| blob.name());
+    let Some(artifact) = bundle.artifact(place) else {
+        // A head whose services have no artifacts was refused.
+        return (vec![("service", name)], Value::Null);
+    };
+    let manifest = &artifact.manifest;
+    let roles: Vec<Role> = { manifest.roles.iter().copied() }
+        .filter(|role| { service.settings.roles.as_ref() }.is_none_or(|named| named.contains(role)))
+        .collect();
+    let set = |list: &[_]| list.iter().copied().collect::<Capabilities>();
+    let mut granted = Role::capabilities_of(&roles)
+        .and(set(&service.settings.allow))
+        .without(set(&service.settings.deny));
+    // As on a device: without a host there is nobody to ask.
+    if { service.settings.allow_hosts.as_ref() }.is_none_or(Vec::is_empty) {
+        granted = granted.without(Capabilities::NONE.with(Capability::HttpClient));
+    }
+    let (signed, signature) = describe_signature(&artifact.signature);
+    let names = |roles: &[Role]| {
+        let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
+        names.join(", ")
+    };
+    let capabilities = |set: Capabilities| set.iter().map(|one| one.name()).collect::<Vec<_>>();
+    let rows = vec![
+        ("service", name),
+        ("plugin", format!("{} {}", manifest.name, manifest.version)),
+        ("sha256", digest.clone().unwrap_or_default()),
+        ("signature", signed),
+        ("roles", names(&roles)),
+        (
+            "uses",
+            Capabilities::imported(&manifest.imports).to_string(),
+        ),
+        ("granted", granted.to_string()),
+        ("settings", show::settings(&said)),
+    ];
+    let json = json!({
+        "name": service.name,
+        "plugin": manifest.name,
+        "version": manifest.version,
+        "digest": digest,
+        "signature": signature,
+        "exports": manifest.roles,
+        "roles": roles,
+        "uses": capabilities(Capabilities::imported(&manifest.imports)),
+        "granted": capabilities(granted),
+        "settings": said,
+    });
+    (rows, json)
+}

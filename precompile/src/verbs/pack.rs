@@ -1,0 +1,226 @@
+//! `pack`: a deployment with its plugins as one signed file.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use argh::FromArgs;
+use serde_json::{Value, json};
+use zlayer_bundle::{ByteSize, Role};
+use zlayer_precompile::{Packed, Problem, Refused, Room, Settings, Unpacked};
+
+use super::device::{Boards, Devices};
+use super::progress::Progress;
+use super::signer::Signer;
+use super::{Outcome, usage};
+use crate::show;
+
+/// compile the plugins of a deployment.yaml and put all of it into one signed file, for `zlayer run` and
+/// `zlayer install`
+#[derive(FromArgs)]
+#[argh(subcommand, name = "pack")]
+pub(crate) struct Pack {
+    /// a deployment.yaml
+    #[argh(positional)]
+    deployment: PathBuf,
+
+    /// what to compile for: x86_64, aarch64 or armv7 (default: this machine's)
+    #[argh(option)]
+    target: Vec<String>,
+
+    /// engine settings of the device: compact or wide (default compact)
+    #[argh(option)]
+    profile: Option<String>,
+
+    /// take target, profile and CPU flags from this board, and see to it that the deployment fits into its
+    /// memory_max
+    #[argh(option)]
+    board: Option<String>,
+
+    /// where the boards are (default: boards/ here, or in a folder above, or beside the program)
+    #[argh(option)]
+    boards_dir: Option<PathBuf>,
+
+    /// secret key to sign with (default: a development key of yours, made on first use)
+    #[argh(option)]
+    key: Option<PathBuf>,
+
+    /// do not sign
+    #[argh(switch)]
+    unsigned: bool,
+
+    /// number of this release, instead of what the file says: a device goes to a higher one alone
+    #[argh(option)]
+    release: Option<u64>,
+
+    /// file to write (default: the deployment's name and the target, with .zlb, in the current folder)
+    #[argh(option, short = 'o')]
+    output: Option<PathBuf>,
+
+    /// print one JSON object
+    #[argh(switch)]
+    #[expect(
+        dead_code,
+        reason = "`main` looks for the word itself, for errors in the arguments too"
+    )]
+    json: bool,
+}
+
+impl Pack {
+    pub(crate) fn run(self) -> Result<Outcome> {
+        Signer::check(self.key.as_deref(), self.unsigned)?;
+        let settings = self.settings()?;
+        let mut file = zlayer_deployment::read(&self.deployment).map_err(Refused::from)?;
+        if let Some(release) = self.release {
+            file.deployment.release = release;
+        }
+        let path = match self.output {
+            Some(path) => path,
+            None => file_name(&file.deployment.name, &settings)?,
+        };
+        let unpacked = Unpacked::read(file, settings)?;
+        if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            let failed = || format!("cannot make folder {}", dir.display());
+            fs::create_dir_all(dir).with_context(failed)?;
+        }
+        let signer = Signer::choose(self.key.as_deref(), self.unsigned, "bundles")?;
+        let start = Instant::now();
+        let mut progress = None;
+        let packed = unpacked.build(signer.key.as_ref(), |path| {
+            // The last one goes before the next one shows.
+            progress = None;
+            progress = Some(Progress::start(&format!("compiling {}", path.display())));
+        });
+        drop(progress);
+        let packed = packed?;
+        let bytes = packed.write(&path, signer.key.as_ref())?;
+        let elapsed = start.elapsed();
+
+        let variables = packed.manifest.deployment.variables();
+        let mut rows = vec![("services", services(&packed))];
+        rows.push(("memory", memory(&packed.room)));
+        if !variables.is_empty() {
+            rows.push(("device has to know", variables.join(", ")));
+        }
+        if !packed.notes.is_empty() {
+            rows.push(("to know", packed.notes.join("\n")));
+        }
+        let text = format!(
+            "{}  {}  {:.1} s  {}\n{}",
+            path.display(),
+            show::size(bytes),
+            elapsed.as_secs_f64(),
+            signer.text,
+            show::table(&rows)
+        );
+        let deployment = &packed.manifest.deployment;
+        let json = json!({
+            "path": path,
+            "bytes": bytes,
+            "milliseconds": u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+            "deployment": deployment.name,
+            "release": deployment.release,
+            "target": packed.manifest.target,
+            "profile": packed.manifest.profile,
+            "signer": signer.json,
+            "services": services_json(&packed),
+            "memory": packed.room,
+            "variables": variables,
+            "notes": packed.notes,
+        });
+        Ok(Outcome { text, json })
+    }
+
+    /// The one kind of device that a bundle is for.
+    fn settings(&self) -> Result<Settings> {
+        let boards = Boards {
+            board: self.board.as_deref(),
+            dir: self.boards_dir.as_deref(),
+        };
+        let devices = Devices::read(&self.target, self.profile.as_deref())?;
+        let mut settings = devices.settings_for(&boards)?;
+        match (settings.pop(), settings.is_empty()) {
+            (Some(one), true) => Ok(one),
+            _ => Err(usage(
+                "a bundle is for one target: pack one for each, with --target",
+            )),
+        }
+    }
+}
+
+/// What a bundle is called unless its owner says.
+fn file_name(name: &str, settings: &Settings) -> Result<PathBuf> {
+    if name.is_empty() || name.contains(['/', '\0']) || name.starts_with('.') {
+        let problem = Problem::new(
+            "output",
+            format!("the deployment's name, {name:?}, is none for a file"),
+            "say which file to write with -o",
+        );
+        return Err(Refused::from(problem).into());
+    }
+    Ok(PathBuf::from(format!("{name}.{}.zlb", settings.target)))
+}
+
+/// A line for each service: name, roles, version.
+fn services(packed: &Packed) -> String {
+    let services = packed.manifest.deployment.services.iter();
+    let lines = services.zip(&packed.roles).enumerate();
+    let lines: Vec<String> = lines
+        .map(|(place, (service, roles))| {
+            let version = packed.artifact(place).map(|one| one.version.as_str());
+            format!(
+                "{} {}: {}",
+                service.name.as_deref().unwrap_or_default(),
+                version.unwrap_or_default(),
+                roles
+                    .iter()
+                    .map(|role| role.name())
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )
+        })
+        .collect();
+    lines.join("\n")
+}
+
+fn services_json(packed: &Packed) -> Vec<Value> {
+    let services = packed.manifest.deployment.services.iter();
+    let services = services.zip(&packed.roles).enumerate();
+    services
+        .map(|(place, (service, roles)): (usize, (_, &Vec<Role>))| {
+            json!({
+                "name": service.name,
+                "roles": roles,
+                "version": packed.artifact(place).map(|one| one.version.as_str()),
+                "digest": packed.manifest.artifact(place).map(|blob| blob.name()),
+            })
+        })
+        .collect()
+}
+
+/// What it takes of a device's memory, a line for each item.
+fn memory(room: &Room) -> String {
+    let kibibytes = |bytes: u64| format!("{} KiB", bytes.div_ceil(1 << 10));
+    let mut lines: Vec<String> = { room.rows.iter() }
+        .map(|row| {
+            let beside = if row.counts {
+                ""
+            } else {
+                ", mapped from its file and not counted"
+            };
+            format!("{:>9}  {}{beside}", kibibytes(row.bytes), row.what)
+        })
+        .collect();
+    let of = match &room.ceiling {
+        Some(ceiling) => format!(
+            "at least, of {} ({})",
+            ByteSize(ceiling.bytes),
+            ceiling.said_by
+        ),
+        None => "at least; neither a board nor `device.memory_max` says how much there may be"
+            .to_owned(),
+    };
+    lines.push(format!("{:>9}  {of}", kibibytes(room.sum)));
+    lines.join("\n")
+}

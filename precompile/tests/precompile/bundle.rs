@@ -1,0 +1,562 @@
+//! Bundles: `pack` makes them of a `deployment.yaml`, `inspect` and `diff` read them.
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read as _};
+use std::sync::Mutex;
+
+use serde_json::json;
+use zlayer_bundle::{
+    BundleHead, BundleManifest, Profile, Target, TrustStore, VerifiedArtifact, copy_blob,
+};
+
+use crate::support::{Run, TempDir, module};
+
+/// A handler and two stages before it. Values are of every kind that is shown in its own way.
+const APP: &str = "
+version: v1
+deployment: app
+release: 3
+services:
+  auth:
+    image: ./auth.wasm
+    service_type: wasm_authenticator
+    env:
+      REGION: north
+      TOKEN: ${API_TOKEN}
+    wasm:
+      services: [web]
+      request_timeout: 5s
+  shape:
+    image: ./shape.wasm
+  web:
+    image: ./web.wasm
+    wasm:
+      min_instances: 2
+      secrets: [key]
+      allowed_hosts: [api.example]
+";
+
+/// A folder with `deployment.yaml` of this text, the plugins that it names and a key pair `k`.
+fn folder(deployment: &str) -> TempDir {
+    let dir = TempDir::new();
+    for (name, world) in [
+        ("auth", "zlayer-authenticator"),
+        ("shape", "zlayer-transformer"),
+        ("web", "zlayer-plugin"),
+        ("route", "zlayer-router"),
+        ("cache", "zlayer-cache"),
+    ] {
+        let file = format!("{name}.wasm");
+        if deployment.contains(&file) {
+            dir.file(&file, plugin(world));
+        }
+    }
+    dir.file("deployment.yaml", deployment);
+    Run::new(&dir, &["keygen", "--name", "k"]).expect(0);
+    dir
+}
+
+/// As [`module`], made once for all tests: that takes longer than most of what they do.
+fn plugin(world: &'static str) -> Vec<u8> {
+    static MADE: Mutex<BTreeMap<&str, Vec<u8>>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap();
+    let plugin = made.entry(world).or_insert_with(|| module(world, &[]));
+    plugin.clone()
+}
+
+/// A deployment of one service, a handler, with these lines below it.
+fn one(more: &str) -> String {
+    format!("version: v1\ndeployment: app\nservices:\n  web:\n    image: ./web.wasm\n{more}")
+}
+
+fn pack(dir: &TempDir, more: &[&str]) -> Run {
+    let words = [
+        "pack",
+        "deployment.yaml",
+        "--target",
+        "x86_64",
+        "--key",
+        "k.key",
+    ];
+    Run::new(dir, &[&words, more].concat())
+}
+
+fn bundle(dir: &TempDir, name: &str) -> Vec<u8> {
+    std::fs::read(dir.path().join(name)).unwrap()
+}
+
+fn trust(dir: &TempDir) -> TrustStore {
+    let mut trust = TrustStore::empty();
+    trust.load(&dir.path().join("k.pub")).unwrap();
+    trust
+}
+
+/// The head of a bundle and its blobs, checked as a device would.
+fn unpack(bytes: &[u8], trust: &TrustStore) -> (BundleManifest, Vec<Vec<u8>>) {
+    let mut from = Cursor::new(bytes);
+    let head = BundleHead::read(&mut from).unwrap().verify(trust).unwrap();
+    let manifest = head.manifest().clone();
+    let blobs = manifest.blobs.iter().map(|blob| {
+        let mut copy = Vec::new();
+        copy_blob(blob, &mut from, &mut copy).unwrap();
+        copy
+    });
+    let blobs = blobs.collect();
+    assert_eq!(
+        from.read(&mut [0]).unwrap(),
+        0,
+        "bytes behind the last blob"
+    );
+    (manifest, blobs)
+}
+
+#[test]
+fn a_deployment_becomes_one_signed_file_that_a_device_takes() {
+    let dir = folder(APP);
+    let run = pack(&dir, &[]).expect(0);
+    assert!(run.stdout.starts_with("app.x86_64.zlb  "), "{}", run.stdout);
+    for part in [
+        "(key file)",
+        "auth 0.0.0: authenticator\n",
+        "web 0.0.0: handler\n",
+        "API_TOKEN",
+        "2 instances of web",
+        "neither a board nor `device.memory_max` says",
+    ] {
+        assert!(run.stdout.contains(part), "{part} in {}", run.stdout);
+    }
+    let trust = trust(&dir);
+    let (manifest, blobs) = unpack(&bundle(&dir, "app.x86_64.zlb"), &trust);
+    assert_eq!(
+        (manifest.target, manifest.profile),
+        (Target::X86_64, Profile::Compact)
+    );
+    assert_eq!(
+        (manifest.deployment.release, manifest.artifacts),
+        (3, vec![0, 1, 2])
+    );
+    for (blob, name) in blobs.iter().zip(["auth", "shape", "web"]) {
+        let file = std::fs::File::open(dir.file("blob", blob)).unwrap();
+        let artifact =
+            VerifiedArtifact::verify(file, &trust, Target::X86_64, Profile::Compact).unwrap();
+        assert_eq!(artifact.manifest().name, name);
+    }
+}
+
+#[test]
+fn pack_says_the_same_in_json() {
+    let dir = folder(APP);
+    let run = pack(&dir, &["--json", "--release", "9", "-o", "out.zlb"]).expect(0);
+    let json = run.json();
+    assert_eq!(json["path"], "out.zlb");
+    assert_eq!(json["bytes"], bundle(&dir, "out.zlb").len());
+    assert_eq!(
+        (&json["release"], &json["target"]),
+        (&json!(9), &json!("x86_64"))
+    );
+    assert_eq!(json["services"][0]["roles"], json!(["authenticator"]));
+    assert_eq!(json["services"][2]["name"], "web");
+    assert_eq!(json["variables"], json!(["API_TOKEN"]));
+    assert_eq!(json["memory"]["ceiling"], json!(null));
+    let rows = json["memory"]["rows"].as_array().unwrap();
+    let counted = rows.iter().filter(|row| row["counts"] == true);
+    let sum: u64 = counted.map(|row| row["bytes"].as_u64().unwrap()).sum();
+    assert_eq!(json["memory"]["sum"], sum);
+}
+
+#[test]
+fn the_same_deployment_key_and_target_give_the_same_bytes() {
+    let (first, second) = (folder(APP), folder(APP));
+    std::fs::copy(first.path().join("k.key"), second.path().join("k.key")).unwrap();
+    for dir in [&first, &second] {
+        pack(dir, &["-o", "a.zlb"]).expect(0);
+    }
+    assert!(bundle(&first, "a.zlb") == bundle(&second, "a.zlb"));
+    pack(&first, &["-o", "b.zlb"]).expect(0);
+    assert!(bundle(&first, "a.zlb") == bundle(&first, "b.zlb"));
+}
+
+#[test]
+fn an_image_of_several_services_is_there_once() {
+    let twice = format!("{}  other:\n    image: ./web.wasm\n", one(""));
+    let dir = folder(&twice);
+    pack(&dir, &[]).expect(0);
+    let (manifest, blobs) = unpack(&bundle(&dir, "app.x86_64.zlb"), &trust(&dir));
+    assert_eq!((manifest.artifacts, blobs.len()), (vec![0, 0], 1));
+}
+
+#[test]
+fn a_compiled_plugin_is_taken_as_it_is_and_signed_where_nobody_has() {
+    let dir = folder(&one("").replace("web.wasm", "web.x86_64.cwasm"));
+    dir.file("web.wasm", plugin("zlayer-plugin"));
+    let build = |more: &[&str]| {
+        let words = ["build", "web.wasm", "--target", "x86_64"];
+        Run::new(&dir, &[&words, more].concat()).expect(0);
+        bundle(&dir, "web.x86_64.cwasm")
+    };
+    let artifact = || {
+        unpack(&bundle(&dir, "app.x86_64.zlb"), &trust(&dir))
+            .1
+            .remove(0)
+    };
+    // By another key than the bundle's.
+    let signed = build(&[]);
+    let run = pack(&dir, &[]).expect(0);
+    assert!(
+        run.stdout.contains("keeps its signature by key"),
+        "{}",
+        run.stdout
+    );
+    assert!(artifact() == signed);
+    let own = build(&["--key", "k.key"]);
+    let run = pack(&dir, &[]).expect(0);
+    assert!(
+        !run.stdout.contains("keeps its signature"),
+        "{}",
+        run.stdout
+    );
+    assert!(artifact() == own);
+    build(&["--unsigned"]);
+    pack(&dir, &[]).expect(0);
+    assert!(artifact() == own);
+
+    let words = [
+        "pack",
+        "deployment.yaml",
+        "--key",
+        "k.key",
+        "--target",
+        "aarch64",
+    ];
+    let run = Run::new(&dir, &words).expect(19);
+    assert!(run.stderr.contains("web.x86_64.cwasm"), "{}", run.stderr);
+    let run = pack(&dir, &["--profile", "wide"]).expect(21);
+    assert!(run.stderr.contains("wide"), "{}", run.stderr);
+    let mut damaged = own;
+    damaged[5000] ^= 1;
+    dir.file("web.x86_64.cwasm", damaged);
+    pack(&dir, &[]).expect(18);
+}
+
+#[test]
+fn nobody_signs_what_is_not_to_be_signed() {
+    let dir = folder(&one(""));
+    let words = [
+        "pack",
+        "deployment.yaml",
+        "--target",
+        "x86_64",
+        "--unsigned",
+    ];
+    let run = Run::new(&dir, &words).expect(0);
+    assert!(run.stderr.contains("unsigned bundles"), "{}", run.stderr);
+    let mut trust = TrustStore::empty();
+    trust.allow_unsigned(true);
+    unpack(&bundle(&dir, "app.x86_64.zlb"), &trust);
+}
+
+#[test]
+fn what_a_device_would_refuse_is_refused_with_its_place_and_nothing_is_written() {
+    let stage =
+        |name: &str, more: &str| format!("{}  {name}:\n    image: ./{name}.wasm\n{more}", one(""));
+    for (deployment, says) in [
+        (
+            one("").replace("./web.wasm", "ghcr.io/a/web:v1"),
+            "pulls nothing from registries",
+        ),
+        (
+            one("    service_type: wasm_router\n"),
+            "wants a component that exports router, and this one is handler",
+        ),
+        (
+            one("    wasm:\n      roles: [router]\n"),
+            "names router, which the component does not export",
+        ),
+        (
+            one("    wasm:\n      bodies: none\n"),
+            "`bodies` is a setting of transformers, and it is handler",
+        ),
+        (
+            stage("auth", "    wasm:\n      services: [nobody]\n"),
+            "there is no service 'nobody'",
+        ),
+        (
+            stage("auth", "    wasm:\n      services: [auth]\n"),
+            "names 'auth', which is no handler\n  name handlers: web",
+        ),
+        (
+            stage(
+                "auth",
+                "    wasm:\n      kv_namespace: web\n      kv_durability: sync\n",
+            ),
+            "wants it kept differently",
+        ),
+    ] {
+        let dir = folder(&deployment);
+        let run = pack(&dir, &[]).expect(1);
+        assert!(run.stderr.contains(says), "{says} in {}", run.stderr);
+        assert!(run.stderr.contains("deployment.yaml:"), "{}", run.stderr);
+        assert!(!dir.path().join("app.x86_64.zlb").exists());
+    }
+    let dir = folder(&one("    wasm:\n      min_instances: many\n"));
+    let json = pack(&dir, &["--json"]).expect(1).json();
+    assert_eq!(json["error"]["kind"], "refused");
+    let item = json["error"]["problems"][0]["item"].as_str().unwrap();
+    assert!(item.starts_with("deployment.yaml:7:"), "{item}");
+}
+
+#[test]
+fn wrong_usage_of_pack_is_told() {
+    let dir = folder(&one(""));
+    for (more, says) in [
+        (&["--unsigned"] as &[&str], "contradict"),
+        (&["--target", "armv7"], "one target"),
+        (&["--boards-dir", "."], "needs --board"),
+        (&["--release", "-1"], "release"),
+    ] {
+        let run = pack(&dir, more).expect(2);
+        assert!(run.stderr.contains(says), "{says} in {}", run.stderr);
+    }
+}
+
+#[test]
+fn what_does_not_fit_the_grants_is_told() {
+    let deployment = "
+version: v1
+deployment: app
+services:
+  route:
+    image: ./route.wasm
+  shape:
+    image: ./shape.wasm
+    wasm:
+      capabilities: {secrets: true}
+  web:
+    image: ./web.wasm
+    wasm:
+      capabilities: {logging: false}
+";
+    let dir = folder(deployment);
+    let notes = pack(&dir, &["--json"]).expect(0).json()["notes"].clone();
+    let notes: Vec<String> = serde_json::from_value(notes).unwrap();
+    for says in [
+        "service route: is a router, and no host is allowed",
+        "service shape: is granted secrets, which it does not import",
+        "service web: imports logging, which `capabilities` takes away",
+        "service web: may send requests, and no host is allowed",
+        "service web: asks for secrets and is given none",
+    ] {
+        assert!(
+            notes.iter().any(|note| note.contains(says)),
+            "{says} in {notes:?}"
+        );
+    }
+}
+
+#[test]
+fn what_does_not_fit_the_board_is_refused_with_what_to_lower() {
+    let dir = folder(&one("    wasm:\n      min_instances: 40\n"));
+    let boards = dir.path().join("boards/small");
+    std::fs::create_dir_all(&boards).unwrap();
+    std::fs::write(
+        boards.join("board.toml"),
+        "target = 'x86_64'\nmemory_max = '48Mi'\n",
+    )
+    .unwrap();
+    let with_board = |dir: &TempDir, code| {
+        let words = [
+            "pack",
+            "deployment.yaml",
+            "--key",
+            "k.key",
+            "--board",
+            "small",
+        ];
+        Run::new(dir, &words).expect(code)
+    };
+    let run = with_board(&dir, 1);
+    for part in [
+        "48Mi (the board small) is less",
+        "40 instances of web",
+        "lower `min_instances` of web",
+        "raise `device.memory_max`",
+    ] {
+        assert!(run.stderr.contains(part), "{part} in {}", run.stderr);
+    }
+    // Where nobody says how much there is, there is no verdict.
+    pack(&dir, &[]).expect(0);
+    dir.file("deployment.yaml", one(""));
+    let run = with_board(&dir, 0);
+    assert!(
+        run.stdout.contains("of 48Mi (the board small)"),
+        "{}",
+        run.stdout
+    );
+    // The deployment's own word comes first.
+    let own = one("").replace(
+        "services:",
+        "device:\n  memory_max: 12Mi\n  max_connections: 500\nservices:",
+    );
+    dir.file("deployment.yaml", own);
+    let run = with_board(&dir, 0);
+    for part in [
+        "of 12Mi (`device.memory_max`)",
+        "`device.max_connections` 500: there will be",
+    ] {
+        assert!(run.stdout.contains(part), "{part} in {}", run.stdout);
+    }
+}
+
+#[test]
+fn inspect_shows_what_a_bundle_says() {
+    let dir = folder(APP);
+    let packed = pack(&dir, &["--json"]).expect(0).json();
+    let json = Run::new(&dir, &["inspect", "app.x86_64.zlb", "--json"])
+        .expect(0)
+        .json();
+    assert_eq!(
+        (&json["deployment"], &json["release"]),
+        (&json!("app"), &json!(3))
+    );
+    assert_eq!(
+        (&json["bytes"], &json["target"]),
+        (&packed["bytes"], &packed["target"])
+    );
+    assert_eq!(json["signature"]["state"], "valid");
+    assert_eq!(json["signature"]["trusted"], false);
+    assert_eq!(json["variables"], json!(["API_TOKEN"]));
+    let auth = &json["services"][0];
+    assert_eq!(auth["digest"], packed["services"][0]["digest"]);
+    assert_eq!(auth["settings"]["request_timeout"], "5s");
+    assert_eq!(auth["settings"]["services"], json!(["web"]));
+    assert_eq!(auth["settings"]["env"]["TOKEN"], "${API_TOKEN}");
+    assert_eq!(auth["settings"]["max_instances"], json!(null));
+    // Without a host nothing is sent.
+    assert_eq!(
+        auth["granted"],
+        json!(["config", "keyvalue", "logging", "secrets"])
+    );
+    let run = Run::new(&dir, &["inspect", "app.x86_64.zlb"]).expect(0);
+    for part in [
+        "not among your keys",
+        "min_instances 2",
+        "env.REGION north",
+        "request_timeout 5s",
+    ] {
+        assert!(run.stdout.contains(part), "{part} in {}", run.stdout);
+    }
+    // The development key's bundles are trusted on this account.
+    Run::new(&dir, &["pack", "deployment.yaml", "--target", "x86_64"]).expect(0);
+    let run = Run::new(&dir, &["inspect", "app.x86_64.zlb"]).expect(0);
+    assert!(
+        run.stdout.contains("trusted by your account"),
+        "{}",
+        run.stdout
+    );
+}
+
+#[test]
+fn a_damaged_bundle_is_refused_by_its_code() {
+    let dir = folder(&one(""));
+    pack(&dir, &[]).expect(0);
+    let good = bundle(&dir, "app.x86_64.zlb");
+    let last = good.len() - 1;
+    let mut altered = good.clone();
+    altered[last] ^= 1;
+    let mut other_format = good.clone();
+    other_format[8] = 9;
+    for (bytes, code) in [
+        (&b"no bundle at all"[..], 11),
+        (&good[..last], 12),
+        (&[good.as_slice(), b"x"].concat(), 12),
+        (&other_format, 13),
+        (&altered, 18),
+    ] {
+        dir.file("bad.zlb", bytes);
+        for words in [
+            &["inspect", "bad.zlb"][..],
+            &["diff", "bad.zlb", "app.x86_64.zlb"],
+        ] {
+            let run = Run::new(&dir, words).expect(code);
+            assert!(run.stderr.contains("bad.zlb"), "{}", run.stderr);
+        }
+    }
+    let json = Run::new(&dir, &["inspect", "bad.zlb", "--json"])
+        .expect(18)
+        .json();
+    assert_eq!(json["error"]["kind"], "bundle");
+    Run::new(&dir, &["inspect", "none.zlb"]).expect(3);
+}
+
+#[test]
+fn diff_tells_what_changes_and_nothing_else() {
+    let dir = folder(APP);
+    pack(&dir, &["-o", "a.zlb"]).expect(0);
+    // Another signer changes nothing of what runs, but its artifacts are others.
+    let run = Run::new(&dir, &["diff", "a.zlb", "a.zlb"]).expect(0);
+    assert_eq!(run.stdout, "no difference\n");
+    let changed = APP
+        .replace("release: 3", "release: 4\ndevice:\n  memory_max: 32Mi")
+        .replace("request_timeout: 5s", "request_timeout: 1500ms")
+        .replace("REGION: north", "REGION: south\n      ZONE: '1'")
+        .replace("  shape:\n    image: ./shape.wasm\n", "")
+        + "  cache:\n    image: ./cache.wasm\n";
+    dir.file("cache.wasm", plugin("zlayer-cache"));
+    dir.file("deployment.yaml", changed);
+    pack(&dir, &["-o", "b.zlb"]).expect(0);
+    let run = Run::new(&dir, &["diff", "a.zlb", "b.zlb"]).expect(0);
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    assert_eq!(
+        lines[..5],
+        [
+            "release: 3 -> 4",
+            "device.memory_max: added, 33554432",
+            "services.auth.env.REGION: north -> south",
+            "services.auth.env.ZONE: added, 1",
+            "services.auth.request_timeout: 5s -> 1500ms",
+        ],
+        "{}",
+        run.stdout
+    );
+    assert!(
+        lines[5].starts_with("services.shape: removed, was 0.0.0 (sha256 "),
+        "{}",
+        lines[5]
+    );
+    assert!(
+        lines[6].starts_with("services.cache: added, 0.0.0 (sha256 "),
+        "{}",
+        lines[6]
+    );
+    assert_eq!(lines.len(), 7, "{}", run.stdout);
+    let json = Run::new(&dir, &["diff", "a.zlb", "b.zlb", "--json"])
+        .expect(0)
+        .json();
+    assert_eq!(
+        (&json["same"], &json["changes"][0]["to"]),
+        (&json!(false), &json!(4))
+    );
+}
+
+#[test]
+fn diff_tells_another_plugin_and_another_order() {
+    let two = |first: &str, second: &str| {
+        format!(
+            "version: v1\ndeployment: app\nservices:\n  {first}:\n    image: ./{first}.wasm\n  {second}:\n    image: ./{second}.wasm\n"
+        )
+    };
+    let dir = folder(&two("shape", "web"));
+    pack(&dir, &["-o", "a.zlb"]).expect(0);
+    dir.file("deployment.yaml", two("web", "shape"));
+    dir.file("shape.wasm", plugin("zlayer-cache"));
+    pack(&dir, &["-o", "b.zlb"]).expect(0);
+    let run = Run::new(&dir, &["diff", "a.zlb", "b.zlb"]).expect(0);
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    assert_eq!(lines.len(), 2, "{}", run.stdout);
+    assert!(
+        lines[0].starts_with("services.shape.artifact: 0.0.0 (sha256 "),
+        "{}",
+        lines[0]
+    );
+    assert_eq!(lines[1], "order: shape, web -> web, shape");
+}
