@@ -54,7 +54,6 @@ fn every_flag_of_run_says_its_default() {
     // Without these flags there is nothing of their kind.
     let optional = [
         "wasm",
-        "plugin",
         "config",
         "secret",
         "secret-env",
