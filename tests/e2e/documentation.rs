@@ -1,5 +1,7 @@
 //! What the pages say, held against the repository and the programs.
 
+mod deployments;
+mod first_device;
 mod first_plugin;
 mod flags;
 mod links;

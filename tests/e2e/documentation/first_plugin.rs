@@ -78,7 +78,7 @@ fn the_first_plugin_of_the_readme_counts_its_visitors() {
 }
 
 /// A folder that looks as this checkout does after `cargo boards demo`.
-fn checkout(home: &Path) -> PathBuf {
+pub(super) fn checkout(home: &Path) -> PathBuf {
     let folder = home.join("checkout");
     let built = folder.join("target/release");
     fs::create_dir_all(&built).unwrap();
@@ -96,7 +96,7 @@ fn checkout(home: &Path) -> PathBuf {
 }
 
 /// A shell with a home of its own, and with the toolchain of whoever runs the tests.
-fn command(script: &str, home: &Path, checkout: &Path) -> Command {
+pub(super) fn command(script: &str, home: &Path, checkout: &Path) -> Command {
     let old_home = PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
     let mut command = Command::new("sh");
     command.args(["-c", script]).current_dir(checkout);
@@ -113,13 +113,13 @@ fn command(script: &str, home: &Path, checkout: &Path) -> Command {
 }
 
 /// The commands up to the daemon that they end with; killed with this value.
-struct Daemon {
+pub(super) struct Daemon {
     child: Child,
     stdout: BufReader<ChildStdout>,
 }
 
 impl Daemon {
-    fn start(mut command: Command) -> Daemon {
+    pub(super) fn start(mut command: Command) -> Daemon {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -130,7 +130,7 @@ impl Daemon {
     }
 
     /// Where the daemon listens, once it does.
-    fn address(&mut self) -> Option<String> {
+    pub(super) fn address(&mut self) -> Option<String> {
         let lines = self.stdout.by_ref().lines().map_while(Result::ok);
         let mut found =
             lines.filter_map(|line| Some(line.rsplit_once(" on http://")?.1.to_owned()));
@@ -138,7 +138,7 @@ impl Daemon {
     }
 
     /// What it wrote to standard error, once it has ended.
-    fn said(&mut self) -> String {
+    pub(super) fn said(&mut self) -> String {
         let mut said = String::new();
         let stderr = self.child.stderr.as_mut().unwrap();
         stderr.read_to_string(&mut said).unwrap();
@@ -146,7 +146,7 @@ impl Daemon {
     }
 
     /// Stops it as a terminal would, and answers its exit code.
-    fn stop(&mut self) -> i32 {
+    pub(super) fn stop(&mut self) -> i32 {
         let pid = Pid::from_raw(self.child.id() as i32).unwrap();
         kill_process(pid, Signal::INT).unwrap();
         wait_at_most(&mut self.child, PATIENCE).unwrap_or(-1)
