@@ -66,6 +66,14 @@ impl Daemon {
         }
     }
 
+    /// A daemon that serves what is installed in its data folder.
+    pub(crate) fn of_nothing() -> Builder {
+        Builder {
+            files: Vec::new(),
+            ..Daemon::of("")
+        }
+    }
+
     /// Where it listens.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.address
@@ -266,7 +274,11 @@ impl Builder {
         match self.settings.is_empty() {
             true => {
                 for file in &self.files {
-                    command.arg("--wasm").arg(file);
+                    // Bundles and deployments are told by what they are called.
+                    let is_plugin = file
+                        .extension()
+                        .is_none_or(|end| end != "zlb" && end != "yaml");
+                    command.args(is_plugin.then_some("--wasm")).arg(file);
                 }
             }
             false => {
