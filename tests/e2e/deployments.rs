@@ -110,6 +110,7 @@ services:
     let daemon = Daemon::of(&made)
         .env("API_KEY", "k-hunter2")
         .env("JWT_SECRET", "j-hunter2")
+        .args(["--memory-max", "128Mi"])
         .data_dir(data.path())
         .start();
     // No token, no answer; and the port is the flag's, which wins over the file's.
@@ -148,23 +149,23 @@ fn a_bundle_is_installed_served_updated_and_gone_back_from() {
         said.stdout.contains("visits release 1 as generation 1"),
         "{said:?}"
     );
-    answers("one visit 1 of /a\n");
+    answers("one 1 of /a\n");
     // What it stored outlives the update.
     let said = install(&second, &data);
     assert!(
         said.stdout.contains("visits release 2 as generation 2"),
         "{said:?}"
     );
-    answers("two visit 2 of /a\n");
+    answers("two 2 of /a\n");
     let shown = verb(&["generations"], &data);
     assert!(shown.stdout.contains("visits"), "{shown:?}");
     let said = verb(&["rollback"], &data);
     assert!(said.stdout.contains("generation 1"), "{said:?}");
-    answers("one visit 3 of /a\n");
+    answers("one 3 of /a\n");
     // Back again: it ran here.
     let said = install(&second, &data);
     assert_eq!(said.code, 0, "{said:?}");
-    answers("two visit 4 of /a\n");
+    answers("two 4 of /a\n");
     let said = verb(&["uninstall"], &data);
     assert_eq!(said.code, 0, "{said:?}");
     let refused = Daemon::of_nothing().data_dir(data.path()).fails();
@@ -181,7 +182,7 @@ fn an_older_release_and_the_same_one_with_other_content_are_refused() {
     let data = TempDir::new();
     assert_eq!(install(&bundle(&greeting(5, "five")), &data).code, 0);
     for (text, says) in [
-        (greeting(4, "four"), "release 4 is older than 5"),
+        (greeting(4, "four"), "release 4 of 'visits' is older than 5"),
         (greeting(5, "other"), "raise `release`"),
     ] {
         let said = install(&bundle(&text), &data);
@@ -189,7 +190,7 @@ fn an_older_release_and_the_same_one_with_other_content_are_refused() {
         assert!(said.stderr.contains(says), "{said:?}");
     }
     let daemon = serving(&data);
-    assert_eq!(get(&daemon, "/").text(), "five visit 1 of /\n");
+    assert_eq!(get(&daemon, "/").text(), "five 1 of /\n");
 }
 
 #[test]
@@ -209,7 +210,7 @@ fn a_daemon_that_serves_keeps_its_folder_to_itself() {
     }
     let shown = verb(&["generations"], &data);
     assert_eq!(shown.code, 0, "{shown:?}");
-    assert_eq!(get(&daemon, "/").text(), "hello visit 1 of /\n");
+    assert_eq!(get(&daemon, "/").text(), "hello 1 of /\n");
 }
 
 #[test]
@@ -289,7 +290,7 @@ fn a_deployment_is_compiled_and_served_where_the_compiler_is() {
             .env("PATH", path_with_precompile())
     };
     let daemon = start().start();
-    assert_eq!(get(&daemon, "/x").text(), "compiled visit 1 of /x\n");
+    assert_eq!(get(&daemon, "/x").text(), "compiled 1 of /x\n");
     drop(daemon);
     // A slip of the pen is told with its place, and what was meant.
     fs::write(
@@ -316,7 +317,7 @@ fn a_flag_wins_over_the_device_and_a_service_over_a_flag() {
         ])
         .start();
     let response = request(&daemon, "POST", "/", &[], &[b'x'; 100]);
-    assert_eq!(response.text(), "own visit 1 of /\n");
+    assert_eq!(response.text(), "own 1 of /\n");
     let text = greeting(0, "own") + "device: {max_body: 10}\n";
     let daemon = Daemon::of(bundle(&text)).start();
     assert_eq!(request(&daemon, "POST", "/", &[], &[b'x'; 100]).status, 413);
