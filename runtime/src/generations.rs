@@ -17,20 +17,21 @@
 mod blobs;
 mod folder;
 mod history;
+mod install;
 mod releases;
 #[cfg(test)]
 mod tests;
 
 pub use blobs::Blobs;
 pub use history::KEPT_BEFORE;
+pub use install::Incoming;
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use zlayer_bundle::{
-    Blob, BundleError, BundleHead, Deployment, MAX_BUNDLE_MANIFEST, SignatureState, VerifiedBundle,
+    Blob, BundleError, BundleHead, Deployment, MAX_BUNDLE_MANIFEST, SignatureState,
 };
 
 use crate::error::{Error, Result};
@@ -55,16 +56,6 @@ const FILE_BYTES: u64 = 1 << 20;
 #[derive(Debug, Clone)]
 pub struct Generations {
     data: PathBuf,
-}
-
-/// A bundle that is to be installed.
-pub struct Incoming<'a, R> {
-    /// Where it comes from, for messages.
-    pub path: &'a Path,
-    /// What it begins with.
-    pub head: &'a VerifiedBundle,
-    /// What follows its head.
-    pub blobs: R,
 }
 
 /// The folders, open to be written to.
@@ -149,53 +140,6 @@ impl Generations {
         missing_as(None, folder).map_err(|error| self.unreadable(Path::new(BLOBS), error))
     }
 
-    /// Installs a bundle and makes it the active generation; answers its number. Its blobs are read piece by
-    /// piece, and `check` is given the file of each service's artifact, by the service's place, as soon as
-    /// it is here. The bundle that a kept generation was made of is that generation, whatever its release.
-    ///
-    /// # Errors
-    ///
-    /// `check` refuses it, it is an older release than was installed here, it is damaged, or it
-    /// cannot be written. What was active is active still then, and what was written is removed again.
-    pub fn install<R: Read>(
-        &self,
-        mut bundle: Incoming<'_, R>,
-        check: impl FnMut(usize, File) -> Result<()>,
-    ) -> Result<u64> {
-        let kept = self.make()?;
-        let history = self.history_or_all()?;
-        let (deployment, head) = (&bundle.head.manifest().deployment, bundle.head.bytes());
-        // Anybody may give any release to what nobody signed.
-        let counts = bundle.head.signer().is_some();
-        let mut numbers = history.numbers().iter().copied();
-        let same = numbers.find(|one| self.head_bytes(*one).is_ok_and(|bytes| bytes == head));
-        if counts && same.is_none() {
-            self.releases(&history)?.admit(deployment, head)?;
-        }
-        kept.remove_unfinished()
-            .map_err(|error| self.unwritable(error))?;
-        let blobs = &bundle.head.manifest().blobs;
-        let missing: Vec<&Blob> = { blobs.iter() }
-            .filter(|blob| kept.blobs.open(blob).is_err())
-            .collect();
-        let mut number = same;
-        let installed = kept.stage(&mut bundle, check).and_then(|()| {
-            let number = match number {
-                Some(same) => same,
-                None => *number.insert(self.add(&kept, bundle.head, &history)?),
-            };
-            self.write(&kept, ACTIVE, &history.with(number).to_string())?;
-            if counts {
-                self.note(&kept, &history, deployment, head)?;
-            }
-            Ok(number)
-        });
-        if installed.is_err() {
-            self.take_back(&kept, number, &missing);
-        }
-        installed
-    }
-
     /// Makes a kept generation the active one.
     ///
     /// # Errors
@@ -264,37 +208,6 @@ impl Generations {
         removed.map_err(|error| self.unwritable(error))?;
         self.forget()?;
         Ok(history.active())
-    }
-
-    /// Writes the head of a new generation down; answers its number.
-    fn add(&self, kept: &Kept, head: &VerifiedBundle, history: &History) -> Result<u64> {
-        // No device installs so often that numbers end.
-        let number = self.last(history)?.saturating_add(1);
-        self.write(kept, LAST, &format!("{number}\n"))?;
-        let written = kept
-            .generations
-            .replace_text(&number.to_string(), head.bytes());
-        written.map_err(|error| self.unwritable(error))?;
-        Ok(number)
-    }
-
-    /// Removes what a failed install wrote, as far as nothing needs it.
-    fn take_back(&self, kept: &Kept, number: Option<u64>, missing: &[&Blob]) {
-        // Whoever cannot tell what is needed removes nothing; the next install does.
-        let Ok(history) = self.history() else { return };
-        if let Some(number) = number.filter(|number| !history.numbers().contains(number)) {
-            let _ = kept.generations.remove(&number.to_string());
-        }
-        let heads = { self.list().unwrap_or_default() }
-            .into_iter()
-            .map(|one| self.head(one));
-        let Ok(heads) = heads.collect::<Result<Vec<_>>>() else {
-            return;
-        };
-        let needs = |blob: &Blob| heads.iter().any(|head| head.manifest.blobs.contains(blob));
-        for blob in missing.iter().filter(|blob| !needs(blob)) {
-            let _ = kept.blobs.folder().remove(&blob.name());
-        }
     }
 
     /// Remembers a release.
@@ -444,38 +357,6 @@ impl Generations {
             path.display()
         );
         Error::device(what, error)
-    }
-}
-
-impl Kept {
-    /// Takes all blobs of a bundle in, and has each service's artifact checked.
-    fn stage<R: Read>(
-        &self,
-        bundle: &mut Incoming<'_, R>,
-        mut check: impl FnMut(usize, File) -> Result<()>,
-    ) -> Result<()> {
-        let manifest = bundle.head.manifest();
-        let needed = self.blobs.missing(&manifest.blobs) + bundle.head.bytes().len() as u64;
-        let refused = |error| self.blobs.refused(error, bundle.path, needed);
-        for (place, blob) in manifest.blobs.iter().enumerate() {
-            self.blobs.stage(blob, &mut bundle.blobs).map_err(refused)?;
-            for (service, artifact) in manifest.artifacts.iter().enumerate() {
-                if *artifact as usize == place {
-                    check(service, self.blobs.open(blob)?)?;
-                }
-            }
-        }
-        let behind = io::copy(&mut bundle.blobs.by_ref().take(1), &mut io::sink());
-        match behind.map_err(|error| refused(error.into()))? {
-            0 => Ok(()),
-            _ => Err(refused(BundleError::TooLong)),
-        }
-    }
-
-    fn remove_unfinished(&self) -> io::Result<()> {
-        self.deployment.remove_unfinished()?;
-        self.generations.remove_unfinished()?;
-        self.blobs.folder().remove_unfinished()
     }
 }
 

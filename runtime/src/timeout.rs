@@ -27,7 +27,6 @@ pub(crate) async fn before_timer<T>(timer: &mut Timer, work: impl Future<Output 
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use super::*;
 

@@ -31,6 +31,8 @@ mod cli;
 mod deflate;
 /// What the daemon is built from: no compiler in it.
 mod dependencies;
+/// Deployments and bundles: packed, installed, served, gone back from.
+mod deployments;
 /// What the device has for the daemon, or keeps from it: memory, code, random numbers, files, rest.
 mod device;
 /// The pages: their links, the tables of flags, the variables, the README's first plugin.

@@ -31,6 +31,12 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// Where the services are reached, if one of them says so: all are reached at the same port.
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        let mut endpoints = self.services.iter().flat_map(|one| &one.settings.endpoints);
+        endpoints.next()
+    }
+
     /// The variables that a device has to know, each once, in the order of their names.
     pub fn variables(&self) -> Vec<&str> {
         let values = self.services.iter().flat_map(|one| one.settings.env.iter());

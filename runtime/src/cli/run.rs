@@ -5,13 +5,13 @@ mod plugin_config;
 mod source;
 mod timeouts;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use argh::FromArgs;
 use zlayer_bundle::{
-    AccessOutput, AllowedHost, Capability, Deployment, DeviceSettings, Durability,
+    AccessOutput, AllowedHost, Capability, Deployment, DeviceSettings, Durability, Expose,
     KeyvalueSettings, LogOutput, Network, Service, ServiceSettings, UnknownProfile, Value,
     Variable,
 };
@@ -237,7 +237,9 @@ impl Run {
             literals: self.secret,
         };
         let (secrets, variables) = sources.read(&deployment.variables())?;
-        let device = device.or(deployment.device);
+        let device = device
+            .or(deployment.device.clone())
+            .or(endpoint(&deployment));
         let services = deployment
             .services
             .into_iter()
@@ -380,6 +382,19 @@ fn small(count: usize) -> Deployment {
     Deployment {
         services: vec![Service::default(); count],
         ..Deployment::default()
+    }
+}
+
+/// What the services' endpoints say of the device.
+fn endpoint(deployment: &Deployment) -> DeviceSettings {
+    let endpoint = deployment.endpoint();
+    DeviceSettings {
+        port: endpoint.map(|endpoint| endpoint.port),
+        bind: endpoint.map(|endpoint| match endpoint.expose {
+            Expose::Public => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+            Expose::Internal => IpAddr::from(Ipv4Addr::LOCALHOST),
+        }),
+        ..DeviceSettings::default()
     }
 }
 

@@ -40,6 +40,9 @@ const FILE_BYTES: u64 = 1 << 20;
 pub(super) struct Versions {
     path: PathBuf,
     seen: Vec<Seen>,
+    /// How many of them ran here before. Those behind are to run now, beside one another: none of them counts
+    /// against another.
+    before: usize,
     is_changed: bool,
 }
 
@@ -63,6 +66,7 @@ impl Versions {
         }
         Ok(Versions {
             path,
+            before: seen.len(),
             seen,
             is_changed: false,
         })
@@ -77,7 +81,7 @@ impl Versions {
     pub(super) fn admit(&mut self, manifest: &Manifest) -> Result<()> {
         let this = Seen::new(manifest.digest_text(), &manifest.version, &manifest.name);
         let known = self.seen.contains(&this);
-        if !known && let Some(higher) = self.higher_than(&this) {
+        if !known && let Some(higher) = higher_than(&self.seen[..self.before], &this) {
             return Err(Error::Plugin {
                 name: this.name.clone(),
                 reason: format!(
@@ -108,21 +112,16 @@ impl Versions {
             let _ = writeln!(text, "{seen}");
         }
         match self.write(&text) {
-            Ok(()) => self.is_changed = false,
+            Ok(()) => {
+                self.is_changed = false;
+                self.before = self.seen.len();
+            }
             // The plugins that are here have been admitted; what comes later may be an older one.
             Err(error) => log::error!(
                 "cannot write {}: {error}; an older version of a plugin would not be noticed",
                 self.path.display()
             ),
         }
-    }
-
-    /// The highest version of the plugin that ran here, where that is higher.
-    fn higher_than(&self, this: &Seen) -> Option<&str> {
-        let others = self.seen.iter().filter(|seen| seen.name == this.name);
-        let higher = others.filter(|seen| compare(&seen.version, &this.version).is_gt());
-        let highest = higher.max_by(|one, other| compare(&one.version, &other.version));
-        highest.map(|seen| seen.version.as_str())
     }
 
     /// Keeps the file short: of each plugin the highest version, and the latest of all others.
@@ -132,7 +131,7 @@ impl Versions {
             let later = self.seen[place + 1..].iter();
             let of_one = { later }.filter(|one| one.name == seen.name).count();
             let is_highest = Version::read(&seen.version).is_some()
-                && self.higher_than(seen).is_none()
+                && higher_than(&self.seen, seen).is_none()
                 && !kept.iter().any(|later| is_as_high(later, seen));
             if is_highest || (of_one < OF_ONE && kept.len() < ALL) {
                 kept.push(seen.clone());
@@ -177,6 +176,14 @@ fn read(path: &PathBuf) -> io::Result<String> {
     let file = File::open(path)?;
     file.take(FILE_BYTES).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(without_mark(&bytes)).into_owned())
+}
+
+/// The highest version of the same plugin among `seen`, where that is higher.
+fn higher_than<'a>(seen: &'a [Seen], this: &Seen) -> Option<&'a str> {
+    let others = seen.iter().filter(|seen| seen.name == this.name);
+    let higher = others.filter(|seen| compare(&seen.version, &this.version).is_gt());
+    let highest = higher.max_by(|one, other| compare(&one.version, &other.version));
+    highest.map(|seen| seen.version.as_str())
 }
 
 #[cfg(test)]
@@ -244,6 +251,22 @@ mod tests {
         let refused = versions.admit(&manifest("a b", "1.5.0", 9));
         let told = refused.unwrap_err().to_string();
         assert!(told.contains("1.5.0 is older than 2.0.0"), "{told}");
+    }
+
+    #[test]
+    fn services_beside_one_another_may_have_a_plugin_in_two_versions() {
+        let device = Device::new();
+        for _ in 0..2 {
+            let mut versions = Versions::open(&device.0).unwrap();
+            for (version, digest) in [("2.0.0", 2), ("1.0.0", 1)] {
+                assert!(versions.admit(&manifest("p", version, digest)).is_ok());
+            }
+            versions.keep();
+        }
+        assert!(
+            !device.runs("p", "1.0.0", 3),
+            "another build of the older one"
+        );
     }
 
     #[test]

@@ -5,11 +5,12 @@ mod releases;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use zlayer_bundle::{
-    BundleManifest, Manifest, Profile, SecretKey, Service, Target, TrustStore, own_account, seal,
-    seal_bundle,
+    BundleManifest, Manifest, Profile, SecretKey, Service, Target, TrustStore, VerifiedBundle,
+    own_account, seal, seal_bundle,
 };
 
 use super::*;

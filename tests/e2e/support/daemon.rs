@@ -66,6 +66,14 @@ impl Daemon {
         }
     }
 
+    /// A daemon that serves what is installed in its data folder.
+    pub(crate) fn of_nothing() -> Builder {
+        Builder {
+            files: Vec::new(),
+            ..Daemon::of("")
+        }
+    }
+
     /// Where it listens.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.address
@@ -269,18 +277,18 @@ impl Builder {
         let grants = stage_grants(&self.files, &self.settings);
         self.settings.extend(grants);
         command.arg("run");
-        match (&self.files[..], self.settings.is_empty()) {
-            // Its deployment has said all that there is to say of its plugins.
-            ([file], true) if file.extension().is_some_and(|ending| ending == "zlb") => {
-                command.arg(file);
-            }
-            (files, true) => {
-                for file in files {
-                    command.arg("--wasm").arg(file);
+        match self.settings.is_empty() {
+            true => {
+                for file in &self.files {
+                    // Bundles and deployments are told by what they are called.
+                    let is_plugin = file
+                        .extension()
+                        .is_none_or(|end| end != "zlb" && end != "yaml");
+                    command.args(is_plugin.then_some("--wasm")).arg(file);
                 }
             }
-            (files, false) => {
-                command.arg(bundle(&deployment(files, &self.settings)));
+            false => {
+                command.arg(bundle(&deployment(&self.files, &self.settings)));
             }
         }
         if let Some(keys) = self.keys {

@@ -60,34 +60,51 @@ fn check_services(names: &[&str], service: &View<'_>) {
     }
 }
 
-/// A port is for one endpoint of a service, is open to the same for all, and is none of the device's others.
+/// All services are reached at one port, which is open to the same for all and is none of the device's others.
 fn check_ports(deployment: &Deployment, services: &[View<'_>]) {
     let device = &deployment.device;
     let taken = [
         (device.tls_port, "device.tls.port"),
         (device.admin_port, "device.admin_port"),
     ];
-    let mut known: BTreeMap<u16, (usize, Expose, String)> = BTreeMap::new();
+    let mut first: Option<(usize, Endpoint, String)> = None;
     for (index, service) in services.iter().enumerate() {
         for view in service.maps("endpoints") {
-            let Some(Endpoint { port, expose, .. }) = endpoint(&view) else {
+            let Some(endpoint) = endpoint(&view) else {
                 continue;
             };
+            let port = endpoint.port;
             if let Some((_, whose)) = taken.iter().find(|(taken, _)| *taken == Some(port)) {
                 view.refuse("port", format!("{port} is {whose} already; choose another"));
             }
-            match known.get(&port) {
-                Some((other, ..)) if *other == index => view.refuse(
+            if device.port.is_some_and(|other| other != port) {
+                view.refuse(
+                    "port",
+                    "device.port is another, and all services are served at one port: say the same in both",
+                );
+            }
+            let Some((place, other, path)) = &first else {
+                first = Some((index, endpoint, service.path.clone()));
+                continue;
+            };
+            if *place == index && other.port == port {
+                view.refuse(
                     "port",
                     format!("{port} is the port of another endpoint here; one is enough"),
-                ),
-                Some((_, other, path)) if *other != expose => view.refuse(
+                );
+            } else if other.port != port {
+                view.refuse(
+                    "port",
+                    format!(
+                        "{path} has {}, and this release serves all services at one port: give them the same",
+                        other.port
+                    ),
+                );
+            } else if other.expose != endpoint.expose {
+                view.refuse(
                     "expose",
                     format!("{port} is the port of {path} too, which is exposed otherwise; say the same in both"),
-                ),
-                _ => {
-                    known.insert(port, (index, expose, service.path.clone()));
-                }
+                );
             }
         }
     }

@@ -191,10 +191,7 @@ fn every_key_gets_where_it_belongs() {
         idle_timeout: seconds(300),
         request_timeout: seconds(10),
         max_memory: Some(64 << 20),
-        endpoints: vec![
-            endpoint("http", 8080, Expose::Public),
-            endpoint("local", 8081, Expose::Internal),
-        ],
+        endpoints: vec![endpoint("http", 80, Expose::Public)],
         health: Some(HealthCheck {
             url: "/health".to_owned(),
             expect_status: 204,

@@ -1,5 +1,6 @@
 //! The verbs of `zlayer` that install bundles, seen from the command line.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -7,7 +8,7 @@ use zlayer_bundle::{Blob, BundleHead, Manifest, Target, TrustStore, seal, seal_b
 use zlayer_runtime::data_dir::DataDir;
 
 use super::{PROFILE, key};
-use crate::support::Folder;
+use crate::support::{Folder, skipped};
 
 /// A device, and a folder of bundles for it.
 struct Device {
@@ -182,4 +183,35 @@ fn what_nobody_signed_is_refused_in_a_signed_bundle_too() {
     let path = device.folder.0.join("mixed.zlb");
     std::fs::write(&path, [head, artifact].concat()).unwrap();
     expect(device.install(&path), 15, "service 'service-0': ");
+}
+
+#[test]
+fn root_installs_for_the_account_whose_folder_it_is() {
+    if zlayer_bundle::own_account() != 0 {
+        return skipped(
+            "root_installs_for_the_account_whose_folder_it_is",
+            "only root can",
+        );
+    }
+    let device = Device::new();
+    let host = Target::host().unwrap();
+    std::fs::create_dir(device.data()).unwrap();
+    std::os::unix::fs::chown(device.data(), Some(1234), Some(1235)).unwrap();
+    for release in 1..=2 {
+        let bundle = device.bundle(host, release, "1.0.0", true);
+        expect(device.install(&bundle), 0, "installed edge");
+    }
+    expect(device.run(&["rollback"]), 0, "went back");
+    let mut folders = vec![device.data()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let found = path.metadata().unwrap();
+            let owner = (found.uid(), found.gid());
+            assert_eq!(owner, (1234, 1235), "{}", path.display());
+            if found.is_dir() {
+                folders.push(path);
+            }
+        }
+    }
 }

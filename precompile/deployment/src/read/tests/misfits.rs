@@ -83,6 +83,21 @@ fn what_services_share_has_to_fit() {
     assert!(file(&two(&port("public"), &port("public"))).is_ok());
     refused(
         &two(
+            &port("public"),
+            "endpoints: [{name: x, port: 81, expose: public}]",
+        ),
+        "5:45: services.b.endpoints[0].port: services.a has 80, and this release serves all services at one port",
+    );
+    let text = format!(
+        "version: v1\ndeployment: d\ndevice: {{port: 81}}\nservices: {{a: {{image: a, {}}}}}\n",
+        port("public")
+    );
+    refused(
+        &text,
+        "4:54: services.a.endpoints[0].port: device.port is another, and all services are served at one port",
+    );
+    refused(
+        &two(
             "wasm: {kv_quota: 1Mi}",
             "wasm: {kv_namespace: a, kv_quota: 2Mi}",
         ),
