@@ -406,10 +406,10 @@ mod tests {
 
     #[test]
     fn all_variables_that_are_not_known_are_named_at_once() {
-        let told = Sources::default().read(&["PATH", "ZLAYER_NO_1", "ZLAYER_NO_2"]);
+        let told = Sources::default().read(&["PATH", "NO_SUCH_VARIABLE_1", "NO_SUCH_VARIABLE_2"]);
         let told = told.err().unwrap().to_string();
         assert!(
-            told.contains("wants to know ZLAYER_NO_1, ZLAYER_NO_2, and"),
+            told.contains("wants to know NO_SUCH_VARIABLE_1, NO_SUCH_VARIABLE_2, and"),
             "{told}"
         );
     }

@@ -26,7 +26,7 @@ fn what_is_active_is_whole_however_often_it_is_killed() {
     let mut told = Told::default();
     for kill in 0..kills {
         let mut child = Child::command("bundles::kill::child", &folder.0)
-            .env("ZLAYER_FIRST", (told.highest.1 + 1).to_string())
+            .env("BUNDLES_FIRST", (told.highest.1 + 1).to_string())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -68,5 +68,9 @@ fn child() {
     };
     let reports = Reports::create(&folder.join("reports"));
     println!("ready");
-    work(&folder, &reports, number("ZLAYER_FIRST").unwrap()..u64::MAX);
+    work(
+        &folder,
+        &reports,
+        number("BUNDLES_FIRST").unwrap()..u64::MAX,
+    );
 }

@@ -92,7 +92,7 @@ fn a_large_bundle_takes_little_memory() {
     let digest = Blob::of(&bytes).digest;
     let digest: Vec<String> = digest.iter().map(u8::to_string).collect();
     let status = Child::command("bundles::scarcity::large_child", &folder.0)
-        .env("ZLAYER_DIGEST", digest.join(" "))
+        .env("BUNDLES_DIGEST", digest.join(" "))
         .stdout(Stdio::null())
         .status()
         .unwrap();
@@ -105,7 +105,7 @@ fn large_child() {
     let Some(folder) = Child::folder() else {
         return;
     };
-    let digest = std::env::var("ZLAYER_DIGEST").unwrap();
+    let digest = std::env::var("BUNDLES_DIGEST").unwrap();
     let digest: Vec<u8> = digest
         .split(' ')
         .map(|byte| byte.parse().unwrap())
