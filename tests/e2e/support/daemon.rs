@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::deployment::{deployment, names};
 use super::{
-    Output, PATIENCE, TempDir, artifact, bundle, eventually, key_dir, private_home, run,
+    Output, PATIENCE, TempDir, artifact, bundle, eventually, key_dir, pack, private_home, run,
     under_qemu, wait_at_most, zlayer_command, zlayer_words,
 };
 
@@ -339,6 +339,19 @@ impl Builder {
             panic!("{command:?} does not serve; it said {:?}", daemon.stdout())
         });
         daemon
+    }
+
+    /// Packs its deployment, which should be refused before it gets to a device.
+    pub(crate) fn is_not_packed(mut self) -> Output {
+        let grants = stage_grants(&self.files, &self.settings);
+        self.settings.extend(grants);
+        let folder = TempDir::new();
+        let [file, made] = ["deployment.yaml", "test.zlb"].map(|name| folder.path().join(name));
+        std::fs::write(&file, deployment(&self.files, &self.settings)).unwrap();
+        let output = pack(&file, &made);
+        assert_eq!(output.code, 1, "was not refused: {output:?}");
+        assert!(!made.exists(), "{output:?}");
+        output
     }
 
     /// Starts it though it should refuse, and waits for its end.
