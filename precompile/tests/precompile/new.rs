@@ -152,13 +152,18 @@ fn what_is_no_name_role_or_language_is_refused_and_nothing_is_made() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
-/// Cargo in the plugin's folder. What it builds lies beside what is built of other plugins for this
-/// machine, so that only the plugin itself is left to build.
-fn cargo(folder: &Path, words: &[&str]) -> Output {
+/// What is built for other plugins lies here, for the host and for WebAssembly: only the plugin itself and
+/// the crate that it uses are left to build.
+fn target(name: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    target.join(name)
+}
+
+/// Cargo in the plugin's folder.
+fn cargo(folder: &Path, words: &[&str], target_dir: &Path) -> Output {
     let mut command = Command::new("cargo");
     command.args(words).current_dir(folder);
-    command.arg("--target-dir").arg(target.join("guests-host"));
+    command.arg("--target-dir").arg(target_dir);
     for name in [
         "CARGO_ENCODED_RUSTFLAGS",
         "RUSTFLAGS",
@@ -197,17 +202,16 @@ fn every_rust_plugin_passes_its_test_and_is_a_plugin_of_its_role() {
             own.iter().all(|(path, text)| common[path] == *text),
             "{role}"
         );
-        assert_success(role.name(), &cargo(&place, &["test"]));
+        let tested = cargo(&place, &["test"], &target("guests-host"));
+        assert_success(role.name(), &tested);
         if !has_wasm() {
             println!("skipped: the toolchain has no wasm32-wasip2, so {role} was not built for it");
             continue;
         }
-        assert_success(
-            role.name(),
-            &cargo(&place, &["build", "--target", "wasm32-wasip2"]),
-        );
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-        let built = target.join("guests-host/wasm32-wasip2/debug/my_plugin.wasm");
+        let words = ["build", "--release", "--target", "wasm32-wasip2"];
+        let components = target("guests-build");
+        assert_success(role.name(), &cargo(&place, &words, &components));
+        let built = components.join("wasm32-wasip2/release/my_plugin.wasm");
         let run = Run::new(&dir, &["validate", built.to_str().unwrap(), "--json"]).expect(0);
         assert_eq!(run.json()["roles"], serde_json::json!([role.name()]));
     }
