@@ -184,7 +184,7 @@ fn beside_others_it_has_to_be_said_which_of_several_roles_a_plugin_plays() {
     assert!(said.stderr.contains(told), "{said:?}");
     assert!(said.stderr.contains("`wasm.roles: ["), "{said:?}");
     // Of a deployment it is told before it gets to any device.
-    let said = both().is_not_packed();
+    let said = both().fails_to_pack();
     assert!(said.stderr.contains("exports several roles"), "{said:?}");
     for (setting, told) in [
         ("guard:roles=", "roles: is empty"),
@@ -194,7 +194,7 @@ fn beside_others_it_has_to_be_said_which_of_several_roles_a_plugin_plays() {
         ),
         ("guard:roles=guard", "there is no role 'guard'"),
     ] {
-        let said = both().plugin(setting).is_not_packed();
+        let said = both().plugin(setting).fails_to_pack();
         assert!(said.stderr.contains(told), "{told}: {said:?}");
     }
 }

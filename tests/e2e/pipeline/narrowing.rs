@@ -173,7 +173,7 @@ fn settings_for_what_is_not_there_are_refused() {
         ("stage-auth:max-instances=0", "from 1"),
         ("stage-auth:colour=red", "there is no key `colour` here"),
     ] {
-        let refused = two().plugin(setting).is_not_packed();
+        let refused = two().plugin(setting).fails_to_pack();
         assert!(
             refused.stderr.contains(says),
             "{setting}: {}",

@@ -342,7 +342,7 @@ impl Builder {
     }
 
     /// Packs its deployment, which should be refused before it gets to a device.
-    pub(crate) fn is_not_packed(mut self) -> Output {
+    pub(crate) fn fails_to_pack(mut self) -> Output {
         let grants = stage_grants(&self.files, &self.settings);
         self.settings.extend(grants);
         let folder = TempDir::new();
