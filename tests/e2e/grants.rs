@@ -4,9 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    Daemon, TempDir, artifact, ask, ask_tcp, deployment, eventually, get, pack, request,
-};
+use crate::support::{Daemon, TempDir, artifact, ask, ask_tcp, eventually, get, request};
 
 /// Asks a router of the tests to forward a request to this host and port.
 fn forward(daemon: &Daemon, host: &str, port: u16) -> crate::support::Response {
@@ -179,27 +177,24 @@ fn beside_others_it_has_to_be_said_which_of_several_roles_a_plugin_plays() {
     // Under another file's name the suite's own words for this guest do not count.
     let file = folder.path().join("guard.cwasm");
     std::fs::copy(artifact("stages"), &file).unwrap();
-    let said = Daemon::builder("hello").with_file(&file).fails();
+    let both = || Daemon::builder("hello").with_file(&file);
+    let said = both().fails();
     assert_eq!(said.code, 2, "{said:?}");
     let told = "stages exports several roles, handler,transformer,authenticator,rate-limiter,middleware,router,cache,websocket; ";
     assert!(said.stderr.contains(told), "{said:?}");
     assert!(said.stderr.contains("`wasm.roles: ["), "{said:?}");
     // Of a deployment it is told before it gets to any device.
-    let [yaml, made] = ["deployment.yaml", "app.zlb"].map(|name| folder.path().join(name));
+    let said = both().fails_to_pack();
+    assert!(said.stderr.contains("exports several roles"), "{said:?}");
     for (setting, told) in [
-        (None, "exports several roles"),
-        (Some("guard:roles="), "roles: is empty"),
+        ("guard:roles=", "roles: is empty"),
         (
-            Some("guard:roles=http-handler"),
+            "guard:roles=http-handler",
             "names http-handler, which the component does not export",
         ),
-        (Some("guard:roles=guard"), "there is no role 'guard'"),
+        ("guard:roles=guard", "there is no role 'guard'"),
     ] {
-        let files = [artifact("hello"), file.clone()];
-        let lines: Vec<String> = setting.into_iter().map(str::to_owned).collect();
-        std::fs::write(&yaml, deployment(&files, &lines)).unwrap();
-        let said = pack(&yaml, &made);
-        assert_eq!(said.code, 1, "{said:?}");
+        let said = both().plugin(setting).fails_to_pack();
         assert!(said.stderr.contains(told), "{told}: {said:?}");
     }
 }

@@ -151,9 +151,9 @@ fn plugins_that_share_a_namespace_have_to_keep_it_the_same_way() {
             .plugin("counter:kv-durability=interval=60s")
             .plugin("visit-counter:kv-namespace=shared")
     };
-    let refused = shared().is_not_packed();
+    let refused = shared().fails_to_pack();
     for part in [
-        "visit-counter: it shares the namespace 'shared' with counter",
+        "service visit-counter: it shares the namespace 'shared' with counter",
         "interval=1s and interval=60s",
     ] {
         assert!(refused.stderr.contains(part), "{part}: {refused:?}");

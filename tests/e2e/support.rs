@@ -21,7 +21,6 @@ pub(crate) use admin::{ask, ask_raw, ask_tcp, at_rest};
 pub(crate) use autobahn::Autobahn;
 pub(crate) use client::{Client, Response, get, request};
 pub(crate) use daemon::{Builder, Daemon};
-pub(crate) use deployment::deployment;
 
 /// Ends what hangs. No test expects anything to be quick: a device's processor may be emulated.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);

@@ -104,7 +104,7 @@ fn headers_that_the_owner_names_tell_clients_apart() {
     eventually("a hit", || is_hit(&me(&daemon, &[("x-other", "1")])));
     let refused = Daemon::builder("stages")
         .plugin("stages:personal-headers=no name")
-        .is_not_packed();
+        .fails_to_pack();
     let said = "'no name' is no name of a header";
     assert!(refused.stderr.contains(said), "{}", refused.stderr);
 }

@@ -147,34 +147,40 @@ fn settings_for_what_is_not_there_are_refused() {
     for (setting, says) in [
         (
             "stage-auth:services=nobody",
-            "services.stage-auth.wasm.services[0]: there is no service 'nobody'",
+            "there is no service 'nobody'; there are stage-auth, stages",
         ),
-        ("stage-auth:services=stage-auth", "'stage-auth'"),
-        ("stage-auth:services=", "wasm.services: is empty"),
-        ("stage-auth:paths=", "wasm.paths: is empty"),
+        (
+            "stage-auth:services=stage-auth",
+            "names 'stage-auth', which is no handler",
+        ),
+        ("stage-auth:services=", "services: is empty"),
+        ("stage-auth:paths=", "paths: is empty"),
         ("stage-auth:paths=admin", "no path pattern"),
         ("stage-auth:paths=/a/../b", "no path pattern"),
         ("stage-auth:on-failure=maybe", "open, closed"),
-        ("stage-auth:bodies=some", "both, request, response"),
+        ("stage-auth:bodies=some", "both, request, response or none"),
         ("stage-auth:request-body=some", "auto, whole, none"),
         (
             "stage-auth:bodies=none",
-            "bodies is a setting of transformers",
+            "`bodies` is a setting of transformers, and it is authenticator",
         ),
-        ("stage-auth:personal-headers=x-a", "a setting of caches"),
+        (
+            "stage-auth:personal-headers=x-a",
+            "`personal_headers` is a setting of caches, and it is authenticator",
+        ),
         ("stage-auth:reuse=2", "a setting of HTTP handlers"),
         ("stage-auth:deny=everything", "everything"),
         ("stage-auth:max-instances=0", "from 1"),
-        ("stage-auth:colour=red", "there is no key `colour`"),
+        ("stage-auth:colour=red", "there is no key `colour` here"),
     ] {
-        let refused = two().plugin(setting).is_not_packed();
+        let refused = two().plugin(setting).fails_to_pack();
         assert!(
             refused.stderr.contains(says),
             "{setting}: {}",
             refused.stderr
         );
     }
-    // Which secrets there are, a device alone knows.
+    // Which secrets there are the device alone knows.
     let refused = two().plugin("stage-auth:secrets=nothing").fails();
     assert_eq!(refused.code, 2, "{refused:?}");
     let says = "there is no secret 'nothing'";

@@ -341,13 +341,16 @@ impl Builder {
         daemon
     }
 
-    /// Packs its deployment though that should be refused.
-    pub(crate) fn is_not_packed(self) -> Output {
+    /// Packs its deployment, which should be refused before it gets to a device.
+    pub(crate) fn fails_to_pack(mut self) -> Output {
+        let grants = stage_grants(&self.files, &self.settings);
+        self.settings.extend(grants);
         let folder = TempDir::new();
         let [file, made] = ["deployment.yaml", "test.zlb"].map(|name| folder.path().join(name));
         std::fs::write(&file, deployment(&self.files, &self.settings)).unwrap();
         let output = pack(&file, &made);
         assert_eq!(output.code, 1, "was not refused: {output:?}");
+        assert!(!made.exists(), "{output:?}");
         output
     }
 
