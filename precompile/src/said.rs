@@ -93,7 +93,9 @@ fn duration(fields: &Map<String, Value>) -> Option<String> {
         0 => format!("{seconds}s"),
         _ => format!(
             "{}ms",
-            seconds.saturating_mul(1000) + nanoseconds / 1_000_000
+            seconds
+                .saturating_mul(1000)
+                .saturating_add(nanoseconds / 1_000_000)
         ),
     })
 }

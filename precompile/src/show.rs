@@ -45,7 +45,8 @@ pub(crate) fn table(rows: &[(&str, String)]) -> String {
 /// A value of a setting: text as it is, lists with commas, the rest as JSON has it.
 pub(crate) fn value(value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
+        // Of a bundle that nobody has vouched for, a value must not look like more lines than one.
+        Value::String(text) => text.escape_debug().to_string().replace("\\\"", "\""),
         Value::Array(items) => {
             let items: Vec<String> = items.iter().map(self::value).collect();
             items.join(", ")

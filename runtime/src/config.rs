@@ -110,6 +110,8 @@ pub struct Draft {
     pub tls_roots: Option<PathBuf>,
     /// How clients reach the daemon beside HTTP on `port`: over TLS, through proxies.
     pub entrance: Entrance,
+    /// What the device knows of the variables of a deployment, by their names: secrets, too.
+    pub variables: BTreeMap<String, Secret>,
     /// The secrets of all plugins; which of them one may see is said in its [`Grants`].
     pub secrets: Arc<BTreeMap<String, Secret>>,
     /// What flags say of every plugin.
@@ -143,6 +145,7 @@ impl Draft {
             access_log: None,
             tls_roots: None,
             entrance: Entrance::default(),
+            variables: BTreeMap::new(),
             secrets: Arc::default(),
             usual: PluginConfig::default(),
             limits: Limits::default(),

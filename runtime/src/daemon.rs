@@ -72,11 +72,8 @@ pub fn run(config: Config) -> Result<()> {
     // Before anything can be logged.
     let own = config.services.iter();
     let own = own.flat_map(|service| service.config.grants.own_secrets.values());
-    redact::install(
-        { config.secrets.values() }
-            .chain(own)
-            .map(|secret| secret.0.as_str()),
-    );
+    let known = config.secrets.values().chain(config.variables.values());
+    redact::install(known.chain(own).map(|secret| secret.0.as_str()));
     let account = match &config.user {
         Some(account) => account.is_another()?.then_some(account),
         None => None,

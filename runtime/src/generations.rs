@@ -154,9 +154,10 @@ impl Generations {
         let history = self.history_or_all()?;
         self.write(&kept, ACTIVE, &history.with(number).to_string())?;
         match head.signature {
-            SignatureState::Unsigned => Ok(()),
+            SignatureState::Unsigned => {}
             _ => self.note(&kept, &history, &head.manifest.deployment, head.bytes()),
         }
+        Ok(())
     }
 
     /// Removes all generations but the active one and the [`KEPT_BEFORE`] before it, and then whatever none of them
@@ -178,8 +179,20 @@ impl Generations {
         }
         // Before the blobs, so that after a power cut none is there that lacks one.
         kept.generations.sync().map_err(unwritable)?;
-        let mut named = BTreeSet::new();
-        for number in all {
+        self.forget_blobs_but(&[])
+    }
+
+    /// Removes the blobs that neither a kept generation names nor `these`, and what was not finished.
+    ///
+    /// # Errors
+    ///
+    /// What a generation needs is not known, or something cannot be removed.
+    pub fn forget_blobs_but(&self, these: &[Blob]) -> Result<()> {
+        let kept = self.make()?;
+        let unwritable = |error| self.unwritable(error);
+        kept.remove_unfinished().map_err(unwritable)?;
+        let mut named: BTreeSet<String> = these.iter().map(Blob::name).collect();
+        for number in self.list()? {
             let head = self.head(number)?;
             named.extend(head.manifest.blobs.iter().map(Blob::name));
         }
@@ -210,17 +223,15 @@ impl Generations {
         Ok(history.active())
     }
 
-    /// Remembers a release.
-    fn note(
-        &self,
-        kept: &Kept,
-        history: &History,
-        deployment: &Deployment,
-        head: &[u8],
-    ) -> Result<()> {
-        let mut releases = self.releases(history)?;
-        releases.note(deployment, head);
-        self.write(kept, RELEASES, &releases.text())
+    /// Remembers a release that is active by now. Where that fails, the generations still tell of it.
+    fn note(&self, kept: &Kept, history: &History, deployment: &Deployment, head: &[u8]) {
+        let noted = self.releases(history).and_then(|mut releases| {
+            releases.note(deployment, head);
+            self.write(kept, RELEASES, &releases.text())
+        });
+        if let Err(error) = noted {
+            log::warn!("which release is installed is not written down: {error}");
+        }
     }
 
     /// The releases that were installed: those in the file, and those of the generations that were active, for

@@ -17,7 +17,9 @@ use zlayer_bundle::{
 };
 
 use crate::account::Account;
-use crate::config::{Config, Draft, Limits, SYSTEM_KEYS, ServiceConfig, parse_bytes, parse_pair};
+use crate::config::{
+    Config, Draft, Limits, SYSTEM_KEYS, Secret, ServiceConfig, parse_bytes, parse_pair,
+};
 use crate::error::{Error, Result};
 use crate::secrets;
 use source::{Given, Terms};
@@ -291,6 +293,9 @@ impl Run {
                 ..limits
             },
             entrance: entrance::read(device)?,
+            variables: { variables.into_iter() }
+                .map(|(name, value)| (name, Secret(value)))
+                .collect(),
             secrets: Arc::new(secrets),
             usual,
         })

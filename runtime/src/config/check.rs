@@ -1,12 +1,14 @@
 //! What a daemon's configuration has to hold, whoever made it.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use zlayer_bundle::{ByteSize, HealthCheck};
 
 use super::{
     AccessOutput, CACHE_MIN, Config, Draft, HANDLES_MAX, IDENTITIES_MAX, INSTANCES_MAX, LogOutput,
-    MEMORY_MIN, PLUGINS_MAX, PluginConfig, Pooling, Secret, THREADS_MAX,
+    MEMORY_MIN, PLUGINS_MAX, PluginConfig, Pooling, Secret, THREADS_MAX, Timeouts,
 };
 use crate::error::{Error, Result};
 use crate::keyvalue::VALUE_BYTES_MAX;
@@ -14,6 +16,11 @@ use crate::keyvalue::VALUE_BYTES_MAX;
 /// Bytes of a page of linear memory (WebAssembly Core Specification, 2.0, section 4.2.8): a memory has a
 /// number of whole ones.
 const PAGE_BYTES: usize = 64 << 10;
+
+/// What a time may be, as flags and files have it.
+const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
+/// What is said of others.
+const OUT_OF_TIMES: &str = "is out of range; at least 1ms, at most 24 hours";
 
 impl Draft {
     /// Checks everything that can be known before the artifacts are opened. What needs them, such
@@ -24,6 +31,7 @@ impl Draft {
     /// The first value that is out of its range or does not fit to another one, by its flag.
     pub fn check(self) -> Result<Config> {
         self.check_counts()?;
+        self.check_times()?;
         self.check_folder()?;
         self.check_https()?;
         check_count(self.services.len())?;
@@ -35,6 +43,34 @@ impl Draft {
                 .map_err(|reason| Error::Usage(format!("{name}: {reason}")))?;
         }
         Ok(Config(self))
+    }
+
+    /// Flags and files cannot say others, but who signs a bundle can.
+    fn check_times(&self) -> Result<()> {
+        let Timeouts {
+            idle,
+            head,
+            request,
+            stall,
+            upload,
+            websocket_ping,
+            half_closed: _,
+            drain,
+        } = &self.timeouts;
+        for (phase, time) in [
+            ("idle", idle),
+            ("head", head),
+            ("request", request),
+            ("stall", stall),
+            ("upload", upload),
+            ("websocket-ping", websocket_ping),
+            ("drain", drain),
+        ] {
+            if !TIMES.contains(time) {
+                return Err(wrong("timeout", &format!("{phase}: {OUT_OF_TIMES}")));
+            }
+        }
+        Ok(())
     }
 
     fn check_counts(&self) -> Result<()> {
@@ -201,11 +237,13 @@ fn check_keeping(pooling: &Pooling) -> std::result::Result<(), String> {
             "min_instances: {min} is more than max_instances, which is {max}: lower it, or raise max_instances"
         ));
     }
-    if pooling.request_timeout.is_some_and(|time| time.is_zero()) {
-        return Err(
-            "request_timeout: wants more than no time; leave it out for that of the request"
-                .to_owned(),
-        );
+    for (setting, time) in [
+        ("request_timeout", pooling.request_timeout),
+        ("idle_timeout", pooling.idle_timeout),
+    ] {
+        if time.is_some_and(|time| !TIMES.contains(&time)) {
+            return Err(format!("{setting}: {OUT_OF_TIMES}"));
+        }
     }
     match pooling.max_memory.filter(|bytes| *bytes < PAGE_BYTES) {
         Some(bytes) => Err(format!(
@@ -232,8 +270,8 @@ fn check_health(health: &HealthCheck) -> std::result::Result<(), String> {
         return Err("health.check.expect_status: wants a status from 200 to 599".to_owned());
     }
     for (setting, time) in [("interval", interval), ("timeout", timeout)] {
-        if time.is_some_and(|time| time.is_zero()) {
-            return Err(format!("health.{setting}: wants more than no time"));
+        if time.is_some_and(|time| !TIMES.contains(&time)) {
+            return Err(format!("health.{setting}: {OUT_OF_TIMES}"));
         }
     }
     match retries {
@@ -259,7 +297,6 @@ fn wrong(flag: &str, reason: &str) -> Error {
 mod tests {
     use std::path::PathBuf;
     use std::sync::Arc;
-    use std::time::Duration;
 
     use super::*;
     use crate::config::{Grants, Placement, ServiceConfig};
@@ -340,6 +377,20 @@ mod tests {
     }
 
     #[test]
+    fn a_time_is_at_most_a_day() {
+        let told = refused(|draft| draft.timeouts.drain = Duration::MAX);
+        assert_eq!(
+            told,
+            "--timeout: drain: is out of range; at least 1ms, at most 24 hours"
+        );
+        let told = refused_plugin(|_, pooling, _| pooling.idle_timeout = Some(Duration::ZERO));
+        assert!(
+            told.starts_with("p: idle_timeout: is out of range"),
+            "{told}"
+        );
+    }
+
+    #[test]
     fn https_has_a_port_of_its_own() {
         let https = |port, count| crate::config::Https {
             port,
@@ -383,7 +434,7 @@ mod tests {
             check_health(&health).err()
         };
         assert_eq!(
-            refused(("/up?a=b", 200, Some(Duration::MAX), Some(1))),
+            refused(("/up?a=b", 200, Some(Duration::from_secs(86_400)), Some(1))),
             None
         );
         for (check, says) in [
@@ -401,7 +452,7 @@ mod tests {
             ),
             (
                 ("/", 200, Some(Duration::ZERO), None),
-                "health.interval: wants more than no time",
+                "health.interval: is out of range; at least 1ms, at most 24 hours",
             ),
             (
                 ("/", 200, None, Some(0)),
@@ -429,7 +480,7 @@ mod tests {
             ),
             (
                 refused_plugin(|_, pooling, _| pooling.request_timeout = Some(Duration::ZERO)),
-                "request_timeout: wants more than no time; leave it out for that of the request",
+                "request_timeout: is out of range; at least 1ms, at most 24 hours",
             ),
             (
                 refused_plugin(|_, pooling, _| pooling.max_memory = Some((64 << 10) - 1)),

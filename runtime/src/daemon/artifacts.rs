@@ -13,16 +13,17 @@ use super::trust::trusted;
 use crate::config::{Config, SYSTEM_KEYS, Source};
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
-use crate::generations::Blobs;
+use crate::generations::{Blobs, Generations};
 
 /// Checks the files as far as that can be done without keeping anything of them.
 pub(super) fn look(config: &Config) -> Result<()> {
+    // Keys that this account cannot read would be missed once the folder is its own.
+    let trust = trusted(&config.key_dirs, config.allow_unsigned, false)?;
     // Whoever signed a bundle was looked at when its head was read.
     let Source::Files(files) = &config.source else {
         return Ok(());
     };
     let target = target()?;
-    let trust = trusted(&config.key_dirs, config.allow_unsigned, false)?;
     for path in files {
         let file = open(path)?;
         let unreadable = |error| Error::device(format!("cannot read {}", path.display()), error);
@@ -57,10 +58,17 @@ pub(super) fn take_in(config: &Config, data: &DataDir) -> Result<Vec<VerifiedArt
                 |error| Error::device(format!("cannot read {}", path.display()), error);
             from.seek(SeekFrom::Start(head.bytes().len() as u64))
                 .map_err(unreadable)?;
+            data.remove_copies_from(0);
+            let generations = Generations::of(data.path());
+            // What earlier runs of other bundles left is in the way of nobody but the next ones.
+            if let Err(error) = generations.forget_blobs_but(&head.manifest().blobs) {
+                log::warn!("what is not needed any more is not removed: {error}");
+            }
             blobs.take_all(&head.manifest().blobs, from, path)?;
             from_blobs(head, &blobs, path, config)
         }
         Source::Generation { number, head } => {
+            data.remove_copies_from(0);
             let blobs = Blobs::make(data.path())?;
             let shown = PathBuf::from(format!("generation {number}"));
             from_blobs(head, &blobs, &shown, config)

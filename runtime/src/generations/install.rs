@@ -58,7 +58,7 @@ impl Generations {
             };
             self.write(&kept, ACTIVE, &history.with(number).to_string())?;
             if counts {
-                self.note(&kept, &history, deployment, head)?;
+                self.note(&kept, &history, deployment, head);
             }
             Ok(number)
         });
@@ -108,7 +108,8 @@ impl Kept {
         mut check: impl FnMut(usize, File) -> Result<()>,
     ) -> Result<()> {
         let manifest = bundle.head.manifest();
-        let needed = self.blobs.missing(&manifest.blobs) + bundle.head.bytes().len() as u64;
+        let head = bundle.head.bytes().len() as u64;
+        let needed = self.blobs.missing(&manifest.blobs).saturating_add(head);
         let refused = |error| self.blobs.refused(error, bundle.path, needed);
         for (place, blob) in manifest.blobs.iter().enumerate() {
             self.blobs.stage(blob, &mut bundle.blobs).map_err(refused)?;
@@ -125,7 +126,7 @@ impl Kept {
         }
     }
 
-    fn remove_unfinished(&self) -> io::Result<()> {
+    pub(super) fn remove_unfinished(&self) -> io::Result<()> {
         self.deployment.remove_unfinished()?;
         self.generations.remove_unfinished()?;
         self.blobs.folder().remove_unfinished()

@@ -12,7 +12,7 @@ use zlayer_bundle::Role;
 use super::{Pipeline, Reply, Request, handle};
 use crate::failure::Failure;
 use crate::message::IncomingBody;
-use crate::plugin::Plugin;
+use crate::plugin::{Health, Plugin};
 use crate::timeout;
 
 /// The id of a check, for the log records that it leads to.
@@ -36,19 +36,30 @@ impl Pipeline {
             return;
         }
         while !stop.is_closed() {
-            let time = health.timeout();
-            let asked = timeout::within(time, self.ask(plugin, health.path())).await;
-            let checked = match asked {
-                Some(Ok(status)) => health.judge(status),
-                Some(Err(failure)) => Err(failure.to_string()),
-                None => Err(format!(
-                    "{} was not answered within {time:?}",
-                    health.path()
-                )),
-            };
-            health.record(plugin.name(), checked);
+            // One that works for clients in all its instances is loaded, and no check may take its place from a
+            // client.
+            if !plugin.is_busy()
+                && let Some(checked) = self.check(plugin, health).await
+            {
+                health.record(plugin.name(), checked);
+            }
             Timer::after(health.interval()).await;
         }
+    }
+
+    /// Asks once. Returns what came of it: nothing where clients were before it.
+    async fn check(&self, plugin: &Arc<Plugin>, health: &Health) -> Option<Result<(), String>> {
+        let time = health.timeout();
+        let asked = timeout::within(time, self.ask(plugin, health.path())).await;
+        Some(match asked {
+            Some(Ok(status)) => health.judge(status),
+            Some(Err(Failure::Busy(_))) => return None,
+            Some(Err(failure)) => Err(failure.to_string()),
+            None => Err(format!(
+                "{} was not answered within {time:?}",
+                health.path()
+            )),
+        })
     }
 
     /// Asks a plugin's handler for a path. Returns the status of the answer, which was read to its end.

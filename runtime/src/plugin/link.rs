@@ -116,11 +116,7 @@ impl Plugin {
             "it exports wasi:http/incoming-handler and takes part in responses: a request may need two instances of it at a time, and there can be {instances}; raise max-instances or --memory-max"
         );
         let idle = Arc::new(Idle::new(pooling.min_instances));
-        let request = common.timeouts.request;
-        let time = pooling
-            .request_timeout
-            .map_or(request, |own| own.min(request));
-        let places = Places::new(instances, returns, time / 2);
+        let places = Places::new(instances, returns, common.timeouts.request / 2);
         let evicted = Arc::downgrade(&idle);
         let evict = move || {
             evicted

@@ -207,6 +207,11 @@ impl Places {
 }
 
 impl Plugin {
+    /// Whether all its instances are at work, as many as there can be.
+    pub fn is_busy(&self) -> bool {
+        self.places.running() >= self.places.max()
+    }
+
     /// Takes an idle instance or makes one, for the request of `claim`.
     async fn take_or_make(&self, claim: &Arc<Claim>) -> Result<Instance, Failure> {
         let idle = self.idle.pop();

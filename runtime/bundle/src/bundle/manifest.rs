@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::{Blob, BundleError};
 use crate::{Deployment, Profile, SERVICES_MAX, Target};
 
-/// The largest encoded manifest of a bundle, in bytes: configuration is text, and there may be much.
-pub const MAX_BUNDLE_MANIFEST: usize = 1 << 20;
+/// The largest encoded manifest of a bundle, in bytes. Configuration is text, and there may be much; but it is
+/// decoded before anybody knows who signed it, and a stranger's may take forty times as much memory.
+pub const MAX_BUNDLE_MANIFEST: usize = 256 << 10;
 
 /// The signed description of a bundle. Fields are encoded in this order, as postcard.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

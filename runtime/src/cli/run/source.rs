@@ -1,5 +1,6 @@
 //! What `zlayer run` is to serve: plugins, a deployment, a bundle, or what is installed.
 
+use std::cmp::Ordering;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -91,10 +92,23 @@ pub(super) fn find(given: Given, data_dir: Option<&Path>, terms: &Terms<'_>) -> 
 fn bundle(path: PathBuf, mut file: File, terms: &Terms<'_>) -> Result<Source> {
     let head = BundleHead::read(&mut file).map_err(|source| refused(&path, source))?;
     let head = Box::new(terms.verify(&path, head)?);
-    Ok(Source::Bundle { path, file, head })
+    let blobs = head.manifest().blobs.iter().map(|blob| blob.len);
+    let whole = blobs.fold(head.bytes().len() as u64, u64::saturating_add);
+    let found = file.metadata();
+    let found = found.map_err(|error| refused(&path, error.into()))?.len();
+    match found.cmp(&whole) {
+        Ordering::Less => Err(refused(&path, BundleError::Truncated)),
+        Ordering::Greater => Err(refused(&path, BundleError::TooLong)),
+        Ordering::Equal => Ok(Source::Bundle { path, file, head }),
+    }
 }
 
 fn installed(data_dir: &Path, terms: &Terms<'_>) -> Result<Source> {
+    if data_dir.as_os_str().is_empty() {
+        return Err(Error::Usage(
+            "--data-dir: is empty; name a folder".to_owned(),
+        ));
+    }
     let generations = Generations::of(data_dir);
     let Some(number) = generations.active()? else {
         return Err(Error::Usage(format!(

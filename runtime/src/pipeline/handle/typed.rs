@@ -22,12 +22,7 @@ pub(in crate::pipeline) async fn handle(
     request.record()?;
     request.read_whole(bodies).await?;
     let id = Arc::clone(&request.id);
-    // What the client takes to send the body is not its time.
-    let handled = {
-        let calling = pin!(call(plugin, request));
-        plugin.in_time(&id, None, calling).await?
-    };
-    match handled {
+    match call(plugin, &id, request).await? {
         HandleResult::Response(response) => {
             // The request's body is not needed any more: from here on only the response's body is
             // charged.
@@ -39,14 +34,24 @@ pub(in crate::pipeline) async fn handle(
     }
 }
 
-async fn call(plugin: &Plugin, request: &mut Request) -> Result<HandleResult, Failure> {
-    let mut running = plugin.instance(&request.id).await?;
-    let (store, guests) = running.parts();
-    let Some(guest) = &guests.handler else {
-        return Ok(HandleResult::PassThrough);
-    };
-    let called = guest.call_handle(store, &*request.record()?).await;
-    plugin.finish(running, called)
+/// Calls the guest. What the client takes to send the body is not its time, nor what an instance takes to be
+/// free or made: an `init` that takes longer than a call may would never come to its end.
+async fn call(
+    plugin: &Plugin,
+    id: &Arc<str>,
+    request: &mut Request,
+) -> Result<HandleResult, Failure> {
+    let running = plugin.instance(id).await?;
+    let calling = pin!(async {
+        let mut running = running;
+        let (store, guests) = running.parts();
+        let Some(guest) = &guests.handler else {
+            return Ok(HandleResult::PassThrough);
+        };
+        let called = guest.call_handle(store, &*request.record()?).await;
+        plugin.finish(running, called)
+    });
+    plugin.in_time(id, None, calling).await
 }
 
 async fn to_response(returned: PluginResponse, bodies: &WholeBodies) -> Result<Response, Failure> {
