@@ -1,5 +1,7 @@
 //! Deployments: the file, the bundle that it becomes, and what a device makes of either.
 
+mod keeping;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -130,6 +132,22 @@ services:
     assert_eq!(status["plugins"][0]["instances"]["max"], 10);
     let said = format!("{status} {} {}", daemon.log(), daemon.stdout());
     assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn what_the_device_knows_is_masked_wherever_it_is_said() {
+    let text = greeting(0, "Bearer ${TOKEN}");
+    let daemon = Daemon::of(bundle(&text))
+        .env("TOKEN", "hunter2-of-this-device")
+        .start();
+    // The client who says it gets it back; the plugin writes the path into the log.
+    let answer = get(&daemon, "/hunter2-of-this-device").text();
+    assert_eq!(
+        answer,
+        "Bearer hunter2-of-this-device 1 of /hunter2-of-this-device\n"
+    );
+    daemon.wait_for_log("visit 1 of /");
+    assert!(!daemon.log().contains("hunter2"), "{}", daemon.log());
 }
 
 #[test]
