@@ -46,7 +46,7 @@ use places::{Place, Places};
 pub use client::{DEFAULT_DATA_DIR, print_status, purge};
 pub(crate) use json::Json;
 pub use process::open_before_confinement;
-pub use view::View;
+pub use view::{Deployed, View};
 
 /// Memory that the interface may take: [`CONNECTIONS`] on each of two sockets, with a head of 8 KiB
 /// and a short response of at most 2 KiB, and [`PAGES_BYTES`].

@@ -176,7 +176,12 @@ impl Cli {
             Verb::Uninstall(uninstall) => uninstall.run()?,
             Verb::Generations(show) => show.run()?,
             Verb::Status(status) => {
-                return admin::print_status(status.data_dir.as_deref(), status.socket, status.json);
+                let (data_dir, is_folder) = (status.data_dir, status.socket.is_none());
+                let asked = admin::print_status(data_dir.as_deref(), status.socket, status.json);
+                if asked.is_err() && is_folder {
+                    generations::tell_of_active(data_dir, status.json);
+                }
+                return asked;
             }
             Verb::Purge(purge) => match purge.all == purge.tags.is_empty() {
                 true => admin::purge(purge.data_dir.as_deref(), purge.socket, &purge.tags)?,

@@ -26,9 +26,9 @@ use smol::Executor;
 use smol::channel::{Receiver, bounded};
 
 use crate::account::Account;
-use crate::admin::{self, Admin, View};
+use crate::admin::{self, Admin, Deployed, View};
 use crate::clients::{RunQueue, SLICE};
-use crate::config::{CONNECTION_SHARE, Config};
+use crate::config::{CONNECTION_SHARE, Config, Source};
 use crate::confinement::{Needs, confine};
 use crate::data_dir::DataDir;
 use crate::device::Device;
@@ -252,6 +252,7 @@ fn serve(
         threads: resources.threads,
         address: server.address(),
         https: https_address.zip(https.clone()),
+        deployment: deployed(&config.source),
         stop: stop.clone(),
     };
     let _admin = admin.serve(view, &EXECUTOR)?;
@@ -319,6 +320,19 @@ fn serve(
     telling.wait();
     log::info!("stopped");
     Ok(())
+}
+
+/// The deployment that is served, as the status tells of it.
+fn deployed(source: &Source) -> Option<Deployed> {
+    let deployment = &source.head()?.manifest().deployment;
+    Some(Deployed {
+        name: deployment.name.clone(),
+        release: deployment.release,
+        generation: match source {
+            Source::Generation { number, .. } => Some(*number),
+            _ => None,
+        },
+    })
 }
 
 /// Refuses a store that another version of fjall wrote, or takes it out of the way.

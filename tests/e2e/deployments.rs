@@ -157,6 +157,9 @@ fn a_bundle_is_installed_served_updated_and_gone_back_from() {
         [(1, "one"), (2, "two")].map(|(release, word)| bundle(&greeting(release, word)));
     let answers = |wanted: &str| {
         let daemon = serving(&data);
+        let status = status(&data);
+        assert_eq!(status["deployment"], "visits");
+        assert_eq!(status["release"], status["generation"]);
         let answer = get(&daemon, "/a").text();
         assert_eq!(answer, wanted);
         assert_eq!(daemon.stop(), 0);
@@ -167,6 +170,10 @@ fn a_bundle_is_installed_served_updated_and_gone_back_from() {
         said.stdout.contains("visits release 1 as generation 1"),
         "{said:?}"
     );
+    let shown = verb(&["status"], &data);
+    assert_eq!(shown.code, 1, "{shown:?}");
+    let installed = "no daemon answers; installed is generation 1  visits release 1 (active)";
+    assert!(shown.stdout.contains(installed), "{shown:?}");
     answers("one 1 of /a\n");
     // What it stored outlives the update.
     let said = install(&second, &data);
@@ -288,6 +295,40 @@ fn a_bundle_that_is_damaged_or_not_trusted_is_neither_served_nor_installed() {
         let said = Daemon::of(&path).fails();
         assert_eq!(said.code, code, "{}: {said:?}", path.display());
     }
+}
+
+#[test]
+fn what_is_served_without_being_installed_leaves_nothing_of_others_behind() {
+    let data = TempDir::new();
+    let blobs = || {
+        let folder = fs::read_dir(data.path().join("deployment/blobs"));
+        folder.map_or(0, Iterator::count)
+    };
+    let serve = |builder: crate::support::Builder| {
+        assert_eq!(builder.data_dir(data.path()).start().stop(), 0);
+    };
+    let other = |guest: &str| {
+        let file = artifact(guest);
+        bundle(&format!(
+            "version: v1\ndeployment: other\nservices:\n  a: {{image: {}}}\n",
+            file.display()
+        ))
+    };
+    serve(Daemon::builder("hello"));
+    assert!(data.path().join("artifact.cwasm").exists());
+    serve(Daemon::of(other("hello")));
+    assert!(!data.path().join("artifact.cwasm").exists());
+    serve(Daemon::of(other("visit-counter")));
+    assert_eq!(blobs(), 1);
+    // What is installed stays, whatever else is served meanwhile.
+    assert_eq!(install(&bundle(&greeting(0, "kept")), &data).code, 0);
+    serve(Daemon::of(other("hello")));
+    assert_eq!(blobs(), 2);
+    let daemon = serving(&data);
+    assert_eq!(get(&daemon, "/").text(), "kept 1 of /\n");
+    drop(daemon);
+    assert_eq!(verb(&["uninstall"], &data).code, 0);
+    assert_eq!(blobs(), 0);
 }
 
 #[test]

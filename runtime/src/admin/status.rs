@@ -3,7 +3,7 @@
 use super::json::Json;
 use super::process;
 use super::section::{Section, Value};
-use super::view::View;
+use super::view::{Deployed, View};
 use crate::capability::{Capabilities, Capability};
 use crate::clock;
 use crate::plugin::{Health, HealthState, Plugin, PluginState};
@@ -23,6 +23,30 @@ pub(super) fn text(view: &View) -> String {
     let mut text = String::new();
     describe(view).write_text("", &mut text);
     redact::scrub(&text).into_owned()
+}
+
+/// Adds which deployment is served.
+fn deployment(described: Section, deployed: &Deployed) -> Section {
+    let Deployed {
+        name,
+        release,
+        generation,
+    } = deployed;
+    let described = described
+        .field("deployment", name.clone())
+        .field("release", *release);
+    match generation {
+        Some(generation) => described
+            .line(
+                "deployment",
+                "{deployment}, release {release}, generation {generation}",
+            )
+            .field("generation", *generation),
+        None => described.line(
+            "deployment",
+            "{deployment}, release {release}, not installed",
+        ),
+    }
 }
 
 /// All that there is to tell.
@@ -70,6 +94,10 @@ fn describe(view: &View) -> Section {
         .field("plugins", plugins.collect::<Vec<_>>())
         .field("memory", memory(view))
         .field("store", view.store().describe());
+    let described = match &view.deployment {
+        Some(deployed) => deployment(described, deployed),
+        None => described,
+    };
     let described = match &view.https {
         Some((address, https)) => described
             .line("HTTPS", "https://{https_address}")

@@ -38,8 +38,20 @@ pub struct View {
     pub address: SocketAddr,
     /// The address of HTTPS and its certificates, where it is served.
     pub https: Option<(SocketAddr, Https)>,
+    /// The deployment that is served, where it is not one of flags alone.
+    pub deployment: Option<Deployed>,
     /// Closed when the daemon drains.
     pub stop: Receiver<()>,
+}
+
+/// The deployment that a daemon serves.
+pub struct Deployed {
+    /// Its name.
+    pub name: String,
+    /// Its release; 0 if its owner does not count them.
+    pub release: u64,
+    /// The number that it was installed as; none if it was not.
+    pub generation: Option<u64>,
 }
 
 impl View {

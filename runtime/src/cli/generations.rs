@@ -61,6 +61,20 @@ impl Show {
     }
 }
 
+/// Tells what a daemon would serve that does not answer, if anything is installed.
+pub(super) fn tell_of_active(data_dir: Option<PathBuf>, is_json: bool) {
+    let data_dir = data_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
+    // Why the daemon cannot be asked is told in any case.
+    let mut all = read(&data_dir).unwrap_or_default();
+    all.retain(|one| one.is_active);
+    if !all.is_empty() {
+        logger::say(&match is_json {
+            true => json(&all),
+            false => format!("no daemon answers; installed is generation {}", text(&all)),
+        });
+    }
+}
+
 fn read(data_dir: &Path) -> Result<Vec<Generation>> {
     let generations = Generations::of(data_dir);
     let blobs = generations.blobs()?;

@@ -42,8 +42,9 @@ impl Blobs {
         &self.folder
     }
 
-    /// Opens one. Only the daemon's account or root can have written it; whether it holds what its name says
-    /// is for the check to find out that stands before every use of it.
+    /// Opens one. Only the daemon's account or root can have written it. An artifact is checked before it is
+    /// mapped by its own signature and digest, which say whose code it is; that it is the very file that the
+    /// bundle named is checked when it is taken in.
     ///
     /// # Errors
     ///
