@@ -39,7 +39,7 @@ fn a_router_without_hosts_forwards_nowhere() {
         let response = forward(&daemon, "127.0.0.1", port);
         assert_eq!(response.status, 502, "{response:?}");
         let told = format!(
-            "plugin stages may not send there, its host is not allowed (no host is open by default, unlike in ZLayer): --allow-host 127.0.0.1:{port} "
+            "plugin stages may not send there, its host is not allowed: --allow-host 127.0.0.1:{port} "
         );
         daemon.wait_for_log(&told);
         let key = format!("`wasm.allowed_hosts: [\"127.0.0.1:{port}\"]` in its service ");

@@ -89,8 +89,9 @@ impl Sender {
         let (plugin, host) = (&self.plugin, cut(host, SHOWN_BYTES));
         let host = host.escape_debug();
         UpstreamError::Denied(format!(
-            "plugin {plugin} may not send there, {why} (no host is open by default, unlike in ZLayer): --allow-host \
-             {host} allows it to all plugins without hosts of their own, `wasm.allowed_hosts: [\"{host}\"]` in its service to this one"
+            "plugin {plugin} may not send there, {why}: --allow-host {host} allows it to all \
+             plugins without hosts of their own, `wasm.allowed_hosts: [\"{host}\"]` in its service to this one. \
+             Unlike in ZLayer, no host is open by default"
         ))
     }
 }
