@@ -53,8 +53,7 @@ impl Unpacked {
     ///
     /// # Errors
     ///
-    /// [`Refused`] with all that a device would refuse, and whatever else is wrong with the first file that
-    /// is not a plugin.
+    /// [`Refused`] with all that a device would refuse, or with what is wrong with each file that is no plugin.
     pub fn read(file: DeploymentFile, settings: Settings) -> Result<Unpacked> {
         let DeploymentFile {
             deployment,
@@ -62,18 +61,14 @@ impl Unpacked {
             notes,
         } = file;
         let mut files: Vec<PluginFile> = Vec::new();
-        let mut places = Vec::new();
+        let (mut places, mut errors) = (Vec::new(), Vec::new());
         for image in &images {
-            let path = image::file_of(image)?;
-            let known = files.iter().position(|file| file.path == path);
-            places.push(match known {
-                Some(place) => place,
-                None => {
-                    files.push(PluginFile::read(path, &settings).with_context(|| named_at(image))?);
-                    files.len() - 1
-                }
-            });
+            match place_of(image, &mut files, &settings) {
+                Ok(place) => places.push(place),
+                Err(error) => errors.push(error),
+            }
         }
+        refuse_all(errors)?;
         let services = described(&deployment, &images, &files, &places);
         let checked = check_services(&services)?;
         let mut notes: Vec<String> = notes.iter().map(ToString::to_string).collect();
@@ -214,6 +209,34 @@ fn described<'a>(
             }
         })
         .collect()
+}
+
+/// The place of an image's file among those that were read, which it joins if it is new.
+fn place_of(image: &Image, files: &mut Vec<PluginFile>, settings: &Settings) -> Result<usize> {
+    let path = image::file_of(image)?;
+    if let Some(known) = files.iter().position(|file| file.path == path) {
+        return Ok(known);
+    }
+    files.push(PluginFile::read(path, settings).with_context(|| named_at(image))?);
+    Ok(files.len() - 1)
+}
+
+/// All errors as one: one alone as it is, several as what is refused.
+fn refuse_all(mut errors: Vec<anyhow::Error>) -> Result<()> {
+    if errors.len() <= 1 {
+        return errors.pop().map_or(Ok(()), Err);
+    }
+    let problems = errors.into_iter().flat_map(|error| {
+        // A problem that names its place needs no other.
+        match error.downcast_ref::<Refused>() {
+            Some(refused) if !refused.problems.is_empty() => refused.problems.clone(),
+            _ => vec![Problem::new("image", format!("{error:#}"), "")],
+        }
+    });
+    Err(Refused {
+        problems: problems.collect(),
+    }
+    .into())
 }
 
 /// Where a file is named, for errors about it.

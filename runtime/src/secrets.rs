@@ -91,6 +91,9 @@ impl Sources {
             }
             keep((key, value));
         }
+        for (name, _) in known.iter().filter(|(_, value)| value.is_empty()) {
+            log::warn!("{name}, which the deployment wants to know, is known and empty");
+        }
         let missing = { variables.iter() }.filter(|name| !known.contains_key(**name));
         let missing: Vec<&str> = missing.copied().collect();
         match missing.is_empty() {

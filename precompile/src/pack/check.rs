@@ -189,6 +189,12 @@ fn grants(service: &Described<'_>, roles: &[Role], is_alone: bool) -> Vec<String
                 .to_owned(),
         );
     }
+    if settings.health.is_some()
+        && !roles.contains(&Role::Handler)
+        && !roles.contains(&Role::HttpHandler)
+    {
+        note("has `health`, which only handlers are asked for: it is not checked".to_owned());
+    }
     let unused = allowed.without(imported).without(denied);
     if unused != Capabilities::NONE {
         note(format!("is granted {unused}, which it does not import"));

@@ -103,6 +103,10 @@ impl Pack {
         if !variables.is_empty() {
             rows.push(("device has to know", variables.join(", ")));
         }
+        let secrets = packed.manifest.deployment.secrets();
+        if !secrets.is_empty() {
+            rows.push(("has to have secrets", secrets.join(", ")));
+        }
         if !packed.notes.is_empty() {
             rows.push(("to know", packed.notes.join("\n")));
         }
@@ -127,6 +131,7 @@ impl Pack {
             "services": services_json(&packed),
             "memory": packed.room,
             "variables": variables,
+            "secrets": secrets,
             "notes": packed.notes,
         });
         Ok(Outcome { text, json })

@@ -37,6 +37,20 @@ impl Deployment {
         endpoints.next()
     }
 
+    /// The names of secrets that a device has to have beside the variables, each once, in their order.
+    pub fn secrets(&self) -> Vec<&str> {
+        let named = self.services.iter().flat_map(|one| {
+            let settings = &one.settings;
+            let is_own = |name: &str| settings.env.iter().any(|own| own.name == name);
+            let names = settings.secrets.iter().flatten().map(String::as_str);
+            names.filter(move |name| !name.ends_with('*') && !is_own(name))
+        });
+        let mut names: Vec<&str> = named.collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// The variables that a device has to know, each once, in the order of their names.
     pub fn variables(&self) -> Vec<&str> {
         let values = self.services.iter().flat_map(|one| one.settings.env.iter());

@@ -307,6 +307,15 @@ impl Run {
             std::mem::take(&mut self.files),
             std::mem::take(&mut self.wasm),
         );
+        if let Some(file) = wasm.iter().find(|file| Given::is_whole(file)) {
+            return Err(Error::Usage(format!(
+                "--wasm: {} is no plugin; name it without --wasm",
+                file.display()
+            )));
+        }
+        if !wasm.is_empty() && files.iter().any(|file| Given::is_whole(file)) {
+            return Err(Error::Usage(source::ALONE.to_owned()));
+        }
         // Their order counts, and nobody could tell it.
         if !files.is_empty() && !wasm.is_empty() {
             return Err(Error::Usage(

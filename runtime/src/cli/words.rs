@@ -113,8 +113,8 @@ fn unknown_word(word: &str, words: &[&str]) -> String {
 pub(super) fn stray(place: Option<usize>) -> String {
     match place {
         Some(place) => format!(
-            "no flag takes word {} of the command line (--flag=value counts as two), and it is no plugin's file, \
-             which ends with .wasm or .cwasm",
+            "no flag takes word {} of the command line (--flag=value counts as two), and it is no file that \
+             this verb serves, which ends with .yaml, .zlb, .wasm or .cwasm",
             place + 1
         ),
         None => "the command line holds a word that no flag takes".to_owned(),

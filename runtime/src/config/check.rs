@@ -224,7 +224,9 @@ fn check_service(
     let is_known =
         |name: &String| secrets.contains_key(name) || grants.own_secrets.contains_key(name);
     match names.find(|name| !name.ends_with('*') && !is_known(name)) {
-        Some(name) => Err(format!("there is no secret '{name}'")),
+        Some(name) => Err(format!(
+            "there is no secret '{name}': --secrets-file, --secret-credential or --secret-env bring it"
+        )),
         None => Ok(()),
     }
 }
@@ -496,7 +498,7 @@ mod tests {
             ),
             (
                 refused_plugin(|grants, _, _| grants.secrets = Some(vec!["s".to_owned()])),
-                "there is no secret 's'",
+                "there is no secret 's': --secrets-file, --secret-credential or --secret-env bring it",
             ),
             (
                 refused_plugin(|_, _, placement| placement.paths = Some(Vec::new())),

@@ -166,7 +166,7 @@ impl Installation {
         DataDir::open(Some(&self.data_dir), heir).map_err(|error| match error {
             Error::Device { source, .. } if source.kind() == io::ErrorKind::ResourceBusy => {
                 let what = format!(
-                    "data folder {}: a daemon serves from it: stop it first",
+                    "data folder {}: another zlayer uses it, a daemon or an install: stop it first",
                     self.data_dir.display()
                 );
                 Error::device(what, source)

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use zlayer_bundle::{Blob, BundleError, ByteSize, copy_blob};
+use zlayer_bundle::{Blob, BundleError, copy_blob};
 
 use super::folder::Folder;
 use super::{BLOBS, DEPLOYMENT};
@@ -114,9 +114,8 @@ impl Blobs {
         let free = self.folder.free().ok().filter(|_| is_full);
         let what = match free {
             Some(free) => format!(
-                "{path}: there is no room for the bundle, which needs {needed} bytes ({}) there, and {free} are free: \
-                 free some more",
-                ByteSize(needed)
+                "{path}: there is no room for the bundle, which needs {needed} bytes there, and {free} are free: \
+                 free some more"
             ),
             None => format!("{path}: cannot write what the bundle holds"),
         };

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::mpsc;
 
 use super::{proxy, proxy_with, read_head, saying, upstream};
-use crate::support::{Client, Daemon, PATIENCE, get, request};
+use crate::support::{Client, Daemon, PATIENCE, get};
 
 /// Everything that the daemon answers to this, up to the end of the connection.
 fn raw(daemon: &Daemon, request: &str) -> Vec<u8> {
@@ -251,10 +251,12 @@ fn a_body_that_a_plugin_has_read_waits_for_nobody() {
     let daemon = proxy_with(to, "")
         .plugin("stage-router:request-body=whole")
         .start();
-    let fields = [("Expect", "100-continue"), ("Content-Length", "4")];
-    let answer = request(&daemon, "POST", "/", &fields, b"body");
-    // The client got its go-ahead from the daemon, and the response after that.
-    assert_eq!(answer.status, 100);
+    let mut client = Client::connect(&daemon);
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+    // The client gets its go-ahead from the daemon, and the response after that.
+    assert_eq!(client.read_head().unwrap().status, 100);
+    client.send("body");
+    assert_eq!(client.read_response().text(), "ok");
     let seen = told.recv_timeout(PATIENCE).unwrap();
     assert!(!seen.to_ascii_lowercase().contains("expect:"), "{seen}");
 }

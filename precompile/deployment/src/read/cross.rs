@@ -83,6 +83,15 @@ fn check_ports(deployment: &Deployment, services: &[View<'_>]) {
                     "device.port is another, and all services are served at one port: say the same in both",
                 );
             }
+            let is_of_all = device.bind.is_some_and(|bind| !bind.is_loopback());
+            let is_public = endpoint.expose == Expose::Public;
+            if device.bind.is_some() && is_of_all != is_public {
+                view.refuse(
+                    "expose",
+                    "device.bind says otherwise: `public` is for 0.0.0.0, :: or one of the device's \
+                     addresses, and `internal` for 127.0.0.1 or ::1",
+                );
+            }
             let Some((place, other, path)) = &first else {
                 first = Some((index, endpoint, service.path.clone()));
                 continue;

@@ -53,6 +53,9 @@ pub(super) fn roles_of(service_type: &str) -> Option<Vec<Role>> {
     Some(vec![role])
 }
 
+/// Instances at the same time, where nothing is said of that.
+const INSTANCES: u32 = 32;
+
 /// Everything else that is said of it.
 pub(super) fn settings(service: &View<'_>) -> ServiceSettings {
     let wasm = service.map("wasm");
@@ -69,6 +72,29 @@ pub(super) fn settings(service: &View<'_>) -> ServiceSettings {
             &service.path,
             format!("at least {least} instances are wanted, and at most {most}; raise the one or lower the other"),
         );
+    }
+    if let (Some(least), None) = (settings.min_instances, settings.max_instances)
+        && least > INSTANCES
+    {
+        service.report.refuse(
+            service.node.at,
+            &service.path,
+            format!(
+                "at least {least} instances are wanted, and at most {INSTANCES} where nothing is said: say \
+                 `wasm.max_instances`, too"
+            ),
+        );
+    }
+    for name in settings.secrets.iter().flatten() {
+        if name.strip_suffix('*').unwrap_or(name).contains('*') {
+            service.refuse(
+                "wasm",
+                format!(
+                    "secrets: '{}' names none: a `*` stands at the end, for all that begin so",
+                    name.escape_debug()
+                ),
+            );
+        }
     }
     if let (Some(roles), Some(service_type)) = (&settings.roles, service.text("service_type"))
         && let Some(wanted) = roles_of(service_type)

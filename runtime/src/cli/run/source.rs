@@ -11,6 +11,10 @@ use crate::daemon::{self, Packed};
 use crate::error::{Error, Result};
 use crate::generations::Generations;
 
+/// What is said of a deployment or a bundle beside something else.
+pub(super) const ALONE: &str =
+    "a deployment or a bundle is served alone: put all plugins into its services";
+
 /// What the words of the command line name.
 pub(super) enum Given {
     /// Nothing: what is installed is meant.
@@ -35,6 +39,14 @@ impl Given {
         }
     }
 
+    /// Whether a file is a deployment or a bundle by its name.
+    pub(super) fn is_whole(file: &Path) -> bool {
+        matches!(
+            Given::of(file),
+            Some(Given::Deployment(_) | Given::Bundle(_))
+        )
+    }
+
     /// What several files are.
     ///
     /// # Errors
@@ -48,10 +60,7 @@ impl Given {
         match (whole, files.len()) {
             (_, 0) => Ok(Given::Nothing),
             (Some(whole), 1) => Ok(whole),
-            (Some(_), _) => Err(Error::Usage(
-                "a deployment or a bundle is served alone: put all plugins into its services"
-                    .to_owned(),
-            )),
+            (Some(_), _) => Err(Error::Usage(ALONE.to_owned())),
             (None, _) => Ok(Given::Plugins(files)),
         }
     }

@@ -22,6 +22,8 @@ pub(in crate::pipeline) async fn handle(
     plugin: &Arc<Plugin>,
     request: &mut Request,
 ) -> Result<Reply, Failure> {
+    // What an instance takes to be free or made is not the call's time.
+    let running = plugin.streaming_instance(&request.id).await?;
     let body = request.stream();
     let demand = body.demand();
     let is_for_client = || demand.as_ref().is_some_and(|demand| demand.is_waiting());
@@ -30,6 +32,7 @@ pub(in crate::pipeline) async fn handle(
     let outparam = Arc::new(Outparam::default());
     let mut call = Box::pin(call(
         Arc::clone(plugin),
+        running,
         Arc::clone(&request.id),
         match request.client.scheme {
             message::Scheme::Http => Scheme::Http,
@@ -74,12 +77,12 @@ pub(in crate::pipeline) async fn handle(
 /// Runs the plugin until it returns.
 async fn call(
     plugin: Arc<Plugin>,
+    mut running: Running,
     id: Arc<str>,
     scheme: Scheme,
     incoming: http::Request<IncomingBody>,
     outparam: Arc<Outparam>,
 ) -> Result<(), Failure> {
-    let mut running = plugin.streaming_instance(&id).await?;
     let before = running.served_before();
     let (store, guests) = running.parts();
     let Some(guest) = &guests.http else {

@@ -156,7 +156,7 @@ fn what_does_not_belong_here_is_refused() {
     );
     std::fs::remove_file(device.data().join("versions")).unwrap();
     let serving = DataDir::open(Some(&device.data()), None).unwrap();
-    let words = "a daemon serves from it: stop it first";
+    let words = "another zlayer uses it, a daemon or an install: stop it first";
     expect(device.install(&good), 1, words);
     expect(device.run(&["rollback"]), 1, words);
     expect(device.run(&["uninstall"]), 1, words);

@@ -88,6 +88,28 @@ fn what_services_share_has_to_fit() {
         ),
         "5:45: services.b.endpoints[0].port: services.a has 80, and this release serves all services at one port",
     );
+    let bound = |bind, expose| {
+        format!(
+            "version: v1\ndeployment: d\ndevice: {{bind: {bind}}}\nservices: {{a: {{image: a, {}}}}}\n",
+            port(expose)
+        )
+    };
+    for (bind, expose) in [("0.0.0.0", "internal"), ("127.0.0.1", "public")] {
+        refused(
+            &bound(bind, expose),
+            "4:66: services.a.endpoints[0].expose: device.bind says otherwise",
+        );
+    }
+    assert!(file(&bound("192.0.2.1", "public")).is_ok());
+    assert!(file(&bound("127.0.0.1", "internal")).is_ok());
+    refused(
+        "version: v1\ndeployment: d\nservices: {a: {image: a, scale: {min: 33}}}\n",
+        "3:15: services.a: at least 33 instances are wanted, and at most 32 where nothing is said",
+    );
+    refused(
+        "version: v1\ndeployment: d\nservices: {a: {image: a, wasm: {secrets: ['a*b']}}}\n",
+        "3:32: services.a.wasm: secrets: 'a*b' names none",
+    );
     let text = format!(
         "version: v1\ndeployment: d\ndevice: {{port: 81}}\nservices: {{a: {{image: a, {}}}}}\n",
         port("public")
