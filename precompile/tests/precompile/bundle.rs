@@ -355,7 +355,9 @@ services:
 
 #[test]
 fn what_does_not_fit_the_board_is_refused_with_what_to_lower() {
-    let dir = folder(&one("    wasm:\n      min_instances: 40\n"));
+    let dir = folder(&one(
+        "    wasm:\n      min_instances: 40\n      max_instances: 40\n",
+    ));
     let boards = dir.path().join("boards/small");
     std::fs::create_dir_all(&boards).unwrap();
     std::fs::write(
