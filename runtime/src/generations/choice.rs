@@ -94,7 +94,7 @@ impl Choice {
 
 fn not_confirmed(starts: u32) -> String {
     match starts {
-        1 => "it ended before it was confirmed".to_owned(),
+        1 => "it was started once and not confirmed".to_owned(),
         _ => format!("it was started {starts} times and did not last"),
     }
 }

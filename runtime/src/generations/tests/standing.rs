@@ -29,14 +29,14 @@ fn a_new_generation_has_one_start_to_prove_itself() {
     assert_eq!(choice.number, Some(1));
     assert_eq!(choice.nothing, None);
     assert_eq!(choice.went_back.as_ref().unwrap().from, 2);
-    assert_eq!(why(&device), "it ended before it was confirmed");
+    assert_eq!(why(&device), "it was started once and not confirmed");
     // Not before that start begins.
     assert_eq!(generations.active().unwrap(), Some(2));
     generations.begin(&choice).unwrap();
     let standing = generations.standing().unwrap();
     assert_eq!(standing.active, Some(1));
     assert_eq!((standing.confirmed, standing.starts), (vec![1], 1));
-    let reason = "it ended before it was confirmed".to_owned();
+    let reason = "it was started once and not confirmed".to_owned();
     assert_eq!(standing.failed, [(2, reason)]);
 }
 
