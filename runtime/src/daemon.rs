@@ -251,15 +251,19 @@ fn serve(
         logger::say(&format!("zlayer: HTTPS on https://{address}\n"));
         https_address = Some(address);
     }
-    let served = match pipeline.nothing() {
-        Some(why) => format!("nothing on http://{}: {why}", server.address()),
-        None => {
-            let plugins = pipeline.plugins().iter();
-            let plugins: Vec<_> = plugins.map(|plugin| described(plugin)).collect();
-            format!("{} on http://{}", plugins.join(", "), server.address())
-        }
+    if let Some(why) = pipeline.nothing() {
+        logger::say(&format!("zlayer: {why}\n"));
+    }
+    let plugins = pipeline.plugins().iter();
+    let plugins: Vec<_> = plugins.map(|plugin| described(plugin)).collect();
+    let served = match plugins.is_empty() {
+        true => "nothing".to_owned(),
+        false => plugins.join(", "),
     };
-    logger::say(&format!("zlayer: serving {served}\n"));
+    logger::say(&format!(
+        "zlayer: serving {served} on http://{}\n",
+        server.address()
+    ));
     log::info!(
         "zlayer {} (wasmtime {}) serves on http://{}, process {}",
         env!("CARGO_PKG_VERSION"),

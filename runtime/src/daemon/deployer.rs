@@ -174,8 +174,8 @@ impl Deployer {
         } = loaded;
         // What the next one says has to be found by its names.
         logger::know_plugins(names(&pipeline));
-        let tasks = self.attend(&pipeline);
         self.loader.set_aside_for(&pipeline);
+        let tasks = self.attend(&pipeline);
         let plugins: Vec<_> = { pipeline.plugins().iter() }
             .map(|plugin| described(plugin))
             .collect();
@@ -187,10 +187,13 @@ impl Deployer {
             _tasks: tasks,
         };
         let told = served.deployed();
-        let told = told.map_or_else(|| "nothing".to_owned(), |deployed| deployed.told());
+        let told = told.unwrap_or_default().told();
         // Its tasks end with it.
         drop(std::mem::replace(&mut *self.served(), served));
-        log::info!("{told} is served from now on: {}", plugins.join(", "));
+        match plugins.is_empty() {
+            true => log::info!("nothing is served from now on"),
+            false => log::info!("{told} is served from now on: {}", plugins.join(", ")),
+        }
         self.retire(before);
     }
 
