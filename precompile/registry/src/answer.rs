@@ -55,7 +55,13 @@ pub(crate) fn explain(error: OciDistributionError, reference: &Reference, asker:
             Some(status) => of_status(status.as_u16(), "", reference, asker),
             None => Error::Unreachable {
                 registry,
-                message: causes(&error),
+                message: match asker.is_tls_on_loopback {
+                    true => format!(
+                        "{}; --plain-http lets registries on this machine do without TLS",
+                        causes(&error)
+                    ),
+                    false => causes(&error),
+                },
             },
         },
         OciDistributionError::IoError(source) => Error::File {
@@ -109,9 +115,14 @@ fn shown(said: &str) -> String {
         .replace("\\'", "'")
 }
 
-/// An error with what caused it: the library's own words often end before the reason.
+/// An error with what caused it: the library's own words often end before the reason. Without addresses, which
+/// may hold what opens them.
 pub(crate) fn causes(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
+    if let Some((before, rest)) = text.split_once(" for url (") {
+        let after = rest.split_once(')').map_or("", |(_, after)| after);
+        text = format!("{before}{after}");
+    }
     let mut next = error.source();
     while let Some(cause) = next {
         let said = cause.to_string();

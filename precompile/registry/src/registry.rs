@@ -54,6 +54,8 @@ pub struct Registry {
 pub(crate) struct Asker {
     pub(crate) username: Option<String>,
     pub(crate) note: Option<String>,
+    /// TLS is spoken with a registry on this machine, which often has none.
+    pub(crate) is_tls_on_loopback: bool,
 }
 
 /// Content that a reference leads to, for one target.
@@ -83,6 +85,7 @@ impl Registry {
         let asker = Asker {
             username: { found.credentials.as_ref() }.map(|known| known.username.clone()),
             note: found.note,
+            is_tls_on_loopback: reference.is_loopback() && !is_plain,
         };
         let auth = match found.credentials {
             Some(known) => RegistryAuth::Basic(known.username, known.password),
@@ -101,6 +104,11 @@ impl Registry {
             read_timeout: Some(READ),
             connect_timeout: Some(CONNECT),
             user_agent: concat!("zlayer/", env!("CARGO_PKG_VERSION")),
+            // What is on this machine is not for the proxy that the environment names, which would see the
+            // password. The library takes exceptions with a proxy alone: this one has nobody listening, so
+            // that nothing leaves the machine without TLS.
+            http_proxy: is_plain.then(|| "http://127.0.0.1:9".to_owned()),
+            no_proxy: is_plain.then(|| "localhost,127.0.0.0/8,::1".to_owned()),
             ..ClientConfig::default()
         };
         let failed = |message: String| Error::Unreachable {
