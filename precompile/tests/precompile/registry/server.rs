@@ -1,14 +1,13 @@
 //! Debian's docker-registry, on loopback and with a store of its own.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// How long it may take to start, and to answer.
+/// How long it may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A registry that ends with this value.
@@ -69,31 +68,6 @@ impl DockerRegistry {
             }
         };
         DockerRegistry { child, address }
-    }
-
-    /// A document as the registry has it: the whole body of its answer.
-    pub(crate) fn document(&self, name: &str, tag: &str) -> Vec<u8> {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let request = format!(
-            "GET /v2/{name}/manifests/{tag} HTTP/1.0\r\nHost: {}\r\n\
-             Accept: application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json\r\n\r\n",
-            self.address
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let end = answer
-            .windows(4)
-            .position(|four| four == b"\r\n\r\n")
-            .unwrap();
-        let (head, body) = answer.split_at(end + 4);
-        assert!(
-            head.starts_with(b"HTTP/1.0 200"),
-            "{}",
-            String::from_utf8_lossy(&answer)
-        );
-        body.to_vec()
     }
 }
 
