@@ -25,8 +25,9 @@ use smol::lock::OnceCell;
 use wasmtime::component::InstancePre;
 use zlayer_bundle::{Bodies, Role};
 
-pub use engine::{Ticker, Working, new_engine, share_out};
+pub use engine::{Ticker, Working, new_engine, places_for_any, share_out};
 pub use health::{Health, HealthState};
+use instance_memory::Evict;
 pub use instance_memory::InstanceMemory;
 pub use instantiate::Instance;
 pub use link::{Common, places};
@@ -55,6 +56,8 @@ pub const SHOWN_BYTES: usize = 128;
 pub struct Plugin {
     host: Arc<PluginHost>,
     version: String,
+    /// Which of those that were loaded in this process it is.
+    number: u64,
     bodies: Option<Bodies>,
     linked: InstancePre<HostState>,
     roles: Roles,
@@ -76,6 +79,8 @@ pub struct Plugin {
     wanted: usize,
     budget: Arc<Budget>,
     instance_memory: Arc<InstanceMemory>,
+    /// Gives the memory of its idle instances back, where others need it.
+    _evict: Arc<Evict>,
     /// How its instances are kept.
     pooling: Pooling,
     /// See [`Limits::body`].
@@ -93,6 +98,11 @@ impl Plugin {
     /// The plugin's name, from its manifest; the second of the same name has `-2` behind it.
     pub fn name(&self) -> &str {
         &self.host.name
+    }
+
+    /// Tells it from all others that were loaded in this process, those of its name too.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// Its version, from its manifest.

@@ -1,5 +1,6 @@
 //! How a plugin comes to be: its code loaded and linked, and what its instances need set aside.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use smol::lock::OnceCell;
@@ -9,7 +10,7 @@ use zlayer_bundle::{ByteSize, INSTANCE_SHARE, Role, VerifiedArtifact, call_share
 
 use super::description::Description;
 use super::idle::Idle;
-use super::instance_memory::InstanceMemory;
+use super::instance_memory::{Evict, InstanceMemory};
 use super::pool::Places;
 use super::roles::Roles;
 use super::{Plugin, Ticker, denied, load};
@@ -17,6 +18,9 @@ use crate::config::{Limits, Pooling, Timeouts};
 use crate::error::{Error, Result};
 use crate::host::{self, PluginHost};
 use crate::memory::{Budget, Standing};
+
+/// How many plugins were loaded in this process.
+static LOADED: AtomicU64 = AtomicU64::new(0);
 
 /// What all plugins of a daemon share.
 pub struct Common<'a> {
@@ -32,6 +36,16 @@ pub struct Common<'a> {
     pub limits: &'a Limits,
     /// How long each phase may take.
     pub timeouts: &'a Timeouts,
+    /// Bytes of the budget that others use who will be gone: the plugins before, and what works for them.
+    pub before: usize,
+}
+
+impl Common<'_> {
+    /// Bytes that the budget has left for these plugins.
+    pub fn room(&self) -> usize {
+        let used = self.budget.used().saturating_sub(self.before);
+        self.budget.limit().saturating_sub(used)
+    }
 }
 
 impl Plugin {
@@ -106,7 +120,7 @@ impl Plugin {
                 budget.limit().saturating_sub(budget.used()) >> 10
             );
         };
-        let fitting = 1 + budget.limit().saturating_sub(budget.used()) / each;
+        let fitting = 1 + common.room() / each;
         let wanted = instances;
         let instances = instances.min(fitting);
         // Its own responses stream past it on their way back.
@@ -118,16 +132,16 @@ impl Plugin {
         let idle = Arc::new(Idle::new(pooling.min_instances));
         let places = Places::new(instances, returns, common.timeouts.request / 2);
         let evicted = Arc::downgrade(&idle);
-        let evict = move || {
-            evicted
-                .upgrade()
-                .map_or(0, |idle: Arc<Idle>| idle.thin_out())
-        };
-        common.instance_memory.add(evict);
+        let evict: Arc<Evict> = Arc::new(move || {
+            let idle: Option<Arc<Idle>> = evicted.upgrade();
+            idle.map_or(0, |idle| idle.thin_out())
+        });
+        common.instance_memory.add(&evict);
         let host = host.at_place(common.ticker.turns().join());
         Ok(Plugin {
             host: Arc::new(host),
             version: artifact.manifest().version.clone(),
+            number: LOADED.fetch_add(1, Ordering::Relaxed),
             bodies: artifact.manifest().bodies,
             linked,
             roles,
@@ -141,6 +155,7 @@ impl Plugin {
             wanted,
             budget: Arc::clone(budget),
             instance_memory: Arc::clone(common.instance_memory),
+            _evict: evict,
             pooling,
             body_max: limits.body,
             handles: limits.handles,
