@@ -277,8 +277,8 @@ fn a_registry_that_does_not_say_where_it_put_something_is_believed() {
     .expect(0);
     // Two manifests, and the index last.
     assert_eq!(PUT.load(Ordering::SeqCst), 3);
-    let documents = registry.asked().into_iter();
-    let last = documents.filter(|one| one.method == "PUT").next_back();
+    let mut documents = registry.asked().into_iter();
+    let last = documents.rfind(|one| one.method == "PUT");
     assert!(last.is_some_and(|one| one.path.ends_with("/manifests/v1")));
 }
 
