@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use argh::FromArgs;
 use serde_json::{Value, json};
 use zlayer_bundle::{ByteSize, Role};
-use zlayer_precompile::{Packed, Problem, Refused, Room, Settings, Unpacked};
+use zlayer_precompile::{CodeCache, Packed, Problem, Refused, Room, Settings, Unpacked};
 
 use super::access;
 use super::device::{Boards, Devices};
@@ -84,9 +84,15 @@ impl Pack {
             Some(path) => path,
             None => file_name(&file.deployment.name, &settings)?,
         };
+        // What is signed for release comes straight from the compiler, whatever the user's other programs may
+        // have done to the cache.
+        let cache = match self.key {
+            None => CodeCache::of_user(),
+            Some(_) => None,
+        };
         let access = access::from_environment(self.plain_http)?;
         let progress = Progress::start("reading plugins");
-        let unpacked = Unpacked::read(file, settings, &access)?;
+        let unpacked = Unpacked::read(file, settings, &access)?.keeping(cache);
         drop(progress);
         if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
             let failed = || format!("cannot make folder {}", dir.display());

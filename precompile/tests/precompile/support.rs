@@ -140,6 +140,7 @@ impl Run {
             .args(words)
             .current_dir(dir.path())
             .env("XDG_CONFIG_HOME", dir.path().join("config"))
+            .env("XDG_CACHE_HOME", dir.path().join("cache"))
             .envs(environment.iter().copied())
             .output()
             .unwrap();
