@@ -11,6 +11,7 @@ mod resources;
 mod signals;
 mod time;
 mod trust;
+mod trust_list;
 mod versions;
 
 use std::future::poll_fn;
@@ -60,6 +61,7 @@ pub use compile::{
 };
 pub use installation::{Installation, Installed, STANDARD_INPUT};
 pub use trust::{Trustees, trusted};
+pub use trust_list::install_list;
 
 /// Where the log's ring lies in the data folder.
 pub const LOG_FOLDER: &str = "log";

@@ -45,7 +45,7 @@ use zlayer_bundle::{
 };
 
 use crate::error::{Error, Result};
-use folder::Folder;
+pub(crate) use folder::Folder;
 use history::History;
 use releases::Releases;
 

@@ -86,8 +86,14 @@ impl SignedTrustList {
             Ok(block) => signature::check(block, &message(signed)),
             Err(_) => SignatureState::Unsigned,
         };
+        let list = TrustList::decode(&signed[FRONT..]);
+        // What was damaged makes no sense on that account, and it is damage that is to be told.
+        let list = list.map_err(|error| match signature {
+            SignatureState::Invalid(key) => TrustListError::BadSignature { key: key.id() },
+            _ => error,
+        });
         let read = SignedTrustList {
-            list: TrustList::decode(&signed[FRONT..])?,
+            list: list?,
             signature,
             bytes: bytes.to_vec(),
         };

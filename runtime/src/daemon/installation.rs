@@ -147,7 +147,7 @@ impl Installation {
         Generations::of(&self.data_dir).uninstall()
     }
 
-    fn trustees(&self) -> Trustees<'_> {
+    pub(super) fn trustees(&self) -> Trustees<'_> {
         Trustees {
             key_dirs: &self.key_dirs,
             allow_unsigned: self.allow_unsigned,
@@ -167,7 +167,7 @@ impl Installation {
     }
 
     /// Locks the folder. Root does all in it for the account whose folder it is.
-    fn lock(&self) -> Result<DataDir> {
+    pub(super) fn lock(&self) -> Result<DataDir> {
         let owner = fs::metadata(&self.data_dir).ok();
         let owner = owner.filter(|owner| own_account() == 0 && owner.uid() != 0);
         let heir = owner.map(|owner| (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid())));

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use zlayer_bundle::{KeyError, TrustStore};
 
+use super::trust_list::installed;
 use crate::config::Config;
 use crate::error::{Error, Result, out_of_files};
 
@@ -29,14 +30,28 @@ impl<'a> Trustees<'a> {
     }
 }
 
-/// The public keys whose signatures count. Those that are left out are told where the caller wants that.
+/// The public keys whose signatures count, and what does not run whoever signed it. Keys that are left out are told
+/// where the caller wants that. It is read anew each time: a list that was installed meanwhile counts.
 ///
 /// # Errors
 ///
-/// A folder cannot be read, or others could change what is in it.
+/// A folder cannot be read, or others could change what is in it; or a trust list is installed that no root key
+/// leads to.
 pub fn trusted(trustees: &Trustees<'_>, tell: bool) -> Result<TrustStore> {
+    let mut trust = keys(trustees.key_dirs, tell)?;
+    trust.allow_unsigned(trustees.allow_unsigned);
+    if let Some(data_dir) = trustees.data_dir
+        && let Some(list) = installed(data_dir, trust.roots())?
+    {
+        trust.heed(list.list().clone());
+    }
+    Ok(trust)
+}
+
+/// The keys in folders, or files of one.
+pub(super) fn keys(key_dirs: &[PathBuf], tell: bool) -> Result<TrustStore> {
     let mut trust = TrustStore::empty();
-    for folder in trustees.key_dirs {
+    for folder in key_dirs {
         let loaded = trust.load(folder).map_err(|error| match error {
             KeyError::Io { path, error } if out_of_files(&error) => Error::device(
                 format!("cannot read the key file {}", path.display()),
@@ -48,6 +63,5 @@ pub fn trusted(trustees: &Trustees<'_>, tell: bool) -> Result<TrustStore> {
             log::warn!("{left_out}; this key is left out");
         }
     }
-    trust.allow_unsigned(trustees.allow_unsigned);
     Ok(trust)
 }
