@@ -61,7 +61,7 @@ pub use compile::{
 };
 pub use installation::{Installation, Installed, STANDARD_INPUT};
 pub use trust::{Trustees, trusted};
-pub use trust_list::install_list;
+pub use trust_list::{install_list, listed};
 
 /// Where the log's ring lies in the data folder.
 pub const LOG_FOLDER: &str = "log";

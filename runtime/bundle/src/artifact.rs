@@ -23,8 +23,8 @@ pub struct VerifiedArtifact {
 }
 
 impl VerifiedArtifact {
-    /// Checks an artifact: trailer, signature against `trust`, digest of the code, whether that is
-    /// revoked, then target, engine release and profile. The first thing that is wrong is the answer.
+    /// Checks an artifact: trailer, whether it is revoked, signature against `trust`, digest of the
+    /// code, then target, engine release and profile. The first thing that is wrong is the answer.
     ///
     /// The file is read once, piece by piece, without moving its cursor.
     ///
@@ -41,7 +41,8 @@ impl VerifiedArtifact {
             manifest,
             signature,
         } = Trailer::from_file(&file)?;
-        trust.check_signer(&signature)?;
+        // Whether this is its code is checked below: what is said of it is refused in any case.
+        check_revoked(&manifest, &signature, trust)?;
         let signer = match signature {
             SignatureState::Unsigned if trust.allows_unsigned() => None,
             SignatureState::Unsigned => return Err(ArtifactError::Unsigned),
@@ -57,7 +58,6 @@ impl VerifiedArtifact {
             SignatureState::Valid(key) => Some(key),
         };
         check_digest(&file, &manifest)?;
-        trust.check_digest(&manifest.digest)?;
         if manifest.target != target {
             return Err(ArtifactError::WrongTarget {
                 found: manifest.target,
@@ -104,6 +104,21 @@ impl VerifiedArtifact {
 pub fn read_manifest(file: &File) -> Result<(Manifest, SignatureState), ArtifactError> {
     let trailer = Trailer::from_file(file)?;
     Ok((trailer.manifest, trailer.signature))
+}
+
+/// Whether a trust list revokes the key that an artifact names, or its code. That the code has this digest, and that
+/// the key signed it, is to be checked beside this.
+///
+/// # Errors
+///
+/// It does.
+pub fn check_revoked(
+    manifest: &Manifest,
+    signature: &SignatureState,
+    trust: &TrustStore,
+) -> Result<(), ArtifactError> {
+    trust.check_signer(signature)?;
+    Ok(trust.check_digest(&manifest.digest)?)
 }
 
 /// Compares the release of the engine that compiled an artifact with what may run.

@@ -107,7 +107,7 @@ impl BundleHead {
     /// Nobody signed it, or somebody whom nobody trusts here, or it was changed since; or it, or a file in it,
     /// is revoked.
     pub fn verify(self, trust: &TrustStore) -> Result<VerifiedBundle, BundleError> {
-        trust.check_signer(&self.signature)?;
+        self.check_revoked(trust)?;
         let signer = match self.signature {
             SignatureState::Unsigned if trust.allows_unsigned() => None,
             SignatureState::Unsigned => return Err(BundleError::Unsigned),
@@ -122,11 +122,31 @@ impl BundleHead {
             }
             SignatureState::Valid(key) => Some(key),
         };
-        let own = Blob::of(&self.bytes);
-        for blob in self.manifest.blobs.iter().chain([&own]) {
+        Ok(VerifiedBundle { head: self, signer })
+    }
+
+    /// Whether a trust list revokes the key that it names, it, or a file in it.
+    ///
+    /// # Errors
+    ///
+    /// It does.
+    pub fn check_revoked(&self, trust: &TrustStore) -> Result<(), BundleError> {
+        trust.check_signer(&self.signature)?;
+        for blob in &self.manifest.blobs {
             trust.check_digest(&blob.digest)?;
         }
-        Ok(VerifiedBundle { head: self, signer })
+        Ok(trust.check_digest(&self.digest())?)
+    }
+
+    /// The SHA-256 of the head, which a trust list may revoke. It stands for the whole bundle, for the digests of
+    /// the files are in it.
+    pub fn digest(&self) -> [u8; 32] {
+        Blob::of(&self.bytes).digest
+    }
+
+    /// The same in lower-case hexadecimal digits.
+    pub fn digest_text(&self) -> String {
+        Blob::of(&self.bytes).name()
     }
 
     /// The head as it stands in the file: from this alone it can be read and checked again.

@@ -86,7 +86,9 @@ mod trust_list;
 mod world;
 
 pub use allowed_hosts::{AllowedHost, AllowedHosts};
-pub use artifact::{VerifiedArtifact, check_digest, check_digest_of, check_engine, read_manifest};
+pub use artifact::{
+    VerifiedArtifact, check_digest, check_digest_of, check_engine, check_revoked, read_manifest,
+};
 pub use board::{BoardSettings, MEMORY_MIN, OutOfBounds, THREADS_MAX};
 pub use bodies::Bodies;
 pub use body_access::BodyAccess;
@@ -133,6 +135,6 @@ pub use target::{Target, UnknownTarget};
 pub use trailer::{Trailer, have_same_trailer, seal};
 pub use trust::{TrustStore, user_key_dir};
 pub use trust_list::{
-    MAX_TRUST_FILE, SignedTrustList, TRUST_ENTRIES_MAX, TRUST_ROOTS_MAX, TrustFile, TrustList,
-    TrustListError, VerifiedTrust, seal_trust_list,
+    MAX_TRUST_FILE, SignedTrustList, TRUST_ENTRIES_MAX, TRUST_LIST_MAGIC, TRUST_ROOTS_MAX,
+    TrustFile, TrustList, TrustListError, VerifiedTrust, digest_of_text, seal_trust_list,
 };

@@ -15,7 +15,7 @@ mod error;
 mod mutations;
 
 pub use chain::{TrustFile, VerifiedTrust};
-pub use content::{TRUST_ENTRIES_MAX, TRUST_ROOTS_MAX, TrustList};
+pub use content::{TRUST_ENTRIES_MAX, TRUST_ROOTS_MAX, TrustList, digest_of_text};
 pub use error::TrustListError;
 
 use content::MAX_MANIFEST;
@@ -28,7 +28,7 @@ use crate::signature::{self, SIGNATURE, SignatureState};
 pub const MAX_TRUST_FILE: usize = 64 << 10;
 
 /// The first bytes of every list. The line feed shows a transfer that rewrote line ends.
-const MAGIC: [u8; 8] = *b"ZLTRUST\n";
+pub const TRUST_LIST_MAGIC: [u8; 8] = *b"ZLTRUST\n";
 
 /// The format of lists that this crate writes, and the only one that it reads.
 const FORMAT: u16 = 1;
@@ -53,7 +53,7 @@ pub struct SignedTrustList {
 impl SignedTrustList {
     /// Reads the list that `bytes` begin with, and answers what stands behind it.
     fn read(bytes: &[u8]) -> Result<(SignedTrustList, &[u8]), TrustListError> {
-        if !bytes.starts_with(&MAGIC) {
+        if !bytes.starts_with(&TRUST_LIST_MAGIC) {
             return Err(TrustListError::NotAList);
         }
         let Some((front, rest)) = bytes.split_first_chunk::<FRONT>() else {
@@ -113,7 +113,7 @@ pub fn seal_trust_list(
 ) -> Result<Vec<u8>, TrustListError> {
     let manifest = list.encode()?;
     let signature_len = if root.is_some() { SIGNATURE as u16 } else { 0 };
-    let mut bytes = Vec::from(MAGIC);
+    let mut bytes = Vec::from(TRUST_LIST_MAGIC);
     bytes.extend(FORMAT.to_le_bytes());
     bytes.extend(signature_len.to_le_bytes());
     // `encode` bounds it to far less than a u32 holds.

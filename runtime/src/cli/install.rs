@@ -119,7 +119,7 @@ impl Uninstall {
     }
 }
 
-fn installation(
+pub(super) fn installation(
     data_dir: Option<PathBuf>,
     keys: Vec<PathBuf>,
     allow_unsigned: bool,

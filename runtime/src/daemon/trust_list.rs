@@ -45,6 +45,17 @@ pub(super) fn installed(data_dir: &Path, roots: &[PublicKey]) -> Result<Option<V
     })
 }
 
+/// The list that is installed in a data folder, checked with the root keys in these folders, to be shown.
+///
+/// # Errors
+///
+/// It cannot be read, or no root key leads to it.
+pub fn listed(data_dir: &Path, key_dirs: &[PathBuf]) -> Result<Option<TrustList>> {
+    let known = keys(key_dirs, true)?;
+    let list = installed(data_dir, known.roots())?;
+    Ok(list.map(|list| list.list().clone()))
+}
+
 /// Whether a list is installed, as far as this account can see.
 pub(super) fn is_there(data_dir: &Path) -> bool {
     data_dir.join(FILE).symlink_metadata().is_ok()

@@ -56,6 +56,15 @@ impl TrustFile {
         self.lists.len() - 1
     }
 
+    /// Whether each was signed by the key that it names, whosever that is.
+    ///
+    /// # Errors
+    ///
+    /// One was changed since, or nobody signed it.
+    pub fn check_signatures(&self) -> Result<(), TrustListError> {
+        self.lists.iter().try_for_each(|one| signer(one).map(drop))
+    }
+
     /// Follows the lists from these root keys. Those in front that were signed before any of them counted say
     /// nothing to whoever has the later keys.
     ///

@@ -1,5 +1,7 @@
 //! What a trust list says.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::TrustListError;
@@ -54,6 +56,12 @@ impl TrustList {
     /// Whether what has this digest may not run.
     pub fn revokes_digest(&self, digest: &[u8; 32]) -> bool {
         self.revoked_digests.contains(digest)
+    }
+
+    /// The digests that it revokes, as `info` and `inspect` show them.
+    pub fn digests(&self) -> Vec<String> {
+        let all = self.revoked_digests.iter();
+        all.map(|digest| hex::encode(digest)).collect()
     }
 
     /// The list as it stands in a file.
@@ -115,6 +123,35 @@ impl TrustList {
             None => Ok(()),
         }
     }
+}
+
+/// A line for each thing that it says. Nothing in it can hold a control character.
+impl fmt::Display for TrustList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = |what: &str, value: &dyn fmt::Display| writeln!(f, "{what:<16}{value}");
+        line("number", &self.number)?;
+        for key in &self.keys {
+            line("trusts", &format_args!("key {}", key.id()))?;
+        }
+        for key in &self.revoked_keys {
+            line("revokes", &format_args!("key {key}"))?;
+        }
+        for digest in self.digests() {
+            line("revokes", &format_args!("digest {digest}"))?;
+        }
+        if let Some(floor) = self.engine_floor {
+            line("engine floor", &floor)?;
+        }
+        for key in &self.roots {
+            line("next list by", &format_args!("root key {}", key.id()))?;
+        }
+        Ok(())
+    }
+}
+
+/// A digest that is written as 64 hexadecimal digits.
+pub fn digest_of_text(text: &str) -> Option<[u8; 32]> {
+    hex::decode(text)
 }
 
 /// Whether each is larger than the one before it.
