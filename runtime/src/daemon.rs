@@ -12,6 +12,7 @@ mod signals;
 mod time;
 mod trust;
 mod trust_list;
+mod trusting;
 mod versions;
 
 use std::future::poll_fn;
@@ -60,8 +61,7 @@ pub use compile::{
     without_compiler, without_tool,
 };
 pub use installation::{Installation, Installed, STANDARD_INPUT};
-pub use trust::{Trustees, trusted};
-pub use trust_list::{install_list, listed};
+pub use trust::{Trustees, install_list, listed, trusted};
 
 /// Where the log's ring lies in the data folder.
 pub const LOG_FOLDER: &str = "log";
