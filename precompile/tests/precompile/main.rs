@@ -1,5 +1,5 @@
 //! The tool from outside: `contract` calls the library with plugins made from edited WIT,
-//! `command` and `bundle` run the program, `reproducible` compares what it writes.
+//! `command`, `bundle` and `trust` run the program, `reproducible` compares what it writes.
 //! `command` runs the program, `new` builds and tests what it makes to start from, and `reproducible`
 //! compares what it writes.
 
@@ -11,3 +11,4 @@ mod contract;
 mod new;
 mod reproducible;
 mod support;
+mod trust;

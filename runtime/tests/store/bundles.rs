@@ -9,6 +9,8 @@ mod kill;
 mod power_cut;
 /// A full disk, and little memory.
 mod scarcity;
+/// Trust lists.
+mod trust;
 /// The command line.
 mod verbs;
 
