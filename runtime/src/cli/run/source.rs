@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use zlayer_bundle::{BundleError, BundleHead, Profile, VerifiedBundle};
+use zlayer_bundle::{BundleError, BundleHead, Exposure, Profile, VerifiedBundle, own_account};
 
 use crate::config::Source;
 use crate::daemon::{self, Packed, Trustees};
@@ -82,6 +82,7 @@ pub(super) fn find(given: Given, terms: &Terms<'_>) -> Result<Source> {
         Given::Plugins(files) => Ok(Source::Files(files)),
         Given::Bundle(path) => {
             let file = daemon::open_regular(&path)?;
+            tell_of_exposure(&path, &file);
             bundle(path, file, terms)
         }
         Given::Deployment(path) => {
@@ -108,6 +109,24 @@ fn bundle(path: PathBuf, mut file: File, terms: &Terms<'_>) -> Result<Source> {
         Ordering::Less => Err(refused(&path, BundleError::Truncated)),
         Ordering::Greater => Err(refused(&path, BundleError::TooLong)),
         Ordering::Equal => Ok(Source::Bundle { path, file, head }),
+    }
+}
+
+/// Tells where others could put another bundle in this one's place. It would have to be signed as well, and be no older:
+/// so that is no reason not to serve this one.
+fn tell_of_exposure(path: &Path, file: &File) {
+    let own = file.metadata();
+    let own = own
+        .ok()
+        .and_then(|found| Exposure::of(&found, own_account()));
+    let own = own.map(|exposure| (path.to_owned(), exposure));
+    if let Some((exposed, exposure)) = own.or_else(|| Exposure::above(path)) {
+        log::warn!(
+            "{}: others could put another signed bundle in its place: of {}, {exposure}; run `{}`",
+            path.display(),
+            exposed.display(),
+            exposure.mend(&exposed)
+        );
     }
 }
 
