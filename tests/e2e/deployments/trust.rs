@@ -2,11 +2,12 @@
 //! engines whose code runs no more.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use zlayer_bundle::ENGINE_VERSION;
 
-use crate::support::{Daemon, Output, TempDir, get, guests, precompile, target, zlayer};
+use crate::support::{Daemon, Output, TempDir, get, guests, precompile, skipped, target, zlayer};
 
 /// A build host with signing keys `a` and `b` and root key `r`, and a device that trusts `a` and follows `r`.
 struct Fleet {
@@ -207,4 +208,61 @@ fn a_list_whose_root_key_is_gone_is_not_passed_over() {
     fs::remove_file(fleet.keys.path().join("r.root")).unwrap();
     let refused = fleet.daemon().fails();
     expect(&refused, 16, "cannot be checked, so nothing is trusted");
+}
+
+#[test]
+fn who_becomes_another_account_takes_the_list_along() {
+    if !rustix::process::geteuid().is_root() {
+        return skipped("only root can become another account");
+    }
+    let fleet = Fleet::new();
+    // Both are root's until the first start.
+    let said = fleet.on_device("trust", &[fleet.rotation(1)]);
+    expect(&said, 0, "trust list 1");
+    let said = fleet.on_device("install", &[fleet.bundle(1, "b")]);
+    expect(&said, 0, "generation 1");
+    mode(fleet.keys.path(), 0o755);
+    for visits in 1..=2 {
+        let daemon = fleet.daemon().args(["--user", "54321"]).start();
+        let answer = get(&daemon, "/").text();
+        assert!(
+            answer.starts_with(&format!("1 by b {visits} of")),
+            "{answer}"
+        );
+        assert_eq!(daemon.stop(), 0);
+    }
+    // And root goes on for that account.
+    let said = fleet.on_device("trust", &[fleet.list(2, &[])]);
+    expect(&said, 0, "generation 1, which is active, is refused");
+    let refused = fleet.daemon().args(["--user", "54321"]).fails();
+    expect(&refused, 16, "not trusted here");
+}
+
+#[test]
+fn what_other_accounts_could_exchange_is_told_with_what_mends_it() {
+    let fleet = Fleet::new();
+    let bundle = fleet.bundle(1, "a");
+    mode(&bundle, 0o666);
+    let daemon = Daemon::of(&bundle).keys(Some(fleet.keys.path())).start();
+    daemon.wait_for_log(&format!("run `chmod go-w {}`", bundle.display()));
+    drop(daemon);
+    expect(
+        &fleet.on_device("trust", &[fleet.list(1, &[])]),
+        0,
+        "list 1",
+    );
+    expect(&fleet.on_device("install", &[bundle]), 0, "generation 1");
+    for name in ["trust", "deployment/generations/1", "deployment/active"] {
+        let file = fleet.data.path().join(name);
+        mode(&file, 0o644);
+        let refused = fleet.daemon().fails();
+        let mends = format!("&& chmod 400 {}`", file.display());
+        expect(&refused, 1, &mends);
+        mode(&file, 0o400);
+    }
+    fleet.answers("1 by a 1 of /");
+}
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
