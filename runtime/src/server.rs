@@ -36,7 +36,7 @@ use crate::clients::{self, Claim, RunQueue};
 use crate::config::{AccessOutput, Entrance, Limits, Timeouts};
 use crate::error::{Error, Result};
 use crate::heap;
-use crate::pipeline::Pipeline;
+use crate::pipeline::Present;
 use crate::stats::ServerStats;
 use crate::timeout;
 use crate::wire::stopped;
@@ -76,7 +76,8 @@ pub struct Server {
 
 /// What all connections of the server share.
 pub(crate) struct ServerState {
-    pub(crate) pipeline: Arc<Pipeline>,
+    /// What a request goes through that begins now.
+    pub(crate) pipeline: Arc<Present>,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     /// Which proxies are believed, and what connections begin with.
@@ -141,7 +142,7 @@ impl Server {
     )]
     pub fn new(
         listener: TcpListener,
-        pipeline: Arc<Pipeline>,
+        pipeline: Arc<Present>,
         limits: Limits,
         timeouts: Timeouts,
         entrance: Entrance,

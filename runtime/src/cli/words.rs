@@ -150,7 +150,7 @@ mod tests {
             (
                 "frobnicate",
                 "there is no verb 'frobnicate'; there are run, install, rollback, uninstall, generations, \
-                 status, purge, logs, wasm",
+                 trust, status, purge, logs, wasm",
             ),
             (
                 "run --wsam x",

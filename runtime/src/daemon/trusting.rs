@@ -6,7 +6,7 @@ use std::path::Path;
 use zlayer_bundle::{BundleError, ENGINE_VERSION, EngineVersion, TrustFile, TrustList};
 
 use super::compile::open;
-use super::installation::{Installation, STANDARD_INPUT};
+use super::installation::{Installation, STANDARD_INPUT, locked};
 use super::trust::{install_list, trusted};
 use super::trust_list::MOST;
 use crate::error::{Error, Result};
@@ -26,7 +26,7 @@ impl Installation {
             installed: None,
             source,
         })?;
-        let _data = self.lock()?;
+        let _data = locked(&self.data_dir)?;
         let list = install_list(&self.data_dir, &self.key_dirs, &bytes)?;
         for told in self.consequences(&list) {
             log::warn!("{told}");
