@@ -188,6 +188,8 @@ fn signer(one: &SignedTrustList) -> Result<PublicKey, TrustListError> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
     use crate::{SecretKey, seal_trust_list};
 
@@ -225,8 +227,8 @@ mod tests {
     #[test]
     fn a_list_by_a_root_key_counts_and_no_other() {
         let list = sealed(1, 1, &[]);
-        assert_eq!(verified(&[list.clone()], &[2, 1]).unwrap().list().number, 1);
-        assert_eq!(verified(&[list.clone()], &[2]), Err(unknown(1, 1)));
+        assert_eq!(verified(from_ref(&list), &[2, 1]).unwrap().list().number, 1);
+        assert_eq!(verified(from_ref(&list), &[2]), Err(unknown(1, 1)));
         assert_eq!(verified(&[list], &[]), Err(TrustListError::NoRoot));
         let unsigned = TrustList {
             number: 1,
@@ -278,7 +280,7 @@ mod tests {
     fn who_missed_a_change_of_root_keys_gets_it_with_the_next_list() {
         let first = verified(&[sealed(1, 1, &[])], &[1]).unwrap();
         let (second, fifth) = (sealed(2, 1, &[2]), sealed(5, 2, &[]));
-        let told = first.follow(read(&[fifth.clone()])).unwrap_err();
+        let told = first.follow(read(from_ref(&fifth))).unwrap_err();
         assert_eq!(told, unknown(5, 2));
         let both = read(&[second.clone(), fifth.clone()]);
         assert_eq!(both.before_next(), second);
