@@ -72,6 +72,7 @@ pub use compile::{
 pub use installation::{Installation, Installed, STANDARD_INPUT};
 pub use start::{Configure, Start, Wanted, verified};
 pub use trust::{Trustees, install_list, listed, trusted};
+pub use trusting::read_list;
 
 /// Where the log's ring lies in the data folder.
 pub const LOG_FOLDER: &str = "log";

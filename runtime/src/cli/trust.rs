@@ -1,11 +1,13 @@
 //! `zlayer trust`: the list of what a device trusts and revokes.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use argh::FromArgs;
 
 use super::install::installation;
-use crate::daemon::listed;
+use crate::admin::{self, Change};
+use crate::daemon::{STANDARD_INPUT, listed, open_regular, read_list};
 use crate::error::Result;
 use crate::logger;
 
@@ -18,7 +20,7 @@ pub(super) struct Trust {
     #[argh(positional)]
     list: Option<PathBuf>,
     /// folder with the public root keys (*.root), or the file of one; may be repeated (default: /etc/zlayer/keys and
-    /// the user's own)
+    /// the user's own); a daemon that runs goes by those that it was started with
     #[argh(option)]
     keys: Vec<PathBuf>,
     /// the daemon's data folder (default /var/lib/zlayer)
@@ -37,8 +39,19 @@ impl Trust {
         let folder = installation.data_dir.display();
         let said = match self.list {
             Some(list) => {
-                let list = installation.trust(&list)?;
-                format!("zlayer: trust list {} counts in {folder}\n", list.number)
+                let name = list.display().to_string();
+                let bytes = match list == Path::new(STANDARD_INPUT) {
+                    true => read_list("standard input", io::stdin().lock())?,
+                    false => read_list(&name, open_regular(&list)?)?,
+                };
+                let change = Change::Trust(&mut bytes.as_slice());
+                match admin::change(&installation.data_dir, change)? {
+                    Some(told) => format!("zlayer: {told}\n"),
+                    None => {
+                        let list = installation.trust(&bytes)?;
+                        format!("zlayer: trust list {} counts in {folder}\n", list.number)
+                    }
+                }
             }
             None => match listed(&installation.data_dir, &installation.key_dirs)? {
                 Some(list) => list.to_string(),

@@ -139,6 +139,38 @@ fn a_key_is_rotated_and_what_the_old_one_signed_runs_no_more() {
 }
 
 #[test]
+fn a_daemon_that_serves_heeds_a_list_from_the_next_change_on() {
+    let fleet = Fleet::new();
+    let old = fleet.list(1, &[]);
+    expect(&fleet.on_device("install", &[fleet.bundle(1, "a")]), 0, "1");
+    let daemon = fleet.daemon().start();
+    let serves = |wanted: &str| {
+        let answer = get(&daemon, "/").text();
+        assert!(answer.starts_with(wanted), "{answer}");
+    };
+    serves("1 by a 1 of /");
+    let said = fleet.on_device("trust", &[fleet.rotation(2)]);
+    expect(&said, 0, "trust list 2 counts from now on");
+    expect(&said, 0, "generation 1, which is active, is refused");
+    // Nothing is taken from clients.
+    serves("1 by a 2 of /");
+    expect(
+        &fleet.on_device("install", &[fleet.bundle(2, "a")]),
+        22,
+        "which trust list 2 revokes",
+    );
+    let said = fleet.on_device("trust", &[old]);
+    expect(&said, 25, "trust list 1 is older than 2");
+    let said = fleet.on_device("install", &[fleet.bundle(3, "b")]);
+    expect(&said, 0, "visits release 3");
+    serves("3 by b 3 of /");
+    let said = fleet.on_device("rollback", &["--to".into(), "1".into()]);
+    expect(&said, 22, "which trust list 2 revokes");
+    serves("3 by b 4 of /");
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
 fn lists_and_releases_only_go_up_each_with_words_of_its_own() {
     let fleet = Fleet::new();
     let old = fleet.list(1, &[]);
