@@ -24,6 +24,7 @@
 mod build;
 mod bundle_file;
 mod check;
+mod code_cache;
 mod compare;
 mod compile;
 mod contract;
@@ -43,6 +44,7 @@ mod wrap;
 pub use build::{Artifact, Plugin, Settings};
 pub use bundle_file::BundleFile;
 pub use check::{Checked, check_component, check_memory};
+pub use code_cache::CodeCache;
 pub use compile::{compile_component, known_cpu_flags};
 pub use contract::contract_files;
 pub use difference::{Change, differences};

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use argh::FromArgs;
 use serde_json::{Value, json};
 use zlayer_bundle::{ByteSize, Role};
-use zlayer_precompile::{Packed, Problem, Refused, Room, Settings, Unpacked};
+use zlayer_precompile::{CodeCache, Packed, Problem, Refused, Room, Settings, Unpacked};
 
 use super::device::{Boards, Devices};
 use super::progress::Progress;
@@ -79,7 +79,13 @@ impl Pack {
             Some(path) => path,
             None => file_name(&file.deployment.name, &settings)?,
         };
-        let unpacked = Unpacked::read(file, settings)?;
+        // What is signed for release comes straight from the compiler, whatever the user's other programs may
+        // have done to the cache.
+        let cache = match self.key {
+            None => CodeCache::of_user(),
+            Some(_) => None,
+        };
+        let unpacked = Unpacked::read(file, settings)?.keeping(cache);
         if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
             let failed = || format!("cannot make folder {}", dir.display());
             fs::create_dir_all(dir).with_context(failed)?;
