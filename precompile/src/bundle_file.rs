@@ -6,7 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use zlayer_bundle::{
-    ArtifactError, BundleError, BundleHead, ENGINE_VERSION, Trailer, check_digest_of, copy_blob,
+    ArtifactError, BundleError, BundleHead, Trailer, TrustStore, check_digest_of, check_engine,
+    check_revoked, copy_blob,
 };
 
 /// A bundle whose files are those that its head names. Whether anybody trusts its signer is another matter.
@@ -52,6 +53,22 @@ impl BundleFile {
         })
     }
 
+    /// Holds it and all that is in it to a trust list, as a device would.
+    ///
+    /// # Errors
+    ///
+    /// It, its signer or something in it is revoked, or below the list's engine floor.
+    pub fn check_revoked(&self, trust: &TrustStore) -> Result<()> {
+        self.head.check_revoked(trust)?;
+        for artifact in &self.artifacts {
+            let manifest = &artifact.manifest;
+            let checked = check_revoked(manifest, &artifact.signature, trust)
+                .and_then(|()| check_engine(&manifest.engine_version, trust));
+            checked.with_context(|| format!("plugin {}", manifest.name))?;
+        }
+        Ok(())
+    }
+
     /// What the artifact of the service at this place says about itself.
     pub fn artifact(&self, service: usize) -> Option<&Trailer> {
         let blob = *self.head.manifest.artifacts.get(service)?;
@@ -76,11 +93,6 @@ fn artifact(bytes: &[u8], head: &BundleHead) -> Result<Trailer, ArtifactError> {
             wanted: profile,
         });
     }
-    if manifest.engine_version != ENGINE_VERSION {
-        return Err(ArtifactError::WrongEngine {
-            found: manifest.engine_version.clone(),
-            wanted: ENGINE_VERSION,
-        });
-    }
+    check_engine(&manifest.engine_version, &TrustStore::empty())?;
     Ok(artifact)
 }

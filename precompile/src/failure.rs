@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 use zlayer_bundle::{
-    ArtifactError, BundleError, UnknownProfile, UnknownTarget, UnsupportedProfile,
+    ArtifactError, BundleError, TrustListError, UnknownProfile, UnknownTarget, UnsupportedProfile,
 };
 use zlayer_precompile::Refused;
 
@@ -109,6 +109,14 @@ impl From<anyhow::Error> for Failure {
             return Failure {
                 code,
                 kind: "bundle",
+                message,
+                problems: Value::Null,
+            };
+        }
+        if let Some(list) = causes().find_map(|cause| cause.downcast_ref::<TrustListError>()) {
+            return Failure {
+                code: list.exit_code(),
+                kind: "trust list",
                 message,
                 problems: Value::Null,
             };

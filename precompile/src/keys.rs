@@ -46,14 +46,32 @@ pub fn development_key(dir: &Path) -> Result<(SecretKey, bool)> {
     Ok((key, is_new))
 }
 
-/// Makes a key pair in two new files, `NAME.key` and `NAME.pub`, and answers their paths.
+/// What a key pair is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// It signs artifacts and bundles.
+    Signing,
+    /// It signs trust lists.
+    Root,
+}
+
+/// Makes a key pair in two new files, `NAME.key` and `NAME.pub`, or `NAME.root.key` and `NAME.root` for a root key,
+/// and answers their paths.
 ///
 /// # Errors
 ///
 /// When one of them exists: a key that is overwritten is lost for good.
-pub fn create_key_pair(dir: &Path, name: &str) -> Result<(SecretKey, PathBuf, PathBuf)> {
-    let secret_path = dir.join(format!("{name}.key"));
-    let public_path = dir.join(format!("{name}.pub"));
+pub fn create_key_pair(
+    dir: &Path,
+    name: &str,
+    kind: KeyKind,
+) -> Result<(SecretKey, PathBuf, PathBuf)> {
+    let [secret, public] = match kind {
+        KeyKind::Signing => ["key", "pub"],
+        KeyKind::Root => ["root.key", "root"],
+    };
+    let secret_path = dir.join(format!("{name}.{secret}"));
+    let public_path = dir.join(format!("{name}.{public}"));
     for path in [&secret_path, &public_path] {
         if exists(path)? {
             bail!(
@@ -64,9 +82,13 @@ pub fn create_key_pair(dir: &Path, name: &str) -> Result<(SecretKey, PathBuf, Pa
     }
     create_private_dir(dir)?;
     let key = random_key()?;
-    write_new(&secret_path, key.to_text().as_bytes(), 0o600)
+    let (secret, public) = match kind {
+        KeyKind::Signing => (key.to_text(), key.public().to_text(name)),
+        KeyKind::Root => (key.to_root_text(), key.public().to_root_text(name)),
+    };
+    write_new(&secret_path, secret.as_bytes(), 0o600)
         .with_context(|| format!("cannot write {}", secret_path.display()))?;
-    write_new(&public_path, key.public().to_text(name).as_bytes(), 0o644)
+    write_new(&public_path, public.as_bytes(), 0o644)
         .with_context(|| format!("cannot write {}", public_path.display()))?;
     Ok((key, secret_path, public_path))
 }
@@ -187,14 +209,22 @@ mod tests {
     #[test]
     fn a_key_pair_never_replaces_another() {
         let dir = temp_dir("pair");
-        let (key, secret, public) = create_key_pair(&dir, "release").unwrap();
+        let (key, secret, public) = create_key_pair(&dir, "release", KeyKind::Signing).unwrap();
         assert_eq!(mode(&secret), 0o600);
         assert_eq!(PublicKey::read(&public).unwrap(), key.public());
-        let error = create_key_pair(&dir, "release").unwrap_err().to_string();
+        let error = create_key_pair(&dir, "release", KeyKind::Signing)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("exists"), "{error}");
         std::fs::remove_file(&secret).unwrap();
-        assert!(create_key_pair(&dir, "release").is_err());
+        assert!(create_key_pair(&dir, "release", KeyKind::Signing).is_err());
         assert!(!secret.exists());
+        // A root key of the same name is in other files.
+        let (key, secret, public) = create_key_pair(&dir, "release", KeyKind::Root).unwrap();
+        assert!(secret.ends_with("release.root.key") && mode(&secret) == 0o600);
+        assert_eq!(PublicKey::read_root(&public).unwrap(), key.public());
+        assert!(PublicKey::read(&public).is_err() && SecretKey::read(&secret).is_err());
+        assert!(create_key_pair(&dir, "release", KeyKind::Root).is_err());
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

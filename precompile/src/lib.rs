@@ -53,7 +53,7 @@ pub use contract::contract_files;
 pub use difference::{Change, differences};
 pub use explain::{Explainer, Line, Place};
 pub use input::{Input, read_input};
-pub use keys::{create_key_pair, development_key};
+pub use keys::{KeyKind, create_key_pair, development_key};
 pub use limits::check_limits;
 pub use output::{write_atomically, write_atomically_with, write_pieces_atomically};
 pub use pack::{Ceiling, Compiled, Packed, Room, RoomRow, Unpacked};

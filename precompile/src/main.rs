@@ -1,7 +1,7 @@
 //! `zlayer-precompile`: compiles plugins on the build host, for devices that cannot.
 //!
 //! Exit codes: 0 when all went well, 1 when the input is refused, 2 for wrong usage, 3 for
-//! trouble with files or the host, and 10 to 21 for a compiled artifact or a bundle that is refused,
+//! trouble with files or the host, and 10 to 26 for a compiled artifact, a bundle or a trust list that is refused,
 //! one for each reason ([`zlayer_bundle::ArtifactError::exit_code`]).
 
 mod failure;
@@ -48,6 +48,7 @@ enum Verb {
     Info(verbs::info::Info),
     Keygen(verbs::keygen::Keygen),
     Sign(verbs::sign::Sign),
+    TrustList(verbs::trust_list::MakeTrustList),
     Logs(verbs::logs::Logs),
     Explain(verbs::explain::Explain),
     New(verbs::new::New),
@@ -57,9 +58,22 @@ enum Verb {
 }
 
 /// The verbs, for who gets one wrong.
-const VERBS: [&str; 14] = [
-    "build", "pack", "inspect", "diff", "validate", "info", "keygen", "sign", "logs", "explain",
-    "new", "push", "pull", "export",
+const VERBS: [&str; 15] = [
+    "build",
+    "pack",
+    "inspect",
+    "diff",
+    "validate",
+    "info",
+    "keygen",
+    "sign",
+    "trust-list",
+    "logs",
+    "explain",
+    "new",
+    "push",
+    "pull",
+    "export",
 ];
 
 fn main() -> ExitCode {
@@ -132,6 +146,7 @@ fn run(words: Vec<std::ffi::OsString>, json: bool) -> Result<Outcome, Failure> {
         Some(Verb::Info(info)) => info.run(),
         Some(Verb::Keygen(keygen)) => keygen.run(),
         Some(Verb::Sign(sign)) => sign.run(),
+        Some(Verb::TrustList(list)) => list.run(),
         Some(Verb::Logs(logs)) => logs.run(json),
         Some(Verb::Explain(explain)) => explain.run(),
         Some(Verb::New(new)) => new.run(),

@@ -18,6 +18,7 @@ pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod sign;
 mod signer;
+pub(crate) mod trust_list;
 pub(crate) mod validate;
 
 use std::fs::File;
@@ -118,6 +119,16 @@ fn user_trust() -> Result<TrustStore> {
         for left_out in trust.load(&dir)? {
             tell(&format!("{left_out}; this key is left out"));
         }
+    }
+    Ok(trust)
+}
+
+/// The same, held to a trust list that was named.
+fn user_trust_by(list: Option<&Path>) -> Result<TrustStore> {
+    let mut trust = user_trust()?;
+    if let Some(path) = list {
+        let file = trust_list::read(path)?;
+        trust.heed(file.last().list.clone());
     }
     Ok(trust)
 }

@@ -47,7 +47,7 @@ use connection::Connection;
 use places::{Place, Places};
 
 pub use client::{Change, DEFAULT_DATA_DIR, change, print_status, purge};
-pub use deployments::{Changed, Changing, Deployed, Deployments};
+pub use deployments::{Changed, Changing, Deployed, Deployments, Telling};
 pub(crate) use json::Json;
 pub use process::open_before_confinement;
 pub use view::View;

@@ -4,6 +4,7 @@ mod artifact;
 mod generations;
 mod install;
 mod run;
+mod trust;
 mod words;
 
 use std::ffi::OsString;
@@ -38,6 +39,7 @@ enum Verb {
     Rollback(Rollback),
     Uninstall(Uninstall),
     Generations(generations::Show),
+    Trust(trust::Trust),
     Status(Status),
     Purge(Purge),
     Wasm(Wasm),
@@ -176,6 +178,7 @@ impl Cli {
             Verb::Rollback(rollback) => rollback.run()?,
             Verb::Uninstall(uninstall) => uninstall.run()?,
             Verb::Generations(show) => show.run()?,
+            Verb::Trust(trust) => trust.run()?,
             Verb::Status(status) => {
                 let (data_dir, is_folder) = (status.data_dir, status.socket.is_none());
                 let asked = admin::print_status(data_dir.as_deref(), status.socket, status.json);

@@ -15,6 +15,8 @@ mod signals;
 mod start;
 mod time;
 mod trust;
+mod trust_list;
+mod trusting;
 mod versions;
 
 use std::future::poll_fn;
@@ -70,7 +72,8 @@ pub use compile::{
 };
 pub use installation::{Installation, Installed, STANDARD_INPUT};
 pub use start::{Configure, Start, Wanted, verified};
-pub use trust::{Trustees, trusted};
+pub use trust::{Trustees, install_list, listed, trusted};
+pub use trusting::read_list;
 
 /// Where the log's ring lies in the data folder.
 pub const LOG_FOLDER: &str = "log";

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use zlayer_bundle::{ArtifactError, BundleError};
+use zlayer_bundle::{ArtifactError, BundleError, TrustListError};
 
 /// Exit code for trouble with the device: ports, folders, memory, threads.
 pub const EXIT_DEVICE: u8 = 1;
@@ -35,6 +35,13 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         source: BundleError,
+    },
+    /// A trust list was refused, or the one that is installed cannot be checked.
+    TrustList {
+        /// The file of the one that is installed, if it is that one.
+        installed: Option<PathBuf>,
+        /// What is wrong with it.
+        source: TrustListError,
     },
     /// The plugin is authentic but cannot be linked or loaded here.
     Plugin {
@@ -76,12 +83,13 @@ impl Error {
     }
 
     /// The process's exit code: 1 device, 2 usage, 3 plugin, 10 and up those of
-    /// [`ArtifactError::exit_code`] and [`BundleError::exit_code`].
+    /// [`ArtifactError::exit_code`], [`BundleError::exit_code`] and [`TrustListError::exit_code`].
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage(_) => EXIT_USAGE,
             Error::Artifact { source, .. } => source.exit_code(),
             Error::Bundle { source, .. } => source.exit_code(),
+            Error::TrustList { source, .. } => source.exit_code(),
             Error::Plugin { .. } => EXIT_PLUGIN,
             Error::Device { .. } | Error::Refused(_) => EXIT_DEVICE,
             Error::Forwarded(code) | Error::Told { code, .. } => *code,
@@ -100,6 +108,19 @@ impl fmt::Display for Error {
             Error::Usage(message) | Error::Refused(message) => f.write_str(message),
             Error::Artifact { path, source } => write!(f, "{}: {source}", path.display()),
             Error::Bundle { path, source } => write!(f, "{}: {source}", path.display()),
+            Error::TrustList {
+                installed: None,
+                source,
+            } => write!(f, "{source}"),
+            Error::TrustList {
+                installed: Some(path),
+                source,
+            } => write!(
+                f,
+                "the trust list that is installed, {}, cannot be checked, so nothing is trusted: {source}; if it is \
+                 damaged, remove it and install the newest list with `zlayer trust`",
+                path.display()
+            ),
             Error::Plugin { name, reason } => write!(f, "plugin {name}: {reason}"),
             Error::Device { what, source } => {
                 write!(f, "{what}: {source}")?;
@@ -119,6 +140,7 @@ impl std::error::Error for Error {
         match self {
             Error::Artifact { source, .. } => Some(source),
             Error::Bundle { source, .. } => Some(source),
+            Error::TrustList { source, .. } => Some(source),
             Error::Device { source, .. } => Some(source),
             Error::Usage(_)
             | Error::Refused(_)

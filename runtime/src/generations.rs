@@ -45,7 +45,7 @@ use std::path::{Path, PathBuf};
 use zlayer_bundle::{Blob, BundleError, BundleHead, MAX_BUNDLE_MANIFEST, SignatureState};
 
 use crate::error::{Error, Result};
-use folder::Folder;
+pub(crate) use folder::Folder;
 use history::History;
 use releases::Releases;
 

@@ -14,7 +14,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
-use zlayer_bundle::without_mark;
+use zlayer_bundle::{Exposure, own_account, without_mark};
 
 use crate::config::{Secret, parse_pair};
 use crate::error::{Error, Result};
@@ -171,7 +171,7 @@ pub(crate) fn credential(
 fn from_file(path: &Path) -> Result<Vec<(String, String)>> {
     let shown = path.display();
     let (file, found) = open(path)?;
-    if let Some(exposure) = exposure(&found, None) {
+    if let Some(exposure) = exposure(path, &found, None) {
         return Err(Error::Usage(format!("secrets file {shown}: {exposure}")));
     }
     lines::pairs(&text(file, path)?).map_err(|line| {
@@ -181,22 +181,30 @@ fn from_file(path: &Path) -> Result<Vec<(String, String)>> {
     })
 }
 
-/// Why a file is no place for a secret, if it is none: others could read it, or change it. Says what
-/// mends that. It may belong to `owner` as well, the account that this process is about to become.
-pub(crate) fn exposure(found: &fs::Metadata, owner: Option<u32>) -> Option<String> {
-    let own = rustix::process::geteuid().as_raw();
+/// Why a file is no place for a secret, if it is none: others could read it, change it, or put another one in its
+/// place. Says what mends that. It may belong to `owner` as well, the account that this process is about to become.
+pub(crate) fn exposure(path: &Path, found: &fs::Metadata, owner: Option<u32>) -> Option<String> {
+    let (own, shown) = (own_account(), path.display());
     if ![own, 0].contains(&found.uid()) && owner != Some(found.uid()) {
-        return Some(
-            "it belongs to another user, who could change it; give it to the user that runs zlayer, or to root"
-                .to_owned(),
-        );
+        return Some(format!(
+            "it belongs to another user, number {}, who could change it; give it to the user that runs zlayer, or to \
+             root: run `chown {} {shown}`",
+            found.uid(),
+            owner.unwrap_or(own)
+        ));
     }
-    (found.mode() & 0o077 != 0).then(|| {
-        format!(
-            "its mode is {:04o}, so that others than its owner may use it; run chmod 600 on it",
+    if found.mode() & 0o077 != 0 {
+        return Some(format!(
+            "its mode is {:04o}, so that others than its owner may use it; run `chmod 600 {shown}`",
             found.mode() & 0o7777
-        )
-    })
+        ));
+    }
+    let (folder, exposure) = Exposure::above(path)?;
+    Some(format!(
+        "others could put another in its place, for {} lies above it and {exposure}; run `{}`",
+        folder.display(),
+        exposure.mend(&folder)
+    ))
 }
 
 /// Opens a regular file. Its metadata comes from the descriptor that is read, so it cannot be
@@ -276,6 +284,18 @@ mod tests {
             "{message}"
         );
         message
+    }
+
+    #[test]
+    fn a_file_that_anybody_could_exchange_is_refused_with_what_mends_that() {
+        let (folder, path) = written("key=hunter2", 0o600);
+        fs::set_permissions(&folder, PermissionsExt::from_mode(0o777)).unwrap();
+        let told = from_file(&path).unwrap_err().to_string();
+        let mends = format!("`chmod go-w {}`", folder.canonicalize().unwrap().display());
+        assert!(told.contains(&mends) && !told.contains("hunter2"), "{told}");
+        fs::set_permissions(&folder, PermissionsExt::from_mode(0o700)).unwrap();
+        assert!(from_file(&path).is_ok());
+        fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

@@ -373,6 +373,12 @@ fn each_reason_has_a_code_and_words_of_its_own() {
             vec!["47.0.0", zlayer_bundle::ENGINE_VERSION],
         ),
         (
+            24,
+            "an engine below the floor",
+            sealed(&|manifest| manifest.engine_version = "42.0.1".to_owned()),
+            vec!["42.0.1", "43.0.1", "compile it again"],
+        ),
+        (
             21,
             "other profile",
             sealed(&|manifest| manifest.profile = Profile::Wide),
@@ -394,7 +400,7 @@ fn each_reason_has_a_code_and_words_of_its_own() {
             "{name} has the words of another"
         );
     }
-    assert_eq!(messages.len(), 11);
+    assert_eq!(messages.len(), 12);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod keeping;
 mod live;
+mod trust;
 
 use std::fs;
 use std::path::{Path, PathBuf};

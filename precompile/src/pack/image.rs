@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result};
 use object::read::elf::ElfFile64;
 use object::{Endianness, Object as _, ObjectSection as _};
 use zlayer_bundle::{
-    ArtifactError, Bodies, CodeDescription, DESCRIPTION_SECTION, ENGINE_VERSION, Manifest, Role,
-    SecretKey, SignatureState, Trailer, check_digest_of, seal,
+    ArtifactError, Bodies, CodeDescription, DESCRIPTION_SECTION, Manifest, Role, SecretKey,
+    SignatureState, Trailer, TrustStore, check_digest_of, check_engine, seal,
 };
 use zlayer_deployment::ImageSource;
 use zlayer_registry::Access;
@@ -251,15 +251,14 @@ fn check_artifact(bytes: Vec<u8>, settings: &Settings) -> Result<Content> {
             found: manifest.target,
             wanted: settings.target,
         }),
-        _ if manifest.engine_version != ENGINE_VERSION => Some(ArtifactError::WrongEngine {
-            found: manifest.engine_version.clone(),
-            wanted: ENGINE_VERSION,
-        }),
-        _ if manifest.profile != settings.profile => Some(ArtifactError::WrongProfile {
-            found: manifest.profile,
-            wanted: settings.profile,
-        }),
-        _ => None,
+        _ => match check_engine(&manifest.engine_version, &TrustStore::empty()) {
+            Err(error) => Some(error),
+            Ok(()) if manifest.profile != settings.profile => Some(ArtifactError::WrongProfile {
+                found: manifest.profile,
+                wanted: settings.profile,
+            }),
+            Ok(()) => None,
+        },
     };
     match error {
         Some(error) => Err(error.into()),

@@ -1,23 +1,29 @@
 //! `inspect`: what a bundle holds and says.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use argh::FromArgs;
 use serde_json::{Value, json};
-use zlayer_bundle::{Capabilities, Capability, Role, Service, SignatureState};
+use zlayer_bundle::{Capabilities, Capability, Role, Service, SignatureState, TRUST_LIST_MAGIC};
 use zlayer_precompile::{BundleFile, said_of_device, said_of_service};
 
-use super::{Outcome, describe_signature, user_trust};
+use super::{Outcome, describe_signature, trust_list, usage, user_trust_by};
 use crate::show;
 
-/// show what a bundle holds, after checking all of it
+/// show what a bundle holds, or what a trust list says, after checking all of it
 #[derive(FromArgs)]
 #[argh(subcommand, name = "inspect")]
 pub(crate) struct Inspect {
-    /// a .zlb file
+    /// a .zlb file, or a trust list
     #[argh(positional)]
     bundle: PathBuf,
+
+    /// trust list that the bundle is held to, as a device would
+    #[argh(option)]
+    trust_list: Option<PathBuf>,
 
     /// print one JSON object
     #[argh(switch)]
@@ -30,15 +36,26 @@ pub(crate) struct Inspect {
 
 impl Inspect {
     pub(crate) fn run(self) -> Result<Outcome> {
+        if is_trust_list(&self.bundle) {
+            return match self.trust_list {
+                None => trust_list::show(&self.bundle),
+                Some(_) => Err(usage(
+                    "--trust-list is for a bundle, and this is a list itself",
+                )),
+            };
+        }
         let bundle = BundleFile::read(&self.bundle)?;
-        let trust = user_trust()?;
+        let trust = user_trust_by(self.trust_list.as_deref())?;
+        { bundle.check_revoked(&trust) }.with_context(|| self.bundle.display().to_string())?;
         let manifest = &bundle.head.manifest;
         let deployment = &manifest.deployment;
         let (signed, signature) = describe_signature(&bundle.head.signature, &trust);
+        let digest = bundle.head.digest_text();
         let device = said_of_device(&deployment.device);
         let variables = deployment.variables();
         let mut text = show::table(&[
             ("kind", "bundle".to_owned()),
+            ("digest", digest.clone()),
             ("deployment", deployment.name.clone()),
             ("release", deployment.release.to_string()),
             ("size", show::size(bundle.length)),
@@ -61,6 +78,7 @@ impl Inspect {
             "file": self.bundle,
             "kind": "bundle",
             "bytes": bundle.length,
+            "digest": digest,
             "deployment": deployment.name,
             "release": deployment.release,
             "target": manifest.target,
@@ -72,6 +90,13 @@ impl Inspect {
         });
         Ok(Outcome { text, json })
     }
+}
+
+/// Whether a file is a trust list, by its first bytes. Errors are left to whoever reads the file next.
+fn is_trust_list(path: &Path) -> bool {
+    let mut magic = [0; TRUST_LIST_MAGIC.len()];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    read.is_ok() && magic == TRUST_LIST_MAGIC
 }
 
 /// Rows of a table about one service, and the same for programs.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use argh::FromArgs;
 use serde_json::json;
-use zlayer_precompile::create_key_pair;
+use zlayer_precompile::{KeyKind, create_key_pair};
 
 use super::{Outcome, usage};
 
@@ -20,6 +20,10 @@ pub(crate) struct Keygen {
     /// name of the two files, without ending (default zlayer)
     #[argh(option, default = "\"zlayer\".to_owned()")]
     name: String,
+
+    /// make a root key, NAME.root.key and NAME.root, which signs trust lists and no code
+    #[argh(switch)]
+    root: bool,
 
     /// print one JSON object
     #[argh(switch)]
@@ -38,12 +42,22 @@ impl Keygen {
                 "--name takes letters, digits, `-`, `_` and `.`, not first",
             ));
         }
-        let (key, secret, public) = create_key_pair(&self.output, &self.name)?;
+        let kind = match self.root {
+            true => KeyKind::Root,
+            false => KeyKind::Signing,
+        };
+        let (key, secret, public) = create_key_pair(&self.output, &self.name, kind)?;
         let id = key.public().id().to_string();
         let text = format!(
-            "key {id}\nsecret  {}  keep it to yourself\npublic  {}  put it into the key folder of \
+            "{}key {id}\nsecret  {}  keep it {}\npublic  {}  put it into the key folder of \
              each device\n",
+            if self.root { "root " } else { "" },
             secret.display(),
+            if self.root {
+                "offline: it signs trust lists alone"
+            } else {
+                "to yourself"
+            },
             public.display()
         );
         let json = json!({ "key_id": id, "secret_key": secret, "public_key": public });

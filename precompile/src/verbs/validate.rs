@@ -6,15 +6,16 @@ use anyhow::Result;
 use argh::FromArgs;
 use serde_json::json;
 use zlayer_bundle::{
-    ArtifactError, ENGINE_VERSION, SignatureState, TrustStore, check_digest, read_manifest,
+    ArtifactError, SignatureState, TrustStore, check_digest, check_engine, check_revoked,
+    read_manifest,
 };
 use zlayer_precompile::{Problem, Refused};
 
 use super::device::Devices;
 use super::grants::Grants;
 use super::{
-    Outcome, about, describe_signature, is_compiled, open_artifact, prepare, tell, usage,
-    user_trust,
+    Outcome, about, describe_signature, is_compiled, open_artifact, prepare, tell, trust_list,
+    usage, user_trust_by,
 };
 
 /// check a plugin, or a compiled artifact and its signature
@@ -39,6 +40,10 @@ pub(crate) struct Validate {
     #[argh(option)]
     keys: Vec<PathBuf>,
 
+    /// trust list that a compiled artifact is held to, as a device would
+    #[argh(option)]
+    trust_list: Option<PathBuf>,
+
     /// print one JSON object
     #[argh(switch)]
     #[expect(
@@ -60,6 +65,9 @@ impl Validate {
     /// Whether a key that `--keys` names has signed it, as a device would ask.
     fn check_signer(&self, signature: &SignatureState) -> Result<Result<(), ArtifactError>> {
         let mut trust = TrustStore::empty();
+        if let Some(list) = &self.trust_list {
+            trust.heed(trust_list::read(list)?.last().list.clone());
+        }
         for path in &self.keys {
             for left_out in trust.load(path)? {
                 tell(&format!("{left_out}; this key is left out"));
@@ -68,6 +76,8 @@ impl Validate {
         Ok(match signature.key() {
             None => Err(ArtifactError::Unsigned),
             Some(key) if trust.trusts(&key) => Ok(()),
+            // That is told for itself.
+            Some(key) if trust.revoked(&key).is_some() => Ok(()),
             Some(key) => Err(ArtifactError::UntrustedKey {
                 key: key.id(),
                 searched: self.keys.clone(),
@@ -76,6 +86,11 @@ impl Validate {
     }
 
     fn plugin(self) -> Result<Outcome> {
+        if self.trust_list.is_some() {
+            return Err(usage(
+                "--trust-list is for a compiled artifact: nobody has signed this",
+            ));
+        }
         if !self.keys.is_empty() {
             let what = "it is not compiled, so nobody has signed it";
             let problem = Problem::new("--keys", what, "name the .cwasm file, or leave --keys out");
@@ -128,17 +143,11 @@ impl Validate {
         if !self.keys.is_empty() {
             about(&self.file, self.check_signer(&signature)?)?;
         }
-        if manifest.engine_version != ENGINE_VERSION {
-            let found = manifest.engine_version;
-            return about(
-                &self.file,
-                Err(ArtifactError::WrongEngine {
-                    found,
-                    wanted: ENGINE_VERSION,
-                }),
-            );
-        }
-        let (signed, signature) = describe_signature(&signature, &user_trust()?);
+        let trust = user_trust_by(self.trust_list.as_deref())?;
+        let checked = check_revoked(&manifest, &signature, &trust)
+            .and_then(|()| check_engine(&manifest.engine_version, &trust));
+        about(&self.file, checked)?;
+        let (signed, signature) = describe_signature(&signature, &trust);
         let shown = self.file.display();
         let mut text = format!(
             "{shown}: valid artifact: {} {} for {}, profile {}\n{shown}: signature: {signed}\n",

@@ -97,7 +97,9 @@ fn files(dir: &TempDir) -> Vec<String> {
     let entries = std::fs::read_dir(dir.path()).unwrap();
     let mut names: Vec<String> = entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| !["web.wasm", "cache", "config", "docker", "registry"].contains(&name.as_str()))
+        .filter(|name| {
+            !["web.wasm", "cache", "config", "docker", "registry"].contains(&name.as_str())
+        })
         .collect();
     names.sort();
     names

@@ -5,7 +5,9 @@ use std::fs::File;
 use crate::digest::CodeDigest;
 use crate::signature::SignatureState;
 use crate::trailer::Trailer;
-use crate::{ArtifactError, ENGINE_VERSION, Manifest, Profile, PublicKey, Target, TrustStore};
+use crate::{
+    ArtifactError, ENGINE_VERSION, EngineVersion, Manifest, Profile, PublicKey, Target, TrustStore,
+};
 
 /// An open artifact that may be loaded as code.
 ///
@@ -21,8 +23,8 @@ pub struct VerifiedArtifact {
 }
 
 impl VerifiedArtifact {
-    /// Checks an artifact: trailer, signature against `trust`, digest of the code, then
-    /// target, engine release and profile. The first thing that is wrong is the answer.
+    /// Checks an artifact: trailer, whether it is revoked, signature against `trust`, digest of the
+    /// code, then target, engine release and profile. The first thing that is wrong is the answer.
     ///
     /// The file is read once, piece by piece, without moving its cursor.
     ///
@@ -39,6 +41,8 @@ impl VerifiedArtifact {
             manifest,
             signature,
         } = Trailer::from_file(&file)?;
+        // Whether this is its code is checked below: what is said of it is refused in any case.
+        check_revoked(&manifest, &signature, trust)?;
         let signer = match signature {
             SignatureState::Unsigned if trust.allows_unsigned() => None,
             SignatureState::Unsigned => return Err(ArtifactError::Unsigned),
@@ -60,12 +64,7 @@ impl VerifiedArtifact {
                 wanted: target,
             });
         }
-        if manifest.engine_version != ENGINE_VERSION {
-            return Err(ArtifactError::WrongEngine {
-                found: manifest.engine_version,
-                wanted: ENGINE_VERSION,
-            });
-        }
+        check_engine(&manifest.engine_version, trust)?;
         if manifest.profile != profile {
             return Err(ArtifactError::WrongProfile {
                 found: manifest.profile,
@@ -107,6 +106,50 @@ pub fn read_manifest(file: &File) -> Result<(Manifest, SignatureState), Artifact
     Ok((trailer.manifest, trailer.signature))
 }
 
+/// Whether a trust list revokes the key that an artifact names, or its code. That the code has this digest, and that
+/// the key signed it, is to be checked beside this.
+///
+/// # Errors
+///
+/// It does.
+pub fn check_revoked(
+    manifest: &Manifest,
+    signature: &SignatureState,
+    trust: &TrustStore,
+) -> Result<(), ArtifactError> {
+    trust.check_signer(signature)?;
+    Ok(trust.check_digest(&manifest.digest)?)
+}
+
+/// Compares the release of the engine that compiled an artifact with what may run.
+///
+/// # Errors
+///
+/// It, or this program's own, is below the floor, or it is another one than this program's.
+pub fn check_engine(found: &str, trust: &TrustStore) -> Result<(), ArtifactError> {
+    let (floor, list) = trust.engine_floor();
+    let is_below = |version: &str| version.parse().is_ok_and(|one: EngineVersion| one < floor);
+    // Nothing that can be compiled for this program may run.
+    if is_below(ENGINE_VERSION) {
+        return Err(ArtifactError::OwnEngineBelowFloor {
+            own: ENGINE_VERSION,
+            floor,
+            list,
+        });
+    }
+    let found = found.to_owned();
+    if is_below(&found) {
+        return Err(ArtifactError::EngineBelowFloor { found, floor, list });
+    }
+    match found == ENGINE_VERSION {
+        true => Ok(()),
+        false => Err(ArtifactError::WrongEngine {
+            found,
+            wanted: ENGINE_VERSION,
+        }),
+    }
+}
+
 /// Compares the code in `file` with the digest in its manifest.
 ///
 /// # Errors
@@ -138,7 +181,7 @@ pub fn check_digest_of(bytes: &[u8], manifest: &Manifest) -> Result<(), Artifact
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use super::*;
-    use crate::{SecretKey, seal};
+    use crate::{SecretKey, TrustList, seal};
     use std::io::{Seek as _, Write as _};
     use std::os::unix::fs::FileExt as _;
 
@@ -342,7 +385,7 @@ mod tests {
             "{error}"
         );
         let error = refused(Manifest {
-            engine_version: "48.0.7".to_owned(),
+            engine_version: "48.0.9".to_owned(),
             ..manifest()
         });
         assert!(
@@ -357,6 +400,86 @@ mod tests {
             matches!(error, ArtifactError::WrongProfile { .. }),
             "{error}"
         );
+    }
+
+    #[test]
+    fn what_is_revoked_does_not_run_whoever_signed_it() {
+        let revoking = |list: TrustList| {
+            let mut trust = trust();
+            trust.allow_unsigned(true);
+            trust.heed(TrustList { number: 7, ..list });
+            trust
+        };
+        let by_key = revoking(TrustList {
+            revoked_keys: vec![key().public().id()],
+            ..TrustList::default()
+        });
+        let error = VerifiedArtifact::verify(file(&sealed()), &by_key, TARGET, PROFILE);
+        let error = error.unwrap_err();
+        assert!(
+            matches!(error, ArtifactError::RevokedKey { list: 7, .. }),
+            "{error}"
+        );
+        // The code itself, under another signature or none.
+        let digest = CodeDigest::of(&artifact());
+        let by_digest = revoking(TrustList {
+            revoked_digests: vec![digest],
+            ..TrustList::default()
+        });
+        for bytes in [sealed(), seal(artifact(), manifest(), None).unwrap()] {
+            let error = VerifiedArtifact::verify(file(&bytes), &by_digest, TARGET, PROFILE);
+            let error = error.unwrap_err();
+            assert!(
+                matches!(error, ArtifactError::Revoked { list: 7, .. }),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_an_older_engine_compiled_is_below_the_floor() {
+        let compiled_by = |engine: &str| Manifest {
+            engine_version: engine.to_owned(),
+            ..manifest()
+        };
+        let refused = |engine: &str, trust: &TrustStore| {
+            let bytes = seal(artifact(), compiled_by(engine), Some(&key())).unwrap();
+            let refused = VerifiedArtifact::verify(file(&bytes), trust, TARGET, PROFILE);
+            refused.unwrap_err()
+        };
+        // Of the program itself, without any list.
+        let error = refused("43.0.0", &trust());
+        assert!(
+            error
+                .to_string()
+                .contains("engine 43.0.0, and none below 43.0.1"),
+            "{error}"
+        );
+        let heeding = |floor: &str| {
+            let mut trust = trust();
+            trust.heed(TrustList {
+                number: 7,
+                engine_floor: floor.parse().ok(),
+                ..TrustList::default()
+            });
+            trust
+        };
+        let error = refused("47.0.0", &heeding("48.0.0"));
+        assert!(
+            error
+                .to_string()
+                .contains("none below 48.0.0 runs here by trust list 7"),
+            "{error}"
+        );
+        // Where the program itself is below it, compiling again is no help.
+        for engine in ["47.0.0", ENGINE_VERSION, "99.0.0"] {
+            let error = refused(engine, &heeding("99.0.0"));
+            assert!(
+                matches!(error, ArtifactError::OwnEngineBelowFloor { .. })
+                    && error.to_string().contains("update zlayer itself"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -104,8 +104,10 @@ impl BundleHead {
     ///
     /// # Errors
     ///
-    /// Nobody signed it, or somebody whom nobody trusts here, or it was changed since.
+    /// Nobody signed it, or somebody whom nobody trusts here, or it was changed since; or it, or a file in it,
+    /// is revoked.
     pub fn verify(self, trust: &TrustStore) -> Result<VerifiedBundle, BundleError> {
+        self.check_revoked(trust)?;
         let signer = match self.signature {
             SignatureState::Unsigned if trust.allows_unsigned() => None,
             SignatureState::Unsigned => return Err(BundleError::Unsigned),
@@ -121,6 +123,30 @@ impl BundleHead {
             SignatureState::Valid(key) => Some(key),
         };
         Ok(VerifiedBundle { head: self, signer })
+    }
+
+    /// Whether a trust list revokes the key that it names, it, or a file in it.
+    ///
+    /// # Errors
+    ///
+    /// It does.
+    pub fn check_revoked(&self, trust: &TrustStore) -> Result<(), BundleError> {
+        trust.check_signer(&self.signature)?;
+        for blob in &self.manifest.blobs {
+            trust.check_digest(&blob.digest)?;
+        }
+        Ok(trust.check_digest(&self.digest())?)
+    }
+
+    /// The SHA-256 of the head, which a trust list may revoke. It stands for the whole bundle, for the digests of
+    /// the files are in it.
+    pub fn digest(&self) -> [u8; 32] {
+        Blob::of(&self.bytes).digest
+    }
+
+    /// The same in lower-case hexadecimal digits.
+    pub fn digest_text(&self) -> String {
+        Blob::of(&self.bytes).name()
     }
 
     /// The head as it stands in the file: from this alone it can be read and checked again.
@@ -201,7 +227,7 @@ fn read_full(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use super::*;
-    use crate::{Deployment, Profile, Service, Target};
+    use crate::{Deployment, Profile, Service, Target, TrustList};
 
     fn key() -> SecretKey {
         SecretKey::from_seed([9; 32])
@@ -287,6 +313,35 @@ mod tests {
                 .contains(&stranger.public().id().to_string())
         );
         assert!(matches!(error, BundleError::UntrustedKey { .. }));
+    }
+
+    #[test]
+    fn what_is_revoked_is_refused_whoever_signed_it() {
+        let bytes = sealed();
+        let refused = |list: TrustList| {
+            let mut trust = trust();
+            trust.heed(TrustList { number: 7, ..list });
+            let head = BundleHead::read(&mut bytes.as_slice()).unwrap();
+            head.verify(&trust).unwrap_err()
+        };
+        let error = refused(TrustList {
+            revoked_keys: vec![key().public().id()],
+            ..TrustList::default()
+        });
+        assert!(
+            matches!(error, BundleError::RevokedKey { list: 7, .. }),
+            "{error}"
+        );
+        for digest in [Blob::of(&bytes).digest, Blob::of(b"code").digest] {
+            let error = refused(TrustList {
+                revoked_digests: vec![digest],
+                ..TrustList::default()
+            });
+            assert!(
+                matches!(error, BundleError::Revoked { list: 7, .. }),
+                "{error}"
+            );
+        }
     }
 
     #[test]

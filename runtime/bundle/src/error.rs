@@ -5,7 +5,8 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::keys::KeyId;
-use crate::{Profile, Target};
+use crate::trust::Revoked;
+use crate::{ENGINE_VERSION, EngineVersion, Profile, Target, hex};
 
 /// Why an artifact is refused. Each case has an exit code of its own, so that a script
 /// can tell a missing key from a damaged download.
@@ -67,10 +68,42 @@ pub enum ArtifactError {
         /// The settings that are in use here.
         wanted: Profile,
     },
+    /// Exit code 22: the signature is by a key that a trust list revokes.
+    RevokedKey {
+        /// The key that the file names.
+        key: KeyId,
+        /// The number of the list.
+        list: u64,
+    },
+    /// Exit code 23: a trust list revokes this very code.
+    Revoked {
+        /// Its digest.
+        digest: [u8; 32],
+        /// The number of the list.
+        list: u64,
+    },
+    /// Exit code 24: an engine compiled the code whose code does not run any more.
+    EngineBelowFloor {
+        /// The release that compiled the file.
+        found: String,
+        /// The lowest release whose code runs.
+        floor: EngineVersion,
+        /// The number of the list that says so. `None`: this program does.
+        list: Option<u64>,
+    },
+    /// Exit code 24, too: this program's own engine is below the floor, so nothing may run in it.
+    OwnEngineBelowFloor {
+        /// The release that is linked here.
+        own: &'static str,
+        /// The lowest release whose code runs.
+        floor: EngineVersion,
+        /// The number of the list that says so.
+        list: Option<u64>,
+    },
 }
 
 impl ArtifactError {
-    /// The exit code that both programs use for this case, 10 to 21.
+    /// The exit code that both programs use for this case, 10 to 24.
     pub fn exit_code(&self) -> u8 {
         match self {
             ArtifactError::Io(_) => 10,
@@ -85,6 +118,11 @@ impl ArtifactError {
             ArtifactError::WrongTarget { .. } => 19,
             ArtifactError::WrongEngine { .. } => 20,
             ArtifactError::WrongProfile { .. } => 21,
+            ArtifactError::RevokedKey { .. } => 22,
+            ArtifactError::Revoked { .. } => 23,
+            ArtifactError::EngineBelowFloor { .. } | ArtifactError::OwnEngineBelowFloor { .. } => {
+                24
+            }
         }
     }
 }
@@ -160,6 +198,50 @@ impl fmt::Display for ArtifactError {
                 "compiled with profile {found}, and {wanted} is in use here: build it with \
                  --profile {wanted}"
             ),
+            ArtifactError::RevokedKey { key, list } => write!(
+                f,
+                "the artifact is signed by key {key}, which trust list {list} revokes: build it again, or sign it \
+                 with a key that is trusted"
+            ),
+            ArtifactError::Revoked { digest, list } => write!(
+                f,
+                "trust list {list} revokes this very code, digest {}: build the plugin's mended version",
+                hex::encode(digest)
+            ),
+            ArtifactError::EngineBelowFloor { found, floor, list } => {
+                write!(f, "compiled by engine {found}, and none below {floor} runs here")?;
+                by_list(f, *list)?;
+                write!(
+                    f,
+                    ", for what older ones compiled may get out of the sandbox: compile it again with the \
+                     zlayer-precompile of this release, whose engine is {ENGINE_VERSION}"
+                )
+            }
+            ArtifactError::OwnEngineBelowFloor { own, floor, list } => {
+                write!(f, "none below engine {floor} runs")?;
+                by_list(f, *list)?;
+                write!(
+                    f,
+                    ", and this program's own is {own}: update zlayer itself, and compile again with its \
+                     zlayer-precompile"
+                )
+            }
+        }
+    }
+}
+
+fn by_list(f: &mut fmt::Formatter<'_>, list: Option<u64>) -> fmt::Result {
+    match list {
+        Some(number) => write!(f, " by trust list {number}"),
+        None => Ok(()),
+    }
+}
+
+impl From<Revoked> for ArtifactError {
+    fn from(revoked: Revoked) -> ArtifactError {
+        match revoked {
+            Revoked::Key(key, list) => ArtifactError::RevokedKey { key, list },
+            Revoked::Digest(digest, list) => ArtifactError::Revoked { digest, list },
         }
     }
 }
@@ -182,7 +264,7 @@ impl From<io::Error> for ArtifactError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SecretKey;
+    use crate::{ENGINE_FLOOR, SecretKey};
 
     #[test]
     fn exit_codes_are_distinct_and_above_the_general_ones() {
@@ -212,9 +294,19 @@ mod tests {
                 found: Profile::Wide,
                 wanted: Profile::Compact,
             },
+            ArtifactError::RevokedKey { key, list: 1 },
+            ArtifactError::Revoked {
+                digest: [0; 32],
+                list: 1,
+            },
+            ArtifactError::EngineBelowFloor {
+                found: "1".to_owned(),
+                floor: ENGINE_FLOOR,
+                list: None,
+            },
         ];
         let codes: Vec<u8> = all.iter().map(ArtifactError::exit_code).collect();
-        assert_eq!(codes, (10..=21).collect::<Vec<u8>>());
+        assert_eq!(codes, (10..=24).collect::<Vec<u8>>());
     }
 
     #[test]

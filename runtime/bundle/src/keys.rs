@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use ring::digest::{SHA256, digest};
 use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
 
 use crate::{Exposure, hex, without_mark};
 
@@ -19,13 +20,24 @@ pub const MAX_KEY_FILE: u64 = 4 << 10;
 const PUBLIC_WORD: &str = "zlayer-public-key";
 /// First word of a secret key file.
 const SECRET_WORD: &str = "zlayer-secret-key";
-/// Second word of both: the only algorithm there is.
+/// First words of the files of a root key, which signs lists of what is trusted, and nothing else: the same number
+/// under another name, so that neither kind is taken for the other where a file lies in the wrong place.
+const ROOT_PUBLIC_WORD: &str = "zlayer-root-public-key";
+const ROOT_SECRET_WORD: &str = "zlayer-root-secret-key";
+/// What each kind is called.
+const KINDS: [(&str, &str); 4] = [
+    (PUBLIC_WORD, "public key"),
+    (SECRET_WORD, "secret key"),
+    (ROOT_PUBLIC_WORD, "public root key"),
+    (ROOT_SECRET_WORD, "secret root key"),
+];
+/// Second word of all: the only algorithm there is.
 const ALGORITHM: &str = "ed25519";
 
 /// An Ed25519 public key (RFC 8032).
 ///
 /// Its file is one line: `zlayer-public-key ed25519 HEX [comment]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PublicKey(pub(crate) [u8; 32]);
 
 impl PublicKey {
@@ -52,12 +64,29 @@ impl PublicKey {
     ///
     /// A sentence about what is wrong with the text.
     pub fn parse(text: &str) -> Result<PublicKey, String> {
-        let key = PublicKey(parse_line(text, PUBLIC_WORD, SECRET_WORD)?);
-        // A point of small order would accept signatures that nobody made.
-        match VerifyingKey::from_bytes(&key.0) {
-            Ok(point) if !point.is_weak() => Ok(key),
-            _ => Err("the number is not an Ed25519 public key".to_owned()),
+        PublicKey(parse_line(text, PUBLIC_WORD)?).checked()
+    }
+
+    /// Reads the text of a root key's file.
+    ///
+    /// # Errors
+    ///
+    /// A sentence about what is wrong with the text.
+    pub fn parse_root(text: &str) -> Result<PublicKey, String> {
+        PublicKey(parse_line(text, ROOT_PUBLIC_WORD)?).checked()
+    }
+
+    /// The key, if it is one.
+    fn checked(self) -> Result<PublicKey, String> {
+        match self.is_sound() {
+            true => Ok(self),
+            false => Err("the number is not an Ed25519 public key".to_owned()),
         }
+    }
+
+    /// Whether the bytes are a key. A point of small order would accept signatures that nobody made.
+    pub(crate) fn is_sound(&self) -> bool {
+        VerifyingKey::from_bytes(&self.0).is_ok_and(|point| !point.is_weak())
     }
 
     /// Reads a key file.
@@ -69,9 +98,23 @@ impl PublicKey {
         PublicKey::parse(&read_key_file(path)?).map_err(|what| KeyError::malformed(path, what))
     }
 
+    /// Reads a root key's file.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read or holds something else. The error names the file.
+    pub fn read_root(path: &Path) -> Result<PublicKey, KeyError> {
+        let key = PublicKey::parse_root(&read_key_file(path)?);
+        key.map_err(|what| KeyError::malformed(path, what))
+    }
+
     /// Reads a key file that trust rests on: it belongs to root or to the account `uid`, and nobody
-    /// else may write to it.
-    pub(crate) fn read_trusted(path: &Path, uid: u32) -> Result<PublicKey, KeyError> {
+    /// else may write to it. `parse` says what kind of key it has to hold.
+    pub(crate) fn read_trusted(
+        path: &Path,
+        uid: u32,
+        parse: impl Fn(&str) -> Result<PublicKey, String>,
+    ) -> Result<PublicKey, KeyError> {
         let io = |error| KeyError::io(path, error);
         let file = open(path).map_err(io)?;
         let exposure = Exposure::of(&file.metadata().map_err(io)?, uid);
@@ -82,17 +125,23 @@ impl PublicKey {
             Some(exposure) => Err(KeyError::untrusted(path, exposure)),
             None => {
                 let text = text(file, path)?;
-                PublicKey::parse(&text).map_err(|what| KeyError::malformed(path, what))
+                parse(&text).map_err(|what| KeyError::malformed(path, what))
             }
         }
     }
 
     /// The text of a key file, with a comment for people (one line, may be empty).
     pub fn to_text(&self, comment: &str) -> String {
-        let line = format!(
-            "{PUBLIC_WORD} {ALGORITHM} {} {comment}",
-            hex::encode(&self.0)
-        );
+        self.line(PUBLIC_WORD, comment)
+    }
+
+    /// The text of a root key's file, with a comment for people (one line, may be empty).
+    pub fn to_root_text(&self, comment: &str) -> String {
+        self.line(ROOT_PUBLIC_WORD, comment)
+    }
+
+    fn line(&self, word: &str, comment: &str) -> String {
+        let line = format!("{word} {ALGORITHM} {} {comment}", hex::encode(&self.0));
         format!("{}\n", line.trim_end())
     }
 
@@ -127,7 +176,16 @@ impl SecretKey {
     ///
     /// A sentence about what is wrong with the text. It never repeats the text.
     pub fn parse(text: &str) -> Result<SecretKey, String> {
-        parse_line(text, SECRET_WORD, PUBLIC_WORD).map(SecretKey::from_seed)
+        parse_line(text, SECRET_WORD).map(SecretKey::from_seed)
+    }
+
+    /// Reads the text of a secret root key's file.
+    ///
+    /// # Errors
+    ///
+    /// A sentence about what is wrong with the text. It never repeats the text.
+    pub fn parse_root(text: &str) -> Result<SecretKey, String> {
+        parse_line(text, ROOT_SECRET_WORD).map(SecretKey::from_seed)
     }
 
     /// Reads a key file.
@@ -137,11 +195,26 @@ impl SecretKey {
     /// When the file cannot be read, holds something else, or can be read by other
     /// accounts. The error names the file.
     pub fn read(path: &Path) -> Result<SecretKey, KeyError> {
+        SecretKey::read_as(path, SecretKey::parse)
+    }
+
+    /// Reads a secret root key's file.
+    ///
+    /// # Errors
+    ///
+    /// As [`SecretKey::read`].
+    pub fn read_root(path: &Path) -> Result<SecretKey, KeyError> {
+        SecretKey::read_as(path, SecretKey::parse_root)
+    }
+
+    fn read_as(
+        path: &Path,
+        parse: impl Fn(&str) -> Result<SecretKey, String>,
+    ) -> Result<SecretKey, KeyError> {
         let io = |error| KeyError::io(path, error);
         let file = open(path).map_err(io)?;
         let mode = file.metadata().map_err(io)?.mode();
-        let key =
-            SecretKey::parse(&text(file, path)?).map_err(|what| KeyError::malformed(path, what))?;
+        let key = parse(&text(file, path)?).map_err(|what| KeyError::malformed(path, what))?;
         if mode & 0o077 != 0 {
             return Err(KeyError::Exposed {
                 path: path.to_owned(),
@@ -153,10 +226,17 @@ impl SecretKey {
 
     /// The text of a key file.
     pub fn to_text(&self) -> String {
-        format!(
-            "{SECRET_WORD} {ALGORITHM} {}\n",
-            hex::encode(self.0.as_bytes())
-        )
+        self.line(SECRET_WORD)
+    }
+
+    /// The text of a root key's file.
+    pub fn to_root_text(&self) -> String {
+        self.line(ROOT_SECRET_WORD)
+    }
+
+    fn line(&self, word: &str) -> String {
+        let digits = hex::encode(self.0.as_bytes());
+        format!("{word} {ALGORITHM} {digits}\n")
     }
 
     /// Signs `message`. The same key and message always give the same bytes.
@@ -172,9 +252,17 @@ impl fmt::Debug for SecretKey {
 }
 
 /// The short name of a key: the first eight bytes of the public key's SHA-256.
-/// It is for people. Trust is decided by whole keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// It is for people. Trust is decided by whole keys; a revocation names a key by this, since whoever finds
+/// another key of the same name has that one refused, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct KeyId([u8; 8]);
+
+impl KeyId {
+    /// Reads 16 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<KeyId> {
+        hex::decode(text).map(KeyId)
+    }
+}
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -267,9 +355,8 @@ impl fmt::Display for KeyError {
 /// The system's own words are part of the sentence, so there is no source to say them again.
 impl std::error::Error for KeyError {}
 
-/// Reads `WORD ed25519 HEX [comment]`. `other` is the first word of the other kind of key
-/// file, which people mix up.
-fn parse_line(text: &str, word: &str, other: &str) -> Result<[u8; 32], String> {
+/// Reads `WORD ed25519 HEX [comment]`. Files of other kinds, which people mix up, are told by name.
+fn parse_line(text: &str, word: &str) -> Result<[u8; 32], String> {
     let line = text.trim_end();
     if line.contains(['\n', '\r']) {
         return Err("it has more than one line".to_owned());
@@ -277,14 +364,15 @@ fn parse_line(text: &str, word: &str, other: &str) -> Result<[u8; 32], String> {
     let mut words = line.split_ascii_whitespace();
     match words.next() {
         Some(first) if first == word => {}
-        Some(first) if first == other => {
-            return Err(format!(
-                "it is a {}, and a {} is needed",
-                kind(other),
-                kind(word)
-            ));
+        first => {
+            let other = first.and_then(kind);
+            return Err(match (other, kind(word)) {
+                (Some(other), Some(wanted)) => {
+                    format!("it is a {other}, and a {wanted} is needed")
+                }
+                _ => format!("it does not begin with `{word} {ALGORITHM}`"),
+            });
         }
-        _ => return Err(format!("it does not begin with `{word} {ALGORITHM}`")),
     }
     if words.next() != Some(ALGORITHM) {
         return Err(format!("the only known algorithm is `{ALGORITHM}`"));
@@ -295,12 +383,10 @@ fn parse_line(text: &str, word: &str, other: &str) -> Result<[u8; 32], String> {
         .ok_or_else(|| format!("64 hexadecimal digits must follow `{word} {ALGORITHM}`"))
 }
 
-fn kind(word: &str) -> &'static str {
-    if word == SECRET_WORD {
-        "secret key"
-    } else {
-        "public key"
-    }
+/// What a key is called whose file begins with this word.
+fn kind(word: &str) -> Option<&'static str> {
+    let known = KINDS.iter().find(|(first, _)| *first == word);
+    known.map(|(_, name)| *name)
 }
 
 /// Reads at most [`MAX_KEY_FILE`] bytes of text.
@@ -380,6 +466,21 @@ mod tests {
         );
         assert_eq!(SecretKey::parse(&key().to_text()).unwrap().public(), public);
         assert_eq!(public.to_text("").lines().count(), 1);
+        let root = PublicKey::parse_root(&public.to_root_text("root")).unwrap();
+        assert_eq!(root, public);
+        let root = SecretKey::parse_root(&key().to_root_text()).unwrap();
+        assert_eq!(root.public(), public);
+        assert_eq!(KeyId::parse(&public.id().to_string()), Some(public.id()));
+    }
+
+    #[test]
+    fn a_root_key_signs_no_code_and_another_no_list() {
+        let told = SecretKey::parse(&key().to_root_text()).unwrap_err();
+        assert_eq!(told, "it is a secret root key, and a secret key is needed");
+        let told = SecretKey::parse_root(&key().to_text()).unwrap_err();
+        assert_eq!(told, "it is a secret key, and a secret root key is needed");
+        let told = PublicKey::parse_root(&key().public().to_text("")).unwrap_err();
+        assert_eq!(told, "it is a public key, and a public root key is needed");
     }
 
     #[test]
@@ -389,6 +490,10 @@ mod tests {
             (String::new(), "does not begin with"),
             ("hello".to_owned(), "does not begin with"),
             (key().to_text(), "a secret key, and a public key is needed"),
+            (
+                key().public().to_root_text(""),
+                "a public root key, and a public key is needed",
+            ),
             (good.replace("ed25519", "rsa"), "algorithm"),
             (good.replace(' ', "\n"), "more than one line"),
             (good[..good.len() - 3].to_owned(), "64 hexadecimal digits"),

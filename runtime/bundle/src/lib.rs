@@ -62,6 +62,7 @@ mod durability;
 mod duration;
 #[cfg(feature = "engine")]
 mod engine;
+mod engine_version;
 mod error;
 mod exposure;
 mod hex;
@@ -81,10 +82,13 @@ mod store_sizes;
 mod target;
 mod trailer;
 mod trust;
+mod trust_list;
 mod world;
 
 pub use allowed_hosts::{AllowedHost, AllowedHosts};
-pub use artifact::{VerifiedArtifact, check_digest, check_digest_of, read_manifest};
+pub use artifact::{
+    VerifiedArtifact, check_digest, check_digest_of, check_engine, check_revoked, read_manifest,
+};
 pub use board::{BoardSettings, MEMORY_MIN, OutOfBounds, THREADS_MAX};
 pub use bodies::Bodies;
 pub use body_access::BodyAccess;
@@ -105,6 +109,7 @@ pub use durability::{COMMIT_INTERVAL, Durability};
 pub use duration::parse_duration;
 #[cfg(feature = "engine")]
 pub use engine::{WASM_FEATURES, engine_config};
+pub use engine_version::{ENGINE_FLOOR, EngineVersion, NotAnEngineVersion};
 pub use error::ArtifactError;
 pub use exposure::{Exposure, own_account};
 pub use keys::{KeyError, KeyId, MAX_KEY_FILE, PublicKey, SecretKey};
@@ -129,3 +134,7 @@ pub use store_sizes::StoreSizes;
 pub use target::{Target, UnknownTarget};
 pub use trailer::{Trailer, have_same_trailer, seal};
 pub use trust::{TrustStore, user_key_dir};
+pub use trust_list::{
+    MAX_TRUST_FILE, SignedTrustList, TRUST_ENTRIES_MAX, TRUST_LIST_MAGIC, TRUST_ROOTS_MAX,
+    TrustFile, TrustList, TrustListError, VerifiedTrust, digest_of_text, seal_trust_list,
+};

@@ -7,7 +7,14 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::{Exposure, KeyError, PublicKey, own_account};
+use crate::{
+    ENGINE_FLOOR, EngineVersion, Exposure, KeyError, KeyId, PublicKey, SignatureState, TrustList,
+    own_account,
+};
+
+/// What the name of a root key's file ends with. Programs that know no root keys look at `*.pub` alone, and so
+/// never take one for a key that may sign code.
+const ROOT: &str = "root";
 
 /// The public keys whose artifacts are accepted.
 ///
@@ -15,8 +22,19 @@ use crate::{Exposure, KeyError, PublicKey, own_account};
 #[derive(Clone, Debug, Default)]
 pub struct TrustStore {
     keys: Vec<PublicKey>,
+    roots: Vec<PublicKey>,
     searched: Vec<PathBuf>,
     unsigned: bool,
+    list: Option<TrustList>,
+}
+
+/// Why something is not run although its signature, or that none is needed, would let it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Revoked {
+    /// The key is revoked by the list of this number.
+    Key(KeyId, u64),
+    /// The thing itself is.
+    Digest([u8; 32], u64),
 }
 
 impl TrustStore {
@@ -27,7 +45,8 @@ impl TrustStore {
 
     /// Trusts every `*.pub` file in the folder `path`, or the one that `path` names, and returns the
     /// keys that are left out, each with the reason: a file that is no key, or that others than root
-    /// and this process's account could have written. A folder that does not exist has none.
+    /// and this process's account could have written. A folder that does not exist has none. `*.root`
+    /// files are root keys, which sign trust lists and nothing else.
     ///
     /// # Errors
     ///
@@ -52,7 +71,8 @@ impl TrustStore {
             return Err(KeyError::untrusted(&above, exposure));
         }
         if !found.is_dir() {
-            self.add(PublicKey::read_trusted(path, uid)?);
+            let key = read(path, uid)?;
+            self.add_one(path, key);
             return Ok(Vec::new());
         }
         if let Some(exposure) = Exposure::of_folder(&found, uid) {
@@ -60,28 +80,54 @@ impl TrustStore {
         }
         let entries: std::io::Result<Vec<_>> = std::fs::read_dir(path).map_err(io)?.collect();
         let mut files: Vec<_> = entries.map_err(io)?.iter().map(DirEntry::path).collect();
-        files.retain(|file| file.extension() == Some(OsStr::new("pub")));
+        files.retain(|file| is_root(file) || file.extension() == Some(OsStr::new("pub")));
         // What is said of them comes in the same order each time.
         files.sort();
         let (mut keys, mut left_out) = (Vec::new(), Vec::new());
         for file in files {
-            match PublicKey::read_trusted(&file, uid) {
-                Ok(key) => keys.push(key),
+            match read(&file, uid) {
+                Ok(key) => keys.push((file, key)),
                 Err(KeyError::Io { path, error }) if has_no_descriptor(&error) => {
                     return Err(KeyError::Io { path, error });
                 }
                 Err(error) => left_out.push(error),
             }
         }
-        keys.into_iter().for_each(|key| self.add(key));
+        for (file, key) in keys {
+            self.add_one(&file, key);
+        }
         Ok(left_out)
     }
 
     /// Trusts one key.
     pub fn add(&mut self, key: PublicKey) {
-        if !self.trusts(&key) {
+        if !self.keys.contains(&key) {
             self.keys.push(key);
         }
+    }
+
+    fn add_one(&mut self, file: &Path, key: PublicKey) {
+        match is_root(file) {
+            true if self.roots.contains(&key) => {}
+            true => self.roots.push(key),
+            false => self.add(key),
+        }
+    }
+
+    /// The root keys that were found.
+    pub fn roots(&self) -> &[PublicKey] {
+        &self.roots
+    }
+
+    /// Has a trust list decide: keys that it names count, those that it revokes do not, and those that it says
+    /// nothing of count as before. It is the caller's to know that a root key leads to it.
+    pub fn heed(&mut self, list: TrustList) {
+        self.list = Some(list);
+    }
+
+    /// The trust list that decides, if there is one.
+    pub fn list(&self) -> Option<&TrustList> {
+        self.list.as_ref()
     }
 
     /// Whether artifacts without any signature are accepted. A signature that is there is
@@ -97,12 +143,65 @@ impl TrustStore {
 
     /// Whether artifacts signed by `key` are accepted.
     pub fn trusts(&self, key: &PublicKey) -> bool {
-        self.keys.contains(key)
+        let is_listed = |list: &TrustList| list.keys.contains(key);
+        self.revoked(key).is_none()
+            && (self.keys.contains(key) || self.list.as_ref().is_some_and(is_listed))
+    }
+
+    /// The number of the list that revokes `key`, wherever its file lies.
+    pub fn revoked(&self, key: &PublicKey) -> Option<u64> {
+        let list = self.list.as_ref().filter(|list| list.revokes(key));
+        list.map(|list| list.number)
+    }
+
+    /// Whether the signer is revoked that a file names.
+    pub(crate) fn check_signer(&self, signature: &SignatureState) -> Result<(), Revoked> {
+        let key = signature.key();
+        match key.and_then(|key| Some((key, self.revoked(&key)?))) {
+            Some((key, number)) => Err(Revoked::Key(key.id(), number)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether something with this digest is revoked.
+    pub(crate) fn check_digest(&self, digest: &[u8; 32]) -> Result<(), Revoked> {
+        match self
+            .list
+            .as_ref()
+            .filter(|list| list.revokes_digest(digest))
+        {
+            Some(list) => Err(Revoked::Digest(*digest, list.number)),
+            None => Ok(()),
+        }
+    }
+
+    /// The lowest release of the engine whose code runs: this program's own bound, or the list's where that is
+    /// higher. With it comes the number of the list that says so.
+    pub fn engine_floor(&self) -> (EngineVersion, Option<u64>) {
+        let of_list = self.list.as_ref();
+        let of_list = of_list.and_then(|list| Some((list.engine_floor?, Some(list.number))));
+        match of_list.filter(|(floor, _)| *floor > ENGINE_FLOOR) {
+            Some(floor) => floor,
+            None => (ENGINE_FLOOR, None),
+        }
     }
 
     /// The folders that keys were looked for in, for error messages.
     pub(crate) fn searched(&self) -> Vec<PathBuf> {
         self.searched.clone()
+    }
+}
+
+/// Whether a file holds a root key, by its name.
+fn is_root(file: &Path) -> bool {
+    file.extension() == Some(OsStr::new(ROOT))
+}
+
+/// Reads the key in a file that is named for what it holds.
+fn read(file: &Path, uid: u32) -> Result<PublicKey, KeyError> {
+    match is_root(file) {
+        true => PublicKey::read_trusted(file, uid, PublicKey::parse_root),
+        false => PublicKey::read_trusted(file, uid, PublicKey::parse),
     }
 }
 
@@ -257,6 +356,67 @@ mod tests {
         let (loaded, trusted) = load(own + 1);
         assert_eq!((loaded.is_ok(), trusted), (own == 0, own == 0));
         std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn root_keys_sign_lists_and_nothing_else() {
+        let dir = temp_dir("root");
+        let [signing, root] = [1, 2].map(|seed| SecretKey::from_seed([seed; 32]).public());
+        std::fs::write(dir.join("a.pub"), signing.to_text("")).unwrap();
+        std::fs::write(dir.join("fleet.root"), root.to_root_text("")).unwrap();
+        // Neither is taken for the other.
+        std::fs::write(dir.join("b.pub"), root.to_root_text("")).unwrap();
+        std::fs::write(dir.join("c.root"), signing.to_text("")).unwrap();
+        let mut trust = TrustStore::empty();
+        let left_out = names(&trust.load(&dir).unwrap());
+        assert!(
+            left_out.len() == 2
+                && left_out[0].contains("b.pub is malformed: it is a public root key")
+                && left_out[1].contains("c.root is malformed: it is a public key"),
+            "{left_out:?}"
+        );
+        assert!(trust.trusts(&signing) && !trust.trusts(&root));
+        assert_eq!(trust.roots(), [root]);
+        let mut trust = TrustStore::empty();
+        trust.load(&dir.join("fleet.root")).unwrap();
+        assert!(trust.roots() == [root] && !trust.trusts(&root));
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_list_decides_over_what_it_names() {
+        let [a, b, c] = [1, 2, 3].map(|seed| SecretKey::from_seed([seed; 32]).public());
+        let mut trust = TrustStore::empty();
+        trust.add(a);
+        trust.add(c);
+        trust.heed(TrustList {
+            number: 7,
+            keys: vec![b],
+            revoked_keys: vec![a.id()],
+            ..TrustList::default()
+        });
+        assert_eq!((trust.trusts(&a), trust.revoked(&a)), (false, Some(7)));
+        assert!(trust.trusts(&b) && trust.trusts(&c));
+        // Whatever is done to it afterwards.
+        trust.add(a);
+        assert!(!trust.trusts(&a));
+    }
+
+    #[test]
+    fn the_higher_floor_counts() {
+        let mut trust = TrustStore::empty();
+        assert_eq!(trust.engine_floor(), (ENGINE_FLOOR, None));
+        let mut set = |floor: &str| {
+            trust.heed(TrustList {
+                number: 3,
+                engine_floor: floor.parse().ok(),
+                ..TrustList::default()
+            });
+            trust.engine_floor()
+        };
+        assert_eq!(set("36.0.7"), (ENGINE_FLOOR, None));
+        let higher = "99.0.0".parse().unwrap();
+        assert_eq!(set("99.0.0"), (higher, Some(3)));
     }
 
     #[test]

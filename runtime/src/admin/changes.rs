@@ -1,4 +1,4 @@
-//! Commands that change which deployment is served.
+//! Commands that change which deployment is served, or whom the daemon trusts.
 
 use std::future::ready;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::deployments::{Changed, Changing};
 use super::message::{Request, Response};
 use super::query::pairs;
-use super::reading::INSTALL;
+use super::reading::{INSTALL, TRUST};
 use super::upload::Pieces;
 use super::view::View;
 use crate::error::{Error, Result};
@@ -22,6 +22,15 @@ pub(super) fn begin(
     let deployments = Arc::clone(&view.deployments);
     let changing: Changing = match request.path.as_str() {
         INSTALL => deployments.install(Box::new(pieces)),
+        TRUST => {
+            let telling = deployments.trust(Box::new(pieces));
+            return Box::pin(async move {
+                match telling.await {
+                    Ok(told) => Response::text(200, &told),
+                    Err(error) => refused(&error),
+                }
+            });
+        }
         "/rollback" => match wanted(request.query.as_deref().unwrap_or_default()) {
             Ok(to) => deployments.roll_back(to),
             Err(error) => Box::pin(ready(Err(error))),
@@ -47,6 +56,18 @@ fn wanted(query: &str) -> Result<Option<u64>> {
     }
 }
 
+fn refused(error: &Error) -> Response {
+    let status = match error {
+        Error::Device { .. } => 500,
+        Error::Usage(_) => 400,
+        _ => 422,
+    };
+    Response {
+        exit_code: Some(error.exit_code()),
+        ..Response::text(status, &redact::scrub(&error.to_string()))
+    }
+}
+
 fn respond(changed: Result<Changed>) -> Response {
     let Changed {
         deployed,
@@ -54,17 +75,7 @@ fn respond(changed: Result<Changed>) -> Response {
         at_next_start,
     } = match changed {
         Ok(changed) => changed,
-        Err(error) => {
-            let status = match error {
-                Error::Device { .. } => 500,
-                Error::Usage(_) => 400,
-                _ => 422,
-            };
-            return Response {
-                exit_code: Some(error.exit_code()),
-                ..Response::text(status, &redact::scrub(&error.to_string()))
-            };
-        }
+        Err(error) => return refused(&error),
     };
     let mut told = deployed.told();
     if let Some(trial) = trial {

@@ -71,6 +71,8 @@ pub enum Change<'a> {
     RollBack(Option<u64>),
     /// Removes what is installed.
     Uninstall,
+    /// Installs the trust list that this reads.
+    Trust(&'a mut dyn Read),
 }
 
 /// Has the daemon of a data folder change what it serves. Returns what it says of that; `None` if no daemon runs
@@ -117,6 +119,7 @@ fn exchange(mut stream: UnixStream, change: Change<'_>) -> io::Result<answer::Ou
         Change::RollBack(Some(to)) => (format!("/rollback?to={to}"), None),
         Change::RollBack(None) => ("/rollback".to_owned(), None),
         Change::Uninstall => ("/uninstall".to_owned(), None),
+        Change::Trust(list) => ("/trust".to_owned(), Some(list)),
     };
     let head = |length| format!("POST {path} HTTP/1.1\r\nhost: localhost\r\n{length}\r\n\r\n");
     match bundle {

@@ -23,10 +23,16 @@ pub trait Deployments: Send + Sync {
 
     /// Removes all that is installed, and serves nothing.
     fn uninstall(self: Arc<Self>) -> Changing;
+
+    /// Installs the trust list that this reads: it counts for whatever is verified from then on.
+    fn trust(self: Arc<Self>, list: Box<dyn Read + Send>) -> Telling;
 }
 
 /// A change of what is served. Where it fails, nothing has changed.
 pub type Changing = Pin<Box<dyn Future<Output = Result<Changed>> + Send>>;
+
+/// A change of whom the daemon trusts, and what there is to say of it. Where it fails, nothing has changed.
+pub type Telling = Pin<Box<dyn Future<Output = Result<String>> + Send>>;
 
 /// The deployment that a daemon serves.
 #[derive(Debug, Clone, Default)]

@@ -10,11 +10,13 @@ pub(super) const REQUEST_BYTES: usize = 8 << 10;
 
 /// Where a bundle is sent to. It is read as it comes.
 pub(super) const INSTALL: &str = "/install";
+/// Where a trust list is sent to, likewise.
+pub(super) const TRUST: &str = "/trust";
 
 /// The methods that a path allows.
 pub(super) fn methods(path: &str) -> &'static str {
     match path {
-        "/cache/purge" | "/validate-token" | INSTALL | "/rollback" | "/uninstall" => "POST",
+        "/cache/purge" | "/validate-token" | INSTALL | TRUST | "/rollback" | "/uninstall" => "POST",
         "/rate-limit" => "GET",
         _ => "GET, HEAD",
     }
@@ -25,9 +27,9 @@ pub(super) fn is_command(path: &str) -> bool {
     is_change(path) || matches!(path, "/cache/purge" | "/validate-token" | "/rate-limit")
 }
 
-/// Whether a path is that of a command that changes which deployment is served: it may take a while.
+/// Whether a path is that of a command that changes which deployment is served, or whom the daemon trusts: it may take a while.
 pub(super) fn is_change(path: &str) -> bool {
-    matches!(path, INSTALL | "/rollback" | "/uninstall")
+    matches!(path, INSTALL | TRUST | "/rollback" | "/uninstall")
 }
 
 /// Reads a request from what has come of it, at most [`REQUEST_BYTES`]. `None` as long as more is
@@ -49,7 +51,7 @@ pub(super) fn read(bytes: &[u8], is_tcp: bool) -> Result<Option<Request>, Respon
     };
     let is_head = head.method == "HEAD";
     let mut request = check(&head, is_tcp).map_err(|refused| Response { is_head, ..refused })?;
-    if request.is_post && request.path == INSTALL {
+    if request.is_post && matches!(request.path.as_str(), INSTALL | TRUST) {
         request.body = bytes[length..].to_vec();
         request.upload = Some(Upload {
             length: head.body,

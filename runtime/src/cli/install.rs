@@ -164,7 +164,7 @@ impl Bundle {
     }
 }
 
-fn installation(
+pub(super) fn installation(
     data_dir: Option<PathBuf>,
     keys: Vec<PathBuf>,
     allow_unsigned: bool,

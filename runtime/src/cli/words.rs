@@ -8,12 +8,13 @@ use super::Cli;
 use crate::daemon::STANDARD_INPUT;
 
 /// The verbs, for who gets one wrong.
-pub(super) const VERBS: [&str; 9] = [
+pub(super) const VERBS: [&str; 10] = [
     "run",
     "install",
     "rollback",
     "uninstall",
     "generations",
+    "trust",
     "status",
     "purge",
     "logs",
@@ -29,11 +30,12 @@ const STANDARD: [&str; 5] = [
     "invalid IP address syntax",
 ];
 
-/// Splits `--flag=value` into two words, and puts the long forms of `-h`, `-V` and, where a bundle is wanted,
+/// Splits `--flag=value` into two words, and puts the long forms of `-h`, `-V` and, where a bundle or a list is wanted,
 /// `-` in their places.
 pub(super) fn split(line: Vec<String>) -> Vec<String> {
     let last = line.len().saturating_sub(1);
-    let is_install = line.first().is_some_and(|verb| verb == "install");
+    let takes_input = line.first();
+    let takes_input = takes_input.is_some_and(|verb| verb == "install" || verb == "trust");
     let mut words = Vec::with_capacity(line.len());
     for (place, word) in line.into_iter().enumerate() {
         match word.split_once('=') {
@@ -44,7 +46,7 @@ pub(super) fn split(line: Vec<String>) -> Vec<String> {
             _ if word == "-h" && (place == 0 || place == last) => words.push("--help".to_owned()),
             _ if word == "-V" && place == 0 => words.push("--version".to_owned()),
             // argh takes it for a flag.
-            _ if word == "-" && is_install => words.push(STANDARD_INPUT.to_owned()),
+            _ if word == "-" && takes_input => words.push(STANDARD_INPUT.to_owned()),
             _ => words.push(word),
         }
     }
@@ -148,7 +150,7 @@ mod tests {
             (
                 "frobnicate",
                 "there is no verb 'frobnicate'; there are run, install, rollback, uninstall, generations, \
-                 status, purge, logs, wasm",
+                 trust, status, purge, logs, wasm",
             ),
             (
                 "run --wsam x",

@@ -15,10 +15,18 @@ use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
 use crate::generations::{Blobs, Generations};
 
-/// Checks the files as far as that can be done without keeping anything of them.
-pub(super) fn look(config: &Config) -> Result<()> {
+/// Checks the files as far as that can be done without keeping anything of them, and without the data folder, which
+/// is not this account's yet. Whom its trust list trusts, if it `has_list`, is not known before.
+pub(super) fn look(config: &Config, has_list: bool) -> Result<()> {
+    let without_data = Trustees {
+        data_dir: None,
+        ..Trustees::of(config)
+    };
     // Keys that this account cannot read would be missed once the folder is its own.
-    let trust = trusted(&Trustees::of(config), false)?;
+    let trust = trusted(&without_data, false)?;
+    if has_list {
+        return Ok(());
+    }
     // Whoever signed a bundle was looked at when its head was read.
     let Source::Files(files) = &config.source else {
         return Ok(());

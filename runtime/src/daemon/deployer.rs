@@ -10,6 +10,7 @@ mod change;
 mod prove;
 mod retire;
 mod trial;
+mod trust;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 

@@ -130,7 +130,7 @@ impl Installation {
         Generations::of(&self.data_dir).uninstall()
     }
 
-    fn trustees(&self) -> Trustees<'_> {
+    pub(super) fn trustees(&self) -> Trustees<'_> {
         Trustees {
             key_dirs: &self.key_dirs,
             allow_unsigned: self.allow_unsigned,

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::artifacts;
+use super::{artifacts, trust_list};
 use crate::account::Account;
 use crate::config::Config;
 use crate::data_dir::unreachable_for;
@@ -28,9 +28,11 @@ pub(super) fn rehearse(config: &Config, account: &Account) -> Result<()> {
         true => data.to_owned(),
         false => nearest(data).join("."),
     };
+    // The account may not read it before the folder is its own.
+    let has_list = trust_list::is_there(data);
     account.act_as(|| {
         fs::symlink_metadata(way).map_err(|error| unreachable_for(data, uid, error))?;
-        artifacts::look(config)
+        artifacts::look(config, has_list)
     })
 }
 

@@ -123,6 +123,11 @@ pub(super) fn instead(
     let Some(number) = choice.number else {
         return Err(error);
     };
+    // A trust list that cannot be checked is no generation's fault, and whichever was served instead would be
+    // refused as well.
+    if matches!(error, Error::TrustList { .. }) {
+        return Err(error);
+    }
     let reason = error.to_string();
     let standing = generations.standing();
     let is_good = standing.is_ok_and(|standing| standing.confirmed.contains(&number));

@@ -20,7 +20,7 @@ use rustix::io::Errno;
 /// The folders of the daemon's in the data folder.
 const FOLDERS: &[&str] = &["kv", "log", "deployment", ".admin"];
 /// Its files there, beside copies of plugins.
-const FILES: &[&str] = &["lock", "clock", "versions"];
+const FILES: &[&str] = &["lock", "clock", "versions", "trust"];
 /// Ends of the names of files that are being written, to take another one's place.
 const UNFINISHED: [&str; 2] = [".incoming", ".new"];
 /// What names of copies begin and end with.

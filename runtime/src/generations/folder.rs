@@ -20,7 +20,7 @@ const UNFINISHED: &str = ".incoming";
 
 /// An open folder. All that is in it is reached through it and never by a path, and links in it are not
 /// followed: where root works in the folder of another account, that account cannot lead it elsewhere.
-pub(super) struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
     folder: OwnedFd,
     owner: Uid,
@@ -30,7 +30,7 @@ pub(super) struct Folder {
 
 impl Folder {
     /// Opens a data folder.
-    pub(super) fn open(data: &Path) -> io::Result<Folder> {
+    pub(crate) fn open(data: &Path) -> io::Result<Folder> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = openat(CWD, data, flags, Mode::empty())?;
         let found = fstat(&folder)?;
@@ -82,14 +82,16 @@ impl Folder {
         match found.is_file() && is_owners && found.mode() & 0o7777 == MODE {
             true => Ok(file),
             false => Err(io::Error::other(format!(
-                "it is not account {}'s own file with mode 0400; does this file system keep modes?",
-                self.owner.as_raw()
+                "it is not account {0}'s own file with mode 0400, so others may have changed it: if nobody did, run \
+                 `chown {0} {1} && chmod 400 {1}`; does this file system keep modes?",
+                self.owner.as_raw(),
+                self.path(name).display()
             ))),
         }
     }
 
     /// What is in such a file, of which no more than `most` bytes are read.
-    pub(super) fn read(&self, name: &str, most: u64) -> io::Result<Vec<u8>> {
+    pub(crate) fn read(&self, name: &str, most: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.file(name)?.take(most).read_to_end(&mut bytes)?;
         Ok(bytes)
@@ -127,7 +129,7 @@ impl Folder {
     }
 
     /// Replaces a file with a text.
-    pub(super) fn replace_text(&self, name: &str, text: &[u8]) -> io::Result<()> {
+    pub(crate) fn replace_text(&self, name: &str, text: &[u8]) -> io::Result<()> {
         self.replace(name, |file| file.write_all(text))
     }
 

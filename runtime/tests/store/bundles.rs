@@ -12,6 +12,8 @@ mod life;
 mod power_cut;
 /// A full disk, and little memory.
 mod scarcity;
+/// Trust lists.
+mod trust;
 /// The command line.
 mod verbs;
 

@@ -20,7 +20,7 @@ fn files_that_are_no_use_end_the_start_and_are_named() {
             &certificate,
             &exposed,
             2,
-            "exposed.key: its mode is 0644, so that others than its owner may use it; run chmod 600",
+            "exposed.key: its mode is 0644, so that others than its owner may use it; run `chmod 600 ",
         ),
         (
             &certificate,

@@ -9,7 +9,7 @@ fuzz_target!(|data: &[u8]| {
     // As it stands, and as the number in a file that is well-formed but for that.
     let text = String::from_utf8_lossy(data);
     check(&text);
-    for kind in ["public", "secret"] {
+    for kind in ["public", "secret", "root-public", "root-secret"] {
         check(&format!("zlayer-{kind}-key ed25519 {text}"));
         let digits: String = data.iter().map(|byte| format!("{byte:02x}")).collect();
         check(&format!("zlayer-{kind}-key ed25519 {digits} {text}"));
@@ -25,6 +25,14 @@ fn check(text: &str) {
         }
         // Not every number is a point of the curve.
         Err(said) => assert!(!said.is_empty()),
+    }
+    if let Ok(key) = PublicKey::parse_root(text) {
+        assert_eq!(simple, Some(("zlayer-root-public-key", *key.as_bytes())));
+        assert_eq!(PublicKey::parse_root(&key.to_root_text("a b")), Ok(key));
+    }
+    match SecretKey::parse_root(text) {
+        Ok(_) => assert!(simple.is_some_and(|(kind, _)| kind == "zlayer-root-secret-key")),
+        Err(said) => shows_nothing(&said, text),
     }
     match SecretKey::parse(text) {
         Ok(key) => {

@@ -4,7 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::{KeyId, Profile, Target};
+use crate::trust::Revoked;
+use crate::{KeyId, Profile, Target, hex};
 
 /// Why a bundle is refused. The exit codes are those of
 /// [`ArtifactError`](crate::ArtifactError) for the same reasons.
@@ -60,10 +61,24 @@ pub enum BundleError {
         /// The settings that are in use here.
         wanted: Profile,
     },
+    /// Exit code 22: the signature is by a key that a trust list revokes.
+    RevokedKey {
+        /// The key that the bundle names.
+        key: KeyId,
+        /// The number of the list.
+        list: u64,
+    },
+    /// Exit code 23: a trust list revokes this very bundle, or a file in it.
+    Revoked {
+        /// The digest of its head, or of the file.
+        digest: [u8; 32],
+        /// The number of the list.
+        list: u64,
+    },
 }
 
 impl BundleError {
-    /// The exit code that both programs use for this case, 10 to 21.
+    /// The exit code that both programs use for this case, 10 to 23.
     pub fn exit_code(&self) -> u8 {
         match self {
             BundleError::Io(_) | BundleError::Write(_) => 10,
@@ -77,6 +92,8 @@ impl BundleError {
             BundleError::Altered => 18,
             BundleError::WrongTarget { .. } => 19,
             BundleError::WrongProfile { .. } => 21,
+            BundleError::RevokedKey { .. } => 22,
+            BundleError::Revoked { .. } => 23,
         }
     }
 }
@@ -137,6 +154,25 @@ impl fmt::Display for BundleError {
                 f,
                 "the bundle is for the profile {found}, and {wanted} is in use here: pack it with --profile {wanted}"
             ),
+            BundleError::RevokedKey { key, list } => write!(
+                f,
+                "the bundle is signed by key {key}, which trust list {list} revokes: pack it with a key that is \
+                 trusted"
+            ),
+            BundleError::Revoked { digest, list } => write!(
+                f,
+                "trust list {list} revokes this bundle, or a file in it, by the digest {}: install a newer release",
+                hex::encode(digest)
+            ),
+        }
+    }
+}
+
+impl From<Revoked> for BundleError {
+    fn from(revoked: Revoked) -> BundleError {
+        match revoked {
+            Revoked::Key(key, list) => BundleError::RevokedKey { key, list },
+            Revoked::Digest(digest, list) => BundleError::Revoked { digest, list },
         }
     }
 }

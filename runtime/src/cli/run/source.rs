@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use zlayer_bundle::{BundleError, BundleHead, Profile};
+use zlayer_bundle::{BundleError, BundleHead, Exposure, Profile, own_account};
 
 use crate::config::Source;
 use crate::daemon::{self, Packed, Trustees};
@@ -75,6 +75,7 @@ pub(super) fn find(given: Given, trustees: &Trustees<'_>, profile: Profile) -> R
         Given::Plugins(files) => Ok(Source::Files(files)),
         Given::Bundle(path) => {
             let file = daemon::open_regular(&path)?;
+            tell_of_exposure(&path, &file);
             bundle(path, file, trustees, profile)
         }
         Given::Deployment(path) => {
@@ -107,5 +108,23 @@ fn bundle(
         Ordering::Less => Err(refused(BundleError::Truncated)),
         Ordering::Greater => Err(refused(BundleError::TooLong)),
         Ordering::Equal => Ok(Source::Bundle { path, file, head }),
+    }
+}
+
+/// Tells where others could put another bundle in this one's place. It would have to be signed as well, and be no older:
+/// so that is no reason not to serve this one.
+fn tell_of_exposure(path: &Path, file: &File) {
+    let own = file.metadata();
+    let own = own
+        .ok()
+        .and_then(|found| Exposure::of(&found, own_account()));
+    let own = own.map(|exposure| (path.to_owned(), exposure));
+    if let Some((exposed, exposure)) = own.or_else(|| Exposure::above(path)) {
+        log::warn!(
+            "{}: others could put another signed bundle in its place: of {}, {exposure}; run `{}`",
+            path.display(),
+            exposed.display(),
+            exposure.mend(&exposed)
+        );
     }
 }

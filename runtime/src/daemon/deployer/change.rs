@@ -12,7 +12,7 @@ use super::super::start::{Wanted, verified};
 use super::super::trust::{Trustees, trusted};
 use super::prove::prove;
 use super::{Deployer, Loaded};
-use crate::admin::{Changed, Changing, Deployed, Deployments};
+use crate::admin::{Changed, Changing, Deployed, Deployments, Telling};
 use crate::blocking::unblock;
 use crate::error::{Error, Result};
 use crate::generations::{Incoming, Staged};
@@ -36,6 +36,10 @@ impl Deployments for Deployer {
 
     fn uninstall(self: Arc<Self>) -> Changing {
         Box::pin(async move { self.serve_nothing().await })
+    }
+
+    fn trust(self: Arc<Self>, list: Box<dyn Read + Send>) -> Telling {
+        Box::pin(async move { self.install_trust_list(list).await })
     }
 }
 

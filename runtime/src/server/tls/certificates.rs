@@ -59,7 +59,7 @@ impl Identity {
         };
         let wrong_key = |reason: &str| wrong("key", &files.key, reason);
         if !files.is_credential
-            && let Some(exposure) = secrets::exposure(&found, owner)
+            && let Some(exposure) = secrets::exposure(&files.key, &found, owner)
         {
             return Err(wrong_key(&exposure));
         }

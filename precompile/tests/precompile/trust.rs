@@ -1,0 +1,246 @@
+//! Root keys and trust lists: `keygen --root`, `trust-list`, and what other verbs make of a list.
+
+use serde_json::json;
+use zlayer_bundle::{EngineVersion, PublicKey, TrustFile};
+
+use crate::support::{Run, TempDir, module};
+
+/// A folder with keys `a` and `b`, root keys `r` and `s`, and a plugin `p` that `a` has signed.
+fn folder() -> TempDir {
+    let dir = TempDir::new();
+    for name in ["a", "b"] {
+        Run::new(&dir, &["keygen", "--name", name]).expect(0);
+    }
+    for name in ["r", "s"] {
+        Run::new(&dir, &["keygen", "--root", "--name", name]).expect(0);
+    }
+    dir.file("p.wasm", module("zlayer-websocket", &[]));
+    let words = ["build", "p.wasm", "--target", "x86_64", "--key", "a.key"];
+    Run::new(&dir, &words).expect(0);
+    dir
+}
+
+fn make(dir: &TempDir, words: &[&str]) -> Run {
+    let first = ["trust-list", "--root", "r.root.key", "-o", "d.trust"];
+    Run::new(dir, &[&first, words].concat())
+}
+
+fn id(dir: &TempDir, name: &str) -> String {
+    let key = PublicKey::read(&dir.path().join(name)).unwrap();
+    key.id().to_string()
+}
+
+fn root(dir: &TempDir, name: &str) -> PublicKey {
+    PublicKey::read_root(&dir.path().join(name)).unwrap()
+}
+
+fn read(dir: &TempDir, name: &str) -> TrustFile {
+    TrustFile::read(&std::fs::read(dir.path().join(name)).unwrap()).unwrap()
+}
+
+#[test]
+fn a_list_says_what_its_flags_say() {
+    let dir = folder();
+    let key = id(&dir, "a.pub");
+    let digest = "ab".repeat(32);
+    let words = [
+        "--number",
+        "7",
+        "--trust",
+        "b.pub",
+        "--engine-floor",
+        "48.0.1",
+    ];
+    let more = ["--revoke", &key, "--revoke", &digest, "--json"];
+    let made = make(&dir, &[&words[..], &more].concat()).expect(0).json();
+    assert_eq!(made["number"], 7);
+    let verified = read(&dir, "d.trust")
+        .verify(&[root(&dir, "r.root")])
+        .unwrap();
+    let list = verified.list();
+    assert_eq!(
+        list.keys,
+        [PublicKey::read(&dir.path().join("b.pub")).unwrap()]
+    );
+    assert_eq!(list.revoked_keys[0].to_string(), key);
+    assert_eq!(list.revoked_digests, [[0xab; 32]]);
+    assert_eq!(list.engine_floor, "48.0.1".parse::<EngineVersion>().ok());
+    // The same flags give the same bytes.
+    let first = std::fs::read(dir.path().join("d.trust")).unwrap();
+    make(&dir, &[&words[..], &more].concat()).expect(0);
+    assert_eq!(first, std::fs::read(dir.path().join("d.trust")).unwrap());
+    let shown = Run::new(&dir, &["inspect", "d.trust", "--json"])
+        .expect(0)
+        .json();
+    assert_eq!(shown["kind"], "trust list");
+    assert_eq!(shown["revoked_keys"], json!([key]));
+    assert_eq!(shown["engine_floor"], "48.0.1");
+    let shown = Run::new(&dir, &["inspect", "d.trust"]).expect(0).stdout;
+    assert!(
+        shown.contains(&format!("revokes         key {key}\n")),
+        "{shown}"
+    );
+}
+
+#[test]
+fn the_next_list_keeps_what_the_one_before_said_and_leads_over_changed_roots() {
+    let dir = folder();
+    let key = id(&dir, "a.pub");
+    let words = ["--number", "3", "--trust", "a.pub", "--next-root", "s.root"];
+    make(&dir, &words).expect(0);
+    let words = [
+        "trust-list",
+        "--root",
+        "s.root.key",
+        "--after",
+        "d.trust",
+        "-o",
+        "e.trust",
+    ];
+    let words = [&words[..], &["--trust", "b.pub", "--revoke", "a.pub"]].concat();
+    Run::new(&dir, &words).expect(0);
+    let verified = read(&dir, "e.trust")
+        .verify(&[root(&dir, "r.root")])
+        .unwrap();
+    let list = verified.list();
+    assert_eq!(list.number, 4);
+    assert_eq!(list.revoked_keys[0].to_string(), key);
+    assert_eq!(
+        list.keys,
+        [PublicKey::read(&dir.path().join("b.pub")).unwrap()]
+    );
+    assert_eq!(verified.roots(), [root(&dir, "s.root")]);
+    // And on: what was said holds, the roots stay.
+    let words = [
+        "trust-list",
+        "--root",
+        "s.root.key",
+        "--after",
+        "e.trust",
+        "-o",
+        "f.trust",
+    ];
+    Run::new(&dir, &words).expect(0);
+    let verified = read(&dir, "f.trust")
+        .verify(&[root(&dir, "r.root")])
+        .unwrap();
+    assert_eq!(verified.list().number, 5);
+    assert_eq!(verified.list().revoked_keys[0].to_string(), key);
+    let shown = Run::new(&dir, &["inspect", "f.trust", "--json"])
+        .expect(0)
+        .json();
+    assert_eq!(shown["changes_of_roots"], 1);
+}
+
+#[test]
+fn what_no_device_would_take_is_not_made() {
+    let dir = folder();
+    make(&dir, &["--number", "3"]).expect(0);
+    for (words, code, said) in [
+        (&[] as &[&str], 2, "give --number"),
+        (&["--number", "0"], 14, "the first one is 1"),
+        (&["--number", "3", "--after", "d.trust"], 2, "not higher"),
+        (
+            &["--number", "4", "--engine-floor", "48"],
+            2,
+            "three numbers",
+        ),
+        (
+            &["--number", "4", "--revoke", "xyz"],
+            2,
+            "--revoke: xyz is no id",
+        ),
+        (
+            &["--number", "4", "--trust", "r.root"],
+            3,
+            "a public root key, and a public key",
+        ),
+        (
+            &["--number", "4", "--next-root", "a.pub"],
+            3,
+            "a public key, and a public root key",
+        ),
+        (
+            &["--number", "4", "--trust", "a.pub", "--revoke", "a.pub"],
+            14,
+            "both trusts and revokes",
+        ),
+    ] {
+        let run = make(&dir, words).expect(code);
+        assert!(run.stderr.contains(said), "{said}: {}", run.stderr);
+    }
+    let words = [
+        "trust-list",
+        "--root",
+        "a.key",
+        "--number",
+        "4",
+        "-o",
+        "x.trust",
+    ];
+    let run = Run::new(&dir, &words).expect(3);
+    assert!(
+        run.stderr.contains("a secret root key is needed"),
+        "{}",
+        run.stderr
+    );
+    let words = ["sign", "p.x86_64.cwasm", "--key", "r.root.key"];
+    let run = Run::new(&dir, &words).expect(3);
+    assert!(
+        run.stderr.contains("a secret key is needed"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn what_a_list_revokes_is_refused_where_the_list_is_named() {
+    let dir = folder();
+    let validate = ["validate", "p.x86_64.cwasm", "--trust-list", "d.trust"];
+    dir.file(
+        "deployment.yaml",
+        "version: v1\ndeployment: d\nservices: {p: {image: ./p.wasm}}\n",
+    );
+    let pack = [
+        "pack",
+        "deployment.yaml",
+        "--target",
+        "x86_64",
+        "--key",
+        "a.key",
+        "-o",
+        "d.zlb",
+    ];
+    Run::new(&dir, &pack).expect(0);
+    let inspect = ["inspect", "d.zlb", "--trust-list", "d.trust"];
+    for (number, words, of_artifact, of_bundle) in [
+        ("1", &["--trust", "b.pub"] as &[&str], 0, 0),
+        ("2", &["--revoke", "a.pub"], 22, 22),
+        ("3", &["--revoke", "p.x86_64.cwasm"], 23, 23),
+        ("4", &["--revoke", "d.zlb"], 0, 23),
+        ("5", &["--engine-floor", "999.0.0"], 24, 24),
+    ] {
+        make(&dir, &[&["--number", number], words].concat()).expect(0);
+        Run::new(&dir, &validate).expect(of_artifact);
+        Run::new(&dir, &inspect).expect(of_bundle);
+    }
+    // The digest that is shown is the one that is revoked.
+    let shown = Run::new(&dir, &["inspect", "d.zlb", "--json"])
+        .expect(0)
+        .json();
+    make(
+        &dir,
+        &[
+            "--number",
+            "6",
+            "--revoke",
+            shown["digest"].as_str().unwrap(),
+        ],
+    )
+    .expect(0);
+    Run::new(&dir, &inspect).expect(23);
+    let mut bytes = std::fs::read(dir.path().join("d.trust")).unwrap();
+    bytes[20] ^= 1;
+    dir.file("d.trust", bytes);
+    Run::new(&dir, &inspect).expect(17);
+}
