@@ -28,7 +28,7 @@ use smol::channel::{Receiver, bounded};
 use crate::account::Account;
 use crate::admin::{self, Admin, Deployed, View};
 use crate::clients::{RunQueue, SLICE};
-use crate::config::{CONNECTION_SHARE, Config, Source};
+use crate::config::{CONNECTION_SHARE, Config, Door, Source};
 use crate::confinement::{Needs, confine};
 use crate::data_dir::DataDir;
 use crate::device::Device;
@@ -36,6 +36,7 @@ use crate::error::{Error, Result};
 use crate::keyvalue::{self, Foreign, KeyValue};
 use crate::logger;
 use crate::memory::Budget;
+use crate::message::Scheme;
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::plugin::{Common, InstanceMemory, Plugin, Ticker, new_engine, places, share_out};
@@ -83,11 +84,9 @@ pub fn run(config: Config) -> Result<()> {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     // Before all else: a signal that comes while the plugin loads must drain, too.
     let signals = Signals::hear()?;
-    let listener = Server::bind(SocketAddr::new(config.bind, config.port), "--port")?;
-    let https = config.entrance.https.as_ref();
-    let https =
-        https.map(|https| Server::bind(SocketAddr::new(config.bind, https.port), "--tls-port"));
-    let listeners = (listener, https.transpose()?);
+    let doors = config.doors.iter();
+    let bound = doors.map(|door| Ok((door.clone(), Server::bind(door)?)));
+    let bound: Vec<_> = bound.collect::<Result<_>>()?;
     // While this process may still read what root alone may.
     let owner = account.map(|account| account.ids().0.as_raw());
     let https = config.entrance.https.as_ref();
@@ -109,7 +108,7 @@ pub fn run(config: Config) -> Result<()> {
         EXECUTOR.spawn(time.keep()).detach();
     }
     let served = Admin::bind(data.path(), config.admin_port)
-        .and_then(|admin| serve(&config, listeners, https, admin, &data, signals));
+        .and_then(|admin| serve(&config, bound, https, admin, &data, signals));
     if let Err(error) = &served {
         // `main` tells people.
         logger::remember(&error.to_string());
@@ -121,7 +120,7 @@ pub fn run(config: Config) -> Result<()> {
 
 fn serve(
     config: &Config,
-    (listener, https_listener): (TcpListener, Option<TcpListener>),
+    bound: Vec<(Door, TcpListener)>,
     https: Option<Https>,
     admin: Admin,
     data: &DataDir,
@@ -207,8 +206,9 @@ fn serve(
     let plugins = pipeline.plugins();
     let (stopping, stop) = bounded(1);
     let stats = ServerStats::new();
-    let mut server = Server::new(
-        listener,
+    let server = Server::new(
+        bound,
+        https.clone(),
         Arc::clone(&pipeline),
         limits.clone(),
         config.timeouts.clone(),
@@ -222,25 +222,8 @@ fn serve(
     if let Some(address) = admin.address() {
         logger::say(&format!("zlayer: admin interface on http://{address}\n"));
     }
-    let mut https_address = None;
-    if let (Some(listener), Some(https)) = (https_listener, &https) {
-        let address = server.add_https(listener, https.clone())?;
-        logger::say(&format!("zlayer: HTTPS on https://{address}\n"));
-        https_address = Some(address);
-    }
-    let served: Vec<_> = plugins.iter().map(|plugin| described(plugin)).collect();
-    logger::say(&format!(
-        "zlayer: serving {} on http://{}\n",
-        served.join(", "),
-        server.address()
-    ));
-    log::info!(
-        "zlayer {} (wasmtime {}) serves on http://{}, process {}",
-        env!("CARGO_PKG_VERSION"),
-        zlayer_bundle::ENGINE_VERSION,
-        server.address(),
-        std::process::id()
-    );
+    let addresses = server.addresses();
+    tell_addresses(plugins, &addresses);
     let view = View {
         pipeline: Arc::clone(&pipeline),
         server: stats,
@@ -250,8 +233,8 @@ fn serve(
         connections: fixed.connections,
         connections_memory: fixed.connections * share + certificates,
         threads: resources.threads,
-        address: server.address(),
-        https: https_address.zip(https.clone()),
+        addresses,
+        https: https.clone(),
         deployment: deployed(&config.source),
         stop: stop.clone(),
     };
@@ -320,6 +303,37 @@ fn serve(
     telling.wait();
     log::info!("stopped");
     Ok(())
+}
+
+/// Tells where clients come in. The line with the plugins is the last one, and has the first address.
+fn tell_addresses(plugins: &[Arc<Plugin>], addresses: &[(Scheme, SocketAddr)]) {
+    let url = |(scheme, address): &(Scheme, SocketAddr)| format!("{}://{address}", scheme.name());
+    let (first, others) = addresses.split_at(addresses.len().min(1));
+    for one in others {
+        let spoken = scheme_shown(one.0);
+        logger::say(&format!("zlayer: {spoken} on {}\n", url(one)));
+    }
+    let served: Vec<_> = plugins.iter().map(|plugin| described(plugin)).collect();
+    let first: String = first.iter().map(url).collect();
+    logger::say(&format!(
+        "zlayer: serving {} on {first}\n",
+        served.join(", ")
+    ));
+    let all: Vec<_> = addresses.iter().map(url).collect();
+    log::info!(
+        "zlayer {} (wasmtime {}) serves on {}, process {}",
+        env!("CARGO_PKG_VERSION"),
+        zlayer_bundle::ENGINE_VERSION,
+        all.join(", "),
+        std::process::id()
+    );
+}
+
+fn scheme_shown(scheme: Scheme) -> &'static str {
+    match scheme {
+        Scheme::Http => "HTTP",
+        Scheme::Https => "HTTPS",
+    }
 }
 
 /// The deployment that is served, as the status tells of it.

@@ -10,6 +10,7 @@ use crate::admin::ADMIN_SHARE;
 use crate::keyvalue::{self, KeyValue};
 use crate::log_ring::MEMORY_SHARE;
 use crate::memory::Budget;
+use crate::message::Scheme;
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::plugin::{Health, HealthState, Plugin, PluginState};
@@ -34,10 +35,10 @@ pub struct View {
     pub connections_memory: usize,
     /// Threads that serve.
     pub threads: usize,
-    /// The address that clients connect to.
-    pub address: SocketAddr,
-    /// The address of HTTPS and its certificates, where it is served.
-    pub https: Option<(SocketAddr, Https)>,
+    /// The addresses that clients connect to, each with what is spoken there.
+    pub addresses: Vec<(Scheme, SocketAddr)>,
+    /// The certificates, where HTTPS is served.
+    pub https: Option<Https>,
     /// The deployment that is served, where it is not one of flags alone.
     pub deployment: Option<Deployed>,
     /// Closed when the daemon drains.

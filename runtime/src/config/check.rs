@@ -7,8 +7,8 @@ use std::time::Duration;
 use zlayer_bundle::{ByteSize, HealthCheck};
 
 use super::{
-    AccessOutput, CACHE_MIN, Config, Door, Draft, HANDLES_MAX, IDENTITIES_MAX, INSTANCES_MAX, LogOutput,
-    MEMORY_MIN, PLUGINS_MAX, PluginConfig, Pooling, Secret, THREADS_MAX, Timeouts,
+    AccessOutput, CACHE_MIN, Config, Door, Draft, HANDLES_MAX, IDENTITIES_MAX, INSTANCES_MAX,
+    LogOutput, MEMORY_MIN, PLUGINS_MAX, PluginConfig, Pooling, Secret, THREADS_MAX, Timeouts,
 };
 use crate::error::{Error, Result};
 use crate::keyvalue::VALUE_BYTES_MAX;
@@ -120,7 +120,9 @@ impl Draft {
             return Err(match (door.is_https, other.is_https) {
                 (true, false) => wrong(
                     "tls-port",
-                    &format!("{port} is the port of HTTP already; choose another, or another --port"),
+                    &format!(
+                        "{port} is the port of HTTP already; choose another, or another --port"
+                    ),
                 ),
                 _ => wrong(
                     door.flag().trim_start_matches('-'),

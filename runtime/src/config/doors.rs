@@ -153,6 +153,11 @@ fn redirect(doors: &mut [Door], deployment: &Deployment) -> Result<()> {
             beside(secure.port)
         })
     };
+    let nowhere = "--redirect-http: there is no HTTPS to go to; name a certificate with --tls-cert and --tls-key, or with \
+                   --tls-credential";
+    if !doors.iter().any(|door| door.is_https) {
+        return usage(nowhere.to_owned());
+    }
     let mut found = Vec::new();
     for door in doors.iter() {
         let to = beside(door.named).or_else(|| own(door.named));
@@ -166,11 +171,7 @@ fn redirect(doors: &mut [Door], deployment: &Deployment) -> Result<()> {
     }
     let mut pairs = doors.iter().zip(&found);
     if pairs.all(|(door, to)| door.is_https || to.is_none()) {
-        return usage(
-            "--redirect-http: there is no HTTPS to go to; name a certificate with --tls-cert and --tls-key, or with \
-             --tls-credential"
-                .to_owned(),
-        );
+        return usage(nowhere.to_owned());
     }
     for (door, to) in doors.iter_mut().zip(found) {
         door.redirect = to;
