@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use zlayer_bundle::{Deployment, DeviceSettings, Expose, Port, Protocol};
+use zlayer_bundle::{Deployment, DeviceSettings, Expose, Port};
 
 use crate::error::{Error, Result};
 
@@ -145,14 +145,7 @@ fn redirect(doors: &mut [Door], deployment: &Deployment) -> Result<()> {
         let mut doors = doors.iter();
         doors.position(|door| door.is_https && door.named == named)
     };
-    let own = |named: u16| {
-        deployment.services.iter().find_map(|service| {
-            let endpoints = || service.settings.endpoints.iter();
-            endpoints().find(|endpoint| endpoint.port == named)?;
-            let secure = endpoints().find(|endpoint| endpoint.protocol == Protocol::Https)?;
-            beside(secure.port)
-        })
-    };
+    let own = |named: u16| deployment.secure_port(named).and_then(beside);
     let nowhere = "--redirect-http: there is no HTTPS to go to; name a certificate with --tls-cert and --tls-key, or with \
                    --tls-credential";
     if !doors.iter().any(|door| door.is_https) {
@@ -186,7 +179,7 @@ fn usage<T>(text: String) -> Result<T> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
-    use zlayer_bundle::{CertificateFiles, Endpoint, Service, ServiceSettings};
+    use zlayer_bundle::{CertificateFiles, Endpoint, Protocol, Service, ServiceSettings};
 
     use super::*;
 

@@ -109,6 +109,19 @@ impl Deployment {
     }
 }
 
+impl Deployment {
+    /// The port where requests that come to this one without TLS find the same over TLS: that of the first service
+    /// that has endpoints at both.
+    pub fn secure_port(&self, port: u16) -> Option<u16> {
+        self.services.iter().find_map(|service| {
+            let endpoints = || service.settings.endpoints.iter();
+            endpoints().find(|endpoint| endpoint.port == port)?;
+            let secure = endpoints().find(|endpoint| endpoint.protocol == Protocol::Https)?;
+            Some(secure.port)
+        })
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
