@@ -60,7 +60,7 @@ pub use compile::{
     without_compiler, without_tool,
 };
 pub use installation::{Installation, Installed, STANDARD_INPUT};
-pub use trust::trusted;
+pub use trust::{Trustees, trusted};
 
 /// Where the log's ring lies in the data folder.
 pub const LOG_FOLDER: &str = "log";

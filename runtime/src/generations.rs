@@ -4,6 +4,9 @@
 //! DATA-DIR/deployment/blobs/SHA256     a file of a bundle, once for all bundles that hold it
 //! DATA-DIR/deployment/generations/N    the head of the bundle that was installed as number N, as it was signed
 //! DATA-DIR/deployment/active           the number of the generation that is served, then of those before it
+//! DATA-DIR/deployment/trial        how often the active generation was started without proving itself
+//! DATA-DIR/deployment/confirmed    the numbers of those that have proved themselves
+//! DATA-DIR/deployment/failed       those that failed, and why
 //! DATA-DIR/deployment/last             the highest number that was given
 //! DATA-DIR/deployment/releases         the highest release of each deployment that was installed
 //! ```
@@ -15,16 +18,23 @@
 //! Whoever changes something holds the data folder's lock.
 
 mod blobs;
+mod choice;
+mod confirmed;
+mod failed;
 mod folder;
 mod history;
 mod install;
+mod known;
 mod releases;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 pub use blobs::Blobs;
+pub use choice::{Choice, WentBack};
 pub use history::KEPT_BEFORE;
-pub use install::Incoming;
+pub use install::{Incoming, Staged};
+pub use known::{STARTS, Standing, TRIAL_STARTS};
 
 use std::collections::BTreeSet;
 use std::io;
@@ -44,6 +54,9 @@ const DEPLOYMENT: &str = "deployment";
 const BLOBS: &str = "blobs";
 const GENERATIONS: &str = "generations";
 const ACTIVE: &str = "active";
+const TRIAL: &str = "trial";
+const CONFIRMED: &str = "confirmed";
+const FAILED: &str = "failed";
 const LAST: &str = "last";
 const RELEASES: &str = "releases";
 /// Bytes of a head that are read: more than any has, since its signature and lengths take some 100 bytes.
@@ -82,13 +95,15 @@ impl Generations {
         Ok(self.history()?.active())
     }
 
-    /// The generation that was served before the active one.
+    /// The generation that was served before the active one, and did not fail.
     ///
     /// # Errors
     ///
     /// As of [`Generations::active`].
     pub fn previous(&self) -> Result<Option<u64>> {
-        Ok(self.history()?.previous())
+        let known = self.known(self.history()?);
+        let mut before = known.history.before().iter().copied();
+        Ok(before.find(|one| known.failed.reason(*one).is_none()))
     }
 
     /// The numbers of all that are kept, in their order.
@@ -140,38 +155,66 @@ impl Generations {
         missing_as(None, folder).map_err(|error| self.unreadable(Path::new(BLOBS), error))
     }
 
-    /// Makes a kept generation the active one.
+    /// Makes a kept generation the active one, which is to prove itself at its next start. That it failed before is
+    /// forgotten.
     ///
     /// # Errors
     ///
     /// It is not there, it is damaged, or one of its files is missing.
     pub fn activate(&self, number: u64) -> Result<()> {
+        self.activate_after(number, 0)
+    }
+
+    /// Makes a kept generation the active one of a daemon that serves: that is its first start.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Generations::activate`].
+    pub fn adopt_kept(&self, number: u64) -> Result<()> {
+        self.activate_after(number, 1)
+    }
+
+    /// Makes a generation the active one that was staged, of a daemon that serves: that is its first start.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written. It is to be discarded then.
+    pub fn adopt(&self, staged: &Staged) -> Result<()> {
+        self.activate_after(staged.number, 1)
+    }
+
+    fn activate_after(&self, number: u64, starts: u32) -> Result<()> {
         let head = self.head(number)?;
         let kept = self.make()?;
         for blob in &head.manifest.blobs {
             kept.blobs.open(blob)?;
         }
-        let history = self.history_or_all()?;
-        self.write(&kept, ACTIVE, &history.with(number).to_string())?;
+        let mut known = self.known(self.history_or_all()?);
+        known.failed = known.failed.without(number);
+        self.make_active(&kept, &known, number, starts)?;
         match head.signature {
             SignatureState::Unsigned => {}
-            _ => self.note(&kept, &history, &head.manifest.deployment, head.bytes()),
+            _ => {
+                let deployment = &head.manifest.deployment;
+                self.note(&kept, &known.history, deployment, head.bytes());
+            }
         }
         Ok(())
     }
 
-    /// Removes all generations but the active one and the [`KEPT_BEFORE`] before it, and then whatever none of them
-    /// needs.
+    /// Removes all generations but the active one, the [`KEPT_BEFORE`] before it, and the last good one if it is none
+    /// of these; and then whatever none of them needs.
     ///
     /// # Errors
     ///
     /// What is active is not known, what one of them needs is not known, or something cannot be removed.
     pub fn forget(&self) -> Result<()> {
-        let history = self.history()?;
+        let known = self.known(self.history()?);
+        let needed = known.kept();
         let kept = self.make()?;
         let mut all = self.list()?;
-        self.keep_last(&kept, &history)?;
-        let removed = all.extract_if(.., |one| !history.numbers().contains(one));
+        self.keep_last(&kept, &known.history)?;
+        let removed = all.extract_if(.., |one| !needed.contains(one));
         let unwritable = |error| self.unwritable(error);
         for number in removed {
             let name = number.to_string();
@@ -179,6 +222,13 @@ impl Generations {
         }
         // Before the blobs, so that after a power cut none is there that lacks one.
         kept.generations.sync().map_err(unwritable)?;
+        let confirmed = known.confirmed.of(&needed);
+        self.write_or_remove(&kept, CONFIRMED, &confirmed.to_string())?;
+        let failed = known.failed.of(&needed);
+        self.write_or_remove(&kept, FAILED, &failed.to_string())?;
+        if needed.is_empty() {
+            self.write_or_remove(&kept, TRIAL, "")?;
+        }
         self.forget_blobs_but(&[])
     }
 
@@ -331,6 +381,18 @@ impl Generations {
         }
         let written = kept.deployment.replace_text(name, text.as_bytes());
         written.map_err(|error| self.unwritable(error))
+    }
+
+    /// As [`Generations::write`]; a file that would say nothing is removed.
+    fn write_or_remove(&self, kept: &Kept, name: &str, text: &str) -> Result<()> {
+        if !text.is_empty() {
+            return self.write(kept, name, text);
+        }
+        if matches!(self.read(name), Ok(None)) {
+            return Ok(());
+        }
+        let removed = { kept.deployment.remove(name) }.and_then(|()| kept.deployment.sync());
+        removed.map_err(|error| self.unwritable(error))
     }
 
     /// One of the two folders, if it is there.

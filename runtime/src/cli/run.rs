@@ -20,6 +20,7 @@ use crate::account::Account;
 use crate::config::{
     Config, Draft, Limits, SYSTEM_KEYS, Secret, ServiceConfig, parse_bytes, parse_pair, read_doors,
 };
+use crate::daemon::Trustees;
 use crate::error::{Error, Result};
 use crate::secrets;
 use source::{Given, Terms};
@@ -220,12 +221,13 @@ impl Run {
         let user = self.user.as_deref().map(Account::find).transpose();
         let user = user.map_err(|reason| wrong("user", &reason))?;
         let key_dirs = key_dirs(std::mem::take(&mut self.keys), user.is_some());
-        let terms = Terms {
+        let given = self.given()?;
+        let trustees = Trustees {
             key_dirs: &key_dirs,
             allow_unsigned: self.allow_unsigned,
-            profile,
+            data_dir: self.data_dir.as_deref(),
         };
-        let source = source::find(self.given()?, self.data_dir.as_deref(), &terms)?;
+        let source = source::find(given, &Terms { trustees, profile })?;
         let usual = self.service()?;
         let device = self.device()?;
         let deployment = match source.head() {

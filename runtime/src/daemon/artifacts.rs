@@ -9,7 +9,7 @@ use zlayer_bundle::{
 };
 
 use super::compile::{PRECOMPILE, compile, is_wasm, open};
-use super::trust::trusted;
+use super::trust::{Trustees, trusted};
 use crate::config::{Config, SYSTEM_KEYS, Source};
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ use crate::generations::{Blobs, Generations};
 /// Checks the files as far as that can be done without keeping anything of them.
 pub(super) fn look(config: &Config) -> Result<()> {
     // Keys that this account cannot read would be missed once the folder is its own.
-    let trust = trusted(&config.key_dirs, config.allow_unsigned, false)?;
+    let trust = trusted(&Trustees::of(config), false)?;
     // Whoever signed a bundle was looked at when its head was read.
     let Source::Files(files) = &config.source else {
         return Ok(());
@@ -83,7 +83,7 @@ fn from_blobs(
     path: &Path,
     config: &Config,
 ) -> Result<Vec<VerifiedArtifact>> {
-    let trust = trusted(&config.key_dirs, config.allow_unsigned, true)?;
+    let trust = trusted(&Trustees::of(config), true)?;
     let target = target()?;
     let manifest = head.manifest();
     let places = 0..manifest.deployment.services.len();
@@ -144,7 +144,7 @@ fn from_file(
         may_compile(path, "build", target, &config.key_dirs)?;
         let usable = |kept| {
             // Signed by a key that is the user's no longer, it is made anew.
-            let trust = trusted(&config.key_dirs, config.allow_unsigned, false).ok();
+            let trust = trusted(&Trustees::of(config), false).ok();
             let checked =
                 trust.map(|trust| VerifiedArtifact::verify(kept, &trust, target, config.profile));
             checked.is_some_and(|checked| checked.is_ok())
@@ -153,7 +153,7 @@ fn from_file(
     }
     // Now, since compiling may have made the user's development key.
     // Which keys do not count is told once, and not for each plugin.
-    let trust = trusted(&config.key_dirs, config.allow_unsigned, place == 0)?;
+    let trust = trusted(&Trustees::of(config), place == 0)?;
     let check = |copy| VerifiedArtifact::verify(copy, &trust, target, config.profile);
     let kept = match data.kept_copy(place, &source).map(check) {
         // Flash wears out: the copy no longer holds what its trailer says, and the file may.

@@ -11,7 +11,7 @@ use zlayer_bundle::{
     VerifiedBundle, own_account,
 };
 
-use super::trust::trusted;
+use super::trust::{Trustees, trusted};
 use super::versions::Versions;
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
@@ -68,7 +68,7 @@ impl Installation {
         mut from: impl Read,
         profile: Profile,
     ) -> Result<Installed> {
-        let trust = trusted(&self.key_dirs, self.allow_unsigned, true)?;
+        let trust = trusted(&self.trustees(), true)?;
         let refused = |source| Error::Bundle {
             path: path.to_owned(),
             source,
@@ -119,7 +119,7 @@ impl Installation {
                 ))
             })?,
         };
-        let trust = trusted(&self.key_dirs, self.allow_unsigned, true)?;
+        let trust = trusted(&self.trustees(), true)?;
         let path = PathBuf::from(format!("generation {number}"));
         let refused = |source| Error::Bundle { path, source };
         let head = generations.head(number)?.verify(&trust);
@@ -145,6 +145,14 @@ impl Installation {
         self.find()?;
         let _data = self.lock()?;
         Generations::of(&self.data_dir).uninstall()
+    }
+
+    fn trustees(&self) -> Trustees<'_> {
+        Trustees {
+            key_dirs: &self.key_dirs,
+            allow_unsigned: self.allow_unsigned,
+            data_dir: Some(&self.data_dir),
+        }
     }
 
     /// Whether there is anything, before a folder is made for who mistyped its name.

@@ -43,9 +43,9 @@ impl History {
         self.0.first().copied()
     }
 
-    /// The one that was active before.
-    pub(super) fn previous(&self) -> Option<u64> {
-        self.0.get(1).copied()
+    /// Those that were active before, the newest first.
+    pub(super) fn before(&self) -> &[u64] {
+        self.0.get(1..).unwrap_or_default()
     }
 }
 
@@ -65,7 +65,9 @@ mod tests {
     fn the_active_one_comes_first_and_each_once() {
         let history = History::default().with(1).with(2).with(3).with(2);
         assert_eq!(history.numbers(), [2, 3, 1]);
-        assert_eq!((history.active(), history.previous()), (Some(2), Some(3)));
+        assert_eq!(history.active(), Some(2));
+        assert_eq!(history.before(), [3, 1]);
+        assert!(History::default().before().is_empty());
         assert_eq!(history.with(4).numbers(), [4, 2, 3]);
         assert_eq!(
             History::read(history.to_string().as_bytes()).unwrap(),

@@ -7,7 +7,7 @@ use std::path::Path;
 use zlayer_bundle::{Blob, BundleError, VerifiedBundle};
 
 use super::history::History;
-use super::{ACTIVE, Generations, Kept, LAST};
+use super::{Generations, Kept, LAST};
 use crate::error::Result;
 
 /// A bundle that is to be installed.
@@ -20,10 +20,19 @@ pub struct Incoming<'a, R> {
     pub blobs: R,
 }
 
+/// A bundle that is here, whole and checked, and not active.
+pub struct Staged {
+    /// The number of its generation.
+    pub number: u64,
+    /// Its blobs that were not here before.
+    missing: Vec<Blob>,
+}
+
 impl Generations {
-    /// Installs a bundle and makes it the active generation; answers its number. Its blobs are read piece by
-    /// piece, and `check` is given the file of each service's artifact, by the service's place, as soon as
-    /// it is here. The bundle that a kept generation was made of is that generation, whatever its release.
+    /// Installs a bundle and makes it the active generation, which is to prove itself at its next start; answers its
+    /// number. Its blobs are read piece by piece, and `check` is given the file of each service's artifact, by the
+    /// service's place, as soon as it is here. The bundle that a kept generation was made of is that generation,
+    /// whatever its release.
     ///
     /// # Errors
     ///
@@ -31,41 +40,65 @@ impl Generations {
     /// cannot be written. What was active is active still then, and what was written is removed again.
     pub fn install<R: Read>(
         &self,
-        mut bundle: Incoming<'_, R>,
+        bundle: Incoming<'_, R>,
         check: impl FnMut(usize, File) -> Result<()>,
     ) -> Result<u64> {
+        let staged = self.stage(bundle, check)?;
+        let number = staged.number;
+        match self.activate(number) {
+            Ok(()) => Ok(number),
+            Err(error) => {
+                self.discard(staged);
+                Err(error)
+            }
+        }
+    }
+
+    /// The first step of [`Generations::install`] alone: all is here and checked, and what was active is active
+    /// still. Then comes [`Generations::adopt`] or [`Generations::discard`], before anything else is changed: who ends
+    /// before that leaves files that the next [`Generations::forget`] removes.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Generations::install`].
+    pub fn stage<R: Read>(
+        &self,
+        mut bundle: Incoming<'_, R>,
+        check: impl FnMut(usize, File) -> Result<()>,
+    ) -> Result<Staged> {
         let kept = self.make()?;
-        let history = self.history_or_all()?;
+        let known = self.known(self.history_or_all()?);
         let (deployment, head) = (&bundle.head.manifest().deployment, bundle.head.bytes());
         // Anybody may give any release to what nobody signed.
         let counts = bundle.head.signer().is_some();
-        let mut numbers = history.numbers().iter().copied();
+        let mut numbers = known.kept().into_iter();
         let same = numbers.find(|one| self.head_bytes(*one).is_ok_and(|bytes| bytes == head));
         if counts && same.is_none() {
-            self.releases(&history)?.admit(deployment, head)?;
+            self.releases(&known.history)?.admit(deployment, head)?;
         }
         kept.remove_unfinished()
             .map_err(|error| self.unwritable(error))?;
         let blobs = &bundle.head.manifest().blobs;
-        let missing: Vec<&Blob> = { blobs.iter() }
-            .filter(|blob| kept.blobs.open(blob).is_err())
-            .collect();
-        let mut number = same;
-        let installed = kept.stage(&mut bundle, check).and_then(|()| {
-            let number = match number {
-                Some(same) => same,
-                None => *number.insert(self.add(&kept, bundle.head, &history)?),
-            };
-            self.write(&kept, ACTIVE, &history.with(number).to_string())?;
-            if counts {
-                self.note(&kept, &history, deployment, head);
-            }
-            Ok(number)
+        let missing = { blobs.iter() }.filter(|blob| kept.blobs.open(blob).is_err());
+        let missing: Vec<Blob> = missing.cloned().collect();
+        let staged = kept.stage(&mut bundle, check).and_then(|()| match same {
+            Some(same) => Ok(same),
+            None => self.add(&kept, bundle.head, &known.history),
         });
-        if installed.is_err() {
-            self.take_back(&kept, number, &missing);
+        match staged {
+            Ok(number) => Ok(Staged { number, missing }),
+            Err(error) => {
+                self.take_back(&kept, same, &missing);
+                Err(error)
+            }
         }
-        installed
+    }
+
+    /// Removes again what [`Generations::stage`] wrote, as far as nothing needs it.
+    pub fn discard(&self, staged: Staged) {
+        if let Ok(kept) = self.make() {
+            self.take_back(&kept, Some(staged.number), &staged.missing);
+        }
     }
 
     /// Writes the head of a new generation down; answers its number.
@@ -81,10 +114,11 @@ impl Generations {
     }
 
     /// Removes what a failed install wrote, as far as nothing needs it.
-    fn take_back(&self, kept: &Kept, number: Option<u64>, missing: &[&Blob]) {
+    fn take_back(&self, kept: &Kept, number: Option<u64>, missing: &[Blob]) {
         // Whoever cannot tell what is needed removes nothing; the next install does.
         let Ok(history) = self.history() else { return };
-        if let Some(number) = number.filter(|number| !history.numbers().contains(number)) {
+        let needed = self.known(history).kept();
+        if let Some(number) = number.filter(|number| !needed.contains(number)) {
             let _ = kept.generations.remove(&number.to_string());
         }
         let heads = { self.list().unwrap_or_default() }

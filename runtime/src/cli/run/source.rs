@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use zlayer_bundle::{BundleError, BundleHead, Profile, VerifiedBundle};
 
 use crate::config::Source;
-use crate::daemon::{self, Packed};
+use crate::daemon::{self, Packed, Trustees};
 use crate::error::{Error, Result};
 use crate::generations::Generations;
 
@@ -68,8 +68,7 @@ impl Given {
 
 /// Whom this device trusts, and what it runs.
 pub(super) struct Terms<'a> {
-    pub(super) key_dirs: &'a [PathBuf],
-    pub(super) allow_unsigned: bool,
+    pub(super) trustees: Trustees<'a>,
     pub(super) profile: Profile,
 }
 
@@ -78,7 +77,7 @@ pub(super) struct Terms<'a> {
 /// # Errors
 ///
 /// It is not there, or is refused.
-pub(super) fn find(given: Given, data_dir: Option<&Path>, terms: &Terms<'_>) -> Result<Source> {
+pub(super) fn find(given: Given, terms: &Terms<'_>) -> Result<Source> {
     match given {
         Given::Plugins(files) => Ok(Source::Files(files)),
         Given::Bundle(path) => {
@@ -87,11 +86,11 @@ pub(super) fn find(given: Given, data_dir: Option<&Path>, terms: &Terms<'_>) -> 
         }
         Given::Deployment(path) => {
             let target = daemon::target()?;
-            daemon::may_compile(&path, "pack", target, terms.key_dirs)?;
+            daemon::may_compile(&path, "pack", target, terms.trustees.key_dirs)?;
             let Packed { file } = daemon::pack(&path, target, terms.profile)?;
             bundle(path, file, terms)
         }
-        Given::Nothing => match data_dir {
+        Given::Nothing => match terms.trustees.data_dir {
             Some(data_dir) => installed(data_dir, terms),
             None => Ok(Source::Files(Vec::new())),
         },
@@ -135,7 +134,7 @@ fn installed(data_dir: &Path, terms: &Terms<'_>) -> Result<Source> {
 impl Terms<'_> {
     /// Checks who signed a bundle, and what it is for.
     pub(super) fn verify(&self, path: &Path, head: BundleHead) -> Result<VerifiedBundle> {
-        let trust = daemon::trusted(self.key_dirs, self.allow_unsigned, false)?;
+        let trust = daemon::trusted(&self.trustees, false)?;
         let head = head
             .verify(&trust)
             .map_err(|source| refused(path, source))?;
