@@ -270,6 +270,28 @@ fn a_websocket_begins_below_its_own_path_alone() {
 }
 
 #[test]
+fn a_router_decides_for_its_own_endpoints_alone() {
+    let [first, second] = free();
+    let router = format!(
+        "wasm: {{roles: [router], capabilities: {{config: true, keyvalue: true, logging: true}}}}\nendpoints: [{{name: \
+         a, port: {first}}}]"
+    );
+    let handler = format!("env: {{greeting: handler}}\nendpoints: [{{name: a, port: {second}}}]");
+    let text = deployment(&[
+        ("router", "stages", &router),
+        ("handler", "visit-counter", &handler),
+    ]);
+    let daemon = Daemon::of(bundle(&text)).start();
+    let ask = |address: SocketAddr| {
+        let mut client = Client::over(TcpStream::connect(address).unwrap());
+        client.send("GET / HTTP/1.1\r\nhost: h\r\nx-test-route: immediate 418 routed\r\n\r\n");
+        who(&client.read_response())
+    };
+    assert_eq!(ask(daemon.addr()), "418");
+    assert_eq!(ask(local(second)), "handler");
+}
+
+#[test]
 fn what_one_service_answered_is_never_stored_for_another_at_the_same_host() {
     let [first, second] = free();
     let stage = |role: &str, lines: &str| {
