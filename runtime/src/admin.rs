@@ -7,9 +7,11 @@
 
 mod answer;
 mod cache;
+mod changes;
 mod client;
 mod commands;
 mod connection;
+mod deployments;
 #[cfg(test)]
 pub mod fuzz;
 mod json;
@@ -24,6 +26,7 @@ mod section;
 mod series;
 mod status;
 mod store;
+mod upload;
 mod view;
 
 use std::fs::{self, DirBuilder, Permissions};
@@ -43,10 +46,11 @@ use crate::wire::Socket;
 use connection::Connection;
 use places::{Place, Places};
 
-pub use client::{DEFAULT_DATA_DIR, print_status, purge};
+pub use client::{Change, DEFAULT_DATA_DIR, change, print_status, purge};
+pub use deployments::{Changed, Changing, Deployed, Deployments};
 pub(crate) use json::Json;
 pub use process::open_before_confinement;
-pub use view::{Deployed, View};
+pub use view::View;
 
 /// Memory that the interface may take: [`CONNECTIONS`] on each of two sockets, with a head of 8 KiB
 /// and a short response of at most 2 KiB, and [`PAGES_BYTES`].

@@ -170,7 +170,7 @@ impl Cli {
             )));
         };
         match verb {
-            Verb::Run(run) => run.into_config().and_then(daemon::run)?,
+            Verb::Run(run) => run.into_start().and_then(daemon::run)?,
             Verb::Install(install) => install.run()?,
             Verb::Rollback(rollback) => rollback.run()?,
             Verb::Uninstall(uninstall) => uninstall.run()?,

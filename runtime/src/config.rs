@@ -21,7 +21,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use zlayer_bundle::{ByteSize, CONNECTIONS_DEFAULT, NotASize, Profile, WHOLE_DEFAULT};
+use zlayer_bundle::{
+    ByteSize, CONNECTIONS_DEFAULT, DeviceSettings, NotASize, Profile, WHOLE_DEFAULT,
+};
 
 pub use zlayer_bundle::{
     AccessOutput, BodyAccess, CACHE_MIN, CONNECTION_SHARE, LogOutput, MEMORY_DEFAULT, MEMORY_MIN,
@@ -107,10 +109,14 @@ pub struct Draft {
     pub access_log: Option<AccessOutput>,
     /// File of the certificates that TLS upstreams are checked against, instead of the system's.
     pub tls_roots: Option<PathBuf>,
+    /// All that is said of the device as a whole, as it was said.
+    pub device: DeviceSettings,
     /// How clients reach the daemon at its doors: over TLS, through proxies.
     pub entrance: Entrance,
     /// What the device knows of the variables of a deployment, by their names: secrets, too.
     pub variables: BTreeMap<String, Secret>,
+    /// The file of secrets, which is read anew when what is served is changed.
+    pub secrets_file: Option<PathBuf>,
     /// The secrets of all plugins; which of them one may see is said in its [`Grants`].
     pub secrets: Arc<BTreeMap<String, Secret>>,
     /// What flags say of every plugin.
@@ -142,8 +148,10 @@ impl Draft {
             log: LogOutput::Text,
             access_log: None,
             tls_roots: None,
+            device: DeviceSettings::default(),
             entrance: Entrance::default(),
             variables: BTreeMap::new(),
+            secrets_file: None,
             secrets: Arc::default(),
             usual: PluginConfig::default(),
             limits: Limits::default(),
@@ -183,6 +191,9 @@ pub struct Limits {
     /// Interpreters drop what they are done with when they collect their garbage, which may be
     /// thousands later. Each takes memory of the budget.
     pub handles: usize,
+    /// How often a plugin of a generation on trial may trap, where those are one request in ten or more
+    /// (default 5). Beyond that the device goes back.
+    pub trial_traps: u64,
     /// Whether clients' header names with underscores go on to upstreams, and to plugins those too
     /// that read as another field where `_` and `-` are one (default: no).
     pub underscore_headers: bool,
@@ -202,6 +213,7 @@ impl Default for Limits {
             response_head: 32 << 10,
             cache: None,
             handles: 16 << 10,
+            trial_traps: 5,
             underscore_headers: false,
             http: zlayer_http1::Limits::default(),
         }
@@ -235,6 +247,9 @@ pub struct Timeouts {
     /// How long running requests get when the daemon was told to stop (default 10 s), and
     /// then each plugin's `shutdown`, together.
     pub drain: Duration,
+    /// How long a new generation has to serve well before it is trusted to; until then the device goes back
+    /// where it does not (default 60 s).
+    pub trial: Duration,
 }
 
 impl Default for Timeouts {
@@ -248,6 +263,7 @@ impl Default for Timeouts {
             websocket_ping: Duration::from_secs(30),
             half_closed: Duration::from_secs(3),
             drain: Duration::from_secs(10),
+            trial: Duration::from_secs(60),
         }
     }
 }

@@ -2,20 +2,24 @@
 
 mod artifacts;
 mod compile;
+mod deployer;
+mod doors;
 mod essentials;
+mod first;
 mod fixed;
 mod installation;
+mod loader;
 mod plugins;
 mod rehearsal;
 mod resources;
 mod signals;
+mod start;
 mod time;
 mod trust;
 mod versions;
 
 use std::future::poll_fn;
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,31 +30,35 @@ use smol::Executor;
 use smol::channel::{Receiver, bounded};
 
 use crate::account::Account;
-use crate::admin::{self, Admin, Deployed, View};
+use crate::admin::{self, Admin, Deployments, View};
 use crate::clients::{RunQueue, SLICE};
-use crate::config::{CONNECTION_SHARE, Config, Door, Source};
+use crate::config::{CONNECTION_SHARE, Config};
 use crate::confinement::{Needs, confine};
 use crate::data_dir::DataDir;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::keyvalue::{self, Foreign, KeyValue};
+use crate::keyvalue::{self, KeyValue};
 use crate::logger;
 use crate::memory::Budget;
-use crate::message::Scheme;
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
-use crate::plugin::{Common, InstanceMemory, Plugin, Ticker, new_engine, places, share_out};
+use crate::plugin::{
+    InstanceMemory, Plugin, Ticker, new_engine, places, places_for_any, share_out,
+};
 use crate::redact;
 use crate::server::Server;
 use crate::server::tls::{Https, TLS_SHARE};
 use crate::stats::ServerStats;
-use crate::timeout;
 use crate::turns;
 use crate::upstream::{self, Upstreams};
+use deployer::Deployer;
+use first::First;
 use fixed::Fixed;
+use loader::Loader;
 use rehearsal::rehearse;
 use resources::Resources;
 use signals::Signals;
+use start::FromGeneration;
 use time::Time;
 use versions::Versions;
 
@@ -60,6 +68,7 @@ pub use compile::{
     without_compiler, without_tool,
 };
 pub use installation::{Installation, Installed, STANDARD_INPUT};
+pub use start::{Configure, Start, Wanted, verified};
 pub use trust::{Trustees, trusted};
 
 /// Where the log's ring lies in the data folder.
@@ -67,14 +76,12 @@ pub const LOG_FOLDER: &str = "log";
 
 static EXECUTOR: Executor<'static> = Executor::new();
 
-/// Serves the plugins that `config` names until a signal ends it.
-pub fn run(config: Config) -> Result<()> {
+/// Serves until a signal ends it.
+pub fn run(start: Start) -> Result<()> {
+    let Start { config, installed } = start;
     essentials::random_numbers()?;
     // Before anything can be logged.
-    let own = config.services.iter();
-    let own = own.flat_map(|service| service.config.grants.own_secrets.values());
-    let known = config.secrets.values().chain(config.variables.values());
-    redact::install(known.chain(own).map(|secret| secret.0.as_str()));
+    redact::install(deployer::secrets(&config));
     let account = match &config.user {
         Some(account) => account.is_another()?.then_some(account),
         None => None,
@@ -84,9 +91,7 @@ pub fn run(config: Config) -> Result<()> {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     // Before all else: a signal that comes while the plugin loads must drain, too.
     let signals = Signals::hear()?;
-    let doors = config.doors.iter();
-    let bound = doors.map(|door| Ok((door.clone(), Server::bind(door)?)));
-    let bound: Vec<_> = bound.collect::<Result<_>>()?;
+    let bound = doors::bind(&config.doors)?;
     // While this process may still read what root alone may.
     let owner = account.map(|account| account.ids().0.as_raw());
     let https = config.entrance.https.as_ref();
@@ -100,6 +105,7 @@ pub fn run(config: Config) -> Result<()> {
         account.assume()?;
         data.reach()?;
     }
+    let data = Arc::new(data);
     let logging = logger::choose(config.log, &data.path().join(LOG_FOLDER));
     EXECUTOR.spawn(logging).detach();
     let time = Time::of(&data);
@@ -108,7 +114,7 @@ pub fn run(config: Config) -> Result<()> {
         EXECUTOR.spawn(time.keep()).detach();
     }
     let served = Admin::bind(data.path(), config.admin_port)
-        .and_then(|admin| serve(&config, bound, https, admin, &data, signals));
+        .and_then(|admin| serve(config, installed, bound, https, admin, &data, signals));
     if let Err(error) = &served {
         // `main` tells people.
         logger::remember(&error.to_string());
@@ -119,56 +125,57 @@ pub fn run(config: Config) -> Result<()> {
 }
 
 fn serve(
-    config: &Config,
-    bound: Vec<(Door, TcpListener)>,
+    config: Config,
+    installed: Option<FromGeneration>,
+    bound: doors::Bound,
     https: Option<Https>,
     admin: Admin,
-    data: &DataDir,
+    data: &Arc<DataDir>,
     signals: Signals,
 ) -> Result<()> {
     let mut versions = Versions::open(data)?;
-    let members = plugins::gather(config, data, &mut versions)?;
+    let members = plugins::gather(&config, data, &mut versions);
     // Plugins may have been compiled by another program until here, and no thread was started yet.
     confine(&Needs {
         data: data.path(),
         is_temporary: data.is_temporary(),
-        read: read_later(config),
+        read: read_later(&config, installed.is_some()),
     });
-    let needs: Vec<_> = members.iter().map(plugins::Member::needs).collect();
-    let resources = Resources::decide(config, &needs, &Device::new())?;
+    let needs: Vec<_> = { members.iter().flatten() }
+        .map(plugins::Member::needs)
+        .collect();
+    let resources = Resources::decide(&config, &needs, &Device::new())?;
     essentials::threads(resources.threads)?;
-    let limits = &resources.limits;
+    let limits = resources.limits.clone();
     let budget = Budget::new(resources.memory);
     let share = CONNECTION_SHARE + https.as_ref().map_or(0, |_| TLS_SHARE);
     let certificates = https.as_ref().map_or(0, Https::memory);
     let fixed = Fixed::reserve(&budget, limits.connections, share, certificates)?;
-    let Some(first) = members.first() else {
-        return Err(Error::Usage("there is no plugin".to_owned()));
+    let (target, profile, memory) = (target()?, config.profile, resources.memory);
+    let places = match installed {
+        // What is installed later may want others.
+        Some(_) => {
+            let usual = config.usual.pooling.instances;
+            places_for_any(target, profile, memory, usual, resources.threads)
+        }
+        None => {
+            let members = members.iter().flatten();
+            let wanted: Vec<_> = members
+                .map(|member| member.config().pooling.instances)
+                .collect();
+            let usual = config.usual.pooling.instances;
+            let instances = share_out(target, profile, memory, usual, &wanted);
+            let initial = needs.iter().map(|needs| needs.memory_initial);
+            places(
+                memory,
+                resources.threads,
+                instances.into_iter().zip(initial),
+            )
+        }
     };
-    let target = first.artifact().manifest().target;
-    let (profile, memory) = (config.profile, resources.memory);
-    let wanted: Vec<_> = members
-        .iter()
-        .map(|member| member.config().pooling.instances)
-        .collect();
-    let usual = config.usual.pooling.instances;
-    let instances = share_out(target, profile, memory, usual, &wanted);
-    let initial = needs.iter().map(|needs| needs.memory_initial);
-    let plugins = instances.iter().copied().zip(initial);
-    let engine = new_engine(
-        target,
-        profile,
-        memory,
-        places(memory, resources.threads, plugins),
-    )?;
+    let engine = new_engine(target, profile, memory, places)?;
     // Not sooner: two threads that map memory get in each other's way.
     let store = KeyValue::new(&data.store(), &budget, Arc::<keyvalue::Machine>::default());
-    if members.iter().any(plugins::Member::imports_store) {
-        check_store(&data.store(), config.set_store_aside)?;
-        store
-            .start()
-            .map_err(|error| Error::device("cannot start the key-value store's thread", error))?;
-    }
     let metrics = Arc::new(Metrics::new(Arc::clone(&budget)));
     let upstreams = Upstreams::new(
         upstream::Settings {
@@ -180,37 +187,56 @@ fn serve(
         &EXECUTOR,
     );
     upstreams.read_roots()?;
-    let instance_memory = InstanceMemory::new(&budget);
     let ticker = Ticker::new(&engine, resources.threads);
-    let common = Common {
-        engine: &engine,
-        ticker: &ticker,
-        instance_memory: &instance_memory,
-        budget: &budget,
-        limits,
-        timeouts: &config.timeouts,
+    let loader = Loader {
+        instance_memory: InstanceMemory::new(&budget),
+        engine,
+        target,
+        profile,
+        ticker: ticker.clone(),
+        own: budget.used(),
+        budget: Arc::clone(&budget),
+        limits: limits.clone(),
+        timeouts: config.timeouts.clone(),
+        metrics: Arc::clone(&metrics),
+        store: store.clone(),
+        store_folder: data.store(),
+        upstreams,
     };
-    let mut placed = Vec::new();
-    for (member, instances) in members.into_iter().zip(instances) {
-        member.tell_what_it_is();
-        let placement = Arc::clone(&member.config().placement);
-        let plugin = member.load(instances, config, &common, &metrics, &store, &upstreams)?;
-        placed.push((plugin, placement));
-    }
+    let loaded = members.and_then(|members| loader.load(members, &config, None));
+    let First {
+        pipeline,
+        config,
+        mut versions,
+        installed,
+    } = First::load(&loader, data, loaded, config, versions, installed)?;
     if !data.is_temporary() {
         versions.keep();
     }
-    let (drain, request_timeout) = (config.timeouts.drain, config.timeouts.request);
-    let pipeline = Pipeline::new(placed, limits, request_timeout, &budget, upstreams)?;
-    let pipeline = Arc::new(pipeline);
-    let plugins = pipeline.plugins();
     let (stopping, stop) = bounded(1);
+    let config = Arc::new(config);
+    let bound = match pipeline.nothing() {
+        // Whoever comes is told why.
+        Some(_) => bound,
+        None => doors::open(bound, &config.doors, https.is_some()),
+    };
+    let (choice, configure) = installed
+        .map(|FromGeneration { choice, configure }| (choice, configure))
+        .unzip();
+    let deployer = Deployer::new(
+        loader,
+        Arc::clone(data),
+        configure,
+        (Arc::clone(&pipeline), Arc::clone(&config)),
+        bound.iter().map(|(door, _)| door.clone()).collect(),
+        stop.clone(),
+    );
     let stats = ServerStats::new();
     let server = Server::new(
         bound,
         https.clone(),
-        Arc::clone(&pipeline),
-        limits.clone(),
+        Arc::clone(&deployer.present),
+        limits,
         config.timeouts.clone(),
         config.entrance.clone(),
         config.access_log,
@@ -223,9 +249,9 @@ fn serve(
         logger::say(&format!("zlayer: admin interface on http://{address}\n"));
     }
     let addresses = server.addresses();
-    tell_addresses(plugins, &addresses);
+    doors::tell(&pipeline, &addresses);
     let view = View {
-        pipeline: Arc::clone(&pipeline),
+        present: Arc::clone(&deployer.present),
         server: stats,
         metrics: Arc::clone(&metrics),
         budget: Arc::clone(&budget),
@@ -235,7 +261,7 @@ fn serve(
         threads: resources.threads,
         addresses,
         https: https.clone(),
-        deployment: deployed(&config.source),
+        deployments: Arc::clone(&deployer) as Arc<dyn Deployments>,
         stop: stop.clone(),
     };
     let _admin = admin.serve(view, &EXECUTOR)?;
@@ -246,16 +272,8 @@ fn serve(
         );
     }
 
-    for plugin in plugins {
-        plugin.tell_room();
-        let telling = Arc::clone(plugin);
-        EXECUTOR
-            .spawn(async move { telling.host().log.report_dropped_in_time().await })
-            .detach();
-        let (plugin, pipeline, stop) = (Arc::clone(plugin), Arc::clone(&pipeline), stop.clone());
-        let keeping = async move { keep(&plugin, &pipeline, request_timeout, &stop).await };
-        EXECUTOR.spawn(crate::reactor::enter(keeping)).detach();
-    }
+    drop(pipeline);
+    deployer.begin(choice);
     if let Some(https) = https.clone() {
         EXECUTOR.spawn(async move { https.watch().await }).detach();
     }
@@ -284,102 +302,33 @@ fn serve(
     let served = EXECUTOR.spawn(server.run(fixed.connections, Arc::clone(&queue)));
     work(&queue, 0, async {
         served.await;
-        let until = Instant::now() + drain;
-        // The way of a request: what stands in front may use what stands behind to its end.
-        for plugin in plugins {
-            let shutting_down = crate::reactor::enter(plugin.shut_down());
-            if timeout::before(until, shutting_down).await.is_none() {
-                log::warn!(
-                    "plugin {}: shutdown did not end within {drain:?}",
-                    plugin.name()
-                );
-            }
-        }
+        deployer.shut_down(&deployer.all_plugins()).await;
     });
     store.close();
-    plugins
-        .iter()
-        .for_each(|plugin| plugin.host().log.report_dropped());
+    for plugin in deployer.all_plugins() {
+        plugin.host().log.report_dropped();
+    }
+    deployer.end();
     telling.wait();
     log::info!("stopped");
     Ok(())
 }
 
-/// Tells where clients come in. The line with the plugins is the last one, and has the first address.
-fn tell_addresses(plugins: &[Arc<Plugin>], addresses: &[(Scheme, SocketAddr)]) {
-    let url = |(scheme, address): &(Scheme, SocketAddr)| format!("{}://{address}", scheme.name());
-    let (first, others) = addresses.split_at(addresses.len().min(1));
-    for one in others {
-        let spoken = scheme_shown(one.0);
-        logger::say(&format!("zlayer: {spoken} on {}\n", url(one)));
-    }
-    let served: Vec<_> = plugins.iter().map(|plugin| described(plugin)).collect();
-    let first: String = first.iter().map(url).collect();
-    logger::say(&format!(
-        "zlayer: serving {} on {first}\n",
-        served.join(", ")
-    ));
-    let all: Vec<_> = addresses.iter().map(url).collect();
-    log::info!(
-        "zlayer {} (wasmtime {}) serves on {}, process {}",
-        env!("CARGO_PKG_VERSION"),
-        zlayer_bundle::ENGINE_VERSION,
-        all.join(", "),
-        std::process::id()
-    );
-}
-
-fn scheme_shown(scheme: Scheme) -> &'static str {
-    match scheme {
-        Scheme::Http => "HTTP",
-        Scheme::Https => "HTTPS",
-    }
-}
-
-/// The deployment that is served, as the status tells of it.
-fn deployed(source: &Source) -> Option<Deployed> {
-    let deployment = &source.head()?.manifest().deployment;
-    Some(Deployed {
-        name: deployment.name.clone(),
-        release: deployment.release,
-        generation: match source {
-            Source::Generation { number, .. } => Some(*number),
-            _ => None,
-        },
-    })
-}
-
-/// Refuses a store that another version of fjall wrote, or takes it out of the way.
-fn check_store(folder: &Path, set_aside: bool) -> Result<()> {
-    let Some(foreign) = Foreign::find(folder) else {
-        return Ok(());
-    };
-    if !set_aside {
-        return Err(Error::Refused(format!(
-            "key-value store: {foreign}. Run the zlayer that wrote it, or give --kv-set-aside: that keeps it \
-             beside, and begins with an empty store"
-        )));
-    }
-    let kept = foreign.set_aside().map_err(|error| {
-        Error::device(
-            format!("key-value store: {foreign}, and it cannot be set aside"),
-            error,
-        )
-    })?;
-    log::warn!(
-        "key-value store: {foreign}: it is kept as {}, and an EMPTY one takes its place (--kv-set-aside)",
-        kept.display()
-    );
-    Ok(())
-}
-
-/// The files that are read, or read anew, while the daemon serves.
-fn read_later(config: &Config) -> Vec<PathBuf> {
+/// The files that are read, or read anew, while the daemon serves: where what is installed may change, those too
+/// that say whom to trust, and what the device knows.
+fn read_later(config: &Config, may_change: bool) -> Vec<PathBuf> {
     let roots = config.tls_roots.clone();
     let mut files = vec![roots.unwrap_or_else(|| upstream::SYSTEM_ROOTS.into())];
     let https = config.entrance.https.iter();
     for identity in https.flat_map(|https| &https.identities) {
         files.extend([identity.certificate.clone(), identity.key.clone()]);
+    }
+    if may_change {
+        // The folders of these are let through, and a folder of keys is one itself.
+        files.extend(config.key_dirs.iter().map(|keys| keys.join("any")));
+        files.extend(config.key_dirs.iter().cloned());
+        files.extend(config.secrets_file.clone());
+        files.extend(crate::secrets::credentials().map(|folder| folder.join("any")));
     }
     files
 }

@@ -161,7 +161,7 @@ impl DataDir {
     }
 
     /// Removes a temporary folder; does nothing to a named one.
-    pub fn close(self) {
+    pub fn close(&self) {
         if self.temporary
             && let Err(error) = fs::remove_dir_all(&self.path)
         {

@@ -52,6 +52,13 @@ pub enum Error {
     },
     /// Something on the device is as it should not be, and starting would do harm.
     Refused(String),
+    /// The daemon that was asked refused, for this reason, which would end a program of its own with this code.
+    Told {
+        /// The exit code.
+        code: u8,
+        /// What the daemon said.
+        reason: String,
+    },
     /// The tool that a `.wasm` was handed to ended with this code, after its own message.
     Forwarded(u8),
 }
@@ -77,7 +84,7 @@ impl Error {
             Error::Bundle { source, .. } => source.exit_code(),
             Error::Plugin { .. } => EXIT_PLUGIN,
             Error::Device { .. } | Error::Refused(_) => EXIT_DEVICE,
-            Error::Forwarded(code) => *code,
+            Error::Forwarded(code) | Error::Told { code, .. } => *code,
         }
     }
 }
@@ -101,6 +108,7 @@ impl fmt::Display for Error {
                     false => Ok(()),
                 }
             }
+            Error::Told { reason, .. } => f.write_str(reason),
             Error::Forwarded(code) => write!(f, "zlayer-precompile ended with code {code}"),
         }
     }
@@ -112,9 +120,11 @@ impl std::error::Error for Error {
             Error::Artifact { source, .. } => Some(source),
             Error::Bundle { source, .. } => Some(source),
             Error::Device { source, .. } => Some(source),
-            Error::Usage(_) | Error::Refused(_) | Error::Plugin { .. } | Error::Forwarded(_) => {
-                None
-            }
+            Error::Usage(_)
+            | Error::Refused(_)
+            | Error::Plugin { .. }
+            | Error::Told { .. }
+            | Error::Forwarded(_) => None,
         }
     }
 }

@@ -40,6 +40,8 @@ pub enum Failure {
     BadResponse(String),
     /// Every handler passed the request through, or there is none for its path.
     PassThrough,
+    /// The daemon serves no deployment at the moment, for this reason.
+    NothingServed(String),
     /// The plugin's `init` failed.
     InitFailed(String),
     /// Memory or instances are used up at the moment; a later request may succeed.
@@ -179,6 +181,7 @@ impl Failure {
             Failure::InitFailed(_)
             | Failure::Busy(_)
             | Failure::Displaced
+            | Failure::NothingServed(_)
             | Failure::UpstreamBusy(_) => 503,
             Failure::Unshowable(_) => 502,
             Failure::EncodedBody(_) => 415,
@@ -210,7 +213,7 @@ impl Failure {
             Failure::NoResponse | Failure::BadResponse(_) | Failure::Unshowable(_) => {
                 Outcome::BadResponse
             }
-            Failure::PassThrough => Outcome::NotHandled,
+            Failure::PassThrough | Failure::NothingServed(_) => Outcome::NotHandled,
             Failure::InitFailed(_) => Outcome::InitFailed,
             Failure::Busy(_) | Failure::Displaced => Outcome::Busy,
             Failure::BadGateway(_) | Failure::UpstreamBusy(_) | Failure::GatewayTimeout(_) => {
@@ -232,9 +235,10 @@ impl Failure {
             || matches!(self, Failure::Method(_) | Failure::Displaced)
     }
 
-    /// The text for the client: the request's id, and the reason only where the client can mend it.
+    /// The text for the client: the request's id, and the reason where the client can mend it, or where
+    /// nobody else may look.
     pub fn public_text(&self, id: &str) -> String {
-        match self.is_clients() {
+        match self.is_clients() || matches!(self, Failure::NothingServed(_)) {
             true => format!("{self}\nrequest {id}"),
             false => format!("request {id}"),
         }
@@ -287,6 +291,7 @@ impl fmt::Display for Failure {
                 write!(f, "the plugin's answer is not valid HTTP: {reason}")
             }
             Failure::PassThrough => f.write_str("no plugin handles this request"),
+            Failure::NothingServed(why) => write!(f, "this device serves nothing: {why}"),
             Failure::InitFailed(reason) => write!(f, "init failed: {reason}"),
             Failure::Busy(reason) => write!(f, "busy: {reason}"),
             Failure::BadGateway(reason)

@@ -233,16 +233,14 @@ impl KeyValue {
     }
 
     /// The budget of `day_bytes` a day that is written for the plugin `name`, to be given to
-    /// [`KeyValue::namespace`].
+    /// [`KeyValue::namespace`]. Whoever plays the plugin after another goes on with what that has spent.
     pub fn writes(&self, name: &str, day_bytes: u64) -> Arc<Writes> {
-        let writes = Arc::new(Writes::new(name, day_bytes));
-        self.inner.store.add_writer(&writes);
-        writes
+        self.inner.store.writer(name, day_bytes)
     }
 
     /// Opens a namespace, whose changes `writes` pays for. Waits until the store is open, unless
-    /// the namespace is kept in memory. Who names one that is in use shares it, with the settings
-    /// of who came first. Counting the keys takes a while, so it is done on a thread for blocking
+    /// the namespace is kept in memory. Who names one that is in use shares it, if it is kept in the same
+    /// way, and its settings hold from then on. Counting the keys takes a while, so it is done on a thread for blocking
     /// work.
     pub async fn namespace(
         &self,
@@ -256,7 +254,8 @@ impl KeyValue {
                 .or_default(),
         );
         let mut open = opening.lock().await;
-        let content = match open.upgrade() {
+        let shared = open.upgrade();
+        let content = match shared.filter(|content| content.take_settings(settings)) {
             Some(content) => content,
             None => Arc::new(self.open_content(name, settings).await?),
         };

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use futures_lite::future::or;
@@ -42,7 +42,7 @@ struct Logger {
     /// Bounds the daemon's own records about single requests.
     requests: Rate,
     /// The names of the plugins, the longest first.
-    plugins: OnceLock<Vec<String>>,
+    plugins: RwLock<Vec<String>>,
 }
 
 /// Installs the logger at the level that the environment variable `ZLAYER_LOG` names (error,
@@ -63,7 +63,7 @@ pub fn install() {
         order: Mutex::new(()),
         ring: LogRing::default(),
         requests: Rate::new(REQUEST_RECORDS, REQUEST_BURST),
-        plugins: OnceLock::new(),
+        plugins: RwLock::default(),
     });
     if log::set_logger(logger).is_ok() {
         log::set_max_level(level);
@@ -144,13 +144,16 @@ pub fn access(line: &Record<'_>, output: AccessOutput) {
     }
 }
 
-/// Says which plugins there are, so that the daemon's records about them can be found by their names.
+/// Says which plugins there are from now on, so that the daemon's records about them can be found by their
+/// names.
 pub fn know_plugins(mut names: Vec<String>) {
     // Of two names that fit, the longer is meant.
     names.sort_by_key(|name| std::cmp::Reverse(name.len()));
     if let Some(logger) = LOGGER.get() {
-        // There is one daemon in a process.
-        let _ = logger.plugins.set(names);
+        *logger
+            .plugins
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = names;
     }
 }
 
@@ -162,10 +165,12 @@ impl Logger {
         if bounded && !self.requests.allows(Instant::now()) {
             return;
         }
-        let known = self.plugins.get().map_or(&[][..], Vec::as_slice);
-        if let Some(name) = plugin_of(&record.message, known) {
-            record.fields.push((ABOUT_PLUGIN.into(), name.into()));
+        let known = self.plugins.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = plugin_of(&record.message, &known) {
+            let name = Cow::Owned(name.to_owned());
+            record.fields.push((ABOUT_PLUGIN.into(), name));
         }
+        drop(known);
         self.write_record(&record);
     }
 

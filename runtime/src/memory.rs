@@ -60,9 +60,9 @@ impl Budget {
         let _ = self.reclaim.set(Box::new(reclaim));
     }
 
-    /// Ends the set-up: all that is reserved by now counts as never given back.
-    pub fn set_aside_reserved(&self) {
-        self.set_aside.store(self.used(), Ordering::Relaxed);
+    /// Counts so many bytes as never given back, in place of what counted so before.
+    pub fn set_aside(&self, bytes: usize) {
+        self.set_aside.store(bytes, Ordering::Relaxed);
     }
 
     /// Bytes that one user could have beside what is set aside, if nobody else used any.

@@ -44,12 +44,14 @@ mod narrowing;
 mod outer;
 mod own;
 mod passage;
+mod present;
 mod questions;
 mod rate_limit;
 mod reach;
 mod readings;
 mod reply;
 mod request;
+mod retirement;
 mod route;
 mod stage;
 mod standing;
@@ -78,10 +80,12 @@ use crate::upstream::{self, Upstreams};
 use bodies::WholeBodies;
 use reach::{Order, Reach, reached};
 use reply::AtWork;
+use retirement::Retirement;
 use trail::Trail;
 
 pub use marks::Marks;
 pub use passage::Passage;
+pub use present::Present;
 pub use reply::{Reply, Tail};
 pub use request::{Record, Request};
 pub use stage::{Stage, Step};
@@ -115,18 +119,23 @@ pub struct Pipeline {
     personal: Arc<[HeaderName]>,
     /// See [`Limits::underscore_headers`].
     underscore_headers: bool,
-    bodies: WholeBodies,
+    bodies: Arc<WholeBodies>,
     upstreams: Upstreams,
     /// How long a request may take to its response.
     time: Duration,
     /// The budget for the messages of all WebSocket conversations together.
     messages: Arc<Budget>,
     budget: Arc<Budget>,
+    /// Why it has no plugins, where it has none.
+    nothing: Option<String>,
+    retirement: Retirement,
 }
 
 impl Pipeline {
     /// Sorts the plugins' roles into stages, each where its placement wants it. `time` is how long
-    /// a request may take to its response.
+    /// a request may take to its response. What has been set aside for the one that it follows `after` is
+    /// its own then: the memory for bodies and messages, and the cache. `room` is what the budget has left
+    /// for it.
     ///
     /// # Errors
     ///
@@ -135,8 +144,9 @@ impl Pipeline {
         plugins: Vec<(Arc<Plugin>, Arc<Placement>)>,
         limits: &Limits,
         time: Duration,
-        budget: &Arc<Budget>,
+        (budget, room): (&Arc<Budget>, impl Fn() -> usize),
         upstreams: Upstreams,
+        after: Option<&Pipeline>,
     ) -> Result<Pipeline> {
         let reach = Reach::new(plugins.iter().map(|(_, placement)| placement));
         let mut stages = Vec::new();
@@ -157,31 +167,23 @@ impl Pipeline {
         let [handlers, conversing] =
             [Step::Handle, Step::WebSocket].map(|step| reach.order(|place| place_of(step, place)));
         let caches = stages.iter().any(|stage| stage.step == Step::Cache);
-        let cache = match caches {
-            true => Some(new_cache(limits, budget)?),
-            false => None,
+        let cache = match (caches, after.and_then(|after| after.cache.clone())) {
+            (false, _) => None,
+            (true, Some(cache)) => Some(cache),
+            (true, None) => Some(new_cache(limits, budget)?),
         };
         let personal = cache::personal_headers(&stages);
-        // Bodies get a quarter of what is left, and at least room for one body each way.
         let takes_bodies = stages.iter().any(Stage::takes_bodies);
-        let free = budget.limit().saturating_sub(budget.used());
-        let share = match takes_bodies {
-            true => (free / 4).max(zlayer_bundle::bodies_least(limits.body)),
-            false => 0,
+        let before = after.filter(|after| after.bodies.share() > 0 || !takes_bodies);
+        let bodies = match before {
+            Some(before) => Arc::clone(&before.bodies),
+            None => new_bodies(takes_bodies, limits, budget, room())?,
         };
-        let bodies = WholeBodies::new(budget, share, limits.body).ok_or_else(|| {
-            Error::Usage(format!(
-                "bodies need {} KiB, and --memory-max {} KiB leaves {} KiB for them; raise it, or lower --max-body",
-                share >> 10,
-                budget.limit() >> 10,
-                free >> 10
-            ))
-        })?;
-        // Messages get a quarter at most, and at least room for one of the longest each way.
-        let free = budget.limit().saturating_sub(budget.used());
-        let messages = budget.part((free / 4).max(limits.websocket_message.saturating_mul(2)));
-        // Nothing is set aside after this.
-        budget.set_aside_reserved();
+        let messages = match after {
+            Some(after) => Arc::clone(&after.messages),
+            // A quarter at most, and at least room for one of the longest each way.
+            None => budget.part((room() / 4).max(limits.websocket_message.saturating_mul(2))),
+        };
         Ok(Pipeline {
             plugins: plugins.into_iter().map(|(plugin, _)| plugin).collect(),
             stages,
@@ -196,7 +198,29 @@ impl Pipeline {
             time,
             messages,
             budget: Arc::clone(budget),
+            nothing: None,
+            retirement: Retirement::default(),
         })
+    }
+
+    /// Answers every request with 503 because of this, as one without plugins.
+    pub fn because(self, nothing: String) -> Pipeline {
+        Pipeline {
+            nothing: Some(nothing),
+            ..self
+        }
+    }
+
+    /// Why it has no plugins, where it has none.
+    pub fn nothing(&self) -> Option<&str> {
+        self.nothing.as_deref()
+    }
+
+    /// Bytes of the memory budget that are set aside for it.
+    pub fn set_aside(&self) -> usize {
+        let plugins = self.plugins.iter().map(|plugin| plugin.set_aside());
+        let cache = self.cache.as_ref().map_or(0, |cache| cache.figures().limit);
+        self.bodies.share() + cache + plugins.sum::<usize>()
     }
 
     /// The plugins, in the declared order.
@@ -238,6 +262,9 @@ impl Pipeline {
         mut request: Request,
         passage: Arc<Passage>,
     ) -> std::result::Result<Reply, Failure> {
+        if let Some(nothing) = &self.nothing {
+            return Err(Failure::NothingServed(nothing.clone()));
+        }
         // All plugins of a daemon share the engine and its clock.
         let ticking = self.plugins.first().map(|plugin| plugin.working());
         let rounds = self.upstreams.rounds();
@@ -246,6 +273,7 @@ impl Pipeline {
         let at_work = AtWork {
             _ticking: ticking,
             _round: round,
+            _pipeline: Arc::clone(&self),
         };
         if !self.underscore_headers {
             upstream::strip_doubles(&mut request.head.headers);
@@ -331,6 +359,28 @@ impl Pipeline {
         }
         services
     }
+}
+
+/// Bodies get a quarter of what is left, and at least room for one body each way.
+fn new_bodies(
+    takes_bodies: bool,
+    limits: &Limits,
+    budget: &Arc<Budget>,
+    room: usize,
+) -> Result<Arc<WholeBodies>> {
+    let share = match takes_bodies {
+        true => (room / 4).max(zlayer_bundle::bodies_least(limits.body)),
+        false => 0,
+    };
+    let bodies = WholeBodies::new(budget, share, limits.body).ok_or_else(|| {
+        Error::Usage(format!(
+            "bodies need {} KiB, and --memory-max {} KiB leaves {} KiB for them; raise it, or lower --max-body",
+            share >> 10,
+            budget.limit() >> 10,
+            room >> 10
+        ))
+    })?;
+    Ok(Arc::new(bodies))
 }
 
 fn new_cache(limits: &Limits, budget: &Arc<Budget>) -> Result<Arc<Cache>> {

@@ -25,8 +25,9 @@ use smol::lock::OnceCell;
 use wasmtime::component::InstancePre;
 use zlayer_bundle::{Bodies, Role};
 
-pub use engine::{Ticker, Working, new_engine, share_out};
+pub use engine::{Ticker, Working, new_engine, places_for_any, share_out};
 pub use health::{Health, HealthState};
+use instance_memory::Evict;
 pub use instance_memory::InstanceMemory;
 pub use instantiate::Instance;
 pub use link::{Common, places};
@@ -76,6 +77,8 @@ pub struct Plugin {
     wanted: usize,
     budget: Arc<Budget>,
     instance_memory: Arc<InstanceMemory>,
+    /// Gives the memory of its idle instances back, where others need it.
+    _evict: Arc<Evict>,
     /// How its instances are kept.
     pooling: Pooling,
     /// See [`Limits::body`].

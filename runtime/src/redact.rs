@@ -9,7 +9,7 @@
 //! not recognised.
 
 use std::borrow::Cow;
-use std::sync::OnceLock;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// The text that replaces a value.
 pub const MASK: &str = "***";
@@ -17,16 +17,17 @@ pub const MASK: &str = "***";
 /// masking those would give the values away.
 pub const SHORTEST: usize = 4;
 
-static SECRETS: OnceLock<Redactor> = OnceLock::new();
+static SECRETS: RwLock<Option<Arc<Redactor>>> = RwLock::new(None);
 
-/// Sets the values that must not be shown. Only the first call in a process counts.
+/// Sets the values that must not be shown, in place of those that were set before.
 pub fn install<'a>(values: impl Iterator<Item = &'a str>) {
-    let _ = SECRETS.set(Redactor::new(values));
+    let redactor = Arc::new(Redactor::new(values));
+    *SECRETS.write().unwrap_or_else(PoisonError::into_inner) = Some(redactor);
 }
 
 /// Returns `text` with every secret masked.
 pub fn scrub(text: &str) -> Cow<'_, str> {
-    match SECRETS.get() {
+    match secrets() {
         Some(secrets) => secrets.scrub(text),
         None => Cow::Borrowed(text),
     }
@@ -34,7 +35,7 @@ pub fn scrub(text: &str) -> Cow<'_, str> {
 
 /// Returns the beginning of `text` with every secret masked, at most `bytes` bytes.
 pub fn cut(text: &str, bytes: usize) -> Cow<'_, str> {
-    match SECRETS.get() {
+    match secrets() {
         Some(secrets) => secrets.cut(text, bytes),
         None => Cow::Borrowed(prefix(text, bytes)),
     }
@@ -43,12 +44,20 @@ pub fn cut(text: &str, bytes: usize) -> Cow<'_, str> {
 /// How many bytes at the end of `bytes` may be the beginning of a secret that goes on in what
 /// follows.
 pub fn unfinished(bytes: &[u8]) -> usize {
-    SECRETS.get().map_or(0, |secrets| secrets.unfinished(bytes))
+    secrets().map_or(0, |secrets| secrets.unfinished(bytes))
 }
 
 /// Bytes of the longest value that is masked; 0 if there is none.
 pub fn longest() -> usize {
-    SECRETS.get().map_or(0, Redactor::longest)
+    secrets().map_or(0, |secrets| secrets.longest())
+}
+
+fn secrets() -> Option<Arc<Redactor>> {
+    // The value is only ever replaced as a whole.
+    SECRETS
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
 }
 
 /// The values, longest first, so that a value that contains another is masked as a whole.

@@ -47,7 +47,7 @@ impl Sources {
     /// The first source that is missing, readable by others, too large, or malformed; or the variables that
     /// are nowhere, all of them.
     pub fn read(
-        self,
+        &self,
         variables: &[&str],
     ) -> Result<(BTreeMap<String, Secret>, BTreeMap<String, String>)> {
         let mut secrets = BTreeMap::new();

@@ -38,7 +38,7 @@ use crate::config::{self, AccessOutput, Entrance, Limits, Timeouts};
 use crate::error::{Error, Result};
 use crate::heap;
 use crate::message::Scheme;
-use crate::pipeline::Pipeline;
+use crate::pipeline::Present;
 use crate::stats::ServerStats;
 use crate::timeout;
 use crate::wire::stopped;
@@ -78,7 +78,8 @@ pub struct Server {
 
 /// What all connections of the server share.
 pub(crate) struct ServerState {
-    pub(crate) pipeline: Arc<Pipeline>,
+    /// What a request goes through that begins now.
+    pub(crate) pipeline: Arc<Present>,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     /// Which proxies are believed, and what connections begin with.
@@ -144,7 +145,7 @@ impl Server {
     pub fn new(
         bound: Vec<(config::Door, TcpListener)>,
         https: Option<Https>,
-        pipeline: Arc<Pipeline>,
+        pipeline: Arc<Present>,
         limits: Limits,
         timeouts: Timeouts,
         entrance: Entrance,

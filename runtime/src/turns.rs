@@ -65,7 +65,10 @@ struct State {
     most_each: usize,
     /// How many are given.
     given: usize,
+    /// A line for each plugin, and those that plugins have left.
     lines: Vec<Line>,
+    /// The lines that plugins have left, for the next that come.
+    left: Vec<usize>,
     /// The line that is asked first for the next turn.
     next: usize,
     /// The number of the last one who has waited.
@@ -105,9 +108,12 @@ struct Begun {
     tick: u64,
 }
 
-/// A plugin's place among the others.
+/// A plugin's place among the others. It is free again when all its clones are dropped.
 #[derive(Clone)]
-pub struct Place {
+pub struct Place(Arc<Seat>);
+
+/// What the clones of a place have in common.
+struct Seat {
     turns: Arc<Turns>,
     line: usize,
 }
@@ -129,6 +135,7 @@ impl Turns {
                 most_each: threads.max(1),
                 given: 0,
                 lines: Vec::new(),
+                left: Vec::new(),
                 next: 0,
                 last: 0,
                 ticks: 0,
@@ -142,14 +149,19 @@ impl Turns {
     /// A place for one more plugin.
     pub fn join(self: &Arc<Self>) -> Place {
         let mut state = sync::lock(&self.state);
-        state.lines.push(Line::default());
-        if state.lines.len() > 1 {
-            state.most_each = (state.most - 1).max(1);
-        }
-        Place {
+        let line = match state.left.pop() {
+            Some(line) => line,
+            None => {
+                state.lines.push(Line::default());
+                state.lines.len() - 1
+            }
+        };
+        state.share_out();
+        drop(state);
+        Place(Arc::new(Seat {
             turns: Arc::clone(self),
-            line: state.lines.len() - 1,
-        }
+            line,
+        }))
     }
 
     /// Says which thread calls [`Turns::tick`].
@@ -197,6 +209,14 @@ impl Turns {
 }
 
 impl State {
+    /// Decides how many turns one plugin may have: all where it is alone.
+    fn share_out(&mut self) {
+        self.most_each = match self.lines.len() - self.left.len() {
+            0 | 1 => self.most,
+            _ => (self.most - 1).max(1),
+        };
+    }
+
     /// Gives the turns that are free to those who have waited longest, a plugin after the other.
     fn call(&mut self, called: &mut Vec<Waker>) {
         while self.given < self.most {
@@ -225,13 +245,28 @@ impl Line {
     }
 }
 
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut called = Vec::new();
+        let mut state = sync::lock(&self.turns.state);
+        // A turn that was begun ends with it. Nobody waits, for whoever does has a place.
+        let line = std::mem::take(&mut state.lines[self.line]);
+        state.given = state.given.saturating_sub(line.given());
+        state.left.push(self.line);
+        state.share_out();
+        state.call(&mut called);
+        drop(state);
+        called.into_iter().for_each(Waker::wake);
+    }
+}
+
 impl Place {
     /// A tick has interrupted an instance, for the `times`th time in its call, which was found to have
     /// `computed` for so long. Returns what it has to wait for before it goes on; `None` if it only has
     /// to let others run.
     pub fn interrupted(&self, times: u32, computed: Duration) -> Option<Turn> {
-        let mut state = sync::lock(&self.turns.state);
-        let line = &mut state.lines[self.line];
+        let mut state = sync::lock(&self.0.turns.state);
+        let line = &mut state.lines[self.0.line];
         line.interrupted += 1;
         let waits = computed >= LITTLE && (times > 1 || line.worked >= MUCH);
         drop(state);
@@ -281,9 +316,10 @@ impl Begun {
     /// those who wait would wait for the next tick.
     fn end(self) {
         let mut called = Vec::new();
-        let mut state = sync::lock(&self.place.turns.state);
+        let Seat { turns, line } = &*self.place.0;
+        let mut state = sync::lock(&turns.state);
         if state.ticks == self.tick {
-            let line = &mut state.lines[self.place.line];
+            let line = &mut state.lines[*line];
             line.begun = line.begun.saturating_sub(1);
             state.given = state.given.saturating_sub(1);
             state.call(&mut called);
@@ -303,10 +339,11 @@ impl Future for Turn {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let turns = Arc::clone(&self.place.turns);
-        let mut called = Vec::new();
+        let place = self.place.clone();
+        let Seat { turns, line } = &*place.0;
+        let (mut called, mut before) = (Vec::new(), None);
         let mut state = sync::lock(&turns.state);
-        let index = self.place.line;
+        let index = *line;
         let line = &mut state.lines[index];
         let polled = match self.number {
             None => {
@@ -335,7 +372,8 @@ impl Future for Turn {
                         tick: state.ticks,
                     });
                     // One that had begun before in the same piece of work ends with the next tick.
-                    BEGUN.set(begun);
+                    // What it was for may have been the last that had its place, which needs the lock.
+                    before = BEGUN.replace(begun);
                     Poll::Ready(())
                 }
                 None => {
@@ -347,7 +385,7 @@ impl Future for Turn {
                 }
             },
         };
-        drop(state);
+        drop((state, before));
         called.into_iter().for_each(Waker::wake);
         polled
     }
@@ -359,8 +397,9 @@ impl Drop for Turn {
             return;
         };
         let mut called = Vec::new();
-        let mut state = sync::lock(&self.place.turns.state);
-        let line = &mut state.lines[self.place.line];
+        let Seat { turns, line } = &*self.place.0;
+        let mut state = sync::lock(&turns.state);
+        let line = &mut state.lines[*line];
         line.waiting.retain(|one| one.0 != number);
         let at = line.called.iter().position(|one| one.number == number);
         let was_given = at.is_some_and(|at| line.called.swap_remove(at).ticks < KEPT_TICKS);
@@ -531,6 +570,21 @@ mod tests {
         });
         let mut last = Waiter::begin(&place);
         assert!(crowd[2].runs() && !last.runs());
+    }
+
+    #[test]
+    fn who_leaves_gives_the_line_and_its_turn_to_others() {
+        let turns = Turns::new(1);
+        let (stays, leaves) = (turns.join(), turns.join());
+        let last = Waiter::begin(&leaves);
+        let mut waits = Waiter::begin(&stays);
+        assert!(!waits.runs());
+        drop((last, leaves));
+        assert!(waits.runs(), "its turn ended with it");
+        let comes = turns.join();
+        let _third = turns.join();
+        assert_eq!(comes.0.line, 1, "the line is taken again");
+        assert_eq!(sync::lock(&turns.state).lines.len(), 3);
     }
 
     #[test]

@@ -122,8 +122,8 @@ pub struct WebSocketSession {
     pub deflate: Option<Deflate>,
     /// The budget that messages are charged to.
     pub budget: Arc<Budget>,
-    /// Closed when the daemon drains.
-    pub stop: Receiver<()>,
+    /// Closed when the daemon drains, or what the conversation began in is gone.
+    pub stops: [Receiver<()>; 2],
 }
 
 /// The two sides of a conversation.
@@ -135,8 +135,8 @@ enum Side {
 
 /// The two signals that end a direction between two messages.
 struct StopSignals {
-    /// The daemon drains.
-    stop: Receiver<()>,
+    /// The daemon drains, or what the conversation began in is gone.
+    stops: [Receiver<()>; 2],
     /// The other direction has ended.
     ended: Receiver<()>,
 }
@@ -144,7 +144,8 @@ struct StopSignals {
 impl StopSignals {
     async fn requested(&self) -> End {
         let stop = async {
-            stopped(&self.stop).await;
+            let [one, other] = &self.stops;
+            or(stopped(one), stopped(other)).await;
             End::Stopped
         };
         let told = async {
@@ -165,7 +166,7 @@ impl WebSocketSession {
             handler,
             deflate,
             budget,
-            stop,
+            stops,
         } = self;
         let message = limits.websocket_message;
         let claim = clients::current();
@@ -183,7 +184,7 @@ impl WebSocketSession {
         };
 
         let (end_told, ended) = bounded::<()>(1);
-        let leave = StopSignals { stop, ended };
+        let leave = StopSignals { stops, ended };
         let first = OnceLock::new();
         let relay = Relay {
             handler: handler.as_deref(),

@@ -10,6 +10,27 @@ pub(super) struct Answer {
     pub(super) healthy: Option<bool>,
 }
 
+/// What came of a change of what a daemon serves: its words, or the exit code and the words of its refusal.
+pub(super) type Outcome = Result<String, (u8, String)>;
+
+/// Reads the response to a change: see [`read`].
+///
+/// # Errors
+///
+/// It is no whole response of a daemon's.
+pub(super) fn read_change(response: &str) -> io::Result<Outcome> {
+    let head = response.split_once("\r\n\r\n").map_or("", |(head, _)| head);
+    let mut lines = head.split("\r\n").filter_map(|line| line.split_once(": "));
+    let code = lines.find(|(name, _)| name.eq_ignore_ascii_case("zlayer-exit-code"));
+    match code.and_then(|(_, code)| code.parse().ok()) {
+        None => Ok(Ok(read(response)?.body)),
+        Some(code) => {
+            let body = response[head.len()..].trim();
+            Ok(Err((code, zlayer_binlog::lines(body).into_owned())))
+        }
+    }
+}
+
 /// Reads a response of this program's own server, which announces its length and sends no chunks.
 /// Who knows what answered there: the words of a refusal are cleaned here, and those of a page by
 /// whoever shows them.

@@ -30,7 +30,7 @@ async fn validate(view: &View, body: &[u8]) -> Response {
         Ok(token) if !token.trim().is_empty() => token.trim(),
         _ => return Response::text(400, "the body has to be a token, as text"),
     };
-    match view.pipeline.validate_token(&Arc::from(ID), token).await {
+    match view.pipeline().validate_token(&Arc::from(ID), token).await {
         Err(failure) => failed(&failure),
         Ok(None) => Response::text(404, "no plugin has the authenticator role"),
         Ok(Some(known)) => {
@@ -65,7 +65,7 @@ async fn rate_limit(view: &View, query: &str) -> Response {
     if name != "key" {
         return Response::text(400, "say whose limits by key=KEY");
     }
-    match view.pipeline.rate_limits(&Arc::from(ID), &key).await {
+    match view.pipeline().rate_limits(&Arc::from(ID), &key).await {
         Err(failure) => failed(&failure),
         Ok(limits) => {
             let mut json = Json::object();
@@ -89,7 +89,8 @@ fn failed(failure: &Failure) -> Response {
 }
 
 fn purge(view: &View, query: &str) -> Response {
-    let Some(cache) = view.pipeline.cache() else {
+    let pipeline = view.pipeline();
+    let Some(cache) = pipeline.cache() else {
         return Response::text(404, "no plugin has the caching role");
     };
     let (mut tags, mut all) = (Vec::new(), false);

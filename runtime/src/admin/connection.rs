@@ -4,13 +4,15 @@ use std::io;
 use std::time::Duration;
 
 use futures_lite::future::or;
+use smol::channel::bounded;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use zlayer_http1::{ResponseHead, ResponseLength, Version};
 
 use super::message::{Request, Response};
 use super::places::Place;
 use super::reading::{self, REQUEST_BYTES};
-use super::{AdminShared, pages};
+use super::upload::{self, UPLOAD_BYTES};
+use super::{AdminShared, changes, pages};
 use crate::timeout::within;
 use crate::wire::{Socket, with_date};
 
@@ -49,7 +51,13 @@ impl Connection {
         let read = or(within(patience, self.read()), leaving).await;
         if let Some(Ok(Some(request))) = read {
             place.set_served(true);
-            let done = within(PATIENCE, self.respond(request, shared)).await;
+            let done = match request {
+                // It takes as long as it takes.
+                Ok(request) if reading::is_change(&request.path) => {
+                    Some(self.change(request, shared).await)
+                }
+                request => within(PATIENCE, self.respond(request, shared)).await,
+            };
             place.set_served(false);
             if matches!(done, Some(Ok(()))) {
                 let leaving = async {
@@ -108,6 +116,31 @@ impl Connection {
         self.write(&response).await
     }
 
+    /// Changes which deployment is served. What has begun is done to its end, whether or not the client waits.
+    async fn change(&mut self, request: Request, shared: &AdminShared) -> io::Result<()> {
+        let Some(_room) = shared.reserve(UPLOAD_BYTES) else {
+            let full = Response::text(503, "the memory budget has no room for the upload");
+            return self.write(&full).await;
+        };
+        let (to, pieces) = upload::channel();
+        let changing = changes::begin(&shared.view, &request, pieces);
+        let (done, response) = bounded(1);
+        let running = async move {
+            // The client may be gone.
+            let _ = done.send(changing.await).await;
+        };
+        shared.executor.spawn(running).detach();
+        if let Some(upload) = request.upload {
+            upload::receive(&mut self.stream, upload, request.body, to).await?;
+        }
+        match response.recv().await {
+            Ok(response) => within(PATIENCE, self.write(&response))
+                .await
+                .unwrap_or(Ok(())),
+            Err(_) => Ok(()),
+        }
+    }
+
     async fn write(&mut self, response: &Response) -> io::Result<()> {
         let mut headers: Vec<(&str, &[u8])> = vec![
             ("content-type", response.content_type.as_bytes()),
@@ -118,6 +151,10 @@ impl Connection {
             Some(true) => headers.push(("zlayer-health", b"ok")),
             Some(false) => headers.push(("zlayer-health", b"not-ok")),
             None => {}
+        }
+        let code = response.exit_code.map(|code| code.to_string());
+        if let Some(code) = &code {
+            headers.push(("zlayer-exit-code", code.as_bytes()));
         }
         if let Some(methods) = response.allow {
             headers.push(("allow", methods.as_bytes()));

@@ -1,15 +1,27 @@
 //! Requests and responses, as far as the admin interface looks at them.
 
+use zlayer_http1::BodyLength;
+
 use super::json::Json;
 
 /// What a client asks for.
 pub(super) struct Request {
     pub(super) path: String,
     pub(super) query: Option<String>,
-    /// The body of a POST; empty for other methods.
+    /// The body of a POST; empty for other methods. Of an upload, what has come of it with the head, as it came.
     pub(super) body: Vec<u8>,
+    /// What of the body is still to come, where it is read as it comes.
+    pub(super) upload: Option<Upload>,
     pub(super) is_post: bool,
     pub(super) is_head: bool,
+}
+
+/// A body that is read as it comes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Upload {
+    pub(super) length: BodyLength,
+    /// Whether the client waits for leave to send it (RFC 9110 section 10.1.1).
+    pub(super) is_waiting: bool,
 }
 
 /// The response to a request.
@@ -19,6 +31,8 @@ pub(super) struct Response {
     pub(super) body: String,
     /// Whether the daemon is well, in responses that say so.
     pub(super) healthy: Option<bool>,
+    /// The exit code of whoever asked on the command line, in responses that say why something failed.
+    pub(super) exit_code: Option<u8>,
     pub(super) is_head: bool,
     /// The methods that are allowed, in responses that refuse one.
     pub(super) allow: Option<&'static str>,
@@ -31,6 +45,7 @@ impl Response {
             content_type,
             body,
             healthy: None,
+            exit_code: None,
             is_head: false,
             allow: None,
         }

@@ -52,7 +52,7 @@ pub(super) async fn respond(request: &Request, view: &View, room: usize) -> Resp
         _ => Response::text(
             404,
             "there are /metrics, /status, /status.txt and /healthz, and over the Unix socket \
-             /cache/purge, /validate-token and /rate-limit",
+             /cache/purge, /validate-token, /rate-limit, /install, /rollback and /uninstall",
         ),
     };
     response.is_head = request.is_head;

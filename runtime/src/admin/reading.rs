@@ -3,15 +3,18 @@
 use zlayer_http1::{BodyLength, HeaderSlots, Limits, RequestHead};
 
 use super::loopback::is_loopback;
-use super::message::{Request, Response};
+use super::message::{Request, Response, Upload};
 
 /// The most bytes of a request, its head and its body together.
 pub(super) const REQUEST_BYTES: usize = 8 << 10;
 
+/// Where a bundle is sent to. It is read as it comes.
+pub(super) const INSTALL: &str = "/install";
+
 /// The methods that a path allows.
 pub(super) fn methods(path: &str) -> &'static str {
     match path {
-        "/cache/purge" | "/validate-token" => "POST",
+        "/cache/purge" | "/validate-token" | INSTALL | "/rollback" | "/uninstall" => "POST",
         "/rate-limit" => "GET",
         _ => "GET, HEAD",
     }
@@ -19,7 +22,12 @@ pub(super) fn methods(path: &str) -> &'static str {
 
 /// Whether a path is that of a command, which changes something or calls plugins.
 pub(super) fn is_command(path: &str) -> bool {
-    matches!(path, "/cache/purge" | "/validate-token" | "/rate-limit")
+    is_change(path) || matches!(path, "/cache/purge" | "/validate-token" | "/rate-limit")
+}
+
+/// Whether a path is that of a command that changes which deployment is served: it may take a while.
+pub(super) fn is_change(path: &str) -> bool {
+    matches!(path, INSTALL | "/rollback" | "/uninstall")
 }
 
 /// Reads a request from what has come of it, at most [`REQUEST_BYTES`]. `None` as long as more is
@@ -41,6 +49,14 @@ pub(super) fn read(bytes: &[u8], is_tcp: bool) -> Result<Option<Request>, Respon
     };
     let is_head = head.method == "HEAD";
     let mut request = check(&head, is_tcp).map_err(|refused| Response { is_head, ..refused })?;
+    if request.is_post && request.path == INSTALL {
+        request.body = bytes[length..].to_vec();
+        request.upload = Some(Upload {
+            length: head.body,
+            is_waiting: head.expect_continue,
+        });
+        return Ok(Some(request));
+    }
     // The body of a GET is ignored.
     if request.is_post {
         match body(bytes, length, head.body)? {
@@ -109,6 +125,7 @@ fn check(head: &RequestHead<'_, '_>, is_tcp: bool) -> Result<Request, Response> 
         path: head.path().to_owned(),
         query: head.query().map(str::to_owned),
         body: Vec::new(),
+        upload: None,
         is_post,
         is_head: head.method == "HEAD",
     })

@@ -59,7 +59,7 @@ fn plugins(view: &View, page: &mut Page) {
     let each =
         |page: &mut Page, family: &str, kind: &str, help: &str, value: &dyn Fn(&Plugin) -> u64| {
             page.family(family, kind, help);
-            for plugin in plugins {
+            for plugin in &plugins {
                 page.whole(family, &labels(&[("plugin", plugin.name())]), value(plugin));
             }
         };
@@ -68,7 +68,7 @@ fn plugins(view: &View, page: &mut Page) {
         "counter",
         "Requests that reached the plugin, by how they ended; of one that takes part in several stages, its calls.",
     );
-    for plugin in plugins {
+    for plugin in &plugins {
         for outcome in Outcome::ALL {
             let labels = labels(&[("plugin", plugin.name()), ("outcome", outcome.name())]);
             let count = plugin.host().stats.requests(outcome);
@@ -84,7 +84,7 @@ fn plugins(view: &View, page: &mut Page) {
         "gauge",
         "Instances that are at work, and that wait for it.",
     );
-    for plugin in plugins {
+    for plugin in &plugins {
         let instances = plugin.instances();
         for (state, count) in [("running", instances.running), ("idle", instances.idle)] {
             let labels = labels(&[("plugin", plugin.name()), ("state", state)]);
@@ -104,7 +104,7 @@ fn plugins(view: &View, page: &mut Page) {
         "counter",
         "Calls of interfaces that the plugin is not granted.",
     );
-    for plugin in plugins {
+    for plugin in &plugins {
         for capability in Capability::ALL {
             let labels = labels(&[("plugin", plugin.name()), ("interface", capability.name())]);
             let count = plugin.host().gate.denied_calls(capability);
@@ -138,7 +138,7 @@ fn device(view: &View, page: &mut Page) {
         view.budget.limit() as u64,
     );
     view.store().series(page);
-    if let Some(cache) = view.pipeline.cache() {
+    if let Some(cache) = view.pipeline().cache() {
         cache.figures().series(page);
     }
     if let Some(bytes) = process::write_bytes() {

@@ -1,9 +1,10 @@
 //! The status: as JSON for programs, as text for people.
 
+use super::deployments::Deployed;
 use super::json::Json;
 use super::process;
 use super::section::{Section, Value};
-use super::view::{Deployed, View};
+use super::view::View;
 use crate::capability::{Capabilities, Capability};
 use crate::clock;
 use crate::message::Scheme;
@@ -32,21 +33,33 @@ fn deployment(described: Section, deployed: &Deployed) -> Section {
         name,
         release,
         generation,
+        on_trial,
+        went_back,
     } = deployed;
     let described = described
         .field("deployment", name.clone())
         .field("release", *release);
-    match generation {
+    let described = match generation {
         Some(generation) => described
             .line(
                 "deployment",
-                "{deployment}, release {release}, generation {generation}",
+                "{deployment}, release {release}, generation {generation}, {on_trial}",
             )
-            .field("generation", *generation),
+            .field("generation", *generation)
+            .field(
+                "on_trial",
+                Value::Truth(*on_trial, ["confirmed", "on trial"]),
+            ),
         None => described.line(
             "deployment",
             "{deployment}, release {release}, not installed",
         ),
+    };
+    match went_back {
+        Some(why) => described
+            .line("", "{went_back}")
+            .field("went_back", redact::scrub(why).into_owned()),
+        None => described,
     }
 }
 
@@ -61,7 +74,8 @@ fn describe(view: &View) -> Section {
     let requests = requests.fold(Section::default(), |section, (class, count)| {
         section.field(class, count)
     });
-    let plugins = view.plugins().iter().map(|one| plugin(one));
+    let plugins = view.plugins();
+    let plugins = plugins.iter().map(|one| plugin(one));
     // The first address of a scheme, or of all.
     let address = |wanted: Option<Scheme>| {
         let mut addresses = view.addresses.iter();
@@ -105,8 +119,8 @@ fn describe(view: &View) -> Section {
         .field("plugins", plugins.collect::<Vec<_>>())
         .field("memory", memory(view))
         .field("store", view.store().describe());
-    let described = match &view.deployment {
-        Some(deployed) => deployment(described, deployed),
+    let described = match view.deployments.deployed() {
+        Some(deployed) => deployment(described, &deployed),
         None => described,
     };
     let described = match &view.https {
@@ -123,7 +137,8 @@ fn describe(view: &View) -> Section {
             .field("addresses", Value::Texts(urls(view))),
         false => described,
     };
-    match view.pipeline.cache() {
+    let pipeline = view.pipeline();
+    match pipeline.cache() {
         Some(cache) => described.field("cache", cache.figures().describe()),
         None => described,
     }
@@ -152,7 +167,8 @@ fn certificates(https: &Https) -> Vec<Section> {
 
 /// Which plugins take part in which stage, in their order.
 fn pipeline(view: &View) -> Vec<Section> {
-    let order = view.pipeline.order().into_iter().enumerate();
+    let pipeline = view.pipeline();
+    let order = pipeline.order().into_iter().enumerate();
     let stages = order.map(|(index, (stage, plugins))| {
         let names = plugins.iter().map(|name| (*name).to_owned()).collect();
         Section::default()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use smol::channel::Receiver;
 
+use super::deployments::Deployments;
 use super::store::{Held, Store};
 use crate::admin::ADMIN_SHARE;
 use crate::keyvalue::{self, KeyValue};
@@ -12,15 +13,15 @@ use crate::log_ring::MEMORY_SHARE;
 use crate::memory::Budget;
 use crate::message::Scheme;
 use crate::metrics::Metrics;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Present};
 use crate::plugin::{Health, HealthState, Plugin, PluginState};
 use crate::server::tls::Https;
 use crate::stats::ServerStats;
 
 /// The parts of a daemon that status and metrics are made from.
 pub struct View {
-    /// The plugins, and the stages that they take part in.
-    pub pipeline: Arc<Pipeline>,
+    /// The pipeline of the plugins that requests take at present.
+    pub present: Arc<Present>,
     /// What the server counts.
     pub server: Arc<ServerStats>,
     /// The metrics that plugins keep.
@@ -39,26 +40,21 @@ pub struct View {
     pub addresses: Vec<(Scheme, SocketAddr)>,
     /// The certificates, where HTTPS is served.
     pub https: Option<Https>,
-    /// The deployment that is served, where it is not one of flags alone.
-    pub deployment: Option<Deployed>,
+    /// Which deployment is served, and what changes it.
+    pub deployments: Arc<dyn Deployments>,
     /// Closed when the daemon drains.
     pub stop: Receiver<()>,
 }
 
-/// The deployment that a daemon serves.
-pub struct Deployed {
-    /// Its name.
-    pub name: String,
-    /// Its release; 0 if its owner does not count them.
-    pub release: u64,
-    /// The number that it was installed as; none if it was not.
-    pub generation: Option<u64>,
-}
-
 impl View {
     /// The plugins, in the declared order.
-    pub(super) fn plugins(&self) -> &[Arc<Plugin>] {
-        self.pipeline.plugins()
+    pub(super) fn plugins(&self) -> Vec<Arc<Plugin>> {
+        self.pipeline().plugins().to_vec()
+    }
+
+    /// The pipeline that requests take at present.
+    pub(super) fn pipeline(&self) -> Arc<Pipeline> {
+        self.present.get()
     }
 
     /// Why this daemon cannot serve well at the moment; `None` if it can.
@@ -66,7 +62,11 @@ impl View {
         if self.stop.is_closed() {
             return Some("draining".to_owned());
         }
-        for plugin in self.plugins() {
+        let pipeline = self.pipeline();
+        if let Some(nothing) = pipeline.nothing() {
+            return Some(format!("nothing is served: {nothing}"));
+        }
+        for plugin in pipeline.plugins() {
             match plugin.state() {
                 PluginState::Ready => {
                     let health = plugin.health().map(Health::state);
@@ -95,13 +95,16 @@ impl View {
     /// Only `instances` varies: it counts those beyond the one that each plugin is sure of.
     pub(super) fn memory(&self) -> [(&'static str, usize); 8] {
         let connections = self.connections_memory;
-        let bodies = self.pipeline.bodies_share();
+        let pipeline = self.pipeline();
+        let bodies = pipeline.bodies_share();
         let store = keyvalue::Sizes::within(self.budget.limit()).memory();
-        let cache = self
-            .pipeline
-            .cache()
-            .map_or(0, |cache| cache.figures().limit);
-        let plugins = self.plugins().iter().map(|plugin| plugin.set_aside()).sum();
+        let cache = pipeline.cache();
+        let cache = cache.map_or(0, |cache| cache.figures().limit);
+        let plugins = pipeline
+            .plugins()
+            .iter()
+            .map(|plugin| plugin.set_aside())
+            .sum();
         let fixed = store + connections + ADMIN_SHARE + MEMORY_SHARE + bodies + cache + plugins;
         [
             ("store", store),
@@ -116,7 +119,8 @@ impl View {
     }
 
     pub(super) fn store(&self) -> Store {
-        let hosts = self.plugins().iter().map(|plugin| plugin.host());
+        let plugins = self.plugins();
+        let hosts = plugins.iter().map(|plugin| plugin.host());
         let mut namespaces: Vec<_> = hosts
             .filter_map(|host| {
                 let namespace = host.used_namespace()?;

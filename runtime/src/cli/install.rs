@@ -1,17 +1,19 @@
 //! `zlayer install`, `rollback` and `uninstall`: which bundle a daemon serves from its next start.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use argh::FromArgs;
 use zlayer_bundle::UnknownProfile;
 
 use super::run;
-use crate::admin::DEFAULT_DATA_DIR;
-use crate::daemon::{Installation, Installed};
+use crate::admin::{self, Change, DEFAULT_DATA_DIR};
+use crate::daemon::{Installation, Installed, STANDARD_INPUT};
 use crate::error::{Error, Result};
 use crate::logger;
 
-/// Install a bundle: the daemon of the data folder serves it from its next start.
+/// Install a bundle: the daemon of the data folder serves it at once, or, where none runs, from its next start.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "install")]
 pub(super) struct Install {
@@ -19,7 +21,7 @@ pub(super) struct Install {
     #[argh(positional)]
     bundle: PathBuf,
     /// folder of public keys to trust, or the file of one; may be repeated (default: /etc/zlayer/keys and
-    /// the user's own)
+    /// the user's own); a daemon that runs goes by those that it was started with
     #[argh(option)]
     keys: Vec<PathBuf>,
     /// install what nobody signed: whoever can write the file owns the device
@@ -33,8 +35,8 @@ pub(super) struct Install {
     data_dir: Option<PathBuf>,
 }
 
-/// Go back to the generation that was active before: the daemon of the data folder serves it from its next
-/// start.
+/// Go back to the generation that was active before: the daemon of the data folder serves it at once, or, where none
+/// runs, from its next start.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "rollback")]
 pub(super) struct Rollback {
@@ -42,7 +44,7 @@ pub(super) struct Rollback {
     #[argh(option)]
     to: Option<u64>,
     /// folder of public keys to trust, or the file of one; may be repeated (default: /etc/zlayer/keys and
-    /// the user's own)
+    /// the user's own); a daemon that runs goes by those that it was started with
     #[argh(option)]
     keys: Vec<PathBuf>,
     /// go back to what nobody signed, too
@@ -53,7 +55,7 @@ pub(super) struct Rollback {
     data_dir: Option<PathBuf>,
 }
 
-/// Remove all generations from a data folder. The store and the log stay.
+/// Remove all generations from a data folder: its daemon serves nothing then. The store and the log stay.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "uninstall")]
 pub(super) struct Uninstall {
@@ -72,7 +74,13 @@ impl Install {
         let profile = { self.profile.parse() }
             .map_err(|error: UnknownProfile| Error::Usage(format!("--profile: {error}")))?;
         let installation = installation(self.data_dir, self.keys, self.allow_unsigned);
-        let installed = installation.install(&self.bundle, profile)?;
+        let mut bundle = Bundle::open(&self.bundle)?;
+        let change = Change::Install(&mut bundle.from);
+        if let Some(told) = admin::change(&installation.data_dir, change)? {
+            logger::say(&format!("zlayer: installed {told}\n"));
+            return Ok(());
+        }
+        let installed = installation.install(&bundle.path, bundle.from, profile)?;
         let what = format!(
             "installed {} as generation {}",
             name(&installed),
@@ -91,6 +99,10 @@ impl Rollback {
     /// There is none, or it is refused.
     pub(super) fn run(self) -> Result<()> {
         let installation = installation(self.data_dir, self.keys, self.allow_unsigned);
+        if let Some(told) = admin::change(&installation.data_dir, Change::RollBack(self.to))? {
+            logger::say(&format!("zlayer: went back to {told}\n"));
+            return Ok(());
+        }
         let installed = installation.roll_back(self.to)?;
         let what = format!(
             "went back to generation {}, {}",
@@ -110,12 +122,45 @@ impl Uninstall {
     /// There is nothing, or it cannot be removed.
     pub(super) fn run(self) -> Result<()> {
         let installation = installation(self.data_dir, Vec::new(), false);
+        if let Some(told) = admin::change(&installation.data_dir, Change::Uninstall)? {
+            logger::say(&format!(
+                "zlayer: removed {told}; nothing is served any more\n"
+            ));
+            return Ok(());
+        }
         installation.uninstall()?;
         let folder = installation.data_dir.display();
         logger::say(&format!(
             "zlayer: nothing is installed in {folder} any more\n"
         ));
         Ok(())
+    }
+}
+
+/// A bundle that is to be installed.
+struct Bundle {
+    /// What it is called, for people.
+    path: PathBuf,
+    from: Box<dyn Read>,
+}
+
+impl Bundle {
+    fn open(path: &Path) -> Result<Bundle> {
+        if path == Path::new(STANDARD_INPUT) {
+            return Ok(Bundle {
+                path: PathBuf::from("standard input"),
+                from: Box::new(io::stdin().lock()),
+            });
+        }
+        let file = File::open(path);
+        let file = file.map_err(|error| {
+            let what = format!("cannot open {}", path.display());
+            Error::device(what, error)
+        })?;
+        Ok(Bundle {
+            path: path.to_owned(),
+            from: Box::new(file),
+        })
     }
 }
 

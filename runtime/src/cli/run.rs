@@ -12,18 +12,18 @@ use std::sync::Arc;
 use argh::FromArgs;
 use zlayer_bundle::{
     AccessOutput, AllowedHost, Capability, Deployment, DeviceSettings, Durability,
-    KeyvalueSettings, LogOutput, Network, Service, ServiceSettings, UnknownProfile, Value,
+    KeyvalueSettings, LogOutput, Network, Profile, Service, ServiceSettings, UnknownProfile, Value,
     Variable,
 };
 
 use crate::account::Account;
 use crate::config::{
-    Config, Draft, Limits, SYSTEM_KEYS, Secret, ServiceConfig, parse_bytes, parse_pair, read_doors,
+    Draft, Limits, SYSTEM_KEYS, Secret, ServiceConfig, Source, parse_bytes, parse_pair, read_doors,
 };
-use crate::daemon::Trustees;
+use crate::daemon::{Start, Trustees, Wanted};
 use crate::error::{Error, Result};
 use crate::secrets;
-use source::{Given, Terms};
+use source::Given;
 
 /// Serve plugins over HTTP.
 #[derive(FromArgs)]
@@ -171,7 +171,8 @@ pub struct Run {
     #[argh(option)]
     reuse: Option<u32>,
     /// a phase's time PHASE=DURATION; may be repeated (default idle=60s, head=10s, request=30s,
-    /// stall=30s, upload=60m, websocket-ping=30s, drain=10s)
+    /// stall=30s, upload=60m, websocket-ping=30s, drain=10s,
+    /// trial=60s: how long a new generation has to serve well before it is trusted to)
     #[argh(option, from_str_fn(parse_phase))]
     timeout: Vec<(String, String)>,
     /// engine settings of this device: compact or wide (default compact)
@@ -203,101 +204,28 @@ impl Run {
         files.find(|file| Given::of(file).is_none())
     }
 
-    /// What the daemon is to run with.
+    /// What a daemon is started with.
     ///
     /// # Errors
     ///
     /// A flag's value is wrong, what is to be served is refused, or a source of secrets cannot be read.
-    pub fn into_config(self) -> Result<Config> {
-        self.into_draft()?.check()
-    }
-
-    /// What is said, word for word and not checked yet.
-    fn into_draft(mut self) -> Result<Draft> {
-        let profile = self
-            .profile
-            .parse()
-            .map_err(|error: UnknownProfile| wrong("profile", &error.to_string()))?;
-        let user = self.user.as_deref().map(Account::find).transpose();
-        let user = user.map_err(|reason| wrong("user", &reason))?;
-        let key_dirs = key_dirs(std::mem::take(&mut self.keys), user.is_some());
+    pub fn into_start(mut self) -> Result<Start> {
         let given = self.given()?;
-        let trustees = Trustees {
-            key_dirs: &key_dirs,
-            allow_unsigned: self.allow_unsigned,
-            data_dir: self.data_dir.as_deref(),
+        let said = Said::by(self)?;
+        let installed = match (&given, &said.data_dir) {
+            (Given::Nothing, Some(data_dir)) => Some(data_dir.clone()),
+            _ => None,
         };
-        let source = source::find(given, &Terms { trustees, profile })?;
-        let usual = self.service()?;
-        let device = self.device()?;
-        let deployment = match source.head() {
-            Some(head) => head.manifest().deployment.clone(),
-            None => small(source.len()),
+        let Some(data_dir) = installed else {
+            let source = source::find(given, &said.trustees(), said.profile)?;
+            let config = said.draft(source)?.check()?;
+            return Ok(Start::of(config));
         };
-        let sources = secrets::Sources {
-            file: self.secrets_file,
-            credentials: self.secret_credential,
-            environment: self.secret_env,
-            literals: self.secret,
+        let configure = move |wanted: Wanted| {
+            let source = wanted.source(&said.trustees(), said.profile)?;
+            said.draft(source)?.check()
         };
-        let (secrets, variables) = sources.read(&deployment.variables())?;
-        let device = device.or(deployment.device.clone());
-        let doors = read_doors(&deployment, &device)?;
-        let services = deployment
-            .services
-            .into_iter()
-            .map(|Service { name, settings }| {
-                let config = plugin_config::read(&settings.or(&usual), &variables);
-                let shown = name.as_deref().unwrap_or("the plugin");
-                let config = config.map_err(|reason| Error::Usage(format!("{shown}: {reason}")))?;
-                Ok(ServiceConfig { name, config })
-            });
-        let services: Result<Vec<_>> = services.collect();
-        let usual = plugin_config::read(&usual, &variables).map_err(Error::Usage)?;
-        let log = device.log.unwrap_or(match self.data_dir {
-            Some(_) => LogOutput::Both,
-            None => LogOutput::Text,
-        });
-        let limits = Limits::default();
-        Ok(Draft {
-            services: services?,
-            source,
-            key_dirs,
-            user,
-            allow_unsigned: self.allow_unsigned,
-            profile,
-            doors,
-            admin_port: device.admin_port,
-            threads: device.threads.map(|count| count as usize),
-            memory: addressable("memory-max", device.memory_max)?,
-            body: addressable("max-body", device.max_body)?,
-            websocket_message: addressable("max-message", device.max_message)?,
-            data_dir: self.data_dir,
-            set_store_aside: self.kv_set_aside,
-            log,
-            access_log: device.access_log,
-            tls_roots: device.tls_roots.clone(),
-            timeouts: timeouts::read(&device.timeouts),
-            limits: Limits {
-                connections: device
-                    .max_connections
-                    .map_or(limits.connections, |count| count as usize),
-                cache: addressable("cache-max", device.cache_max)?,
-                handles: device
-                    .max_handles
-                    .map_or(limits.handles, |count| count as usize),
-                underscore_headers: device
-                    .underscore_headers
-                    .unwrap_or(limits.underscore_headers),
-                ..limits
-            },
-            entrance: entrance::read(device)?,
-            variables: { variables.into_iter() }
-                .map(|(name, value)| (name, Secret(value)))
-                .collect(),
-            secrets: Arc::new(secrets),
-            usual,
-        })
+        Start::installed(&data_dir, Box::new(configure))
     }
 
     /// What is to be served.
@@ -386,6 +314,120 @@ impl Run {
             max_instances: self.max_instances,
             reuse: self.reuse,
             ..ServiceSettings::default()
+        })
+    }
+}
+
+/// What the flags say, each read once: whatever is served later, they hold for it too.
+struct Said {
+    profile: Profile,
+    user: Option<Account>,
+    key_dirs: Vec<PathBuf>,
+    allow_unsigned: bool,
+    data_dir: Option<PathBuf>,
+    set_store_aside: bool,
+    device: DeviceSettings,
+    usual: ServiceSettings,
+    sources: secrets::Sources,
+}
+
+impl Said {
+    fn by(mut run: Run) -> Result<Said> {
+        let profile = { run.profile.parse() }
+            .map_err(|error: UnknownProfile| wrong("profile", &error.to_string()))?;
+        let user = run.user.as_deref().map(Account::find).transpose();
+        let user = user.map_err(|reason| wrong("user", &reason))?;
+        Ok(Said {
+            profile,
+            key_dirs: key_dirs(std::mem::take(&mut run.keys), user.is_some()),
+            user,
+            device: run.device()?,
+            usual: run.service()?,
+            allow_unsigned: run.allow_unsigned,
+            data_dir: run.data_dir,
+            set_store_aside: run.kv_set_aside,
+            sources: secrets::Sources {
+                file: run.secrets_file,
+                credentials: run.secret_credential,
+                environment: run.secret_env,
+                literals: run.secret,
+            },
+        })
+    }
+
+    fn trustees(&self) -> Trustees<'_> {
+        Trustees {
+            key_dirs: &self.key_dirs,
+            allow_unsigned: self.allow_unsigned,
+            data_dir: self.data_dir.as_deref(),
+        }
+    }
+
+    /// What a daemon of this source is to run with, word for word and not checked yet.
+    fn draft(&self, source: Source) -> Result<Draft> {
+        let deployment = match source.head() {
+            Some(head) => head.manifest().deployment.clone(),
+            None => small(source.len()),
+        };
+        let (secrets, variables) = self.sources.read(&deployment.variables())?;
+        let device = self.device.clone().or(deployment.device.clone());
+        let doors = read_doors(&deployment, &device)?;
+        let services = deployment
+            .services
+            .into_iter()
+            .map(|Service { name, settings }| {
+                let config = plugin_config::read(&settings.or(&self.usual), &variables);
+                let shown = name.as_deref().unwrap_or("the plugin");
+                let config = config.map_err(|reason| Error::Usage(format!("{shown}: {reason}")))?;
+                Ok(ServiceConfig { name, config })
+            });
+        let services: Result<Vec<_>> = services.collect();
+        let usual = plugin_config::read(&self.usual, &variables).map_err(Error::Usage)?;
+        let log = device.log.unwrap_or(match self.data_dir {
+            Some(_) => LogOutput::Both,
+            None => LogOutput::Text,
+        });
+        let limits = Limits::default();
+        Ok(Draft {
+            services: services?,
+            source,
+            key_dirs: self.key_dirs.clone(),
+            user: self.user.clone(),
+            allow_unsigned: self.allow_unsigned,
+            profile: self.profile,
+            doors,
+            admin_port: device.admin_port,
+            threads: device.threads.map(|count| count as usize),
+            memory: addressable("memory-max", device.memory_max)?,
+            body: addressable("max-body", device.max_body)?,
+            websocket_message: addressable("max-message", device.max_message)?,
+            data_dir: self.data_dir.clone(),
+            set_store_aside: self.set_store_aside,
+            log,
+            access_log: device.access_log,
+            tls_roots: device.tls_roots.clone(),
+            timeouts: timeouts::read(&device.timeouts),
+            limits: Limits {
+                connections: device
+                    .max_connections
+                    .map_or(limits.connections, |count| count as usize),
+                cache: addressable("cache-max", device.cache_max)?,
+                handles: device
+                    .max_handles
+                    .map_or(limits.handles, |count| count as usize),
+                underscore_headers: device
+                    .underscore_headers
+                    .unwrap_or(limits.underscore_headers),
+                ..limits
+            },
+            device: device.clone(),
+            entrance: entrance::read(device)?,
+            variables: { variables.into_iter() }
+                .map(|(name, value)| (name, Secret(value)))
+                .collect(),
+            secrets_file: self.sources.file.clone(),
+            secrets: Arc::new(secrets),
+            usual,
         })
     }
 }

@@ -8,7 +8,8 @@ use zlayer_bundle::{ByteSize, HealthCheck};
 
 use super::{
     AccessOutput, CACHE_MIN, Config, Door, Draft, HANDLES_MAX, IDENTITIES_MAX, INSTANCES_MAX,
-    LogOutput, MEMORY_MIN, PLUGINS_MAX, PluginConfig, Pooling, Secret, THREADS_MAX, Timeouts,
+    LogOutput, MEMORY_MIN, PLUGINS_MAX, PluginConfig, Pooling, Secret, Source, THREADS_MAX,
+    Timeouts,
 };
 use crate::error::{Error, Result};
 use crate::keyvalue::VALUE_BYTES_MAX;
@@ -35,7 +36,9 @@ impl Draft {
         self.check_folder()?;
         self.check_https()?;
         self.check_doors()?;
-        check_count(self.services.len())?;
+        if !matches!(self.source, Source::Nothing(_)) {
+            check_count(self.services.len())?;
+        }
         check_usual(&self.usual)?;
         for service in &self.services {
             // What flags say of every plugin was told by their names already.
@@ -57,6 +60,7 @@ impl Draft {
             websocket_ping,
             half_closed: _,
             drain,
+            trial,
         } = &self.timeouts;
         for (phase, time) in [
             ("idle", idle),
@@ -66,6 +70,7 @@ impl Draft {
             ("upload", upload),
             ("websocket-ping", websocket_ping),
             ("drain", drain),
+            ("trial", trial),
         ] {
             if !TIMES.contains(time) {
                 return Err(wrong("timeout", &format!("{phase}: {OUT_OF_TIMES}")));

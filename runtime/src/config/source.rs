@@ -26,6 +26,8 @@ pub enum Source {
         /// What stood before the blobs of its bundle.
         head: Box<VerifiedBundle>,
     },
+    /// There are none, for this reason: whoever asks the daemon is told of it.
+    Nothing(String),
 }
 
 impl Source {
@@ -33,6 +35,7 @@ impl Source {
     pub fn len(&self) -> usize {
         match self {
             Source::Files(files) => files.len(),
+            Source::Nothing(_) => 0,
             Source::Bundle { head, .. } | Source::Generation { head, .. } => {
                 head.manifest().deployment.services.len()
             }
@@ -47,7 +50,7 @@ impl Source {
     /// The head of the bundle that they come from, where they do.
     pub fn head(&self) -> Option<&VerifiedBundle> {
         match self {
-            Source::Files(_) => None,
+            Source::Files(_) | Source::Nothing(_) => None,
             Source::Bundle { head, .. } | Source::Generation { head, .. } => Some(head),
         }
     }

@@ -67,6 +67,10 @@ pub(super) fn take_in(config: &Config, data: &DataDir) -> Result<Vec<VerifiedArt
             blobs.take_all(&head.manifest().blobs, from, path)?;
             from_blobs(head, &blobs, path, config)
         }
+        Source::Nothing(_) => {
+            data.remove_copies_from(0);
+            Ok(Vec::new())
+        }
         Source::Generation { number, head } => {
             data.remove_copies_from(0);
             let blobs = Blobs::make(data.path())?;

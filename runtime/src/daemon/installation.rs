@@ -43,31 +43,14 @@ pub struct Installed {
 }
 
 impl Installation {
-    /// Installs a bundle: a file, or [`STANDARD_INPUT`]. A daemon serves it from its next start.
+    /// Installs the bundle that `from` reads, which people know by its `path`. A daemon serves it from its next
+    /// start.
     ///
     /// # Errors
     ///
     /// A daemon uses the folder, the bundle is refused or older than what was installed, or it cannot be
     /// written. What was installed before is as it was then.
-    pub fn install(&self, bundle: &Path, profile: Profile) -> Result<Installed> {
-        if bundle == Path::new(STANDARD_INPUT) {
-            let name = Path::new("standard input");
-            return self.install_from(name, io::stdin().lock(), profile);
-        }
-        let file = File::open(bundle);
-        let file = file.map_err(|error| {
-            let what = format!("cannot open {}", bundle.display());
-            Error::device(what, error)
-        })?;
-        self.install_from(bundle, file, profile)
-    }
-
-    fn install_from(
-        &self,
-        path: &Path,
-        mut from: impl Read,
-        profile: Profile,
-    ) -> Result<Installed> {
+    pub fn install(&self, path: &Path, mut from: impl Read, profile: Profile) -> Result<Installed> {
         let trust = trusted(&self.trustees(), true)?;
         let refused = |source| Error::Bundle {
             path: path.to_owned(),
@@ -82,7 +65,7 @@ impl Installation {
             );
         }
         let target = fitting(head.manifest(), Some(profile)).map_err(refused)?;
-        let data = self.lock()?;
+        let data = locked(&self.data_dir)?;
         let mut check = Check::new(&data, &trust, target)?;
         let generations = Generations::of(&self.data_dir);
         let incoming = Incoming {
@@ -107,7 +90,7 @@ impl Installation {
     /// A daemon uses the folder, there is no such generation, or it would be refused at the next start.
     pub fn roll_back(&self, to: Option<u64>) -> Result<Installed> {
         self.find()?;
-        let data = self.lock()?;
+        let data = locked(&self.data_dir)?;
         let generations = Generations::of(&self.data_dir);
         let number = match to {
             Some(number) => number,
@@ -143,7 +126,7 @@ impl Installation {
     /// A daemon uses the folder, nothing is installed, or something cannot be removed.
     pub fn uninstall(&self) -> Result<Option<u64>> {
         self.find()?;
-        let _data = self.lock()?;
+        let _data = locked(&self.data_dir)?;
         Generations::of(&self.data_dir).uninstall()
     }
 
@@ -165,23 +148,23 @@ impl Installation {
             ))),
         }
     }
+}
 
-    /// Locks the folder. Root does all in it for the account whose folder it is.
-    fn lock(&self) -> Result<DataDir> {
-        let owner = fs::metadata(&self.data_dir).ok();
-        let owner = owner.filter(|owner| own_account() == 0 && owner.uid() != 0);
-        let heir = owner.map(|owner| (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid())));
-        DataDir::open(Some(&self.data_dir), heir).map_err(|error| match error {
-            Error::Device { source, .. } if source.kind() == io::ErrorKind::ResourceBusy => {
-                let what = format!(
-                    "data folder {}: another zlayer uses it, a daemon or an install: stop it first",
-                    self.data_dir.display()
-                );
-                Error::device(what, source)
-            }
-            other => other,
-        })
-    }
+/// Locks a data folder. Root does all in it for the account whose folder it is.
+pub(super) fn locked(data_dir: &Path) -> Result<DataDir> {
+    let owner = fs::metadata(data_dir).ok();
+    let owner = owner.filter(|owner| own_account() == 0 && owner.uid() != 0);
+    let heir = owner.map(|owner| (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid())));
+    DataDir::open(Some(data_dir), heir).map_err(|error| match error {
+        Error::Device { source, .. } if source.kind() == io::ErrorKind::ResourceBusy => {
+            let what = format!(
+                "data folder {}: another zlayer uses it, a daemon or an install: stop it first",
+                data_dir.display()
+            );
+            Error::device(what, source)
+        }
+        other => other,
+    })
 }
 
 impl Installed {
@@ -195,14 +178,18 @@ impl Installed {
 }
 
 /// What a daemon would check at its start.
-struct Check<'a> {
+pub(super) struct Check<'a> {
     trust: &'a TrustStore,
     target: Target,
     versions: Versions,
 }
 
 impl Check<'_> {
-    fn new<'a>(data: &DataDir, trust: &'a TrustStore, target: Target) -> Result<Check<'a>> {
+    pub(super) fn new<'a>(
+        data: &DataDir,
+        trust: &'a TrustStore,
+        target: Target,
+    ) -> Result<Check<'a>> {
         Ok(Check {
             trust,
             target,
@@ -211,7 +198,12 @@ impl Check<'_> {
     }
 
     /// Checks the artifact of a service. What is admitted is not remembered: it did not run yet.
-    fn artifact(&mut self, bundle: &VerifiedBundle, service: usize, file: File) -> Result<()> {
+    pub(super) fn artifact(
+        &mut self,
+        bundle: &VerifiedBundle,
+        service: usize,
+        file: File,
+    ) -> Result<()> {
         let manifest = bundle.manifest();
         let profile = manifest.profile;
         let checked = VerifiedArtifact::verify(file, self.trust, self.target, profile);

@@ -124,11 +124,6 @@ pub(super) fn gather<'a>(
 }
 
 impl<'a> Member<'a> {
-    /// What engine and manifest say of it.
-    pub(super) fn artifact(&self) -> &VerifiedArtifact {
-        &self.artifact
-    }
-
     /// What it needs of the device.
     pub(super) fn needs(&self) -> Needs<'_> {
         let manifest = self.artifact.manifest();

@@ -34,10 +34,8 @@ impl Generations {
     pub fn choose(&self) -> Result<Choice> {
         let known = self.known(self.history()?);
         let Some(active) = known.history.active() else {
-            return Ok(Choice::nothing(format!(
-                "nothing is installed in {}: `zlayer install APP.zlb` does that",
-                self.data.display()
-            )));
+            let why = "nothing is installed: `zlayer install APP.zlb` does that";
+            return Ok(Choice::nothing(why.to_owned()));
         };
         let starts = known.trial.starts(active);
         let may = self.may_start(active, &known);

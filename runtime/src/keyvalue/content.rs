@@ -31,7 +31,7 @@ pub(super) struct Content {
     /// The namespace's name and a zero byte. No key holds a zero byte, so names cannot run into
     /// keys.
     prefix: Vec<u8>,
-    pub(super) settings: Settings,
+    settings: Mutex<Settings>,
     counted: Mutex<Counted>,
     /// The keys themselves, if they are kept in memory alone.
     volatile: Option<Mutex<Volatile>>,
@@ -55,7 +55,7 @@ impl Content {
             clock: Arc::clone(&store.clock),
             store,
             prefix,
-            settings,
+            settings: Mutex::new(settings),
             counted: Mutex::default(),
             volatile: None,
             refused: AtomicU64::new(0),
@@ -75,11 +75,26 @@ impl Content {
             clock: Arc::new(store.clock.another()),
             store,
             prefix: Vec::new(),
-            settings,
+            settings: Mutex::new(settings),
             counted: Mutex::default(),
             volatile: Some(Mutex::new(Volatile::new(reservation))),
             refused: AtomicU64::new(0),
         }
+    }
+
+    /// What holds for it at present.
+    pub(super) fn settings(&self) -> Settings {
+        *sync::lock(&self.settings)
+    }
+
+    /// Takes the settings of who opens it anew, if it is kept in the same way. Returns whether it is.
+    pub(super) fn take_settings(&self, settings: &Settings) -> bool {
+        let is_volatile = settings.durability == Durability::Memory;
+        if is_volatile == self.volatile.is_some() {
+            *sync::lock(&self.settings) = *settings;
+            return true;
+        }
+        false
     }
 
     /// The time by which its keys expire.
@@ -174,7 +189,7 @@ impl Content {
             }
             yield_now().await;
         };
-        if let (Some(outcome), Durability::Sync) = (outcome, self.settings.durability) {
+        if let (Some(outcome), Durability::Sync) = (outcome, self.settings().durability) {
             outcome.wait().await.map_err(KvError::Storage)?;
         }
         Ok(result)
@@ -291,7 +306,7 @@ impl Content {
             Step::Put(value, expires) => Some(encoded(&value, expires)),
             Step::Remove => None,
         };
-        match volatile.change(full, new, &self.settings.quota, now)? {
+        match volatile.change(full, new, &self.settings().quota, now)? {
             Changed::Yes => Ok(Tried::Done(result, None)),
             Changed::Unswept => Ok(Tried::Uncounted),
         }
@@ -305,7 +320,8 @@ impl Content {
         step: &impl Fn(Option<Entry<'_>>) -> Result<(Step<'a>, T)>,
     ) -> Result<Tried<T>> {
         let _writing = self.store.writing();
-        let (undo_with_old, within) = match self.settings.durability {
+        let settings = self.settings();
+        let (undo_with_old, within) = match settings.durability {
             Durability::Interval(interval) => (false, interval),
             // Somebody waits for it.
             _ => (true, Duration::ZERO),
@@ -332,7 +348,7 @@ impl Content {
         let usage = counted
             .usage
             .after(key_bytes, old.as_deref(), new.as_deref());
-        if !usage.fits(&self.settings.quota, &counted.usage) {
+        if !usage.fits(&settings.quota, &counted.usage) {
             // Expired keys count until the next count, so count before refusing anything.
             return match counted.may_find_less(now) {
                 true => Ok(Tried::Uncounted),

@@ -29,7 +29,7 @@ pub struct Listing {
 
 impl Listing {
     pub(super) fn new(content: Arc<Content>, prefix: &str, room: usize) -> Listing {
-        let most = room.min(content.settings.quota.list_bytes);
+        let most = room.min(content.settings().quota.list_bytes);
         Listing {
             prefix: content.stored_key(prefix),
             now: content.now(),

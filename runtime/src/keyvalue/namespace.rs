@@ -159,7 +159,7 @@ impl Namespace {
     /// Whether an eighth of its quota is free, in bytes and in keys.
     pub fn is_roomy(&self) -> bool {
         let (bytes, keys) = self.held();
-        let quota = &self.content.settings.quota;
+        let quota = self.content.settings().quota;
         bytes <= quota.bytes / 8 * 7 && keys <= quota.keys / 8 * 7
     }
 
@@ -182,7 +182,7 @@ impl Namespace {
     }
 
     fn check_value(&self, value: &[u8]) -> Result<()> {
-        match value.len() > self.content.settings.quota.value_bytes {
+        match value.len() > self.content.settings().quota.value_bytes {
             true => Err(KvError::ValueTooLarge),
             false => Ok(()),
         }

@@ -9,7 +9,7 @@ pub const VALUE_BYTES_MAX: usize = 1 << 20;
 const _: () = assert!(VALUE_BYTES_MAX < WHOLE_BYTES_MAX);
 
 /// Bounds on what one namespace may hold.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Quota {
     /// Bytes of one value (default 1 MiB).
     pub value_bytes: usize,
@@ -34,7 +34,7 @@ impl Default for Quota {
 }
 
 /// How much a namespace may hold, and how safely.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// The bounds on its content.
     pub quota: Quota,

@@ -68,9 +68,18 @@ impl Store {
         }
     }
 
-    /// Has the store write down what is spent of this budget.
-    pub(super) fn add_writer(&self, writes: &Arc<Writes>) {
-        sync::lock(&self.writers).push(Arc::clone(writes));
+    /// The budget of the plugin `name`, what is spent of which the store writes down.
+    pub(super) fn writer(&self, name: &str, day_bytes: u64) -> Arc<Writes> {
+        let mut writers = sync::lock(&self.writers);
+        // What nobody uses any more stays until it is written down.
+        writers.retain(|one| Arc::strong_count(one) > 1 || one.is_owed() || one.name() == name);
+        if let Some(known) = writers.iter().find(|one| one.name() == name) {
+            known.set_day_bytes(day_bytes);
+            return Arc::clone(known);
+        }
+        let writes = Arc::new(Writes::new(name, day_bytes));
+        writers.push(Arc::clone(&writes));
+        writes
     }
 
     /// What is to be written down of the plugins' budgets of writes.

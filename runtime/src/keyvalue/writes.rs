@@ -34,7 +34,7 @@ const RECORD_KEY: &[u8] = b"\0written\0";
 pub struct Writes {
     /// The plugin's name.
     name: String,
-    day_bytes: u64,
+    day_bytes: AtomicU64,
     spent: Mutex<Spent>,
     /// Changes that were refused.
     refused: AtomicU64,
@@ -66,7 +66,7 @@ impl Writes {
     pub(super) fn new(name: &str, day_bytes: u64) -> Writes {
         Writes {
             name: name.to_owned(),
-            day_bytes,
+            day_bytes: AtomicU64::new(day_bytes),
             spent: Mutex::default(),
             refused: AtomicU64::new(0),
             is_owed: AtomicBool::new(false),
@@ -80,7 +80,22 @@ impl Writes {
 
     /// Bytes that a day allows.
     pub fn day_bytes(&self) -> u64 {
-        self.day_bytes
+        self.day_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Allows so many bytes a day from now on.
+    pub(super) fn set_day_bytes(&self, day_bytes: u64) {
+        self.day_bytes.store(day_bytes, Ordering::Relaxed);
+    }
+
+    /// The plugin's name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether anything was spent since it was last written down.
+    pub(super) fn is_owed(&self) -> bool {
+        self.is_owed.load(Ordering::Relaxed)
     }
 
     /// How many changes were refused because the budget was spent.
@@ -97,9 +112,9 @@ impl Writes {
     /// this one replaces. Returns false, with nothing spent, if the budget has no room.
     pub(super) fn spend(&self, bytes: u64, back: u64, now: u64) -> bool {
         let mut spent = sync::lock(&self.spent);
-        spent.pass(now, self.day_bytes);
+        spent.pass(now, self.day_bytes());
         let after = spent.bytes.saturating_sub(back).saturating_add(bytes);
-        if after > self.day_bytes && after > spent.bytes {
+        if after > self.day_bytes() && after > spent.bytes {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return false;
         }
@@ -113,7 +128,7 @@ impl Writes {
     /// not the budget has room for them.
     pub(super) fn charge(&self, bytes: u64, now: u64) {
         let mut spent = sync::lock(&self.spent);
-        spent.pass(now, self.day_bytes);
+        spent.pass(now, self.day_bytes());
         spent.bytes = spent.bytes.saturating_add(bytes);
         self.is_owed.store(true, Ordering::Relaxed);
     }
@@ -168,8 +183,8 @@ impl Writes {
                 at: at.min(now),
                 ..Spent::default()
             };
-            earlier.pass(now, self.day_bytes);
-            spent.pass(now, self.day_bytes);
+            earlier.pass(now, self.day_bytes());
+            spent.pass(now, self.day_bytes());
             spent.bytes = spent.bytes.saturating_add(earlier.bytes);
         }
     }

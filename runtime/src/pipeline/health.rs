@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::HOST;
 use http_body_util::BodyExt;
@@ -17,6 +18,8 @@ use crate::timeout;
 
 /// The id of a check, for the log records that it leads to.
 const ID: &str = "health";
+/// The longest pause between two questions to a plugin that is to be served: somebody waits for it.
+const PROVING_PAUSE: Duration = Duration::from_secs(1);
 
 impl Pipeline {
     /// Asks a plugin again and again whether it is well, until the daemon drains. Returns at once where
@@ -45,6 +48,33 @@ impl Pipeline {
             }
             Timer::after(health.interval()).await;
         }
+    }
+
+    /// Asks a plugin whether it is well as often as its checks may fail in a row, soon one after the other, for
+    /// one that is to be served. One that cannot be asked is well.
+    ///
+    /// # Errors
+    ///
+    /// Why the last answer was not as it should be.
+    pub async fn prove_health(&self, plugin: &Arc<Plugin>) -> Result<(), String> {
+        let Some(health) = plugin.health() else {
+            return Ok(());
+        };
+        if !plugin.plays(Role::Handler) && !plugin.plays(Role::HttpHandler) {
+            return Ok(());
+        }
+        let mut last = Ok(());
+        for asked in 0..health.retries() {
+            if asked > 0 {
+                Timer::after(health.interval().min(PROVING_PAUSE)).await;
+            }
+            last = self.check(plugin, health).await.unwrap_or(Ok(()));
+            if last.is_ok() {
+                break;
+            }
+        }
+        health.record(plugin.name(), last.clone());
+        last
     }
 
     /// Asks once. Returns what came of it: nothing where clients were before it.

@@ -15,9 +15,10 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use super::Marks;
+use super::{Marks, Pipeline};
 use crate::failure::Failure;
 use crate::message::Response;
 use crate::plugin::Working;
@@ -77,6 +78,8 @@ pub(super) struct AtWork {
     /// Keeps the request's id known, so that requests which it leads to can be recognised as its
     /// own.
     pub(super) _round: Option<Round>,
+    /// Has the pipeline last as long.
+    pub(super) _pipeline: Arc<Pipeline>,
 }
 
 impl Tail {
@@ -168,8 +171,6 @@ impl Future for Tail {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
-    use std::sync::Arc;
-
     use futures_lite::future::{block_on, pending, poll_once, yield_now};
     use http_body_util::{BodyExt, StreamBody};
     use smol::channel::{Receiver, bounded};

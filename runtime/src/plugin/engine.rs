@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use wasmtime::{Engine, EngineWeak};
 use zlayer_bundle::{
-    CORE_INSTANCES_MAX, INSTANCE_BYTES_MAX, MEMORIES_MAX, Profile, TABLE_ELEMENTS_MAX, TABLES_MAX,
-    Target,
+    CORE_INSTANCES_MAX, INSTANCE_BYTES_MAX, INSTANCE_SHARE, MEMORIES_MAX, Profile,
+    TABLE_ELEMENTS_MAX, TABLES_MAX, Target, least_memory,
 };
 
 use super::trace::DESCRIBED;
@@ -87,6 +87,22 @@ fn pool(memory: usize, instances: usize) -> wasmtime::PoolingAllocationConfig {
     pool
 }
 
+/// How many places for instances an engine needs whose plugins nobody knows yet: as many as a budget of
+/// `memory` bytes has room for of the smallest. Each of the `threads` may have given an instance's memory
+/// back and not its place yet, of whichever plugin.
+pub fn places_for_any(
+    target: Target,
+    profile: Profile,
+    memory: usize,
+    usual: usize,
+    threads: usize,
+) -> usize {
+    let smallest = least_memory(0).saturating_add(INSTANCE_SHARE);
+    let fitting = (memory / smallest).saturating_add(threads.saturating_mul(2));
+    // One deployment takes the place of another while both are at work.
+    fitting.min(affordable(target, profile, memory, usual).saturating_mul(2))
+}
+
 /// How many instances of each plugin this device has room for, where `wanted` are asked for. The
 /// daemon's `memory` is in bytes; a single plugin gets as many as are `usual` in any case.
 pub fn share_out(
@@ -96,16 +112,20 @@ pub fn share_out(
     usual: usize,
     wanted: &[usize],
 ) -> Vec<usize> {
-    /// Address space for linear memories: boards have 512 GiB of it (39 bits), some less free.
-    const ADDRESSES: u64 = 128 << 30;
     // Without the pool that `new_engine` sets up, nothing is set aside for them.
     if cfg!(not(target_pointer_width = "64")) {
         return wanted.to_vec();
     }
+    shared_out(affordable(target, profile, memory, usual), wanted)
+}
+
+/// How many instances there is address space for.
+fn affordable(target: Target, profile: Profile, memory: usize, usual: usize) -> usize {
+    /// Address space for linear memories: boards have 512 GiB of it (39 bits), some less free.
+    const ADDRESSES: u64 = 128 << 30;
     let memory = largest_memory(target, profile, memory);
     let affordable = ADDRESSES / u64::from(MEMORIES_MAX) / memory.max(1) as u64;
-    let affordable = usize::try_from(affordable).unwrap_or(usize::MAX);
-    shared_out(affordable.max(usual), wanted)
+    usize::try_from(affordable).unwrap_or(usize::MAX).max(usual)
 }
 
 /// Gives each plugin what it wants. Where these are more than `most` together, none gets more than

@@ -72,6 +72,11 @@ impl Health {
         self.check.timeout.unwrap_or(TIMEOUT)
     }
 
+    /// How many checks have to fail in a row until it is not well.
+    pub fn retries(&self) -> u32 {
+        self.check.retries.unwrap_or(RETRIES).max(1)
+    }
+
     /// What the checks have shown until now.
     pub fn state(&self) -> HealthState {
         sync::lock(&self.tally).state.clone()
@@ -91,7 +96,7 @@ impl Health {
 
     /// Records the result of a check, for the plugin of this name.
     pub fn record(&self, name: &str, checked: Result<(), String>) {
-        let retries = self.check.retries.unwrap_or(RETRIES).max(1);
+        let retries = self.retries();
         let mut tally = sync::lock(&self.tally);
         if !tally.note(checked, retries, SystemTime::now()) {
             return;

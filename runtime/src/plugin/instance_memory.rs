@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::Poll;
 use std::time::Instant;
 
@@ -20,14 +20,15 @@ use crate::sync;
 /// to others, as long as others come.
 pub struct InstanceMemory {
     budget: Arc<Budget>,
-    idle: Mutex<Vec<Arc<Evict>>>,
+    idle: Mutex<Vec<Weak<Evict>>>,
     /// Whose the instances at work are. Its lock is taken while `line` is locked, and never the other
     /// way round.
     at_work: Arc<Ledger>,
     line: Mutex<Line>,
 }
 
-type Evict = dyn Fn() -> usize + Send + Sync;
+/// Drops the idle instances of a plugin, and returns how many.
+pub(super) type Evict = dyn Fn() -> usize + Send + Sync;
 
 #[derive(Default)]
 struct Line {
@@ -95,14 +96,17 @@ impl InstanceMemory {
         memory
     }
 
-    /// Adds what drops a plugin's idle instances, and returns how many.
-    pub(super) fn add(&self, evict: impl Fn() -> usize + Send + Sync + 'static) {
-        sync::lock(&self.idle).push(Arc::new(evict));
+    /// Adds what drops a plugin's idle instances, for as long as its plugin keeps it.
+    pub(super) fn add(&self, evict: &Arc<Evict>) {
+        let mut idle = sync::lock(&self.idle);
+        idle.retain(|one| one.strong_count() > 0);
+        idle.push(Arc::downgrade(evict));
     }
 
     /// Drops idle instances, and returns how many.
     pub(super) fn evict(&self) -> usize {
-        let idle = sync::lock(&self.idle).clone();
+        let kept = sync::lock(&self.idle).clone();
+        let idle: Vec<_> = kept.iter().filter_map(Weak::upgrade).collect();
         idle.iter().map(|evict| evict()).sum()
     }
 

@@ -27,7 +27,7 @@ impl Plugin {
         }
         let _working = self.working();
         if self.plays(Role::Handler) {
-            let Some(made) = timeout::within(time, self.first()).await else {
+            let Some(made) = timeout::within(time, self.try_instance()).await else {
                 log::error!("plugin {}: init did not end within {time:?}", self.name());
                 return;
             };
@@ -49,7 +49,12 @@ impl Plugin {
         }
     }
 
-    async fn first(&self) -> Result<(), Failure> {
+    /// Takes an instance, or makes one, and puts it back: whether one can be made.
+    ///
+    /// # Errors
+    ///
+    /// None can.
+    pub async fn try_instance(&self) -> Result<(), Failure> {
         let running = self.places.acquire(self, false).await?;
         self.return_to_pool(running.instance);
         Ok(())

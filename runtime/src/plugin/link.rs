@@ -9,7 +9,7 @@ use zlayer_bundle::{ByteSize, INSTANCE_SHARE, Role, VerifiedArtifact, call_share
 
 use super::description::Description;
 use super::idle::Idle;
-use super::instance_memory::InstanceMemory;
+use super::instance_memory::{Evict, InstanceMemory};
 use super::pool::Places;
 use super::roles::Roles;
 use super::{Plugin, Ticker, denied, load};
@@ -32,6 +32,16 @@ pub struct Common<'a> {
     pub limits: &'a Limits,
     /// How long each phase may take.
     pub timeouts: &'a Timeouts,
+    /// Bytes of the budget that others use who will be gone: the plugins before, and what works for them.
+    pub before: usize,
+}
+
+impl Common<'_> {
+    /// Bytes that the budget has left for these plugins.
+    pub fn room(&self) -> usize {
+        let used = self.budget.used().saturating_sub(self.before);
+        self.budget.limit().saturating_sub(used)
+    }
 }
 
 impl Plugin {
@@ -106,7 +116,7 @@ impl Plugin {
                 budget.limit().saturating_sub(budget.used()) >> 10
             );
         };
-        let fitting = 1 + budget.limit().saturating_sub(budget.used()) / each;
+        let fitting = 1 + common.room() / each;
         let wanted = instances;
         let instances = instances.min(fitting);
         // Its own responses stream past it on their way back.
@@ -118,12 +128,11 @@ impl Plugin {
         let idle = Arc::new(Idle::new(pooling.min_instances));
         let places = Places::new(instances, returns, common.timeouts.request / 2);
         let evicted = Arc::downgrade(&idle);
-        let evict = move || {
-            evicted
-                .upgrade()
-                .map_or(0, |idle: Arc<Idle>| idle.thin_out())
-        };
-        common.instance_memory.add(evict);
+        let evict: Arc<Evict> = Arc::new(move || {
+            let idle: Option<Arc<Idle>> = evicted.upgrade();
+            idle.map_or(0, |idle| idle.thin_out())
+        });
+        common.instance_memory.add(&evict);
         let host = host.at_place(common.ticker.turns().join());
         Ok(Plugin {
             host: Arc::new(host),
@@ -141,6 +150,7 @@ impl Plugin {
             wanted,
             budget: Arc::clone(budget),
             instance_memory: Arc::clone(common.instance_memory),
+            _evict: evict,
             pooling,
             body_max: limits.body,
             handles: limits.handles,

@@ -20,7 +20,7 @@ use super::redirect::location;
 use super::response::ResponseWriter;
 use crate::clients::{self, Claim, Phase, asked};
 use crate::message::{Client, Scheme};
-use crate::pipeline::Upgrade;
+use crate::pipeline::{Pipeline, Upgrade};
 use crate::upstream::Owner;
 use crate::websocket::Endpoint;
 use crate::wire::buffer::ReadBuffer;
@@ -65,7 +65,7 @@ enum Next {
     /// Close it in such a way that the client, which may still be sending, can read the response.
     Linger,
     /// Go on with it as a WebSocket.
-    Converse(Box<Upgrade>, Option<Entry>),
+    Converse(Box<Upgrade>, Arc<Pipeline>, Option<Entry>),
 }
 
 impl Connection {
@@ -117,8 +117,8 @@ impl Connection {
                 Next::Keep => yield_now().await,
                 Next::Close => return,
                 Next::Linger => return self.lingering().close().await,
-                Next::Converse(upgrade, _entry) => {
-                    return Box::pin(self.converse(*upgrade)).await;
+                Next::Converse(upgrade, pipeline, _entry) => {
+                    return Box::pin(self.converse(*upgrade, &pipeline)).await;
                 }
             }
         }
@@ -247,7 +247,7 @@ impl Connection {
         );
         match ended.await {
             Ended::Broken => Next::Close,
-            Ended::Upgraded(upgrade) => Next::Converse(upgrade, entry),
+            Ended::Upgraded(upgrade, pipeline) => Next::Converse(upgrade, pipeline, entry),
             Ended::Responded(responded, decoder) => match (responded.keep_alive, decoder.is_done())
             {
                 (true, true) => Next::Keep,
@@ -259,7 +259,7 @@ impl Connection {
     }
 
     /// Hands the socket over to the WebSocket session that was agreed on.
-    async fn converse(self, upgrade: Upgrade) {
+    async fn converse(self, upgrade: Upgrade, pipeline: &Pipeline) {
         let Connection {
             stream,
             shared,
@@ -275,9 +275,9 @@ impl Connection {
             received: buffer.bytes().to_vec(),
         };
         drop(buffer);
-        let stop = shared.stop.clone();
+        let stops = [shared.stop.clone(), pipeline.retired()];
         claim.enter(Phase::Conversation);
-        let conversing = upgrade.converse(client, &shared.limits, &shared.timeouts, stop);
+        let conversing = upgrade.converse(client, &shared.limits, &shared.timeouts, stops);
         clients::on_behalf(&claim, conversing).await;
     }
 

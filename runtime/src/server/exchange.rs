@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
+use futures_lite::future::poll_once;
 use smol::channel::Sender;
 use smol::lock::Mutex;
 use zlayer_http1::{BodyDecoder, BodyLength, Version};
@@ -25,7 +26,7 @@ use super::upload::{Dues, Upload};
 use crate::clients::{self, Claim, asked};
 use crate::failure::Failure;
 use crate::message::{BodySender, Client, IncomingBody, Interims};
-use crate::pipeline::{Passage, Request, Started, Upgrade};
+use crate::pipeline::{Passage, Pipeline, Request, Started, Upgrade};
 use crate::stats::Outcome;
 use crate::upstream::Owner;
 use crate::wire::buffer::ReadBuffer;
@@ -46,6 +47,8 @@ pub(super) struct Exchange<'a> {
     /// How long plugin and client have until the response begins.
     dues: Dues,
     shared: &'a Arc<ServerState>,
+    /// What the request goes through to its end, whatever others take by then.
+    pipeline: Arc<Pipeline>,
     id: Arc<str>,
     /// When the request's head was complete.
     received: Instant,
@@ -80,7 +83,7 @@ pub(super) enum Ended {
     /// The response is written. The decoder knows what is left of the request's body.
     Responded(Responded, BodyDecoder),
     /// The connection is a WebSocket from now on.
-    Upgraded(Box<Upgrade>),
+    Upgraded(Box<Upgrade>, Arc<Pipeline>),
     /// The response broke off, so the connection has to be closed.
     Broken,
 }
@@ -124,15 +127,17 @@ impl<'a> Exchange<'a> {
         if head.version == Version::Http11 {
             request.for_client.interims = Some(interims.clone());
         }
+        let pipeline = shared.pipeline.get();
         let Started {
             responding,
             passage,
-        } = shared.pipeline.start(request);
+        } = pipeline.start(request);
         let exchange = Exchange {
             stream,
             deadline,
             dues: Dues::new(&shared.timeouts),
             shared,
+            pipeline,
             id,
             received: Instant::now(),
             method,
@@ -183,7 +188,7 @@ impl<'a> Exchange<'a> {
                     exchange.finish_detached(tail);
                 }
                 return match upgrade {
-                    Some(upgrade) => Ended::Upgraded(upgrade),
+                    Some(upgrade) => Ended::Upgraded(upgrade, exchange.pipeline),
                     None => Ended::Responded(responded, decoder),
                 };
             }
@@ -253,6 +258,9 @@ impl<'a> Exchange<'a> {
         let mut uploading = true;
         let (mut watching, mut leaving) = (false, None);
         let mut responding = pin!(None);
+        let mut cutting = pin!(self.pipeline.cut());
+        // It wakes this task, whose waker stays the same: to poll it once is enough.
+        let _ = poll_once(cutting.as_mut()).await;
         poll_fn(|cx| {
             loop {
                 // Before an instance is made for a client that has left meanwhile.
@@ -292,7 +300,8 @@ impl<'a> Exchange<'a> {
                     return Poll::Ready(Ok(Err(WriteError::Gone)));
                 }
                 let asked = asked::LEAVE | asked::END_REQUEST;
-                if late.is_none() && self.claim.poll_asked(asked, cx).is_ready() {
+                let mut is_asked = || self.claim.poll_asked(asked, cx).is_ready();
+                if late.is_none() && (self.pipeline.is_cut_off() || is_asked()) {
                     return Poll::Ready(Err(Failure::Displaced));
                 }
                 let TimedOut = ready!(self.deadline.poll(cx));

@@ -191,7 +191,7 @@ fn start(
         }),
         deflate: agreed(),
         budget: Arc::clone(&budget),
-        stop: stopped,
+        stops: [stopped.clone(), stopped],
     };
     Running {
         client,

@@ -227,4 +227,10 @@ static TIMEOUTS: &[Key] = &[
         "10s",
         "what running requests get when the daemon stops",
     ),
+    key(
+        "trial",
+        Shape::Duration,
+        "60s",
+        "how long a new generation has to serve well before it is trusted to",
+    ),
 ];

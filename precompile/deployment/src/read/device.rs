@@ -139,5 +139,6 @@ fn timeouts(timeouts: &View<'_>) -> TimeoutSettings {
         upload: timeouts.duration("upload"),
         websocket_ping: timeouts.duration("websocket_ping"),
         drain: timeouts.duration("drain"),
+        trial: timeouts.duration("trial"),
     }
 }

@@ -129,6 +129,7 @@ fn every_key_gets_where_it_belongs() {
             upload: seconds(600),
             websocket_ping: seconds(15),
             drain: seconds(3),
+            trial: seconds(90),
         },
     };
     assert_eq!(deployment.device, expected);

@@ -91,6 +91,67 @@ impl DeviceSettings {
     }
 }
 
+impl DeviceSettings {
+    /// The settings that these and `others` say differently, by their names.
+    pub fn differing(&self, others: &DeviceSettings) -> Vec<&'static str> {
+        let DeviceSettings {
+            bind,
+            port,
+            tls_port,
+            certificates,
+            redirect_http,
+            trusted_proxies,
+            proxy_protocol,
+            admin_port,
+            tls_roots,
+            log,
+            access_log,
+            memory_max,
+            threads,
+            max_handles,
+            max_connections,
+            max_body,
+            max_message,
+            cache_max,
+            underscore_headers,
+            timeouts,
+        } = self;
+        let all = [
+            ("bind", *bind != others.bind),
+            ("port", *port != others.port),
+            ("tls_port", *tls_port != others.tls_port),
+            ("certificates", *certificates != others.certificates),
+            ("redirect_http", *redirect_http != others.redirect_http),
+            (
+                "trusted_proxies",
+                *trusted_proxies != others.trusted_proxies,
+            ),
+            ("proxy_protocol", *proxy_protocol != others.proxy_protocol),
+            ("admin_port", *admin_port != others.admin_port),
+            ("tls_roots", *tls_roots != others.tls_roots),
+            ("log", *log != others.log),
+            ("access_log", *access_log != others.access_log),
+            ("memory_max", *memory_max != others.memory_max),
+            ("threads", *threads != others.threads),
+            ("max_handles", *max_handles != others.max_handles),
+            (
+                "max_connections",
+                *max_connections != others.max_connections,
+            ),
+            ("max_body", *max_body != others.max_body),
+            ("max_message", *max_message != others.max_message),
+            ("cache_max", *cache_max != others.cache_max),
+            (
+                "underscore_headers",
+                *underscore_headers != others.underscore_headers,
+            ),
+            ("timeouts", *timeouts != others.timeouts),
+        ];
+        let differing = all.iter().filter(|(_, differs)| *differs);
+        differing.map(|(name, _)| *name).collect()
+    }
+}
+
 /// A certificate and its key, on the device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CertificateFiles {
@@ -122,6 +183,8 @@ pub struct TimeoutSettings {
     pub websocket_ping: Option<Duration>,
     /// What running requests get when the daemon stops.
     pub drain: Option<Duration>,
+    /// How long a new generation has to serve well before it is trusted to.
+    pub trial: Option<Duration>,
 }
 
 impl TimeoutSettings {
@@ -136,6 +199,7 @@ impl TimeoutSettings {
             upload: self.upload.or(other.upload),
             websocket_ping: self.websocket_ping.or(other.websocket_ping),
             drain: self.drain.or(other.drain),
+            trial: self.trial.or(other.trial),
         }
     }
 }

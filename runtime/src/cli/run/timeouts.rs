@@ -21,9 +21,10 @@ pub(super) fn parse(phases: &[(String, String)]) -> std::result::Result<TimeoutS
             "upload" => said.upload = duration,
             "websocket-ping" => said.websocket_ping = duration,
             "drain" => said.drain = duration,
+            "trial" => said.trial = duration,
             _ => {
                 return Err(format!(
-                    "there is no phase '{phase}'; there are idle, head, request, stall, upload, websocket-ping, drain"
+                    "there is no phase '{phase}'; there are idle, head, request, stall, upload, websocket-ping, drain, trial"
                 ));
             }
         }
@@ -42,6 +43,7 @@ pub(super) fn read(said: &TimeoutSettings) -> Timeouts {
         upload: said.upload.unwrap_or(usual.upload),
         websocket_ping: said.websocket_ping.unwrap_or(usual.websocket_ping),
         drain: said.drain.unwrap_or(usual.drain),
+        trial: said.trial.unwrap_or(usual.trial),
         half_closed: usual.half_closed,
     }
 }

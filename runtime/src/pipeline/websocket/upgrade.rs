@@ -47,7 +47,7 @@ impl Upgrade {
         client: Endpoint,
         limits: &Limits,
         timeouts: &Timeouts,
-        stop: Receiver<()>,
+        stops: [Receiver<()>; 2],
     ) {
         let session = WebSocketSession {
             label: self.label,
@@ -56,7 +56,7 @@ impl Upgrade {
             handler: self.handler,
             deflate: self.deflate,
             budget: self.budget,
-            stop,
+            stops,
         };
         session.run(limits, timeouts).await;
     }

@@ -89,8 +89,9 @@ impl Exchange<'_> {
         out: &mut Vec<u8>,
     ) -> Option<Responded> {
         self.deadline.set(LEAVING);
-        let pipeline = &self.shared.pipeline;
-        let reporting = pipeline.report(failure.clone(), &self.id, &self.passage);
+        let reporting = self
+            .pipeline
+            .report(failure.clone(), &self.id, &self.passage);
         if let Ok(reply) = self.deadline.within(reactor::enter(reporting)).await {
             self.deadline.set(self.shared.timeouts.stall);
             let nothing_goes_on = OnceLock::from(Ok(()));

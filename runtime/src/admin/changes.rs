@@ -1,0 +1,83 @@
+//! Commands that change which deployment is served.
+
+use std::future::ready;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::deployments::{Changed, Changing};
+use super::message::{Request, Response};
+use super::query::pairs;
+use super::reading::INSTALL;
+use super::upload::Pieces;
+use super::view::View;
+use crate::error::{Error, Result};
+use crate::redact;
+
+/// Begins the change that `request` asks for; `pieces` reads what it uploads.
+pub(super) fn begin(
+    view: &View,
+    request: &Request,
+    pieces: Pieces,
+) -> Pin<Box<dyn Future<Output = Response> + Send>> {
+    let deployments = Arc::clone(&view.deployments);
+    let changing: Changing = match request.path.as_str() {
+        INSTALL => deployments.install(Box::new(pieces)),
+        "/rollback" => match wanted(request.query.as_deref().unwrap_or_default()) {
+            Ok(to) => deployments.roll_back(to),
+            Err(error) => Box::pin(ready(Err(error))),
+        },
+        _ => deployments.uninstall(),
+    };
+    Box::pin(async move { respond(changing.await) })
+}
+
+/// The number of the generation that is to be served.
+fn wanted(query: &str) -> Result<Option<u64>> {
+    let mut pairs = pairs(query);
+    let to = match pairs.next() {
+        None => return Ok(None),
+        Some((name, number)) if name == "to" => number.parse().ok(),
+        Some(_) => None,
+    };
+    match (to, pairs.next()) {
+        (Some(number), None) => Ok(Some(number)),
+        _ => Err(Error::Usage(
+            "say which generation by to=NUMBER, or nothing for the one before".to_owned(),
+        )),
+    }
+}
+
+fn respond(changed: Result<Changed>) -> Response {
+    let Changed {
+        deployed,
+        trial,
+        at_next_start,
+    } = match changed {
+        Ok(changed) => changed,
+        Err(error) => {
+            let status = match error {
+                Error::Device { .. } => 500,
+                Error::Usage(_) => 400,
+                _ => 422,
+            };
+            return Response {
+                exit_code: Some(error.exit_code()),
+                ..Response::text(status, &redact::scrub(&error.to_string()))
+            };
+        }
+    };
+    let mut told = deployed.told();
+    if let Some(trial) = trial {
+        told.push_str(&format!(
+            "; it is served now, and on trial for {trial:?}: until then the device goes back to the generation \
+             before if it fails or the device restarts"
+        ));
+    }
+    if !at_next_start.is_empty() {
+        told.push_str(&format!(
+            "; what it says of the device holds from the daemon's next start: {}",
+            at_next_start.join(", ")
+        ));
+    }
+    Response::text(200, &told)
+}

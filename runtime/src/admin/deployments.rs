@@ -1,0 +1,76 @@
+//! What the interface asks of a daemon whose deployment can be changed while it serves.
+
+use std::io::Read;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Result;
+
+/// The deployment that a daemon serves, and the ways in which it is changed.
+pub trait Deployments: Send + Sync {
+    /// What is served. None: what its command line names, or nothing.
+    fn deployed(&self) -> Option<Deployed>;
+
+    /// Installs the bundle that this reads, and serves it in place of what is served now.
+    fn install(self: Arc<Self>, bundle: Box<dyn Read + Send>) -> Changing;
+
+    /// Serves a generation that is kept: that with this number, or the one before the present one.
+    fn roll_back(self: Arc<Self>, to: Option<u64>) -> Changing;
+
+    /// Removes all that is installed, and serves nothing.
+    fn uninstall(self: Arc<Self>) -> Changing;
+}
+
+/// A change of what is served. Where it fails, nothing has changed.
+pub type Changing = Pin<Box<dyn Future<Output = Result<Changed>> + Send>>;
+
+/// The deployment that a daemon serves.
+#[derive(Debug, Clone, Default)]
+pub struct Deployed {
+    /// Its name.
+    pub name: String,
+    /// Its release; 0 if its owner does not count them.
+    pub release: u64,
+    /// The number that it was installed as; none if it was not.
+    pub generation: Option<u64>,
+    /// Whether it has yet to prove itself.
+    pub on_trial: bool,
+    /// Why another is served than was to be, where that is so.
+    pub went_back: Option<String>,
+}
+
+impl Deployed {
+    /// What it is, for people.
+    pub fn told(&self) -> String {
+        let mut told = self.name.clone();
+        if self.release > 0 {
+            told.push_str(&format!(" release {}", self.release));
+        }
+        if let Some(generation) = self.generation {
+            told.push_str(&format!(", generation {generation}"));
+        }
+        told
+    }
+}
+
+/// What a change has come to.
+#[derive(Debug, Default)]
+pub struct Changed {
+    /// What is served now; what was served, of one that was removed.
+    pub deployed: Deployed,
+    /// How long it is on trial.
+    pub trial: Option<Duration>,
+    /// The settings of the device that hold from the daemon's next start only.
+    pub at_next_start: Vec<&'static str>,
+}
+
+impl Changed {
+    /// To what is `deployed` now.
+    pub fn of(deployed: Option<Deployed>) -> Changed {
+        Changed {
+            deployed: deployed.unwrap_or_default(),
+            ..Changed::default()
+        }
+    }
+}

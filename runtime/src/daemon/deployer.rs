@@ -1,0 +1,266 @@
+//! Which deployment the running daemon serves: the next is loaded while this one serves, proves itself, takes
+//! its place in one step, and this one ends when its last request has.
+//!
+//! ```text
+//! load (verify, link) → prove (init, health) → switch → [on trial] → confirm
+//!                                                          └→ go back
+//! ```
+
+mod change;
+mod prove;
+mod retire;
+mod trial;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use smol::Task;
+use smol::channel::Receiver;
+use smol::lock::Mutex as AsyncMutex;
+use zlayer_bundle::DeviceSettings;
+
+use super::loader::Loader;
+use super::plugins;
+use super::start::Configure;
+use super::versions::Versions;
+use super::{EXECUTOR, described};
+use crate::admin::Deployed;
+use crate::config::{Config, Door, Secret, Source};
+use crate::data_dir::DataDir;
+use crate::error::Result;
+use crate::generations::{Choice, Generations};
+use crate::logger;
+use crate::pipeline::{Pipeline, Present};
+use crate::redact;
+use crate::sync;
+use retire::Retiring;
+
+/// What changes which deployment the daemon serves.
+pub(super) struct Deployer {
+    pub(super) loader: Loader,
+    pub(super) data: Arc<DataDir>,
+    pub(super) present: Arc<Present>,
+    /// None where the daemon serves what its command line names.
+    configure: Option<Configure>,
+    served: Mutex<Served>,
+    retiring: Mutex<Vec<Retiring>>,
+    /// The generation whose start was written down, and has not been settled since.
+    begun: Mutex<Option<u64>>,
+    /// What holds of the device since the start.
+    device: DeviceSettings,
+    /// Where clients come in since then.
+    doors: Vec<Door>,
+    /// Held while one deployment is exchanged for another.
+    changing: AsyncMutex<()>,
+    /// Closed when the daemon drains.
+    stop: Receiver<()>,
+}
+
+/// What is served.
+struct Served {
+    config: Arc<Config>,
+    /// Whether it has proved itself.
+    is_confirmed: bool,
+    /// Why another is served than was to be, where that is so.
+    went_back: Option<String>,
+    /// What goes on beside requests, as long as this is kept.
+    _tasks: Vec<Task<()>>,
+}
+
+/// A deployment whose plugins are loaded, and not served yet.
+struct Loaded {
+    pipeline: Arc<Pipeline>,
+    config: Arc<Config>,
+    versions: Versions,
+}
+
+impl Deployer {
+    /// Of a daemon that serves `pipeline`, which is of `config`.
+    pub(super) fn new(
+        loader: Loader,
+        data: Arc<DataDir>,
+        configure: Option<Configure>,
+        (pipeline, config): (Arc<Pipeline>, Arc<Config>),
+        doors: Vec<Door>,
+        stop: Receiver<()>,
+    ) -> Arc<Deployer> {
+        loader.set_aside_for(&pipeline);
+        let device = config.device.clone();
+        Arc::new(Deployer {
+            device,
+            doors,
+            begun: Mutex::default(),
+            loader,
+            data,
+            present: Present::new(pipeline),
+            configure,
+            served: Mutex::new(Served {
+                config,
+                is_confirmed: true,
+                went_back: None,
+                _tasks: Vec::new(),
+            }),
+            retiring: Mutex::default(),
+            changing: AsyncMutex::new(()),
+            stop,
+        })
+    }
+
+    /// Begins what goes on beside the requests of the first deployment. Where it is what was installed, that
+    /// start is written down, and it has to prove itself.
+    pub(super) fn begin(self: &Arc<Self>, choice: Option<Choice>) {
+        let tasks = self.attend(&self.present.get());
+        self.served()._tasks = tasks;
+        let Some(choice) = choice else { return };
+        if let Some(back) = &choice.went_back {
+            let told = format!("generation {} is not served: {}", back.from, back.reason);
+            log::error!("{told}");
+            self.served().went_back = Some(told);
+        }
+        if let Some(number) = choice.number {
+            let standing = self.generations().standing();
+            let is_good = standing.is_ok_and(|known| known.confirmed.contains(&number));
+            self.served().is_confirmed = is_good;
+            self.try_out_from_start(choice, number);
+        }
+    }
+
+    /// Ends in order.
+    pub(super) fn end(&self) {
+        let begun = sync::lock(&self.begun);
+        let number = self.served().number();
+        if let Some(number) = number.filter(|number| *begun == Some(*number))
+            && let Err(error) = self.generations().end_in_order(number)
+        {
+            log::warn!("it is not written down that generation {number} ended in order: {error}");
+        }
+    }
+
+    /// The generations of the data folder. The daemon holds its lock.
+    fn generations(&self) -> Generations {
+        Generations::of(self.data.path())
+    }
+
+    /// Takes in, checks, loads and links what `config` names.
+    fn load(&self, config: Config) -> Result<Loaded> {
+        self.mask(&[&self.served().config, &config]);
+        let loaded = self.try_load(config);
+        if loaded.is_err() {
+            self.know_served();
+        }
+        loaded
+    }
+
+    /// Has the log know what is served, and nothing else.
+    fn know_served(&self) {
+        let config = Arc::clone(&self.served().config);
+        self.mask(&[&config]);
+        logger::know_plugins(names(&self.present.get()));
+    }
+
+    fn try_load(&self, config: Config) -> Result<Loaded> {
+        let mut versions = Versions::open(&self.data)?;
+        let members = plugins::gather(&config, &self.data, &mut versions)?;
+        let present = self.present.get();
+        let pipeline = self.loader.load(members, &config, Some(&present))?;
+        let both = [names(&present), names(&pipeline)].concat();
+        logger::know_plugins(both);
+        Ok(Loaded {
+            pipeline,
+            config: Arc::new(config),
+            versions,
+        })
+    }
+
+    /// Has requests take what was loaded from now on.
+    fn switch(self: &Arc<Self>, loaded: Loaded, is_confirmed: bool, went_back: Option<String>) {
+        let Loaded {
+            pipeline, config, ..
+        } = loaded;
+        // What the next one says has to be found by its names.
+        logger::know_plugins(names(&pipeline));
+        self.loader.set_aside_for(&pipeline);
+        let tasks = self.attend(&pipeline);
+        let plugins: Vec<_> = { pipeline.plugins().iter() }
+            .map(|plugin| described(plugin))
+            .collect();
+        let before = self.present.replace(pipeline);
+        let served = Served {
+            config,
+            is_confirmed,
+            went_back,
+            _tasks: tasks,
+        };
+        let told = served.deployed();
+        let told = told.unwrap_or_default().told();
+        // Its tasks end with it.
+        drop(std::mem::replace(&mut *self.served(), served));
+        match plugins.is_empty() {
+            true => log::info!("nothing is served from now on"),
+            false => log::info!("{told} is served from now on: {}", plugins.join(", ")),
+        }
+        self.retire(before);
+    }
+
+    /// Begins what goes on beside the requests of a pipeline: reports of dropped log records, instances that
+    /// are made ahead and given up, checks of health.
+    fn attend(&self, pipeline: &Arc<Pipeline>) -> Vec<Task<()>> {
+        let mut tasks = Vec::new();
+        for plugin in pipeline.plugins() {
+            plugin.tell_room();
+            let telling = Arc::clone(plugin);
+            tasks.push(
+                EXECUTOR.spawn(async move { telling.host().log.report_dropped_in_time().await }),
+            );
+            let (plugin, pipeline) = (Arc::clone(plugin), Arc::clone(pipeline));
+            let (time, stop) = (self.loader.request_timeout(), self.stop.clone());
+            let keeping = async move { super::keep(&plugin, &pipeline, time, &stop).await };
+            tasks.push(EXECUTOR.spawn(crate::reactor::enter(keeping)));
+        }
+        tasks
+    }
+
+    /// Keeps the secrets of these out of what is shown.
+    fn mask(&self, configs: &[&Config]) {
+        redact::install(configs.iter().flat_map(|config| secrets(config)));
+    }
+
+    fn served(&self) -> MutexGuard<'_, Served> {
+        // It is only ever replaced as a whole.
+        sync::lock(&self.served)
+    }
+}
+
+impl Served {
+    /// The number of the generation, where it is one.
+    fn number(&self) -> Option<u64> {
+        match self.config.source {
+            Source::Generation { number, .. } => Some(number),
+            _ => None,
+        }
+    }
+
+    /// What it is, as the status tells of it.
+    fn deployed(&self) -> Option<Deployed> {
+        let deployment = &self.config.source.head()?.manifest().deployment;
+        Some(Deployed {
+            name: deployment.name.clone(),
+            release: deployment.release,
+            generation: self.number(),
+            on_trial: self.number().is_some() && !self.is_confirmed,
+            went_back: self.went_back.clone(),
+        })
+    }
+}
+
+/// All that is not to be shown of what a daemon runs with.
+pub(super) fn secrets(config: &Config) -> impl Iterator<Item = &str> {
+    let own = config.services.iter();
+    let own = own.flat_map(|service| service.config.grants.own_secrets.values());
+    let known = config.secrets.values().chain(config.variables.values());
+    known.chain(own).map(|Secret(secret)| secret.as_str())
+}
+
+fn names(pipeline: &Pipeline) -> Vec<String> {
+    let plugins = pipeline.plugins().iter();
+    plugins.map(|plugin| plugin.name().to_owned()).collect()
+}

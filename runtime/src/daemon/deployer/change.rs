@@ -1,0 +1,208 @@
+//! What the owner of the device changes while the daemon serves: install, roll back, uninstall.
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use smol::lock::MutexGuard;
+use zlayer_bundle::BundleHead;
+
+use super::super::installation::Check;
+use super::super::start::{Wanted, verified};
+use super::super::trust::{Trustees, trusted};
+use super::prove::prove;
+use super::{Deployer, Loaded};
+use crate::admin::{Changed, Changing, Deployed, Deployments};
+use crate::blocking::unblock;
+use crate::error::{Error, Result};
+use crate::generations::{Incoming, Staged};
+
+impl Deployments for Deployer {
+    fn deployed(&self) -> Option<Deployed> {
+        self.served().deployed()
+    }
+
+    fn install(self: Arc<Self>, bundle: Box<dyn Read + Send>) -> Changing {
+        Box::pin(async move { self.install_and_serve(bundle).await })
+    }
+
+    fn roll_back(self: Arc<Self>, to: Option<u64>) -> Changing {
+        Box::pin(async move { self.serve_kept(to).await })
+    }
+
+    fn uninstall(self: Arc<Self>) -> Changing {
+        Box::pin(async move { self.serve_nothing().await })
+    }
+}
+
+impl Deployer {
+    /// Takes a bundle in, and serves it once it has proved that it works. Where it has not, nothing has changed.
+    async fn install_and_serve(self: &Arc<Self>, bundle: Box<dyn Read + Send>) -> Result<Changed> {
+        let _changing = self.begin_change().await?;
+        let deployer = Arc::clone(self);
+        let (staged, loaded) = unblock(move || deployer.stage(bundle)).await?;
+        let number = staged.number;
+        let generations = self.generations();
+        if let Err(error) = self.prove(&loaded).await {
+            self.give_up(loaded).await;
+            unblock(move || generations.discard(staged)).await;
+            return Err(error);
+        }
+        let adopted = unblock(move || match generations.adopt(&staged) {
+            Ok(()) => {
+                // It is installed, whatever is left of others.
+                if let Err(error) = generations.forget() {
+                    log::warn!("what is not needed any more is not removed: {error}");
+                }
+                Ok(())
+            }
+            Err(error) => {
+                generations.discard(staged);
+                Err(error)
+            }
+        });
+        if let Err(error) = adopted.await {
+            self.give_up(loaded).await;
+            return Err(error);
+        }
+        Ok(self.serve(loaded, number).await)
+    }
+
+    /// Serves a generation that is kept: the one before the present one, or that with the number `to`.
+    async fn serve_kept(self: &Arc<Self>, to: Option<u64>) -> Result<Changed> {
+        let _changing = self.begin_change().await?;
+        let generations = self.generations();
+        let wanted = unblock(move || match to {
+            Some(number) => Ok(Some(number)),
+            None => generations.previous(),
+        });
+        let number = wanted.await?.ok_or_else(|| {
+            Error::Refused(
+                "there is no generation that was active before: `zlayer generations` shows those that are kept"
+                    .to_owned(),
+            )
+        })?;
+        let loaded = self.load_generation(number).await?;
+        let generations = self.generations();
+        let proved = self.prove(&loaded).await;
+        let adopted = match proved {
+            Ok(()) => unblock(move || generations.adopt_kept(number)).await,
+            failed => failed,
+        };
+        if let Err(error) = adopted {
+            self.give_up(loaded).await;
+            return Err(error);
+        }
+        Ok(self.serve(loaded, number).await)
+    }
+
+    /// Removes what is installed, and serves nothing any more.
+    async fn serve_nothing(self: &Arc<Self>) -> Result<Changed> {
+        let _changing = self.begin_change().await?;
+        let (deployer, generations) = (Arc::clone(self), self.generations());
+        let changed = Changed::of(self.deployed());
+        let nothing = unblock(move || {
+            if generations.list()?.is_empty() {
+                return Err(Error::Refused("nothing is installed here".to_owned()));
+            }
+            let why = "what was installed was removed: `zlayer install APP.zlb` installs another";
+            let config = deployer.configured(Wanted::Nothing(why.to_owned()))?;
+            let loaded = deployer.load(config)?;
+            generations.uninstall()?;
+            Ok(loaded)
+        });
+        self.switch(nothing.await?, true, None);
+        Ok(changed)
+    }
+
+    /// Begins a change: one at a time.
+    async fn begin_change(&self) -> Result<MutexGuard<'_, ()>> {
+        if self.configure.is_none() {
+            // The error tells what to do instead.
+            self.configured(Wanted::Nothing(String::new()))?;
+        }
+        if self.stop.is_closed() {
+            return Err(Error::Refused(
+                "the daemon is stopping: try again when it runs".to_owned(),
+            ));
+        }
+        let changing = self.changing.try_lock().ok_or_else(|| {
+            Error::Refused(
+                "another change of what this daemon serves is under way: try again when that has ended"
+                    .to_owned(),
+            )
+        })?;
+        self.make_room().await;
+        Ok(changing)
+    }
+
+    /// Takes a bundle in, checks and loads it. Blocks.
+    fn stage(&self, mut bundle: Box<dyn Read + Send>) -> Result<(Staged, Loaded)> {
+        let config = Arc::clone(&self.served().config);
+        let trustees = Trustees::of(&config);
+        let path = Path::new("the bundle");
+        let head = BundleHead::read(&mut bundle).map_err(|source| Error::Bundle {
+            path: path.to_owned(),
+            source,
+        })?;
+        let head = verified(path, head, &trustees, config.profile)?;
+        let trust = trusted(&trustees, true)?;
+        let mut check = Check::new(&self.data, &trust, self.loader.target)?;
+        let generations = self.generations();
+        let incoming = Incoming {
+            path,
+            head: &head,
+            blobs: bundle,
+        };
+        let staged = generations.stage(incoming, |service, file| {
+            check.artifact(&head, service, file)
+        })?;
+        let loaded = self
+            .configured(Wanted::Generation(staged.number))
+            .and_then(|config| self.load(config));
+        match loaded {
+            Ok(loaded) => Ok((staged, loaded)),
+            Err(error) => {
+                generations.discard(staged);
+                Err(error)
+            }
+        }
+    }
+
+    async fn prove(&self, loaded: &Loaded) -> Result<()> {
+        let time = self.loader.request_timeout();
+        crate::reactor::enter(Box::pin(prove(&loaded.pipeline, time))).await
+    }
+
+    /// Has requests take what has proved itself, and puts it on trial.
+    async fn serve(self: &Arc<Self>, mut loaded: Loaded, number: u64) -> Changed {
+        let mut at_next_start = loaded.config.device.differing(&self.device);
+        if loaded.config.doors != self.doors {
+            // Of these services none is reached but by the ports that are open already.
+            at_next_start.push("endpoints");
+        }
+        if !self.data.is_temporary() {
+            let mut versions = loaded.versions;
+            loaded.versions = unblock(move || {
+                versions.keep();
+                versions
+            })
+            .await;
+        }
+        self.switch(loaded, false, None);
+        self.try_out(number);
+        Changed {
+            trial: Some(self.loader.timeouts.trial),
+            at_next_start,
+            ..Changed::of(self.deployed())
+        }
+    }
+
+    /// Ends what was loaded and will not be served.
+    async fn give_up(&self, loaded: Loaded) {
+        let plugins = loaded.pipeline.plugins().to_vec();
+        drop(loaded);
+        self.shut_down(&plugins).await;
+        self.know_served();
+    }
+}

@@ -1,0 +1,104 @@
+//! The end of a deployment that another has taken the place of.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use super::super::EXECUTOR;
+use super::Deployer;
+use crate::heap;
+use crate::pipeline::Pipeline;
+use crate::plugin::Plugin;
+use crate::sync;
+use crate::timeout;
+use crate::wire::stopped;
+
+/// How long what is cut off may take to end: it waits for nobody.
+const CUTTING: Duration = Duration::from_secs(2);
+
+/// A deployment whose last requests are at work.
+pub(super) struct Retiring {
+    since: Instant,
+    pipeline: Weak<Pipeline>,
+    plugins: Vec<Arc<Plugin>>,
+}
+
+impl Deployer {
+    /// Lets the requests of a pipeline that no new one takes go on to their ends, and then its plugins shut down.
+    pub(super) fn retire(self: &Arc<Self>, pipeline: Arc<Pipeline>) {
+        pipeline.retire();
+        if let Some(cache) = pipeline.cache() {
+            // The next one answers otherwise.
+            cache.purge_all();
+        }
+        let plugins = pipeline.plugins().to_vec();
+        let ended = pipeline.ended();
+        let mut retiring = sync::lock(&self.retiring);
+        retiring.push(Retiring {
+            since: Instant::now(),
+            pipeline: Arc::downgrade(&pipeline),
+            plugins: plugins.clone(),
+        });
+        drop((retiring, pipeline));
+        let deployer = Arc::clone(self);
+        let ending = async move {
+            stopped(&ended).await;
+            deployer.shut_down(&plugins).await;
+            for plugin in &plugins {
+                plugin.host().log.report_dropped();
+            }
+            drop(plugins);
+            let mut retiring = sync::lock(&deployer.retiring);
+            retiring.retain(|one| one.pipeline.strong_count() > 0);
+            drop(retiring);
+            heap::give_back_soon(&EXECUTOR);
+        };
+        EXECUTOR.spawn(ending).detach();
+    }
+
+    /// Has each of these shut down, all together within the time of a drain.
+    pub(in crate::daemon) async fn shut_down(&self, plugins: &[Arc<Plugin>]) {
+        let drain = self.loader.timeouts.drain;
+        let until = Instant::now() + drain;
+        // The way of a request: what stands in front may use what stands behind to its end.
+        for plugin in plugins {
+            let shutting_down = crate::reactor::enter(plugin.shut_down());
+            if timeout::before(until, shutting_down).await.is_none() {
+                log::warn!(
+                    "plugin {}: shutdown did not end within {drain:?}",
+                    plugin.name()
+                );
+            }
+        }
+    }
+
+    /// All plugins that there are, of deployments that end too.
+    pub(in crate::daemon) fn all_plugins(&self) -> Vec<Arc<Plugin>> {
+        let retiring = sync::lock(&self.retiring);
+        let ending = retiring.iter().flat_map(|one| &one.plugins).cloned();
+        let mut all = self.present.get().plugins().to_vec();
+        all.extend(ending);
+        all
+    }
+
+    /// Makes room for one more deployment: what is at work for one before this has had the time of a drain, and
+    /// is cut off. A response may be endless, and would keep its deployment's memory for ever.
+    pub(super) async fn make_room(&self) {
+        let drain = self.loader.timeouts.drain;
+        let late: Vec<_> = {
+            let retiring = sync::lock(&self.retiring);
+            let late = retiring.iter().filter(|one| one.since.elapsed() >= drain);
+            late.filter_map(|one| one.pipeline.upgrade()).collect()
+        };
+        for pipeline in late {
+            self.cut_off(pipeline).await;
+        }
+    }
+
+    /// Cuts off what is at work in a pipeline, and waits until that has ended.
+    pub(super) async fn cut_off(&self, pipeline: Arc<Pipeline>) {
+        pipeline.cut_off();
+        let ended = pipeline.ended();
+        drop(pipeline);
+        let _ = timeout::within(CUTTING, stopped(&ended)).await;
+    }
+}

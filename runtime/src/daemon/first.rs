@@ -1,0 +1,67 @@
+//! What a daemon serves first: what it was started for, or what it goes back to where that cannot be loaded.
+
+use std::sync::Arc;
+
+use super::loader::Loader;
+use super::plugins::{self, Member};
+use super::start::{FromGeneration, Wanted, instead};
+use super::versions::Versions;
+use crate::config::Config;
+use crate::data_dir::DataDir;
+use crate::error::Result;
+use crate::generations::Generations;
+use crate::pipeline::Pipeline;
+use crate::redact;
+
+/// What a daemon serves first.
+pub(super) struct First {
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) config: Config,
+    pub(super) versions: Versions,
+    /// None where it serves what its command line names.
+    pub(super) installed: Option<FromGeneration>,
+}
+
+impl First {
+    /// Loads the plugins that were gathered for `config`, which is what is begun with. Where they cannot be
+    /// gathered or loaded, and come from a generation that may be gone back from, the good one before it is
+    /// loaded instead.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be loaded, and there is nothing else.
+    pub(super) fn load(
+        loader: &Loader,
+        data: &DataDir,
+        loaded: Result<Arc<Pipeline>>,
+        mut config: Config,
+        mut versions: Versions,
+        mut installed: Option<FromGeneration>,
+    ) -> Result<First> {
+        let mut loaded = loaded;
+        loop {
+            let error = match loaded {
+                Ok(pipeline) => {
+                    return Ok(First {
+                        pipeline,
+                        config,
+                        versions,
+                        installed,
+                    });
+                }
+                Err(error) => error,
+            };
+            let Some(from) = &mut installed else {
+                return Err(error);
+            };
+            let generations = Generations::of(data.path());
+            // The daemon holds the lock.
+            from.choice = instead(&generations, from.choice.clone(), error, |note| note())?;
+            config = (from.configure)(Wanted::of(&from.choice))?;
+            redact::install(super::deployer::secrets(&config));
+            versions = Versions::open(data)?;
+            let members: Result<Vec<Member<'_>>> = plugins::gather(&config, data, &mut versions);
+            loaded = members.and_then(|members| loader.load(members, &config, None));
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What a daemon is started with; where that is what is installed, which generation.
+
+use std::path::{Path, PathBuf};
+
+use zlayer_bundle::{BundleError, BundleHead, Profile, VerifiedBundle};
+
+use super::artifacts::target;
+use super::installation::locked;
+use super::trust::{Trustees, trusted};
+use crate::config::{Config, Source};
+use crate::error::{Error, Result};
+use crate::generations::{Choice, Generations};
+
+/// Makes the configuration of a daemon that serves this: what the flags say, what the deployment says, and what
+/// the device knows of its variables by now.
+pub type Configure = Box<dyn Fn(Wanted) -> Result<Config> + Send + Sync>;
+
+/// What is to be served of what is installed.
+pub enum Wanted {
+    /// The generation with this number.
+    Generation(u64),
+    /// Nothing, for this reason.
+    Nothing(String),
+}
+
+/// What a daemon is started with.
+pub struct Start {
+    pub(super) config: Config,
+    /// None where it serves what the command line names.
+    pub(super) installed: Option<FromGeneration>,
+}
+
+/// How a daemon serves what is installed in its data folder.
+pub(super) struct FromGeneration {
+    /// What it begins with.
+    pub(super) choice: Choice,
+    pub(super) configure: Configure,
+}
+
+impl Start {
+    /// To serve what the command line names.
+    pub fn of(config: Config) -> Start {
+        Start {
+            config,
+            installed: None,
+        }
+    }
+
+    /// To serve what is installed in a data folder. A generation that cannot be served at all makes way for the
+    /// last good one. Where there is none, this ends with the reason, as often as a generation may be started,
+    /// and then a daemon tells of it.
+    ///
+    /// # Errors
+    ///
+    /// What is installed is refused, or what it needs to know is missing.
+    pub fn installed(data_dir: &Path, configure: Configure) -> Result<Start> {
+        if data_dir.as_os_str().is_empty() {
+            return Err(Error::Usage(
+                "--data-dir: is empty; name a folder".to_owned(),
+            ));
+        }
+        let generations = Generations::of(data_dir);
+        let mut choice = generations.choose()?;
+        let config = loop {
+            match configure(Wanted::of(&choice)) {
+                Ok(config) => break config,
+                Err(error) => {
+                    choice = instead(&generations, choice, error, |note| {
+                        locked(data_dir).and_then(|_data| note())
+                    })?;
+                }
+            }
+        };
+        let installed = FromGeneration { choice, configure };
+        Ok(Start {
+            config,
+            installed: Some(installed),
+        })
+    }
+}
+
+impl Wanted {
+    pub(super) fn of(choice: &Choice) -> Wanted {
+        match choice.number {
+            Some(number) => Wanted::Generation(number),
+            None => Wanted::Nothing(choice.nothing.clone().unwrap_or_default()),
+        }
+    }
+
+    /// Where the plugins come from that are wanted: the head of a generation's bundle is checked.
+    ///
+    /// # Errors
+    ///
+    /// It is damaged, or refused.
+    pub fn source(self, trustees: &Trustees<'_>, profile: Profile) -> Result<Source> {
+        let number = match self {
+            Wanted::Generation(number) => number,
+            Wanted::Nothing(why) => return Ok(Source::Nothing(why)),
+        };
+        let data_dir = trustees.data_dir.unwrap_or(Path::new(""));
+        let head = Generations::of(data_dir).head(number)?;
+        let shown = PathBuf::from(format!("generation {number}"));
+        let head = verified(&shown, head, trustees, profile)?;
+        Ok(Source::Generation { number, head })
+    }
+}
+
+/// What is begun with instead of a choice that could not be served, because of `error`. What is to be written
+/// down of it is done in `locked`, which holds the lock of the data folder.
+///
+/// # Errors
+///
+/// That error, where there is nothing else: the start is counted.
+pub(super) fn instead(
+    generations: &Generations,
+    choice: Choice,
+    error: Error,
+    locked: impl FnOnce(&dyn Fn() -> Result<()>) -> Result<()>,
+) -> Result<Choice> {
+    let Some(number) = choice.number else {
+        return Err(error);
+    };
+    let reason = error.to_string();
+    let standing = generations.standing();
+    let is_good = standing.is_ok_and(|standing| standing.confirmed.contains(&number));
+    let other = generations.choose_without(number, &reason)?;
+    // What was good before may be so again: it may be started several times.
+    if other.number.is_some() && !is_good {
+        log::error!("generation {number} cannot be served: {reason}");
+        return Ok(other);
+    }
+    let note = || {
+        generations.begin(&choice)?;
+        match is_good {
+            true => Ok(()),
+            false => generations.go_back(number, &reason).map(drop),
+        }
+    };
+    // Who cannot count it starts it once more.
+    if let Err(uncounted) = locked(&note) {
+        log::warn!("the failed start is not counted: {uncounted}");
+    }
+    Err(error)
+}
+
+/// Checks who signed a bundle, and what it is for.
+///
+/// # Errors
+///
+/// It is refused.
+pub fn verified(
+    path: &Path,
+    head: BundleHead,
+    trustees: &Trustees<'_>,
+    profile: Profile,
+) -> Result<Box<VerifiedBundle>> {
+    let refused = |source| Error::Bundle {
+        path: path.to_owned(),
+        source,
+    };
+    let trust = trusted(trustees, false)?;
+    let head = head.verify(&trust).map_err(refused)?;
+    let (wanted, manifest) = (target()?, head.manifest());
+    if manifest.target != wanted {
+        let found = manifest.target;
+        return Err(refused(BundleError::WrongTarget { found, wanted }));
+    }
+    if manifest.profile != profile {
+        return Err(refused(BundleError::WrongProfile {
+            found: manifest.profile,
+            wanted: profile,
+        }));
+    }
+    if head.signer().is_none() {
+        log::warn!(
+            "{}: NOBODY SIGNED THIS BUNDLE; what it holds runs because of --allow-unsigned",
+            path.display()
+        );
+    }
+    Ok(Box::new(head))
+}
