@@ -9,7 +9,7 @@ use crate::support::{
 };
 use crate::websocket;
 
-use super::status;
+use super::{install, serving, status};
 
 /// Ports that nobody listens at.
 fn free<const N: usize>() -> [u16; N] {
@@ -451,4 +451,31 @@ fn the_status_of_one_port_is_as_it_was() {
     assert_eq!(told["address"], daemon.addr().to_string());
     assert!(told.get("addresses").is_none(), "{told}");
     assert!(!ask(&data, "/status").text().contains("https_address"));
+}
+
+#[test]
+fn each_generation_listens_at_its_own_ports() {
+    let [first, second] = free();
+    let data = TempDir::new();
+    let release = |number: u32, text: String| {
+        text.replace("deployment: d\n", &format!("deployment: d\nrelease: {number}\n"))
+    };
+    let good = greeters(&[
+        ("one", &format!("{{name: a, port: {first}}}")),
+        ("two", &format!("{{name: a, port: {second}}}")),
+    ]);
+    assert_eq!(install(&bundle(&release(1, good)), &data).code, 0);
+    let daemon = serving(&data);
+    assert_eq!(who(&get_at(local(second), "h", "/")), "two");
+    assert_eq!(daemon.stop(), 0);
+    let [third] = free();
+    let other = greeters(&[
+        ("one", &format!("{{name: a, port: {first}}}")),
+        ("three", &format!("{{name: a, port: {third}}}")),
+    ]);
+    assert_eq!(install(&bundle(&release(2, other)), &data).code, 0);
+    let daemon = serving(&data);
+    assert_eq!(who(&get_at(local(third), "h", "/")), "three");
+    assert!(TcpStream::connect(local(second)).is_err());
+    assert_eq!(daemon.stop(), 0);
 }
