@@ -47,9 +47,7 @@ impl Deployer {
                 plugin.host().log.report_dropped();
             }
             drop(plugins);
-            let mut retiring = sync::lock(&deployer.retiring);
-            retiring.retain(|one| one.pipeline.strong_count() > 0);
-            drop(retiring);
+            sync::lock(&deployer.retiring).retain(|one| one.pipeline.strong_count() > 0);
             heap::give_back_soon(&EXECUTOR);
         };
         EXECUTOR.spawn(ending).detach();
@@ -69,6 +67,11 @@ impl Deployer {
                 );
             }
         }
+    }
+
+    /// How many of them have not ended yet.
+    pub(super) fn ending(&self) -> usize {
+        sync::lock(&self.retiring).len()
     }
 
     /// All plugins that there are, of deployments that end too.
