@@ -453,29 +453,34 @@ fn the_status_of_one_port_is_as_it_was() {
     assert!(!ask(&data, "/status").text().contains("https_address"));
 }
 
+/// Two services at these ports, of this release.
+fn release(number: u32, [one, two]: [(&str, u16); 2]) -> std::path::PathBuf {
+    let at = |port: u16| format!("{{name: a, port: {port}}}");
+    let text = greeters(&[(one.0, &at(one.1)), (two.0, &at(two.1))]);
+    let numbered = format!("deployment: d\nrelease: {number}\n");
+    bundle(&text.replace("deployment: d\n", &numbered))
+}
+
 #[test]
-fn each_generation_listens_at_its_own_ports() {
-    let [first, second] = free();
+fn each_generation_listens_at_its_own_ports_from_a_start_on() {
+    let [first, second, third] = free();
     let data = TempDir::new();
-    let release = |number: u32, text: String| {
-        text.replace("deployment: d\n", &format!("deployment: d\nrelease: {number}\n"))
-    };
-    let good = greeters(&[
-        ("one", &format!("{{name: a, port: {first}}}")),
-        ("two", &format!("{{name: a, port: {second}}}")),
-    ]);
-    assert_eq!(install(&bundle(&release(1, good)), &data).code, 0);
+    let good = release(1, [("one", first), ("two", second)]);
+    assert_eq!(install(&good, &data).code, 0);
     let daemon = serving(&data);
     assert_eq!(who(&get_at(local(second), "h", "/")), "two");
+    // A release that says otherwise is installed while it serves.
+    let other = release(2, [("one", first), ("three", third)]);
+    let said = install(&other, &data);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.stdout.contains("next start: endpoints"), "{said:?}");
+    assert_eq!(who(&get(&daemon, "/")), "one");
+    assert_eq!(who(&get_at(local(second), "h", "/")), "404");
+    assert!(TcpStream::connect(local(third)).is_err());
     assert_eq!(daemon.stop(), 0);
-    let [third] = free();
-    let other = greeters(&[
-        ("one", &format!("{{name: a, port: {first}}}")),
-        ("three", &format!("{{name: a, port: {third}}}")),
-    ]);
-    assert_eq!(install(&bundle(&release(2, other)), &data).code, 0);
+    let said = super::verb(&["rollback", "--to", "2"], &data);
     let daemon = serving(&data);
-    assert_eq!(who(&get_at(local(third), "h", "/")), "three");
+    assert_eq!(who(&get_at(local(third), "h", "/")), "three", "{said:?}");
     assert!(TcpStream::connect(local(second)).is_err());
     assert_eq!(daemon.stop(), 0);
 }
