@@ -1,5 +1,6 @@
 //! Deployments: the file, the bundle that it becomes, and what a device makes of either.
 
+mod endpoints;
 mod keeping;
 mod live;
 mod trust;

@@ -5,20 +5,20 @@ mod plugin_config;
 mod source;
 mod timeouts;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use argh::FromArgs;
 use zlayer_bundle::{
-    AccessOutput, AllowedHost, Capability, Deployment, DeviceSettings, Durability, Expose,
+    AccessOutput, AllowedHost, Capability, Deployment, DeviceSettings, Durability,
     KeyvalueSettings, LogOutput, Network, Profile, Service, ServiceSettings, UnknownProfile, Value,
     Variable,
 };
 
 use crate::account::Account;
 use crate::config::{
-    Draft, Limits, SYSTEM_KEYS, Secret, ServiceConfig, Source, parse_bytes, parse_pair,
+    Draft, Limits, SYSTEM_KEYS, Secret, ServiceConfig, Source, parse_bytes, parse_pair, read_doors,
 };
 use crate::daemon::{Start, Trustees, Wanted};
 use crate::error::{Error, Result};
@@ -370,9 +370,8 @@ impl Said {
             None => small(source.len()),
         };
         let (secrets, variables) = self.sources.read(&deployment.variables())?;
-        let device = { self.device.clone() }
-            .or(deployment.device.clone())
-            .or(endpoint(&deployment));
+        let device = self.device.clone().or(deployment.device.clone());
+        let doors = read_doors(&deployment, &device)?;
         let services = deployment
             .services
             .into_iter()
@@ -389,7 +388,6 @@ impl Said {
             None => LogOutput::Text,
         });
         let limits = Limits::default();
-        let defaults = Draft::of(Vec::new());
         Ok(Draft {
             services: services?,
             source,
@@ -397,8 +395,7 @@ impl Said {
             user: self.user.clone(),
             allow_unsigned: self.allow_unsigned,
             profile: self.profile,
-            bind: device.bind.unwrap_or(defaults.bind),
-            port: device.port.unwrap_or(defaults.port),
+            doors,
             admin_port: device.admin_port,
             threads: device.threads.map(|count| count as usize),
             memory: addressable("memory-max", device.memory_max)?,
@@ -440,19 +437,6 @@ fn small(count: usize) -> Deployment {
     Deployment {
         services: vec![Service::default(); count],
         ..Deployment::default()
-    }
-}
-
-/// What the services' endpoints say of the device.
-fn endpoint(deployment: &Deployment) -> DeviceSettings {
-    let endpoint = deployment.endpoint();
-    DeviceSettings {
-        port: endpoint.map(|endpoint| endpoint.port),
-        bind: endpoint.map(|endpoint| match endpoint.expose {
-            Expose::Public => IpAddr::from(Ipv4Addr::UNSPECIFIED),
-            Expose::Internal => IpAddr::from(Ipv4Addr::LOCALHOST),
-        }),
-        ..DeviceSettings::default()
     }
 }
 

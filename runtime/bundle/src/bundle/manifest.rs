@@ -104,6 +104,9 @@ impl BundleManifest {
                 ));
             }
         }
+        if let Err(what) = self.deployment.ports() {
+            return wrong(what);
+        }
         let used = |place: usize| self.artifacts.iter().any(|one| *one as usize == place);
         if self.artifacts.len() != services.len()
             || (0..services.len()).any(|service| self.artifact(service).is_none())
@@ -126,7 +129,7 @@ impl BundleManifest {
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use super::*;
-    use crate::Service;
+    use crate::{Endpoint, Expose, Service};
 
     fn manifest(names: &[&str]) -> BundleManifest {
         let services = names.iter().map(|name| Service {
@@ -191,6 +194,19 @@ mod tests {
             (
                 change(&|bad| bad.deployment.name = "\x1b[2J".to_owned()),
                 "control character",
+            ),
+            (
+                change(&|bad| {
+                    let endpoint = |expose| Endpoint {
+                        port: 80,
+                        expose,
+                        ..Endpoint::default()
+                    };
+                    let services = &mut bad.deployment.services;
+                    services[0].settings.endpoints = vec![endpoint(Expose::Public)];
+                    services[1].settings.endpoints = vec![endpoint(Expose::Internal)];
+                }),
+                "endpoints at port 80 that differ",
             ),
             (
                 change(&|bad| bad.artifacts[1] = 1),

@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::{
-    Deployment, DeviceSettings, Endpoint, Expose, Profile, Role, Service, ServiceSettings, Target,
-    Variable,
+    Deployment, DeviceSettings, Endpoint, Expose, PathPattern, Profile, Role, Service,
+    ServiceSettings, Target, Variable,
 };
 
 /// How many are read.
@@ -42,6 +42,9 @@ fn manifest() -> BundleManifest {
             name: "http".to_owned(),
             port: 80,
             expose: Expose::Public,
+            hosts: "*.example".parse().into_iter().collect(),
+            path: PathPattern::folder("/a").ok(),
+            ..Endpoint::default()
         }],
         ..ServiceSettings::default()
     };

@@ -184,7 +184,11 @@ impl Deployer {
 
     /// Has requests take what has proved itself, and puts it on trial.
     async fn serve(self: &Arc<Self>, mut loaded: Loaded, number: u64) -> Changed {
-        let at_next_start = loaded.config.device.differing(&self.device);
+        let mut at_next_start = loaded.config.device.differing(&self.device);
+        if loaded.config.doors != self.doors {
+            // Of these services none is reached but by the ports that are open already.
+            at_next_start.push("endpoints");
+        }
         if !self.data.is_temporary() {
             let mut versions = loaded.versions;
             loaded.versions = unblock(move || {
