@@ -1,11 +1,14 @@
 //! All steps together: from a file's bytes to a signed artifact.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use zlayer_board::Board;
 use zlayer_bundle::{
     BoardSettings, Bodies, EngineBytes, Manifest, Profile, SecretKey, Target, seal,
 };
 
+use crate::kept::Kept;
 use crate::{
     Checked, Explainer, Input, Problem, Refused, check_component, check_limits, check_memory,
     compile_component, strip_component, wrap_module,
@@ -101,9 +104,14 @@ impl Plugin {
             cpu_flags,
             board,
             bodies,
+            kept,
         } = settings;
         self.check_room(settings)?;
-        let code = compile_component(&self.component, *target, *profile, cpu_flags)?;
+        let compile = || compile_component(&self.component, *target, *profile, cpu_flags);
+        let code = match kept {
+            Some(folder) => Kept::open(folder)?.code(&self.component, settings, compile)?,
+            None => compile()?,
+        };
         let manifest = Manifest {
             cpu_flags: cpu_flags.clone(),
             roles: self.checked.roles.clone(),
@@ -151,6 +159,9 @@ pub struct Settings {
     pub board: Option<BoardSettings>,
     /// Which bodies its transformer takes, if the author says so. It changes nothing of the code.
     pub bodies: Option<Bodies>,
+    /// Folder in which compiled code is kept for the next time, and looked for first. It changes nothing of the
+    /// result.
+    pub kept: Option<PathBuf>,
 }
 
 impl Settings {
@@ -162,6 +173,7 @@ impl Settings {
             cpu_flags: Vec::new(),
             board: None,
             bodies: None,
+            kept: None,
         }
     }
 }
@@ -174,6 +186,7 @@ impl From<Board> for Settings {
             board: Some(board.settings()),
             cpu_flags: board.cpu_flags,
             bodies: None,
+            kept: None,
         }
     }
 }

@@ -31,6 +31,7 @@ mod describe;
 mod difference;
 mod explain;
 mod input;
+mod kept;
 mod keys;
 mod limits;
 mod output;

@@ -1,6 +1,7 @@
 //! Deployments: the file, the bundle that it becomes, and what a device makes of either.
 
 mod keeping;
+mod watch;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -60,6 +60,10 @@ pub(crate) struct Pack {
     #[argh(option, short = 'o')]
     output: Option<PathBuf>,
 
+    /// folder of yours alone to keep compiled plugins in: those that were compiled before are taken from there
+    #[argh(option)]
+    kept: Option<PathBuf>,
+
     /// file to write the paths of the deployment's images that are files to, a zero byte behind each: for
     /// programs that watch them. Written before anything is compiled
     #[argh(option)]
@@ -77,7 +81,10 @@ pub(crate) struct Pack {
 impl Pack {
     pub(crate) fn run(self) -> Result<Outcome> {
         Signer::check(self.key.as_deref(), self.unsigned)?;
-        let settings = self.settings()?;
+        let settings = Settings {
+            kept: self.kept.clone(),
+            ..self.settings()?
+        };
         let mut file = zlayer_deployment::read(&self.deployment).map_err(Refused::from)?;
         if let Some(release) = self.release {
             file.deployment.release = release;
