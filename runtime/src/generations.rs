@@ -17,6 +17,7 @@
 //!
 //! Whoever changes something holds the data folder's lock.
 
+mod activation;
 mod blobs;
 mod choice;
 mod confirmed;
@@ -25,6 +26,7 @@ mod folder;
 mod history;
 mod install;
 mod known;
+mod outcome;
 mod releases;
 #[cfg(test)]
 mod tests;
@@ -40,9 +42,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use zlayer_bundle::{
-    Blob, BundleError, BundleHead, Deployment, MAX_BUNDLE_MANIFEST, SignatureState,
-};
+use zlayer_bundle::{Blob, BundleError, BundleHead, MAX_BUNDLE_MANIFEST, SignatureState};
 
 use crate::error::{Error, Result};
 use folder::Folder;
@@ -155,53 +155,6 @@ impl Generations {
         missing_as(None, folder).map_err(|error| self.unreadable(Path::new(BLOBS), error))
     }
 
-    /// Makes a kept generation the active one, which is to prove itself at its next start. That it failed before is
-    /// forgotten.
-    ///
-    /// # Errors
-    ///
-    /// It is not there, it is damaged, or one of its files is missing.
-    pub fn activate(&self, number: u64) -> Result<()> {
-        self.activate_after(number, 0)
-    }
-
-    /// Makes a kept generation the active one of a daemon that serves: that is its first start.
-    ///
-    /// # Errors
-    ///
-    /// As of [`Generations::activate`].
-    pub fn adopt_kept(&self, number: u64) -> Result<()> {
-        self.activate_after(number, 1)
-    }
-
-    /// Makes a generation the active one that was staged, of a daemon that serves: that is its first start.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be written. It is to be discarded then.
-    pub fn adopt(&self, staged: &Staged) -> Result<()> {
-        self.activate_after(staged.number, 1)
-    }
-
-    fn activate_after(&self, number: u64, starts: u32) -> Result<()> {
-        let head = self.head(number)?;
-        let kept = self.make()?;
-        for blob in &head.manifest.blobs {
-            kept.blobs.open(blob)?;
-        }
-        let mut known = self.known(self.history_or_all()?);
-        known.failed = known.failed.without(number);
-        self.make_active(&kept, &known, number, starts)?;
-        match head.signature {
-            SignatureState::Unsigned => {}
-            _ => {
-                let deployment = &head.manifest.deployment;
-                self.note(&kept, &known.history, deployment, head.bytes());
-            }
-        }
-        Ok(())
-    }
-
     /// Removes all generations but the active one, the [`KEPT_BEFORE`] before it, and the last good one if it is none
     /// of these; and then whatever none of them needs.
     ///
@@ -271,17 +224,6 @@ impl Generations {
         removed.map_err(|error| self.unwritable(error))?;
         self.forget()?;
         Ok(history.active())
-    }
-
-    /// Remembers a release that is active by now. Where that fails, the generations still tell of it.
-    fn note(&self, kept: &Kept, history: &History, deployment: &Deployment, head: &[u8]) {
-        let noted = self.releases(history).and_then(|mut releases| {
-            releases.note(deployment, head);
-            self.write(kept, RELEASES, &releases.text())
-        });
-        if let Err(error) = noted {
-            log::warn!("which release is installed is not written down: {error}");
-        }
     }
 
     /// The releases that were installed: those in the file, and those of the generations that were active, for

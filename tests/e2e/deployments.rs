@@ -1,6 +1,7 @@
 //! Deployments: the file, the bundle that it becomes, and what a device makes of either.
 
 mod keeping;
+mod live;
 mod watch;
 
 use std::fs;
@@ -194,13 +195,9 @@ fn a_bundle_is_installed_served_updated_and_gone_back_from() {
     answers("two 4 of /a\n");
     let said = verb(&["uninstall"], &data);
     assert_eq!(said.code, 0, "{said:?}");
-    let refused = Daemon::of_nothing().data_dir(data.path()).fails();
-    assert_eq!(refused.code, 2, "{refused:?}");
-    assert!(
-        refused.stderr.contains("Nothing is installed in"),
-        "{refused:?}"
-    );
-    assert!(refused.stderr.contains("zlayer install"), "{refused:?}");
+    let daemon = serving(&data);
+    assert_eq!(get(&daemon, "/a").status, 503);
+    assert!(daemon.stdout().contains("nothing is installed"));
 }
 
 #[test]
@@ -217,26 +214,6 @@ fn an_older_release_and_the_same_one_with_other_content_are_refused() {
     }
     let daemon = serving(&data);
     assert_eq!(get(&daemon, "/").text(), "five 1 of /\n");
-}
-
-#[test]
-fn a_daemon_that_serves_keeps_its_folder_to_itself() {
-    let data = TempDir::new();
-    let made = bundle(&greeting(0, "hello"));
-    assert_eq!(install(&made, &data).code, 0);
-    let daemon = serving(&data);
-    for words in [
-        &["install", made.to_str().unwrap()] as &[&str],
-        &["rollback"],
-        &["uninstall"],
-    ] {
-        let said = verb(words, &data);
-        assert_eq!(said.code, 1, "{said:?}");
-        assert!(said.stderr.contains("stop it first"), "{said:?}");
-    }
-    let shown = verb(&["generations"], &data);
-    assert_eq!(shown.code, 0, "{shown:?}");
-    assert_eq!(get(&daemon, "/").text(), "hello 1 of /\n");
 }
 
 #[test]
@@ -288,11 +265,8 @@ fn a_bundle_that_is_damaged_or_not_trusted_is_neither_served_nor_installed() {
         let data = TempDir::new();
         let said = install(&path, &data);
         assert_eq!(said.code, code, "{}: {said:?}", path.display());
-        let nothing = Daemon::of_nothing().data_dir(data.path()).fails();
-        assert!(
-            nothing.stderr.contains("Nothing is installed"),
-            "{nothing:?}"
-        );
+        let shown = verb(&["generations"], &data);
+        assert!(shown.stdout.contains("nothing is installed"), "{shown:?}");
         let said = Daemon::of(&path).fails();
         assert_eq!(said.code, code, "{}: {said:?}", path.display());
     }

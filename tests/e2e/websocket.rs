@@ -96,7 +96,7 @@ pub(crate) fn echoes(socket: &mut Socket, text: &str) {
 
 /// Reads until the other side closes, and answers its code; 1005 stands for none. The stream has
 /// to end then as well.
-fn closed(socket: &mut Socket) -> u16 {
+pub(crate) fn closed(socket: &mut Socket) -> u16 {
     let code = loop {
         match next(socket) {
             Message::Close(frame) => break frame.map_or(1005, |frame| frame.code.into()),

@@ -7,7 +7,7 @@ use zlayer_bundle::{BundleManifest, read_manifest};
 
 use crate::admin::{DEFAULT_DATA_DIR, Json};
 use crate::error::Result;
-use crate::generations::{Blobs, Generations};
+use crate::generations::{Blobs, Choice, Generations, Standing, WentBack};
 use crate::logger;
 
 /// Show which bundles a data folder keeps, and which one a daemon serves from its next start.
@@ -22,10 +22,22 @@ pub(super) struct Show {
     json: bool,
 }
 
+/// What is there, and what the next start makes of it.
+#[derive(Default)]
+struct Shown {
+    all: Vec<Generation>,
+    next: Choice,
+}
+
 /// A generation, by what it says of itself, or why it says nothing.
 struct Generation {
     number: u64,
     is_active: bool,
+    is_confirmed: bool,
+    /// Starts of the active one since it was confirmed, or became active.
+    starts: u32,
+    /// Why it failed, if it did.
+    failure: Option<String>,
     content: std::result::Result<Content, String>,
 }
 
@@ -51,11 +63,13 @@ impl Show {
         let data_dir = self
             .data_dir
             .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
-        let all = read(&data_dir)?;
+        let shown = read(&data_dir)?;
         logger::say(&match self.json {
-            true => json(&all),
-            false if all.is_empty() => format!("nothing is installed in {}\n", data_dir.display()),
-            false => text(&all),
+            true => json(&shown),
+            false if shown.all.is_empty() => {
+                format!("nothing is installed in {}\n", data_dir.display())
+            }
+            false => text(&shown),
         });
         Ok(())
     }
@@ -65,34 +79,52 @@ impl Show {
 pub(super) fn tell_of_active(data_dir: Option<PathBuf>, is_json: bool) {
     let data_dir = data_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
     // Why the daemon cannot be asked is told in any case.
-    let mut all = read(&data_dir).unwrap_or_default();
-    all.retain(|one| one.is_active);
-    if !all.is_empty() {
+    let mut shown = read(&data_dir).unwrap_or_default();
+    shown.all.retain(|one| one.is_active);
+    if !shown.all.is_empty() {
         logger::say(&match is_json {
-            true => json(&all),
-            false => format!("no daemon answers; installed is generation {}", text(&all)),
+            true => json(&shown),
+            false => format!(
+                "no daemon answers; installed is generation {}",
+                text(&shown)
+            ),
         });
     }
 }
 
-fn read(data_dir: &Path) -> Result<Vec<Generation>> {
+fn read(data_dir: &Path) -> Result<Shown> {
     let generations = Generations::of(data_dir);
     let blobs = generations.blobs()?;
-    let active = generations.active().unwrap_or_else(|error| {
-        log::warn!("{error}");
-        None
-    });
+    let (standing, next) = generations
+        .standing()
+        .and_then(|standing| Ok((standing, generations.choose()?)))
+        .unwrap_or_else(|error| {
+            log::warn!("{error}");
+            let nothing = Some("what is active is not known".to_owned());
+            let next = Choice {
+                nothing,
+                ..Choice::default()
+            };
+            (Standing::default(), next)
+        });
     let all = generations.list()?.into_iter().map(|number| {
         let head = generations.head(number);
+        let is_active = standing.active == Some(number);
+        let mut failed = standing.failed.iter();
+        let failed = failed.find(|(failed, _)| *failed == number);
         Generation {
             number,
-            is_active: active == Some(number),
+            is_active,
+            is_confirmed: standing.confirmed.contains(&number),
+            starts: if is_active { standing.starts } else { 0 },
+            failure: failed.map(|(_, reason)| reason.clone()),
             content: head
                 .map(|head| Content::of(&head.manifest, blobs.as_ref()))
                 .map_err(|error| error.to_string()),
         }
     });
-    Ok(all.collect())
+    let all = all.collect();
+    Ok(Shown { all, next })
 }
 
 impl Content {
@@ -115,25 +147,21 @@ impl Content {
     }
 }
 
-/// A line for each generation, the newest last, and below it one for each service.
-fn text(all: &[Generation]) -> String {
+/// A line for each generation, the newest last, and below it one for each service; then what the next start makes
+/// of them, unless that is the active one.
+fn text(shown: &Shown) -> String {
     let mut text = String::new();
-    for Generation {
-        number,
-        is_active,
-        content,
-    } in all
-    {
-        let active = if *is_active { " (active)" } else { "" };
-        match content {
-            Err(damage) => text.push_str(&format!("{number}  {damage}{active}\n")),
+    for one in &shown.all {
+        let (number, mark) = (one.number, one.mark());
+        match &one.content {
+            Err(damage) => text.push_str(&format!("{number}  {damage}{mark}\n")),
             Ok(content) => {
                 let release = match content.release {
                     0 => String::new(),
                     release => format!(" release {release}"),
                 };
                 let deployment = &content.deployment;
-                text.push_str(&format!("{number}  {deployment}{release}{active}\n"));
+                text.push_str(&format!("{number}  {deployment}{release}{mark}\n"));
                 for Service { name, plugin } in &content.services {
                     let plugin = match plugin {
                         Some((plugin, version)) => format!("{plugin} {version}"),
@@ -144,22 +172,80 @@ fn text(all: &[Generation]) -> String {
             }
         }
     }
+    match &shown.next {
+        Choice {
+            number: Some(number),
+            went_back: Some(WentBack { from, reason }),
+            ..
+        } => text.push_str(&format!(
+            "as it stands, the next start goes back from generation {from} to {number}: {reason}\n"
+        )),
+        Choice {
+            nothing: Some(why), ..
+        } => text.push_str(&format!(
+            "as it stands, the next start serves nothing: {why}\n"
+        )),
+        _ => {}
+    }
     text
 }
 
-fn json(all: &[Generation]) -> String {
+impl Generation {
+    /// What is known of it, behind its name.
+    fn mark(&self) -> String {
+        let mut mark = String::new();
+        if self.is_active {
+            mark.push_str(" (active)");
+        }
+        if self.is_confirmed {
+            mark.push_str(", confirmed");
+        }
+        let starts = match self.starts {
+            0 => "not started yet".to_owned(),
+            1 => "started once".to_owned(),
+            starts => format!("started {starts} times"),
+        };
+        match &self.failure {
+            Some(reason) => mark.push_str(&format!(", failed: {reason}")),
+            None if self.is_active && !self.is_confirmed => {
+                mark.push_str(&format!(", on trial: {starts}"));
+            }
+            None if self.starts > 0 => mark.push_str(&format!(", {starts} since")),
+            None => {}
+        }
+        mark
+    }
+}
+
+fn json(shown: &Shown) -> String {
     let mut json = Json::object();
     json.nest("generations", '[', &mut |json| {
-        for one in all {
+        for one in &shown.all {
             json.nest("", '{', &mut |json| {
                 json.number("number", one.number);
                 json.truth("active", one.is_active);
+                json.truth("confirmed", one.is_confirmed);
+                json.number("starts", u64::from(one.starts));
+                json.text_or_null("failed", one.failure.as_deref());
                 match &one.content {
                     Err(damage) => json.text("damage", damage),
                     Ok(content) => content.write(json),
                 }
             });
         }
+    });
+    let Choice {
+        number,
+        went_back,
+        nothing,
+    } = &shown.next;
+    json.nest("next_start", '{', &mut |json| {
+        match number {
+            Some(number) => json.number("generation", *number),
+            None => json.text_or_null("generation", None),
+        }
+        let why = went_back.as_ref().map(|back| &back.reason);
+        json.text_or_null("reason", why.or(nothing.as_ref()).map(String::as_str));
     });
     json.finish()
 }

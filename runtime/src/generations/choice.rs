@@ -1,7 +1,6 @@
-//! What a daemon begins with, and how it came out.
+//! What a daemon begins with.
 
-use super::known::Known;
-use super::{CONFIRMED, FAILED, Generations, TRIAL};
+use super::Generations;
 use crate::error::Result;
 
 /// What a daemon begins with.
@@ -72,90 +71,6 @@ impl Generations {
             )),
         })
     }
-
-    /// Writes down that a start with this choice begins. A generation that it went back from is remembered as
-    /// failed, and the one that it serves is active. Whoever calls this holds the data folder's lock.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be written. It is not to be started then: nobody would know how often it was.
-    pub fn begin(&self, choice: &Choice) -> Result<()> {
-        let Some(number) = choice.number else {
-            return Ok(());
-        };
-        let kept = self.make()?;
-        let mut known = self.known(self.history_or_all()?);
-        if let Some(WentBack { from, reason }) = &choice.went_back {
-            known.failed = known.failed.with(*from, reason);
-        }
-        let starts = match known.history.active() == Some(number) {
-            true => known.trial.starts(number).saturating_add(1),
-            false => 1,
-        };
-        self.make_active(&kept, &known, number, starts)
-    }
-
-    /// A generation has proved itself: it is good from now on, and its starts so far do not count any more. Whoever
-    /// calls this holds the data folder's lock.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be written.
-    pub fn confirm(&self, number: u64) -> Result<()> {
-        let kept = self.make()?;
-        let known = self.known(self.history()?);
-        let confirmed = known.confirmed.with(number);
-        self.write_or_remove(&kept, CONFIRMED, &confirmed.to_string())?;
-        let failed = known.failed.without(number);
-        self.write_or_remove(&kept, FAILED, &failed.to_string())?;
-        self.count(&known, number, 0)
-    }
-
-    /// A daemon ends in order before it confirmed what it serves. That start does not count, but for a
-    /// generation that never was confirmed, where there is one to go back to that was. Whoever calls this
-    /// holds the data folder's lock.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be written.
-    pub fn end_in_order(&self, number: u64) -> Result<()> {
-        let known = self.known(self.history()?);
-        let starts = known.trial.starts(number);
-        let is_active = known.history.active() == Some(number);
-        match is_active && starts > 0 && self.may_start(number, &known) > 1 {
-            true => self.count(&known, number, starts - 1),
-            false => Ok(()),
-        }
-    }
-
-    /// The active generation failed in its trial: the last good one becomes active, with one start counted, and
-    /// is answered. None: there is none, and nothing changes but that the failure is remembered. Whoever calls this
-    /// holds the data folder's lock.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be written.
-    pub fn go_back(&self, failed: u64, reason: &str) -> Result<Option<u64>> {
-        let kept = self.make()?;
-        let mut known = self.known(self.history()?);
-        known.failed = known.failed.with(failed, reason);
-        let is_active = known.history.active() == Some(failed);
-        match self.good_but(failed, &known).filter(|_| is_active) {
-            Some(back) => {
-                self.make_active(&kept, &known, back, 1)?;
-                Ok(Some(back))
-            }
-            None => {
-                self.write_or_remove(&kept, FAILED, &known.failed.to_string())?;
-                Ok(None)
-            }
-        }
-    }
-
-    fn count(&self, known: &Known, number: u64, starts: u32) -> Result<()> {
-        let trial = known.trial.with(number, starts).to_string();
-        self.write_or_remove(&self.make()?, TRIAL, &trial)
-    }
 }
 
 impl Choice {
@@ -177,7 +92,7 @@ impl Choice {
 
 fn not_confirmed(starts: u32) -> String {
     match starts {
-        1 => "it ended before it was confirmed".to_owned(),
+        1 => "it was started once and not confirmed".to_owned(),
         _ => format!("it was started {starts} times and did not last"),
     }
 }

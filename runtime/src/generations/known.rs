@@ -4,7 +4,7 @@ use super::confirmed::Confirmed;
 use super::failed::Failed;
 use super::history::History;
 use super::trial::Trial;
-use super::{CONFIRMED, FAILED, Generations, Kept, TRIAL};
+use super::{CONFIRMED, FAILED, Generations, TRIAL};
 use crate::error::Result;
 
 /// Starts in a row after which a generation is given up that was not confirmed in any of them: power may fail
@@ -132,21 +132,5 @@ impl Generations {
             Ok(blobs.is_some_and(|blobs| named.all(|blob| blobs.open(blob).is_ok())))
         });
         whole.unwrap_or(false)
-    }
-
-    /// Makes a generation the active one that was started so often by now. Nothing else than the file `active`
-    /// decides whether it is; the others are right before that and behind it.
-    pub(super) fn make_active(
-        &self,
-        kept: &Kept,
-        known: &Known,
-        number: u64,
-        starts: u32,
-    ) -> Result<()> {
-        let trial = known.trial.of(known.history.active());
-        self.write_or_remove(kept, TRIAL, &trial.with(number, starts).to_string())?;
-        self.write_or_remove(kept, CONFIRMED, &known.confirmed.to_string())?;
-        self.write_or_remove(kept, FAILED, &known.failed.to_string())?;
-        self.write(kept, super::ACTIVE, &known.history.with(number).to_string())
     }
 }

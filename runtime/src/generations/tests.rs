@@ -2,6 +2,8 @@
 
 mod damage;
 mod releases;
+mod staged;
+mod standing;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,8 +11,8 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use zlayer_bundle::{
-    BundleManifest, Manifest, Profile, SecretKey, Service, Target, TrustStore, VerifiedBundle,
-    own_account, seal, seal_bundle,
+    BundleManifest, Deployment, Manifest, Profile, SecretKey, Service, Target, TrustStore,
+    VerifiedBundle, own_account, seal, seal_bundle,
 };
 
 use super::*;
@@ -109,6 +111,35 @@ impl Device {
 
     fn blobs(&self) -> usize {
         fs::read_dir(self.path(BLOBS)).unwrap().count()
+    }
+
+    /// Installs a signed bundle and has it prove itself.
+    fn install_good(&self, name: &str, release: u64) -> u64 {
+        let number = self.install(name, release, release as usize);
+        self.start();
+        self.generations().confirm(number).unwrap();
+        number
+    }
+
+    /// A daemon starts; answers what it serves.
+    fn start(&self) -> Option<u64> {
+        let choice = self.generations().choose().unwrap();
+        self.generations().begin(&choice).unwrap();
+        choice.number
+    }
+
+    /// What the next start serves.
+    fn next(&self) -> Option<u64> {
+        self.generations().choose().unwrap().number
+    }
+
+    fn stage(&self, (head, blobs): &(VerifiedBundle, Vec<u8>)) -> Result<Staged> {
+        let incoming = Incoming {
+            path: Path::new("app.zlb"),
+            head,
+            blobs: blobs.as_slice(),
+        };
+        self.generations().stage(incoming, |_, _| Ok(()))
     }
 
     /// Changes what nobody may write to.

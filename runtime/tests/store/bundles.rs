@@ -1,10 +1,13 @@
-//! Bundles that are installed, gone back from and removed, over and over: whatever ends that, the one that is
-//! active is whole, and is the one that was acknowledged or the one that was on its way.
+//! Bundles that are installed, started, confirmed, gone back from and removed, over and over: whatever ends that, the
+//! one that is active and the one that the next start serves are whole, and are those that were acknowledged or those
+//! that were on their way; and no start of a generation on trial is forgotten.
 
 /// Calls of the system that fail.
 mod disk_errors;
 /// Killed at random moments.
 mod kill;
+/// What happens to a device, and what follows from it.
+mod life;
 /// Power cut between any two of the calls that change files.
 mod power_cut;
 /// A full disk, and little memory.
@@ -23,7 +26,7 @@ use zlayer_bundle::{
 use zlayer_runtime::error::{Error, Result};
 use zlayer_runtime::generations::{Generations, Incoming};
 
-use crate::ledger::Reports;
+use life::{Model, Step};
 
 const TARGET: Target = Target::X86_64;
 const PROFILE: Profile = Profile::Compact;
@@ -78,14 +81,17 @@ fn pack(release: u64) -> (VerifiedBundle, Vec<u8>) {
     (head(release, blobs), artifacts.concat())
 }
 
+fn incoming<'a>(head: &'a VerifiedBundle, blobs: &'a [u8]) -> Incoming<'a, &'a [u8]> {
+    Incoming {
+        path: Path::new("app.zlb"),
+        head,
+        blobs,
+    }
+}
+
 fn install(folder: &Path, release: u64) -> Result<u64> {
     let (head, blobs) = pack(release);
-    let incoming = Incoming {
-        path: Path::new("app.zlb"),
-        head: &head,
-        blobs: blobs.as_slice(),
-    };
-    Generations::of(folder).install(incoming, |_, file| verify(file))
+    Generations::of(folder).install(incoming(&head, &blobs), |_, file| verify(file))
 }
 
 fn verify(file: File) -> Result<()> {
@@ -98,10 +104,13 @@ fn verify(file: File) -> Result<()> {
 
 /// Checks that what is active is whole, and answers its release: 0 if nothing is.
 fn active(folder: &Path) -> u64 {
+    let active = Generations::of(folder).active().unwrap();
+    active.map_or(0, |number| whole(folder, number))
+}
+
+/// Checks that a generation is whole, and answers its release.
+fn whole(folder: &Path, number: u64) -> u64 {
     let generations = Generations::of(folder);
-    let Some(number) = generations.active().unwrap() else {
-        return 0;
-    };
     let head = generations.head(number).unwrap();
     let head = head.verify(&trust()).unwrap();
     let blobs = generations.blobs().unwrap().unwrap();
@@ -114,75 +123,67 @@ fn active(folder: &Path) -> u64 {
     head.manifest().deployment.release
 }
 
-/// Installs releases from `first` on, of which some are gone back from and some are removed; tells each step before
-/// and behind it, by the release that is active then.
-fn work(folder: &Path, reports: &Reports, releases: std::ops::Range<u64>) {
-    let generations = Generations::of(folder);
-    for release in releases {
-        reports.write("try", "release", release);
-        install(folder, release).unwrap();
-        reports.write("done", "release", release);
-        generations.forget().unwrap();
-        if release % 4 == 1
-            && let Some(before) = generations.previous().unwrap()
-        {
-            let to = generations
-                .head(before)
-                .unwrap()
-                .manifest
-                .deployment
-                .release;
-            reports.write("try", "release", to);
-            generations.activate(before).unwrap();
-            reports.write("done", "release", to);
-        }
-        if release % 7 == 6 {
-            reports.write("try", "release", 0);
-            generations.uninstall().unwrap();
-            reports.write("done", "release", 0);
-        }
-    }
-}
-
 /// What was told.
 #[derive(Default, Clone, Debug)]
 struct Told {
-    /// The release that was active when a step was done last.
-    done: u64,
-    /// The one that is to be, if a step was begun.
-    tried: Option<u64>,
-    /// The highest one that was installed, and that was tried.
+    /// What was known behind the step that was done last.
+    done: Model,
+    /// The step that was begun, and the release of its bundle, if it takes one.
+    tried: Option<(Step, u64)>,
+    /// The highest release that was installed, and that was tried.
     highest: (u64, u64),
 }
 
 impl Told {
     fn note(&mut self, line: &str) {
         let words: Vec<&str> = line.split(' ').collect();
-        let [kind, "release", number] = words.as_slice() else {
+        let [kind, step, release] = words.as_slice() else {
             panic!("report {line:?}");
         };
-        let release: u64 = number.parse().unwrap();
-        match *kind {
-            "try" => {
-                self.tried = Some(release);
-                self.highest.1 = self.highest.1.max(release);
-            }
-            _ => {
-                self.done = release;
-                self.tried = None;
-                self.highest.0 = self.highest.0.max(release);
-            }
+        let (step, release) = (Step::named(step), release.parse().unwrap());
+        if *kind == "try" {
+            self.tried = Some((step, release));
+            // Lives without a bundle count, too: no number is given twice.
+            self.highest.1 = self.highest.1.max(release);
+            return;
+        }
+        self.done = self.done.after(step, release);
+        self.tried = None;
+        if step.takes_bundle() && step != Step::Discard {
+            self.highest.0 = self.highest.0.max(release);
         }
     }
 
-    /// Checks what is left in a folder against it, then that a device goes on from there.
+    /// Checks what is left in a folder against it.
     fn check(&self, folder: &Path) {
-        let found = active(folder);
-        let expected = [Some(self.done), self.tried];
+        let before = &self.done;
+        let after = self
+            .tried
+            .map(|(step, release)| before.after(step, release));
+        let after = after.as_ref().unwrap_or(before);
+        let found = Model::found(folder);
+        assert_eq!(life::served(folder), found.active());
+        // Which one is active, and how often it was started, changes in one step.
         assert!(
-            expected.contains(&Some(found)),
-            "{found} is active: {self:?}"
+            [before.trial(), after.trial()].contains(&found.trial()),
+            "{found:?} is there: {self:?}"
         );
+        let next = life::next(folder);
+        assert!(
+            [before.choice(), after.choice()].contains(&next),
+            "{next:?} is next, of {found:?}: {self:?}"
+        );
+        if found.active().is_some() && before.has_good() && after.has_good() {
+            assert!(next.is_some(), "nothing is next of {found:?}: {self:?}");
+        }
+        if self.tried.is_none() {
+            assert_eq!(found, self.done);
+        }
+        self.check_releases(folder);
+    }
+
+    /// Checks that no older release comes back.
+    fn check_releases(&self, folder: &Path) {
         if self.highest.0 > 1 {
             let (head, blobs) = pack(self.highest.0 - 1);
             // A kept one may come back, others may not.
@@ -190,12 +191,8 @@ impl Told {
             let kept = generations.list().unwrap();
             let mut kept = kept.iter().map(|one| generations.head(*one).unwrap());
             if !kept.any(|kept| kept.bytes() == head.bytes()) {
-                let incoming = Incoming {
-                    path: Path::new("app.zlb"),
-                    head: &head,
-                    blobs: blobs.as_slice(),
-                };
-                let installed = generations.install(incoming, |_, file| verify(file));
+                let installed =
+                    generations.install(incoming(&head, &blobs), |_, file| verify(file));
                 let told = installed.unwrap_err().to_string();
                 assert!(told.contains("older than"), "{told}");
             }
@@ -205,10 +202,14 @@ impl Told {
     /// A device goes on: the next release is installed, and nothing is left but what is kept.
     fn go_on(&self, folder: &Path) {
         let next = self.highest.1 + 1;
-        install(folder, next).unwrap();
+        let mut model = Model::found(folder);
+        for step in [Step::Install, Step::Begin, Step::Confirm, Step::Forget] {
+            step.act(folder, next).unwrap();
+            model = model.after(step, next);
+            assert_eq!(Model::found(folder), model, "{step:?}");
+        }
         assert_eq!(active(folder), next);
         let generations = Generations::of(folder);
-        generations.forget().unwrap();
         let mut named: Vec<String> = Vec::new();
         for number in generations.list().unwrap() {
             let head = generations.head(number).unwrap();
@@ -225,7 +226,22 @@ impl Told {
         };
         let deployment = folder.join("deployment");
         assert_eq!(names(&deployment.join("blobs")), named);
-        let files = ["active", "blobs", "generations", "last", "releases"];
-        assert_eq!(names(&deployment), files);
+        let files = [
+            "active",
+            "blobs",
+            "confirmed",
+            "failed",
+            "generations",
+            "last",
+            "releases",
+            "trial",
+        ];
+        // Where none failed, and none was started since, nothing says so.
+        let found = names(&deployment);
+        let may_lack = ["failed", "trial"];
+        let wanted = files
+            .iter()
+            .filter(|name| !may_lack.contains(name) || found.iter().any(|found| found == *name));
+        assert!(found.iter().eq(wanted), "{found:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! A child installs and goes back, and is killed at a random moment. The next one goes on with what is
+//! A child installs, starts, confirms and goes back, and is killed at a random moment. The next one goes on with what is
 //! left.
 //!
 //! `ZLAYER_KILLS` says how often (300), `ZLAYER_SEED` repeats a run as far as the scheduler lets it.
@@ -8,7 +8,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::Duration;
 
-use super::{Told, work};
+use super::Told;
+use super::life::{Model, work};
 use crate::ledger::Reports;
 use crate::support::{Child, Folder, Random, number, seed};
 
@@ -48,7 +49,7 @@ fn what_is_active_is_whole_however_often_it_is_killed() {
             std::fs::remove_file(&reports).unwrap();
         }
         told.check(&folder.0);
-        told.done = super::active(&folder.0);
+        told.done = Model::found(&folder.0);
         told.tried = None;
     }
     told.go_on(&folder.0);

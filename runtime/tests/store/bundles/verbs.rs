@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use zlayer_bundle::{Blob, BundleHead, Manifest, Target, TrustStore, seal, seal_bundle};
 use zlayer_runtime::data_dir::DataDir;
+use zlayer_runtime::generations::Generations;
 
 use super::{PROFILE, key};
 use crate::support::{Folder, skipped};
@@ -89,7 +90,8 @@ fn bundles_are_installed_gone_back_from_and_removed() {
     let mut piped = device.command(&["install", "-"]);
     let piped = piped.stdin(std::fs::File::open(&second).unwrap());
     expect(told(&piped.output().unwrap()), 0, "as generation 2");
-    let listed = "1  edge release 1\n   service-0: hello 1.0.0\n2  edge release 2 (active)\n";
+    let listed = "1  edge release 1\n   service-0: hello 1.0.0\n\
+                  2  edge release 2 (active), on trial: not started yet\n";
     expect(device.run(&["generations"]), 0, listed);
     expect(
         device.run(&["rollback"]),
@@ -116,6 +118,71 @@ fn bundles_are_installed_gone_back_from_and_removed() {
         1,
         "release 1 of 'edge' is older than 2",
     );
+}
+
+#[test]
+fn generations_and_status_tell_how_each_came_out() {
+    let device = Device::new();
+    let host = Target::host().unwrap();
+    let generations = Generations::of(&device.data());
+    let start = || generations.begin(&generations.choose().unwrap()).unwrap();
+    expect(
+        device.install(&device.bundle(host, 1, "1.0.0", true)),
+        0,
+        "",
+    );
+    start();
+    let told = "1  edge release 1 (active), on trial: started once\n";
+    expect(device.run(&["generations"]), 0, told);
+    generations.confirm(1).unwrap();
+    let told = "1  edge release 1 (active), confirmed\n";
+    expect(device.run(&["generations"]), 0, told);
+    expect(device.run(&["status"]), 1, told);
+    start();
+    let told = "1  edge release 1 (active), confirmed, started once since\n";
+    expect(device.run(&["generations"]), 0, told);
+    expect(
+        device.install(&device.bundle(host, 2, "1.1.0", true)),
+        0,
+        "",
+    );
+    let (_, said) = device.run(&["generations"]);
+    assert!(!said.contains("the next start"), "{said}");
+    start();
+    let told = "as it stands, the next start goes back from generation 2 to 1: it was started once and not confirmed\n";
+    expect(device.run(&["generations"]), 0, told);
+    expect(device.run(&["status"]), 1, told);
+    start();
+    let told = "2  edge release 2, failed: it was started once and not confirmed\n";
+    expect(device.run(&["generations"]), 0, told);
+    let (_, said) = device.run(&["generations", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let [first, second] = [0, 1].map(|place| &json["generations"][place]);
+    assert_eq!(first["confirmed"], true, "{said}");
+    assert_eq!(first["starts"], 1);
+    assert!(first["failed"].is_null());
+    assert_eq!(second["confirmed"], false);
+    assert_eq!(second["failed"], "it was started once and not confirmed");
+    assert_eq!(json["next_start"]["generation"], 1);
+    start();
+    start();
+    let told = "as it stands, the next start serves nothing: generation 1 was started 3 times and did not last";
+    expect(device.run(&["generations"]), 0, told);
+    expect(device.run(&["status"]), 1, told);
+    let (_, said) = device.run(&["status", "--json"]);
+    assert!(
+        said.contains("\"next_start\":{\"generation\":null,\"reason\":\"generation 1 was"),
+        "{said}"
+    );
+    // One that failed is not what a plain rollback means.
+    expect(device.run(&["rollback"]), 1, "there is no generation in");
+    expect(
+        device.run(&["rollback", "--to", "2"]),
+        0,
+        "went back to generation 2",
+    );
+    let told = "2  edge release 2 (active), on trial: not started yet\n";
+    expect(device.run(&["generations"]), 0, told);
 }
 
 #[test]
