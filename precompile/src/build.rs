@@ -1,17 +1,14 @@
 //! All steps together: from a file's bytes to a signed artifact.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use zlayer_board::Board;
 use zlayer_bundle::{
     BoardSettings, Bodies, EngineBytes, Manifest, Profile, SecretKey, Target, seal,
 };
 
-use crate::kept::Kept;
 use crate::{
-    Checked, Explainer, Input, Problem, Refused, check_component, check_limits, check_memory,
-    compile_component, strip_component, wrap_module,
+    Checked, CodeCache, Explainer, Input, Problem, Refused, check_component, check_limits,
+    check_memory, compile_component, strip_component, wrap_module,
 };
 
 /// A plugin that has passed every check and can be compiled for any target.
@@ -98,18 +95,31 @@ impl Plugin {
     /// [`Refused`] when the plugin does not fit the profile or the compiler refuses it, and
     /// other errors when the settings do not fit together.
     pub fn build(&self, settings: &Settings, key: Option<&SecretKey>) -> Result<Artifact> {
+        self.build_with(settings, key, None)
+    }
+
+    /// As [`Plugin::build`], with the code that was compiled before, if it is in `cache`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Plugin::build`] has them.
+    pub fn build_with(
+        &self,
+        settings: &Settings,
+        key: Option<&SecretKey>,
+        cache: Option<&CodeCache>,
+    ) -> Result<Artifact> {
         let Settings {
             target,
             profile,
             cpu_flags,
             board,
             bodies,
-            kept,
         } = settings;
         self.check_room(settings)?;
         let compile = || compile_component(&self.component, *target, *profile, cpu_flags);
-        let code = match kept {
-            Some(folder) => Kept::open(folder)?.code(&self.component, settings, compile)?,
+        let code = match cache {
+            Some(cache) => cache.code(&self.component, settings, compile)?,
             None => compile()?,
         };
         let manifest = Manifest {
@@ -159,9 +169,6 @@ pub struct Settings {
     pub board: Option<BoardSettings>,
     /// Which bodies its transformer takes, if the author says so. It changes nothing of the code.
     pub bodies: Option<Bodies>,
-    /// Folder in which compiled code is kept for the next time, and looked for first. It changes nothing of the
-    /// result.
-    pub kept: Option<PathBuf>,
 }
 
 impl Settings {
@@ -173,7 +180,6 @@ impl Settings {
             cpu_flags: Vec::new(),
             board: None,
             bodies: None,
-            kept: None,
         }
     }
 }
@@ -186,7 +192,6 @@ impl From<Board> for Settings {
             board: Some(board.settings()),
             cpu_flags: board.cpu_flags,
             bodies: None,
-            kept: None,
         }
     }
 }

@@ -13,7 +13,7 @@ use zlayer_bundle::{
 };
 use zlayer_deployment::{DeploymentFile, Image};
 
-use crate::{Problem, Refused, Settings, write_pieces_atomically};
+use crate::{CodeCache, Problem, Refused, Settings, write_pieces_atomically};
 use check::check_services;
 pub use image::Compiled;
 use image::PluginFile;
@@ -31,6 +31,8 @@ pub struct Unpacked {
     /// For each service the roles that it plays.
     roles: Vec<Vec<Role>>,
     notes: Vec<String>,
+    /// Where code is kept that was compiled.
+    cache: Option<CodeCache>,
 }
 
 /// A deployment with its artifacts, ready to be written.
@@ -81,7 +83,13 @@ impl Unpacked {
             files,
             places,
             notes,
+            cache: None,
         })
+    }
+
+    /// Has code taken from a cache that was compiled before, and kept there.
+    pub fn keeping(self, cache: Option<CodeCache>) -> Unpacked {
+        Unpacked { cache, ..self }
     }
 
     /// Compiles what is not compiled yet and signs it. `tell` hears of each file before its turn.
@@ -97,6 +105,7 @@ impl Unpacked {
             places,
             roles,
             mut notes,
+            cache,
         } = self;
         let (mut artifacts, mut blobs) = (Vec::<Compiled>::new(), Vec::<Blob>::new());
         let mut blob_of_file = Vec::new();
@@ -104,7 +113,7 @@ impl Unpacked {
             tell(&file.path);
             let path = file.path.clone();
             let built = file
-                .build(&settings, key)
+                .build(&settings, key, cache.as_ref())
                 .with_context(|| path.display().to_string())?;
             notes.extend(built.note(key, &path));
             let blob = Blob::of(&built.bytes);

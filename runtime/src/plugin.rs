@@ -56,6 +56,8 @@ pub const SHOWN_BYTES: usize = 128;
 pub struct Plugin {
     host: Arc<PluginHost>,
     version: String,
+    /// Which of those that were loaded in this process it is.
+    number: u64,
     bodies: Option<Bodies>,
     linked: InstancePre<HostState>,
     roles: Roles,
@@ -96,6 +98,11 @@ impl Plugin {
     /// The plugin's name, from its manifest; the second of the same name has `-2` behind it.
     pub fn name(&self) -> &str {
         &self.host.name
+    }
+
+    /// Tells it from all others that were loaded in this process, those of its name too.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// Its version, from its manifest.

@@ -13,7 +13,7 @@ use zlayer_bundle::{
 };
 use zlayer_deployment::{Image, ImageSource};
 
-use crate::{Input, Plugin, Problem, Refused, Settings, read_input};
+use crate::{CodeCache, Input, Plugin, Problem, Refused, Settings, read_input};
 
 /// The largest artifact, in bytes: as much as the largest component.
 const ARTIFACT_MAX: u64 = 256 << 20;
@@ -129,10 +129,15 @@ impl PluginFile {
     }
 
     /// Compiles it where it is not, and signs it where it has no signature.
-    pub(super) fn build(self, settings: &Settings, key: Option<&SecretKey>) -> Result<Compiled> {
+    pub(super) fn build(
+        self,
+        settings: &Settings,
+        key: Option<&SecretKey>,
+        cache: Option<&CodeCache>,
+    ) -> Result<Compiled> {
         match self.content {
             Content::Plugin(plugin) => {
-                let bytes = plugin.build(settings, key)?.bytes;
+                let bytes = plugin.build_with(settings, key, cache)?.bytes;
                 Compiled::of(bytes)
             }
             Content::Artifact {

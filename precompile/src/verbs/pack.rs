@@ -10,7 +10,7 @@ use argh::FromArgs;
 use serde_json::{Value, json};
 use zlayer_bundle::{ByteSize, Role};
 use zlayer_deployment::{Image, ImageSource};
-use zlayer_precompile::{Packed, Problem, Refused, Room, Settings, Unpacked};
+use zlayer_precompile::{CodeCache, Packed, Problem, Refused, Room, Settings, Unpacked};
 
 use super::device::{Boards, Devices};
 use super::progress::Progress;
@@ -60,10 +60,6 @@ pub(crate) struct Pack {
     #[argh(option, short = 'o')]
     output: Option<PathBuf>,
 
-    /// folder of yours alone to keep compiled plugins in: those that were compiled before are taken from there
-    #[argh(option)]
-    kept: Option<PathBuf>,
-
     /// file to write the paths of the deployment's images that are files to, a zero byte behind each: for
     /// programs that watch them. Written before anything is compiled
     #[argh(option)]
@@ -81,10 +77,7 @@ pub(crate) struct Pack {
 impl Pack {
     pub(crate) fn run(self) -> Result<Outcome> {
         Signer::check(self.key.as_deref(), self.unsigned)?;
-        let settings = Settings {
-            kept: self.kept.clone(),
-            ..self.settings()?
-        };
+        let settings = self.settings()?;
         let mut file = zlayer_deployment::read(&self.deployment).map_err(Refused::from)?;
         if let Some(release) = self.release {
             file.deployment.release = release;
@@ -97,7 +90,13 @@ impl Pack {
             Some(path) => path,
             None => file_name(&file.deployment.name, &settings)?,
         };
-        let unpacked = Unpacked::read(file, settings)?;
+        // What is signed for release comes straight from the compiler, whatever the user's other programs may
+        // have done to the cache.
+        let cache = match self.key {
+            None => CodeCache::of_user(),
+            Some(_) => None,
+        };
+        let unpacked = Unpacked::read(file, settings)?.keeping(cache);
         if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
             let failed = || format!("cannot make folder {}", dir.display());
             fs::create_dir_all(dir).with_context(failed)?;

@@ -127,6 +127,7 @@ impl Run {
             .args(words)
             .current_dir(dir.path())
             .env("XDG_CONFIG_HOME", dir.path().join("config"))
+            .env("XDG_CACHE_HOME", dir.path().join("cache"))
             .output()
             .unwrap();
         Run::from(output)

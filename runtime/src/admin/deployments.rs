@@ -12,6 +12,9 @@ pub trait Deployments: Send + Sync {
     /// What is served. None: what its command line names, or nothing.
     fn deployed(&self) -> Option<Deployed>;
 
+    /// How many deployments before it have requests at work still.
+    fn ending(&self) -> usize;
+
     /// Installs the bundle that this reads, and serves it in place of what is served now.
     fn install(self: Arc<Self>, bundle: Box<dyn Read + Send>) -> Changing;
 

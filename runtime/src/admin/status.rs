@@ -104,6 +104,7 @@ fn describe(view: &View) -> Section {
         .field("connections", view.server.connections())
         .field("metrics_dropped", view.metrics.dropped())
         .field("requests", requests)
+        .field("ending_deployments", view.deployments.ending())
         .field("pipeline", pipeline(view))
         .field("plugins", plugins.collect::<Vec<_>>())
         .field("memory", memory(view))

@@ -164,12 +164,6 @@ fn pack_with(
         command.stdout(io::stderr());
         if let Some(draftsman) = &draftsman {
             command.args(["--release", "0", "--inputs"]).arg(&inputs);
-            command.args(cache().iter().flat_map(|cache| {
-                [
-                    "--kept".into(),
-                    cache.join("zlayer/packed").into_os_string(),
-                ]
-            }));
             if !draftsman.is_first {
                 command.stdout(Stdio::null());
             }
@@ -248,7 +242,12 @@ fn kept_as(
     target: Target,
     profile: Profile,
 ) -> Option<PathBuf> {
-    let cache = cache()?;
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
     // Its name becomes the plugin's. A compiler that was built anew may do something else.
     let name = path.file_stem()?.to_str()?;
     let built = found(compiler.get_program()).and_then(|program| fs::metadata(program).ok());
@@ -265,16 +264,6 @@ fn kept_as(
             .join("zlayer/compiled")
             .join(format!("{made_from}.cwasm")),
     )
-}
-
-/// The user's cache. `None` where there is no home.
-fn cache() -> Option<PathBuf> {
-    let absolute = |name| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))
 }
 
 /// A program by its path, or where PATH has it.

@@ -1,5 +1,6 @@
 //! How a plugin comes to be: its code loaded and linked, and what its instances need set aside.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use smol::lock::OnceCell;
@@ -17,6 +18,9 @@ use crate::config::{Limits, Pooling, Timeouts};
 use crate::error::{Error, Result};
 use crate::host::{self, PluginHost};
 use crate::memory::{Budget, Standing};
+
+/// How many plugins were loaded in this process.
+static LOADED: AtomicU64 = AtomicU64::new(0);
 
 /// What all plugins of a daemon share.
 pub struct Common<'a> {
@@ -137,6 +141,7 @@ impl Plugin {
         Ok(Plugin {
             host: Arc::new(host),
             version: artifact.manifest().version.clone(),
+            number: LOADED.fetch_add(1, Ordering::Relaxed),
             bodies: artifact.manifest().bodies,
             linked,
             roles,

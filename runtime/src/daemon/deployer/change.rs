@@ -27,6 +27,10 @@ impl Deployments for Deployer {
         self.served().deployed()
     }
 
+    fn ending(&self) -> usize {
+        Deployer::ending(self)
+    }
+
     fn install(self: Arc<Self>, bundle: Box<dyn Read + Send>) -> Changing {
         Box::pin(async move { self.install_and_serve(bundle).await })
     }

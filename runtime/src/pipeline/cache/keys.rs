@@ -98,7 +98,9 @@ pub(super) async fn ask_keys(
     if let Some(fault) = Fault::of_key(&chosen) {
         stage.log_fault(fault);
     }
-    let key = cache::key(stage.plugin.name(), &site, uri.query(), &chosen);
+    // What a request to the deployment before still stores is not for this one.
+    let plugin = format!("{} {}", stage.plugin.name(), stage.plugin.number());
+    let key = cache::key(&plugin, &site, uri.query(), &chosen);
     Ok(Keys {
         key,
         is_telling,
