@@ -302,14 +302,11 @@ mod tests {
             let asked = own.wait_until_asked(super::super::asked::LEAVE);
             assert!(futures_lite::future::poll_once(asked).await.is_none());
         });
-        drop(futures_lite::future::block_on(or(
-            async { Some(queue.serve::<()>(0).await) },
-            async {
-                yield_now().await;
-                yield_now().await;
-                None
-            },
-        )));
+        let turns = async {
+            yield_now().await;
+            yield_now().await;
+        };
+        futures_lite::future::block_on(or(turns, queue.serve(0)));
         assert_eq!(Arc::strong_count(&claim), 1);
     }
 
