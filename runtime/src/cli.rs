@@ -173,7 +173,7 @@ impl Cli {
             )));
         };
         match verb {
-            Verb::Run(run) => run.into_start().and_then(daemon::run)?,
+            Verb::Run(run) => return run.run(),
             Verb::Install(install) => install.run()?,
             Verb::Rollback(rollback) => rollback.run()?,
             Verb::Uninstall(uninstall) => uninstall.run()?,

@@ -101,6 +101,8 @@ pub struct Draft {
     /// Folder for the key-value store and the daemon's own copy of the artifact. `None`: a
     /// temporary folder that goes with the process.
     pub data_dir: Option<PathBuf>,
+    /// Whether a named folder goes with the process all the same.
+    pub is_temporary: bool,
     /// Take a store of another version of its format out of the way, instead of refusing to start.
     pub set_store_aside: bool,
     /// Where the log goes.
@@ -144,6 +146,7 @@ impl Draft {
             body: None,
             websocket_message: None,
             data_dir: None,
+            is_temporary: false,
             set_store_aside: false,
             log: LogOutput::Text,
             access_log: None,

@@ -67,10 +67,11 @@ use versions::Versions;
 
 pub use artifacts::{may_compile, target};
 pub use compile::{
-    PRECOMPILE, Packed, exit_code, open as open_regular, pack, precompile_command,
-    without_compiler, without_tool,
+    Draftsman, PRECOMPILE, Packed, exit_code, open as open_regular, pack, pack_draft,
+    precompile_command, without_compiler, without_tool,
 };
 pub use installation::{Installation, Installed, STANDARD_INPUT};
+pub use signals::is_hangup_ignored;
 pub use start::{Configure, Start, Wanted, verified};
 pub use trust::{Trustees, install_list, listed, trusted};
 pub use trusting::read_list;
@@ -104,7 +105,10 @@ pub fn run(start: Start) -> Result<()> {
     if let Some(account) = account {
         rehearse(&config, account)?;
     }
-    let data = DataDir::open(config.data_dir.as_deref(), account.map(Account::ids))?;
+    let mut data = DataDir::open(config.data_dir.as_deref(), account.map(Account::ids))?;
+    if config.is_temporary {
+        data = data.temporary();
+    }
     if let Some(account) = account {
         account.assume()?;
         data.reach()?;

@@ -4,6 +4,7 @@ mod endpoints;
 mod keeping;
 mod live;
 mod trust;
+mod watch;
 
 use std::fs;
 use std::path::{Path, PathBuf};

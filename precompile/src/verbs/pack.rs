@@ -1,6 +1,7 @@
 //! `pack`: a deployment with its plugins as one signed file.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -8,6 +9,7 @@ use anyhow::{Context as _, Result};
 use argh::FromArgs;
 use serde_json::{Value, json};
 use zlayer_bundle::{ByteSize, Role};
+use zlayer_deployment::{Image, ImageSource};
 use zlayer_precompile::{CodeCache, Packed, Problem, Refused, Room, Settings, Unpacked};
 
 use super::access;
@@ -63,6 +65,11 @@ pub(crate) struct Pack {
     #[argh(option, short = 'o')]
     output: Option<PathBuf>,
 
+    /// file to write the paths of the deployment's images that are files to, a zero byte behind each: for
+    /// programs that watch them. Written before anything is compiled
+    #[argh(option)]
+    inputs: Option<PathBuf>,
+
     /// print one JSON object
     #[argh(switch)]
     #[expect(
@@ -79,6 +86,10 @@ impl Pack {
         let mut file = zlayer_deployment::read(&self.deployment).map_err(Refused::from)?;
         if let Some(release) = self.release {
             file.deployment.release = release;
+        }
+        if let Some(inputs) = &self.inputs {
+            let failed = || format!("cannot write {}", inputs.display());
+            fs::write(inputs, listed(&file.images)).with_context(failed)?;
         }
         let path = match self.output {
             Some(path) => path,
@@ -173,6 +184,15 @@ impl Pack {
             )),
         }
     }
+}
+
+/// The images that are files. No path holds a zero byte.
+fn listed(images: &[Image]) -> Vec<u8> {
+    let paths = images.iter().filter_map(|image| match &image.source {
+        ImageSource::File(path) => Some(path.as_os_str().as_bytes()),
+        ImageSource::Reference(_) => None,
+    });
+    paths.flat_map(|path| [path, b"\0"].concat()).collect()
 }
 
 /// What a bundle is called unless its owner says.
