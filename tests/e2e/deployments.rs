@@ -5,6 +5,7 @@ mod keeping;
 mod live;
 mod trust;
 mod watch;
+mod week;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -222,6 +222,13 @@ impl TempDir {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+
+    /// A folder in this one, which goes with that value.
+    pub(crate) fn below(&self, name: &str) -> TempDir {
+        let path = self.path.join(name);
+        fs::create_dir(&path).unwrap();
+        TempDir { path }
+    }
 }
 
 impl Drop for TempDir {

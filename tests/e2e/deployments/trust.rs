@@ -10,14 +10,14 @@ use zlayer_bundle::ENGINE_VERSION;
 use crate::support::{Daemon, Output, TempDir, get, guests, precompile, skipped, target, zlayer};
 
 /// A build host with signing keys `a` and `b` and root key `r`, and a device that trusts `a` and follows `r`.
-struct Fleet {
+pub(super) struct Fleet {
     host: TempDir,
-    keys: TempDir,
-    data: TempDir,
+    pub(super) keys: TempDir,
+    pub(super) data: TempDir,
 }
 
 impl Fleet {
-    fn new() -> Fleet {
+    pub(super) fn new() -> Fleet {
         let fleet = Fleet {
             host: TempDir::new(),
             keys: TempDir::new(),
@@ -36,12 +36,12 @@ impl Fleet {
         fleet
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(super) fn file(&self, name: &str) -> PathBuf {
         self.host.path().join(name)
     }
 
     /// Runs the host tool, which has to make the file of this name.
-    fn make(&self, words: &[&str], name: &str) -> PathBuf {
+    pub(super) fn make(&self, words: &[&str], name: &str) -> PathBuf {
         let mut all: Vec<PathBuf> = words.iter().map(PathBuf::from).collect();
         let made = self.file(name);
         all.extend(["-o".into(), made.clone()]);
@@ -51,11 +51,17 @@ impl Fleet {
     }
 
     /// A bundle of this release that `key` has signed, and the code in it.
-    fn bundle(&self, release: u64, key: &str) -> PathBuf {
+    pub(super) fn bundle(&self, release: u64, key: &str) -> PathBuf {
+        let env = format!("greeting: \"{release} by {key}\"");
+        self.bundle_of("visit-counter", &env, release, key)
+    }
+
+    /// The same of this guest, with what its environment is to be.
+    pub(super) fn bundle_of(&self, guest: &str, env: &str, release: u64, key: &str) -> PathBuf {
         let text = format!(
             "version: v1\ndeployment: visits\nrelease: {release}\nservices:\n  counter:\n    image: {}\n    env:\n      \
-             greeting: \"{release} by {key}\"\n",
-            guests().join("visit-counter.wasm").display()
+             {env}\n",
+            guests().join(format!("{guest}.wasm")).display()
         );
         let file = self.file("deployment.yaml");
         fs::write(&file, text).unwrap();
@@ -66,7 +72,7 @@ impl Fleet {
     }
 
     /// A trust list with this number.
-    fn list(&self, number: u64, words: &[&str]) -> PathBuf {
+    pub(super) fn list(&self, number: u64, words: &[&str]) -> PathBuf {
         let root = self.file("r.root.key");
         let number = number.to_string();
         let first = ["trust-list", "--root", root.to_str().unwrap()];
@@ -75,12 +81,12 @@ impl Fleet {
     }
 
     /// Trusts `b` and revokes `a`.
-    fn rotation(&self, number: u64) -> PathBuf {
+    pub(super) fn rotation(&self, number: u64) -> PathBuf {
         let [a, b] = ["a.pub", "b.pub"].map(|name| self.file(name).display().to_string());
         self.list(number, &["--trust", &b, "--revoke", &a])
     }
 
-    fn on_device(&self, verb: &str, words: &[PathBuf]) -> Output {
+    pub(super) fn on_device(&self, verb: &str, words: &[PathBuf]) -> Output {
         let mut all = vec![PathBuf::from(verb)];
         all.extend_from_slice(words);
         all.extend(["--data-dir".into(), self.data.path().to_owned()]);
@@ -88,7 +94,7 @@ impl Fleet {
         zlayer(all)
     }
 
-    fn daemon(&self) -> crate::support::Builder {
+    pub(super) fn daemon(&self) -> crate::support::Builder {
         Daemon::of_nothing()
             .keys(Some(self.keys.path()))
             .data_dir(self.data.path())
@@ -104,7 +110,7 @@ impl Fleet {
 }
 
 #[track_caller]
-fn expect(output: &Output, code: i32, said: &str) {
+pub(super) fn expect(output: &Output, code: i32, said: &str) {
     assert_eq!(output.code, code, "{output:?}");
     let all = format!("{}{}", output.stdout, output.stderr);
     assert!(all.contains(said), "{said}: {output:?}");
