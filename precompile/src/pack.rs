@@ -3,6 +3,7 @@
 
 mod check;
 mod image;
+mod pulled;
 mod room;
 
 use std::path::Path;
@@ -11,7 +12,8 @@ use anyhow::{Context as _, Result};
 use zlayer_bundle::{
     Blob, BundleManifest, Deployment, Manifest, Role, SecretKey, Service, seal_bundle,
 };
-use zlayer_deployment::{DeploymentFile, Image};
+use zlayer_deployment::{DeploymentFile, Image, ImageSource};
+use zlayer_registry::Access;
 
 use crate::{CodeCache, Problem, Refused, Settings, write_pieces_atomically};
 use check::check_services;
@@ -51,12 +53,13 @@ pub struct Packed {
 }
 
 impl Unpacked {
-    /// Reads and checks the plugins of a deployment, as a device with these settings would.
+    /// Reads and checks the plugins of a deployment, as a device with these settings would. Those that are in a
+    /// registry are fetched, each once.
     ///
     /// # Errors
     ///
     /// [`Refused`] with all that a device would refuse, or with what is wrong with each file that is no plugin.
-    pub fn read(file: DeploymentFile, settings: Settings) -> Result<Unpacked> {
+    pub fn read(file: DeploymentFile, settings: Settings, access: &Access) -> Result<Unpacked> {
         let DeploymentFile {
             deployment,
             images,
@@ -65,7 +68,7 @@ impl Unpacked {
         let mut files: Vec<PluginFile> = Vec::new();
         let (mut places, mut errors) = (Vec::new(), Vec::new());
         for image in &images {
-            match place_of(image, &mut files, &settings) {
+            match place_of(image, &mut files, &settings, access) {
                 Ok(place) => places.push(place),
                 Err(error) => errors.push(error),
             }
@@ -97,7 +100,11 @@ impl Unpacked {
     /// # Errors
     ///
     /// [`Refused`] when the compiler refuses a plugin, or a device with these settings has no room for them.
-    pub fn build(self, key: Option<&SecretKey>, mut tell: impl FnMut(&Path)) -> Result<Packed> {
+    pub fn build(
+        self,
+        key: Option<&SecretKey>,
+        mut tell: impl FnMut(&ImageSource),
+    ) -> Result<Packed> {
         let Unpacked {
             deployment,
             settings,
@@ -109,13 +116,15 @@ impl Unpacked {
         } = self;
         let (mut artifacts, mut blobs) = (Vec::<Compiled>::new(), Vec::<Blob>::new());
         let mut blob_of_file = Vec::new();
+        let images: Vec<Option<String>> = { places.iter() }
+            .map(|place| files[*place].image.clone())
+            .collect();
         for file in files {
-            tell(&file.path);
-            let path = file.path.clone();
-            let built = file
-                .build(&settings, key, cache.as_ref())
-                .with_context(|| path.display().to_string())?;
-            notes.extend(built.note(key, &path));
+            tell(&file.source);
+            let source = file.source.clone();
+            let built = file.build(&settings, key, cache.as_ref());
+            let built = built.with_context(|| source.to_string())?;
+            notes.extend(built.note(key, &source));
             let blob = Blob::of(&built.bytes);
             // Two files may hold the same.
             let known = blobs.iter().position(|other| *other == blob);
@@ -141,6 +150,7 @@ impl Unpacked {
             blobs,
             // There are fewer services than a byte counts.
             artifacts: blob_of_service.iter().map(|blob| *blob as u32).collect(),
+            images,
         };
         Ok(Packed {
             manifest,
@@ -221,12 +231,17 @@ fn described<'a>(
 }
 
 /// The place of an image's file among those that were read, which it joins if it is new.
-fn place_of(image: &Image, files: &mut Vec<PluginFile>, settings: &Settings) -> Result<usize> {
-    let path = image::file_of(image)?;
-    if let Some(known) = files.iter().position(|file| file.path == path) {
+fn place_of(
+    image: &Image,
+    files: &mut Vec<PluginFile>,
+    settings: &Settings,
+    access: &Access,
+) -> Result<usize> {
+    let source = &image.source;
+    if let Some(known) = files.iter().position(|file| file.source == *source) {
         return Ok(known);
     }
-    files.push(PluginFile::read(path, settings).with_context(|| named_at(image))?);
+    files.push(PluginFile::read(source, settings, access).with_context(|| named_at(image))?);
     Ok(files.len() - 1)
 }
 

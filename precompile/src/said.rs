@@ -24,7 +24,13 @@ pub fn said_of_service(service: &Service) -> Value {
         let endpoints = service.settings.endpoints.iter();
         let endpoints: Map<String, Value> = endpoints
             .map(|one| {
-                let place = json!({ "port": one.port, "expose": one.expose });
+                let place = json!({
+                    "protocol": one.protocol,
+                    "port": one.port,
+                    "expose": one.expose,
+                    "host": one.hosts,
+                    "path": one.path,
+                });
                 (one.name.clone(), place)
             })
             .collect();
@@ -105,7 +111,7 @@ fn duration(fields: &Map<String, Value>) -> Option<String> {
 mod tests {
     use std::time::Duration;
 
-    use zlayer_bundle::{ServiceSettings, TimeoutSettings};
+    use zlayer_bundle::{Endpoint, ServiceSettings, TimeoutSettings};
 
     use super::*;
 
@@ -124,6 +130,12 @@ mod tests {
                     variable("KEY", "${KEY}", true),
                 ],
                 idle_timeout: Some(Duration::from_secs(90)),
+                endpoints: vec![Endpoint {
+                    name: "http".to_owned(),
+                    port: 80,
+                    hosts: vec!["*.shop.example".parse().unwrap()],
+                    ..Endpoint::default()
+                }],
                 ..ServiceSettings::default()
             },
         }
@@ -139,6 +151,14 @@ mod tests {
                 "TOKEN": { "secret": "***" },
             },
             "idle_timeout": "90s",
+            "endpoints": {
+                "http": {
+                    "protocol": "http",
+                    "port": 80,
+                    "expose": "internal",
+                    "host": ["*.shop.example"],
+                },
+            },
         });
         assert_eq!(said, expected);
     }

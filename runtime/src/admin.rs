@@ -46,6 +46,7 @@ use crate::wire::Socket;
 use connection::Connection;
 use places::{Place, Places};
 
+pub use changes::AT_NEXT_START;
 pub use client::{Change, DEFAULT_DATA_DIR, change, print_status, purge};
 pub use deployments::{Changed, Changing, Deployed, Deployments, Telling};
 pub(crate) use json::Json;

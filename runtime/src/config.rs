@@ -5,6 +5,7 @@
 //! [`Pooling`] the engine, its [`Placement`] the pipeline.
 
 mod check;
+mod doors;
 mod entrance;
 #[cfg(test)]
 pub mod fuzz;
@@ -15,7 +16,6 @@ mod plugin;
 mod source;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +31,7 @@ pub use zlayer_bundle::{
 };
 
 use crate::account::Account;
+pub use doors::{Door, read as read_doors};
 pub use entrance::{Entrance, Https, IDENTITIES_MAX, IdentityFiles};
 pub use granted::Granted;
 pub use misplaced::misplaced;
@@ -79,11 +80,9 @@ pub struct Draft {
     pub allow_unsigned: bool,
     /// The engine settings of this device; an artifact of another profile is refused.
     pub profile: Profile,
-    /// Address to listen on.
-    pub bind: IpAddr,
-    /// Port to listen on; 0 lets the system choose.
-    pub port: u16,
-    /// The account to become once the port is bound. `None`: the one that this process has.
+    /// Where clients come in, at least one: those without TLS first.
+    pub doors: Vec<Door>,
+    /// The account to become once the ports are bound. `None`: the one that this process has.
     pub user: Option<Account>,
     /// Port of the admin interface on 127.0.0.1, beside its Unix socket; 0 lets the system choose.
     pub admin_port: Option<u16>,
@@ -102,6 +101,8 @@ pub struct Draft {
     /// Folder for the key-value store and the daemon's own copy of the artifact. `None`: a
     /// temporary folder that goes with the process.
     pub data_dir: Option<PathBuf>,
+    /// Whether a named folder goes with the process all the same.
+    pub is_temporary: bool,
     /// Take a store of another version of its format out of the way, instead of refusing to start.
     pub set_store_aside: bool,
     /// Where the log goes.
@@ -112,7 +113,7 @@ pub struct Draft {
     pub tls_roots: Option<PathBuf>,
     /// All that is said of the device as a whole, as it was said.
     pub device: DeviceSettings,
-    /// How clients reach the daemon beside HTTP on `port`: over TLS, through proxies.
+    /// How clients reach the daemon at its doors: over TLS, through proxies.
     pub entrance: Entrance,
     /// What the device knows of the variables of a deployment, by their names: secrets, too.
     pub variables: BTreeMap<String, Secret>,
@@ -137,8 +138,7 @@ impl Draft {
             key_dirs: Vec::new(),
             allow_unsigned: false,
             profile: Profile::default(),
-            bind: IpAddr::from([127, 0, 0, 1]),
-            port: 8080,
+            doors: doors::usual(),
             user: None,
             admin_port: None,
             threads: None,
@@ -146,6 +146,7 @@ impl Draft {
             body: None,
             websocket_message: None,
             data_dir: None,
+            is_temporary: false,
             set_store_aside: false,
             log: LogOutput::Text,
             access_log: None,

@@ -3,6 +3,7 @@
 mod artifacts;
 mod compile;
 mod deployer;
+mod doors;
 mod essentials;
 mod first;
 mod fixed;
@@ -20,7 +21,6 @@ mod trusting;
 mod versions;
 
 use std::future::poll_fn;
-use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
@@ -67,10 +67,11 @@ use versions::Versions;
 
 pub use artifacts::{may_compile, target};
 pub use compile::{
-    PRECOMPILE, Packed, exit_code, open as open_regular, pack, precompile_command,
-    without_compiler, without_tool,
+    Draftsman, PRECOMPILE, Packed, exit_code, open as open_regular, pack, pack_draft,
+    precompile_command, without_compiler, without_tool,
 };
 pub use installation::{Installation, Installed, STANDARD_INPUT};
+pub use signals::is_hangup_ignored;
 pub use start::{Configure, Start, Wanted, verified};
 pub use trust::{Trustees, install_list, listed, trusted};
 pub use trusting::read_list;
@@ -95,11 +96,7 @@ pub fn run(start: Start) -> Result<()> {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     // Before all else: a signal that comes while the plugin loads must drain, too.
     let signals = Signals::hear()?;
-    let listener = Server::bind(SocketAddr::new(config.bind, config.port), "--port")?;
-    let https = config.entrance.https.as_ref();
-    let https =
-        https.map(|https| Server::bind(SocketAddr::new(config.bind, https.port), "--tls-port"));
-    let listeners = (listener, https.transpose()?);
+    let bound = doors::bind(&config.doors)?;
     // While this process may still read what root alone may.
     let owner = account.map(|account| account.ids().0.as_raw());
     let https = config.entrance.https.as_ref();
@@ -108,7 +105,10 @@ pub fn run(start: Start) -> Result<()> {
     if let Some(account) = account {
         rehearse(&config, account)?;
     }
-    let data = DataDir::open(config.data_dir.as_deref(), account.map(Account::ids))?;
+    let mut data = DataDir::open(config.data_dir.as_deref(), account.map(Account::ids))?;
+    if config.is_temporary {
+        data = data.temporary();
+    }
     if let Some(account) = account {
         account.assume()?;
         data.reach()?;
@@ -122,7 +122,7 @@ pub fn run(start: Start) -> Result<()> {
         EXECUTOR.spawn(time.keep()).detach();
     }
     let served = Admin::bind(data.path(), config.admin_port)
-        .and_then(|admin| serve(config, installed, listeners, https, admin, &data, signals));
+        .and_then(|admin| serve(config, installed, bound, https, admin, &data, signals));
     if let Err(error) = &served {
         // `main` tells people.
         logger::remember(&error.to_string());
@@ -135,7 +135,7 @@ pub fn run(start: Start) -> Result<()> {
 fn serve(
     config: Config,
     installed: Option<FromGeneration>,
-    (listener, https_listener): (TcpListener, Option<TcpListener>),
+    bound: doors::Bound,
     https: Option<Https>,
     admin: Admin,
     data: &Arc<DataDir>,
@@ -233,6 +233,11 @@ fn serve(
     }
     let (stopping, stop) = bounded(1);
     let config = Arc::new(config);
+    let bound = match pipeline.nothing() {
+        // Whoever comes is told why.
+        Some(_) => bound,
+        None => doors::open(bound, &config.doors, https.is_some()),
+    };
     let (choice, configure) = installed
         .map(|FromGeneration { choice, configure }| (choice, configure))
         .unzip();
@@ -241,11 +246,13 @@ fn serve(
         Arc::clone(data),
         configure,
         (Arc::clone(&pipeline), Arc::clone(&config)),
+        bound.iter().map(|(door, _)| door.clone()).collect(),
         stop.clone(),
     );
     let stats = ServerStats::new();
-    let mut server = Server::new(
-        listener,
+    let server = Server::new(
+        bound,
+        https.clone(),
         Arc::clone(&deployer.present),
         limits,
         config.timeouts.clone(),
@@ -259,32 +266,8 @@ fn serve(
     if let Some(address) = admin.address() {
         logger::say(&format!("zlayer: admin interface on http://{address}\n"));
     }
-    let mut https_address = None;
-    if let (Some(listener), Some(https)) = (https_listener, &https) {
-        let address = server.add_https(listener, https.clone())?;
-        logger::say(&format!("zlayer: HTTPS on https://{address}\n"));
-        https_address = Some(address);
-    }
-    if let Some(why) = pipeline.nothing() {
-        logger::say(&format!("zlayer: {why}\n"));
-    }
-    let plugins = pipeline.plugins().iter();
-    let plugins: Vec<_> = plugins.map(|plugin| described(plugin)).collect();
-    let served = match plugins.is_empty() {
-        true => "nothing".to_owned(),
-        false => plugins.join(", "),
-    };
-    logger::say(&format!(
-        "zlayer: serving {served} on http://{}\n",
-        server.address()
-    ));
-    log::info!(
-        "zlayer {} (wasmtime {}) serves on http://{}, process {}",
-        env!("CARGO_PKG_VERSION"),
-        zlayer_bundle::ENGINE_VERSION,
-        server.address(),
-        std::process::id()
-    );
+    let addresses = server.addresses();
+    doors::tell(&pipeline, &addresses);
     let view = View {
         present: Arc::clone(&deployer.present),
         server: stats,
@@ -294,8 +277,8 @@ fn serve(
         connections: fixed.connections,
         connections_memory: fixed.connections * share + certificates,
         threads: resources.threads,
-        address: server.address(),
-        https: https_address.zip(https.clone()),
+        addresses,
+        https: https.clone(),
         deployments: Arc::clone(&deployer) as Arc<dyn Deployments>,
         stop: stop.clone(),
     };

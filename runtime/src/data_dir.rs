@@ -160,6 +160,14 @@ impl DataDir {
         &self.path
     }
 
+    /// The same folder, which is to be removed when the process ends, though it was named.
+    pub fn temporary(self) -> DataDir {
+        DataDir {
+            temporary: true,
+            ..self
+        }
+    }
+
     /// Removes a temporary folder; does nothing to a named one.
     pub fn close(&self) {
         if self.temporary

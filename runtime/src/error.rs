@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use zlayer_bundle::{ArtifactError, BundleError, TrustListError};
 
+/// Exit code of what went well.
+pub const EXIT_SUCCESS: u8 = 0;
 /// Exit code for trouble with the device: ports, folders, memory, threads.
 pub const EXIT_DEVICE: u8 = 1;
 /// Exit code for flags that cannot be understood.

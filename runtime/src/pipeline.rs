@@ -47,6 +47,7 @@ mod passage;
 mod present;
 mod questions;
 mod rate_limit;
+mod reach;
 mod readings;
 mod reply;
 mod request;
@@ -77,6 +78,7 @@ use crate::message::Response;
 use crate::plugin::Plugin;
 use crate::upstream::{self, Upstreams};
 use bodies::WholeBodies;
+use reach::{Order, Reach, reached};
 use reply::AtWork;
 use retirement::Retirement;
 use trail::Trail;
@@ -107,6 +109,10 @@ pub struct Pipeline {
     plugins: Vec<Arc<Plugin>>,
     /// By step, and in the declared order within one.
     stages: Vec<Stage>,
+    reach: Reach,
+    /// The handlers, and the plugins that decide on WebSockets, in the order in which they are asked.
+    handlers: Order,
+    conversing: Order,
     /// The response cache, if a plugin has that role.
     cache: Option<Arc<Cache>>,
     /// The fields that tell clients apart for one of the caching plugins.
@@ -142,15 +148,24 @@ impl Pipeline {
         upstreams: Upstreams,
         after: Option<&Pipeline>,
     ) -> Result<Pipeline> {
+        let reach = Reach::new(plugins.iter().map(|(_, placement)| placement));
         let mut stages = Vec::new();
         for step in Step::ORDER {
-            for (plugin, placement) in &plugins {
+            for (place, (plugin, placement)) in plugins.iter().enumerate() {
                 if step.roles().iter().any(|role| plugin.plays(*role)) {
                     let (plugin, placement) = (Arc::clone(plugin), Arc::clone(placement));
-                    stages.push(Stage::new(step, plugin, placement));
+                    let mut stage = Stage::new(step, plugin, placement);
+                    (stage.place, stage.ways) = (place, reach.to(place));
+                    stages.push(stage);
                 }
             }
         }
+        let place_of = |step, place| {
+            let mut stages = stages.iter();
+            stages.position(|stage: &Stage| stage.step == step && stage.place == place)
+        };
+        let [handlers, conversing] =
+            [Step::Handle, Step::WebSocket].map(|step| reach.order(|place| place_of(step, place)));
         let caches = stages.iter().any(|stage| stage.step == Step::Cache);
         let cache = match (caches, after.and_then(|after| after.cache.clone())) {
             (false, _) => None,
@@ -172,6 +187,9 @@ impl Pipeline {
         Ok(Pipeline {
             plugins: plugins.into_iter().map(|(plugin, _)| plugin).collect(),
             stages,
+            reach,
+            handlers,
+            conversing,
             cache,
             personal: personal.into(),
             underscore_headers: limits.underscore_headers,
@@ -261,6 +279,7 @@ impl Pipeline {
             upstream::strip_doubles(&mut request.head.headers);
         }
         request.keep_personal(&self.personal);
+        request.reached = self.reach.of(&request.head, &request.client);
         passage.set_services(self.services(&request));
         let mut reply = self.outer(request, &passage).await?;
         reply.tail.keep_until_end(at_work);
@@ -324,13 +343,13 @@ impl Pipeline {
         stages.filter(move |(_, stage)| stage.step == step)
     }
 
-    /// The handlers that the request may reach: those whose paths cover it, up to the first that
-    /// cannot pass it through. A stage that is meant for one of them takes part in the request.
+    /// The handlers that the request may reach, in the order in which they are asked: those to which its endpoint
+    /// leads and whose paths cover it, up to the first that cannot pass it through. A stage that is meant for one of them takes part in the request.
     /// Otherwise a request that an earlier handler passes through would reach the later one without
     /// its guard.
     fn services(&self, request: &Request) -> Vec<Arc<Plugin>> {
         let path = narrowing::normalised(request.head.uri.path());
-        let handlers = self.at(Step::Handle).map(|(_, stage)| stage);
+        let handlers = reached(&self.handlers, request.reached).map(|stage| &self.stages[stage]);
         let mut services = Vec::new();
         for stage in handlers.filter(|stage| stage.covers(&path)) {
             services.push(Arc::clone(&stage.plugin));

@@ -4,6 +4,7 @@ mod access;
 mod admission;
 mod client_stream;
 mod connection;
+mod door;
 mod exchange;
 #[cfg(test)]
 pub mod fuzz;
@@ -22,8 +23,8 @@ mod waiting;
 use std::future::{Future, poll_fn};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -33,16 +34,18 @@ use smol::{Async, Executor};
 use socket2::SockRef;
 
 use crate::clients::{self, Claim, RunQueue};
-use crate::config::{AccessOutput, Entrance, Limits, Timeouts};
+use crate::config::{self, AccessOutput, Entrance, Limits, Timeouts};
 use crate::error::{Error, Result};
 use crate::heap;
+use crate::message::Scheme;
 use crate::pipeline::Present;
 use crate::stats::ServerStats;
 use crate::timeout;
 use crate::wire::stopped;
-use admission::{Admission, Admitted, Door};
+use admission::{Admission, Admitted};
 use client_stream::ClientStream;
 use connection::Connection;
+use door::{Door, Place};
 use greeting::{Greeted, greet};
 use head::Refusal;
 use origin::Peer;
@@ -60,12 +63,11 @@ const UNSENT: u32 = 32 << 10;
 /// How long requests that are cut off may take to end: they wait for nobody.
 const CUTTING: Duration = Duration::from_secs(1);
 
-/// A bound listener, and the state that its connections share.
+/// Bound listeners, and the state that their connections share.
 pub struct Server {
-    listener: Async<TcpListener>,
-    address: SocketAddr,
-    /// The listener of HTTPS, if there is one, and what it proves itself with.
-    https: Option<(Async<TcpListener>, Https)>,
+    doors: Vec<Door>,
+    /// What it proves itself with where TLS is spoken.
+    https: Option<Https>,
     shared: Arc<ServerState>,
     /// Cloned into every connection. The drain waits until all clones are dropped.
     open: Sender<()>,
@@ -84,8 +86,6 @@ pub(crate) struct ServerState {
     pub(crate) entrance: Entrance,
     /// Where a line for each request goes, if anywhere.
     pub(crate) access: Option<AccessOutput>,
-    /// The port of HTTPS, once it is known.
-    pub(crate) https_port: OnceLock<u16>,
     pub(crate) executor: &'static Executor<'static>,
     /// Counters of connections and requests, for the admin interface.
     pub(crate) stats: Arc<ServerStats>,
@@ -105,9 +105,10 @@ impl ServerState {
 }
 
 impl Server {
-    /// Binds the address. This is done before anything slow, so that early clients wait in the
-    /// kernel's backlog instead of being refused. `flag` is the one that chose its port.
-    pub fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener> {
+    /// Binds a door's address. This is done before anything slow, so that early clients wait in the
+    /// kernel's backlog instead of being refused.
+    pub fn bind(door: &config::Door) -> Result<TcpListener> {
+        let (address, flag) = (door.address, door.flag());
         let bound = TcpListener::bind(address).and_then(|listener| {
             // The standard library asks for 128, and a burst of more would wait for a second or more
             // until TCP tries again.
@@ -135,13 +136,15 @@ impl Server {
         })
     }
 
-    /// Serves `pipeline` on `listener` once [`Server::run`] is polled.
+    /// Serves `pipeline` at these doors once [`Server::run`] is polled, and proves itself with `https` where TLS is
+    /// spoken.
     #[expect(
         clippy::too_many_arguments,
         reason = "called once, with the parts of the daemon"
     )]
     pub fn new(
-        listener: TcpListener,
+        bound: Vec<(config::Door, TcpListener)>,
+        https: Option<Https>,
         pipeline: Arc<Present>,
         limits: Limits,
         timeouts: Timeouts,
@@ -151,7 +154,7 @@ impl Server {
         executor: &'static Executor<'static>,
         stop: Receiver<()>,
     ) -> Result<Server> {
-        let (address, listener) = wrap(listener)?;
+        let doors = Door::all(bound)?;
         let (open, closed) = bounded(1);
         let (cutting, cut) = bounded(1);
         // Request ids start at a random number, so that two runs of the daemon do not share ids in
@@ -159,16 +162,14 @@ impl Server {
         let start =
             std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), std::process::id());
         Ok(Server {
-            listener,
-            address,
-            https: None,
+            doors,
+            https,
             shared: Arc::new(ServerState {
                 pipeline,
                 limits,
                 timeouts,
                 entrance,
                 access,
-                https_port: OnceLock::new(),
                 executor,
                 stats,
                 stop,
@@ -181,42 +182,27 @@ impl Server {
         })
     }
 
-    /// Serves HTTPS as well, on `listener`. Returns the address there.
-    pub fn add_https(&mut self, listener: TcpListener, https: Https) -> Result<SocketAddr> {
-        let (address, listener) = wrap(listener)?;
-        self.https = Some((listener, https));
-        // It is set once, since there is one listener.
-        let _ = self.shared.https_port.set(address.port());
-        Ok(address)
-    }
-
-    /// The address that the server listens on.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// The addresses that the server listens on, each with what is spoken there. Those without TLS stand first.
+    pub fn addresses(&self) -> Vec<(Scheme, SocketAddr)> {
+        let doors = self.doors.iter().map(|door| match door.place.is_https {
+            true => (Scheme::Https, door.address),
+            false => (Scheme::Http, door.address),
+        });
+        doors.collect()
     }
 
     /// Accepts until `stop` closes, at most `places` connections at a time, which run in `queue`. Then
     /// it waits for the open ones, at most the drain timeout.
     pub async fn run(self, places: usize, queue: Arc<RunQueue>) {
         let Server {
-            listener,
+            doors,
             https,
             shared,
             open,
             closed,
             cutting,
-            ..
         } = self;
         let drain = shared.timeouts.drain;
-        let mut doors = vec![Door {
-            listener,
-            is_https: false,
-        }];
-        let (secure, https) = https.unzip();
-        doors.extend(secure.map(|listener| Door {
-            listener,
-            is_https: true,
-        }));
         let (accepts, has_accepted) = bounded::<()>(1);
         let clients = Arc::clone(&queue);
         // It takes turns with the clients: many that come do not keep those waiting that are there.
@@ -227,16 +213,16 @@ impl Server {
                     for Admitted {
                         stream,
                         client,
-                        is_https,
+                        door,
                         claim,
                         place,
                     } in admission.admit()
                     {
                         let (shared, open) = (Arc::clone(&shared), open.clone());
-                        let https = https.as_ref().filter(|_| is_https).cloned();
+                        let https = https.as_ref().filter(|_| door.is_https).cloned();
                         clients.spawn(&Arc::clone(&claim), async move {
                             let executor = shared.executor;
-                            serve(stream, client, https, shared, open, claim).await;
+                            serve(stream, client, door, https, shared, open, claim).await;
                             drop(place);
                             heap::give_back_soon(executor);
                         });
@@ -258,16 +244,10 @@ impl Server {
     }
 }
 
-fn wrap(listener: TcpListener) -> Result<(SocketAddr, Async<TcpListener>)> {
-    let wrapped = listener
-        .local_addr()
-        .and_then(|address| Ok((address, Async::new(listener)?)));
-    wrapped.map_err(|error| Error::device("cannot use the listening socket", error))
-}
-
 async fn serve(
     stream: Async<TcpStream>,
     client: SocketAddr,
+    door: Place,
     https: Option<Https>,
     shared: Arc<ServerState>,
     open: Sender<()>,
@@ -279,7 +259,7 @@ async fn serve(
     if let Err(error) = stream.get_ref().set_nodelay(true) {
         log::debug!("{client}: cannot set TCP_NODELAY: {error}");
     }
-    let greeted = greet(stream, client, https.as_ref(), &shared, &claim).await;
+    let greeted = greet(stream, client, door, https.as_ref(), &shared, &claim).await;
     let connection = |stream: ClientStream, peer: Peer| {
         // A proxy may have said whose it is.
         claim.set_client(peer.address.ip());

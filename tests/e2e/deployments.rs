@@ -1,8 +1,10 @@
 //! Deployments: the file, the bundle that it becomes, and what a device makes of either.
 
+mod endpoints;
 mod keeping;
 mod live;
 mod trust;
+mod watch;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -3,6 +3,7 @@
 mod cross;
 mod device;
 mod env;
+mod ports;
 mod service;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]

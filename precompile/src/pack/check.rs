@@ -104,6 +104,8 @@ fn misplaced(service: &Described<'_>, roles: &[Role]) -> Option<Problem> {
         reuse: settings.reuse.is_some_and(|said| said != 1),
         on_failure: settings.on_failure.is_some(),
         services: settings.services.is_some(),
+        hosts: settings.endpoints.iter().any(|one| !one.hosts.is_empty()),
+        path: settings.endpoints.iter().any(|one| one.path.is_some()),
     };
     let (setting, whose) = given.misplaced(roles)?;
     let what = format!(

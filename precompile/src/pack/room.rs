@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use serde::Serialize;
 use zlayer_bundle::{
     BoardSettings, BodyAccess, ByteSize, CONNECTION_SHARE, CONNECTIONS_DEFAULT, DeviceSettings,
-    INSTANCE_SHARE, MEMORY_DEFAULT, Role, Service, TLS_SHARE, WHOLE_DEFAULT, bodies_least,
+    INSTANCE_SHARE, MEMORY_DEFAULT, Port, Role, Service, TLS_SHARE, WHOLE_DEFAULT, bodies_least,
     cache_share, call_share, connections_within, least_memory, own_share,
 };
 
@@ -126,7 +126,15 @@ impl Room {
                 "name fewer `device.certificates`".to_owned(),
             );
         }
-        let share = CONNECTION_SHARE + if certificates > 0 { TLS_SHARE } else { 0 };
+        let services = members.iter().map(|(service, ..)| *service);
+        let mut ports: Vec<Port> = services
+            .flat_map(|service| service.settings.endpoints.iter().map(Port::from))
+            .collect();
+        ports.sort_by_key(|port| port.number);
+        ports.dedup();
+        // The certificate may be one that a flag of the device names.
+        let has_tls = certificates > 0 || ports.iter().any(|port| port.is_https);
+        let share = CONNECTION_SHARE + if has_tls { TLS_SHARE } else { 0 };
         let asked = device.max_connections.map(|count| count as usize);
         let wanted = asked.unwrap_or(CONNECTIONS_DEFAULT);
         let connections = wanted.min(connections_within(memory, own, share));
@@ -139,7 +147,10 @@ impl Room {
             ));
         }
         rows.push(
-            format!("{connections} connections"),
+            match ports.len() {
+                0 | 1 => format!("{connections} connections"),
+                count => format!("{connections} connections, of {count} ports together"),
+            },
             (connections * share) as u64,
             true,
             "lower `device.max_connections`".to_owned(),

@@ -1,6 +1,7 @@
 //! `pack`: a deployment with its plugins as one signed file.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -8,8 +9,10 @@ use anyhow::{Context as _, Result};
 use argh::FromArgs;
 use serde_json::{Value, json};
 use zlayer_bundle::{ByteSize, Role};
+use zlayer_deployment::{Image, ImageSource};
 use zlayer_precompile::{CodeCache, Packed, Problem, Refused, Room, Settings, Unpacked};
 
+use super::access;
 use super::device::{Boards, Devices};
 use super::progress::Progress;
 use super::signer::Signer;
@@ -54,9 +57,18 @@ pub(crate) struct Pack {
     #[argh(option)]
     release: Option<u64>,
 
+    /// speak without TLS with registries on this machine
+    #[argh(switch)]
+    plain_http: bool,
+
     /// file to write (default: the deployment's name and the target, with .zlb, in the current folder)
     #[argh(option, short = 'o')]
     output: Option<PathBuf>,
+
+    /// file to write the paths of the deployment's images that are files to, a zero byte behind each: for
+    /// programs that watch them. Written before anything is compiled
+    #[argh(option)]
+    inputs: Option<PathBuf>,
 
     /// print one JSON object
     #[argh(switch)]
@@ -75,6 +87,10 @@ impl Pack {
         if let Some(release) = self.release {
             file.deployment.release = release;
         }
+        if let Some(inputs) = &self.inputs {
+            let failed = || format!("cannot write {}", inputs.display());
+            fs::write(inputs, listed(&file.images)).with_context(failed)?;
+        }
         let path = match self.output {
             Some(path) => path,
             None => file_name(&file.deployment.name, &settings)?,
@@ -85,7 +101,10 @@ impl Pack {
             None => CodeCache::of_user(),
             Some(_) => None,
         };
-        let unpacked = Unpacked::read(file, settings)?.keeping(cache);
+        let access = access::from_environment(self.plain_http)?;
+        let progress = Progress::start("reading plugins");
+        let unpacked = Unpacked::read(file, settings, &access)?.keeping(cache);
+        drop(progress);
         if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
             let failed = || format!("cannot make folder {}", dir.display());
             fs::create_dir_all(dir).with_context(failed)?;
@@ -93,10 +112,10 @@ impl Pack {
         let signer = Signer::choose(self.key.as_deref(), self.unsigned, "bundles")?;
         let start = Instant::now();
         let mut progress = None;
-        let packed = unpacked.build(signer.key.as_ref(), |path| {
+        let packed = unpacked.build(signer.key.as_ref(), |source| {
             // The last one goes before the next one shows.
             progress = None;
-            progress = Some(Progress::start(&format!("compiling {}", path.display())));
+            progress = Some(Progress::start(&format!("compiling {source}")));
         });
         drop(progress);
         let packed = packed?;
@@ -108,6 +127,13 @@ impl Pack {
         rows.push(("memory", memory(&packed.room)));
         if !variables.is_empty() {
             rows.push(("device has to know", variables.join(", ")));
+        }
+        let pulled: Vec<&str> = { packed.manifest.images.iter() }
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        if !pulled.is_empty() {
+            rows.push(("pulled", pulled.join("\n")));
         }
         let secrets = packed.manifest.deployment.secrets();
         if !secrets.is_empty() {
@@ -160,6 +186,15 @@ impl Pack {
     }
 }
 
+/// The images that are files. No path holds a zero byte.
+fn listed(images: &[Image]) -> Vec<u8> {
+    let paths = images.iter().filter_map(|image| match &image.source {
+        ImageSource::File(path) => Some(path.as_os_str().as_bytes()),
+        ImageSource::Reference(_) => None,
+    });
+    paths.flat_map(|path| [path, b"\0"].concat()).collect()
+}
+
 /// What a bundle is called unless its owner says.
 fn file_name(name: &str, settings: &Settings) -> Result<PathBuf> {
     if name.is_empty() || name.contains(['/', '\0']) || name.starts_with('.') {
@@ -204,6 +239,7 @@ fn services_json(packed: &Packed) -> Vec<Value> {
                 "name": service.name,
                 "roles": roles,
                 "version": packed.artifact(place).map(|one| one.version.as_str()),
+                "image": packed.manifest.images.get(place),
                 "digest": packed.manifest.artifact(place).map(|blob| blob.name()),
             })
         })

@@ -264,8 +264,8 @@ fn what_a_device_would_refuse_is_refused_with_its_place_and_nothing_is_written()
         |name: &str, more: &str| format!("{}  {name}:\n    image: ./{name}.wasm\n{more}", one(""));
     for (deployment, says) in [
         (
-            one("").replace("./web.wasm", "ghcr.io/a/web:v1"),
-            "pulls nothing from registries",
+            one("").replace("./web.wasm", "web:v1"),
+            "'web:v1' is no reference to a registry: it names no registry",
         ),
         (
             one("    service_type: wasm_router\n"),

@@ -1,6 +1,5 @@
-//! The tool from outside: `contract` calls the library with plugins made from edited WIT,
-//! `command`, `bundle` and `trust` run the program, `reproducible` compares what it writes.
-//! `command` runs the program, `new` builds and tests what it makes to start from, and `reproducible`
+//! The tool from outside: `contract` calls the library with plugins made from edited WIT, `command`, `bundle`,
+//! `registry` and `trust` run the program, `new` builds and tests what it makes to start from, and `reproducible`
 //! compares what it writes.
 
 #![expect(clippy::unwrap_used, reason = "a failed test should panic")]
@@ -9,6 +8,7 @@ mod bundle;
 mod command;
 mod contract;
 mod new;
+mod registry;
 mod reproducible;
 mod support;
 mod trust;

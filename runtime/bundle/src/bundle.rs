@@ -253,6 +253,7 @@ mod tests {
             },
             blobs: vec![Blob::of(b"code")],
             artifacts: vec![0],
+            images: vec![None],
         }
     }
 

@@ -1,11 +1,13 @@
 //! What a device is told to run, and how.
 
 mod device;
+mod endpoint;
 mod service;
 mod value;
 
 pub use device::{CertificateFiles, DeviceSettings, TimeoutSettings};
-pub use service::{Endpoint, Expose, HealthCheck, KeyvalueSettings, Service, ServiceSettings};
+pub use endpoint::{ENDPOINTS_MAX, Endpoint, Expose, Port, Protocol};
+pub use service::{HealthCheck, KeyvalueSettings, Service, ServiceSettings};
 pub use value::{NotAValue, Value, Variable};
 
 use serde::{Deserialize, Serialize};
@@ -31,12 +33,6 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// Where the services are reached, if one of them says so: all are reached at the same port.
-    pub fn endpoint(&self) -> Option<&Endpoint> {
-        let mut endpoints = self.services.iter().flat_map(|one| &one.settings.endpoints);
-        endpoints.next()
-    }
-
     /// The names of secrets that a device has to have beside the variables, each once, in their order.
     pub fn secrets(&self) -> Vec<&str> {
         let named = self.services.iter().flat_map(|one| {

@@ -66,6 +66,7 @@ mod engine_version;
 mod error;
 mod exposure;
 mod hex;
+mod host_pattern;
 mod keys;
 mod limits;
 mod log_output;
@@ -100,8 +101,9 @@ pub use byte_order_mark::{between_marks, without_mark};
 pub use byte_size::{ByteSize, NotASize};
 pub use capability::{Capabilities, Capability};
 pub use deployment::{
-    CertificateFiles, Deployment, DeviceSettings, Endpoint, Expose, HealthCheck, KeyvalueSettings,
-    NotAValue, SERVICES_MAX, Service, ServiceSettings, TimeoutSettings, Value, Variable,
+    CertificateFiles, Deployment, DeviceSettings, ENDPOINTS_MAX, Endpoint, Expose, HealthCheck,
+    KeyvalueSettings, NotAValue, Port, Protocol, SERVICES_MAX, Service, ServiceSettings,
+    TimeoutSettings, Value, Variable,
 };
 pub use description::{CodeDescription, DESCRIPTION_SECTION};
 pub use digest::fingerprint;
@@ -112,6 +114,7 @@ pub use engine::{WASM_FEATURES, engine_config};
 pub use engine_version::{ENGINE_FLOOR, EngineVersion, NotAnEngineVersion};
 pub use error::ArtifactError;
 pub use exposure::{Exposure, own_account};
+pub use host_pattern::HostPattern;
 pub use keys::{KeyError, KeyId, MAX_KEY_FILE, PublicKey, SecretKey};
 pub use limits::{
     CORE_INSTANCES_MAX, INSTANCE_BYTES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX,

@@ -19,6 +19,10 @@ pub struct RoleSettings {
     pub on_failure: bool,
     /// The handlers that it takes part for.
     pub services: bool,
+    /// The hosts of an endpoint.
+    pub hosts: bool,
+    /// The path of an endpoint.
+    pub path: bool,
 }
 
 impl RoleSettings {
@@ -29,6 +33,9 @@ impl RoleSettings {
         let plays = |some: &[Role]| roles.iter().any(|role| some.contains(role));
         let is_stage = roles.iter().any(|role| !ANSWERING.contains(role));
         let stages = "stages before handlers";
+        // Others take part whichever way a request comes.
+        let is_reached = plays(&ANSWERING) || plays(&[Role::Router, Role::WebSocket]);
+        let reached = "handlers, routers and plugins that decide on WebSockets (a stage has `paths` and `services`)";
         [
             (
                 "bodies",
@@ -56,6 +63,8 @@ impl RoleSettings {
             ),
             ("on-failure", self.on_failure, is_stage, stages),
             ("services", self.services, is_stage, stages),
+            ("endpoints.host", self.hosts, is_reached, reached),
+            ("endpoints.path", self.path, is_reached, reached),
         ]
         .into_iter()
         .find(|(_, is_given, is_its, _)| *is_given && !is_its)
@@ -74,7 +83,13 @@ mod tests {
             give(&mut settings);
             settings
         };
-        let settings: [(&str, RoleSettings, &[Role]); 6] = [
+        let reached = [
+            Role::Router,
+            Role::WebSocket,
+            Role::Handler,
+            Role::HttpHandler,
+        ];
+        let settings: [(&str, RoleSettings, &[Role]); 8] = [
             (
                 "bodies",
                 given(|one| one.bodies = true),
@@ -101,6 +116,8 @@ mod tests {
                 given(|one| one.services = true),
                 &Role::ALL[2..],
             ),
+            ("endpoints.host", given(|one| one.hosts = true), &reached),
+            ("endpoints.path", given(|one| one.path = true), &reached),
         ];
         let told = |given: RoleSettings, roles: &[Role]| {
             given.misplaced(roles).map(|(setting, _)| setting)

@@ -42,6 +42,30 @@ impl PathPattern {
     }
 }
 
+impl PathPattern {
+    /// A path with all below it, by segments: `/api`, `/api/` and `/api/*` say the same.
+    ///
+    /// # Errors
+    ///
+    /// It is no path.
+    pub fn folder(text: &str) -> Result<PathPattern, String> {
+        let path = { text.strip_suffix("/*") }.or(text.strip_suffix('/'));
+        let path = path.unwrap_or(text);
+        let pattern = { format!("{path}/*").parse().ok() }.filter(|_| text.starts_with('/'));
+        pattern.ok_or_else(|| {
+            format!(
+                "'{}' is no path; write it decoded, like /api: it stands for all below it too",
+                text.escape_debug()
+            )
+        })
+    }
+
+    /// How much it says: of two that cover a path, the longer one more.
+    pub fn rank(&self) -> usize {
+        self.text.len()
+    }
+}
+
 impl FromStr for PathPattern {
     type Err = String;
 
@@ -99,6 +123,29 @@ mod tests {
                 assert!(!pattern.covers(path), "{pattern:?} {path}");
                 assert!(!pattern.guards(path), "{pattern:?} {path}");
             }
+        }
+    }
+
+    #[test]
+    fn a_folder_is_a_path_with_all_below_it() {
+        for (text, shown) in [
+            ("/api", "/api/*"),
+            ("/api/", "/api/*"),
+            ("/api/*", "/api/*"),
+            ("/", "/*"),
+            ("/*", "/*"),
+            ("/a/b", "/a/b/*"),
+        ] {
+            let folder = PathPattern::folder(text).unwrap();
+            assert_eq!(folder.to_string(), shown, "{text}");
+        }
+        let api = PathPattern::folder("/api").unwrap();
+        assert!(api.covers("/api") && api.covers("/api/a") && !api.covers("/apis"));
+        assert!(api.rank() > PathPattern::folder("/").unwrap().rank());
+        for text in [
+            "", "api", "*", "/a*", "/a//b", "/../a", "/a?b", "/%61", "//",
+        ] {
+            assert!(PathPattern::folder(text).is_err(), "{text}");
         }
     }
 

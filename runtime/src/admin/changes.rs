@@ -13,6 +13,9 @@ use super::view::View;
 use crate::error::{Error, Result};
 use crate::redact;
 
+/// What stands in front of the settings that do not hold yet.
+pub const AT_NEXT_START: &str = "what it says of the device holds from the daemon's next start: ";
+
 /// Begins the change that `request` asks for; `pieces` reads what it uploads.
 pub(super) fn begin(
     view: &View,
@@ -85,10 +88,7 @@ fn respond(changed: Result<Changed>) -> Response {
         ));
     }
     if !at_next_start.is_empty() {
-        told.push_str(&format!(
-            "; what it says of the device holds from the daemon's next start: {}",
-            at_next_start.join(", ")
-        ));
+        told.push_str(&format!("; {AT_NEXT_START}{}", at_next_start.join(", ")));
     }
     Response::text(200, &told)
 }

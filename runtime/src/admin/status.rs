@@ -7,6 +7,7 @@ use super::section::{Section, Value};
 use super::view::View;
 use crate::capability::{Capabilities, Capability};
 use crate::clock;
+use crate::message::Scheme;
 use crate::plugin::{Health, HealthState, Plugin, PluginState};
 use crate::redact;
 use crate::server::tls::Https;
@@ -75,13 +76,23 @@ fn describe(view: &View) -> Section {
     });
     let plugins = view.plugins();
     let plugins = plugins.iter().map(|one| plugin(one));
+    // The first address of a scheme, or of all.
+    let address = |wanted: Option<Scheme>| {
+        let mut addresses = view.addresses.iter();
+        let found = addresses.find(|(scheme, _)| wanted.is_none_or(|wanted| wanted == *scheme));
+        found.map_or(String::new(), |(_, address)| address.to_string())
+    };
+    let serving = match view.addresses.first() {
+        Some((Scheme::Https, _)) => "https://{address}, {connections} connections",
+        _ => "http://{address}, {connections} connections",
+    };
     let described = Section::default()
         .line(
             "zlayer",
             "{version} (wasmtime {engine}), process {pid}, up {uptime_seconds}",
         )
         .line("health", health)
-        .line("serving", "http://{address}, {connections} connections")
+        .line("serving", serving)
         .line("clock", "{clock}, at least {clock_floor_unix_seconds}")
         .line("threads", "{threads}")
         .field("version", env!("CARGO_PKG_VERSION"))
@@ -91,7 +102,7 @@ fn describe(view: &View) -> Section {
             "uptime_seconds",
             Value::Seconds(view.server.uptime().as_secs()),
         )
-        .field("address", view.address.to_string())
+        .field("address", address(None))
         .field("healthy", Value::Truth(trouble.is_none(), ["NOT OK", "ok"]))
         .field("trouble", trouble)
         .field(
@@ -114,17 +125,31 @@ fn describe(view: &View) -> Section {
         None => described,
     };
     let described = match &view.https {
-        Some((address, https)) => described
+        Some(https) => described
             .line("HTTPS", "https://{https_address}")
-            .field("https_address", address.to_string())
+            .field("https_address", address(Some(Scheme::Https)))
             .field("certificates", certificates(https)),
         None => described,
+    };
+    // One of each kind is told of already.
+    let described = match view.addresses.len() > 1 + usize::from(view.https.is_some()) {
+        true => described
+            .line("addresses", "{addresses}")
+            .field("addresses", Value::Texts(urls(view))),
+        false => described,
     };
     let pipeline = view.pipeline();
     match pipeline.cache() {
         Some(cache) => described.field("cache", cache.figures().describe()),
         None => described,
     }
+}
+
+/// Where clients come in.
+fn urls(view: &View) -> Vec<String> {
+    let addresses = view.addresses.iter();
+    let urls = addresses.map(|(scheme, address)| format!("{}://{address}", scheme.name()));
+    urls.collect()
 }
 
 /// The certificates that clients are shown.

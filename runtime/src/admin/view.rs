@@ -11,6 +11,7 @@ use crate::admin::ADMIN_SHARE;
 use crate::keyvalue::{self, KeyValue};
 use crate::log_ring::MEMORY_SHARE;
 use crate::memory::Budget;
+use crate::message::Scheme;
 use crate::metrics::Metrics;
 use crate::pipeline::{Pipeline, Present};
 use crate::plugin::{Health, HealthState, Plugin, PluginState};
@@ -35,10 +36,10 @@ pub struct View {
     pub connections_memory: usize,
     /// Threads that serve.
     pub threads: usize,
-    /// The address that clients connect to.
-    pub address: SocketAddr,
-    /// The address of HTTPS and its certificates, where it is served.
-    pub https: Option<(SocketAddr, Https)>,
+    /// The addresses that clients connect to, each with what is spoken there.
+    pub addresses: Vec<(Scheme, SocketAddr)>,
+    /// The certificates, where HTTPS is served.
+    pub https: Option<Https>,
     /// Which deployment is served, and what changes it.
     pub deployments: Arc<dyn Deployments>,
     /// Closed when the daemon drains.

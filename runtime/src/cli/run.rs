@@ -4,24 +4,26 @@ mod entrance;
 mod plugin_config;
 mod source;
 mod timeouts;
+mod watch;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use argh::FromArgs;
 use zlayer_bundle::{
-    AccessOutput, AllowedHost, Capability, Deployment, DeviceSettings, Durability, Expose,
+    AccessOutput, AllowedHost, Capability, Deployment, DeviceSettings, Durability,
     KeyvalueSettings, LogOutput, Network, Profile, Service, ServiceSettings, UnknownProfile, Value,
     Variable,
 };
 
 use crate::account::Account;
 use crate::config::{
-    Draft, Limits, SYSTEM_KEYS, Secret, ServiceConfig, Source, parse_bytes, parse_pair,
+    Draft, Limits, SYSTEM_KEYS, Secret, ServiceConfig, Source, parse_bytes, parse_pair, read_doors,
 };
-use crate::daemon::{Start, Trustees, Wanted};
-use crate::error::{Error, Result};
+use crate::daemon::{self, Start, Trustees, Wanted};
+use crate::error::{EXIT_SUCCESS, Error, Result};
 use crate::secrets;
 use source::Given;
 
@@ -195,6 +197,16 @@ pub struct Run {
     /// run plugins that nobody signed: whoever can write the file owns the device
     #[argh(switch)]
     allow_unsigned: bool,
+    /// serve a deployment.yaml, or plugins, anew whenever one of the files changes, without losing a request: for
+    /// whoever is at work on them
+    #[argh(switch)]
+    watch: bool,
+    /// the process that watches, whose daemon this is
+    #[argh(option, hidden_help)]
+    watched_by: Option<u32>,
+    /// its data folder, which goes with it
+    #[argh(option, hidden_help)]
+    watched_in: Option<PathBuf>,
 }
 
 impl Run {
@@ -204,13 +216,34 @@ impl Run {
         files.find(|file| Given::of(file).is_none())
     }
 
+    /// Serves what is meant until it is told to end. Returns the exit code.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be served.
+    pub fn run(mut self) -> Result<u8> {
+        match self.watch && self.watched_by.is_none() {
+            true => watch::run(self.given()?, &Said::by(self)?),
+            false => self
+                .into_start()
+                .and_then(daemon::run)
+                .map(|()| EXIT_SUCCESS),
+        }
+    }
+
     /// What a daemon is started with.
     ///
     /// # Errors
     ///
     /// A flag's value is wrong, what is to be served is refused, or a source of secrets cannot be read.
     pub fn into_start(mut self) -> Result<Start> {
-        let given = self.given()?;
+        let given = match self.watched_by {
+            Some(parent) => {
+                watch::end_with(parent)?;
+                Given::Nothing
+            }
+            None => self.given()?,
+        };
         let said = Said::by(self)?;
         let installed = match (&given, &said.data_dir) {
             (Given::Nothing, Some(data_dir)) => Some(data_dir.clone()),
@@ -221,7 +254,13 @@ impl Run {
             let config = said.draft(source)?.check()?;
             return Ok(Start::of(config));
         };
-        let configure = move |wanted: Wanted| {
+        let configure = move |mut wanted: Wanted| {
+            if let Wanted::Nothing(why) = &mut wanted
+                && said.is_watched
+            {
+                *why = "what is watched cannot be packed yet: `zlayer run --watch` has said why"
+                    .to_owned();
+            }
             let source = wanted.source(&said.trustees(), said.profile)?;
             said.draft(source)?.check()
         };
@@ -318,6 +357,10 @@ impl Run {
     }
 }
 
+/// How long what somebody is at work on is on trial, unless it is said: long enough for a plugin that fails at its
+/// first requests, and over before the next state comes.
+const WATCHED_TRIAL: Duration = Duration::from_secs(1);
+
 /// What the flags say, each read once: whatever is served later, they hold for it too.
 struct Said {
     profile: Profile,
@@ -325,6 +368,10 @@ struct Said {
     key_dirs: Vec<PathBuf>,
     allow_unsigned: bool,
     data_dir: Option<PathBuf>,
+    /// Whether the data folder goes with the daemon, though it is named.
+    is_temporary: bool,
+    /// Whether somebody is at work on what is served.
+    is_watched: bool,
     set_store_aside: bool,
     device: DeviceSettings,
     usual: ServiceSettings,
@@ -344,7 +391,9 @@ impl Said {
             device: run.device()?,
             usual: run.service()?,
             allow_unsigned: run.allow_unsigned,
-            data_dir: run.data_dir,
+            is_temporary: run.watched_in.is_some(),
+            is_watched: run.watched_by.is_some(),
+            data_dir: run.data_dir.or(run.watched_in),
             set_store_aside: run.kv_set_aside,
             sources: secrets::Sources {
                 file: run.secrets_file,
@@ -370,9 +419,11 @@ impl Said {
             None => small(source.len()),
         };
         let (secrets, variables) = self.sources.read(&deployment.variables())?;
-        let device = { self.device.clone() }
-            .or(deployment.device.clone())
-            .or(endpoint(&deployment));
+        let mut device = self.device.clone().or(deployment.device.clone());
+        if self.is_watched {
+            device.timeouts.trial = device.timeouts.trial.or(Some(WATCHED_TRIAL));
+        }
+        let doors = read_doors(&deployment, &device)?;
         let services = deployment
             .services
             .into_iter()
@@ -389,7 +440,6 @@ impl Said {
             None => LogOutput::Text,
         });
         let limits = Limits::default();
-        let defaults = Draft::of(Vec::new());
         Ok(Draft {
             services: services?,
             source,
@@ -397,14 +447,14 @@ impl Said {
             user: self.user.clone(),
             allow_unsigned: self.allow_unsigned,
             profile: self.profile,
-            bind: device.bind.unwrap_or(defaults.bind),
-            port: device.port.unwrap_or(defaults.port),
+            doors,
             admin_port: device.admin_port,
             threads: device.threads.map(|count| count as usize),
             memory: addressable("memory-max", device.memory_max)?,
             body: addressable("max-body", device.max_body)?,
             websocket_message: addressable("max-message", device.max_message)?,
             data_dir: self.data_dir.clone(),
+            is_temporary: self.is_temporary,
             set_store_aside: self.set_store_aside,
             log,
             access_log: device.access_log,
@@ -440,19 +490,6 @@ fn small(count: usize) -> Deployment {
     Deployment {
         services: vec![Service::default(); count],
         ..Deployment::default()
-    }
-}
-
-/// What the services' endpoints say of the device.
-fn endpoint(deployment: &Deployment) -> DeviceSettings {
-    let endpoint = deployment.endpoint();
-    DeviceSettings {
-        port: endpoint.map(|endpoint| endpoint.port),
-        bind: endpoint.map(|endpoint| match endpoint.expose {
-            Expose::Public => IpAddr::from(Ipv4Addr::UNSPECIFIED),
-            Expose::Internal => IpAddr::from(Ipv4Addr::LOCALHOST),
-        }),
-        ..DeviceSettings::default()
     }
 }
 

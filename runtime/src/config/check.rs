@@ -7,8 +7,9 @@ use std::time::Duration;
 use zlayer_bundle::{ByteSize, HealthCheck};
 
 use super::{
-    AccessOutput, CACHE_MIN, Config, Draft, HANDLES_MAX, IDENTITIES_MAX, INSTANCES_MAX, LogOutput,
-    MEMORY_MIN, PLUGINS_MAX, PluginConfig, Pooling, Secret, Source, THREADS_MAX, Timeouts,
+    AccessOutput, CACHE_MIN, Config, Door, Draft, HANDLES_MAX, IDENTITIES_MAX, INSTANCES_MAX,
+    LogOutput, MEMORY_MIN, PLUGINS_MAX, PluginConfig, Pooling, Secret, Source, THREADS_MAX,
+    Timeouts,
 };
 use crate::error::{Error, Result};
 use crate::keyvalue::VALUE_BYTES_MAX;
@@ -34,6 +35,7 @@ impl Draft {
         self.check_times()?;
         self.check_folder()?;
         self.check_https()?;
+        self.check_doors()?;
         if !matches!(self.source, Source::Nothing(_)) {
             check_count(self.services.len())?;
         }
@@ -108,16 +110,32 @@ impl Draft {
                 &format!("more than {IDENTITIES_MAX} certificates"),
             ));
         }
-        match https.port == self.port && self.port != 0 {
-            true => Err(wrong(
-                "tls-port",
-                &format!(
-                    "{} is the port of HTTP already; choose another, or another --port",
-                    self.port
+        Ok(())
+    }
+
+    /// Each door has a port of its own, whatever flags have put in the place of one.
+    fn check_doors(&self) -> Result<()> {
+        for (place, door) in self.doors.iter().enumerate() {
+            let port = door.address.port();
+            let mut before = self.doors[..place].iter();
+            let is_taken = |other: &&Door| other.address.port() == port && port != 0;
+            let Some(other) = before.find(is_taken) else {
+                continue;
+            };
+            return Err(match (door.is_https, other.is_https) {
+                (true, false) => wrong(
+                    "tls-port",
+                    &format!(
+                        "{port} is the port of HTTP already; choose another, or another --port"
+                    ),
                 ),
-            )),
-            false => Ok(()),
+                _ => wrong(
+                    door.flag().trim_start_matches('-'),
+                    &format!("{port} is the port of another endpoint already; choose another"),
+                ),
+            });
         }
+        Ok(())
     }
 
     fn check_folder(&self) -> Result<()> {
@@ -397,9 +415,8 @@ mod tests {
     }
 
     #[test]
-    fn https_has_a_port_of_its_own() {
-        let https = |port, count| crate::config::Https {
-            port,
+    fn every_door_has_a_port_of_its_own() {
+        let https = |count| crate::config::Https {
             identities: vec![
                 crate::config::IdentityFiles {
                     certificate: PathBuf::from("a"),
@@ -409,12 +426,23 @@ mod tests {
                 count
             ],
         };
-        let told = refused(|draft| draft.entrance.https = Some(https(8080, 1)));
+        let at = |is_https| Door {
+            address: ([127, 0, 0, 1], 8080).into(),
+            is_https,
+            named: 0,
+            redirect: None,
+        };
+        let told = refused(|draft| draft.doors.push(at(true)));
         assert!(
             told.starts_with("--tls-port: 8080 is the port of HTTP already"),
             "{told}"
         );
-        let told = refused(|draft| draft.entrance.https = Some(https(1, 33)));
+        let told = refused(|draft| draft.doors.push(at(false)));
+        assert_eq!(
+            told,
+            "--port: 8080 is the port of another endpoint already; choose another"
+        );
+        let told = refused(|draft| draft.entrance.https = Some(https(33)));
         assert_eq!(told, "--tls-cert: more than 32 certificates");
     }
 

@@ -12,19 +12,15 @@ pub const IDENTITIES_MAX: usize = 32;
 pub struct Entrance {
     /// HTTPS, where there is a certificate.
     pub https: Option<Https>,
-    /// Requests without TLS are redirected to HTTPS.
-    pub redirect: bool,
     /// The proxies that are believed when they say whose request they pass on (default: none).
     pub trusted: Networks,
     /// Connections from trusted proxies begin with a header of the PROXY protocol.
     pub proxy_protocol: bool,
 }
 
-/// The port of HTTPS, and what the daemon proves itself with there.
+/// What the daemon proves itself with over HTTPS.
 #[derive(Debug, Clone)]
 pub struct Https {
-    /// Port to listen on, beside that of HTTP; 0 lets the system choose.
-    pub port: u16,
     /// From 1 to [`IDENTITIES_MAX`]. The first is for clients that ask for no name, or for one that
     /// none is for.
     pub identities: Vec<IdentityFiles>,

@@ -19,6 +19,8 @@ pub fn misplaced(
         reuse: plugin.pooling.reuse != usual.pooling.reuse,
         on_failure: placement.on_failure.is_some(),
         services: placement.services.is_some(),
+        hosts: placement.endpoints.iter().any(|one| !one.hosts.is_empty()),
+        path: placement.endpoints.iter().any(|one| one.path.is_some()),
     };
     given.misplaced(roles)
 }

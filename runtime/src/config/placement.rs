@@ -1,7 +1,7 @@
 //! Where a plugin takes part, and what it is shown there.
 
 use http::HeaderName;
-use zlayer_bundle::{Bodies, BodyAccess, OnFailure, PathPattern};
+use zlayer_bundle::{Bodies, BodyAccess, Endpoint, OnFailure, PathPattern};
 
 /// The most request headers that may be named as personal for one caching plugin: its key is asked
 /// for once more for each that a request has.
@@ -12,6 +12,8 @@ pub const PERSONAL_MAX: usize = 16;
 pub struct Placement {
     /// The requests that it takes part in; `None` is all of them.
     pub paths: Option<Vec<PathPattern>>,
+    /// Where it is reached, if it answers requests; empty is everywhere.
+    pub endpoints: Vec<Endpoint>,
     /// It takes part in requests for these handlers alone; `None` is all of them.
     pub services: Option<Vec<String>>,
     /// What becomes of a request when it fails as a stage; `None` is what the stage's role asks for.

@@ -4,9 +4,12 @@
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Seek};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use zlayer_bundle::{ByteSize, Exposure, Profile, Target, fingerprint, own_account};
@@ -72,7 +75,7 @@ pub(super) fn compile(
         let child = command
             .spawn()
             .map_err(|error| without_compiler(path, error))?;
-        wait(path, child, start)?;
+        wait(path, child, start, None)?;
         let made = fs::read_dir(&folder).and_then(|mut entries| entries.next().transpose());
         let unreadable = |error| Error::device(format!("cannot read {}", folder.display()), error);
         let Some(made) = made.map_err(unreadable)? else {
@@ -106,17 +109,49 @@ pub struct Packed {
     pub file: File,
 }
 
+/// How a deployment is packed that somebody is at work on, again and again.
+#[derive(Debug, Default)]
+pub struct Draftsman {
+    /// Whether it is packed for the first time: then what the tool tells of it is shown.
+    pub is_first: bool,
+    /// Ends the tool once it is true.
+    pub is_over: Arc<AtomicBool>,
+    /// The files that it names. They are replaced each time that the tool can read it.
+    pub inputs: Vec<PathBuf>,
+}
+
 /// Has the host tool compile and pack the deployment at `path`.
 ///
 /// # Errors
 ///
 /// There is no host tool, or it refuses the deployment and has said why.
 pub fn pack(path: &Path, target: Target, profile: Profile) -> Result<Packed> {
+    pack_with(path, (target, profile), None)
+}
+
+/// The same of a deployment that somebody is at work on: its release does not count.
+///
+/// # Errors
+///
+/// As [`pack`]; or it is over.
+pub fn pack_draft(
+    path: &Path,
+    settings: (Target, Profile),
+    draftsman: &mut Draftsman,
+) -> Result<Packed> {
+    pack_with(path, settings, Some(draftsman))
+}
+
+fn pack_with(
+    path: &Path,
+    (target, profile): (Target, Profile),
+    draftsman: Option<&mut Draftsman>,
+) -> Result<Packed> {
     // A missing file is told before anything is started for it.
     open(path)?;
     let folder = temporary_folder()
         .map_err(|error| Error::device("cannot make a folder for the bundle", error))?;
-    let made = folder.join("packed.zlb");
+    let [made, inputs] = ["packed.zlb", "inputs"].map(|name| folder.join(name));
     let packed = || {
         let start = Instant::now();
         let mut command = precompile_command();
@@ -127,13 +162,32 @@ pub fn pack(path: &Path, target: Target, profile: Profile) -> Result<Packed> {
             .arg(&made);
         // Standard output is for what this daemon has to say.
         command.stdout(io::stderr());
+        if let Some(draftsman) = &draftsman {
+            command.args(["--release", "0", "--inputs"]).arg(&inputs);
+            if !draftsman.is_first {
+                command.stdout(Stdio::null());
+            }
+        }
         let child = command
             .spawn()
             .map_err(|error| without_packer(path, target, error))?;
-        wait(path, child, start)?;
+        wait(
+            path,
+            child,
+            start,
+            draftsman.as_ref().map(|one| &*one.is_over),
+        )?;
         open(&made)
     };
     let result = packed();
+    if let Some(draftsman) = draftsman
+        && let Ok(read) = fs::read(&inputs)
+    {
+        let paths = read
+            .split(|byte| *byte == 0)
+            .filter(|path| !path.is_empty());
+        draftsman.inputs = paths.map(|path| OsStr::from_bytes(path).into()).collect();
+    }
     if let Err(error) = fs::remove_dir_all(&folder) {
         log::warn!("cannot remove {}: {error}", folder.display());
     }
@@ -152,10 +206,14 @@ fn without_packer(path: &Path, target: Target, error: io::Error) -> Error {
     )
 }
 
-/// Waits for the compiler, and tells now and then that it is at work.
-fn wait(path: &Path, mut child: Child, start: Instant) -> Result<()> {
+/// Waits for the compiler, and tells now and then that it is at work. Once `is_over` is true, it is ended.
+fn wait(path: &Path, mut child: Child, start: Instant, is_over: Option<&AtomicBool>) -> Result<()> {
     let mut told = start;
     loop {
+        if is_over.is_some_and(|is_over| is_over.load(Ordering::Acquire)) {
+            // It may have ended by itself just now.
+            let _ = child.kill();
+        }
         let ended = child.try_wait();
         let ended =
             ended.map_err(|error| Error::device(format!("cannot wait for {PRECOMPILE}"), error))?;

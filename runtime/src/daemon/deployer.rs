@@ -25,7 +25,7 @@ use super::start::{Configure, Counted};
 use super::versions::Versions;
 use super::{EXECUTOR, described};
 use crate::admin::Deployed;
-use crate::config::{Config, Secret, Source};
+use crate::config::{Config, Door, Secret, Source};
 use crate::data_dir::DataDir;
 use crate::error::Result;
 use crate::generations::{Choice, Generations};
@@ -48,6 +48,8 @@ pub(super) struct Deployer {
     begun: Mutex<Option<u64>>,
     /// What holds of the device since the start.
     device: DeviceSettings,
+    /// Where clients come in since then.
+    doors: Vec<Door>,
     /// Held while one deployment is exchanged for another.
     changing: AsyncMutex<()>,
     /// Closed when the daemon drains.
@@ -79,12 +81,14 @@ impl Deployer {
         data: Arc<DataDir>,
         configure: Option<Configure>,
         (pipeline, config): (Arc<Pipeline>, Arc<Config>),
+        doors: Vec<Door>,
         stop: Receiver<()>,
     ) -> Arc<Deployer> {
         loader.set_aside_for(&pipeline);
         let device = config.device.clone();
         Arc::new(Deployer {
             device,
+            doors,
             begun: Mutex::default(),
             loader,
             data,

@@ -179,7 +179,7 @@ fn name(signal: i32) -> &'static str {
 }
 
 /// Whether this process was started to outlive its terminal, as `nohup` does it: a handler would undo that.
-fn is_hangup_ignored() -> bool {
+pub fn is_hangup_ignored() -> bool {
     // SIGHUP is signal 1, the lowest bit of the mask. Who cannot tell drains.
     let status = device::read(Path::new("/proc/self/status")).unwrap_or_default();
     let mask = status

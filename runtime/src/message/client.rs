@@ -45,6 +45,8 @@ pub struct Client {
     pub scheme: Scheme,
     /// Who sent the request to this daemon: the client, or the last of the proxies.
     pub peer: SocketAddr,
+    /// The port that the peer came to, by the number that endpoints name; 0 where none does.
+    pub port: u16,
     /// How that peer spoke.
     pub peer_scheme: Scheme,
     /// What TLS was agreed on with that peer, if any was.
@@ -62,6 +64,7 @@ impl From<SocketAddr> for Client {
             address,
             scheme: Scheme::Http,
             peer: address,
+            port: 0,
             peer_scheme: Scheme::Http,
             tls: None,
             forwarded_host: None,

@@ -79,20 +79,17 @@ impl Pipeline {
             };
             return Ok(Reply::marked(response, marks));
         }
-        for (_, stage) in self.at(Step::Handle) {
-            if !stage.applies(request, passage) {
-                continue;
-            }
-            passage.set_at_work(Some(&stage.plugin));
-            if stage.plugin.plays(Role::Handler)
-                && let Some(response) = handle::typed(&stage.plugin, request, &self.bodies).await?
+        for plugin in passage.services() {
+            passage.set_at_work(Some(plugin));
+            if plugin.plays(Role::Handler)
+                && let Some(response) = handle::typed(plugin, request, &self.bodies).await?
             {
                 return Ok(response.into());
             }
-            if stage.plugin.plays(Role::HttpHandler) {
-                return handle::wasi_http(&stage.plugin, request).await;
+            if plugin.plays(Role::HttpHandler) {
+                return handle::wasi_http(plugin, request).await;
             }
-            stage.plugin.host().stats.count_request(Outcome::NotHandled);
+            plugin.host().stats.count_request(Outcome::NotHandled);
             passage.set_at_work(None);
         }
         if let Some(response) = self.malformed_upgrade(request, passage) {

@@ -13,6 +13,7 @@ use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderName};
 
 use super::bodies::{SMALL_BODY, WholeBodies};
 use super::fields::Fields;
+use super::reach::Reached;
 use super::token::{self, Token};
 use super::upgrading::Upgrading;
 use crate::clock;
@@ -42,6 +43,8 @@ pub struct Request {
     pub id: Arc<str>,
     /// When the request's head was complete.
     pub received_at: SystemTime,
+    /// The ways to services that it comes: all of them, until the pipeline has looked.
+    pub(super) reached: Reached,
     /// The upstream that a router chose, if the request does not go to a handler.
     pub upstream: Option<Target>,
     /// Whether the request has passed through this daemon before, which still waits for the
@@ -108,6 +111,7 @@ impl Request {
             client,
             id,
             received_at: SystemTime::now(),
+            reached: Reached::default(),
             upstream: None,
             came_round: false,
             is_authenticated: false,

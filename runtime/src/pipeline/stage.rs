@@ -10,6 +10,7 @@ use zlayer_bundle::{Bodies, Role};
 use super::bodies::{WholeBodies, content_coding};
 use super::narrowing;
 use super::passage::Passage;
+use super::reach::Reached;
 use super::readings;
 use super::request::Request;
 use crate::cache::Fault;
@@ -95,6 +96,10 @@ impl Step {
 /// A plugin at its place in the order.
 pub struct Stage {
     pub(super) step: Step,
+    /// Where its plugin stands in the declared order.
+    pub(super) place: usize,
+    /// The ways to its plugin.
+    pub(super) ways: Reached,
     pub(super) plugin: Arc<Plugin>,
     pub(super) placement: Arc<Placement>,
     /// Which bodies a transformer takes: what the deployment says, else what its author says.
@@ -110,6 +115,8 @@ impl Stage {
     pub(super) fn new(step: Step, plugin: Arc<Plugin>, placement: Arc<Placement>) -> Stage {
         Stage {
             step,
+            place: 0,
+            ways: Reached::default(),
             on_failure: placement.on_failure.unwrap_or(step.on_failure()),
             bodies: placement.bodies.or(plugin.bodies()).unwrap_or_default(),
             plugin,
@@ -159,7 +166,9 @@ impl Stage {
             Step::Handle => self.covers(&narrowing::normalised(path)),
             _ => readings::any(path, |reading| self.placement.guards(reading)),
         };
-        (self.step == Step::Handle || services.as_ref().is_none_or(serves))
+        let answers = matches!(self.step, Step::Handle | Step::WebSocket | Step::Route);
+        (!answers || request.reached.has(self.ways))
+            && (self.step == Step::Handle || services.as_ref().is_none_or(serves))
             && (paths.is_none() || covered())
     }
 

@@ -15,8 +15,9 @@ use std::ops::ControlFlow;
 use http::header::{HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use zlayer_http1::websocket::{UpgradeError, VERSION, offered_protocols};
 
+use super::reach::reached;
 use super::request::Request;
-use super::stage::{Stage, Step};
+use super::stage::Stage;
 use super::token::PROTOCOL;
 use super::upgrading::{Upgrading, read};
 use super::{Passage, Pipeline, Reply, fields, own};
@@ -123,7 +124,7 @@ impl Pipeline {
         request: &'a Request,
         passage: &'a Passage,
     ) -> impl Iterator<Item = &'a Stage> {
-        let stages = self.at(Step::WebSocket).map(|(_, stage)| stage);
+        let stages = reached(&self.conversing, request.reached).map(|stage| &self.stages[stage]);
         stages.filter(|stage| stage.applies(request, passage))
     }
 }

@@ -2,15 +2,16 @@
 
 use std::cell::Cell;
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_lite::future::{or, pending, race, yield_now};
+use futures_lite::future::{or, yield_now};
 use rustix::net::{SocketFlags, acceptfrom_with};
 use smol::{Async, Timer};
 
 use super::access;
+use super::door::{self, Door, Place};
 use super::waiting::{Amounts, Newcomer, Waiting};
 use crate::clients::{self, Claim, Ledger, Network, Recent};
 use crate::config::AccessOutput;
@@ -60,19 +61,12 @@ pub(super) struct Admission {
     access: Option<AccessOutput>,
 }
 
-/// Where connections come in.
-pub(super) struct Door {
-    pub(super) listener: Async<TcpListener>,
-    /// TLS is spoken there.
-    pub(super) is_https: bool,
-}
-
 /// A connection that has its place.
 pub(super) struct Admitted {
     pub(super) stream: Async<TcpStream>,
     pub(super) client: SocketAddr,
-    /// It came where TLS is spoken.
-    pub(super) is_https: bool,
+    /// Where it came in.
+    pub(super) door: Place,
     pub(super) claim: Arc<Claim>,
     /// Dropping it gives the place up.
     pub(super) place: clients::Entry,
@@ -142,7 +136,7 @@ impl Admission {
         Some(Admitted {
             stream,
             client,
-            is_https: newcomer.is_https,
+            door: newcomer.door,
             place: self.ledger.enter(&claim, 1),
             claim,
         })
@@ -177,14 +171,7 @@ impl Admission {
             }
         }
         let coming = async {
-            match doors {
-                [one] => one.listener.readable().await,
-                [one, other] => race(one.listener.readable(), other.listener.readable()).await,
-                _ => pending().await,
-            }
-        };
-        let coming = async {
-            let _ = coming.await;
+            door::coming(doors).await;
             true
         };
         let has_come = if self.waiting.len() == 0 {
@@ -216,7 +203,7 @@ impl Admission {
                 Ok((stream, client)) => {
                     has_accepted = true;
                     if let Some(Ok(client)) = client.map(SocketAddr::try_from) {
-                        self.add(stream.into(), client, door.is_https, &mut held);
+                        self.add(stream.into(), client, door.place, &mut held);
                     }
                 }
                 Err(error) => {
@@ -238,14 +225,14 @@ impl Admission {
         &mut self,
         stream: TcpStream,
         client: SocketAddr,
-        is_https: bool,
+        door: Place,
         held: &mut Option<Amounts>,
     ) {
         if is_gone(&stream) {
             return;
         }
         self.recent.note(client.ip().into(), Instant::now());
-        self.waiting.push(stream, client, is_https);
+        self.waiting.push(stream, client, door);
         if self.waiting.len() <= self.room {
             return;
         }
@@ -253,7 +240,7 @@ impl Admission {
         let Some(last) = self.waiting.pop_last(held) else {
             return;
         };
-        if !last.is_https {
+        if !last.door.is_https {
             refuse(&last.stream);
             if let Some(output) = self.access {
                 access::Entry::without_place(output, last.client.ip(), FULL_STATUS);

@@ -237,8 +237,10 @@ impl Connection {
             let client = client.address.ip();
             Entry::new(output, client, &id, &head.parts, begun, stream.sent())
         });
-        if shared.entrance.redirect && client.scheme == Scheme::Http {
-            return self.redirect(&head, &client).await;
+        if let Some(port) = peer.place.redirect
+            && client.scheme == Scheme::Http
+        {
+            return self.redirect(&head, &client, port).await;
         }
         let ended = Exchange::run(
             head, client, id, stream, buffer, out, deadline, shared, open, claim, owner,
@@ -358,9 +360,8 @@ impl Connection {
             .await;
     }
 
-    /// Sends the client to the same place over TLS.
-    async fn redirect(&mut self, head: &Head, client: &Client) -> Next {
-        let port = self.shared.https_port.get().copied();
+    /// Sends the client to the same place over TLS, at this port.
+    async fn redirect(&mut self, head: &Head, client: &Client, port: u16) -> Next {
         let Some(location) = location(&head.parts, client, port) else {
             let text = "the host cannot be redirected to HTTPS".to_owned();
             self.refuse(&Refusal { status: 400, text }).await;

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use zlayer_http1::parse_node;
 
 use super::access::shown::{CUT, quoted};
+use super::door::Place;
 use super::origin::Peer;
 use crate::config::Networks;
 use crate::message::Scheme;
@@ -24,6 +25,7 @@ pub fn origin(headers: &HeaderMap) {
         };
         let peer = Peer {
             address,
+            place: Place::default(),
             scheme: Scheme::Http,
             tls: None,
         };

@@ -10,6 +10,7 @@ use zlayer_http1::ProxyHeader;
 
 use super::ServerState;
 use super::client_stream::ClientStream;
+use super::door::Place;
 use super::origin::Peer;
 use super::tls::{HandshakeError, Https};
 use crate::clients::Claim;
@@ -42,12 +43,14 @@ pub(super) enum Greeted {
 pub(super) async fn greet(
     socket: Async<TcpStream>,
     address: SocketAddr,
+    place: Place,
     https: Option<&Https>,
     shared: &Arc<ServerState>,
     claim: &Claim,
 ) -> Greeted {
     let mut peer = Peer {
         address,
+        place,
         scheme: Scheme::Http,
         tls: None,
     };

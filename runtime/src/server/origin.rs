@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use zlayer_http1::{is_valid_host, parse_forwarded, parse_node};
 
+use super::door::Place;
 use crate::config::Networks;
 use crate::message::fields::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use crate::message::{Client, Scheme, TlsSession};
@@ -20,6 +21,8 @@ use crate::message::{Client, Scheme, TlsSession};
 pub(super) struct Peer {
     /// Its address, or the one that a header of the PROXY protocol names.
     pub(super) address: SocketAddr,
+    /// Where it came in.
+    pub(super) place: Place,
     /// How it speaks.
     pub(super) scheme: Scheme,
     /// What TLS was agreed on with it.
@@ -33,6 +36,7 @@ impl Peer {
             address: self.address,
             scheme: self.scheme,
             peer: self.address,
+            port: self.place.named,
             peer_scheme: self.scheme,
             tls: self.tls.clone(),
             forwarded_host: None,
@@ -146,6 +150,7 @@ mod tests {
         }
         let peer = Peer {
             address: peer.parse().unwrap(),
+            place: Place::default(),
             scheme: Scheme::Http,
             tls: None,
         };

@@ -9,11 +9,7 @@ const USUAL_PORT: u16 = 443;
 
 /// The URL of the request over TLS, on `port` of the host that the client asked for. Behind a trusted
 /// proxy the host is the proxy's, and so is the port: the usual one.
-pub(super) fn location(
-    head: &http::request::Parts,
-    client: &Client,
-    port: Option<u16>,
-) -> Option<String> {
+pub(super) fn location(head: &http::request::Parts, client: &Client, port: u16) -> Option<String> {
     let host = match &client.forwarded_host {
         Some(host) => host.to_str().ok()?,
         None => head.headers.get(HOST)?.to_str().ok()?,
@@ -28,12 +24,10 @@ pub(super) fn location(
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     // OPTIONS of the whole server has no path.
     let path = if path == "*" { "/" } else { path };
-    Some(
-        match port.filter(|&port| port != USUAL_PORT && !client.is_proxied) {
-            Some(port) => format!("https://{name}:{port}{path}"),
-            None => format!("https://{name}{path}"),
-        },
-    )
+    Some(match port == USUAL_PORT || client.is_proxied {
+        true => format!("https://{name}{path}"),
+        false => format!("https://{name}:{port}{path}"),
+    })
 }
 
 #[cfg(test)]
@@ -48,7 +42,7 @@ mod tests {
             let (head, ()) = request.body(()).unwrap().into_parts();
             let mut client = Client::from(std::net::SocketAddr::from(([192, 0, 2, 1], 1)));
             client.is_proxied = is_proxied;
-            location(&head, &client, Some(port))
+            location(&head, &client, port)
         };
         for (host, target, port, is_proxied, url) in [
             ("h", "/", 443, false, "https://h/"),

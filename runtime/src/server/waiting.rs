@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::{SocketAddr, TcpStream};
 
+use super::door::Place;
 use crate::clients::Network;
 
 /// How many places each network holds.
@@ -28,8 +29,8 @@ pub(super) struct Waiting {
 pub(super) struct Newcomer {
     pub(super) stream: TcpStream,
     pub(super) client: SocketAddr,
-    /// TLS is spoken on it.
-    pub(super) is_https: bool,
+    /// Where it came in.
+    pub(super) door: Place,
     /// The number under which it came.
     number: u64,
 }
@@ -51,11 +52,11 @@ impl Waiting {
     }
 
     /// Has one more wait.
-    pub(super) fn push(&mut self, stream: TcpStream, client: SocketAddr, is_https: bool) {
+    pub(super) fn push(&mut self, stream: TcpStream, client: SocketAddr, door: Place) {
         let newcomer = Newcomer {
             stream,
             client,
-            is_https,
+            door,
             number: self.came,
         };
         self.came += 1;
@@ -154,7 +155,8 @@ mod tests {
         let mut waiting = Waiting::default();
         for last in addresses {
             let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            waiting.push(stream, (IpAddr::from([192, 0, 2, *last]), 1).into(), false);
+            let client = (IpAddr::from([192, 0, 2, *last]), 1).into();
+            waiting.push(stream, client, Place::default());
         }
         waiting
     }

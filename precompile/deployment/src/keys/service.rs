@@ -1,9 +1,11 @@
 //! What is said of one service, but for its `wasm` block.
 
+use zlayer_bundle::{HostPattern, PathPattern};
+
 use super::INSTANCES_MAX;
 use super::wasm::WASM;
 use crate::image;
-use crate::shape::{Key, Shape, Text, is_line, key, refused, text, word};
+use crate::shape::{Key, Shape, Text, is_line, key, parsed, refused, text, word};
 
 const NO_FILES: &str =
     "this release grants plugins no files of the device; take it out, or write `[]`";
@@ -66,8 +68,8 @@ pub(super) static SERVICE: &[Key] = &[
     ),
     key(
         "endpoints",
-        Shape::List(&Shape::Map(ENDPOINT), 0, 16),
-        "the device's own port",
+        Shape::List(&Shape::Map(ENDPOINT), 0, MANY),
+        "all ports",
         "where it is reached",
     ),
     key(
@@ -157,7 +159,12 @@ static ENTRY: &[Key] = &[
     ),
 ];
 
-const OWN_PATHS: &str = "not yet: an endpoint has every path and host; say with wasm.paths which paths the plugin serves";
+const NO_STREAMS: &str = "is for TCP and UDP, and a plugin answers HTTP requests; take it out";
+
+const HOST: Shape = parsed::<HostPattern>("host");
+
+/// Most endpoints, and hosts of one endpoint; how many there may be in all is another question.
+const MANY: usize = 16;
 
 static ENDPOINT: &[Key] = &[
     key("name", text("text", is_line), "", "a name for people").required(),
@@ -165,11 +172,8 @@ static ENDPOINT: &[Key] = &[
         "protocol",
         Shape::Word(&[
             word("http"),
+            word("https"),
             word("websocket"),
-            refused(
-                "https",
-                "`https` is for the device as a whole; write `http` here, and certificates under device.tls",
-            ),
             refused(
                 "tcp",
                 "`tcp` is more than a plugin can serve: it answers HTTP requests; write `http`",
@@ -180,13 +184,14 @@ static ENDPOINT: &[Key] = &[
             ),
         ]),
         "`http`",
-        "what is spoken there: HTTP either way, and WebSockets begin as HTTP",
+        "what is spoken there: `https` with the certificates of device.tls; `websocket` is `http`, in which WebSockets \
+         begin",
     ),
     key(
         "port",
         Shape::Number(1, u16::MAX as u64),
         "",
-        "the port to listen on",
+        "the port to listen on, which services may share",
     )
     .required(),
     key(
@@ -195,9 +200,33 @@ static ENDPOINT: &[Key] = &[
         "`internal`",
         "who reaches it: `public` is all who reach the device, `internal` the programs on it",
     ),
-    key("path", Shape::Refused(OWN_PATHS), "", ""),
-    key("host", Shape::Refused(OWN_PATHS), "", ""),
+    key(
+        "host",
+        Shape::Either(&[HOST, Shape::List(&HOST, 1, MANY)]),
+        "all",
+        "the hosts that clients ask for: HOST or *.DOMAIN (in quotes), one or a list",
+    ),
+    key(
+        "path",
+        text("path", is_folder),
+        "all",
+        "the path below which it is reached: /api is /api itself and all below it",
+    ),
+    key(
+        "target_port",
+        Shape::Refused(
+            "is a port within a container, and a plugin has none; `port` is where the device listens",
+        ),
+        "",
+        "",
+    ),
+    key("stream", Shape::Refused(NO_STREAMS), "", ""),
+    key("tunnel", Shape::Refused(NO_STREAMS), "", ""),
 ];
+
+fn is_folder(path: &str) -> Result<(), String> {
+    PathPattern::folder(path).map(drop)
+}
 
 static SCALE: &[Key] = &[
     key(

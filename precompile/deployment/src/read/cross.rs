@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use zlayer_bundle::{
-    Deployment, Endpoint, Expose, KeyvalueSettings, SERVICES_MAX, Service, nearest,
-};
+use zlayer_bundle::{Deployment, KeyvalueSettings, SERVICES_MAX, Service, nearest};
 
+use super::ports;
 use crate::view::View;
 
 /// Tells what does not fit together. `services` are those of the deployment, as the file has them.
@@ -27,7 +26,7 @@ pub(super) fn check(deployment: &Deployment, file: &View<'_>, services: &[View<'
     for (_, view) in pairs() {
         check_services(&names, view);
     }
-    check_ports(deployment, services);
+    ports::check(deployment, file, services);
     check_namespaces(pairs());
 }
 
@@ -58,76 +57,6 @@ fn check_services(names: &[&str], service: &View<'_>) {
             format!("there is no service '{text}'; {mends}"),
         );
     }
-}
-
-/// All services are reached at one port, which is open to the same for all and is none of the device's others.
-fn check_ports(deployment: &Deployment, services: &[View<'_>]) {
-    let device = &deployment.device;
-    let taken = [
-        (device.tls_port, "device.tls.port"),
-        (device.admin_port, "device.admin_port"),
-    ];
-    let mut first: Option<(usize, Endpoint, String)> = None;
-    for (index, service) in services.iter().enumerate() {
-        for view in service.maps("endpoints") {
-            let Some(endpoint) = endpoint(&view) else {
-                continue;
-            };
-            let port = endpoint.port;
-            if let Some((_, whose)) = taken.iter().find(|(taken, _)| *taken == Some(port)) {
-                view.refuse("port", format!("{port} is {whose} already; choose another"));
-            }
-            if device.port.is_some_and(|other| other != port) {
-                view.refuse(
-                    "port",
-                    "device.port is another, and all services are served at one port: say the same in both",
-                );
-            }
-            let is_of_all = device.bind.is_some_and(|bind| !bind.is_loopback());
-            let is_public = endpoint.expose == Expose::Public;
-            if device.bind.is_some() && is_of_all != is_public {
-                view.refuse(
-                    "expose",
-                    "device.bind says otherwise: `public` is for 0.0.0.0, :: or one of the device's \
-                     addresses, and `internal` for 127.0.0.1 or ::1",
-                );
-            }
-            let Some((place, other, path)) = &first else {
-                first = Some((index, endpoint, service.path.clone()));
-                continue;
-            };
-            if *place == index && other.port == port {
-                view.refuse(
-                    "port",
-                    format!("{port} is the port of another endpoint here; one is enough"),
-                );
-            } else if other.port != port {
-                view.refuse(
-                    "port",
-                    format!(
-                        "{path} has {}, and this release serves all services at one port: give them the same",
-                        other.port
-                    ),
-                );
-            } else if other.expose != endpoint.expose {
-                view.refuse(
-                    "expose",
-                    format!("{port} is the port of {path} too, which is exposed otherwise; say the same in both"),
-                );
-            }
-        }
-    }
-}
-
-fn endpoint(view: &View<'_>) -> Option<Endpoint> {
-    Some(Endpoint {
-        name: String::new(),
-        port: view.number("port")?,
-        expose: match view.text("expose") {
-            Some("public") => Expose::Public,
-            _ => Expose::Internal,
-        },
-    })
 }
 
 /// Plugins that share a namespace keep it the same way.

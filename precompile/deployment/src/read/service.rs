@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use zlayer_bundle::{Endpoint, Expose, HealthCheck, Role, ServiceSettings};
+use zlayer_bundle::{Endpoint, Expose, HealthCheck, PathPattern, Protocol, Role, ServiceSettings};
 
 use super::{env, wasm};
 use crate::tree::Content;
@@ -110,17 +110,31 @@ pub(super) fn settings(service: &View<'_>) -> ServiceSettings {
 
 fn endpoints(service: &View<'_>) -> Vec<Endpoint> {
     let endpoints = service.maps("endpoints");
-    let read = |endpoint: &View<'_>| {
-        Some(Endpoint {
-            name: endpoint.text("name")?.to_owned(),
-            port: endpoint.number("port")?,
-            expose: match endpoint.text("expose") {
-                Some("public") => Expose::Public,
-                _ => Expose::Internal,
-            },
-        })
-    };
-    endpoints.iter().filter_map(read).collect()
+    endpoints.iter().filter_map(endpoint).collect()
+}
+
+/// One endpoint. `None`: something of it was refused.
+pub(super) fn endpoint(view: &View<'_>) -> Option<Endpoint> {
+    Some(Endpoint {
+        name: view.text("name")?.to_owned(),
+        protocol: match view.text("protocol") {
+            Some("https") => Protocol::Https,
+            Some("websocket") => Protocol::Websocket,
+            _ => Protocol::Http,
+        },
+        port: view.number("port")?,
+        expose: match view.text("expose") {
+            Some("public") => Expose::Public,
+            _ => Expose::Internal,
+        },
+        hosts: match view.parsed("host") {
+            Some(one) => vec![one],
+            None => view.list("host").unwrap_or_default(),
+        },
+        path: view
+            .text("path")
+            .and_then(|path| PathPattern::folder(path).ok()),
+    })
 }
 
 fn health(health: &View<'_>) -> Option<HealthCheck> {

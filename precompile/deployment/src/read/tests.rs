@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use zlayer_bundle::{
     AccessOutput, Bodies, BodyAccess, Capability, CertificateFiles, DeviceSettings, Durability,
-    Endpoint, Expose, HealthCheck, KeyvalueSettings, LogOutput, OnFailure, Role, ServiceSettings,
-    TimeoutSettings, Variable,
+    Endpoint, Expose, HealthCheck, KeyvalueSettings, LogOutput, OnFailure, PathPattern, Protocol,
+    Role, ServiceSettings, TimeoutSettings, Variable,
 };
 
 use super::{DeploymentFile, read, read_text};
@@ -64,6 +64,7 @@ fn the_guides_example_is_read_as_it_stands() {
             name: "http".to_owned(),
             port: 8080,
             expose: Expose::Public,
+            ..Endpoint::default()
         }],
         health: Some(HealthCheck {
             url: "/health".to_owned(),
@@ -154,10 +155,22 @@ fn every_key_gets_where_it_belongs() {
     };
     assert_eq!(deployment.services[0].settings, guard);
 
-    let endpoint = |name: &str, port, expose| Endpoint {
-        name: name.to_owned(),
-        port,
-        expose,
+    let host = |text: &str| text.parse().unwrap();
+    let http = Endpoint {
+        name: "http".to_owned(),
+        protocol: Protocol::Http,
+        port: 80,
+        expose: Expose::Public,
+        hosts: vec![host("shop.example"), host("*.shop.example")],
+        path: PathPattern::folder("/api").ok(),
+    };
+    let https = Endpoint {
+        name: "https".to_owned(),
+        protocol: Protocol::Https,
+        port: 443,
+        hosts: vec![host("shop.example")],
+        path: None,
+        ..http.clone()
     };
     let api = ServiceSettings {
         allow: vec![
@@ -192,7 +205,7 @@ fn every_key_gets_where_it_belongs() {
         idle_timeout: seconds(300),
         request_timeout: seconds(10),
         max_memory: Some(64 << 20),
-        endpoints: vec![endpoint("http", 80, Expose::Public)],
+        endpoints: vec![http, https],
         health: Some(HealthCheck {
             url: "/health".to_owned(),
             expect_status: 204,

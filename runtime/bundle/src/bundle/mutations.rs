@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::{
-    Deployment, DeviceSettings, Endpoint, Expose, Profile, Role, Service, ServiceSettings, Target,
-    Variable,
+    Deployment, DeviceSettings, Endpoint, Expose, PathPattern, Profile, Role, Service,
+    ServiceSettings, Target, Variable,
 };
 
 /// How many are read.
@@ -42,6 +42,9 @@ fn manifest() -> BundleManifest {
             name: "http".to_owned(),
             port: 80,
             expose: Expose::Public,
+            hosts: "*.example".parse().into_iter().collect(),
+            path: PathPattern::folder("/a").ok(),
+            ..Endpoint::default()
         }],
         ..ServiceSettings::default()
     };
@@ -64,6 +67,7 @@ fn manifest() -> BundleManifest {
         },
         blobs: vec![Blob::of(b"code"), Blob::of(b"more")],
         artifacts: vec![0, 1],
+        images: vec![Some("r.example/a@sha256:00".to_owned()), None],
     }
 }
 

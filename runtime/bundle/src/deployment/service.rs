@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Variable;
+use super::{Endpoint, Variable};
 use crate::{
     AllowedHost, Bodies, BodyAccess, Capability, Durability, OnFailure, PathPattern, Role,
 };
@@ -62,7 +62,7 @@ pub struct ServiceSettings {
     pub request_body: Option<BodyAccess>,
     /// Names of request headers that tell clients apart.
     pub personal_headers: Vec<String>,
-    /// Where it is reached. Empty: at the device's own port.
+    /// Where it is reached. Empty: at all ports that there are.
     pub endpoints: Vec<Endpoint>,
     /// How it is asked whether it is well.
     pub health: Option<HealthCheck>,
@@ -140,28 +140,6 @@ impl KeyvalueSettings {
             write_max: self.write_max.or(usual.write_max),
         }
     }
-}
-
-/// Where a service is reached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Endpoint {
-    /// For people.
-    pub name: String,
-    /// Port to listen on.
-    pub port: u16,
-    /// Who reaches it.
-    pub expose: Expose,
-}
-
-/// Who reaches an endpoint.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Expose {
-    /// All who can reach the device.
-    Public,
-    /// Programs on the device itself.
-    #[default]
-    Internal,
 }
 
 /// How a service is asked whether it is well: a GET request, sent within the daemon.

@@ -8,9 +8,6 @@ use crate::config::{Entrance, Https, IdentityFiles};
 use crate::error::{Error, Result};
 use crate::secrets;
 
-/// The port of HTTPS where there is a certificate and no `--tls-port`.
-const PORT: u16 = 8443;
-
 /// The certificates that flags name: files with a key for each, or with their keys in them, then
 /// credentials.
 ///
@@ -59,10 +56,7 @@ fn read_with(device: DeviceSettings, folder: Option<&Path>) -> Result<Entrance> 
     });
     let identities: Vec<_> = identities.collect::<Result<_>>()?;
     let https = match (device.tls_port, identities.is_empty()) {
-        (_, false) => Some(Https {
-            port: device.tls_port.unwrap_or(PORT),
-            identities,
-        }),
+        (_, false) => Some(Https { identities }),
         (None, true) => None,
         (Some(_), true) => {
             return usage(
@@ -71,8 +65,7 @@ fn read_with(device: DeviceSettings, folder: Option<&Path>) -> Result<Entrance> 
             );
         }
     };
-    let redirect = device.redirect_http.unwrap_or_default();
-    if redirect && https.is_none() {
+    if device.redirect_http == Some(true) && https.is_none() {
         return usage(
             "--redirect-http: there is no HTTPS to go to; name a certificate with --tls-cert \
              and --tls-key, or with --tls-credential",
@@ -87,7 +80,6 @@ fn read_with(device: DeviceSettings, folder: Option<&Path>) -> Result<Entrance> 
     }
     Ok(Entrance {
         https,
-        redirect,
         trusted: device.trusted_proxies.into_iter().collect(),
         proxy_protocol,
     })
@@ -185,8 +177,7 @@ mod tests {
             certificates: certificates(files(&["a"]), Vec::new(), Vec::new()).unwrap(),
             ..DeviceSettings::default()
         };
-        let https = read_with(one, None).unwrap().https;
-        assert_eq!(https.unwrap().port, PORT);
+        assert!(read_with(one, None).unwrap().https.is_some());
     }
 
     #[test]

@@ -103,6 +103,7 @@ fn placement(said: &ServiceSettings) -> Result<Placement, String> {
     }
     Ok(Placement {
         paths: said.paths.clone(),
+        endpoints: said.endpoints.clone(),
         services: said.services.clone(),
         on_failure: said.on_failure,
         bodies: said.bodies,

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use smol::lock::MutexGuard;
 use zlayer_bundle::BundleHead;
@@ -16,6 +17,10 @@ use crate::admin::{Changed, Changing, Deployed, Deployments, Telling};
 use crate::blocking::unblock;
 use crate::error::{Error, Result};
 use crate::generations::{Incoming, Staged};
+use crate::timeout;
+
+/// How long a change waits for the end of another before it is refused.
+const SETTLING: Duration = Duration::from_secs(2);
 
 impl Deployments for Deployer {
     fn deployed(&self) -> Option<Deployed> {
@@ -134,7 +139,9 @@ impl Deployer {
                 "the daemon is stopping: try again when it runs".to_owned(),
             ));
         }
-        let changing = self.changing.try_lock().ok_or_else(|| {
+        // A trial that is over holds it for a moment, too.
+        let changing = timeout::within(SETTLING, self.changing.lock()).await;
+        let changing = changing.ok_or_else(|| {
             Error::Refused(
                 "another change of what this daemon serves is under way: try again when that has ended"
                     .to_owned(),
@@ -184,7 +191,11 @@ impl Deployer {
 
     /// Has requests take what has proved itself, and puts it on trial.
     async fn serve(self: &Arc<Self>, mut loaded: Loaded, number: u64) -> Changed {
-        let at_next_start = loaded.config.device.differing(&self.device);
+        let mut at_next_start = loaded.config.device.differing(&self.device);
+        if loaded.config.doors != self.doors {
+            // Of these services none is reached but by the ports that are open already.
+            at_next_start.push("endpoints");
+        }
         if !self.data.is_temporary() {
             let mut versions = loaded.versions;
             loaded.versions = unblock(move || {

@@ -97,7 +97,7 @@ impl Deployer {
     pub(super) async fn make_room(&self) {
         let drain = self.loader.timeouts.drain;
         loop {
-            let next = sync::lock(&self.retiring).first().map(Retiring::clone);
+            let next = sync::lock(&self.retiring).first().cloned();
             let Some(ending) = next else { return };
             if timeout::before(ending.since + drain, stopped(&ending.ended))
                 .await

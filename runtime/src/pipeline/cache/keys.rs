@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::message::Client;
 use crate::message::fields::CREDENTIALS;
 use crate::pipeline::fields;
+use crate::pipeline::reach::Reached;
 use crate::pipeline::request::Request;
 use crate::pipeline::stage::{Stage, Step};
 
@@ -34,7 +35,7 @@ pub(super) async fn ask_keys(
 ) -> Result<Keys, Failure> {
     let uri = &request.head.uri;
     let host = asked.headers.get(HOST).and_then(|host| host.to_str().ok());
-    let site = site(&request.client, host.unwrap_or_default());
+    let site = site(&request.client, host.unwrap_or_default(), request.reached);
     let mut running = stage.plugin.instance(&asked.id).await?;
     let (store, guests) = running.parts();
     let Some(guest) = &guests.caching else {
@@ -119,13 +120,18 @@ fn bounded(mut key: String) -> String {
 }
 
 /// What a URL has before its path, as the client sees it: one upstream may redirect `http` to
-/// `https`, and another make links of the host that a trusted proxy names.
-fn site(client: &Client, host: &str) -> String {
+/// `https`, and another make links of the host that a trusted proxy names. Requests that reach other services are
+/// kept apart even where a client says the same host at two ports, or a middleware says so for all.
+fn site(client: &Client, host: &str, reached: Reached) -> String {
     let forwarded = client.forwarded_host.as_ref();
     let forwarded = forwarded.and_then(|host| host.to_str().ok());
     // There is no blank in a host.
     let forwarded = forwarded.unwrap_or_default();
-    format!("{}://{host} {forwarded}", client.scheme.name())
+    let scheme = client.scheme.name();
+    match reached.mark() {
+        None => format!("{scheme}://{host} {forwarded}"),
+        Some(mark) => format!("{scheme}://{host} {forwarded} {mark:x}"),
+    }
 }
 
 /// Whether a response may be meant for one client alone: an authenticator knows who the client is,

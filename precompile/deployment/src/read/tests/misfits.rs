@@ -81,12 +81,31 @@ fn what_services_share_has_to_fit() {
         "5:57: services.b.endpoints[0].expose: 80 is the port of services.a too, which is exposed otherwise",
     );
     assert!(file(&two(&port("public"), &port("public"))).is_ok());
+    let other = "endpoints: [{name: x, port: 81}, {name: y, port: 80, path: /b, expose: public}]";
+    assert!(file(&two(&port("public"), other)).is_ok());
     refused(
         &two(
-            &port("public"),
-            "endpoints: [{name: x, port: 81, expose: public}]",
+            &port("internal"),
+            "endpoints: [{name: x, port: 80, protocol: https}]",
         ),
-        "5:45: services.b.endpoints[0].port: services.a has 80, and this release serves all services at one port",
+        "5:59: services.b.endpoints[0].protocol: 80 is the port of services.a too, and speaks either HTTP or HTTPS",
+    );
+    let hosts: Vec<String> = (0..13).map(|number| format!("h{number}")).collect();
+    let many = |count: usize| {
+        let one = |number: usize| {
+            format!(
+                "{{name: e{number}, port: {}, host: [{}]}}",
+                80 + number,
+                hosts.join(", ")
+            )
+        };
+        let endpoints: Vec<String> = (0..count).map(one).collect();
+        format!("endpoints: [{}]", endpoints.join(", "))
+    };
+    assert!(file(&two(&many(2), &many(2))).is_ok());
+    refused(
+        &two(&many(2), &many(3)),
+        "4:3: services: has 65 endpoints, where each host counts; a deployment has at most 64",
     );
     let bound = |bind, expose| {
         format!(
@@ -116,7 +135,7 @@ fn what_services_share_has_to_fit() {
     );
     refused(
         &text,
-        "4:54: services.a.endpoints[0].port: device.port is another, and all services are served at one port",
+        "4:54: services.a.endpoints[0].port: device.port is another: say the same in both, or take device.port out",
     );
     refused(
         &two(
@@ -133,5 +152,69 @@ fn what_services_share_has_to_fit() {
     refused(
         &text,
         "4:54: services.a.endpoints[0].port: 80 is device.admin_port already",
+    );
+}
+
+#[test]
+fn the_device_and_the_endpoints_agree_on_their_ports() {
+    let with = |device: &str, endpoints: &str| {
+        format!(
+            "version: v1\ndeployment: d\ndevice: {{{device}}}\nservices: {{a: {{image: a, endpoints: [{endpoints}]}}}}\n"
+        )
+    };
+    let certified = "certificates: [{credential: c}]";
+    let (http, https) = (
+        "{name: x, port: 80, expose: public}",
+        "{name: y, port: 443, expose: public, protocol: https}",
+    );
+    let internal = "{name: z, port: 81}";
+    for (device, endpoints, says) in [
+        (
+            format!("port: 81, tls: {{{certified}}}"),
+            https.to_owned(),
+            "4:85: services.a.endpoints[0].protocol: all endpoints speak HTTPS, and device.port is that of HTTP",
+        ),
+        (
+            format!("tls: {{port: 444, {certified}}}"),
+            https.to_owned(),
+            "4:54: services.a.endpoints[0].port: device.tls.port is another",
+        ),
+        (
+            format!("tls: {{port: 80, {certified}}}"),
+            http.to_owned(),
+            "4:54: services.a.endpoints[0].port: 80 is device.tls.port already",
+        ),
+        (
+            format!("tls: {{redirect_http: true, {certified}}}"),
+            "{name: x, port: 80, expose: public}, {name: y, port: 82, expose: public}".to_owned(),
+            "3:31: device.tls.redirect_http: no service at port 82 has an endpoint with `protocol: https`",
+        ),
+        (
+            "bind: 0.0.0.0".to_owned(),
+            format!("{internal}, {{name: y, port: 82}}"),
+            "4:38: services.a.endpoints[0].expose: device.bind says otherwise",
+        ),
+    ] {
+        let told = file(&with(&device, &endpoints)).unwrap_err();
+        assert!(told.starts_with(&format!("apps/f.yaml:{says}")), "{told}");
+    }
+    for (device, endpoints) in [
+        (
+            format!("port: 80, tls: {{port: 443, redirect_http: true, {certified}}}"),
+            format!("{http}, {https}, {internal}"),
+        ),
+        (
+            format!("tls: {{redirect_http: true, {certified}}}"),
+            format!("{http}, {internal}"),
+        ),
+        ("bind: 0.0.0.0".to_owned(), format!("{http}, {internal}")),
+        ("bind: 127.0.0.1".to_owned(), internal.to_owned()),
+    ] {
+        assert!(file(&with(&device, &endpoints)).is_ok(), "{endpoints}");
+    }
+    let noted = file(&with("threads: 1", https)).unwrap().notes;
+    assert!(
+        noted[0].to_string().contains("wants a certificate"),
+        "{noted:?}"
     );
 }

@@ -116,16 +116,32 @@ fn what_is_wrong_with_a_service_is_told_with_its_place() {
             "6:47: services.a.endpoints[0].protocol: `tcp` is more than a plugin can serve",
         ),
         (
-            "endpoints: [{name: x, port: 80, protocol: https}]",
-            "6:47: services.a.endpoints[0].protocol: `https` is for the device as a whole",
+            "endpoints: [{name: x, port: 80, protocol: grpc}]",
+            "6:47: services.a.endpoints[0].protocol: there is no 'grpc' here; there are http, https, websocket",
         ),
         (
-            "endpoints: [{name: x, port: 80, path: /a}]",
-            "6:43: services.a.endpoints[0].path: not yet:",
+            "endpoints: [{name: x, port: 80, path: a}]",
+            "6:43: services.a.endpoints[0].path: 'a' is no path; write it decoded, like /api",
         ),
         (
-            "endpoints: [{name: x, port: 80, host: a}]",
-            "6:43: services.a.endpoints[0].host: not yet:",
+            "endpoints: [{name: x, port: 80, path: /a*}]",
+            "6:43: services.a.endpoints[0].path: '/a*' is no path",
+        ),
+        (
+            "endpoints: [{name: x, port: 80, host: 'a:80'}]",
+            "6:43: services.a.endpoints[0].host: 'a:80' is no host of a request: scheme and port are for",
+        ),
+        (
+            "endpoints: [{name: x, port: 80, host: [a, 'b.*']}]",
+            "6:47: services.a.endpoints[0].host[1]: 'b.*' is no host of a request: write it like",
+        ),
+        (
+            "endpoints: [{name: x, port: 80, host: []}]",
+            "6:43: services.a.endpoints[0].host: is empty; name at least one",
+        ),
+        (
+            "endpoints: [{name: x, port: 80, target_port: 81}]",
+            "6:50: services.a.endpoints[0].target_port: is a port within a container",
         ),
         (
             "endpoints: [{name: x, port: 0}]",
@@ -133,7 +149,11 @@ fn what_is_wrong_with_a_service_is_told_with_its_place() {
         ),
         (
             "endpoints: [{name: x, port: 80}, {name: y, port: 80}]",
-            "6:54: services.a.endpoints[1].port: 80 is the port of another endpoint here",
+            "6:54: services.a.endpoints[1].port: 80 is what services.a.endpoints[0] says already",
+        ),
+        (
+            "endpoints: [{name: x, port: 80}, {name: x, port: 81}]",
+            "6:45: services.a.endpoints[1].name: 'x' is the name of another endpoint here",
         ),
         (
             "scale: {mode: fixed}",
