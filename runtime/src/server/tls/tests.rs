@@ -371,7 +371,7 @@ fn a_key_that_others_may_read_is_refused_unless_systemd_guards_it() {
         fs::set_permissions(&files.key, PermissionsExt::from_mode(mode)).unwrap();
         let said = refused(&files.certificate, &files.key);
         assert!(
-            said.contains("run chmod 600") && said.contains("first.key"),
+            said.contains("run `chmod 600 ") && said.contains("first.key"),
             "{said}"
         );
     }
@@ -383,7 +383,7 @@ fn a_key_that_others_may_read_is_refused_unless_systemd_guards_it() {
     .concat();
     let both = folder.write("both.pem", &both);
     fs::set_permissions(&both, PermissionsExt::from_mode(0o644)).unwrap();
-    assert!(refused(&both, &both).contains("run chmod 600"));
+    assert!(refused(&both, &both).contains("run `chmod 600 "));
     fs::set_permissions(&both, PermissionsExt::from_mode(0o400)).unwrap();
     let one = IdentityFiles {
         certificate: both.clone(),
