@@ -2,29 +2,24 @@
 
 mod entrance;
 mod plugin_config;
+mod said;
 mod source;
 mod timeouts;
 mod watch;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 use argh::FromArgs;
 use zlayer_bundle::{
-    AccessOutput, AllowedHost, Capability, Deployment, DeviceSettings, Durability,
-    KeyvalueSettings, LogOutput, Network, Profile, Service, ServiceSettings, UnknownProfile, Value,
-    Variable,
+    AccessOutput, AllowedHost, Capability, DeviceSettings, Durability, KeyvalueSettings, LogOutput,
+    Network, ServiceSettings, Value, Variable,
 };
 
-use crate::account::Account;
-use crate::config::{
-    Draft, Limits, SYSTEM_KEYS, Secret, ServiceConfig, Source, parse_bytes, parse_pair, read_doors,
-};
-use crate::daemon::{self, Start, Trustees, Wanted};
+use crate::config::{SYSTEM_KEYS, parse_bytes, parse_pair};
+use crate::daemon::{self, Start, Wanted};
 use crate::error::{EXIT_SUCCESS, Error, Result};
-use crate::secrets;
+use said::Said;
 use source::Given;
 
 /// Serve plugins over HTTP.
@@ -355,155 +350,6 @@ impl Run {
             ..ServiceSettings::default()
         })
     }
-}
-
-/// How long what somebody is at work on is on trial, unless it is said: long enough for a plugin that fails at its
-/// first requests, and over before the next state comes.
-const WATCHED_TRIAL: Duration = Duration::from_secs(1);
-
-/// What the flags say, each read once: whatever is served later, they hold for it too.
-struct Said {
-    profile: Profile,
-    user: Option<Account>,
-    key_dirs: Vec<PathBuf>,
-    allow_unsigned: bool,
-    data_dir: Option<PathBuf>,
-    /// Whether the data folder goes with the daemon, though it is named.
-    is_temporary: bool,
-    /// Whether somebody is at work on what is served.
-    is_watched: bool,
-    set_store_aside: bool,
-    device: DeviceSettings,
-    usual: ServiceSettings,
-    sources: secrets::Sources,
-}
-
-impl Said {
-    fn by(mut run: Run) -> Result<Said> {
-        let profile = { run.profile.parse() }
-            .map_err(|error: UnknownProfile| wrong("profile", &error.to_string()))?;
-        let user = run.user.as_deref().map(Account::find).transpose();
-        let user = user.map_err(|reason| wrong("user", &reason))?;
-        Ok(Said {
-            profile,
-            key_dirs: key_dirs(std::mem::take(&mut run.keys), user.is_some()),
-            user,
-            device: run.device()?,
-            usual: run.service()?,
-            allow_unsigned: run.allow_unsigned,
-            is_temporary: run.watched_in.is_some(),
-            is_watched: run.watched_by.is_some(),
-            data_dir: run.data_dir.or(run.watched_in),
-            set_store_aside: run.kv_set_aside,
-            sources: secrets::Sources {
-                file: run.secrets_file,
-                credentials: run.secret_credential,
-                environment: run.secret_env,
-                literals: run.secret,
-            },
-        })
-    }
-
-    fn trustees(&self) -> Trustees<'_> {
-        Trustees {
-            key_dirs: &self.key_dirs,
-            allow_unsigned: self.allow_unsigned,
-            data_dir: self.data_dir.as_deref(),
-        }
-    }
-
-    /// What a daemon of this source is to run with, word for word and not checked yet.
-    fn draft(&self, source: Source) -> Result<Draft> {
-        let deployment = match source.head() {
-            Some(head) => head.manifest().deployment.clone(),
-            None => small(source.len()),
-        };
-        let (secrets, variables) = self.sources.read(&deployment.variables())?;
-        let mut device = self.device.clone().or(deployment.device.clone());
-        if self.is_watched {
-            device.timeouts.trial = device.timeouts.trial.or(Some(WATCHED_TRIAL));
-        }
-        let doors = read_doors(&deployment, &device)?;
-        let services = deployment
-            .services
-            .into_iter()
-            .map(|Service { name, settings }| {
-                let config = plugin_config::read(&settings.or(&self.usual), &variables);
-                let shown = name.as_deref().unwrap_or("the plugin");
-                let config = config.map_err(|reason| Error::Usage(format!("{shown}: {reason}")))?;
-                Ok(ServiceConfig { name, config })
-            });
-        let services: Result<Vec<_>> = services.collect();
-        let usual = plugin_config::read(&self.usual, &variables).map_err(Error::Usage)?;
-        let log = device.log.unwrap_or(match self.data_dir {
-            Some(_) => LogOutput::Both,
-            None => LogOutput::Text,
-        });
-        let limits = Limits::default();
-        Ok(Draft {
-            services: services?,
-            source,
-            key_dirs: self.key_dirs.clone(),
-            user: self.user.clone(),
-            allow_unsigned: self.allow_unsigned,
-            profile: self.profile,
-            doors,
-            admin_port: device.admin_port,
-            threads: device.threads.map(|count| count as usize),
-            memory: addressable("memory-max", device.memory_max)?,
-            body: addressable("max-body", device.max_body)?,
-            websocket_message: addressable("max-message", device.max_message)?,
-            data_dir: self.data_dir.clone(),
-            is_temporary: self.is_temporary,
-            set_store_aside: self.set_store_aside,
-            log,
-            access_log: device.access_log,
-            tls_roots: device.tls_roots.clone(),
-            timeouts: timeouts::read(&device.timeouts),
-            limits: Limits {
-                connections: device
-                    .max_connections
-                    .map_or(limits.connections, |count| count as usize),
-                cache: addressable("cache-max", device.cache_max)?,
-                handles: device
-                    .max_handles
-                    .map_or(limits.handles, |count| count as usize),
-                underscore_headers: device
-                    .underscore_headers
-                    .unwrap_or(limits.underscore_headers),
-                ..limits
-            },
-            device: device.clone(),
-            entrance: entrance::read(device)?,
-            variables: { variables.into_iter() }
-                .map(|(name, value)| (name, Secret(value)))
-                .collect(),
-            secrets_file: self.sources.file.clone(),
-            secrets: Arc::new(secrets),
-            usual,
-        })
-    }
-}
-
-/// The deployment of plugins of which nothing is said but by flags.
-fn small(count: usize) -> Deployment {
-    Deployment {
-        services: vec![Service::default(); count],
-        ..Deployment::default()
-    }
-}
-
-/// A size that this machine can address.
-fn addressable(flag: &str, bytes: Option<u64>) -> Result<Option<usize>> {
-    let size = |bytes| {
-        usize::try_from(bytes).map_err(|_| {
-            wrong(
-                flag,
-                &format!("{bytes} bytes are more than this machine can address"),
-            )
-        })
-    };
-    bytes.map(size).transpose()
 }
 
 /// The named folders of keys; where none is named, the system's and the user's own. Whoever starts a

@@ -155,7 +155,8 @@ fn a_week_in_the_life_of_a_device_loses_no_request() {
     } else {
         fleet.data = fleet.data.below("data");
     }
-    let plugin = |env: &str, release: u64, key: &str| fleet.bundle_of("hostile-plugin", env, release, key);
+    let plugin =
+        |env: &str, release: u64, key: &str| fleet.bundle_of("hostile-plugin", env, release, key);
     let household = Household::default();
     thread::scope(|scope| {
         let clients: Vec<_> = (0..2).map(|_| scope.spawn(|| household.live())).collect();
@@ -175,13 +176,25 @@ fn a_week_in_the_life_of_a_device_loses_no_request() {
         device.settles_on(1);
 
         // Tuesday: an update.
-        expect(&device.install(&plugin("init: \"\"", 2, "a")), 3, "config-invalid");
-        expect(&device.install(&plugin("word: two", 2, "a")), 0, "release 2");
+        expect(
+            &device.install(&plugin("init: \"\"", 2, "a")),
+            3,
+            "config-invalid",
+        );
+        expect(
+            &device.install(&plugin("word: two", 2, "a")),
+            0,
+            "release 2",
+        );
         device.settles_on(2);
 
         // Wednesday: an update that does not start, and one that starts and then traps.
         expect(&device.install(&plugin("init: trap", 3, "a")), 3, "trap");
-        expect(&device.install(&plugin("word: three", 3, "a")), 0, "release 3");
+        expect(
+            &device.install(&plugin("word: three", 3, "a")),
+            0,
+            "release 3",
+        );
         eventually("it goes back", || {
             get(device.daemon(), "/trap");
             device.status()["release"] == 2
@@ -222,7 +235,11 @@ fn a_week_in_the_life_of_a_device_loses_no_request() {
             assert_eq!(get(device.daemon(), "/").status, 200);
             expect(&device.install(&plugin("word: a", 6, "a")), 22, "revoked");
         }
-        expect(&device.install(&plugin("word: six", 6, "b")), 0, "release 6");
+        expect(
+            &device.install(&plugin("word: six", 6, "b")),
+            0,
+            "release 6",
+        );
         device.settles_on(6);
 
         // Sunday: power is cut again and again while the next release is installed.
@@ -247,9 +264,12 @@ fn a_week_in_the_life_of_a_device_loses_no_request() {
         device.settles_on(7);
         device.switch_off();
         drop(end);
-        clients.into_iter().for_each(|client| client.join().unwrap());
+        clients
+            .into_iter()
+            .for_each(|client| client.join().unwrap());
     });
-    let [answered, lost] = [&household.answered, &household.lost].map(|count| count.load(Ordering::Relaxed));
+    let [answered, lost] =
+        [&household.answered, &household.lost].map(|count| count.load(Ordering::Relaxed));
     println!("a week: {answered} requests answered, {lost} lost");
     assert!(answered > 0);
     assert_eq!(lost, 0);
