@@ -46,6 +46,8 @@ pub(crate) struct Machine {
     pub(crate) mke2fs: bool,
     /// `strace` is there: the store's tests record what it writes, and make the disk fail.
     pub(crate) strace: bool,
+    /// `skopeo` is there: what is pushed to registries is fetched with it.
+    pub(crate) skopeo: bool,
     /// `apt-get` is there.
     pub(crate) apt: bool,
     /// This user may install packages: root, or `sudo` is there.
@@ -83,6 +85,7 @@ impl Machine {
             qemu_system: on_path("qemu-system-aarch64") && on_path("qemu-system-arm"),
             mke2fs: Path::new(&mke2fs()).is_file() || on_path(&mke2fs()),
             strace: on_path("strace"),
+            skopeo: on_path("skopeo"),
             apt: on_path("apt-get"),
             may_install: is_root || sudo,
             sudo,

@@ -73,6 +73,9 @@ impl Plan {
             if !machine.strace {
                 plan.apt.push("strace");
             }
+            if !machine.skopeo {
+                plan.apt.push("skopeo");
+            }
         }
         plan.possible_on(machine)?;
         Ok(plan)
@@ -160,6 +163,7 @@ mod tests {
             qemu_system: true,
             mke2fs: true,
             strace: true,
+            skopeo: true,
             ..machine
         }
     }
@@ -207,7 +211,8 @@ mod tests {
                 "qemu-user-static",
                 "qemu-system-arm",
                 "e2fsprogs",
-                "strace"
+                "strace",
+                "skopeo"
             ]
         );
     }

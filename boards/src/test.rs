@@ -14,6 +14,7 @@ use argh::FromArgs;
 
 use crate::Workspace;
 use crate::command::on_path;
+use crate::debian_package;
 use crate::kosoku;
 use crate::room::{FULL_RUN, QUICK_RUN, Room};
 use crate::summary::Summary;
@@ -84,10 +85,27 @@ pub(crate) fn main(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
     {
         left_out.push(format!("the Autobahn cases: no kosoku here ({reason})"));
     }
+    if steps.iter().any(|step| step.has_word("zlayer-precompile"))
+        && let Err(error) = docker_registry(workspace, host)
+    {
+        left_out.push(format!(
+            "a real registry: no docker-registry here ({error})"
+        ));
+    }
     Ok(match carry_out(&steps, workspace, left_out) {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
+}
+
+/// Fetches the registry that tests push to, unless it is there. It is unpacked and not installed: Debian would
+/// start it at once, on all addresses of the machine.
+fn docker_registry(workspace: &Workspace, host: Target) -> Result<()> {
+    const PACKAGE: &str = "docker-registry";
+    if !on_path(PACKAGE) {
+        debian_package::unpacked(host, PACKAGE, &debian_package::folder(workspace))?;
+    }
+    Ok(())
 }
 
 /// Takes out the step that needs cargo-deny, where that is not installed.

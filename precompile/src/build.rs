@@ -7,8 +7,8 @@ use zlayer_bundle::{
 };
 
 use crate::{
-    Checked, Explainer, Input, Problem, Refused, check_component, check_limits, check_memory,
-    compile_component, strip_component, wrap_module,
+    Checked, CodeCache, Explainer, Input, Problem, Refused, check_component, check_limits,
+    check_memory, compile_component, strip_component, wrap_module,
 };
 
 /// A plugin that has passed every check and can be compiled for any target.
@@ -95,6 +95,20 @@ impl Plugin {
     /// [`Refused`] when the plugin does not fit the profile or the compiler refuses it, and
     /// other errors when the settings do not fit together.
     pub fn build(&self, settings: &Settings, key: Option<&SecretKey>) -> Result<Artifact> {
+        self.build_with(settings, key, None)
+    }
+
+    /// As [`Plugin::build`], with the code that was compiled before, if it is in `cache`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Plugin::build`] has them.
+    pub fn build_with(
+        &self,
+        settings: &Settings,
+        key: Option<&SecretKey>,
+        cache: Option<&CodeCache>,
+    ) -> Result<Artifact> {
         let Settings {
             target,
             profile,
@@ -103,7 +117,11 @@ impl Plugin {
             bodies,
         } = settings;
         self.check_room(settings)?;
-        let code = compile_component(&self.component, *target, *profile, cpu_flags)?;
+        let compile = || compile_component(&self.component, *target, *profile, cpu_flags);
+        let code = match cache {
+            Some(cache) => cache.code(&self.component, settings, compile)?,
+            None => compile()?,
+        };
         let manifest = Manifest {
             cpu_flags: cpu_flags.clone(),
             roles: self.checked.roles.clone(),

@@ -89,6 +89,8 @@ impl Changes {
             let [from, to] = [old, new].map(|(file, place)| json!(version(file, place)));
             self.add(format!("{what}.artifact"), from, to);
         }
+        let [from, to] = [old, new].map(|(file, place)| json!(image(file, place)));
+        self.compare(&format!("{what}.image"), from, to);
         let [Some(one), Some(other)] = [old, new].map(|(file, place)| service(file, place)) else {
             return;
         };
@@ -99,6 +101,10 @@ impl Changes {
             self.add(what, value("***"), value("another one"));
         }
     }
+}
+
+fn image(file: &BundleFile, place: usize) -> Option<&str> {
+    file.head.manifest.images.get(place)?.as_deref()
 }
 
 fn service(file: &BundleFile, place: usize) -> Option<&Service> {

@@ -55,7 +55,8 @@ pub fn read_input(path: &Path) -> Result<Input> {
     classify(path, bytes)
 }
 
-fn classify(path: &Path, bytes: Vec<u8>) -> Result<Input> {
+/// Says what these bytes hold; `path` is what errors call them.
+pub(crate) fn classify(path: &Path, bytes: Vec<u8>) -> Result<Input> {
     if bytes.is_empty() {
         let mend = "build the plugin again: the last build may have failed";
         return Err(refused(path, "the file is empty", mend));

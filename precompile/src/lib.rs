@@ -16,6 +16,8 @@
 //! [`Unpacked`] and [`Packed`] make the bundle of a whole deployment; [`BundleFile`] reads one, and
 //! [`differences`] tells two apart.
 //!
+//! [`Shipment`] is what goes to a registry.
+//!
 //! [`Plugin`] does all of them after the first. The result depends on its input alone: the same component,
 //! name and key give the same bytes on every host.
 //!
@@ -24,6 +26,7 @@
 mod build;
 mod bundle_file;
 mod check;
+mod code_cache;
 mod compare;
 mod compile;
 mod contract;
@@ -37,12 +40,14 @@ mod output;
 mod pack;
 mod refused;
 mod said;
+mod shipment;
 mod strip;
 mod wrap;
 
 pub use build::{Artifact, Plugin, Settings};
 pub use bundle_file::BundleFile;
 pub use check::{Checked, check_component, check_memory};
+pub use code_cache::CodeCache;
 pub use compile::{compile_component, known_cpu_flags};
 pub use contract::contract_files;
 pub use difference::{Change, differences};
@@ -50,9 +55,10 @@ pub use explain::{Explainer, Line, Place};
 pub use input::{Input, read_input};
 pub use keys::{create_key_pair, development_key};
 pub use limits::check_limits;
-pub use output::{write_atomically, write_pieces_atomically};
+pub use output::{write_atomically, write_atomically_with, write_pieces_atomically};
 pub use pack::{Ceiling, Compiled, Packed, Room, RoomRow, Unpacked};
 pub use refused::{Problem, Refused};
 pub use said::{said_of_device, said_of_service};
+pub use shipment::{Shipment, of_registry};
 pub use strip::strip_component;
 pub use wrap::wrap_module;

@@ -51,12 +51,15 @@ enum Verb {
     Logs(verbs::logs::Logs),
     Explain(verbs::explain::Explain),
     New(verbs::new::New),
+    Push(verbs::push::Push),
+    Pull(verbs::pull::Pull),
+    Export(verbs::export::Export),
 }
 
 /// The verbs, for who gets one wrong.
-const VERBS: [&str; 11] = [
+const VERBS: [&str; 14] = [
     "build", "pack", "inspect", "diff", "validate", "info", "keygen", "sign", "logs", "explain",
-    "new",
+    "new", "push", "pull", "export",
 ];
 
 fn main() -> ExitCode {
@@ -132,6 +135,9 @@ fn run(words: Vec<std::ffi::OsString>, json: bool) -> Result<Outcome, Failure> {
         Some(Verb::Logs(logs)) => logs.run(json),
         Some(Verb::Explain(explain)) => explain.run(),
         Some(Verb::New(new)) => new.run(),
+        Some(Verb::Push(push)) => push.run(),
+        Some(Verb::Pull(pull)) => pull.run(),
+        Some(Verb::Export(export)) => export.run(),
         None => {
             let verbs = VERBS.join(", ");
             return Err(Failure::usage(&format!(

@@ -23,9 +23,29 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 ///
 /// When the folder cannot be written to.
 pub fn write_pieces_atomically(path: &Path, pieces: &[&[u8]], mode: u32) -> Result<()> {
-    let staged = Staged::write(path, pieces, mode)
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    fs::rename(&staged.path, path).with_context(|| format!("cannot write {}", path.display()))
+    write_atomically_with(path, mode, |file| {
+        let mut pieces = pieces.iter();
+        let written = pieces.try_for_each(|piece| file.write_all(piece));
+        written.with_context(|| format!("cannot write {}", path.display()))
+    })
+}
+
+/// As [`write_atomically`], for a file that is filled piece by piece. What `fill` wrote before it failed is
+/// gone.
+///
+/// # Errors
+///
+/// Those of `fill`, and when the folder cannot be written to.
+pub fn write_atomically_with(
+    path: &Path,
+    mode: u32,
+    fill: impl FnOnce(&mut File) -> Result<()>,
+) -> Result<()> {
+    let failed = || format!("cannot write {}", path.display());
+    let (staged, mut file) = Staged::begin(path, mode).with_context(failed)?;
+    fill(&mut file)?;
+    finish(&file, mode).with_context(failed)?;
+    fs::rename(&staged.path, path).with_context(failed)
 }
 
 /// Writes a file with permissions `mode`, unless there is one already. Of several
@@ -35,7 +55,9 @@ pub fn write_pieces_atomically(path: &Path, pieces: &[&[u8]], mode: u32) -> Resu
 ///
 /// [`io::ErrorKind::AlreadyExists`] when there is one, and whatever else the system says.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let staged = Staged::write(path, &[bytes], mode)?;
+    let (staged, mut file) = Staged::begin(path, mode)?;
+    file.write_all(bytes)?;
+    finish(&file, mode)?;
     // Unlike a rename, a link never replaces anything.
     match fs::hard_link(&staged.path, path) {
         // A file system without permissions has no second names, either.
@@ -56,14 +78,13 @@ fn has_no_modes(error: &io::Error) -> bool {
     )
 }
 
-/// A complete file beside its final place. It is removed when it is dropped, if it is
-/// still there.
+/// A file beside its final place. It is removed when it is dropped, if it is still there.
 struct Staged {
     path: PathBuf,
 }
 
 impl Staged {
-    fn write(beside: &Path, pieces: &[&[u8]], mode: u32) -> io::Result<Staged> {
+    fn begin(beside: &Path, mode: u32) -> io::Result<(Staged, File)> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = beside
             .file_name()
@@ -72,27 +93,27 @@ impl Staged {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let temporary = format!(".{name}.{}.{count}.tmp", std::process::id());
         let path = beside.with_file_name(temporary);
-        let mut file = create(&path, mode)?;
-        let staged = Staged { path };
-        for piece in pieces {
-            file.write_all(piece)?;
-        }
-        // The umask may have taken permissions away that the caller asked for.
-        match set_mode(&file, mode) {
-            // Sticks have file systems without permissions, and take whatever others may read.
-            Err(error) if mode & 0o044 != 0 && has_no_modes(&error) => {}
-            Err(error) if has_no_modes(&error) => {
-                return Err(io::Error::new(
-                    error.kind(),
-                    "this file system keeps no permissions (FAT and exFAT do not), so every account could \
-                     read the secret key; choose a folder on another one, and copy only the .pub here",
-                ));
-            }
-            set => set?,
-        }
-        file.sync_all()?;
-        Ok(staged)
+        let file = create(&path, mode)?;
+        Ok((Staged { path }, file))
     }
+}
+
+/// Gives a file that was written its permissions, and waits until it is stored.
+fn finish(file: &File, mode: u32) -> io::Result<()> {
+    // The umask may have taken permissions away that the caller asked for.
+    match set_mode(file, mode) {
+        // Sticks have file systems without permissions, and take whatever others may read.
+        Err(error) if mode & 0o044 != 0 && has_no_modes(&error) => {}
+        Err(error) if has_no_modes(&error) => {
+            return Err(io::Error::new(
+                error.kind(),
+                "this file system keeps no permissions (FAT and exFAT do not), so every account could \
+                 read the secret key; choose a folder on another one, and copy only the .pub here",
+            ));
+        }
+        set => set?,
+    }
+    file.sync_all()
 }
 
 impl Drop for Staged {

@@ -3,6 +3,7 @@
 
 mod check;
 mod image;
+mod pulled;
 mod room;
 
 use std::path::Path;
@@ -11,9 +12,10 @@ use anyhow::{Context as _, Result};
 use zlayer_bundle::{
     Blob, BundleManifest, Deployment, Manifest, Role, SecretKey, Service, seal_bundle,
 };
-use zlayer_deployment::{DeploymentFile, Image};
+use zlayer_deployment::{DeploymentFile, Image, ImageSource};
+use zlayer_registry::Access;
 
-use crate::{Problem, Refused, Settings, write_pieces_atomically};
+use crate::{CodeCache, Problem, Refused, Settings, write_pieces_atomically};
 use check::check_services;
 pub use image::Compiled;
 use image::PluginFile;
@@ -31,6 +33,8 @@ pub struct Unpacked {
     /// For each service the roles that it plays.
     roles: Vec<Vec<Role>>,
     notes: Vec<String>,
+    /// Where code is kept that was compiled.
+    cache: Option<CodeCache>,
 }
 
 /// A deployment with its artifacts, ready to be written.
@@ -49,12 +53,13 @@ pub struct Packed {
 }
 
 impl Unpacked {
-    /// Reads and checks the plugins of a deployment, as a device with these settings would.
+    /// Reads and checks the plugins of a deployment, as a device with these settings would. Those that are in a
+    /// registry are fetched, each once.
     ///
     /// # Errors
     ///
     /// [`Refused`] with all that a device would refuse, or with what is wrong with each file that is no plugin.
-    pub fn read(file: DeploymentFile, settings: Settings) -> Result<Unpacked> {
+    pub fn read(file: DeploymentFile, settings: Settings, access: &Access) -> Result<Unpacked> {
         let DeploymentFile {
             deployment,
             images,
@@ -63,7 +68,7 @@ impl Unpacked {
         let mut files: Vec<PluginFile> = Vec::new();
         let (mut places, mut errors) = (Vec::new(), Vec::new());
         for image in &images {
-            match place_of(image, &mut files, &settings) {
+            match place_of(image, &mut files, &settings, access) {
                 Ok(place) => places.push(place),
                 Err(error) => errors.push(error),
             }
@@ -81,7 +86,13 @@ impl Unpacked {
             files,
             places,
             notes,
+            cache: None,
         })
+    }
+
+    /// Has code taken from a cache that was compiled before, and kept there.
+    pub fn keeping(self, cache: Option<CodeCache>) -> Unpacked {
+        Unpacked { cache, ..self }
     }
 
     /// Compiles what is not compiled yet and signs it. `tell` hears of each file before its turn.
@@ -89,7 +100,11 @@ impl Unpacked {
     /// # Errors
     ///
     /// [`Refused`] when the compiler refuses a plugin, or a device with these settings has no room for them.
-    pub fn build(self, key: Option<&SecretKey>, mut tell: impl FnMut(&Path)) -> Result<Packed> {
+    pub fn build(
+        self,
+        key: Option<&SecretKey>,
+        mut tell: impl FnMut(&ImageSource),
+    ) -> Result<Packed> {
         let Unpacked {
             deployment,
             settings,
@@ -97,16 +112,19 @@ impl Unpacked {
             places,
             roles,
             mut notes,
+            cache,
         } = self;
         let (mut artifacts, mut blobs) = (Vec::<Compiled>::new(), Vec::<Blob>::new());
         let mut blob_of_file = Vec::new();
+        let images: Vec<Option<String>> = { places.iter() }
+            .map(|place| files[*place].image.clone())
+            .collect();
         for file in files {
-            tell(&file.path);
-            let path = file.path.clone();
-            let built = file
-                .build(&settings, key)
-                .with_context(|| path.display().to_string())?;
-            notes.extend(built.note(key, &path));
+            tell(&file.source);
+            let source = file.source.clone();
+            let built = file.build(&settings, key, cache.as_ref());
+            let built = built.with_context(|| source.to_string())?;
+            notes.extend(built.note(key, &source));
             let blob = Blob::of(&built.bytes);
             // Two files may hold the same.
             let known = blobs.iter().position(|other| *other == blob);
@@ -132,6 +150,7 @@ impl Unpacked {
             blobs,
             // There are fewer services than a byte counts.
             artifacts: blob_of_service.iter().map(|blob| *blob as u32).collect(),
+            images,
         };
         Ok(Packed {
             manifest,
@@ -212,12 +231,17 @@ fn described<'a>(
 }
 
 /// The place of an image's file among those that were read, which it joins if it is new.
-fn place_of(image: &Image, files: &mut Vec<PluginFile>, settings: &Settings) -> Result<usize> {
-    let path = image::file_of(image)?;
-    if let Some(known) = files.iter().position(|file| file.path == path) {
+fn place_of(
+    image: &Image,
+    files: &mut Vec<PluginFile>,
+    settings: &Settings,
+    access: &Access,
+) -> Result<usize> {
+    let source = &image.source;
+    if let Some(known) = files.iter().position(|file| file.source == *source) {
         return Ok(known);
     }
-    files.push(PluginFile::read(path, settings).with_context(|| named_at(image))?);
+    files.push(PluginFile::read(source, settings, access).with_context(|| named_at(image))?);
     Ok(files.len() - 1)
 }
 

@@ -1,9 +1,11 @@
 //! The verbs of the command line, one a file.
 
+mod access;
 pub(crate) mod build;
 mod device;
 pub(crate) mod diff;
 pub(crate) mod explain;
+pub(crate) mod export;
 mod grants;
 pub(crate) mod info;
 pub(crate) mod inspect;
@@ -12,6 +14,8 @@ pub(crate) mod logs;
 pub(crate) mod new;
 pub(crate) mod pack;
 mod progress;
+pub(crate) mod pull;
+pub(crate) mod push;
 pub(crate) mod sign;
 mod signer;
 pub(crate) mod validate;

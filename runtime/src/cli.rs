@@ -104,14 +104,15 @@ struct Logs {
     files: Vec<PathBuf>,
 }
 
-/// Look at a plugin, or begin one, on a machine that has zlayer-precompile: validate FILE, info FILE, new NAME.
+/// Look at a plugin, begin one, or put one into a registry, on a machine that has zlayer-precompile: validate
+/// FILE, info FILE, new NAME, push FILE REFERENCE, pull REFERENCE, export FILE --name NAME.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "wasm")]
 struct Wasm {
-    /// validate, info or new
+    /// validate, info, new, push, pull or export
     #[argh(positional)]
     verb: String,
-    /// the file or the name, and flags for zlayer-precompile
+    /// the file, the name or the reference, and flags for zlayer-precompile
     #[argh(positional, greedy)]
     rest: Vec<String>,
 }
@@ -220,12 +221,13 @@ impl Logs {
 impl Wasm {
     fn forward(self) -> Result<()> {
         let wanted = match self.verb.as_str() {
-            "validate" | "info" => "a file",
+            "validate" | "info" | "push" | "export" => "a file",
             // The plugin's name, and nothing that is there.
             "new" => "a name",
+            "pull" => "a reference",
             other => {
                 return Err(Error::Usage(format!(
-                    "zlayer wasm knows validate, info and new, not '{other}'"
+                    "zlayer wasm knows validate, info, new, push, pull and export, not '{other}'"
                 )));
             }
         };
@@ -240,9 +242,10 @@ impl Wasm {
         let mut command = daemon::precompile_command();
         let status = command.arg(&self.verb).args(&self.rest).status();
         // A device has no compiler, and needs none to read what was compiled.
+        let looks = matches!(self.verb.as_str(), "validate" | "info");
         if let Err(error) = &status
             && error.kind() == std::io::ErrorKind::NotFound
-            && self.verb != "new"
+            && looks
             && let Some(artifact) = Artifact::named(&self.rest, run::key_dirs(Vec::new(), false))
         {
             return match self.verb.as_str() {
@@ -250,9 +253,9 @@ impl Wasm {
                 _ => artifact.validate(),
             };
         }
-        let without = |error| match self.verb.as_str() {
-            "new" => daemon::without_tool(error),
-            _ => daemon::without_compiler(Path::new(word), error),
+        let without = |error| match looks {
+            true => daemon::without_compiler(Path::new(word), error),
+            false => daemon::without_tool(error),
         };
         match status.map_err(without)? {
             status if status.success() => Ok(()),

@@ -215,6 +215,11 @@ impl Claim {
         }
     }
 
+    /// Nobody waits any more for what may be asked for: the connection's task has ended.
+    pub fn forget_waker(&self) {
+        drop(self.waker.take());
+    }
+
     /// Resolves once any of `what` has been asked for.
     pub async fn wait_until_asked(&self, what: u8) {
         std::future::poll_fn(|cx| self.poll_asked(what, cx)).await;

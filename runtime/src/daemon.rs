@@ -37,6 +37,7 @@ use crate::confinement::{Needs, confine};
 use crate::data_dir::DataDir;
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::generations::Generations;
 use crate::keyvalue::{self, KeyValue};
 use crate::logger;
 use crate::memory::Budget;
@@ -58,7 +59,7 @@ use loader::Loader;
 use rehearsal::rehearse;
 use resources::Resources;
 use signals::Signals;
-use start::FromGeneration;
+use start::{Counted, FromGeneration};
 use time::Time;
 use versions::Versions;
 
@@ -141,6 +142,8 @@ fn serve(
         is_temporary: data.is_temporary(),
         read: read_later(&config, installed.is_some()),
     });
+    let counted = { installed.as_ref() }
+        .map(|from| Counted::begin(&Generations::of(data.path()), &from.choice));
     let needs: Vec<_> = { members.iter().flatten() }
         .map(plugins::Member::needs)
         .collect();
@@ -209,7 +212,15 @@ fn serve(
         config,
         mut versions,
         installed,
-    } = First::load(&loader, data, loaded, config, versions, installed)?;
+        counted,
+    } = First::load(
+        &loader,
+        data,
+        loaded,
+        config,
+        versions,
+        (installed, counted),
+    )?;
     if !data.is_temporary() {
         versions.keep();
     }
@@ -273,7 +284,7 @@ fn serve(
     }
 
     drop(pipeline);
-    deployer.begin(choice);
+    deployer.begin(choice.zip(counted));
     if let Some(https) = https.clone() {
         EXECUTOR.spawn(async move { https.watch().await }).detach();
     }

@@ -274,7 +274,7 @@ impl KeyValue {
     }
 
     async fn open_content(&self, name: &str, settings: &Settings) -> Result<Content> {
-        let (store, settings) = (Arc::clone(&self.inner.store), settings.clone());
+        let (store, settings) = (Arc::clone(&self.inner.store), *settings);
         if settings.durability == Durability::Memory {
             let reservation = self.inner.budget.reserve(0).ok_or(KvError::QuotaExceeded)?;
             return Ok(Content::volatile(store, settings, reservation));

@@ -141,6 +141,7 @@ impl Workshop {
         let mut command = Command::new(&self.precompile);
         command
             .env("XDG_CONFIG_HOME", self.folder.path())
+            .env("XDG_CACHE_HOME", self.folder.path())
             .arg("pack")
             .arg(&file)
             .args(["--target", target()?, "-o"])

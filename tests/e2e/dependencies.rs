@@ -69,6 +69,19 @@ fn the_device_has_no_compiler() {
 }
 
 #[test]
+fn the_device_speaks_with_no_registry() {
+    let device = packages("zlayer-runtime", BUILT_WITH);
+    let host = packages("zlayer-precompile", MADE_OF);
+    for client in ["zlayer-registry", "oci-client", "reqwest", "hyper-util"] {
+        assert!(
+            !device.contains(client),
+            "the device's daemon is built with {client}"
+        );
+        assert!(host.contains(client), "the host's tool has no {client}");
+    }
+}
+
+#[test]
 fn the_device_neither_writes_nor_reads_the_sources_of_plugins() {
     // Macros of the engine use these while it is built, so they may be built with but not linked. wasmparser is
     // linked: the engine's description of an artifact is written in its types.

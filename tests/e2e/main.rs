@@ -75,6 +75,8 @@ mod plugin;
 mod proxies;
 /// Uploads that are refused before they have come.
 mod refusals;
+/// Registries: plugins pushed, pulled and served from there.
+mod registries;
 /// What a client's request means: its target, its host, and what of it is passed on.
 mod requests;
 /// Where secrets come from, and that they are never shown.

@@ -1,5 +1,6 @@
 //! Where the plugin of a service comes from.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use zlayer_bundle::Role;
@@ -36,6 +37,15 @@ impl ImageSource {
         match begins || ends {
             true => ImageSource::File(folder.join(name.strip_prefix("./").unwrap_or(name))),
             false => ImageSource::Reference(name.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for ImageSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ImageSource::File(path) => path.display().fmt(f),
+            ImageSource::Reference(name) => f.write_str(name),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use object::read::elf::ElfFile64;
@@ -11,9 +11,12 @@ use zlayer_bundle::{
     ArtifactError, Bodies, CodeDescription, DESCRIPTION_SECTION, ENGINE_VERSION, Manifest, Role,
     SecretKey, SignatureState, Trailer, check_digest_of, seal,
 };
-use zlayer_deployment::{Image, ImageSource};
+use zlayer_deployment::ImageSource;
+use zlayer_registry::Access;
 
-use crate::{Input, Plugin, Problem, Refused, Settings, read_input};
+use super::pulled::Pulled;
+use crate::input::classify;
+use crate::{CodeCache, Input, Plugin, Problem, Refused, Settings, read_input};
 
 /// The largest artifact, in bytes: as much as the largest component.
 const ARTIFACT_MAX: u64 = 256 << 20;
@@ -21,7 +24,10 @@ const ARTIFACT_MAX: u64 = 256 << 20;
 /// A plugin that was read and not compiled yet, or that needs no compiling.
 #[derive(Debug)]
 pub(super) struct PluginFile {
-    pub(super) path: PathBuf,
+    /// What the deployment says.
+    pub(super) source: ImageSource,
+    /// Where in a registry it came from, by its digest.
+    pub(super) image: Option<String>,
     content: Content,
 }
 
@@ -46,38 +52,46 @@ pub struct Compiled {
     pub signature: SignatureState,
 }
 
-/// The file that an image is.
-pub(super) fn file_of(image: &Image) -> Result<PathBuf, Refused> {
-    match &image.source {
-        ImageSource::File(path) => Ok(path.clone()),
-        ImageSource::Reference(name) => Err(Problem::new(
-            image.place.to_string(),
-            format!("{name} is in a registry, and this release pulls nothing from registries"),
-            "build the plugin or copy its file, and name that: ./plugin.wasm",
-        )
-        .into()),
-    }
-}
-
 impl PluginFile {
     /// Reads and checks it: a component can be compiled for `settings`, an artifact was compiled for them.
-    pub(super) fn read(path: PathBuf, settings: &Settings) -> Result<PluginFile> {
-        let content = match read_input(&path)? {
-            Input::Compiled => {
-                read_artifact(&path, settings).with_context(|| path.display().to_string())?
-            }
-            input => {
+    pub(super) fn read(
+        source: &ImageSource,
+        settings: &Settings,
+        access: &Access,
+    ) -> Result<PluginFile> {
+        let shown = || source.to_string();
+        let (name, image, input, bytes) = match source {
+            ImageSource::File(path) => {
                 let name = path.file_stem().and_then(|stem| stem.to_str());
-                let name = name.with_context(|| {
-                    format!("{} has no name that could be used", path.display())
-                })?;
-                let plugin = Plugin::prepare(name, None, input)
-                    .with_context(|| path.display().to_string())?;
+                let name = name.map(str::to_owned);
+                let name = name.with_context(|| format!("{source} has no name that could be used"));
+                match read_input(path)? {
+                    Input::Compiled => (name, None, Input::Compiled, read_artifact(path)?),
+                    input => (name, None, input, Vec::new()),
+                }
+            }
+            ImageSource::Reference(text) => {
+                let pulled = Pulled::fetch(text, settings.target, access)?;
+                let (name, image) = (Ok(pulled.name), Some(pulled.image));
+                match pulled.bytes {
+                    bytes if bytes.starts_with(b"\x7fELF") => (name, image, Input::Compiled, bytes),
+                    bytes => (name, image, classify(Path::new(text), bytes)?, Vec::new()),
+                }
+            }
+        };
+        let content = match input {
+            Input::Compiled => check_artifact(bytes, settings).with_context(shown)?,
+            input => {
+                let plugin = Plugin::prepare(&name?, None, input).with_context(shown)?;
                 plugin.check_room(settings)?;
                 Content::Plugin(Box::new(plugin))
             }
         };
-        Ok(PluginFile { path, content })
+        Ok(PluginFile {
+            source: source.clone(),
+            image,
+            content,
+        })
     }
 
     /// What it can do.
@@ -112,7 +126,7 @@ impl PluginFile {
         let board = settings.board.as_ref()?;
         let mut beyond = manifest.cpu_flags.clone();
         beyond.retain(|flag| !settings.cpu_flags.contains(flag));
-        let path = self.path.display();
+        let path = &self.source;
         match (&manifest.board, beyond.is_empty()) {
             (_, false) => Some(format!(
                 "{path} was compiled to use {}, which the board {} does not name: a processor without that \
@@ -129,10 +143,15 @@ impl PluginFile {
     }
 
     /// Compiles it where it is not, and signs it where it has no signature.
-    pub(super) fn build(self, settings: &Settings, key: Option<&SecretKey>) -> Result<Compiled> {
+    pub(super) fn build(
+        self,
+        settings: &Settings,
+        key: Option<&SecretKey>,
+        cache: Option<&CodeCache>,
+    ) -> Result<Compiled> {
         match self.content {
             Content::Plugin(plugin) => {
-                let bytes = plugin.build(settings, key)?.bytes;
+                let bytes = plugin.build_with(settings, key, cache)?.bytes;
                 Compiled::of(bytes)
             }
             Content::Artifact {
@@ -170,13 +189,12 @@ impl Compiled {
     }
 
     /// What its owner should know of its signature, beside one by `key`.
-    pub(super) fn note(&self, key: Option<&SecretKey>, path: &Path) -> Option<String> {
+    pub(super) fn note(&self, key: Option<&SecretKey>, source: &ImageSource) -> Option<String> {
         let signer = self.signature.key()?;
         let own = key.map(SecretKey::public);
         (own != Some(signer)).then(|| {
             format!(
-                "{} keeps its signature by key {}: the device has to trust that one, too",
-                path.display(),
+                "{source} keeps its signature by key {}: the device has to trust that one, too",
                 signer.id()
             )
         })
@@ -203,7 +221,7 @@ impl Compiled {
     }
 }
 
-fn read_artifact(path: &Path, settings: &Settings) -> Result<Content> {
+fn read_artifact(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // One byte more tells whether there are too many.
     File::open(path)?
@@ -217,6 +235,10 @@ fn read_artifact(path: &Path, settings: &Settings) -> Result<Content> {
         let problem = Problem::new("artifact", what, "give the .wasm file");
         return Err(Refused::from(problem).into());
     }
+    Ok(bytes)
+}
+
+fn check_artifact(bytes: Vec<u8>, settings: &Settings) -> Result<Content> {
     let Trailer {
         manifest,
         signature,

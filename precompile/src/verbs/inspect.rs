@@ -84,6 +84,9 @@ fn describe(
     let name = service.name.clone().unwrap_or_default();
     let said = said_of_service(service);
     let digest = { bundle.head.manifest.artifact(place) }.map(|blob| blob.name());
+    let image = { bundle.head.manifest.images.get(place) }
+        .cloned()
+        .flatten();
     let Some(artifact) = bundle.artifact(place) else {
         // A head whose services have no artifacts was refused.
         return (vec![("service", name)], Value::Null);
@@ -106,7 +109,7 @@ fn describe(
         names.join(", ")
     };
     let capabilities = |set: Capabilities| set.iter().map(|one| one.name()).collect::<Vec<_>>();
-    let rows = vec![
+    let mut rows = vec![
         ("service", name),
         ("plugin", format!("{} {}", manifest.name, manifest.version)),
         ("sha256", digest.clone().unwrap_or_default()),
@@ -119,10 +122,14 @@ fn describe(
         ("granted", granted.to_string()),
         ("settings", show::settings(&said)),
     ];
+    if let Some(image) = &image {
+        rows.insert(2, ("image", image.clone()));
+    }
     let json = json!({
         "name": service.name,
         "plugin": manifest.name,
         "version": manifest.version,
+        "image": image,
         "digest": digest,
         "signature": signature,
         "exports": manifest.roles,

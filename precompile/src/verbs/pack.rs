@@ -8,8 +8,9 @@ use anyhow::{Context as _, Result};
 use argh::FromArgs;
 use serde_json::{Value, json};
 use zlayer_bundle::{ByteSize, Role};
-use zlayer_precompile::{Packed, Problem, Refused, Room, Settings, Unpacked};
+use zlayer_precompile::{CodeCache, Packed, Problem, Refused, Room, Settings, Unpacked};
 
+use super::access;
 use super::device::{Boards, Devices};
 use super::progress::Progress;
 use super::signer::Signer;
@@ -54,6 +55,10 @@ pub(crate) struct Pack {
     #[argh(option)]
     release: Option<u64>,
 
+    /// speak without TLS with registries on this machine
+    #[argh(switch)]
+    plain_http: bool,
+
     /// file to write (default: the deployment's name and the target, with .zlb, in the current folder)
     #[argh(option, short = 'o')]
     output: Option<PathBuf>,
@@ -79,7 +84,16 @@ impl Pack {
             Some(path) => path,
             None => file_name(&file.deployment.name, &settings)?,
         };
-        let unpacked = Unpacked::read(file, settings)?;
+        // What is signed for release comes straight from the compiler, whatever the user's other programs may
+        // have done to the cache.
+        let cache = match self.key {
+            None => CodeCache::of_user(),
+            Some(_) => None,
+        };
+        let access = access::from_environment(self.plain_http)?;
+        let progress = Progress::start("reading plugins");
+        let unpacked = Unpacked::read(file, settings, &access)?.keeping(cache);
+        drop(progress);
         if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
             let failed = || format!("cannot make folder {}", dir.display());
             fs::create_dir_all(dir).with_context(failed)?;
@@ -87,10 +101,10 @@ impl Pack {
         let signer = Signer::choose(self.key.as_deref(), self.unsigned, "bundles")?;
         let start = Instant::now();
         let mut progress = None;
-        let packed = unpacked.build(signer.key.as_ref(), |path| {
+        let packed = unpacked.build(signer.key.as_ref(), |source| {
             // The last one goes before the next one shows.
             progress = None;
-            progress = Some(Progress::start(&format!("compiling {}", path.display())));
+            progress = Some(Progress::start(&format!("compiling {source}")));
         });
         drop(progress);
         let packed = packed?;
@@ -102,6 +116,13 @@ impl Pack {
         rows.push(("memory", memory(&packed.room)));
         if !variables.is_empty() {
             rows.push(("device has to know", variables.join(", ")));
+        }
+        let pulled: Vec<&str> = { packed.manifest.images.iter() }
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        if !pulled.is_empty() {
+            rows.push(("pulled", pulled.join("\n")));
         }
         let secrets = packed.manifest.deployment.secrets();
         if !secrets.is_empty() {
@@ -198,6 +219,7 @@ fn services_json(packed: &Packed) -> Vec<Value> {
                 "name": service.name,
                 "roles": roles,
                 "version": packed.artifact(place).map(|one| one.version.as_str()),
+                "image": packed.manifest.images.get(place),
                 "digest": packed.manifest.artifact(place).map(|blob| blob.name()),
             })
         })

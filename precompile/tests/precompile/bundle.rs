@@ -1,8 +1,11 @@
 //! Bundles: `pack` makes them of a `deployment.yaml`, `inspect` and `diff` read them.
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::io::{Cursor, Read as _};
+use std::path::PathBuf;
 use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use zlayer_bundle::{
@@ -261,8 +264,8 @@ fn what_a_device_would_refuse_is_refused_with_its_place_and_nothing_is_written()
         |name: &str, more: &str| format!("{}  {name}:\n    image: ./{name}.wasm\n{more}", one(""));
     for (deployment, says) in [
         (
-            one("").replace("./web.wasm", "ghcr.io/a/web:v1"),
-            "pulls nothing from registries",
+            one("").replace("./web.wasm", "web:v1"),
+            "'web:v1' is no reference to a registry: it names no registry",
         ),
         (
             one("    service_type: wasm_router\n"),
@@ -455,6 +458,48 @@ fn inspect_shows_what_a_bundle_says() {
         "{}",
         run.stdout
     );
+}
+
+#[test]
+fn code_that_was_compiled_is_taken_again_but_not_for_a_release() {
+    let dir = folder(&one(""));
+    let code = || -> Vec<PathBuf> {
+        let entries = fs::read_dir(dir.path().join("cache/zlayer/code"));
+        let entries = entries.into_iter().flatten();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    let pack_anew = || {
+        let words = ["pack", "deployment.yaml", "--target", "x86_64"];
+        Run::new(&dir, &words).expect(0);
+        bundle(&dir, "app.x86_64.zlb")
+    };
+    // Somebody signs it for devices: that is compiled, and nothing is kept of it.
+    pack(&dir, &[]).expect(0);
+    assert!(code().is_empty());
+    let first = pack_anew();
+    let [kept] = code().try_into().unwrap();
+    // Whoever takes it says so.
+    let long_ago = SystemTime::now() - Duration::from_secs(86_400);
+    let set_used = || {
+        let file = File::options().append(true).open(&kept).unwrap();
+        file.set_modified(long_ago).unwrap();
+    };
+    let is_used = || fs::metadata(&kept).unwrap().modified().unwrap() > long_ago;
+    set_used();
+    assert_eq!(pack_anew(), first);
+    assert!(is_used());
+    set_used();
+    pack(&dir, &[]).expect(0);
+    assert!(!is_used());
+    // What is damaged is compiled again.
+    let whole = fs::read(&kept).unwrap();
+    fs::write(&kept, &whole[..whole.len() - 1]).unwrap();
+    assert_eq!(pack_anew(), first);
+    assert_eq!(fs::read(&kept).unwrap(), whole);
+    // Another plugin of that name is another one.
+    dir.file("web.wasm", plugin("zlayer-router"));
+    assert_ne!(pack_anew(), first);
+    assert_eq!(code().len(), 2);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Plugins made from the contract's own WIT, temporary folders, and runs of the program.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -123,10 +124,24 @@ pub(crate) struct Run {
 impl Run {
     /// Runs in folder `dir`, which is also the home.
     pub(crate) fn new(dir: &TempDir, words: &[&str]) -> Run {
-        let output = Command::new(env!("CARGO_BIN_EXE_zlayer-precompile"))
+        Run::with(dir, words, &[])
+    }
+
+    /// The same with these variables.
+    pub(crate) fn with(dir: &TempDir, words: &[&str], environment: &[(&str, &OsStr)]) -> Run {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_zlayer-precompile"));
+        for (name, _) in std::env::vars_os() {
+            // Those of whoever runs the tests.
+            if name.to_string_lossy().starts_with("ZLAYER_REGISTRY") {
+                command.env_remove(name);
+            }
+        }
+        let output = command
             .args(words)
             .current_dir(dir.path())
             .env("XDG_CONFIG_HOME", dir.path().join("config"))
+            .env("XDG_CACHE_HOME", dir.path().join("cache"))
+            .envs(environment.iter().copied())
             .output()
             .unwrap();
         Run::from(output)

@@ -227,6 +227,7 @@ mod tests {
             },
             blobs: vec![Blob::of(b"code")],
             artifacts: vec![0],
+            images: vec![None],
         }
     }
 

@@ -70,10 +70,16 @@ impl RunQueue {
         claim: &Arc<Claim>,
         future: impl Future<Output = ()> + Send + 'static,
     ) {
-        let (queue, claim) = (Arc::clone(self), Arc::clone(claim));
+        let queue = Arc::clone(self);
+        let (own, claim) = (Arc::clone(claim), Arc::clone(claim));
         let schedule = WithInfo(move |runnable, info: ScheduleInfo| {
             queue.push(claim.network(), runnable, info.woken_while_running);
         });
+        let future = async move {
+            future.await;
+            // The task has the claim, and the claim what wakes the task: none of them would ever go.
+            own.forget_waker();
+        };
         let (runnable, task) = async_task::spawn(future, schedule);
         task.detach();
         runnable.schedule();
@@ -285,6 +291,23 @@ mod tests {
         assert_eq!(first(&state), Some(one.network()));
         state.used.add(one.network(), Duration::from_millis(2), now);
         assert_eq!(first(&state), Some(many.network()));
+    }
+
+    #[test]
+    fn a_task_that_has_ended_leaves_nothing_behind() {
+        let queue = RunQueue::new(1, run);
+        let claim = Claim::new("192.0.2.1".parse().unwrap());
+        let own = Arc::clone(&claim);
+        queue.spawn(&claim, async move {
+            let asked = own.wait_until_asked(super::super::asked::LEAVE);
+            assert!(futures_lite::future::poll_once(asked).await.is_none());
+        });
+        let turns = async {
+            yield_now().await;
+            yield_now().await;
+        };
+        futures_lite::future::block_on(or(turns, queue.serve(0)));
+        assert_eq!(Arc::strong_count(&claim), 1);
     }
 
     #[test]

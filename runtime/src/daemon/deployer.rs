@@ -20,7 +20,7 @@ use zlayer_bundle::DeviceSettings;
 
 use super::loader::Loader;
 use super::plugins;
-use super::start::Configure;
+use super::start::{Configure, Counted};
 use super::versions::Versions;
 use super::{EXECUTOR, described};
 use crate::admin::Deployed;
@@ -105,12 +105,14 @@ impl Deployer {
         })
     }
 
-    /// Begins what goes on beside the requests of the first deployment. Where it is what was installed, that
-    /// start is written down, and it has to prove itself.
-    pub(super) fn begin(self: &Arc<Self>, choice: Option<Choice>) {
+    /// Begins what goes on beside the requests of the first deployment. Where it is what was installed, it has to
+    /// prove itself.
+    pub(super) fn begin(self: &Arc<Self>, start: Option<(Choice, Counted)>) {
         let tasks = self.attend(&self.present.get());
         self.served()._tasks = tasks;
-        let Some(choice) = choice else { return };
+        let Some((choice, counted)) = start else {
+            return;
+        };
         if let Some(back) = &choice.went_back {
             let told = format!("generation {} is not served: {}", back.from, back.reason);
             log::error!("{told}");
@@ -120,7 +122,7 @@ impl Deployer {
             let standing = self.generations().standing();
             let is_good = standing.is_ok_and(|known| known.confirmed.contains(&number));
             self.served().is_confirmed = is_good;
-            self.try_out_from_start(choice, number);
+            self.try_out_from_start(counted, number);
         }
     }
 

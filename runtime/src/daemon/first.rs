@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::loader::Loader;
 use super::plugins::{self, Member};
-use super::start::{FromGeneration, Wanted, instead};
+use super::start::{Counted, FromGeneration, Wanted, instead};
 use super::versions::Versions;
 use crate::config::Config;
 use crate::data_dir::DataDir;
@@ -20,6 +20,8 @@ pub(super) struct First {
     pub(super) versions: Versions,
     /// None where it serves what its command line names.
     pub(super) installed: Option<FromGeneration>,
+    /// Its start, where it is what was installed.
+    pub(super) counted: Option<Counted>,
 }
 
 impl First {
@@ -36,7 +38,7 @@ impl First {
         loaded: Result<Arc<Pipeline>>,
         mut config: Config,
         mut versions: Versions,
-        mut installed: Option<FromGeneration>,
+        (mut installed, mut counted): (Option<FromGeneration>, Option<Counted>),
     ) -> Result<First> {
         let mut loaded = loaded;
         loop {
@@ -47,6 +49,7 @@ impl First {
                         config,
                         versions,
                         installed,
+                        counted,
                     });
                 }
                 Err(error) => error,
@@ -55,8 +58,10 @@ impl First {
                 return Err(error);
             };
             let generations = Generations::of(data.path());
+            counted.take().map(Counted::wait);
             // The daemon holds the lock.
-            from.choice = instead(&generations, from.choice.clone(), error, |note| note())?;
+            from.choice = instead(&generations, from.choice.clone(), error, |_, note| note())?;
+            counted = Some(Counted::begin(&generations, &from.choice));
             config = (from.configure)(Wanted::of(&from.choice))?;
             redact::install(super::deployer::secrets(&config));
             versions = Versions::open(data)?;

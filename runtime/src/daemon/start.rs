@@ -1,6 +1,7 @@
 //! What a daemon is started with; where that is what is installed, which generation.
 
 use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 
 use zlayer_bundle::{BundleError, BundleHead, Profile, VerifiedBundle};
 
@@ -65,8 +66,10 @@ impl Start {
             match configure(Wanted::of(&choice)) {
                 Ok(config) => break config,
                 Err(error) => {
-                    choice = instead(&generations, choice, error, |note| {
-                        locked(data_dir).and_then(|_data| note())
+                    choice = instead(&generations, choice, error, |choice, note| {
+                        let _data = locked(data_dir)?;
+                        generations.begin(choice)?;
+                        note()
                     })?;
                 }
             }
@@ -105,8 +108,8 @@ impl Wanted {
     }
 }
 
-/// What is begun with instead of a choice that could not be served, because of `error`. What is to be written
-/// down of it is done in `locked`, which holds the lock of the data folder.
+/// What is begun with instead of a choice that could not be served, because of `error`. Where there is nothing
+/// else, that is written down by `note`, which has to have counted the start.
 ///
 /// # Errors
 ///
@@ -115,7 +118,7 @@ pub(super) fn instead(
     generations: &Generations,
     choice: Choice,
     error: Error,
-    locked: impl FnOnce(&dyn Fn() -> Result<()>) -> Result<()>,
+    note: impl FnOnce(&Choice, &dyn Fn() -> Result<()>) -> Result<()>,
 ) -> Result<Choice> {
     let Some(number) = choice.number else {
         return Err(error);
@@ -129,18 +132,63 @@ pub(super) fn instead(
         log::error!("generation {number} cannot be served: {reason}");
         return Ok(other);
     }
-    let note = || {
-        generations.begin(&choice)?;
-        match is_good {
-            true => Ok(()),
-            false => generations.go_back(number, &reason).map(drop),
-        }
+    let failed = || match is_good {
+        true => Ok(()),
+        false => generations.go_back(number, &reason).map(drop),
     };
-    // Who cannot count it starts it once more.
-    if let Err(uncounted) = locked(&note) {
-        log::warn!("the failed start is not counted: {uncounted}");
+    if let Err(unwritten) = note(&choice, &failed) {
+        log::warn!("it is not written down that generation {number} failed: {unwritten}");
     }
     Err(error)
+}
+
+/// The start of a generation, which is counted: one that crashes again and again is not started for ever.
+pub(super) struct Counted {
+    /// Whether it was written down, of one that is written down while its plugins are loaded.
+    writing: Option<JoinHandle<bool>>,
+    is_written: bool,
+}
+
+impl Counted {
+    /// Counts a start before anything is loaded. Where the last one ended well, and the generation is good, that is
+    /// done beside the loading: flash takes longer than all the rest of a start.
+    pub(super) fn begin(generations: &Generations, choice: &Choice) -> Counted {
+        let standing = generations.standing();
+        let number = choice.number;
+        let is_well = standing.is_ok_and(|known| {
+            let is_good = number.is_some_and(|number| known.confirmed.contains(&number));
+            is_good && known.starts == 0 && choice.went_back.is_none()
+        });
+        let (generations, choice) = (generations.clone(), choice.clone());
+        let write = move || {
+            let begun = generations.begin(&choice);
+            if let Err(error) = &begun {
+                log::error!("it is not written down which generation is started: {error}");
+            }
+            begun.is_ok()
+        };
+        if !is_well {
+            let is_written = write();
+            return Counted {
+                writing: None,
+                is_written,
+            };
+        }
+        let started = thread::Builder::new().name("begin".to_owned()).spawn(write);
+        Counted {
+            writing: started.ok(),
+            is_written: false,
+        }
+    }
+
+    /// Waits until it is written down. Returns whether it is.
+    pub(super) fn wait(self) -> bool {
+        match self.writing {
+            // It does nothing that could panic.
+            Some(writing) => writing.join().unwrap_or(false),
+            None => self.is_written,
+        }
+    }
 }
 
 /// Checks who signed a bundle, and what it is for.

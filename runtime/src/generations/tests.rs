@@ -51,6 +51,7 @@ fn pack(
         },
         blobs: artifacts.iter().map(|bytes| Blob::of(bytes)).collect(),
         artifacts: (0..).take(artifacts.len()).collect(),
+        images: vec![None; artifacts.len()],
     };
     let head = seal_bundle(&manifest, key).unwrap();
     let mut trust = TrustStore::empty();

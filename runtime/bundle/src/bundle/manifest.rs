@@ -22,7 +22,13 @@ pub struct BundleManifest {
     pub blobs: Vec<Blob>,
     /// For each service, in their order, the place of its artifact among the blobs.
     pub artifacts: Vec<u32>,
+    /// For each service, in their order, where in a registry its plugin came from, by its digest:
+    /// `ghcr.io/myorg/handler@sha256:…`. `None`: a file. For people; no device asks a registry.
+    pub images: Vec<Option<String>>,
 }
+
+/// The longest name of an image, in bytes.
+const IMAGE_MAX: usize = 512;
 
 impl BundleManifest {
     /// The blob that holds the artifact of the service at this place.
@@ -89,6 +95,18 @@ impl BundleManifest {
         if let Err(what) = self.deployment.ports() {
             return wrong(what);
         }
+        if self.images.len() != services.len() {
+            return wrong("does not say where each plugin came from".to_owned());
+        }
+        for image in self.images.iter().flatten() {
+            // Shown on terminals, of unverified bundles too.
+            if image.len() > IMAGE_MAX || !image.chars().all(|c| c.is_ascii_graphic()) {
+                return wrong(format!(
+                    "has an image that is none: {:?}",
+                    image.chars().take(80).collect::<String>()
+                ));
+            }
+        }
         let used = |place: usize| self.artifacts.iter().any(|one| *one as usize == place);
         if self.artifacts.len() != services.len()
             || (0..services.len()).any(|service| self.artifact(service).is_none())
@@ -127,6 +145,7 @@ mod tests {
             },
             blobs: vec![Blob::of(b"code")],
             artifacts: vec![0; names.len()],
+            images: vec![None; names.len()],
         }
     }
 
@@ -161,6 +180,16 @@ mod tests {
             (
                 change(&|bad| bad.deployment.services[1].name = Some("a".to_owned())),
                 "two services 'a'",
+            ),
+            (
+                change(&|bad| {
+                    bad.images.pop();
+                }),
+                "where each plugin came from",
+            ),
+            (
+                change(&|bad| bad.images[0] = Some("\x1b[2J".to_owned())),
+                "an image that is none",
             ),
             (
                 change(&|bad| bad.deployment.name = "\x1b[2J".to_owned()),

@@ -67,6 +67,7 @@ fn manifest() -> BundleManifest {
         },
         blobs: vec![Blob::of(b"code"), Blob::of(b"more")],
         artifacts: vec![0, 1],
+        images: vec![Some("r.example/a@sha256:00".to_owned()), None],
     }
 }
 

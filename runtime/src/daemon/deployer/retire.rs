@@ -3,6 +3,8 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use smol::channel::{Receiver, bounded};
+
 use super::super::EXECUTOR;
 use super::Deployer;
 use crate::heap;
@@ -16,10 +18,13 @@ use crate::wire::stopped;
 const CUTTING: Duration = Duration::from_secs(2);
 
 /// A deployment whose last requests are at work.
+#[derive(Clone)]
 pub(super) struct Retiring {
     since: Instant,
     pipeline: Weak<Pipeline>,
     plugins: Vec<Arc<Plugin>>,
+    /// Closed when it has ended, and its plugins have shut down.
+    ended: Receiver<()>,
 }
 
 impl Deployer {
@@ -31,23 +36,26 @@ impl Deployer {
             cache.purge_all();
         }
         let plugins = pipeline.plugins().to_vec();
-        let ended = pipeline.ended();
+        let answered = pipeline.ended();
+        let (end, ended) = bounded::<()>(1);
         let mut retiring = sync::lock(&self.retiring);
         retiring.push(Retiring {
             since: Instant::now(),
             pipeline: Arc::downgrade(&pipeline),
             plugins: plugins.clone(),
+            ended: ended.clone(),
         });
         drop((retiring, pipeline));
         let deployer = Arc::clone(self);
         let ending = async move {
-            stopped(&ended).await;
+            stopped(&answered).await;
             deployer.shut_down(&plugins).await;
             for plugin in &plugins {
                 plugin.host().log.report_dropped();
             }
             drop(plugins);
-            sync::lock(&deployer.retiring).retain(|one| one.pipeline.strong_count() > 0);
+            sync::lock(&deployer.retiring).retain(|one| !one.ended.same_channel(&ended));
+            drop(end);
             heap::give_back_soon(&EXECUTOR);
         };
         EXECUTOR.spawn(ending).detach();
@@ -83,17 +91,27 @@ impl Deployer {
         all
     }
 
-    /// Makes room for one more deployment: what is at work for one before this has had the time of a drain, and
-    /// is cut off. A response may be endless, and would keep its deployment's memory for ever.
+    /// Makes room for one more deployment: those before the present one end first. What is at work for one has the
+    /// time of a drain for that, and is cut off then: a response may be endless, and would keep its deployment's
+    /// memory for ever.
     pub(super) async fn make_room(&self) {
         let drain = self.loader.timeouts.drain;
-        let late: Vec<_> = {
-            let retiring = sync::lock(&self.retiring);
-            let late = retiring.iter().filter(|one| one.since.elapsed() >= drain);
-            late.filter_map(|one| one.pipeline.upgrade()).collect()
-        };
-        for pipeline in late {
-            self.cut_off(pipeline).await;
+        loop {
+            let next = sync::lock(&self.retiring).first().cloned();
+            let Some(ending) = next else { return };
+            if timeout::before(ending.since + drain, stopped(&ending.ended))
+                .await
+                .is_some()
+            {
+                continue;
+            }
+            if let Some(pipeline) = ending.pipeline.upgrade() {
+                self.cut_off(pipeline).await;
+            }
+            let end = Instant::now() + CUTTING;
+            if timeout::before(end, stopped(&ending.ended)).await.is_none() {
+                return;
+            }
         }
     }
 

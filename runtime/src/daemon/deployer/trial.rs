@@ -7,12 +7,11 @@ use futures_lite::future::or;
 use smol::Timer;
 
 use super::super::EXECUTOR;
-use super::super::start::Wanted;
+use super::super::start::{Counted, Wanted};
 use super::prove::{prove, trouble};
 use super::{Deployer, Loaded};
 use crate::blocking::unblock;
 use crate::error::{Error, Result};
-use crate::generations::Choice;
 use crate::pipeline::Pipeline;
 use crate::sync;
 use crate::wire::stopped;
@@ -32,21 +31,16 @@ impl Deployer {
         EXECUTOR.spawn(trying).detach();
     }
 
-    /// The same of one that was only just started: that is written down first, and it has not proved itself yet.
-    /// One that was good before does not have to.
-    pub(super) fn try_out_from_start(self: &Arc<Self>, choice: Choice, number: u64) {
+    /// The same of one that was only just started, and has not proved itself yet. One that was good before does not
+    /// have to.
+    pub(super) fn try_out_from_start(self: &Arc<Self>, counted: Counted, number: u64) {
         let (deployer, pipeline) = (Arc::clone(self), self.present.get());
         let (time, is_good) = (self.loader.request_timeout(), self.served().is_confirmed);
         let trying = async move {
-            let writing = Arc::clone(&deployer);
+            let waiting = Arc::clone(&deployer);
             unblock(move || {
-                let mut begun = sync::lock(&writing.begun);
-                match writing.generations().begin(&choice) {
-                    Ok(()) => *begun = Some(number),
-                    Err(error) => log::error!(
-                        "it is not written down that generation {number} is started: {error}"
-                    ),
-                }
+                let mut begun = sync::lock(&waiting.begun);
+                *begun = counted.wait().then_some(number);
             })
             .await;
             if is_good {
@@ -98,7 +92,7 @@ impl Deployer {
             let next = async {
                 Timer::at(until.min(Instant::now() + LOOK)).await;
             };
-            or(next, stopped(&self.stop)).await;
+            or(next, or(stopped(&self.stop), stopped(&retired))).await;
         }
     }
 

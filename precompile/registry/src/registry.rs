@@ -1,0 +1,441 @@
+//! A registry at the other end of a connection.
+
+use std::fs::File;
+use std::io::{Read as _, Write};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _};
+use http::HeaderValue;
+use oci_client::client::{Client, ClientConfig, ClientProtocol};
+use oci_client::errors::{DigestError, OciDistributionError};
+use oci_client::secrets::RegistryAuth;
+use oci_client::{Reference as OciReference, RegistryOperation};
+use tokio::runtime::{Builder, Runtime};
+use zlayer_bundle::Target;
+
+use crate::answer::explain;
+use crate::content::{Content, Kind, Layer, digest_of};
+use crate::document::{Descriptor, Document, Index, Manifest, media};
+use crate::reference::is_digest;
+use crate::{Error, Keyring, Platform, Reference};
+
+/// How long it may take until a connection stands, and until the next bytes come.
+const CONNECT: Duration = Duration::from_secs(20);
+const READ: Duration = Duration::from_secs(60);
+
+/// Bytes of a file that are on their way at a time.
+const PIECE: usize = 256 << 10;
+
+/// The largest file that is pulled, 1 GiB: none that a device could hold is larger.
+const FILE_MAX: u64 = 1 << 30;
+
+/// How registries may be spoken to.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Who asks.
+    pub keyring: Keyring,
+    /// Whether registries on this machine are spoken to without TLS. Others never are.
+    pub plain_http: bool,
+}
+
+/// A registry, for what is done with one reference of it.
+pub struct Registry {
+    reference: Reference,
+    client: Client,
+    /// The library waits with it, and so does everybody here.
+    runtime: Runtime,
+    auth: RegistryAuth,
+    asker: Asker,
+}
+
+/// Who asks, as errors tell it.
+#[derive(Debug, Default)]
+pub(crate) struct Asker {
+    pub(crate) username: Option<String>,
+    pub(crate) note: Option<String>,
+    /// TLS is spoken with a registry on this machine, which often has none.
+    pub(crate) is_tls_on_loopback: bool,
+}
+
+/// Content that a reference leads to, for one target.
+#[derive(Debug)]
+pub struct Found {
+    /// What it is.
+    pub kind: Kind,
+    /// The digest of the document that the reference leads to: of the index, where there is one.
+    pub digest: String,
+    /// The platform, where there is one for each.
+    pub platform: Option<String>,
+    /// Its length in bytes, as the registry says.
+    pub size: u64,
+    file: Descriptor,
+}
+
+impl Registry {
+    /// Prepares to speak with the registry of a reference; nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// Plain HTTP is asked for where there has to be TLS, or credentials cannot be read.
+    pub fn open(reference: &Reference, access: &Access) -> Result<Registry, Error> {
+        let registry = reference.registry().to_owned();
+        let is_plain = access.plain_http && reference.is_loopback();
+        let found = access.keyring.find(&registry)?;
+        let asker = Asker {
+            username: { found.credentials.as_ref() }.map(|known| known.username.clone()),
+            note: found.note,
+            is_tls_on_loopback: reference.is_loopback() && !is_plain,
+        };
+        let auth = match found.credentials {
+            Some(known) => RegistryAuth::Basic(known.username, known.password),
+            None => RegistryAuth::Anonymous,
+        };
+        // The first one stays, and it is the same one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let config = ClientConfig {
+            protocol: match is_plain {
+                true => ClientProtocol::Http,
+                false => ClientProtocol::Https,
+            },
+            // In pieces some registries want them larger than others take them.
+            use_monolithic_push: true,
+            platform_resolver: None,
+            read_timeout: Some(READ),
+            connect_timeout: Some(CONNECT),
+            user_agent: concat!("zlayer/", env!("CARGO_PKG_VERSION")),
+            // What is on this machine is not for the proxy that the environment names, which would see the
+            // password. The library takes exceptions with a proxy alone: this one has nobody listening, so
+            // that nothing leaves the machine without TLS.
+            http_proxy: is_plain.then(|| "http://127.0.0.1:9".to_owned()),
+            no_proxy: is_plain.then(|| "localhost,127.0.0.0/8,::1".to_owned()),
+            ..ClientConfig::default()
+        };
+        let failed = |message: String| Error::Unreachable {
+            registry: registry.clone(),
+            message,
+        };
+        let runtime = Builder::new_current_thread().enable_all().build();
+        Ok(Registry {
+            reference: reference.clone(),
+            client: Client::try_from(config).map_err(|error| {
+                failed(format!(
+                    "{}; a package such as ca-certificates brings authorities, and SSL_CERT_FILE names a \
+                     file of your own",
+                    crate::answer::causes(&error)
+                ))
+            })?,
+            runtime: runtime.map_err(|error| failed(error.to_string()))?,
+            auth,
+            asker,
+        })
+    }
+
+    /// Puts content under the reference. What is there already is not sent again, and the reference changes
+    /// last.
+    ///
+    /// # Errors
+    ///
+    /// The registry refuses it, or cannot be reached.
+    pub fn push(&self, content: &Content) -> Result<(), Error> {
+        self.runtime.block_on(async {
+            self.say_who(RegistryOperation::Push).await?;
+            for member in &content.members {
+                let config = &member.config;
+                if !self.has(&config.digest).await? {
+                    let bytes = Bytes::from(config.bytes.clone());
+                    let place = &self.reference.inner;
+                    let sent = self.client.push_blob(place, bytes, &config.digest);
+                    self.told(sent.await)?;
+                }
+                self.push_file(&member.layer).await?;
+                if content.index.is_some() {
+                    let manifest = &member.manifest;
+                    let place = self.by_digest(&manifest.digest);
+                    self.push_document(&place, &manifest.bytes, media::MANIFEST)
+                        .await?;
+                }
+            }
+            match content.top() {
+                Some((top, media_type)) => {
+                    let place = &self.reference.inner;
+                    self.push_document(place, &top.bytes, media_type).await
+                }
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// Asks what the reference leads to, for a target. A component is for all of them.
+    ///
+    /// # Errors
+    ///
+    /// There is nothing, nothing for this target, or nothing that is ours.
+    pub fn find(&self, target: Option<Target>) -> Result<Found, Error> {
+        self.runtime.block_on(async {
+            self.say_who(RegistryOperation::Pull).await?;
+            let (document, digest) = self.document(&self.reference.inner).await?;
+            let (manifest, platform) = match document {
+                Document::Manifest(manifest) => (manifest, None),
+                Document::Index(index) => {
+                    let chosen = self.choose(&index, target)?;
+                    let platform = chosen.platform.as_ref().map(ToString::to_string);
+                    let place = self.by_digest(&chosen.digest);
+                    match self.document(&place).await? {
+                        // Whatever the registry says of it: this is the one that the index names.
+                        (_, digest) if digest != chosen.digest => {
+                            return Err(self.altered(&chosen.digest, &digest));
+                        }
+                        (Document::Manifest(manifest), _) => (manifest, platform),
+                        (Document::Index(_), _) => {
+                            return Err(self.foreign("an index of indexes"));
+                        }
+                    }
+                }
+            };
+            if let Some(wanted) = self.reference.digest()
+                && wanted != digest
+            {
+                return Err(self.altered(wanted, &digest));
+            }
+            let (kind, file) = self.file_of(manifest)?;
+            Ok(Found {
+                kind,
+                digest,
+                platform,
+                size: file.size,
+                file,
+            })
+        })
+    }
+
+    /// Writes what was found. It is complete, and what it should be, when this answers without an error; until
+    /// then nobody may use it.
+    ///
+    /// # Errors
+    ///
+    /// What comes is something else, or does not come, or cannot be written.
+    pub fn pull(&self, found: &Found, to: &mut dyn Write) -> Result<(), Error> {
+        self.runtime.block_on(async {
+            let digest = found.file.digest.as_str();
+            let asked = self.client.pull_blob_stream(&self.reference.inner, digest);
+            let mut stream = self.told(asked.await)?;
+            let mut left = found.size;
+            while let Some(piece) = stream.next().await {
+                let piece = piece.map_err(|error| self.broken(error))?;
+                left = left.checked_sub(piece.len() as u64).ok_or_else(|| {
+                    self.changed(format!(
+                        "more comes than the {} bytes that its manifest says",
+                        found.size
+                    ))
+                })?;
+                to.write_all(&piece).map_err(|source| Error::File {
+                    what: "cannot keep what is pulled".to_owned(),
+                    source,
+                })?;
+            }
+            match left {
+                0 => Ok(()),
+                left => Err(self.changed(format!(
+                    "{left} of the {} bytes that its manifest says are missing",
+                    found.size
+                ))),
+            }
+        })
+    }
+
+    /// Finds out whether the registry wants a name and a password, and remembers what it gives for them.
+    async fn say_who(&self, operation: RegistryOperation) -> Result<(), Error> {
+        let place = &self.reference.inner;
+        let asked = self.client.auth(place, &self.auth, operation).await;
+        self.told(asked).map(|_| ())
+    }
+
+    async fn has(&self, digest: &str) -> Result<bool, Error> {
+        let asked = self.client.blob_exists(&self.reference.inner, digest).await;
+        self.told(asked)
+    }
+
+    /// Sends a file piece by piece.
+    async fn push_file(&self, layer: &Layer) -> Result<(), Error> {
+        if self.has(&layer.digest).await? {
+            return Ok(());
+        }
+        let file = File::open(&layer.path).map_err(|source| Error::File {
+            what: format!("cannot read {}", layer.path.display()),
+            source,
+        })?;
+        // As long as it was when its digest was made, whatever became of it since.
+        let mut file = file.take(layer.size);
+        let pieces = std::iter::from_fn(move || {
+            let mut piece = vec![0; PIECE];
+            match file.read(&mut piece) {
+                Ok(0) => None,
+                Ok(count) => {
+                    piece.truncate(count);
+                    Some(Ok(Bytes::from(piece)))
+                }
+                Err(error) => Some(Err(OciDistributionError::from(error))),
+            }
+        });
+        let sent = self.client.push_blob_stream(
+            &self.reference.inner,
+            stream::iter(pieces),
+            &layer.digest,
+            Some(layer.size),
+        );
+        self.told(sent.await).map(|_| ())
+    }
+
+    async fn push_document(
+        &self,
+        place: &OciReference,
+        bytes: &[u8],
+        media_type: &'static str,
+    ) -> Result<(), Error> {
+        let bytes = Bytes::copy_from_slice(bytes);
+        let media_type = HeaderValue::from_static(media_type);
+        let sent = self.client.push_manifest_raw(place, bytes, media_type);
+        self.told(sent.await).map(|_| ())
+    }
+
+    /// A manifest or an index, and its digest by our own count.
+    async fn document(&self, place: &OciReference) -> Result<(Document, String), Error> {
+        let [docker, docker_list] = media::DOCKER;
+        let accepted = [media::MANIFEST, media::INDEX, docker, docker_list];
+        let asked = self.client.pull_manifest_raw(place, &self.auth, &accepted);
+        let (bytes, _) = self.told(asked.await)?;
+        let document = serde_json::from_slice(&bytes)
+            .map_err(|_| self.foreign("neither a manifest nor an index"))?;
+        Ok((document, digest_of(&bytes)))
+    }
+
+    /// The manifest of an index that is for a target.
+    fn choose<'a>(
+        &self,
+        index: &'a Index,
+        target: Option<Target>,
+    ) -> Result<&'a Descriptor, Error> {
+        let platform = |one: &'a Descriptor| one.platform.as_ref();
+        let is = |one: &&Descriptor| {
+            target.is_some_and(|target| { one.platform.as_ref() }.is_some_and(|it| it.is(target)))
+        };
+        let chosen = { index.manifests.iter().find(is) }.or_else(|| {
+            // Every device can have it compiled.
+            let mut all = index.manifests.iter();
+            all.find(|one| platform(one).is_some_and(Platform::is_wasm))
+        });
+        let Some(chosen) = chosen else {
+            let found = index.manifests.iter().filter_map(platform);
+            return Err(Error::NoPlatform {
+                reference: self.reference.to_string(),
+                wanted: target.map_or("this machine".to_owned(), |target| {
+                    format!("{target} ({})", Platform::of(target))
+                }),
+                found: found
+                    .map(|one| one.to_string().escape_debug().to_string())
+                    .collect(),
+            });
+        };
+        self.check(chosen).map(|()| chosen)
+    }
+
+    /// The one file of a manifest, and what it is.
+    fn file_of(&self, manifest: Manifest) -> Result<(Kind, Descriptor), Error> {
+        let Manifest { config, layers, .. } = manifest;
+        let [file] = <[Descriptor; 1]>::try_from(layers).map_err(|layers| {
+            let what = match config.media_type.contains("image") {
+                true => "a container image, and not a WebAssembly artifact".to_owned(),
+                false => format!(
+                    "no WebAssembly artifact: it has {} files, not one",
+                    layers.len()
+                ),
+            };
+            self.foreign(what)
+        })?;
+        let Some(kind) = Kind::of_layer(&file.media_type) else {
+            let what = match config.media_type.contains("image") {
+                true => "a container image, and not a WebAssembly artifact".to_owned(),
+                false => format!(
+                    "no WebAssembly artifact: its file is {}, not {}, {} or {}",
+                    file.media_type.escape_debug(),
+                    media::WASM,
+                    media::CWASM,
+                    media::ZLB
+                ),
+            };
+            return Err(self.foreign(what));
+        };
+        self.check(&file)?;
+        if file.size > FILE_MAX {
+            let what = format!(
+                "too large: {} MB, and the most is {} MB",
+                file.size >> 20,
+                FILE_MAX >> 20
+            );
+            return Err(self.foreign(what));
+        }
+        Ok((kind, file))
+    }
+
+    /// Whether a digest is one that can be checked.
+    fn check(&self, descriptor: &Descriptor) -> Result<(), Error> {
+        match is_digest(&descriptor.digest) {
+            true => Ok(()),
+            false => Err(self.foreign(format!(
+                "known by the digest '{}', and this tool checks sha256 alone",
+                descriptor.digest.escape_debug()
+            ))),
+        }
+    }
+
+    /// Under its digest. The library looks for the end of the address in the tag when a registry does not say
+    /// where it put a document, and would find none.
+    fn by_digest(&self, digest: &str) -> OciReference {
+        OciReference::with_tag(
+            self.reference.inner.registry().to_owned(),
+            self.reference.inner.repository().to_owned(),
+            digest.to_owned(),
+        )
+    }
+
+    fn told<T>(&self, result: Result<T, OciDistributionError>) -> Result<T, Error> {
+        result.map_err(|error| explain(error, &self.reference, &self.asker))
+    }
+
+    /// What a file that stopped coming, or came wrong, is called.
+    fn broken(&self, error: std::io::Error) -> Error {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        match inner {
+            Some(DigestError::VerificationError { expected, actual }) => {
+                self.altered(expected, actual)
+            }
+            _ => Error::Unreachable {
+                registry: self.reference.registry().to_owned(),
+                message: crate::answer::causes(&error),
+            },
+        }
+    }
+
+    fn altered(&self, expected: &str, actual: &str) -> Error {
+        self.changed(format!(
+            "what comes is {}, and should be {}",
+            actual.escape_debug(),
+            expected.escape_debug()
+        ))
+    }
+
+    fn changed(&self, what: String) -> Error {
+        Error::Altered {
+            reference: self.reference.to_string(),
+            what,
+        }
+    }
+
+    fn foreign(&self, what: impl Into<String>) -> Error {
+        Error::Foreign {
+            reference: self.reference.to_string(),
+            what: what.into(),
+        }
+    }
+}
