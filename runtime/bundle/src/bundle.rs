@@ -26,7 +26,7 @@ use crate::{PublicKey, SecretKey, TrustStore};
 const MAGIC: [u8; 8] = *b"ZLBUNDL\n";
 
 /// The format of bundles that this crate writes, and the only one that it reads.
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 
 /// Length of what stands before the manifest, in bytes.
 const FRONT: usize = 16;
