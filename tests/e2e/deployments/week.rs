@@ -247,7 +247,11 @@ fn a_week_in_the_life_of_a_device_loses_no_request() {
         for cut in 0..8 {
             thread::scope(|scope| {
                 // It may not have got to the end of what it was asked.
-                scope.spawn(|| device.fleet.on_device("install", &[next.clone()]));
+                scope.spawn(|| {
+                    device
+                        .fleet
+                        .on_device("install", std::slice::from_ref(&next))
+                });
                 thread::sleep(Duration::from_millis(5 * cut));
                 household.switch(None);
                 device.daemon.as_mut().unwrap().end_at_once(9);
