@@ -12,6 +12,7 @@ mod greeting;
 mod head;
 mod linger;
 mod origin;
+mod place;
 mod receipt;
 mod redirect;
 mod response;
@@ -45,10 +46,11 @@ use crate::wire::stopped;
 use admission::{Admission, Admitted};
 use client_stream::ClientStream;
 use connection::Connection;
-use door::{Door, Place};
+use door::Door;
 use greeting::{Greeted, greet};
 use head::Refusal;
 use origin::Peer;
+use place::Place;
 use tls::Https;
 
 /// Connections that may wait in the kernel for the daemon to accept them: as many as the kernel lets

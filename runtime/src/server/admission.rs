@@ -11,7 +11,8 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use smol::{Async, Timer};
 
 use super::access;
-use super::door::{self, Door, Place};
+use super::door::{self, Door};
+use super::place::Place;
 use super::waiting::{Amounts, Newcomer, Waiting};
 use crate::clients::{self, Claim, Ledger, Network, Recent};
 use crate::config::AccessOutput;

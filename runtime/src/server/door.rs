@@ -6,6 +6,7 @@ use std::task::Poll;
 
 use smol::Async;
 
+use super::place::Place;
 use crate::config;
 use crate::error::{Error, Result};
 
@@ -14,17 +15,6 @@ pub(super) struct Door {
     pub(super) listener: Async<TcpListener>,
     pub(super) address: SocketAddr,
     pub(super) place: Place,
-}
-
-/// What a connection has to know of the door by which it came.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Place {
-    /// TLS is spoken there.
-    pub(super) is_https: bool,
-    /// The port by which endpoints lead there; 0 where none does.
-    pub(super) named: u16,
-    /// The port where the same is served over TLS, if requests without it are sent there.
-    pub(super) redirect: Option<u16>,
 }
 
 impl Door {

@@ -6,8 +6,8 @@ use http::HeaderMap;
 use zlayer_http1::parse_node;
 
 use super::access::shown::{CUT, quoted};
-use super::door::Place;
 use super::origin::Peer;
+use super::place::Place;
 use crate::config::Networks;
 use crate::message::Scheme;
 use crate::message::fields::X_FORWARDED_FOR;

@@ -10,8 +10,8 @@ use zlayer_http1::ProxyHeader;
 
 use super::ServerState;
 use super::client_stream::ClientStream;
-use super::door::Place;
 use super::origin::Peer;
+use super::place::Place;
 use super::tls::{HandshakeError, Https};
 use crate::clients::Claim;
 use crate::message::Scheme;

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use zlayer_http1::{is_valid_host, parse_forwarded, parse_node};
 
-use super::door::Place;
+use super::place::Place;
 use crate::config::Networks;
 use crate::message::fields::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use crate::message::{Client, Scheme, TlsSession};

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::{SocketAddr, TcpStream};
 
-use super::door::Place;
+use super::place::Place;
 use crate::clients::Network;
 
 /// How many places each network holds.

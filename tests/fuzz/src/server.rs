@@ -5,5 +5,7 @@ mod access;
 pub mod fuzz;
 #[path = "../../../runtime/src/server/origin.rs"]
 mod origin;
+#[path = "../../../runtime/src/server/place.rs"]
+mod place;
 
 pub mod tls;
