@@ -94,7 +94,7 @@ fn a_changed_deployment_is_served_and_one_with_a_slip_is_told_while_the_old_goes
     let said = || {
         daemon
             .stdout()
-            .matches("deployment.yaml changed: served again after ")
+            .matches("changed: served again after ")
             .count()
     };
     eventually("a line that tells", || said() == 1);
