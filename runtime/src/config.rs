@@ -31,7 +31,7 @@ pub use zlayer_bundle::{
 };
 
 use crate::account::Account;
-pub use doors::{Door, read as read_doors};
+pub use doors::{Door, expose, read as read_doors};
 pub use entrance::{Entrance, Https, IDENTITIES_MAX, IdentityFiles};
 pub use granted::Granted;
 pub use misplaced::misplaced;

@@ -238,6 +238,10 @@ fn serve(
         Some(_) => bound,
         None => doors::open(bound, &config.doors, https.is_some()),
     };
+    let open: Vec<_> = bound.iter().map(|(door, _)| door.clone()).collect();
+    if let Err(error) = pipeline.check_reached(&open) {
+        log::error!("{error}: they are opened at the next start");
+    }
     let (choice, configure) = installed
         .map(|FromGeneration { choice, configure }| (choice, configure))
         .unzip();
@@ -246,7 +250,7 @@ fn serve(
         Arc::clone(data),
         configure,
         (Arc::clone(&pipeline), Arc::clone(&config)),
-        bound.iter().map(|(door, _)| door.clone()).collect(),
+        open,
         stop.clone(),
     );
     let stats = ServerStats::new();

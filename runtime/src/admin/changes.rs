@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::redact;
 
 /// What stands in front of the settings that do not hold yet.
-pub const AT_NEXT_START: &str = "what it says of the device holds from the daemon's next start: ";
+pub const AT_NEXT_START: &str = "what it says of these holds from the daemon's next start: ";
 
 /// Begins the change that `request` asks for; `pieces` reads what it uploads.
 pub(super) fn begin(

@@ -25,6 +25,11 @@ pub struct Door {
 }
 
 impl Door {
+    /// Whether this device alone reaches it.
+    pub fn is_internal(&self) -> bool {
+        self.address.ip().to_canonical().is_loopback()
+    }
+
     /// The flag that chooses its port, for people.
     pub fn flag(&self) -> &'static str {
         match self.is_https {
@@ -79,6 +84,20 @@ pub fn read(deployment: &Deployment, device: &DeviceSettings) -> Result<Vec<Door
         redirect(&mut doors, deployment)?;
     }
     Ok(doors)
+}
+
+/// Has endpoints be public that say that they are internal, where the device's own address opens their door after all.
+pub fn expose(deployment: &mut Deployment, doors: &[Door]) {
+    let is_opened = |port: u16| {
+        let mut doors = doors.iter();
+        doors.any(|door| door.named == port && !door.is_internal())
+    };
+    let services = deployment.services.iter_mut();
+    for endpoint in services.flat_map(|service| &mut service.settings.endpoints) {
+        if is_opened(endpoint.port) {
+            endpoint.expose = Expose::Public;
+        }
+    }
 }
 
 fn door(address: IpAddr, port: u16, named: u16) -> Door {
@@ -262,6 +281,28 @@ mod tests {
         };
         let expected = ["192.0.2.1:0 named 80", "192.0.2.1:1 named 80 https"];
         assert_eq!(shown(&[&["80"], &["80"]], &device), expected);
+    }
+
+    #[test]
+    fn what_the_devices_own_address_opens_is_public() {
+        let exposed = |services: &[&[&str]], address: &str| {
+            let mut deployment = deployment(services);
+            let device = DeviceSettings {
+                bind: address.parse().ok(),
+                ..DeviceSettings::default()
+            };
+            let doors = read(&deployment, &device).unwrap();
+            expose(&mut deployment, &doors);
+            let services = deployment.services.iter();
+            let endpoints = services.flat_map(|service| &service.settings.endpoints);
+            endpoints.map(|one| one.expose).collect::<Vec<_>>()
+        };
+        assert_eq!(exposed(&[&["80"]], "0.0.0.0"), [Expose::Public]);
+        for address in ["", "127.0.0.2", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(exposed(&[&["80"]], address), [Expose::Internal], "{address}");
+        }
+        let several = exposed(&[&["80 public"], &["81"]], "0.0.0.0");
+        assert_eq!(several, [Expose::Public, Expose::Internal]);
     }
 
     #[test]

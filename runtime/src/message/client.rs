@@ -47,6 +47,8 @@ pub struct Client {
     pub peer: SocketAddr,
     /// The port that the peer came to, by the number that endpoints name; 0 where none does.
     pub port: u16,
+    /// Whether this device alone reaches that port.
+    pub is_internal: bool,
     /// How that peer spoke.
     pub peer_scheme: Scheme,
     /// What TLS was agreed on with that peer, if any was.
@@ -65,6 +67,7 @@ impl From<SocketAddr> for Client {
             scheme: Scheme::Http,
             peer: address,
             port: 0,
+            is_internal: false,
             peer_scheme: Scheme::Http,
             tls: None,
             forwarded_host: None,

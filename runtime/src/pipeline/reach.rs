@@ -8,10 +8,10 @@
 use std::sync::Arc;
 
 use http::header::{HOST, HeaderValue};
-use zlayer_bundle::{ENDPOINTS_MAX, HostPattern, PathPattern};
+use zlayer_bundle::{ENDPOINTS_MAX, Expose, HostPattern, PathPattern};
 
 use super::narrowing::normalised;
-use crate::config::{PLUGINS_MAX, Placement};
+use crate::config::{Door, PLUGINS_MAX, Placement};
 use crate::message::Client;
 
 // Each way is a bit. A plugin has one for each of its endpoints, or one if it has none.
@@ -22,6 +22,8 @@ pub(super) struct Reach {
     /// In the order in which the plugins are asked to which they lead: those first that say more of a host, then
     /// those with the longer path, and in the declared order otherwise.
     ways: Vec<Way>,
+    /// Whether they name one port at most: then they lead from whichever is open.
+    is_one_port: bool,
     /// Whether all requests come all of these ways.
     is_open: bool,
 }
@@ -32,6 +34,8 @@ struct Way {
     plugin: usize,
     /// The port that the endpoint names; `None` is any.
     port: Option<u16>,
+    /// It leads from ports alone that nobody but this device reaches.
+    is_internal: bool,
     host: Option<HostPattern>,
     path: Option<PathPattern>,
 }
@@ -82,6 +86,7 @@ impl Reach {
             let way = Way {
                 plugin,
                 port: None,
+                is_internal: false,
                 host: None,
                 path: None,
             };
@@ -92,6 +97,7 @@ impl Reach {
             for endpoint in &placement.endpoints {
                 let way = |host| Way {
                     port: Some(endpoint.port),
+                    is_internal: endpoint.expose == Expose::Internal,
                     host,
                     path: endpoint.path.clone(),
                     ..way
@@ -106,11 +112,21 @@ impl Reach {
         ways.truncate(u128::BITS as usize);
         let mut ports: Vec<u16> = ways.iter().filter_map(|way| way.port).collect();
         ports.dedup();
-        let is_open =
-            ports.len() <= 1 && { ways.iter() }.all(|way| way.host.is_none() && way.path.is_none());
+        let is_one_port = ports.len() <= 1;
+        // A service without endpoints is reached by the ports of the others, and so by whom these are reached.
+        let mut named = ways.iter().filter(|way| way.port.is_some());
+        let is_internal = !ports.is_empty() && named.all(|way| way.is_internal);
+        for way in ways.iter_mut().filter(|way| way.port.is_none()) {
+            way.is_internal = is_internal;
+        }
+        let is_open = is_one_port && ways.iter().all(Way::is_open);
         // The sort is stable.
         ways.sort_by_key(|way| std::cmp::Reverse(way.rank()));
-        Reach { ways, is_open }
+        Reach {
+            ways,
+            is_one_port,
+            is_open,
+        }
     }
 
     /// The ways that a request comes.
@@ -123,15 +139,39 @@ impl Reach {
         let host = client.forwarded_host.as_ref();
         let host = host.or_else(|| head.headers.get(HOST));
         let host = host.map_or("", |host| HeaderValue::to_str(host).unwrap_or_default());
-        let ways = self.ways.iter().enumerate();
-        let ways = ways.filter(|(_, way)| way.leads(client.port, host, &path));
-        Reached(ways.fold(0, |bits, (place, _)| bits | 1 << place))
+        self.those(|way| {
+            self.leads_from(way, client.port, client.is_internal) && way.leads(host, &path)
+        })
     }
 
     /// The ways to a plugin.
     pub(super) fn to(&self, plugin: usize) -> Reached {
+        self.those(|way| way.plugin == plugin)
+    }
+
+    /// Whether one of the ways to a plugin leads from one of these doors, for some host and path.
+    pub(super) fn is_reached(&self, plugin: usize, doors: &[Door]) -> bool {
+        let mut ways = self.ways.iter().filter(|way| way.plugin == plugin);
+        ways.any(|way| {
+            let mut doors = doors.iter();
+            doors.any(|door| self.leads_from(way, door.named, door.is_internal()))
+        })
+    }
+
+    /// The port of the first endpoint of a plugin.
+    pub(super) fn port(&self, plugin: usize) -> Option<u16> {
+        let mut ways = self.ways.iter().filter(|way| way.plugin == plugin);
+        ways.find_map(|way| way.port)
+    }
+
+    fn leads_from(&self, way: &Way, port: u16, is_internal: bool) -> bool {
+        (is_internal || !way.is_internal)
+            && (self.is_one_port || way.port.is_none_or(|own| own == port))
+    }
+
+    fn those(&self, is_one: impl Fn(&Way) -> bool) -> Reached {
         let ways = self.ways.iter().enumerate();
-        let ways = ways.filter(|(_, way)| way.plugin == plugin);
+        let ways = ways.filter(|(_, way)| is_one(way));
         Reached(ways.fold(0, |bits, (place, _)| bits | 1 << place))
     }
 
@@ -145,9 +185,13 @@ impl Reach {
 }
 
 impl Way {
-    fn leads(&self, port: u16, host: &str, path: &str) -> bool {
-        self.port.is_none_or(|own| own == port)
-            && self.host.as_ref().is_none_or(|own| own.covers(host))
+    /// Whether all come it who come to its port.
+    fn is_open(&self) -> bool {
+        !self.is_internal && self.host.is_none() && self.path.is_none()
+    }
+
+    fn leads(&self, host: &str, path: &str) -> bool {
+        self.host.as_ref().is_none_or(|own| own.covers(host))
             && self.path.as_ref().is_none_or(|own| own.covers(path))
     }
 
@@ -168,13 +212,18 @@ mod tests {
 
     use super::*;
 
-    /// Endpoints as `PORT HOSTS PATH`: hosts with commas, or `-`; and a path, or `-`.
+    /// Endpoints as `PORT HOSTS PATH`: hosts with commas, or `-`; and a path, or `-`. Those are internal whose port
+    /// has an `i` behind it.
     fn reach(plugins: &[&[&str]]) -> Reach {
         let endpoint = |said: &&str| {
             let words: Vec<&str> = said.split(' ').collect();
             let hosts = words[1].split(',').filter(|host| *host != "-");
             Endpoint {
-                port: words[0].parse().unwrap(),
+                port: words[0].trim_end_matches('i').parse().unwrap(),
+                expose: match words[0].ends_with('i') {
+                    true => Expose::Internal,
+                    false => Expose::Public,
+                },
                 hosts: hosts.map(|host| host.parse().unwrap()).collect(),
                 path: (words[2] != "-").then(|| PathPattern::folder(words[2]).unwrap()),
                 ..Endpoint::default()
@@ -265,6 +314,41 @@ mod tests {
         ] {
             let reached = of(&reach(plugins), &request(80, "x", "/"));
             assert!(reached.mark().is_some());
+        }
+    }
+
+    #[test]
+    fn what_is_internal_is_never_reached_by_a_port_that_others_reach() {
+        for (plugins, port, public, internal) in [
+            // Not even where one port alone is named, and at that port.
+            (&[&["80i - -"][..]][..], 80, &[][..], &[0][..]),
+            (&[&["80i - -"]], 8080, &[], &[0]),
+            (&[&["80i h /a"]], 80, &[], &[0]),
+            (&[&["80i - -"], &[]], 80, &[], &[0, 1]),
+            (&[&["80i - -"], &["81 - -"], &[]], 80, &[2], &[0, 2]),
+            (&[&["80i - -"], &["81 - -"], &[]], 81, &[1, 2], &[1, 2]),
+            (&[&["80 - -"]], 8080, &[0], &[0]),
+            (&[&["80 h -"]], 8080, &[0], &[0]),
+            (&[&[]], 0, &[0], &[0]),
+        ] {
+            let reach = reach(plugins);
+            let mut asked = request(port, "h", "/a");
+            assert_eq!(self::plugins(&reach, &asked), public, "{plugins:?} {port}");
+            asked.1.is_internal = true;
+            let found = self::plugins(&reach, &asked);
+            assert_eq!(found, internal, "{plugins:?} {port}");
+            for (address, reached) in [([0, 0, 0, 0], public), ([127, 0, 0, 1], internal)] {
+                let door = Door {
+                    address: (address, 1).into(),
+                    is_https: false,
+                    named: port,
+                    redirect: None,
+                };
+                for plugin in 0..plugins.len() {
+                    let is_reached = reach.is_reached(plugin, std::slice::from_ref(&door));
+                    assert_eq!(is_reached, reached.contains(&plugin), "{plugins:?} {port}");
+                }
+            }
         }
     }
 

@@ -166,10 +166,14 @@ impl Stage {
             Step::Handle => self.covers(&narrowing::normalised(path)),
             _ => readings::any(path, |reading| self.placement.guards(reading)),
         };
-        let answers = matches!(self.step, Step::Handle | Step::WebSocket | Step::Route);
-        (!answers || request.reached.has(self.ways))
+        (!self.answers() || request.reached.has(self.ways))
             && (self.step == Step::Handle || services.as_ref().is_none_or(serves))
             && (paths.is_none() || covered())
+    }
+
+    /// Whether it may answer requests, so that its service is reached by its endpoints alone.
+    pub(super) fn answers(&self) -> bool {
+        matches!(self.step, Step::Handle | Step::WebSocket | Step::Route)
     }
 
     /// Whether its paths cover a normalised path.

@@ -34,6 +34,7 @@ impl Door {
                     place: Place {
                         is_https: door.is_https,
                         named: door.named,
+                        is_internal: door.is_internal(),
                         redirect: redirect(&door),
                     },
                 })

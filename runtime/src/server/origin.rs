@@ -37,6 +37,7 @@ impl Peer {
             scheme: self.scheme,
             peer: self.address,
             port: self.place.named,
+            is_internal: self.place.is_internal,
             peer_scheme: self.scheme,
             tls: self.tls.clone(),
             forwarded_host: None,

@@ -7,6 +7,8 @@ pub(super) struct Place {
     pub(super) is_https: bool,
     /// The port by which endpoints lead there; 0 where none does.
     pub(super) named: u16,
+    /// This device alone reaches it.
+    pub(super) is_internal: bool,
     /// The port where the same is served over TLS, if requests without it are sent there.
     pub(super) redirect: Option<u16>,
 }

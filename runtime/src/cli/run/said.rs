@@ -10,7 +10,7 @@ use zlayer_bundle::{
 
 use super::{Run, entrance, key_dirs, plugin_config, timeouts, wrong};
 use crate::account::Account;
-use crate::config::{Draft, Limits, Secret, ServiceConfig, Source, read_doors};
+use crate::config::{Draft, Limits, Secret, ServiceConfig, Source, expose, read_doors};
 use crate::daemon::Trustees;
 use crate::error::{Error, Result};
 use crate::secrets;
@@ -82,7 +82,7 @@ impl Said {
     ///
     /// A value does not fit, or what the device has to know is missing.
     pub(super) fn draft(&self, source: Source) -> Result<Draft> {
-        let deployment = match source.head() {
+        let mut deployment = match source.head() {
             Some(head) => head.manifest().deployment.clone(),
             None => small(source.len()),
         };
@@ -92,6 +92,7 @@ impl Said {
             device.timeouts.trial = device.timeouts.trial.or(Some(WATCHED_TRIAL));
         }
         let doors = read_doors(&deployment, &device)?;
+        expose(&mut deployment, &doors);
         let services = deployment
             .services
             .into_iter()

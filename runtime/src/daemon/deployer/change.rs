@@ -188,6 +188,12 @@ impl Deployer {
     }
 
     async fn prove(&self, loaded: &Loaded) -> Result<()> {
+        // Whoever is on trial would answer 404 to everybody, and be confirmed.
+        loaded.pipeline.check_reached(&self.doors).map_err(|error| {
+            Error::Refused(format!(
+                "{error}; stop the daemon to install it: its ports are opened at a start"
+            ))
+        })?;
         let time = self.loader.request_timeout();
         crate::reactor::enter(Box::pin(prove(&loaded.pipeline, time))).await
     }
@@ -196,7 +202,7 @@ impl Deployer {
     async fn serve(self: &Arc<Self>, mut loaded: Loaded, number: u64) -> Changed {
         let mut at_next_start = loaded.config.device.differing(&self.device);
         if loaded.config.doors != self.doors {
-            // Of these services none is reached but by the ports that are open already.
+            // Each service is reached by one of those that are open already.
             at_next_start.push("endpoints");
         }
         if !self.data.is_temporary() {

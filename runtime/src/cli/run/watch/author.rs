@@ -156,7 +156,7 @@ impl Author {
                 ));
                 if let Some(settings) = later {
                     logger::complain(&format!(
-                        "zlayer: what it says of the device holds once `zlayer run` is started again: {settings}\n"
+                        "zlayer: what it says of these holds once `zlayer run` is started again: {settings}\n"
                     ));
                 }
             }
