@@ -235,7 +235,8 @@ impl Pipeline {
             return Ok(());
         };
         let name = stage.plugin.name();
-        let at = { self.reach.port(stage.place) }.map_or(String::new(), |port| format!(" at port {port}"));
+        let at = { self.reach.port(stage.place) }
+            .map_or(String::new(), |port| format!(" at port {port}"));
         Err(Error::Refused(format!(
             "service {name} has its endpoint{at}, and is reached by none of the ports that are open"
         )))

@@ -207,7 +207,7 @@ fn a_generation_that_does_not_prove_itself_is_refused_and_the_present_one_is_ser
 fn a_generation_that_traps_in_its_trial_makes_way_for_the_last_good_one() {
     let data = TempDir::new();
     assert_eq!(install(&bundle(&greeting(1, "one")), &data).code, 0);
-    let daemon = on_trial(&data, "3s");
+    let daemon = on_trial(&data, "5s");
     confirmed(&data, 1);
     installed(&hostile(2, "", ""), &data);
     assert_eq!(status(&data)["on_trial"], true);
@@ -566,7 +566,7 @@ fn what_can_be_served_no_more_is_not_gone_back_to() {
     assert_eq!(daemon.stop(), 0);
     // The device does not know the word any more.
     assert_eq!(install(&hostile(2, "", ""), &data).code, 0);
-    let mut daemon = on_trial(&data, "3s");
+    let mut daemon = on_trial(&data, "30s");
     assert_eq!(get(&daemon, "/").status, 200);
     for _ in 0..8 {
         assert_eq!(get(&daemon, "/trap").status, 500);
