@@ -299,7 +299,11 @@ mod tests {
         };
         assert_eq!(exposed(&[&["80"]], "0.0.0.0"), [Expose::Public]);
         for address in ["", "127.0.0.2", "::1", "::ffff:127.0.0.1"] {
-            assert_eq!(exposed(&[&["80"]], address), [Expose::Internal], "{address}");
+            assert_eq!(
+                exposed(&[&["80"]], address),
+                [Expose::Internal],
+                "{address}"
+            );
         }
         let several = exposed(&[&["80 public"], &["81"]], "0.0.0.0");
         assert_eq!(several, [Expose::Public, Expose::Internal]);

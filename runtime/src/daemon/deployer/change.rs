@@ -186,11 +186,14 @@ impl Deployer {
 
     async fn prove(&self, loaded: &Loaded) -> Result<()> {
         // Whoever is on trial would answer 404 to everybody, and be confirmed.
-        loaded.pipeline.check_reached(&self.doors).map_err(|error| {
-            Error::Refused(format!(
-                "{error}; stop the daemon to install it: its ports are opened at a start"
-            ))
-        })?;
+        loaded
+            .pipeline
+            .check_reached(&self.doors)
+            .map_err(|error| {
+                Error::Refused(format!(
+                    "{error}; stop the daemon to install it: its ports are opened at a start"
+                ))
+            })?;
         let time = self.loader.request_timeout();
         crate::reactor::enter(Box::pin(prove(&loaded.pipeline, time))).await
     }
