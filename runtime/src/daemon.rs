@@ -238,10 +238,6 @@ fn serve(
         Some(_) => bound,
         None => doors::open(bound, &config.doors, https.is_some()),
     };
-    let open: Vec<_> = bound.iter().map(|(door, _)| door.clone()).collect();
-    if let Err(error) = pipeline.check_reached(&open) {
-        log::error!("{error}: they are opened at the next start");
-    }
     let (choice, configure) = installed
         .map(|FromGeneration { choice, configure }| (choice, configure))
         .unzip();
@@ -250,9 +246,10 @@ fn serve(
         Arc::clone(data),
         configure,
         (Arc::clone(&pipeline), Arc::clone(&config)),
-        open,
+        bound.iter().map(|(door, _)| door.clone()).collect(),
         stop.clone(),
     );
+    deployer.tell_unreached(&pipeline);
     let stats = ServerStats::new();
     let server = Server::new(
         bound,

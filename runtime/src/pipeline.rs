@@ -223,11 +223,11 @@ impl Pipeline {
         self.bodies.share() + cache + plugins.sum::<usize>()
     }
 
-    /// A service that answers requests and is reached by none of these doors, with the port of its endpoint.
+    /// Looks whether each service that answers requests is reached by one of these doors at least.
     ///
     /// # Errors
     ///
-    /// There is one. The error names it, and its port.
+    /// One is not. The error names it, and the port of its endpoint.
     pub fn check_reached(&self, doors: &[Door]) -> Result<()> {
         let is_missed =
             |stage: &&Stage| stage.answers() && !self.reach.is_reached(stage.place, doors);

@@ -243,7 +243,15 @@ impl Deployer {
             true => log::info!("nothing is served from now on"),
             false => log::info!("{told} is served from now on: {}", plugins.join(", ")),
         }
+        self.tell_unreached(&self.present.get());
         self.retire(before);
+    }
+
+    /// Tells of a service that nobody reaches before the next start. Only what is gone back to may have one.
+    pub(super) fn tell_unreached(&self, pipeline: &Pipeline) {
+        if let Err(error) = pipeline.check_reached(&self.doors) {
+            log::error!("{error}: its ports are opened at the next start");
+        }
     }
 
     /// Begins what goes on beside the requests of a pipeline: reports of dropped log records, instances that

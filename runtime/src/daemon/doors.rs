@@ -35,7 +35,7 @@ pub(super) fn open(mut bound: Bound, doors: &[Door], has_https: bool) -> Bound {
         return bound;
     }
     let before: Vec<Door> = bound.iter().map(|(door, _)| door.clone()).collect();
-    // First those that stay: a port is not given up for another door that has it.
+    // First those that stay, so that what is left may be closed for others.
     let kept: Vec<_> = { doors.iter() }
         .map(|door| {
             let place = { bound.iter() }.position(|(old, _)| old.address == door.address)?;

@@ -469,18 +469,144 @@ fn each_generation_listens_at_its_own_ports_from_a_start_on() {
     assert_eq!(install(&good, &data).code, 0);
     let daemon = serving(&data);
     assert_eq!(who(&get_at(local(second), "h", "/")), "two");
-    // A release that says otherwise is installed while it serves.
-    let other = release(2, [("one", first), ("three", third)]);
+    // A release whose services are reached meanwhile is installed while it serves.
+    let at = |ports: &[u16]| {
+        let ends: Vec<_> = { ports.iter() }
+            .map(|port| format!("{{name: p{port}, port: {port}}}"))
+            .collect();
+        ends.join(", ")
+    };
+    let text = greeters(&[("one", &at(&[first])), ("three", &at(&[second, third]))]);
+    let other = bundle(&text.replace("deployment: d\n", "deployment: d\nrelease: 2\n"));
     let said = install(&other, &data);
     assert_eq!(said.code, 0, "{said:?}");
-    assert!(said.stdout.contains("next start: endpoints"), "{said:?}");
+    let says = "holds from the daemon's next start: endpoints";
+    assert!(said.stdout.contains(says), "{said:?}");
     assert_eq!(who(&get(&daemon, "/")), "one");
-    assert_eq!(who(&get_at(local(second), "h", "/")), "404");
+    assert_eq!(who(&get_at(local(second), "h", "/")), "three");
     assert!(TcpStream::connect(local(third)).is_err());
     assert_eq!(daemon.stop(), 0);
     let said = super::verb(&["rollback", "--to", "2"], &data);
     let daemon = serving(&data);
     assert_eq!(who(&get_at(local(third), "h", "/")), "three", "{said:?}");
-    assert!(TcpStream::connect(local(second)).is_err());
     assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn what_nobody_would_reach_is_not_installed_while_the_daemon_serves() {
+    let [first, second, third] = free();
+    let data = TempDir::new();
+    let good = release(1, [("one", first), ("two", second)]);
+    assert_eq!(install(&good, &data).code, 0);
+    let daemon = serving(&data);
+    let other = release(2, [("one", first), ("three", third)]);
+    let said = install(&other, &data);
+    assert_eq!(said.code, 1, "{said:?}");
+    let says = format!("service three has its endpoint at port {third}, and is reached by none");
+    assert!(said.stderr.contains(&says), "{said:?}");
+    let mends = "stop the daemon to install it: its ports are opened at a start";
+    assert!(said.stderr.contains(mends), "{said:?}");
+    // Nothing was switched.
+    assert_eq!(who(&get_at(local(second), "h", "/")), "two");
+    assert_eq!(status(&data)["generation"], 1);
+    assert_eq!(daemon.stop(), 0);
+    assert_eq!(install(&other, &data).code, 0);
+    let daemon = serving(&data);
+    assert_eq!(who(&get_at(local(third), "h", "/")), "three");
+    // Neither is it gone back to.
+    let said = super::verb(&["rollback", "--to", "1"], &data);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.stderr.contains("service two has"), "{said:?}");
+    assert_eq!(who(&get_at(local(third), "h", "/")), "three");
+}
+
+/// A release of one service with this endpoint.
+fn single(number: u32, port: u16, expose: &str) -> std::path::PathBuf {
+    let text = greeters(&[(
+        &format!("r{number}"),
+        &format!("{{name: a, port: {port}, expose: {expose}}}"),
+    )]);
+    let numbered = format!("deployment: d\nrelease: {number}\n");
+    bundle(&text.replace("deployment: d\n", &numbered))
+}
+
+#[test]
+fn what_is_internal_is_not_installed_behind_a_public_port() {
+    let [first, second] = free();
+    let data = TempDir::new();
+    assert_eq!(install(&single(1, first, "public"), &data).code, 0);
+    let daemon = serving(&data);
+    assert_eq!(who(&get(&daemon, "/")), "r1");
+    for (number, port) in [(2, second), (3, first)] {
+        let said = install(&single(number, port, "internal"), &data);
+        assert_eq!(said.code, 1, "{said:?}");
+        let says = format!("service r{number} has its endpoint at port {port}");
+        assert!(said.stderr.contains(&says), "{said:?}");
+        assert_eq!(who(&get(&daemon, "/")), "r1");
+    }
+    assert_eq!(daemon.stop(), 0);
+    // Where the device's own flag opens it, it is meant to be open.
+    let daemon = Daemon::of_nothing().data_dir(data.path());
+    let daemon = daemon.args(["--bind", "0.0.0.0"]).start();
+    let said = install(&single(4, second, "internal"), &data);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(who(&get(&daemon, "/")), "r4");
+}
+
+/// The files below a folder.
+fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(folder).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let below = |path: std::path::PathBuf| match path.is_dir() {
+        true => files(&path),
+        false => vec![path],
+    };
+    paths.flat_map(below).collect()
+}
+
+#[test]
+fn what_is_internal_stays_so_where_a_start_goes_back_to_it() {
+    let [port] = free();
+    let flag = port.to_string();
+    let data = TempDir::new();
+    let start = || {
+        let daemon = Daemon::of_nothing().data_dir(data.path());
+        daemon
+            .args(["--port", &flag])
+            .timeout("trial", "1s")
+            .start()
+    };
+    assert_eq!(install(&single(1, port, "internal"), &data).code, 0);
+    let daemon = start();
+    crate::support::eventually("the generation is confirmed", || {
+        status(&data)["on_trial"] == false
+    });
+    assert_eq!(daemon.stop(), 0);
+    let before = files(data.path());
+    let hostile = |number: u32, env: &str| {
+        let lines =
+            format!("env: {{{env}}}\nendpoints: [{{name: a, port: {port}, expose: public}}]");
+        let text = deployment(&[("hostile", "hostile-plugin", &lines)]);
+        let numbered = format!("deployment: d\nrelease: {number}\n");
+        bundle(&text.replace("deployment: d\n", &numbered))
+    };
+    assert_eq!(install(&hostile(2, "a: b"), &data).code, 0);
+    // Its artifact is damaged, which is seen once its public port is open.
+    for file in files(data.path()) {
+        if !before.contains(&file) && fs::metadata(&file).unwrap().len() > 16 << 10 {
+            fs::write(&file, "damaged").unwrap();
+        }
+    }
+    let daemon = start();
+    assert_eq!(status(&data)["generation"], 1);
+    assert_eq!(daemon.addr(), local(port));
+    assert_eq!(who(&get(&daemon, "/")), "r1");
+    let other = SocketAddr::from(([127, 0, 0, 2], port));
+    assert!(TcpStream::connect(other).is_err());
+    assert_eq!(daemon.stop(), 0);
+    // What fails later has its port open by then.
+    assert_eq!(install(&hostile(3, "init: failed"), &data).code, 0);
+    let daemon = start();
+    daemon.wait_for_log("service r1 has its endpoint at port");
+    assert_eq!(who(&get_at(other, "h", "/")), "404");
 }
