@@ -48,7 +48,7 @@ use places::{Place, Places};
 
 pub use changes::AT_NEXT_START;
 pub use client::{Change, DEFAULT_DATA_DIR, change, print_status, purge};
-pub use deployments::{Changed, Changing, Deployed, Deployments, Telling};
+pub use deployments::{Changed, Changing, Deployed, Deployments, Telling, Trial};
 pub(crate) use json::Json;
 pub use process::open_before_confinement;
 pub use view::View;

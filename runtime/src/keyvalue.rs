@@ -240,7 +240,7 @@ impl KeyValue {
 
     /// Opens a namespace, whose changes `writes` pays for. Waits until the store is open, unless
     /// the namespace is kept in memory. Who names one that is in use shares it, if it is kept in the same
-    /// way, and its settings hold from then on. Counting the keys takes a while, so it is done on a thread for blocking
+    /// way. Counting the keys takes a while, so it is done on a thread for blocking
     /// work.
     pub async fn namespace(
         &self,
@@ -255,9 +255,9 @@ impl KeyValue {
         );
         let mut open = opening.lock().await;
         let shared = open.upgrade();
-        let content = match shared.filter(|content| content.take_settings(settings)) {
+        let content = match shared.filter(|content| content.is_kept_as(settings.durability)) {
             Some(content) => content,
-            None => Arc::new(self.open_content(name, settings).await?),
+            None => Arc::new(self.open_content(name, settings.durability).await?),
         };
         *open = Arc::downgrade(&content);
         drop(open);
@@ -270,14 +270,14 @@ impl KeyValue {
             let record = |key: &[u8]| Some(database.get(key).ok()??.to_vec());
             writes.load(record, store.clock.now());
         }
-        Ok(Namespace::new(content, writes))
+        Ok(Namespace::new(content, *settings, writes))
     }
 
-    async fn open_content(&self, name: &str, settings: &Settings) -> Result<Content> {
-        let (store, settings) = (Arc::clone(&self.inner.store), *settings);
-        if settings.durability == Durability::Memory {
+    async fn open_content(&self, name: &str, durability: Durability) -> Result<Content> {
+        let store = Arc::clone(&self.inner.store);
+        if durability == Durability::Memory {
             let reservation = self.inner.budget.reserve(0).ok_or(KvError::QuotaExceeded)?;
-            return Ok(Content::volatile(store, settings, reservation));
+            return Ok(Content::volatile(store, reservation));
         }
         self.start().map_err(|error| {
             log::error!("key-value store: cannot start its thread: {error}");
@@ -288,7 +288,7 @@ impl KeyValue {
         let mut prefix = Vec::with_capacity(name.len() + 1);
         prefix.extend_from_slice(name.as_bytes());
         prefix.push(0);
-        unblock(move || Content::open(store, prefix, settings)).await
+        unblock(move || Content::open(store, prefix)).await
     }
 
     /// The present state and figures.

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 
 use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
 
+use crate::proxy::went_nowhere;
 use crate::registry::Asker;
 use crate::{Error, Reference};
 
@@ -51,6 +52,9 @@ pub(crate) fn explain(error: OciDistributionError, reference: &Reference, asker:
             }
         }
         // An answer's status that came without its words.
+        OciDistributionError::RequestError(error) if went_nowhere(&error) => {
+            Error::WithoutTls(registry)
+        }
         OciDistributionError::RequestError(error) => match error.status() {
             Some(status) => of_status(status.as_u16(), "", reference, asker),
             None => Error::Unreachable {

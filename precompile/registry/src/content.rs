@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -298,15 +298,20 @@ fn written(digest: &[u8]) -> String {
 }
 
 fn digest_of_file(path: &Path) -> std::io::Result<(String, u64)> {
+    copy(&mut File::open(path)?, &mut std::io::sink())
+}
+
+/// Copies to the end, and answers the digest and the length of what was copied.
+pub(crate) fn copy(from: &mut impl Read, to: &mut impl Write) -> std::io::Result<(String, u64)> {
     /// Bytes read at a time.
     const PIECE: usize = 64 << 10;
-    let mut file = File::open(path)?;
     let (mut hash, mut size, mut buffer) = (Sha256::new(), 0, vec![0; PIECE]);
     loop {
-        match file.read(&mut buffer) {
+        match from.read(&mut buffer) {
             Ok(0) => return Ok((written(&hash.finalize()), size)),
             Ok(count) => {
                 hash.update(&buffer[..count]);
+                to.write_all(&buffer[..count])?;
                 size += count as u64;
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}

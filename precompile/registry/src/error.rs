@@ -15,6 +15,8 @@ pub enum Error {
     },
     /// Plain HTTP was asked for, to another machine.
     PlainHttp(String),
+    /// The registry leads to an address without TLS.
+    WithoutTls(String),
     /// The registry wants to know who asks, or does not believe it.
     Unauthorized {
         /// The registry.
@@ -101,6 +103,9 @@ impl Error {
                 "--plain-http is for registries on this machine (localhost, 127.0.0.1); give the registry a \
                  certificate"
             }
+            Error::WithoutTls(_) => {
+                "whoever runs the registry has to give these an address with https://"
+            }
             Error::Unauthorized { username: None, .. } => {
                 "say who you are: --username NAME --password-file FILE, the variables ZLAYER_REGISTRY, \
                  ZLAYER_REGISTRY_USERNAME and ZLAYER_REGISTRY_PASSWORD, or `auths` in docker's config.json"
@@ -131,6 +136,11 @@ impl fmt::Display for Error {
                     "{registry} is another machine, and plain HTTP is for this one alone"
                 )
             }
+            Error::WithoutTls(registry) => write!(
+                f,
+                "{registry} names a token service, or a place for files, without TLS (http://); nothing was sent \
+                 there"
+            ),
             Error::Unauthorized {
                 registry,
                 username,

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::Error;
-use crate::content::{Bytes, Content, Layer, digest_of};
+use crate::content::{Bytes, Content, Layer, copy, digest_of};
 use crate::document::media;
 
 /// Under which name other tools find the content of a layout.
@@ -68,9 +68,15 @@ impl Layer {
     fn copy_to(&self, blobs: &Path) -> io::Result<()> {
         let path = blobs.join(file_name(&self.digest));
         let mut to = File::create(&path)?;
-        io::copy(&mut File::open(&self.path)?, &mut to)?;
-        to.sync_all()?;
-        Ok(())
+        // Its manifest is made: what came of the file since then is not what that says.
+        let copied = copy(&mut File::open(&self.path)?, &mut to)?;
+        if copied != (self.digest.clone(), self.size) {
+            return Err(io::Error::other(format!(
+                "{} changed while it was read; try again",
+                self.path.display()
+            )));
+        }
+        to.sync_all()
     }
 }
 
@@ -92,4 +98,40 @@ fn write_bytes(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// A blob's file has the digits of its digest for a name.
 fn file_name(digest: &str) -> &str {
     digest.split_once(':').map_or(digest, |(_, digits)| digits)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+    use crate::ComponentFile;
+
+    #[test]
+    fn a_file_that_changed_since_its_digest_was_made_does_not_get_into_a_layout() {
+        let name = format!("zlayer-registry-layout-{}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).unwrap();
+        let (path, layout) = (dir.join("web.wasm"), dir.join("layout"));
+        fs::write(&path, b"as it was").unwrap();
+        let content = Content::component(ComponentFile {
+            path: path.clone(),
+            version: String::new(),
+            exports: Vec::new(),
+            imports: Vec::new(),
+        })
+        .unwrap();
+        for other in [&b"as it is."[..], b"as it was, and more", b"as"] {
+            fs::write(&path, other).unwrap();
+            let told = content.write_layout(&layout, "v1").unwrap_err().to_string();
+            assert!(
+                told.contains("web.wasm changed while it was read"),
+                "{told}"
+            );
+            assert!(!layout.exists());
+        }
+        fs::write(&path, b"as it was").unwrap();
+        content.write_layout(&layout, "v1").unwrap();
+        fs::remove_dir_all(dir).unwrap();
+    }
 }

@@ -19,6 +19,7 @@ mod document;
 mod error;
 mod layout;
 mod platform;
+mod proxy;
 mod reference;
 mod registry;
 

@@ -18,7 +18,7 @@ use crate::answer::explain;
 use crate::content::{Content, Kind, Layer, digest_of};
 use crate::document::{Descriptor, Document, Index, Manifest, media};
 use crate::reference::is_digest;
-use crate::{Error, Keyring, Platform, Reference};
+use crate::{Error, Keyring, Platform, Reference, proxy};
 
 /// How long it may take until a connection stands, and until the next bytes come.
 const CONNECT: Duration = Duration::from_secs(20);
@@ -77,7 +77,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// Plain HTTP is asked for where there has to be TLS, or credentials cannot be read.
+    /// Credentials cannot be read, or the system's authorities.
     pub fn open(reference: &Reference, access: &Access) -> Result<Registry, Error> {
         let registry = reference.registry().to_owned();
         let is_plain = access.plain_http && reference.is_loopback();
@@ -104,11 +104,15 @@ impl Registry {
             read_timeout: Some(READ),
             connect_timeout: Some(CONNECT),
             user_agent: concat!("zlayer/", env!("CARGO_PKG_VERSION")),
-            // What is on this machine is not for the proxy that the environment names, which would see the
-            // password. The library takes exceptions with a proxy alone: this one has nobody listening, so
-            // that nothing leaves the machine without TLS.
-            http_proxy: is_plain.then(|| "http://127.0.0.1:9".to_owned()),
-            no_proxy: is_plain.then(|| "localhost,127.0.0.0/8,::1".to_owned()),
+            // A registry may name a token service without TLS, or send on to one, and the library goes
+            // there with the password. This keeps it from that; what is on this machine is excepted where
+            // that is granted, and is not for the proxy that the environment names.
+            http_proxy: Some(proxy::NOWHERE.to_owned()),
+            no_proxy: is_plain.then(|| proxy::LOOPBACK.to_owned()),
+            https_proxy: match is_plain {
+                true => None,
+                false => proxy::for_tls(reference.inner.resolve_registry()),
+            },
             ..ClientConfig::default()
         };
         let failed = |message: String| Error::Unreachable {

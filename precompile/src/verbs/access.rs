@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use zlayer_deployment::{Image, ImageSource};
 use zlayer_precompile::{Problem, Refused, of_registry};
 use zlayer_registry::{Access, Credentials, Keyring, Reference};
 
@@ -25,7 +26,7 @@ pub(super) struct Asker<'a> {
 }
 
 /// What the environment says, and whether plain HTTP was asked for.
-pub(super) fn from_environment(plain_http: bool) -> Result<Access> {
+fn from_environment(plain_http: bool) -> Result<Access> {
     let keyring = Keyring::from_environment(|name| std::env::var_os(name)).map_err(of_registry)?;
     let plain_http = match std::env::var_os(PLAIN_HTTP) {
         Some(said) if said == "1" => true,
@@ -43,21 +44,44 @@ pub(super) fn from_environment(plain_http: bool) -> Result<Access> {
     })
 }
 
+/// As [`from_environment`], for images of which some are in registries. What no reference is, is told when it is
+/// read.
+pub(super) fn for_images(images: &[Image], plain_http: bool) -> Result<Access> {
+    for image in images.iter().filter(|_| plain_http) {
+        if let ImageSource::Reference(text) = &image.source
+            && let Ok(reference) = text.parse()
+        {
+            check_plain(&reference).with_context(|| format!("{}: image", image.place))?;
+        }
+    }
+    from_environment(plain_http)
+}
+
 /// As [`from_environment`], and what flags say for the registry of one reference.
 pub(super) fn for_reference(
     reference: &Reference,
     plain_http: bool,
     asker: &Asker<'_>,
 ) -> Result<Access> {
-    if plain_http && !reference.is_loopback() {
-        let error = zlayer_registry::Error::PlainHttp(reference.registry().to_owned());
-        return Err(of_registry(error));
+    if plain_http {
+        check_plain(reference)?;
     }
     let mut access = from_environment(plain_http)?;
     if let Some(credentials) = asker.credentials()? {
         access.keyring.give(reference.registry(), credentials);
     }
     Ok(access)
+}
+
+/// Whether a registry may be spoken to without TLS.
+fn check_plain(reference: &Reference) -> Result<()> {
+    match reference.is_loopback() {
+        true => Ok(()),
+        false => {
+            let error = zlayer_registry::Error::PlainHttp(reference.registry().to_owned());
+            Err(of_registry(error))
+        }
+    }
 }
 
 impl Asker<'_> {

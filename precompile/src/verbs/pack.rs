@@ -101,7 +101,7 @@ impl Pack {
             None => CodeCache::of_user(),
             Some(_) => None,
         };
-        let access = access::from_environment(self.plain_http)?;
+        let access = access::for_images(&file.images, self.plain_http)?;
         let progress = Progress::start("reading plugins");
         let unpacked = Unpacked::read(file, settings, &access)?.keeping(cache);
         drop(progress);

@@ -70,7 +70,8 @@ impl MakeTrustList {
         };
         bytes.extend(seal_trust_list(&list, Some(&root))?);
         // What no device would take is not written.
-        TrustFile::read(&bytes)?;
+        let made = TrustFile::read(&bytes).and_then(TrustFile::verify_from_first);
+        made.context("no device would take this list")?;
         write_atomically(&self.output, &bytes, 0o644)?;
         let id = root.public().id();
         let text = format!(
@@ -87,7 +88,15 @@ impl MakeTrustList {
     /// What it says.
     fn list(&self, before: Option<&TrustFile>) -> Result<TrustList> {
         let before = before.map(|before| before.last().list.clone());
-        let next = before.as_ref().map(|before| before.number + 1);
+        let next = match &before {
+            Some(before) => Some(before.number.checked_add(1).ok_or_else(|| {
+                usage(format!(
+                    "--after: {} is the highest number that there is, and no list can come after it",
+                    before.number
+                ))
+            })?),
+            None => None,
+        };
         let Some(number) = self.number.or(next) else {
             return Err(usage(
                 "the list has no number: give --number, 1 for the first one, or --after the one before",

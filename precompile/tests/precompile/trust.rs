@@ -194,6 +194,48 @@ fn what_no_device_would_take_is_not_made() {
 }
 
 #[test]
+fn a_list_by_a_root_key_that_was_replaced_is_not_made() {
+    let dir = folder();
+    make(&dir, &["--number", "3", "--next-root", "s.root"]).expect(0);
+    let after = |root: &str, output: &str| {
+        let words = [
+            "trust-list",
+            "--after",
+            "d.trust",
+            "--root",
+            root,
+            "-o",
+            output,
+        ];
+        Run::new(&dir, &words)
+    };
+    // `r` counts no more once list 3 is there.
+    let told = after("r.root.key", "e.trust").expect(16).stderr;
+    for part in [
+        "no device would take this list",
+        "trust list 4 is signed by root key",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!dir.path().join("e.trust").exists());
+    after("s.root.key", "e.trust").expect(0);
+}
+
+#[test]
+fn nothing_comes_after_the_highest_number() {
+    let dir = folder();
+    let highest = u64::MAX.to_string();
+    make(&dir, &["--number", &highest]).expect(0);
+    for number in [&[][..], &["--number", "4"], &["--number", &highest]] {
+        let words = ["trust-list", "--root", "r.root.key", "--after", "d.trust"];
+        let told = Run::new(&dir, &[&words, number, &["-o", "e.trust"]].concat()).expect(2);
+        let says = format!("--after: {highest} is the highest number");
+        assert!(told.stderr.contains(&says), "{}", told.stderr);
+    }
+    assert!(!dir.path().join("e.trust").exists());
+}
+
+#[test]
 fn what_a_list_revokes_is_refused_where_the_list_is_named() {
     let dir = folder();
     let validate = ["validate", "p.x86_64.cwasm", "--trust-list", "d.trust"];

@@ -4,7 +4,7 @@ use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::deployments::{Changed, Changing};
+use super::deployments::{Changed, Changing, Trial};
 use super::message::{Request, Response};
 use super::query::pairs;
 use super::reading::{INSTALL, TRUST};
@@ -74,6 +74,7 @@ fn refused(error: &Error) -> Response {
 fn respond(changed: Result<Changed>) -> Response {
     let Changed {
         deployed,
+        is_served,
         trial,
         at_next_start,
     } = match changed {
@@ -81,11 +82,20 @@ fn respond(changed: Result<Changed>) -> Response {
         Err(error) => return refused(&error),
     };
     let mut told = deployed.told();
-    if let Some(trial) = trial {
-        told.push_str(&format!(
-            "; it is served now, and on trial for {trial:?}: until then the device goes back to the generation \
-             before if it fails or the device restarts"
-        ));
+    match trial {
+        None if !is_served => {}
+        None => told.push_str("; it is served now, and has proved itself here before"),
+        Some(Trial { time, back }) => {
+            let back = match back {
+                Some(back) => format!(
+                    "until then the device goes back to generation {back} if it fails or the device restarts"
+                ),
+                None => "there is no good generation to go back to yet".to_owned(),
+            };
+            told.push_str(&format!(
+                "; it is served now, and on trial for {time:?}: {back}"
+            ));
+        }
     }
     if !at_next_start.is_empty() {
         told.push_str(&format!("; {AT_NEXT_START}{}", at_next_start.join(", ")));

@@ -131,7 +131,10 @@ impl Connection {
         };
         shared.executor.spawn(running).detach();
         if let Some(upload) = request.upload {
-            upload::receive(&mut self.stream, upload, request.body, to).await?;
+            // Whoever reads it is told as well, and what it answers is for the client.
+            if let Err(error) = upload::receive(&mut self.stream, upload, request.body, to).await {
+                log::debug!("admin interface: an upload broke off: {error}");
+            }
         }
         match response.recv().await {
             Ok(response) => within(PATIENCE, self.write(&response))

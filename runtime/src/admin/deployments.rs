@@ -68,10 +68,21 @@ impl Deployed {
 pub struct Changed {
     /// What is served now; what was served, of one that was removed.
     pub deployed: Deployed,
-    /// How long it is on trial.
-    pub trial: Option<Duration>,
+    /// Whether it is served now.
+    pub is_served: bool,
+    /// How it is on trial, where it is.
+    pub trial: Option<Trial>,
     /// The settings of the device that hold from the daemon's next start only.
     pub at_next_start: Vec<&'static str>,
+}
+
+/// The trial of what is served now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trial {
+    /// How long it takes.
+    pub time: Duration,
+    /// The generation that the device goes back to if it fails. None: there is none.
+    pub back: Option<u64>,
 }
 
 impl Changed {

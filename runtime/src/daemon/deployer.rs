@@ -27,7 +27,7 @@ use super::{EXECUTOR, described};
 use crate::admin::Deployed;
 use crate::config::{Config, Door, Secret, Source};
 use crate::data_dir::DataDir;
-use crate::error::Result;
+use crate::error::Error;
 use crate::generations::{Choice, Generations};
 use crate::logger;
 use crate::pipeline::{Pipeline, Present};
@@ -50,7 +50,10 @@ pub(super) struct Deployer {
     device: DeviceSettings,
     /// Where clients come in since then.
     doors: Vec<Door>,
-    /// Held while one deployment is exchanged for another.
+    /// Held while the owner of the device changes something, from the first byte of what is sent for it. Taken
+    /// before `changing`.
+    owner: AsyncMutex<()>,
+    /// Held while one deployment is exchanged for another, or has proved itself.
     changing: AsyncMutex<()>,
     /// Closed when the daemon drains.
     stop: Receiver<()>,
@@ -72,6 +75,43 @@ struct Loaded {
     pipeline: Arc<Pipeline>,
     config: Arc<Config>,
     versions: Versions,
+}
+
+/// Why a deployment is not loaded.
+enum Unloaded {
+    /// It is refused, whatever else is loaded.
+    Refused(Error),
+    /// It cannot be loaded beside what is served: there may be no room for both.
+    Beside(Error),
+}
+
+impl Unloaded {
+    /// Why, and what would mend it, for whoever wants it served in place of what is served.
+    fn told(self) -> Error {
+        match self {
+            Unloaded::Beside(Error::Plugin { name, reason }) if reason.contains("--memory-max") => {
+                let reason = format!(
+                    "{reason}, beside what is served: stop the daemon to install it, or raise --memory-max"
+                );
+                Error::Plugin { name, reason }
+            }
+            Unloaded::Refused(error) | Unloaded::Beside(error) => error,
+        }
+    }
+}
+
+impl From<Error> for Unloaded {
+    fn from(error: Error) -> Unloaded {
+        Unloaded::Refused(error)
+    }
+}
+
+impl From<Unloaded> for Error {
+    fn from(unloaded: Unloaded) -> Error {
+        match unloaded {
+            Unloaded::Refused(error) | Unloaded::Beside(error) => error,
+        }
+    }
 }
 
 impl Deployer {
@@ -101,6 +141,7 @@ impl Deployer {
                 _tasks: Vec::new(),
             }),
             retiring: Mutex::default(),
+            owner: AsyncMutex::new(()),
             changing: AsyncMutex::new(()),
             stop,
         })
@@ -144,7 +185,7 @@ impl Deployer {
     }
 
     /// Takes in, checks, loads and links what `config` names.
-    fn load(&self, config: Config) -> Result<Loaded> {
+    fn load(&self, config: Config) -> std::result::Result<Loaded, Unloaded> {
         self.mask(&[&self.served().config, &config]);
         let loaded = self.try_load(config);
         if loaded.is_err() {
@@ -160,11 +201,12 @@ impl Deployer {
         logger::know_plugins(names(&self.present.get()));
     }
 
-    fn try_load(&self, config: Config) -> Result<Loaded> {
+    fn try_load(&self, config: Config) -> std::result::Result<Loaded, Unloaded> {
         let mut versions = Versions::open(&self.data)?;
         let members = plugins::gather(&config, &self.data, &mut versions)?;
         let present = self.present.get();
-        let pipeline = self.loader.load(members, &config, Some(&present))?;
+        let pipeline = self.loader.load(members, &config, Some(&present));
+        let pipeline = pipeline.map_err(Unloaded::Beside)?;
         let both = [names(&present), names(&pipeline)].concat();
         logger::know_plugins(both);
         Ok(Loaded {

@@ -40,7 +40,7 @@ impl First {
         mut versions: Versions,
         (mut installed, mut counted): (Option<FromGeneration>, Option<Counted>),
     ) -> Result<First> {
-        let mut loaded = loaded;
+        let (mut loaded, mut tried) = (loaded, Vec::new());
         loop {
             let error = match loaded {
                 Ok(pipeline) => {
@@ -60,7 +60,8 @@ impl First {
             let generations = Generations::of(data.path());
             counted.take().map(Counted::wait);
             // The daemon holds the lock.
-            from.choice = instead(&generations, from.choice.clone(), error, |_, note| note())?;
+            let choice = from.choice.clone();
+            from.choice = instead(&generations, choice, error, &mut tried, |_, note| note())?;
             counted = Some(Counted::begin(&generations, &from.choice));
             config = (from.configure)(Wanted::of(&from.choice))?;
             redact::install(super::deployer::secrets(&config));

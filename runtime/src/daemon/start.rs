@@ -10,7 +10,7 @@ use super::installation::locked;
 use super::trust::{Trustees, trusted};
 use crate::config::{Config, Source};
 use crate::error::{Error, Result};
-use crate::generations::{Choice, Generations};
+use crate::generations::{Choice, Generations, WentBack};
 
 /// Makes the configuration of a daemon that serves this: what the flags say, what the deployment says, and what
 /// the device knows of its variables by now.
@@ -61,12 +61,12 @@ impl Start {
             ));
         }
         let generations = Generations::of(data_dir);
-        let mut choice = generations.choose()?;
+        let (mut choice, mut tried) = (generations.choose()?, Vec::new());
         let config = loop {
             match configure(Wanted::of(&choice)) {
                 Ok(config) => break config,
                 Err(error) => {
-                    choice = instead(&generations, choice, error, |choice, note| {
+                    choice = instead(&generations, choice, error, &mut tried, |choice, note| {
                         let _data = locked(data_dir)?;
                         generations.begin(choice)?;
                         note()
@@ -109,7 +109,8 @@ impl Wanted {
 }
 
 /// What is begun with instead of a choice that could not be served, because of `error`. Where there is nothing
-/// else, that is written down by `note`, which has to have counted the start.
+/// else, that is written down by `note`, which has to have counted the start. `tried` are those that could not be
+/// served.
 ///
 /// # Errors
 ///
@@ -118,22 +119,37 @@ pub(super) fn instead(
     generations: &Generations,
     choice: Choice,
     error: Error,
+    tried: &mut Vec<u64>,
     note: impl FnOnce(&Choice, &dyn Fn() -> Result<()>) -> Result<()>,
 ) -> Result<Choice> {
     let Some(number) = choice.number else {
         return Err(error);
     };
+    tried.push(number);
     // A trust list that cannot be checked is no generation's fault, and whichever was served instead would be
     // refused as well.
     if matches!(error, Error::TrustList { .. }) {
         return Err(error);
     }
     let reason = error.to_string();
+    if let Some(WentBack { from, reason: why }) = &choice.went_back
+        && !tried.contains(from)
+    {
+        // What works of it is more than nothing.
+        log::error!(
+            "generation {number} cannot be served: {reason}; {from} is tried all the same: {why}"
+        );
+        return Ok(Choice {
+            number: Some(*from),
+            ..Choice::default()
+        });
+    }
     let standing = generations.standing();
     let is_good = standing.is_ok_and(|standing| standing.confirmed.contains(&number));
     let other = generations.choose_without(number, &reason)?;
     // What was good before may be so again: it may be started several times.
-    if other.number.is_some() && !is_good {
+    let is_new = other.number.is_some_and(|other| !tried.contains(&other));
+    if is_new && !is_good {
         log::error!("generation {number} cannot be served: {reason}");
         return Ok(other);
     }

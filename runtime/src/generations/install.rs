@@ -76,7 +76,10 @@ impl Generations {
         if counts && same.is_none() {
             self.releases(&known.history)?.admit(deployment, head)?;
         }
-        kept.remove_unfinished()
+        // Of what a bundle has. What else lies there may just be written, by a daemon whose trial ends.
+        let removed = kept.generations.remove_unfinished();
+        removed
+            .and_then(|()| kept.blobs.folder().remove_unfinished())
             .map_err(|error| self.unwritable(error))?;
         let blobs = &bundle.head.manifest().blobs;
         let missing = { blobs.iter() }.filter(|blob| kept.blobs.open(blob).is_err());

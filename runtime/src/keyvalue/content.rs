@@ -19,7 +19,7 @@ use super::store::Store;
 use super::usage::{Counted, Usage};
 use super::volatile::{Changed, Volatile};
 use super::writes::{Payment, Writes};
-use super::{Durability, KvError, Result, Settings};
+use super::{Durability, KvError, Quota, Result};
 use crate::memory::Reservation;
 use crate::sync;
 
@@ -31,7 +31,6 @@ pub(super) struct Content {
     /// The namespace's name and a zero byte. No key holds a zero byte, so names cannot run into
     /// keys.
     prefix: Vec<u8>,
-    settings: Mutex<Settings>,
     counted: Mutex<Counted>,
     /// The keys themselves, if they are kept in memory alone.
     volatile: Option<Mutex<Volatile>>,
@@ -50,12 +49,11 @@ enum Tried<T> {
 
 impl Content {
     /// Counts the stored keys. Blocks until the database is open.
-    pub(super) fn open(store: Arc<Store>, prefix: Vec<u8>, settings: Settings) -> Result<Content> {
+    pub(super) fn open(store: Arc<Store>, prefix: Vec<u8>) -> Result<Content> {
         let content = Content {
             clock: Arc::clone(&store.clock),
             store,
             prefix,
-            settings: Mutex::new(settings),
             counted: Mutex::default(),
             volatile: None,
             refused: AtomicU64::new(0),
@@ -66,35 +64,20 @@ impl Content {
     }
 
     /// A namespace that is kept in memory. Its bytes are charged to `reservation`'s budget.
-    pub(super) fn volatile(
-        store: Arc<Store>,
-        settings: Settings,
-        reservation: Reservation,
-    ) -> Content {
+    pub(super) fn volatile(store: Arc<Store>, reservation: Reservation) -> Content {
         Content {
             clock: Arc::new(store.clock.another()),
             store,
             prefix: Vec::new(),
-            settings: Mutex::new(settings),
             counted: Mutex::default(),
             volatile: Some(Mutex::new(Volatile::new(reservation))),
             refused: AtomicU64::new(0),
         }
     }
 
-    /// What holds for it at present.
-    pub(super) fn settings(&self) -> Settings {
-        *sync::lock(&self.settings)
-    }
-
-    /// Takes the settings of who opens it anew, if it is kept in the same way. Returns whether it is.
-    pub(super) fn take_settings(&self, settings: &Settings) -> bool {
-        let is_volatile = settings.durability == Durability::Memory;
-        if is_volatile == self.volatile.is_some() {
-            *sync::lock(&self.settings) = *settings;
-            return true;
-        }
-        false
+    /// Whether it is kept as this wants it: in memory alone, or on the disk.
+    pub(super) fn is_kept_as(&self, durability: Durability) -> bool {
+        (durability == Durability::Memory) == self.volatile.is_some()
     }
 
     /// The time by which its keys expire.
@@ -170,7 +153,7 @@ impl Content {
         let full = self.full_key(key)?;
         let (result, outcome) = loop {
             let tried = match &self.volatile {
-                Some(_) => self.try_volatile(&full, &step),
+                Some(_) => self.try_volatile(&full, &needs.settings.quota, &step),
                 None => {
                     self.store.room(&full, needs.value_bytes).await?;
                     let reading = self.store.reading().await?;
@@ -189,7 +172,7 @@ impl Content {
             }
             yield_now().await;
         };
-        if let (Some(outcome), Durability::Sync) = (outcome, self.settings().durability) {
+        if let (Some(outcome), Durability::Sync) = (outcome, needs.settings.durability) {
             outcome.wait().await.map_err(KvError::Storage)?;
         }
         Ok(result)
@@ -293,6 +276,7 @@ impl Content {
     fn try_volatile<'a, T>(
         &self,
         full: &[u8],
+        quota: &Quota,
         step: &impl Fn(Option<Entry<'_>>) -> Result<(Step<'a>, T)>,
     ) -> Result<Tried<T>> {
         let Some(mut volatile) = self.locked_volatile() else {
@@ -306,7 +290,7 @@ impl Content {
             Step::Put(value, expires) => Some(encoded(&value, expires)),
             Step::Remove => None,
         };
-        match volatile.change(full, new, &self.settings().quota, now)? {
+        match volatile.change(full, new, quota, now)? {
             Changed::Yes => Ok(Tried::Done(result, None)),
             Changed::Unswept => Ok(Tried::Uncounted),
         }
@@ -320,7 +304,7 @@ impl Content {
         step: &impl Fn(Option<Entry<'_>>) -> Result<(Step<'a>, T)>,
     ) -> Result<Tried<T>> {
         let _writing = self.store.writing();
-        let settings = self.settings();
+        let settings = needs.settings;
         let (undo_with_old, within) = match settings.durability {
             Durability::Interval(interval) => (false, interval),
             // Somebody waits for it.

@@ -28,8 +28,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    pub(super) fn new(content: Arc<Content>, prefix: &str, room: usize) -> Listing {
-        let most = room.min(content.settings().quota.list_bytes);
+    pub(super) fn new(content: Arc<Content>, prefix: &str, most: usize) -> Listing {
         Listing {
             prefix: content.stored_key(prefix),
             now: content.now(),

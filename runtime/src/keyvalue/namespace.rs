@@ -10,13 +10,16 @@ use super::content::Content;
 use super::entry::{Entry, nanos, number};
 use super::key::is_prefix;
 use super::listing::{LIST_ENTRY_BYTES, Listing};
+use super::settings::Settings;
 use super::step::{Needs, Step};
 use super::writes::Writes;
 use super::{KEY_BYTES, KvError, Result};
 
-/// A plugin's way to a namespace. Plugins that name the same one share its content and its quota.
+/// A plugin's way to a namespace. Plugins that name the same one share its content; each is held to its own quota.
 pub struct Namespace {
     content: Arc<Content>,
+    /// What holds for the plugin.
+    settings: Settings,
     /// What the plugin's changes are paid from; `None` if nobody counts them.
     writes: Option<Arc<Writes>>,
 }
@@ -25,8 +28,16 @@ pub struct Namespace {
 const NUMBER_BYTES: usize = 20;
 
 impl Namespace {
-    pub(super) fn new(content: Arc<Content>, writes: Option<Arc<Writes>>) -> Namespace {
-        Namespace { content, writes }
+    pub(super) fn new(
+        content: Arc<Content>,
+        settings: Settings,
+        writes: Option<Arc<Writes>>,
+    ) -> Namespace {
+        Namespace {
+            content,
+            settings,
+            writes,
+        }
     }
 
     /// The live value of `key`.
@@ -95,7 +106,8 @@ impl Namespace {
         if !is_prefix(prefix) {
             return Err(KvError::InvalidKey);
         }
-        Ok(Listing::new(Arc::clone(&self.content), prefix, room))
+        let most = room.min(self.settings.quota.list_bytes);
+        Ok(Listing::new(Arc::clone(&self.content), prefix, most))
     }
 
     /// The same list, read to its end. Others get their turns meanwhile.
@@ -159,7 +171,7 @@ impl Namespace {
     /// Whether an eighth of its quota is free, in bytes and in keys.
     pub fn is_roomy(&self) -> bool {
         let (bytes, keys) = self.held();
-        let quota = self.content.settings().quota;
+        let quota = self.settings.quota;
         bytes <= quota.bytes / 8 * 7 && keys <= quota.keys / 8 * 7
     }
 
@@ -177,12 +189,13 @@ impl Namespace {
         Needs {
             value_bytes,
             old_value: true,
+            settings: self.settings,
             writes: self.writes.as_ref(),
         }
     }
 
     fn check_value(&self, value: &[u8]) -> Result<()> {
-        match value.len() > self.content.settings().quota.value_bytes {
+        match value.len() > self.settings.quota.value_bytes {
             true => Err(KvError::ValueTooLarge),
             false => Ok(()),
         }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::settings::Settings;
 use super::writes::Writes;
 
 /// What a change needs.
@@ -11,6 +12,8 @@ pub(super) struct Needs<'a> {
     pub(super) value_bytes: usize,
     /// Whether what it does depends on the value that it finds.
     pub(super) old_value: bool,
+    /// What holds for whoever asks for it.
+    pub(super) settings: Settings,
     /// Who pays for it.
     pub(super) writes: Option<&'a Arc<Writes>>,
 }

@@ -33,7 +33,7 @@ fn on_trial(data: &TempDir, trial: &str) -> Daemon {
 fn installed(made: &Path, data: &TempDir) {
     let said = install(made, data);
     assert_eq!(said.code, 0, "{said:?}");
-    assert!(said.stdout.contains("it is served now"), "{said:?}");
+    assert!(said.stdout.contains("; it is served now, and"), "{said:?}");
 }
 
 fn refused(made: &Path, data: &TempDir, says: &str) {
@@ -207,7 +207,7 @@ fn a_generation_that_does_not_prove_itself_is_refused_and_the_present_one_is_ser
 fn a_generation_that_traps_in_its_trial_makes_way_for_the_last_good_one() {
     let data = TempDir::new();
     assert_eq!(install(&bundle(&greeting(1, "one")), &data).code, 0);
-    let daemon = on_trial(&data, "3s");
+    let daemon = on_trial(&data, "5s");
     confirmed(&data, 1);
     installed(&hostile(2, "", ""), &data);
     assert_eq!(status(&data)["on_trial"], true);
@@ -521,4 +521,85 @@ fn reloads_under_load_lose_nothing_and_leave_no_memory_behind() {
     let taken = found["memory"]["parts"]["instances"].as_u64().unwrap();
     assert!(taken < idle * (4 << 20), "{found}");
     assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn an_init_that_computes_for_ever_holds_nobody_up() {
+    let data = TempDir::new();
+    assert_eq!(install(&bundle(&greeting(1, "one")), &data).code, 0);
+    let daemon = Daemon::of_nothing()
+        .data_dir(data.path())
+        .args(["--threads", "1"])
+        .timeout("request", "2s")
+        .start();
+    refused(
+        &hostile(2, "init: spin", ""),
+        &data,
+        "did not end within 2s",
+    );
+    assert_eq!(get(&daemon, "/").text(), "one 1 of /\n");
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn a_refused_install_leaves_the_quota_of_what_is_served_alone() {
+    let data = TempDir::new();
+    assert_eq!(install(&bundle(&greeting(1, "one")), &data).code, 0);
+    let daemon = serving(&data);
+    for path in ["/a", "/b", "/c"] {
+        assert_eq!(get(&daemon, path).status, 200);
+    }
+    let more = "    wasm: {kv_max_keys: 1, kv_quota: 30}\n    \
+                health: {check: {type: http, url: /new, expect_status: 204}, interval: 10ms}\n";
+    refused(&bundle(&(greeting(2, "two") + more)), &data, "unhealthy");
+    assert_eq!(get(&daemon, "/d").text(), "one 1 of /d\n");
+}
+
+#[test]
+fn what_can_be_served_no_more_is_not_gone_back_to() {
+    let data = TempDir::new();
+    let one = bundle(&greeting(1, "${WORD}"));
+    let know = |word: &str| Daemon::of_nothing().data_dir(data.path()).env("WORD", word);
+    assert_eq!(install(&one, &data).code, 0);
+    let daemon = know("one").timeout("trial", "1s").start();
+    confirmed(&data, 1);
+    assert_eq!(daemon.stop(), 0);
+    // The device does not know the word any more.
+    assert_eq!(install(&hostile(2, "", ""), &data).code, 0);
+    let mut daemon = on_trial(&data, "30s");
+    assert_eq!(get(&daemon, "/").status, 200);
+    for _ in 0..8 {
+        assert_eq!(get(&daemon, "/trap").status, 500);
+    }
+    daemon.wait_for_log("2 is served on");
+    assert_eq!(get(&daemon, "/").status, 200);
+    assert_eq!(daemon.end_at_once(9), 137);
+    // Neither at a start: what works of it is more than nothing.
+    let daemon = serving(&data);
+    assert_eq!(get(&daemon, "/").status, 200);
+    assert_eq!(status(&data)["generation"], 2);
+}
+
+#[test]
+fn a_generation_that_was_good_before_is_not_on_trial_again() {
+    let data = TempDir::new();
+    assert_eq!(install(&bundle(&greeting(1, "one")), &data).code, 0);
+    let mut daemon = on_trial(&data, "1s");
+    confirmed(&data, 1);
+    let two = bundle(&greeting(2, "two"));
+    let said = install(&two, &data);
+    assert!(
+        said.stdout.contains("goes back to generation 1"),
+        "{said:?}"
+    );
+    confirmed(&data, 2);
+    let said = verb(&["rollback"], &data);
+    assert!(
+        said.stdout.contains("has proved itself here before"),
+        "{said:?}"
+    );
+    assert_eq!(status(&data)["on_trial"], false);
+    assert_eq!(daemon.end_at_once(9), 137);
+    let daemon = serving(&data);
+    assert!(get(&daemon, "/").text().starts_with("one "));
 }

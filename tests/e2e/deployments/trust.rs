@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use zlayer_bundle::ENGINE_VERSION;
 
-use crate::support::{Daemon, Output, TempDir, get, guests, precompile, skipped, target, zlayer};
+use crate::support::{
+    Daemon, Output, TempDir, ask, eventually, get, guests, precompile, skipped, target, zlayer,
+};
 
 /// A build host with signing keys `a` and `b` and root key `r`, and a device that trusts `a` and follows `r`.
 pub(super) struct Fleet {
@@ -303,4 +305,19 @@ fn what_other_accounts_could_exchange_is_told_with_what_mends_it() {
 
 fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_restart_after_a_rotation_does_not_go_back_to_what_is_revoked() {
+    let fleet = Fleet::new();
+    expect(&fleet.on_device("install", &[fleet.bundle(1, "a")]), 0, "");
+    let mut daemon = fleet.daemon().timeout("trial", "1s").start();
+    eventually("the first is confirmed", || {
+        let status = ask(&fleet.data, "/status").text();
+        status.contains("\"on_trial\":false")
+    });
+    expect(&fleet.on_device("trust", &[fleet.rotation(1)]), 0, "");
+    expect(&fleet.on_device("install", &[fleet.bundle(2, "b")]), 0, "");
+    assert_eq!(daemon.end_at_once(9), 137);
+    fleet.answers("2 by b");
 }

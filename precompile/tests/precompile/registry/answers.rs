@@ -1,12 +1,17 @@
 //! A registry that answers whatever a test wants.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
 use super::digest;
@@ -65,8 +70,32 @@ pub(super) struct Answers {
 impl Answers {
     /// Answers each request with what `answer` makes of it.
     pub(super) fn start(answer: impl Fn(&Asked) -> Answer + Send + 'static) -> Answers {
+        Answers::listen(answer, None)
+    }
+
+    /// The same over TLS, as `localhost`, for clients that trust the authority of [`authority`].
+    pub(super) fn start_tls(answer: impl Fn(&Asked) -> Answer + Send + 'static) -> Answers {
+        let certificate = CertificateDer::from_pem_file(tls_file("server.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(tls_file("server.key")).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        Answers::listen(answer, Some(Arc::new(config)))
+    }
+
+    fn listen(
+        answer: impl Fn(&Asked) -> Answer + Send + 'static,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> Answers {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        let address = listener.local_addr().unwrap();
+        let address = match tls {
+            Some(_) => format!("localhost:{}", address.port()),
+            None => address.to_string(),
+        };
         let asked = Arc::new(Mutex::new(Vec::new()));
         let is_over = Arc::new(AtomicBool::new(false));
         let (list, over) = (Arc::clone(&asked), Arc::clone(&is_over));
@@ -76,7 +105,17 @@ impl Answers {
                     return;
                 }
                 // A client that goes away is none of this thread's business.
-                let _ = stream.and_then(|stream| serve(stream, &answer, &list));
+                let _ = stream.and_then(|stream| {
+                    stream.set_read_timeout(Some(PATIENCE))?;
+                    let Some(config) = &tls else {
+                        return serve(stream, &answer, &list).map(drop);
+                    };
+                    let session = ServerConnection::new(Arc::clone(config)).unwrap();
+                    let stream = StreamOwned::new(session, stream);
+                    let mut stream = serve(stream, &answer, &list)?;
+                    stream.conn.send_close_notify();
+                    stream.flush()
+                });
             }
         });
         Answers {
@@ -104,13 +143,24 @@ impl Drop for Answers {
     }
 }
 
-fn serve(
-    stream: TcpStream,
+/// The authority that signed the certificate of [`Answers::start_tls`].
+pub(super) fn authority() -> PathBuf {
+    tls_file("ca.pem")
+}
+
+/// One of the files that the runtime's own tests of TLS have; see there what they are for.
+fn tls_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../runtime/src/upstream/tests/tls")
+        .join(name)
+}
+
+fn serve<S: Read + Write>(
+    stream: S,
     answer: impl Fn(&Asked) -> Answer,
     list: &Mutex<Vec<Asked>>,
-) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let mut from = BufReader::new(stream.try_clone()?);
+) -> std::io::Result<S> {
+    let mut from = BufReader::new(stream);
     let mut line = String::new();
     from.read_line(&mut line)?;
     let mut words = line.split_whitespace().map(str::to_owned);
@@ -132,7 +182,7 @@ fn serve(
             _ => {}
         }
     }
-    std::io::copy(&mut from.take(length), &mut std::io::sink())?;
+    std::io::copy(&mut (&mut from).take(length), &mut std::io::sink())?;
     let Answer {
         status,
         headers,
@@ -147,10 +197,11 @@ fn serve(
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }
-    let mut to = &stream;
+    let mut to = from.into_inner();
     to.write_all(head.as_bytes())?;
     to.write_all(b"\r\n")?;
-    to.write_all(&body)
+    to.write_all(&body)?;
+    Ok(to)
 }
 
 /// A manifest of one file.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 
-use super::answers::{Answer, Answers, holding, manifest};
+use super::answers::{Answer, Answers, Asked, authority, holding, manifest};
 use super::{component, digest, files, folder, plain, read, run};
 use crate::support::{Run, TempDir, module};
 
@@ -195,6 +195,24 @@ fn a_component_that_is_none_does_not_get_into_a_bundle() {
 }
 
 #[test]
+fn plain_http_for_a_deployment_is_for_registries_on_this_machine_alone() {
+    let file = component("zlayer-plugin");
+    let registry = Answers::start(holding(&manifest(CONFIG, WASM, &file), &file));
+    let dir = folder();
+    let near = format!("{}/a/web:v1", registry.address);
+    let deployment = format!(
+        "version: v1\ndeployment: app\nservices:\n  web:\n    image: {near}\n  api:\n    \
+         image: registry.example/api:v1\n"
+    );
+    dir.file("deployment.yaml", deployment);
+    let told = plain(&dir, &["pack", "deployment.yaml", "--target", "x86_64"]).expect(1);
+    let says = "deployment.yaml:7:12: image: registry: registry.example is another machine";
+    tells(&told.stderr, &[says]);
+    assert_eq!(registry.asked().len(), 0);
+    assert_eq!(files(&dir), ["deployment.yaml"]);
+}
+
+#[test]
 fn a_token_is_fetched_where_the_registry_sends_for_it_and_the_password_goes_nowhere_else() {
     let file = component("zlayer-plugin");
     let elsewhere = {
@@ -251,6 +269,99 @@ fn a_token_is_fetched_where_the_registry_sends_for_it_and_the_password_goes_nowh
     let asked = elsewhere.asked();
     assert_eq!(asked.len(), 1, "{asked:?}");
     assert_eq!(asked[0].authorization, None);
+}
+
+/// Pushes or pulls over TLS as somebody with a password.
+fn over_tls(dir: &TempDir, words: &[&str], registry: &Answers, more: &[(&str, &str)]) -> Run {
+    let authority = authority();
+    let environment = [
+        ("SSL_CERT_FILE", authority.to_str().unwrap()),
+        ("ZLAYER_REGISTRY", registry.address.as_str()),
+        ("ZLAYER_REGISTRY_USERNAME", "me"),
+        ("ZLAYER_REGISTRY_PASSWORD", "hunter2"),
+    ];
+    run(dir, words, &[&environment, more].concat())
+}
+
+#[test]
+fn what_a_registry_with_tls_leads_to_without_it_gets_nothing() {
+    let file = component("zlayer-plugin");
+    let elsewhere = Answers::start(|_| Answer::new(200, r#"{"token": "t0ken"}"#));
+    let there = format!("http://{}/there", elsewhere.address);
+    let document = manifest(CONFIG, WASM, &file);
+    type Script = Box<dyn Fn(&Asked) -> Answer + Send>;
+    let token: Script = {
+        let challenge = format!(r#"Bearer realm="{there}",service="s""#);
+        Box::new(move |_| Answer::new(401, "").with("WWW-Authenticate", challenge.clone()))
+    };
+    let redirect: Script = {
+        let (answers, there) = (holding(&document, b""), there.clone());
+        Box::new(move |asked| match asked.path.as_str() {
+            "/v2/" => Answer::new(401, "").with("WWW-Authenticate", "Basic realm=\"r\""),
+            path if path.contains("/blobs/") => {
+                let code = if asked.method == "POST" { 202 } else { 307 };
+                Answer::new(code, "").with("Location", there.clone())
+            }
+            _ => answers(asked),
+        })
+    };
+    let upload: Script = Box::new(move |asked| match asked.method.as_str() {
+        "POST" => Answer::new(202, "").with("Location", there.clone()),
+        "HEAD" => Answer::new(404, ""),
+        _ => Answer::new(401, "").with("WWW-Authenticate", "Basic realm=\"r\""),
+    });
+    for (script, verbs) in [
+        (token, &["push", "pull"][..]),
+        (redirect, &["push", "pull"]),
+        (upload, &["push"]),
+    ] {
+        let registry = Answers::start_tls(script);
+        let place = format!("{}/a/web:v1", registry.address);
+        for verb in verbs {
+            let dir = folder();
+            let words = match *verb {
+                "push" => ["push", "web.wasm", &place, "--json"],
+                _ => ["pull", &place, "--output=got", "--json"],
+            };
+            // Neither what the environment names nor what it excepts changes that.
+            let all = [
+                ("NO_PROXY", "*"),
+                ("http_proxy", elsewhere.address.as_str()),
+            ];
+            for more in [&[][..], &all] {
+                let told = over_tls(&dir, &words, &registry, more).expect(1).json();
+                tells(
+                    told["error"]["message"].as_str().unwrap(),
+                    &[&registry.address, "without TLS (http://); nothing was sent"],
+                );
+            }
+            assert_eq!(files(&dir), [""; 0]);
+        }
+        assert!(!registry.asked().is_empty());
+    }
+    let asked = elsewhere.asked();
+    assert!(asked.is_empty(), "{asked:?}");
+}
+
+#[test]
+fn a_registry_with_tls_is_asked_through_the_proxy_that_the_environment_names() {
+    let file = component("zlayer-plugin");
+    let registry = Answers::start_tls(holding(&manifest(CONFIG, WASM, &file), &file));
+    let proxy = Answers::start(|_| Answer::new(503, ""));
+    let place = format!("{}/a/web:v1", registry.address);
+    let dir = folder();
+    let words = ["pull", &place, "-o", "got"];
+    let named = ("HTTPS_PROXY", proxy.address.as_str());
+    over_tls(&dir, &words, &registry, &[named]).expect(3);
+    let asked = proxy.asked();
+    assert!(
+        asked.len() == 1 && asked[0].method == "CONNECT" && asked[0].path == registry.address,
+        "{asked:?}"
+    );
+    let excepted = ("NO_PROXY", "localhost");
+    over_tls(&dir, &words, &registry, &[named, excepted]).expect(0);
+    assert_eq!(read(&dir, "got"), file);
+    assert_eq!(proxy.asked().len(), 1);
 }
 
 #[test]

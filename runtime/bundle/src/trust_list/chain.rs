@@ -89,6 +89,17 @@ impl TrustFile {
         Ok(verified)
     }
 
+    /// As [`verify`](TrustFile::verify), from whoever signed the first list: whether a device that takes this one
+    /// takes all.
+    ///
+    /// # Errors
+    ///
+    /// One is signed by a root key that those before it have replaced, or a signature does not fit.
+    pub fn verify_from_first(self) -> Result<VerifiedTrust, TrustListError> {
+        let first = signer(&self.lists[0])?;
+        self.verify(&[first])
+    }
+
     /// The file, for one more list behind it: what brings root keys.
     pub fn before_next(&self) -> Vec<u8> {
         let bringing = self.lists.iter().filter(|one| !one.list.roots.is_empty());

@@ -12,8 +12,8 @@ use super::super::installation::Check;
 use super::super::start::{Wanted, verified};
 use super::super::trust::{Trustees, trusted};
 use super::prove::prove;
-use super::{Deployer, Loaded};
-use crate::admin::{Changed, Changing, Deployed, Deployments, Telling};
+use super::{Deployer, Loaded, Unloaded};
+use crate::admin::{Changed, Changing, Deployed, Deployments, Telling, Trial};
 use crate::blocking::unblock;
 use crate::error::{Error, Result};
 use crate::generations::{Incoming, Staged};
@@ -51,9 +51,20 @@ impl Deployments for Deployer {
 impl Deployer {
     /// Takes a bundle in, and serves it once it has proved that it works. Where it has not, nothing has changed.
     async fn install_and_serve(self: &Arc<Self>, bundle: Box<dyn Read + Send>) -> Result<Changed> {
-        let _changing = self.begin_change().await?;
+        let _owner = self.begin_change().await?;
         let deployer = Arc::clone(self);
-        let (staged, loaded) = unblock(move || deployer.stage(bundle)).await?;
+        let staged = unblock(move || deployer.stage(bundle)).await?;
+        // Not sooner: a bundle may come slowly, and a trial that ends meanwhile must not wait for it.
+        let _changing = self.changing.lock().await;
+        self.make_room().await;
+        let loaded = match self.load_generation(staged.number).await {
+            Ok(loaded) => loaded,
+            Err(unloaded) => {
+                let generations = self.generations();
+                unblock(move || generations.discard(staged)).await;
+                return Err(unloaded.told());
+            }
+        };
         let number = staged.number;
         let generations = self.generations();
         if let Err(error) = self.prove(&loaded).await {
@@ -83,7 +94,9 @@ impl Deployer {
 
     /// Serves a generation that is kept: the one before the present one, or that with the number `to`.
     async fn serve_kept(self: &Arc<Self>, to: Option<u64>) -> Result<Changed> {
-        let _changing = self.begin_change().await?;
+        let _owner = self.begin_change().await?;
+        let _changing = self.changing.lock().await;
+        self.make_room().await;
         let generations = self.generations();
         let wanted = unblock(move || match to {
             Some(number) => Ok(Some(number)),
@@ -95,7 +108,8 @@ impl Deployer {
                     .to_owned(),
             )
         })?;
-        let loaded = self.load_generation(number).await?;
+        let loaded = self.load_generation(number).await;
+        let loaded = loaded.map_err(Unloaded::told)?;
         let generations = self.generations();
         let proved = self.prove(&loaded).await;
         let adopted = match proved {
@@ -111,7 +125,9 @@ impl Deployer {
 
     /// Removes what is installed, and serves nothing any more.
     async fn serve_nothing(self: &Arc<Self>) -> Result<Changed> {
-        let _changing = self.begin_change().await?;
+        let _owner = self.begin_change().await?;
+        let _changing = self.changing.lock().await;
+        self.make_room().await;
         let (deployer, generations) = (Arc::clone(self), self.generations());
         let changed = Changed::of(self.deployed());
         let nothing = unblock(move || {
@@ -128,8 +144,8 @@ impl Deployer {
         Ok(changed)
     }
 
-    /// Begins a change: one at a time.
-    async fn begin_change(&self) -> Result<MutexGuard<'_, ()>> {
+    /// Begins a change of the owner's: one at a time.
+    pub(super) async fn begin_change(&self) -> Result<MutexGuard<'_, ()>> {
         if self.configure.is_none() {
             // The error tells what to do instead.
             self.configured(Wanted::Nothing(String::new()))?;
@@ -139,20 +155,17 @@ impl Deployer {
                 "the daemon is stopping: try again when it runs".to_owned(),
             ));
         }
-        // A trial that is over holds it for a moment, too.
-        let changing = timeout::within(SETTLING, self.changing.lock()).await;
-        let changing = changing.ok_or_else(|| {
+        let owner = timeout::within(SETTLING, self.owner.lock()).await;
+        owner.ok_or_else(|| {
             Error::Refused(
                 "another change of what this daemon serves is under way: try again when that has ended"
                     .to_owned(),
             )
-        })?;
-        self.make_room().await;
-        Ok(changing)
+        })
     }
 
-    /// Takes a bundle in, checks and loads it. Blocks.
-    fn stage(&self, mut bundle: Box<dyn Read + Send>) -> Result<(Staged, Loaded)> {
+    /// Takes a bundle in and checks it. Blocks for as long as it comes.
+    fn stage(&self, mut bundle: Box<dyn Read + Send>) -> Result<Staged> {
         let config = Arc::clone(&self.served().config);
         let trustees = Trustees::of(&config);
         let path = Path::new("the bundle");
@@ -169,19 +182,9 @@ impl Deployer {
             head: &head,
             blobs: bundle,
         };
-        let staged = generations.stage(incoming, |service, file| {
+        generations.stage(incoming, |service, file| {
             check.artifact(&head, service, file)
-        })?;
-        let loaded = self
-            .configured(Wanted::Generation(staged.number))
-            .and_then(|config| self.load(config));
-        match loaded {
-            Ok(loaded) => Ok((staged, loaded)),
-            Err(error) => {
-                generations.discard(staged);
-                Err(error)
-            }
-        }
+        })
     }
 
     async fn prove(&self, loaded: &Loaded) -> Result<()> {
@@ -213,10 +216,21 @@ impl Deployer {
             })
             .await;
         }
-        self.switch(loaded, false, None);
-        self.try_out(number);
+        let generations = self.generations();
+        let (is_good, back) = unblock(move || {
+            let known = generations.standing();
+            let is_good = known.is_ok_and(|known| known.confirmed.contains(&number));
+            // Nothing has failed: this only asks what would be served then.
+            let choice = generations.choose_without(number, "");
+            (is_good, choice.ok().and_then(|choice| choice.number))
+        })
+        .await;
+        self.switch(loaded, is_good, None);
+        self.try_out(number, is_good);
+        let time = self.loader.timeouts.trial;
         Changed {
-            trial: Some(self.loader.timeouts.trial),
+            is_served: true,
+            trial: (!is_good).then_some(Trial { time, back }),
             at_next_start,
             ..Changed::of(self.deployed())
         }

@@ -24,7 +24,10 @@ pub(super) async fn prove(pipeline: &Pipeline, time: Duration) -> Result<()> {
             name: plugin.name().to_owned(),
             reason,
         };
+        // Without the ticker nobody would interrupt an `init` that computes for ever.
+        let working = plugin.working();
         let made = timeout::within(time, plugin.try_instance()).await;
+        drop(working);
         match made {
             Some(Ok(())) => {}
             Some(Err(failure)) => return Err(failed(failure.to_string())),

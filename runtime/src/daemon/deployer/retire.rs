@@ -108,7 +108,8 @@ impl Deployer {
             if let Some(pipeline) = ending.pipeline.upgrade() {
                 self.cut_off(pipeline).await;
             }
-            let end = Instant::now() + CUTTING;
+            // Its plugins shut down then.
+            let end = Instant::now() + drain + CUTTING;
             if timeout::before(end, stopped(&ending.ended)).await.is_none() {
                 return;
             }

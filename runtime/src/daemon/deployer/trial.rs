@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future::or;
 use smol::Timer;
+use smol::channel::Receiver;
 
 use super::super::EXECUTOR;
 use super::super::start::{Counted, Wanted};
 use super::prove::{prove, trouble};
-use super::{Deployer, Loaded};
+use super::{Deployer, Loaded, Unloaded};
 use crate::blocking::unblock;
 use crate::error::{Error, Result};
 use crate::pipeline::Pipeline;
@@ -20,11 +21,16 @@ use crate::wire::stopped;
 const LOOK: Duration = Duration::from_millis(250);
 
 impl Deployer {
-    /// Watches the generation with this number, which is served and has proved itself, until its trial is over.
-    pub(super) fn try_out(self: &Arc<Self>, number: u64) {
+    /// Watches the generation with this number, which is served and has proved itself, until its trial is over. One
+    /// that was good before is good still: it has only to last.
+    pub(super) fn try_out(self: &Arc<Self>, number: u64, is_good: bool) {
         *sync::lock(&self.begun) = Some(number);
         let (deployer, pipeline) = (Arc::clone(self), self.present.get());
         let trying = async move {
+            if is_good {
+                deployer.wait_for_trial(&pipeline.retired()).await;
+                return deployer.settle(number, pipeline, None).await;
+            }
             let found = deployer.look_on(&pipeline).await;
             deployer.settle(number, pipeline, found).await;
         };
@@ -44,7 +50,7 @@ impl Deployer {
             })
             .await;
             if is_good {
-                deployer.wait_for_trial(&pipeline).await;
+                deployer.wait_for_trial(&pipeline.retired()).await;
                 return deployer.settle(number, pipeline, None).await;
             }
             let proved = crate::reactor::enter(Box::pin(prove(&pipeline, time))).await;
@@ -70,12 +76,11 @@ impl Deployer {
     }
 
     /// Waits for the time of a trial, or until it does not matter any more.
-    async fn wait_for_trial(&self, pipeline: &Arc<Pipeline>) {
+    async fn wait_for_trial(&self, retired: &Receiver<()>) {
         let time = async {
             Timer::after(self.loader.timeouts.trial).await;
         };
-        let retired = pipeline.retired();
-        or(time, or(stopped(&self.stop), stopped(&retired))).await;
+        or(time, or(stopped(&self.stop), stopped(retired))).await;
     }
 
     /// Looks on for the time of a trial. Returns what speaks against it.
@@ -96,70 +101,134 @@ impl Deployer {
         }
     }
 
+    /// Counts a generation as good. Where that cannot be written down, it is tried again after as long again: the
+    /// disk may be full for a while.
     async fn confirm(self: &Arc<Self>, number: u64) {
-        let _changing = self.changing.lock().await;
-        if self.served().number() != Some(number) {
-            return;
-        }
-        let generations = self.generations();
-        match unblock(move || generations.confirm(number)).await {
-            Ok(()) => {
-                *sync::lock(&self.begun) = None;
-                if std::mem::replace(&mut self.served().is_confirmed, true) {
-                    return;
-                }
-                log::info!("generation {number} has proved itself: it is confirmed");
+        let retired = self.present.get().retired();
+        loop {
+            let changing = self.changing.lock().await;
+            if self.served().number() != Some(number) {
+                return;
             }
-            Err(error) => log::error!("generation {number} cannot be confirmed: {error}"),
+            let generations = self.generations();
+            let error = match unblock(move || generations.confirm(number)).await {
+                Ok(()) => break,
+                Err(error) => error,
+            };
+            drop(changing);
+            log::error!("generation {number} cannot be confirmed, which is tried again: {error}");
+            self.wait_for_trial(&retired).await;
+            if retired.is_closed() || self.stop.is_closed() {
+                return;
+            }
+        }
+        *sync::lock(&self.begun) = None;
+        if !std::mem::replace(&mut self.served().is_confirmed, true) {
+            log::info!("generation {number} has proved itself: it is confirmed");
         }
     }
 
-    /// Serves the last good generation again in place of this one, which failed for this reason. Where there is
-    /// none, it is served on: what works of it is more than nothing.
+    /// Serves the last good generation again in place of this one, which failed for this reason. Where none can be
+    /// served, it is served on: what works of it is more than nothing.
     async fn go_back(self: &Arc<Self>, failed: u64, reason: String) {
         let _changing = self.changing.lock().await;
         if self.served().number() != Some(failed) {
             return;
         }
         log::error!("generation {failed} failed in its trial: {reason}");
-        let (generations, why) = (self.generations(), reason.clone());
-        let back = match unblock(move || generations.go_back(failed, &why)).await {
-            Ok(Some(back)) => back,
-            Ok(None) => {
-                log::error!("there is no generation to go back to: {failed} is served on");
-                return;
-            }
-            Err(error) => {
-                log::error!("it is not written down that generation {failed} failed: {error}");
-                return;
-            }
-        };
-        let loaded = match self.load_generation(back).await {
-            Ok(loaded) => loaded,
-            // There may be no room for both at once.
-            Err(error) => {
-                log::warn!("generation {back} cannot be loaded beside {failed}: {error}");
-                let why = format!("generation {failed} failed in its trial: {reason}");
-                match self.load_alone(back, why).await {
-                    Ok(loaded) => loaded,
-                    Err(error) => {
-                        log::error!("generation {back} cannot be loaded any more: {error}");
-                        return;
+        while let Some(back) = self.good_before(failed, &reason).await {
+            match self.load_generation(back).await {
+                Ok(loaded) => return self.serve_again(loaded, back, failed, reason).await,
+                Err(Unloaded::Beside(error)) => {
+                    log::warn!("generation {back} cannot be loaded beside {failed}: {error}");
+                    return self.serve_alone(back, failed, reason).await;
+                }
+                Err(Unloaded::Refused(error)) => {
+                    log::error!("generation {back} cannot be served any more: {error}");
+                    // What the device lacks may be there again; a generation's own faults stay.
+                    let is_its_own = matches!(
+                        error,
+                        Error::Bundle { .. } | Error::Artifact { .. } | Error::Plugin { .. }
+                    );
+                    if !is_its_own || !self.mark_failed(back, error.to_string()).await {
+                        break;
                     }
                 }
             }
-        };
-        let is_confirmed = true;
+        }
+        log::error!("there is no generation to go back to: {failed} is served on");
+        self.mark_failed(failed, reason).await;
+    }
+
+    /// The last good generation but this one.
+    async fn good_before(&self, failed: u64, reason: &str) -> Option<u64> {
+        let (generations, reason) = (self.generations(), reason.to_owned());
+        let choice = unblock(move || generations.choose_without(failed, &reason)).await;
+        match choice {
+            Ok(choice) => choice.number,
+            Err(error) => {
+                log::error!("which generation was good is not known: {error}");
+                None
+            }
+        }
+    }
+
+    /// Writes down that a generation failed; if it is the active one, the last good one becomes so. Returns whether
+    /// that is written down.
+    async fn mark_failed(&self, failed: u64, reason: String) -> bool {
+        let generations = self.generations();
+        let marked = unblock(move || generations.go_back(failed, &reason)).await;
+        if let Err(error) = &marked {
+            log::error!("it is not written down that generation {failed} failed: {error}");
+        }
+        marked.is_ok()
+    }
+
+    /// Has requests take the good generation that was loaded.
+    async fn serve_again(self: &Arc<Self>, loaded: Loaded, back: u64, failed: u64, reason: String) {
         let told = format!("generation {failed} failed in its trial: {reason}");
-        self.switch(loaded, is_confirmed, Some(told));
+        self.mark_failed(failed, reason).await;
+        self.switch(loaded, true, Some(told));
         let generations = self.generations();
         if let Err(error) = unblock(move || generations.confirm(back)).await {
             log::warn!("generation {back} is served, and that is not written down: {error}");
         }
     }
 
+    /// Loads the good generation once nothing else is loaded: whoever asks meanwhile is told why. Where that fails,
+    /// the one that failed is served again.
+    async fn serve_alone(self: &Arc<Self>, back: u64, failed: u64, reason: String) {
+        let before = self.present.get();
+        let why = format!("generation {failed} failed in its trial: {reason}");
+        if let Err(unloaded) = self.load_nothing(why).await.map(|nothing| {
+            self.switch(nothing, true, None);
+        }) {
+            let error = Error::from(unloaded);
+            log::error!("generation {failed} is served on: {error}");
+            return;
+        }
+        self.cut_off(before).await;
+        // Its memory is free when its plugins have shut down.
+        self.make_room().await;
+        let error = match self.load_generation(back).await {
+            Ok(loaded) => return self.serve_again(loaded, back, failed, reason).await,
+            Err(unloaded) => Error::from(unloaded),
+        };
+        log::error!("generation {back} cannot be loaded: {error}; {failed} is served again");
+        match self.load_generation(failed).await {
+            Ok(loaded) => self.switch(loaded, false, None),
+            Err(unloaded) => {
+                let again = Error::from(unloaded);
+                log::error!("generation {failed} cannot be loaded any more either: {again}");
+            }
+        }
+    }
+
     /// Loads a kept generation while the present one is served.
-    pub(super) async fn load_generation(self: &Arc<Self>, number: u64) -> Result<Loaded> {
+    pub(super) async fn load_generation(
+        self: &Arc<Self>,
+        number: u64,
+    ) -> std::result::Result<Loaded, Unloaded> {
         let deployer = Arc::clone(self);
         unblock(move || {
             let config = deployer.configured(Wanted::Generation(number))?;
@@ -168,17 +237,13 @@ impl Deployer {
         .await
     }
 
-    /// The same once nothing else is loaded: whoever asks meanwhile is told `why`.
-    async fn load_alone(self: &Arc<Self>, number: u64, why: String) -> Result<Loaded> {
+    async fn load_nothing(self: &Arc<Self>, why: String) -> std::result::Result<Loaded, Unloaded> {
         let deployer = Arc::clone(self);
-        let before = self.present.get();
-        let nothing = unblock(move || {
+        unblock(move || {
             let config = deployer.configured(Wanted::Nothing(why))?;
             deployer.load(config)
-        });
-        self.switch(nothing.await?, true, None);
-        self.cut_off(before).await;
-        self.load_generation(number).await
+        })
+        .await
     }
 
     pub(super) fn configured(&self, wanted: Wanted) -> Result<crate::config::Config> {

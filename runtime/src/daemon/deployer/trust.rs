@@ -22,13 +22,13 @@ impl Deployer {
                     .to_owned(),
             ));
         }
+        let bytes = unblock(move || read_list("the trust list", list)).await?;
         // One at a time: of two lists the one with the higher number stays.
-        let _changing = self.changing.lock().await;
+        let _owner = self.owner.lock().await;
         let deployer = Arc::clone(self);
         unblock(move || {
             let config = Arc::clone(&deployer.served().config);
             let trustees = Trustees::of(&config);
-            let bytes = read_list("the trust list", list)?;
             let list = install_list(deployer.data.path(), &config.key_dirs, &bytes)?;
             log::info!("trust list {} counts from now on", list.number);
             let mut told = vec![format!("trust list {} counts from now on", list.number)];
