@@ -105,9 +105,10 @@ fn main() -> ExitCode {
             (failure.code(), say(&text))
         }
         Err(failure) => {
+            let shown = say(failure.shown());
             // Nothing can be said when standard error is gone, and the exit code still tells.
             let _ = writeln!(std::io::stderr(), "{}", lines(&failure.to_string()));
-            (failure.code(), Ok(()))
+            (failure.code(), shown)
         }
     };
     match written {
