@@ -10,6 +10,8 @@ use zlayer_bundle::{
     check_engine, check_revoked, copy_blob,
 };
 
+use crate::{Problem, Refused};
+
 /// A bundle whose files are those that its head names. Whether anybody trusts its signer is another matter.
 #[derive(Debug)]
 pub struct BundleFile {
@@ -31,6 +33,10 @@ impl BundleFile {
     pub fn read(path: &Path) -> Result<BundleFile> {
         let shown = || path.display().to_string();
         let file = File::open(path).with_context(|| format!("cannot open {}", shown()))?;
+        if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+            let problem = Problem::new(shown(), "it is a folder, not a file", "give the .zlb file");
+            return Err(Refused::from(problem).into());
+        }
         let mut from = BufReader::new(file);
         let head = BundleHead::read(&mut from).with_context(shown)?;
         let mut length = head.bytes().len() as u64;
