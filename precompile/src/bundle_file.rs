@@ -6,9 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use zlayer_bundle::{
-    ArtifactError, BundleError, BundleHead, Trailer, TrustStore, check_digest_of, check_engine,
-    check_revoked, copy_blob,
+    ArtifactError, BundleError, BundleHead, SignatureState, Trailer, TrustStore, check_digest_of,
+    check_engine, check_revoked, copy_blob,
 };
+
+use crate::{Problem, Refused};
 
 /// A bundle whose files are those that its head names. Whether anybody trusts its signer is another matter.
 #[derive(Debug)]
@@ -31,6 +33,10 @@ impl BundleFile {
     pub fn read(path: &Path) -> Result<BundleFile> {
         let shown = || path.display().to_string();
         let file = File::open(path).with_context(|| format!("cannot open {}", shown()))?;
+        if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+            let problem = Problem::new(shown(), "it is a folder, not a file", "give the .zlb file");
+            return Err(Refused::from(problem).into());
+        }
         let mut from = BufReader::new(file);
         let head = BundleHead::read(&mut from).with_context(shown)?;
         let mut length = head.bytes().len() as u64;
@@ -65,6 +71,24 @@ impl BundleFile {
             let checked = check_revoked(manifest, &artifact.signature, trust)
                 .and_then(|()| check_engine(&manifest.engine_version, trust));
             checked.with_context(|| format!("plugin {}", manifest.name))?;
+        }
+        Ok(())
+    }
+
+    /// Whether it and all that is in it is what its signer has signed, where there is one.
+    ///
+    /// # Errors
+    ///
+    /// A signature does not fit.
+    pub fn check_signatures(&self) -> Result<()> {
+        if let SignatureState::Invalid(key) = &self.head.signature {
+            return Err(BundleError::BadSignature { key: key.id() }.into());
+        }
+        for artifact in &self.artifacts {
+            if let SignatureState::Invalid(key) = &artifact.signature {
+                let error = ArtifactError::BadSignature { key: key.id() };
+                return Err(error).with_context(|| format!("plugin {}", artifact.manifest.name));
+            }
         }
         Ok(())
     }

@@ -9,6 +9,8 @@ use zlayer_bundle::{
 };
 use zlayer_precompile::Refused;
 
+use crate::verbs::Outcome;
+
 /// Arguments that make no sense together.
 #[derive(Debug)]
 pub(crate) struct Usage(pub(crate) String);
@@ -21,9 +23,26 @@ impl fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
+/// What is wrong with a file that could be read, and what it says for all that.
+#[derive(Debug)]
+pub(crate) struct Amiss {
+    pub(crate) shown: Outcome,
+    pub(crate) error: anyhow::Error,
+}
+
+impl fmt::Display for Amiss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.error, f)
+    }
+}
+
+impl std::error::Error for Amiss {}
+
 /// A failure that is ready to be shown.
 #[derive(Debug)]
 pub(crate) struct Failure {
+    /// What there is to show in front of it.
+    shown: Option<Outcome>,
     code: u8,
     kind: &'static str,
     message: String,
@@ -34,6 +53,7 @@ impl Failure {
     /// Wrong usage.
     pub(crate) fn usage(message: &str) -> Failure {
         Failure {
+            shown: None,
             code: 2,
             kind: "usage",
             message: message.to_owned(),
@@ -50,6 +70,7 @@ impl Failure {
             .unwrap_or("no message");
         let message = format!("a fault in this program or its compiler: {text}; please report it");
         Failure {
+            shown: None,
             code: 3,
             kind: "internal",
             message,
@@ -72,7 +93,19 @@ impl Failure {
         if !self.problems.is_null() {
             error["problems"] = self.problems.clone();
         }
-        json!({ "error": error })
+        match self.shown.as_ref().map(|shown| &shown.json) {
+            Some(Value::Object(shown)) => {
+                let mut shown = shown.clone();
+                shown.insert("error".to_owned(), error);
+                Value::Object(shown)
+            }
+            _ => json!({ "error": error }),
+        }
+    }
+
+    /// What there is to show in front of it, for people.
+    pub(crate) fn shown(&self) -> &str {
+        self.shown.as_ref().map_or("", |shown| &shown.text)
     }
 }
 
@@ -84,11 +117,20 @@ impl fmt::Display for Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Failure {
+        let error = match error.downcast::<Amiss>() {
+            Ok(Amiss { shown, error }) => {
+                let failure = Failure::from(error);
+                let shown = Some(shown);
+                return Failure { shown, ..failure };
+            }
+            Err(error) => error,
+        };
         let message = format!("{error:#}");
         let causes = || error.chain();
         if let Some(refused) = causes().find_map(|cause| cause.downcast_ref::<Refused>()) {
             let problems = json!(refused.problems);
             return Failure {
+                shown: None,
                 code: 1,
                 kind: "refused",
                 message,
@@ -98,6 +140,7 @@ impl From<anyhow::Error> for Failure {
         if let Some(artifact) = causes().find_map(|cause| cause.downcast_ref::<ArtifactError>()) {
             let code = artifact.exit_code();
             return Failure {
+                shown: None,
                 code,
                 kind: "artifact",
                 message,
@@ -107,6 +150,7 @@ impl From<anyhow::Error> for Failure {
         if let Some(bundle) = causes().find_map(|cause| cause.downcast_ref::<BundleError>()) {
             let code = bundle.exit_code();
             return Failure {
+                shown: None,
                 code,
                 kind: "bundle",
                 message,
@@ -115,6 +159,7 @@ impl From<anyhow::Error> for Failure {
         }
         if let Some(list) = causes().find_map(|cause| cause.downcast_ref::<TrustListError>()) {
             return Failure {
+                shown: None,
                 code: list.exit_code(),
                 kind: "trust list",
                 message,
@@ -131,6 +176,7 @@ impl From<anyhow::Error> for Failure {
             return Failure::usage(&message);
         }
         Failure {
+            shown: None,
             code: 3,
             kind: "host",
             message,

@@ -12,6 +12,9 @@ use crate::{Problem, Refused};
 /// The largest input, in bytes. Whole language runtimes are a tenth of this.
 const MAX_INPUT: u64 = 256 << 20;
 
+/// What every bundle begins with.
+pub(crate) const BUNDLE: &[u8] = b"ZLBUNDL\n";
+
 /// What a file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
@@ -55,6 +58,26 @@ pub fn read_input(path: &Path) -> Result<Input> {
     classify(path, bytes)
 }
 
+/// What a file is that was given for a deployment and is something else, by its first bytes. Errors are left to whoever
+/// reads the file next.
+pub fn no_deployment(path: &Path) -> Option<&'static str> {
+    let mut front = Vec::new();
+    let file = File::open(path).ok()?;
+    // A pipe would lose what is read.
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    { file.take(BUNDLE.len() as u64) }
+        .read_to_end(&mut front)
+        .ok()?;
+    match front.as_slice() {
+        BUNDLE => Some("it is a bundle"),
+        front if front.starts_with(b"\0asm") => Some("it is WebAssembly"),
+        front if front.starts_with(b"\x7fELF") => Some("it is compiled code"),
+        _ => None,
+    }
+}
+
 /// Says what these bytes hold; `path` is what errors call them.
 pub(crate) fn classify(path: &Path, bytes: Vec<u8>) -> Result<Input> {
     if bytes.is_empty() {
@@ -63,6 +86,10 @@ pub(crate) fn classify(path: &Path, bytes: Vec<u8>) -> Result<Input> {
     }
     if bytes.starts_with(b"\x7fELF") {
         return Ok(Input::Compiled);
+    }
+    if bytes.starts_with(BUNDLE) {
+        let mend = "`zlayer-precompile inspect` shows what it holds";
+        return Err(refused(path, "it is a bundle, not a plugin", mend));
     }
     if !bytes.starts_with(b"\0asm") {
         let what = if bytes.trim_ascii_start().starts_with(b"(") {

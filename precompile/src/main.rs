@@ -105,9 +105,10 @@ fn main() -> ExitCode {
             (failure.code(), say(&text))
         }
         Err(failure) => {
+            let shown = say(failure.shown());
             // Nothing can be said when standard error is gone, and the exit code still tells.
             let _ = writeln!(std::io::stderr(), "{}", lines(&failure.to_string()));
-            (failure.code(), Ok(()))
+            (failure.code(), shown)
         }
     };
     match written {
@@ -173,7 +174,11 @@ fn explain(said: &str, words: &[&str]) -> String {
         .and_then(|rest| rest.split_once("' with value '"))
         .and_then(|(flag, rest)| Some((flag, rest.split_once("': ")?)))
     {
-        return format!("{flag}: {reason}");
+        // What the standard library says of numbers is no sentence for people.
+        return match reason.contains("invalid digit") {
+            true => format!("{flag}: takes a whole number"),
+            false => format!("{flag}: {reason}"),
+        };
     }
     let Some(word) = said.strip_prefix("Unrecognized argument: ") else {
         return said.to_owned();
@@ -235,6 +240,10 @@ mod tests {
             (
                 &["build", "--tarket", "x"],
                 "there is no flag '--tarket'; did you mean '--target'?",
+            ),
+            (
+                &["pack", "d.yaml", "--release", "x"],
+                "--release: takes a whole number",
             ),
             (
                 &["build", "--frobnicate"],

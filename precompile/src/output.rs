@@ -17,6 +17,22 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     write_pieces_atomically(path, &[bytes], mode)
 }
 
+/// Which of these inputs a file would be written over: one that is the same file, by whatever name. What is not there,
+/// and what is no path at all, is none.
+pub fn overwritten<'a>(
+    output: &Path,
+    inputs: impl IntoIterator<Item = &'a Path>,
+) -> Option<&'a Path> {
+    use std::os::unix::fs::MetadataExt as _;
+    let identity = |path: &Path| {
+        let metadata = fs::metadata(path).ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    let output = identity(output)?;
+    let mut inputs = inputs.into_iter();
+    inputs.find(|input| identity(input) == Some(output))
+}
+
 /// As [`write_atomically`], for a file that is made of these pieces, one behind the other.
 ///
 /// # Errors

@@ -6,14 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use zlayer_bundle::{
-    ArtifactError, BundleError, ENGINE_VERSION, SignatureState, Target, check_digest, read_manifest,
+    ArtifactError, ENGINE_VERSION, SignatureState, Target, check_digest, read_manifest,
 };
 use zlayer_registry::{ComponentFile, Content, Kind, TargetFile};
 
+use crate::input::BUNDLE;
 use crate::{BundleFile, Input, Plugin, Problem, Refused, read_input};
-
-/// What every bundle begins with.
-const BUNDLE: &[u8] = b"ZLBUNDL\n";
 
 /// Files that go to a registry under one reference.
 #[derive(Debug)]
@@ -144,11 +142,8 @@ fn artifact(path: &Path) -> Result<(TargetFile, SignatureState), ArtifactError> 
 
 fn bundle(path: &Path) -> Result<(TargetFile, SignatureState)> {
     let bundle = BundleFile::read(path)?;
+    { bundle.check_signatures() }.with_context(|| path.display().to_string())?;
     let (manifest, signature) = (bundle.head.manifest, bundle.head.signature);
-    if let SignatureState::Invalid(key) = &signature {
-        let error = BundleError::BadSignature { key: key.id() };
-        return Err(error).with_context(|| path.display().to_string());
-    }
     let file = target_file(path, Kind::Bundle, manifest.target);
     let file = TargetFile {
         name: manifest.deployment.name,

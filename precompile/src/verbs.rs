@@ -28,11 +28,12 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use zlayer_bundle::{ArtifactError, ENGINE_VERSION, SecretKey, SignatureState, TrustStore};
-use zlayer_precompile::{Plugin, Problem, Refused};
+use zlayer_precompile::{Plugin, Problem, Refused, overwritten};
 
-use crate::failure::Usage;
+use crate::failure::{Amiss, Usage};
 
 /// What a verb has to say when it went well.
+#[derive(Debug)]
 pub(crate) struct Outcome {
     /// For people.
     pub(crate) text: String,
@@ -41,6 +42,14 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// What a verb has to say of a file, and that something is wrong with it, if so.
+    fn unless(self, wrong: Result<()>) -> Result<Outcome> {
+        match wrong {
+            Ok(()) => Ok(self),
+            Err(error) => Err(Amiss { shown: self, error }.into()),
+        }
+    }
+
     /// A text that has no more structure.
     pub(crate) fn text(text: String) -> Outcome {
         let json = json!({ "text": text });
@@ -160,6 +169,18 @@ fn describe_signature(signature: &SignatureState, trust: &TrustStore) -> (String
 /// Reads a secret key that was named on the command line.
 fn read_key(path: &Path) -> Result<SecretKey> {
     Ok(SecretKey::read(path)?)
+}
+
+/// Refuses to write a file over one that is read: a slip of the hand must not cost a key.
+fn spare<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+    match overwritten(output, inputs) {
+        None => Ok(()),
+        Some(input) => Err(usage(format!(
+            "-o {} would overwrite {}, which is read here: name another file",
+            output.display(),
+            input.display()
+        ))),
+    }
 }
 
 /// A mistake in the arguments.

@@ -40,8 +40,8 @@ pub enum Error {
     },
     /// A trust list was refused, or the one that is installed cannot be checked.
     TrustList {
-        /// The file of the one that is installed, if it is that one.
-        installed: Option<PathBuf>,
+        /// The one that is installed, if it is that one.
+        installed: Option<InstalledList>,
         /// What is wrong with it.
         source: TrustListError,
     },
@@ -99,6 +99,15 @@ impl Error {
     }
 }
 
+/// The trust list of a data folder.
+#[derive(Debug)]
+pub struct InstalledList {
+    /// Its file.
+    pub path: PathBuf,
+    /// Where root keys were looked for.
+    pub key_dirs: Vec<PathBuf>,
+}
+
 /// Whether the process may not open one file more: the limit's fault, whatever was to be opened.
 pub fn out_of_files(error: &std::io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error())
@@ -115,14 +124,21 @@ impl fmt::Display for Error {
                 source,
             } => write!(f, "{source}"),
             Error::TrustList {
-                installed: Some(path),
+                installed: Some(InstalledList { path, key_dirs }),
                 source,
-            } => write!(
-                f,
-                "the trust list that is installed, {}, cannot be checked, so nothing is trusted: {source}; if it is \
-                 damaged, remove it and install the newest list with `zlayer trust`",
-                path.display()
-            ),
+            } => {
+                let searched: Vec<_> = { key_dirs.iter() }
+                    .map(|dir| dir.display().to_string())
+                    .collect();
+                write!(
+                    f,
+                    "the trust list that is installed, {}, cannot be checked, so nothing is trusted: {source}; root \
+                     keys were looked for in {}: if the daemon has others, name them with --keys as it does; if the \
+                     list is damaged, remove it and install the newest one with `zlayer trust`",
+                    path.display(),
+                    searched.join(", ")
+                )
+            }
             Error::Plugin { name, reason } => write!(f, "plugin {name}: {reason}"),
             Error::Device { what, source } => {
                 write!(f, "{what}: {source}")?;

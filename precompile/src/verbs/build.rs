@@ -7,13 +7,13 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use argh::FromArgs;
 use serde_json::json;
-use zlayer_bundle::{Bodies, Role};
+use zlayer_bundle::{Bodies, Role, Target};
 use zlayer_precompile::write_atomically;
 
 use super::device::{Boards, Devices};
 use super::progress::Progress;
 use super::signer::Signer;
-use super::{Outcome, prepare, usage};
+use super::{Outcome, prepare, spare, usage};
 use crate::show;
 
 /// compile a plugin for devices and sign it
@@ -99,6 +99,17 @@ impl Build {
         let dir = dir.unwrap_or(Path::new("."));
         fs::create_dir_all(dir).with_context(|| format!("cannot make folder {}", dir.display()))?;
 
+        let path_for = |target: Target| match file {
+            Some(file) => file.to_owned(),
+            None => dir.join(plugin.file_name(target)),
+        };
+        for settings in &settings {
+            let inputs = [self.plugin.as_path()].into_iter();
+            spare(
+                &path_for(settings.target),
+                inputs.chain(self.key.as_deref()),
+            )?;
+        }
         // All or nothing: no file is written before the last target has compiled.
         let mut built = Vec::new();
         for settings in &settings {
@@ -110,10 +121,7 @@ impl Build {
         }
         let (mut text, mut artifacts) = (String::new(), Vec::new());
         for (artifact, elapsed) in built {
-            let path = match file {
-                Some(file) => file.to_owned(),
-                None => dir.join(plugin.file_name(artifact.target)),
-            };
+            let path = path_for(artifact.target);
             write_atomically(&path, &artifact.bytes, 0o644)?;
             text += &format!(
                 "{}  {}  {:.1} s  {}\n",

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use argh::FromArgs;
 use serde_json::{Value, json};
 use zlayer_precompile::{BundleFile, Change, differences};
@@ -40,7 +40,12 @@ impl Diff {
             false => changes.iter().map(line).collect(),
         };
         let json = json!({ "same": changes.is_empty(), "changes": changes });
-        Ok(Outcome { text, json })
+        let checked = [(&self.old, &old), (&self.new, &new)]
+            .into_iter()
+            .try_for_each(|(path, bundle)| {
+                { bundle.check_signatures() }.with_context(|| path.display().to_string())
+            });
+        Outcome { text, json }.unless(checked)
     }
 }
 

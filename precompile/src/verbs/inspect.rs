@@ -88,7 +88,9 @@ impl Inspect {
             "variables": variables,
             "services": services,
         });
-        Ok(Outcome { text, json })
+        let checked =
+            { bundle.check_signatures() }.with_context(|| self.bundle.display().to_string());
+        Outcome { text, json }.unless(checked)
     }
 }
 

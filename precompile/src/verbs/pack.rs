@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
@@ -10,13 +10,15 @@ use argh::FromArgs;
 use serde_json::{Value, json};
 use zlayer_bundle::{ByteSize, Role};
 use zlayer_deployment::{Image, ImageSource};
-use zlayer_precompile::{CodeCache, Packed, Problem, Refused, Room, Settings, Unpacked};
+use zlayer_precompile::{
+    CodeCache, Packed, Problem, Refused, Room, Settings, Unpacked, no_deployment, overwritten,
+};
 
 use super::access;
 use super::device::{Boards, Devices};
 use super::progress::Progress;
 use super::signer::Signer;
-use super::{Outcome, usage};
+use super::{Outcome, spare, usage};
 use crate::show;
 
 /// compile the plugins of a deployment.yaml and put all of it into one signed file, for `zlayer run` and
@@ -83,18 +85,44 @@ impl Pack {
     pub(crate) fn run(self) -> Result<Outcome> {
         Signer::check(self.key.as_deref(), self.unsigned)?;
         let settings = self.settings()?;
+        if let Some(output) = &self.output
+            && output.extension().is_none_or(|end| end != "zlb")
+        {
+            return Err(usage(format!(
+                "-o {}: a bundle's name ends with .zlb",
+                output.display()
+            )));
+        }
+        if let Some(what) = no_deployment(&self.deployment) {
+            let shown = self.deployment.display().to_string();
+            let mend = "give the deployment.yaml that names its plugins";
+            return Err(Refused::from(Problem::new(shown, what, mend)).into());
+        }
         let mut file = zlayer_deployment::read(&self.deployment).map_err(Refused::from)?;
         if let Some(release) = self.release {
             file.deployment.release = release;
         }
+        let read = || {
+            let images = file.images.iter().filter_map(file_of);
+            let named = std::iter::once(&self.deployment).chain(&self.key);
+            named.map(PathBuf::as_path).chain(images)
+        };
         if let Some(inputs) = &self.inputs {
+            if let Some(input) = overwritten(inputs, read()) {
+                return Err(usage(format!(
+                    "--inputs {} would overwrite {}, which is read here: name another file",
+                    inputs.display(),
+                    input.display()
+                )));
+            }
             let failed = || format!("cannot write {}", inputs.display());
             fs::write(inputs, listed(&file.images)).with_context(failed)?;
         }
-        let path = match self.output {
-            Some(path) => path,
+        let path = match &self.output {
+            Some(path) => path.clone(),
             None => file_name(&file.deployment.name, &settings)?,
         };
+        spare(&path, read())?;
         // What is signed for release comes straight from the compiler, whatever the user's other programs may
         // have done to the cache.
         let cache = match self.key {
@@ -188,11 +216,17 @@ impl Pack {
 
 /// The images that are files. No path holds a zero byte.
 fn listed(images: &[Image]) -> Vec<u8> {
-    let paths = images.iter().filter_map(|image| match &image.source {
-        ImageSource::File(path) => Some(path.as_os_str().as_bytes()),
+    let paths = images.iter().filter_map(file_of);
+    let bytes = paths.map(|path| path.as_os_str().as_bytes());
+    bytes.flat_map(|path| [path, b"\0"].concat()).collect()
+}
+
+/// The file that an image is, if it is none of a registry.
+fn file_of(image: &Image) -> Option<&Path> {
+    match &image.source {
+        ImageSource::File(path) => Some(path),
         ImageSource::Reference(_) => None,
-    });
-    paths.flat_map(|path| [path, b"\0"].concat()).collect()
+    }
 }
 
 /// What a bundle is called unless its owner says.

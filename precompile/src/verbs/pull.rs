@@ -9,9 +9,9 @@ use zlayer_bundle::Target;
 use zlayer_precompile::{Problem, Refused, of_registry, write_atomically_with};
 use zlayer_registry::{Kind, Reference, Registry};
 
-use super::Outcome;
 use super::access::{Asker, for_reference};
 use super::progress::Progress;
+use super::{Outcome, spare};
 use crate::show;
 
 /// fetch a plugin, a compiled artifact or a bundle from an OCI registry
@@ -84,6 +84,7 @@ impl Pull {
             let problem = Problem::new(path.display().to_string(), what, "name a file with -o");
             return Err(Refused::from(problem).into());
         }
+        spare(&path, self.password_file.as_deref())?;
         // Under its name there is nothing, or what was there before, until all of it is known to be right.
         write_atomically_with(&path, 0o644, |file| {
             registry.pull(&found, file).map_err(of_registry)

@@ -8,7 +8,7 @@ use serde_json::json;
 use zlayer_bundle::{check_digest, read_manifest, seal};
 use zlayer_precompile::write_atomically;
 
-use super::{Outcome, about, open_artifact, read_key};
+use super::{Outcome, about, open_artifact, read_key, spare};
 
 /// sign a compiled artifact, replacing any signature that it has
 #[derive(FromArgs)]
@@ -39,6 +39,9 @@ impl Sign {
     pub(crate) fn run(self) -> Result<Outcome> {
         use std::os::unix::fs::FileExt as _;
         let key = read_key(&self.key)?;
+        // The artifact itself may be signed in its place.
+        let output = self.output.as_ref().unwrap_or(&self.file);
+        spare(output, [self.key.as_path()])?;
         let file = open_artifact(&self.file)?;
         let (manifest, _) = about(&self.file, read_manifest(&file))?;
         // A signature must not vouch for code that was changed since it was compiled.
@@ -47,8 +50,7 @@ impl Sign {
         file.read_exact_at(&mut code, 0)
             .with_context(|| format!("cannot read {}", self.file.display()))?;
         let bytes = seal(code, manifest, Some(&key))?;
-        let output = self.output.unwrap_or(self.file);
-        write_atomically(&output, &bytes, 0o644)?;
+        write_atomically(output, &bytes, 0o644)?;
         let id = key.public().id().to_string();
         let text = format!("{}  signed by {id}\n", output.display());
         Ok(Outcome {

@@ -11,7 +11,7 @@ use zlayer_bundle::{
 };
 use zlayer_precompile::write_atomically;
 
-use super::{Outcome, about, is_compiled, open_artifact, usage};
+use super::{Outcome, about, is_compiled, open_artifact, spare, usage};
 
 /// make a trust list: which keys devices trust from now on, and what they run no more
 #[derive(FromArgs)]
@@ -62,6 +62,7 @@ pub(crate) struct MakeTrustList {
 impl MakeTrustList {
     pub(crate) fn run(self) -> Result<Outcome> {
         let root = SecretKey::read_root(&self.root)?;
+        spare(&self.output, self.inputs())?;
         let before = self.after.as_deref().map(read).transpose()?;
         let list = self.list(before.as_ref())?;
         let mut bytes = match &before {
@@ -83,6 +84,16 @@ impl MakeTrustList {
         json["path"] = json!(self.output);
         json["root_key_id"] = json!(id.to_string());
         Ok(Outcome { text, json })
+    }
+
+    /// The files that it is made of. What `--revoke` names need not be one.
+    fn inputs(&self) -> impl Iterator<Item = &Path> {
+        let keys = self.trust.iter().chain(&self.next_root);
+        std::iter::once(&self.root)
+            .chain(&self.after)
+            .chain(keys)
+            .map(PathBuf::as_path)
+            .chain(self.revoke.iter().map(Path::new))
     }
 
     /// What it says.

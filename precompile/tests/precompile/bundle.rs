@@ -607,3 +607,85 @@ fn diff_tells_another_plugin_and_another_order() {
     );
     assert_eq!(lines[1], "order: shape, web -> web, shape");
 }
+
+#[test]
+fn no_output_takes_the_place_of_what_is_read() {
+    let dir = folder(&one(""));
+    std::os::unix::fs::symlink("k.key", dir.path().join("link.zlb")).unwrap();
+    fs::hard_link(dir.path().join("web.wasm"), dir.path().join("hard.zlb")).unwrap();
+    fs::hard_link(dir.path().join("deployment.yaml"), dir.path().join("d.zlb")).unwrap();
+    let files = ["deployment.yaml", "web.wasm", "k.key"];
+    let before = files.map(|name| bundle(&dir, name));
+    for (words, said) in [
+        (["-o", "link.zlb"], "would overwrite k.key"),
+        (["-o", "hard.zlb"], "would overwrite web.wasm"),
+        (["-o", "d.zlb"], "would overwrite deployment.yaml"),
+        (["-o", "deployment.yaml"], "ends with .zlb"),
+        (["-o", "k.key"], "ends with .zlb"),
+        (["--inputs", "web.wasm"], "would overwrite web.wasm"),
+        (["--inputs", "k.key"], "would overwrite k.key"),
+    ] {
+        let run = pack(&dir, &words).expect(2);
+        assert!(run.stderr.contains(said), "{said}: {}", run.stderr);
+    }
+    assert!(before == files.map(|name| bundle(&dir, name)));
+    // A bundle of before is none of them.
+    pack(&dir, &["-o", "a.zlb"]).expect(0);
+    pack(&dir, &["-o", "a.zlb"]).expect(0);
+}
+
+#[test]
+fn a_bundle_whose_signature_does_not_fit_is_shown_and_refused() {
+    let dir = folder(&one(""));
+    pack(&dir, &["-o", "a.zlb"]).expect(0);
+    let mut bytes = bundle(&dir, "a.zlb");
+    let head = BundleHead::read(&mut Cursor::new(&bytes)).unwrap();
+    // The signature's last byte.
+    bytes[head.bytes().len() - 1] ^= 1;
+    dir.file("b.zlb", bytes);
+    let run = Run::new(&dir, &["inspect", "b.zlb"]).expect(17);
+    assert!(run.stdout.contains("invalid, by key"), "{}", run.stdout);
+    assert!(run.stderr.contains("b.zlb: "), "{}", run.stderr);
+    let json = Run::new(&dir, &["inspect", "b.zlb", "--json"])
+        .expect(17)
+        .json();
+    assert_eq!(json["signature"]["state"], "invalid");
+    assert_eq!(json["error"]["code"], 17);
+    for words in [["diff", "a.zlb", "b.zlb"], ["diff", "b.zlb", "a.zlb"]] {
+        let run = Run::new(&dir, &words).expect(17);
+        assert_eq!(run.stdout, "no difference\n");
+        assert!(run.stderr.contains("b.zlb: "), "{}", run.stderr);
+    }
+    // Nobody's signature is none that does not fit.
+    let words = [
+        "pack",
+        "deployment.yaml",
+        "--target",
+        "x86_64",
+        "--unsigned",
+        "-o",
+        "c.zlb",
+    ];
+    Run::new(&dir, &words).expect(0);
+    Run::new(&dir, &["inspect", "c.zlb"]).expect(0);
+}
+
+#[test]
+fn a_file_of_another_kind_is_told_what_takes_it() {
+    let dir = folder(&one(""));
+    pack(&dir, &["-o", "a.zlb"]).expect(0);
+    for (words, said) in [
+        (["pack", "web.wasm"], "give the deployment.yaml"),
+        (["pack", "a.zlb"], "give the deployment.yaml"),
+        (["info", "a.zlb"], "`zlayer-precompile inspect`"),
+        (["validate", "a.zlb"], "`zlayer-precompile inspect`"),
+        (["inspect", "web.wasm"], "no bundle"),
+    ] {
+        let run = Run::new(&dir, &words);
+        assert!(
+            run.code != 0 && run.stderr.contains(said),
+            "{words:?}: {}",
+            run.stderr
+        );
+    }
+}

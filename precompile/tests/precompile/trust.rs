@@ -136,10 +136,11 @@ fn the_next_list_keeps_what_the_one_before_said_and_leads_over_changed_roots() {
 fn what_no_device_would_take_is_not_made() {
     let dir = folder();
     make(&dir, &["--number", "3"]).expect(0);
+    std::fs::rename(dir.path().join("d.trust"), dir.path().join("c.trust")).unwrap();
     for (words, code, said) in [
         (&[] as &[&str], 2, "give --number"),
         (&["--number", "0"], 14, "the first one is 1"),
-        (&["--number", "3", "--after", "d.trust"], 2, "not higher"),
+        (&["--number", "3", "--after", "c.trust"], 2, "not higher"),
         (
             &["--number", "4", "--engine-floor", "48"],
             2,
@@ -285,4 +286,50 @@ fn what_a_list_revokes_is_refused_where_the_list_is_named() {
     bytes[20] ^= 1;
     dir.file("d.trust", bytes);
     Run::new(&dir, &inspect).expect(17);
+}
+
+#[test]
+fn no_list_takes_the_place_of_what_it_is_made_of() {
+    let dir = folder();
+    make(&dir, &["--number", "1"]).expect(0);
+    let files = ["r.root.key", "d.trust", "b.pub", "p.x86_64.cwasm", "s.root"];
+    let contents = || files.map(|name| std::fs::read(dir.path().join(name)).unwrap());
+    let before = contents();
+    for output in files {
+        let words = [
+            "trust-list",
+            "--root",
+            "r.root.key",
+            "--after",
+            "d.trust",
+            "--trust",
+            "b.pub",
+            "--revoke",
+            "p.x86_64.cwasm",
+            "--next-root",
+            "s.root",
+            "-o",
+            output,
+        ];
+        let run = Run::new(&dir, &words).expect(2);
+        assert!(run.stderr.contains("would overwrite"), "{}", run.stderr);
+    }
+    let sign = ["sign", "p.x86_64.cwasm", "--key", "a.key", "-o", "a.key"];
+    let run = Run::new(&dir, &sign).expect(2);
+    assert!(
+        run.stderr.contains("would overwrite a.key"),
+        "{}",
+        run.stderr
+    );
+    std::fs::hard_link(dir.path().join("a.key"), dir.path().join("a.cwasm")).unwrap();
+    let build = [
+        "build", "p.wasm", "--target", "x86_64", "--key", "a.key", "-o", "a.cwasm",
+    ];
+    let run = Run::new(&dir, &build).expect(2);
+    assert!(
+        run.stderr.contains("would overwrite a.key"),
+        "{}",
+        run.stderr
+    );
+    assert!(before == contents());
 }

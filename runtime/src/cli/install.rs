@@ -24,7 +24,8 @@ pub(super) struct Install {
     /// the user's own); a daemon that runs goes by those that it was started with
     #[argh(option)]
     keys: Vec<PathBuf>,
-    /// install what nobody signed: whoever can write the file owns the device
+    /// install what nobody signed: whoever can write the file owns the device; a daemon that runs goes by what it was
+    /// started with
     #[argh(switch)]
     allow_unsigned: bool,
     /// engine settings of this device: compact or wide (default compact)
@@ -47,7 +48,7 @@ pub(super) struct Rollback {
     /// the user's own); a daemon that runs goes by those that it was started with
     #[argh(option)]
     keys: Vec<PathBuf>,
-    /// go back to what nobody signed, too
+    /// go back to what nobody signed, too; a daemon that runs goes by what it was started with
     #[argh(switch)]
     allow_unsigned: bool,
     /// the daemon's data folder (default /var/lib/zlayer)
@@ -100,12 +101,12 @@ impl Rollback {
     pub(super) fn run(self) -> Result<()> {
         let installation = installation(self.data_dir, self.keys, self.allow_unsigned);
         if let Some(told) = admin::change(&installation.data_dir, Change::RollBack(self.to))? {
-            logger::say(&format!("zlayer: went back to {told}\n"));
+            logger::say(&format!("zlayer: went to {told}\n"));
             return Ok(());
         }
         let installed = installation.roll_back(self.to)?;
         let what = format!(
-            "went back to generation {}, {}",
+            "went to generation {}, {}",
             installed.generation,
             name(&installed)
         );

@@ -161,7 +161,9 @@ impl Draft {
 fn check_count(count: usize) -> Result<()> {
     match count {
         0 => Err(Error::Usage(
-            "what shall be served? Name a plugin with --wasm; see zlayer run --help".to_owned(),
+            "what shall be served? Name a plugin, a deployment.yaml or a bundle (.zlb), or with --data-dir the folder \
+             that a bundle is installed in; see zlayer run --help"
+                .to_owned(),
         )),
         1..=PLUGINS_MAX => Ok(()),
         _ => Err(Error::Usage(format!("more than {PLUGINS_MAX} plugins"))),

@@ -41,7 +41,7 @@ pub fn trusted(trustees: &Trustees<'_>, tell: bool) -> Result<TrustStore> {
     let mut trust = keys(trustees.key_dirs, tell)?;
     trust.allow_unsigned(trustees.allow_unsigned);
     if let Some(data_dir) = trustees.data_dir
-        && let Some(list) = installed(data_dir, trust.roots())?
+        && let Some(list) = installed(data_dir, trust.roots(), trustees.key_dirs)?
     {
         trust.heed(list.list().clone());
     }
@@ -80,7 +80,7 @@ pub fn install_list(data_dir: &Path, key_dirs: &[PathBuf], bytes: &[u8]) -> Resu
     };
     let file = TrustFile::read(bytes).map_err(refused)?;
     let known = keys(key_dirs, true)?;
-    let before = installed(data_dir, known.roots())?;
+    let before = installed(data_dir, known.roots(), key_dirs)?;
     let next = match &before {
         Some(before) => before.follow(file),
         None => file.verify(known.roots()),
@@ -99,7 +99,7 @@ pub fn install_list(data_dir: &Path, key_dirs: &[PathBuf], bytes: &[u8]) -> Resu
 /// It cannot be read, or no root key leads to it.
 pub fn listed(data_dir: &Path, key_dirs: &[PathBuf]) -> Result<Option<TrustList>> {
     let known = keys(key_dirs, true)?;
-    let list = installed(data_dir, known.roots())?;
+    let list = installed(data_dir, known.roots(), key_dirs)?;
     Ok(list.map(|list| list.list().clone()))
 }
 

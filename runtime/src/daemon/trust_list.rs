@@ -1,11 +1,11 @@
 //! The file of the trust list in a data folder.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zlayer_bundle::{MAX_TRUST_FILE, PublicKey, TrustFile, VerifiedTrust};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, InstalledList, Result};
 use crate::generations::Folder;
 
 /// The name of the file in a data folder.
@@ -13,12 +13,16 @@ const FILE: &str = "trust";
 /// Bytes of it that are read: one more than it may have.
 pub(super) const MOST: u64 = MAX_TRUST_FILE as u64 + 1;
 
-/// The list that is installed in a data folder, followed from these root keys. None: there is none.
+/// The list that is installed in a data folder, followed from these root keys, which these folders hold. None: there is none.
 ///
 /// # Errors
 ///
 /// It cannot be read, or no root key leads to it. It may revoke anything then, so nothing is trusted.
-pub(super) fn installed(data_dir: &Path, roots: &[PublicKey]) -> Result<Option<VerifiedTrust>> {
+pub(super) fn installed(
+    data_dir: &Path,
+    roots: &[PublicKey],
+    key_dirs: &[PathBuf],
+) -> Result<Option<VerifiedTrust>> {
     let path = || data_dir.join(FILE);
     let bytes = match Folder::open(data_dir).and_then(|data| data.read(FILE, MOST)) {
         Ok(bytes) => bytes,
@@ -32,7 +36,10 @@ pub(super) fn installed(data_dir: &Path, roots: &[PublicKey]) -> Result<Option<V
     };
     let verified = TrustFile::read(&bytes).and_then(|file| file.verify(roots));
     verified.map(Some).map_err(|source| Error::TrustList {
-        installed: Some(path()),
+        installed: Some(InstalledList {
+            path: path(),
+            key_dirs: key_dirs.to_vec(),
+        }),
         source,
     })
 }

@@ -57,8 +57,8 @@ pub(super) fn consequences(
         && own < floor
     {
         told.push(format!(
-            "trust list {} lets none below engine {floor} run, and this program's is {own}: it serves nothing until \
-             zlayer itself is updated",
+            "trust list {} lets none below engine {floor} run, and this program's is {own}: it serves nothing from \
+             the next start on, until zlayer itself is updated",
             list.number
         ));
     }

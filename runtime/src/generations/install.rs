@@ -71,10 +71,13 @@ impl Generations {
         let (deployment, head) = (&bundle.head.manifest().deployment, bundle.head.bytes());
         // Anybody may give any release to what nobody signed.
         let counts = bundle.head.signer().is_some();
+        let active = self.active().ok().flatten();
+        let is_kept = { known.kept().into_iter() }.any(|one| Some(one) != active);
         let mut numbers = known.kept().into_iter();
         let same = numbers.find(|one| self.head_bytes(*one).is_ok_and(|bytes| bytes == head));
         if counts && same.is_none() {
-            self.releases(&known.history)?.admit(deployment, head)?;
+            self.releases(&known.history)?
+                .admit(deployment, head, is_kept)?;
         }
         // Of what a bundle has. What else lies there may just be written, by a daemon whose trial ends.
         let removed = kept.generations.remove_unfinished();

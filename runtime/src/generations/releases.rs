@@ -44,12 +44,13 @@ impl Releases {
         text
     }
 
-    /// Whether a deployment may be installed whose bundle begins with this head.
+    /// Whether a deployment may be installed whose bundle begins with this head. Where something `is_kept` beside what
+    /// is active, a refusal names the way back to it.
     ///
     /// # Errors
     ///
     /// A higher release of it was installed, or the same one with other content.
-    pub(super) fn admit(&self, deployment: &Deployment, head: &[u8]) -> Result<()> {
+    pub(super) fn admit(&self, deployment: &Deployment, head: &[u8], is_kept: bool) -> Result<()> {
         let Some(highest) = self.of(&deployment.name) else {
             return Ok(());
         };
@@ -59,9 +60,12 @@ impl Releases {
                 0 => "has no `release`, and release",
                 _ => "is older than",
             };
+            let back = match is_kept {
+                true => "; to go back to what ran here, use `zlayer rollback`",
+                false => "",
+            };
             return Err(Error::Refused(format!(
-                "release {release} of '{name}' {counts} {}, which was installed here: install that or a newer one; \
-                 to go back to what ran here, use `zlayer rollback`",
+                "release {release} of '{name}' {counts} {}, which was installed here: install that or a newer one{back}",
                 highest.number
             )));
         }
@@ -133,25 +137,36 @@ mod tests {
     }
 
     fn refusal(releases: &Releases, name: &str, release: u64, head: &[u8]) -> String {
-        let admitted = releases.admit(&deployment(name, release), head);
+        let admitted = releases.admit(&deployment(name, release), head, true);
         admitted.unwrap_err().to_string()
     }
 
     #[test]
     fn a_device_goes_to_higher_releases() {
         let mut releases = Releases::default();
-        assert!(releases.admit(&deployment("a b", 5), b"five").is_ok());
+        assert!(releases.admit(&deployment("a b", 5), b"five", true).is_ok());
         assert!(releases.note(&deployment("a b", 5), b"five"));
         assert!(!releases.note(&deployment("a b", 5), b"five"));
         assert!(!releases.note(&deployment("a b", 4), b"four"));
         let (releases, damaged) = Releases::read(releases.text().as_bytes());
         assert_eq!(damaged, 0);
-        assert!(releases.admit(&deployment("a b", 5), b"five").is_ok());
-        assert!(releases.admit(&deployment("a b", 6), b"six").is_ok());
-        assert!(releases.admit(&deployment("other", 1), b"one").is_ok());
+        assert!(releases.admit(&deployment("a b", 5), b"five", true).is_ok());
+        assert!(releases.admit(&deployment("a b", 6), b"six", true).is_ok());
+        assert!(
+            releases
+                .admit(&deployment("other", 1), b"one", true)
+                .is_ok()
+        );
         let told = refusal(&releases, "a b", 3, b"three");
         assert!(
-            told.contains("release 3 of 'a b' is older than 5"),
+            told.contains("release 3 of 'a b' is older than 5") && told.contains("rollback"),
+            "{told}"
+        );
+        // Where nothing else is kept, there is no way back.
+        let told = releases.admit(&deployment("a b", 3), b"three", false);
+        let told = told.unwrap_err().to_string();
+        assert!(
+            told.contains("is older than 5") && !told.contains("rollback"),
             "{told}"
         );
         let told = refusal(&releases, "a b", 5, b"another");
@@ -165,7 +180,7 @@ mod tests {
     fn who_does_not_count_is_not_held_to_it() {
         let mut releases = Releases::default();
         assert!(!releases.note(&deployment("d", 0), b"one"));
-        assert!(releases.admit(&deployment("d", 0), b"two").is_ok());
+        assert!(releases.admit(&deployment("d", 0), b"two", true).is_ok());
         assert_eq!(releases.text(), "");
     }
 

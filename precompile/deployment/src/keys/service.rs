@@ -261,19 +261,19 @@ static HEALTH: &[Key] = &[
     key(
         "interval",
         Shape::Duration,
-        "the daemon's",
+        "30s",
         "time between two checks",
     ),
     key(
         "timeout",
         Shape::Duration,
-        "the daemon's",
+        "5s",
         "time that an answer may take",
     ),
     key(
         "retries",
         Shape::Number(1, 100),
-        "the daemon's",
+        "3",
         "checks in a row that fail before the service counts as not well",
     ),
 ];

@@ -115,7 +115,7 @@ pub(super) static WASM: &[Key] = &[
     key(
         "idle_timeout",
         Shape::Duration,
-        "the daemon's",
+        "none: it is kept",
         "how long an instance is kept that nobody asks",
     ),
     key(

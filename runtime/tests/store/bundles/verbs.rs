@@ -96,7 +96,7 @@ fn bundles_are_installed_gone_back_from_and_removed() {
     expect(
         device.run(&["rollback"]),
         0,
-        "went back to generation 1, edge release 1",
+        "went to generation 1, edge release 1",
     );
     let (code, said) = device.run(&["generations", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&said).unwrap();
@@ -179,7 +179,7 @@ fn generations_and_status_tell_how_each_came_out() {
     expect(
         device.run(&["rollback", "--to", "2"]),
         0,
-        "went back to generation 2",
+        "went to generation 2",
     );
     let told = "2  edge release 2 (active), on trial: not started yet\n";
     expect(device.run(&["generations"]), 0, told);
