@@ -511,7 +511,7 @@ fn what_nobody_would_reach_is_not_installed_while_the_daemon_serves() {
     assert_eq!(status(&data)["generation"], 1);
     assert_eq!(daemon.stop(), 0);
     assert_eq!(install(&other, &data).code, 0);
-    let daemon = serving(&data);
+    let _daemon = serving(&data);
     assert_eq!(who(&get_at(local(third), "h", "/")), "three");
     // Neither is it gone back to.
     let said = super::verb(&["rollback", "--to", "1"], &data);
