@@ -147,7 +147,7 @@ fn a_command_line_that_makes_no_sense_is_refused_by_name() {
     for (words, named) in [
         (&[] as &[&str], "--help"),
         (&["frobnicate"], "frobnicate"),
-        (&["run"], "--wasm"),
+        (&["run"], "what shall be served?"),
         (&["run", "--wasm", "x", "--frobnicate"], "--frobnicate"),
         // A flag of earlier releases: services of a deployment say it now.
         (&["run", "--wasm", "x", "--plugin", "x:reuse=5"], "--plugin"),
