@@ -42,7 +42,7 @@ impl std::error::Error for Amiss {}
 #[derive(Debug)]
 pub(crate) struct Failure {
     /// What there is to show in front of it.
-    shown: Option<Outcome>,
+    shown: Option<Box<Outcome>>,
     code: u8,
     kind: &'static str,
     message: String,
@@ -120,7 +120,7 @@ impl From<anyhow::Error> for Failure {
         let error = match error.downcast::<Amiss>() {
             Ok(Amiss { shown, error }) => {
                 let failure = Failure::from(error);
-                let shown = Some(shown);
+                let shown = Some(Box::new(shown));
                 return Failure { shown, ..failure };
             }
             Err(error) => error,
