@@ -171,7 +171,7 @@ fn judge(rows: &[Row], budget: u64) -> Result<()> {
 mod tests {
     use super::*;
 
-    const BUDGET: u64 = 5_000_000;
+    const BUDGET: u64 = 5_250_000;
 
     fn row(target: Target, size: Option<u64>) -> Row {
         Row {
@@ -188,11 +188,11 @@ mod tests {
             row(Target::Armv7, Some(1)),
         ];
         assert!(judge(&rows, BUDGET).is_ok());
-        assert!(table(&rows, BUDGET).contains("5000000   5.00 MB    100 %"));
+        assert!(table(&rows, BUDGET).contains("5250000   5.25 MB    100 %"));
         rows[0].size = Some(BUDGET + 1);
-        assert!(table(&rows, BUDGET).contains("5000001   5.01 MB    101 %"));
+        assert!(table(&rows, BUDGET).contains("5250001   5.26 MB    101 %"));
         let error = judge(&rows, BUDGET).unwrap_err().to_string();
-        assert_eq!(error, "over the budget of 5000000 bytes (5.00 MB): x86_64");
+        assert_eq!(error, "over the budget of 5250000 bytes (5.25 MB): x86_64");
     }
 
     #[test]
