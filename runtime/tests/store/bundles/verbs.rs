@@ -268,7 +268,7 @@ fn root_installs_for_the_account_whose_folder_it_is() {
         let bundle = device.bundle(host, release, "1.0.0", true);
         expect(device.install(&bundle), 0, "installed edge");
     }
-    expect(device.run(&["rollback"]), 0, "went back");
+    expect(device.run(&["rollback"]), 0, "went to");
     let mut folders = vec![device.data()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
