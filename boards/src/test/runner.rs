@@ -95,10 +95,6 @@ impl Run<'_> {
             let mut commands = step.commands.iter();
             let result = commands.try_for_each(|cmd| self.command(step, cmd, &mut output));
             let has_failed = result.is_err();
-            if !has_failed {
-                self.state().passed.insert(step.name.clone());
-                self.changed.notify_all();
-            }
             let took = started.elapsed();
             // Whoever started the lanes listens to their end.
             let _ = ended.send(Ended {
@@ -107,9 +103,13 @@ impl Run<'_> {
                 took,
                 result,
             });
-            // Only then: one that was ended because of this failure must not be heard of before it.
-            if has_failed {
-                self.stop();
+            // Only then: one that was ended because of this failure, or waits for it, must not be heard of before it.
+            match has_failed {
+                true => self.stop(),
+                false => {
+                    self.state().passed.insert(step.name.clone());
+                    self.changed.notify_all();
+                }
             }
         }
     }
