@@ -462,7 +462,7 @@ fn a_daemon_of_its_command_line_is_not_changed() {
 }
 
 /// Set when this goes, by a panic too: whoever asks for load ends then.
-struct EndOf<'a>(&'a AtomicBool);
+pub(super) struct EndOf<'a>(pub(super) &'a AtomicBool);
 
 impl Drop for EndOf<'_> {
     fn drop(&mut self) {

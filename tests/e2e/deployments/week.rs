@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::live::EndOf;
 use super::trust::{Fleet, expect};
 use crate::support::{Client, Daemon, ask, eventually, get, skipped};
 
@@ -196,10 +197,18 @@ fn a_week_in_the_life_of_a_device_loses_no_request() {
             "release 3",
         );
         // More than one in ten of all that it is asked meanwhile.
-        for _ in 0..60 {
-            get(device.daemon(), "/trap");
-        }
-        eventually("it goes back", || device.status()["release"] == 2);
+        let is_back = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while !is_back.load(Ordering::Relaxed) {
+                        get(device.daemon(), "/trap");
+                    }
+                });
+            }
+            let _end = EndOf(&is_back);
+            eventually("it goes back", || device.status()["release"] == 2);
+        });
         device.settles_on(2);
         let why = device.status()["went_back"].to_string();
         assert!(why.contains("trapped"), "{why}");
