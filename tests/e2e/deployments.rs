@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod keeping;
+mod large;
 mod live;
 mod trust;
 mod watch;

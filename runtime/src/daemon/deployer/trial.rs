@@ -163,14 +163,7 @@ impl Deployer {
     /// The last good generation but this one.
     async fn good_before(&self, failed: u64, reason: &str) -> Option<u64> {
         let (generations, reason) = (self.generations(), reason.to_owned());
-        let choice = unblock(move || generations.choose_without(failed, &reason)).await;
-        match choice {
-            Ok(choice) => choice.number,
-            Err(error) => {
-                log::error!("which generation was good is not known: {error}");
-                None
-            }
-        }
+        unblock(move || generations.choose_without(failed, &reason).number).await
     }
 
     /// Writes down that a generation failed; if it is the active one, the last good one becomes so. Returns whether
