@@ -172,6 +172,8 @@ impl Cli {
                 words::VERBS.join(", ")
             )));
         };
+        // Whatever a verb writes: what came of a file is told, and removed.
+        daemon::outlive_large_files()?;
         match verb {
             Verb::Run(run) => return run.run(),
             Verb::Install(install) => install.run()?,

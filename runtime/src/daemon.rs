@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod compile;
+mod counted;
 mod deployer;
 mod doors;
 mod essentials;
@@ -54,6 +55,7 @@ use crate::server::tls::{Https, TLS_SHARE};
 use crate::stats::ServerStats;
 use crate::turns;
 use crate::upstream::{self, Upstreams};
+use counted::Counted;
 use deployer::Deployer;
 use first::First;
 use fixed::Fixed;
@@ -61,7 +63,7 @@ use loader::Loader;
 use rehearsal::rehearse;
 use resources::Resources;
 use signals::Signals;
-use start::{Counted, FromGeneration};
+use start::FromGeneration;
 use time::Time;
 use versions::Versions;
 
@@ -71,7 +73,7 @@ pub use compile::{
     precompile_command, without_compiler, without_tool,
 };
 pub use installation::{Installation, Installed, STANDARD_INPUT};
-pub use signals::is_hangup_ignored;
+pub use signals::{is_hangup_ignored, outlive_large_files};
 pub use start::{Configure, Start, Wanted, verified};
 pub use trust::{Trustees, install_list, listed, trusted};
 pub use trusting::read_list;
@@ -219,7 +221,7 @@ fn serve(
         config,
         mut versions,
         installed,
-        counted,
+        mut counted,
     } = First::load(
         &loader,
         data,
@@ -228,6 +230,10 @@ fn serve(
         versions,
         (installed, counted),
     )?;
+    // No code of a plugin runs, and nobody is answered, before the start is counted on the disk.
+    if let Some(counted) = &mut counted {
+        counted.wait();
+    }
     if !data.is_temporary() {
         versions.keep();
     }

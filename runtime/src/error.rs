@@ -1,5 +1,7 @@
 //! What can go wrong before and beside serving, and whose fault it is.
 
+mod blame;
+
 use std::fmt;
 use std::path::PathBuf;
 
@@ -61,6 +63,8 @@ pub enum Error {
     },
     /// Something on the device is as it should not be, and starting would do harm.
     Refused(String),
+    /// What a device keeps of a generation is damaged, as this error says.
+    Kept(Box<Error>),
     /// The daemon that was asked refused, for this reason, which would end a program of its own with this code.
     Told {
         /// The exit code.
@@ -95,6 +99,7 @@ impl Error {
             Error::Plugin { .. } => EXIT_PLUGIN,
             Error::Device { .. } | Error::Refused(_) => EXIT_DEVICE,
             Error::Forwarded(code) | Error::Told { code, .. } => *code,
+            Error::Kept(error) => error.exit_code(),
         }
     }
 }
@@ -147,6 +152,7 @@ impl fmt::Display for Error {
                     false => Ok(()),
                 }
             }
+            Error::Kept(error) => blame::write_kept(error, f),
             Error::Told { reason, .. } => f.write_str(reason),
             Error::Forwarded(code) => write!(f, "zlayer-precompile ended with code {code}"),
         }
@@ -160,6 +166,7 @@ impl std::error::Error for Error {
             Error::Bundle { source, .. } => Some(source),
             Error::TrustList { source, .. } => Some(source),
             Error::Device { source, .. } => Some(source),
+            Error::Kept(error) => error.source(),
             Error::Usage(_)
             | Error::Refused(_)
             | Error::Plugin { .. }

@@ -229,6 +229,15 @@ impl Failure {
         }
     }
 
+    /// Whether a plugin was late by itself: it waits for no upstream, and the client has not left an answer lying.
+    pub fn is_own_delay(&self) -> bool {
+        match self {
+            Failure::Deadline | Failure::CallDeadline { upstream: None, .. } => true,
+            Failure::Stage { cause, .. } => cause.is_own_delay(),
+            _ => false,
+        }
+    }
+
     /// Whether the client is at fault, and neither a plugin nor the device.
     pub fn is_clients(&self) -> bool {
         (400..500).contains(&self.status())

@@ -140,9 +140,9 @@ impl Generations {
             [] => Ok(head),
             _ => Err(BundleError::TooLong),
         });
-        head.map_err(|source| Error::Bundle {
-            path: self.path(&generation(number)),
-            source,
+        head.map_err(|source| {
+            let path = self.path(&generation(number));
+            Error::Bundle { path, source }.kept()
         })
     }
 

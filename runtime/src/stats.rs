@@ -181,6 +181,8 @@ impl Drop for OpenConnection {
 pub struct PluginStats {
     outcomes: [AtomicU64; Outcome::ALL.len()],
     traps: AtomicU64,
+    /// Deadlines that are the plugin's own.
+    late: AtomicU64,
     incidents: Mutex<VecDeque<Incident>>,
 }
 
@@ -225,6 +227,19 @@ impl PluginStats {
             kept.pop_front();
         }
         kept.push_back(incident);
+    }
+
+    /// Remembers that a call was not done in time; if that `is_its_own` and no upstream's fault, it counts.
+    pub fn add_late(&self, request: Option<Arc<str>>, is_its_own: bool, reason: &str) {
+        if is_its_own {
+            self.late.fetch_add(1, Ordering::Relaxed);
+        }
+        self.add_incident(request, Outcome::Deadline, reason);
+    }
+
+    /// The number of calls that were not done in time, and waited for no upstream.
+    pub fn late(&self) -> u64 {
+        self.late.load(Ordering::Relaxed)
     }
 
     /// The number of traps in all calls, with those after the memory ran out.
@@ -285,10 +300,12 @@ mod tests {
                 &format!("{number} {}", "x".repeat(999)),
             );
         }
-        stats.add_incident(None, Outcome::Deadline, "late");
+        stats.add_late(None, false, "waits for another");
+        stats.add_late(None, true, "late");
         let kept = stats.incidents();
         assert_eq!((kept.len(), stats.traps()), (INCIDENTS, 20));
-        assert!(kept[0].reason.starts_with("13 ") && kept[0].reason.len() == REASON_BYTES);
+        assert_eq!(stats.late(), 1);
+        assert!(kept[0].reason.starts_with("14 ") && kept[0].reason.len() == REASON_BYTES);
         assert_eq!(kept[7].reason, "late");
     }
 

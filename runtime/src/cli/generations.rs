@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use argh::FromArgs;
-use zlayer_bundle::{BundleManifest, read_manifest};
+use zlayer_bundle::{BundleError, BundleManifest, read_manifest};
 
+use super::run;
 use crate::admin::{DEFAULT_DATA_DIR, Json};
+use crate::daemon::{self, Trustees};
 use crate::error::Result;
 use crate::generations::{Blobs, Choice, Generations, WentBack};
 use crate::logger;
@@ -17,6 +19,10 @@ pub(super) struct Show {
     /// the daemon's data folder (default /var/lib/zlayer)
     #[argh(option)]
     data_dir: Option<PathBuf>,
+    /// folder of public keys to trust, or the file of one; may be repeated (default: /etc/zlayer/keys and
+    /// the user's own): those of the daemon, for a trust list that revokes some
+    #[argh(option)]
+    keys: Vec<PathBuf>,
     /// print JSON
     #[argh(switch)]
     json: bool,
@@ -27,6 +33,8 @@ pub(super) struct Show {
 struct Shown {
     all: Vec<Generation>,
     next: Choice,
+    /// What else there is to say of the next start.
+    note: Option<String>,
 }
 
 /// A generation, by what it says of itself, or why it says nothing.
@@ -54,7 +62,8 @@ struct Service {
 }
 
 impl Show {
-    /// Shows them. Nothing is verified, and no lock is taken: a daemon may serve one of them.
+    /// Shows them. No lock is taken: a daemon may serve one of them. Only what the next start goes back to is held to the
+    /// trust list.
     ///
     /// # Errors
     ///
@@ -63,7 +72,7 @@ impl Show {
         let data_dir = self
             .data_dir
             .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
-        let shown = read(&data_dir)?;
+        let shown = read(&data_dir, self.keys)?;
         logger::say(&match self.json {
             true => json(&shown),
             false if shown.all.is_empty() => {
@@ -79,7 +88,7 @@ impl Show {
 pub(super) fn tell_of_active(data_dir: Option<PathBuf>, is_json: bool) {
     let data_dir = data_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
     // Why the daemon cannot be asked is told in any case.
-    let mut shown = read(&data_dir).unwrap_or_default();
+    let mut shown = read(&data_dir, Vec::new()).unwrap_or_default();
     shown.all.retain(|one| one.is_active);
     if !shown.all.is_empty() {
         logger::say(&match is_json {
@@ -92,7 +101,7 @@ pub(super) fn tell_of_active(data_dir: Option<PathBuf>, is_json: bool) {
     }
 }
 
-fn read(data_dir: &Path) -> Result<Shown> {
+fn read(data_dir: &Path, keys: Vec<PathBuf>) -> Result<Shown> {
     let generations = Generations::of(data_dir);
     let blobs = generations.blobs()?;
     let (standing, next) = (generations.standing(), generations.choose());
@@ -113,7 +122,67 @@ fn read(data_dir: &Path) -> Result<Shown> {
         }
     });
     let all = all.collect();
-    Ok(Shown { all, next })
+    let mut shown = Shown {
+        all,
+        next,
+        note: None,
+    };
+    shown.hold_to_trust(data_dir, &run::key_dirs(keys, false));
+    Ok(shown)
+}
+
+impl Shown {
+    /// Does not promise a way back to what is revoked, as a start would not take it.
+    fn hold_to_trust(&mut self, data_dir: &Path, key_dirs: &[PathBuf]) {
+        let Choice {
+            number: Some(number),
+            went_back: Some(WentBack { from, .. }),
+            ..
+        } = self.next
+        else {
+            return;
+        };
+        let trustees = Trustees {
+            key_dirs,
+            allow_unsigned: true,
+            data_dir: Some(data_dir),
+        };
+        let trust = match daemon::trusted(&trustees, false) {
+            Ok(trust) => trust,
+            Err(error) => {
+                self.note = Some(format!(
+                    "if generation {number} is trusted still, which is not known here: {error}"
+                ));
+                return;
+            }
+        };
+        // Who cannot read it tells that elsewhere; other keys than these may be the daemon's.
+        let head = Generations::of(data_dir).head(number);
+        let Some(Err(refused @ (BundleError::RevokedKey { .. } | BundleError::Revoked { .. }))) =
+            head.ok().map(|head| head.verify(&trust))
+        else {
+            return;
+        };
+        let refused = format!("generation {number} is refused: {refused}");
+        (self.next, self.note) = match from {
+            Some(from) => (
+                Choice {
+                    number: Some(from),
+                    ..Choice::default()
+                },
+                Some(format!(
+                    "as it stands, the next start serves generation {from} all the same, for {refused}"
+                )),
+            ),
+            None => (
+                Choice {
+                    nothing: Some(refused),
+                    ..Choice::default()
+                },
+                None,
+            ),
+        };
+    }
 }
 
 impl Content {
@@ -164,7 +233,7 @@ fn text(shown: &Shown) -> String {
     match &shown.next {
         Choice {
             number: Some(number),
-            went_back: Some(WentBack { from, reason }),
+            went_back: Some(WentBack { from, reason, .. }),
             ..
         } => {
             let from = from.map_or_else(String::new, |from| format!(" from generation {from}"));
@@ -178,6 +247,9 @@ fn text(shown: &Shown) -> String {
             "as it stands, the next start serves nothing: {why}\n"
         )),
         _ => {}
+    }
+    if let Some(note) = &shown.note {
+        text.push_str(&format!("{note}\n"));
     }
     text
 }
@@ -230,6 +302,7 @@ fn json(shown: &Shown) -> String {
         number,
         went_back,
         nothing,
+        ..
     } = &shown.next;
     json.nest("next_start", '{', &mut |json| {
         match number {

@@ -83,7 +83,7 @@ pub(super) fn take_in(config: &Config, data: &DataDir) -> Result<Vec<VerifiedArt
             data.remove_copies_from(0);
             let blobs = Blobs::make(data.path())?;
             let shown = PathBuf::from(format!("generation {number}"));
-            from_blobs(head, &blobs, &shown, config)
+            from_blobs(head, &blobs, &shown, config).map_err(Error::kept)
         }
     }
 }

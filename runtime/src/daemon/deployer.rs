@@ -12,6 +12,7 @@ mod retire;
 mod trial;
 mod trust;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use smol::Task;
@@ -19,9 +20,10 @@ use smol::channel::Receiver;
 use smol::lock::Mutex as AsyncMutex;
 use zlayer_bundle::DeviceSettings;
 
+use super::counted::Counted;
 use super::loader::Loader;
 use super::plugins;
-use super::start::{Configure, Counted};
+use super::start::Configure;
 use super::versions::Versions;
 use super::{EXECUTOR, described};
 use crate::admin::Deployed;
@@ -50,9 +52,13 @@ pub(super) struct Deployer {
     device: DeviceSettings,
     /// Where clients come in since then.
     doors: Vec<Door>,
-    /// Held while the owner of the device changes something, from the first byte of what is sent for it. Taken
-    /// before `changing`.
+    /// Held while a bundle comes, and until it is served or refused: one at a time. Taken before `owner`.
+    staging: AsyncMutex<()>,
+    /// Held while the owner of the device changes something, once all that is sent for it is here. Taken before
+    /// `changing`.
     owner: AsyncMutex<()>,
+    /// How often all was uninstalled, and with it what had come of a bundle by then.
+    removals: AtomicU64,
     /// Held while one deployment is exchanged for another, or has proved itself.
     changing: AsyncMutex<()>,
     /// Closed when the daemon drains.
@@ -89,7 +95,8 @@ impl Unloaded {
     /// Why, and what would mend it, for whoever wants it served in place of what is served.
     fn told(self) -> Error {
         match self {
-            Unloaded::Beside(Error::Plugin { name, reason }) if reason.contains("--memory-max") => {
+            Unloaded::Beside(error) if !error.is_of_memory() => error,
+            Unloaded::Beside(Error::Plugin { name, reason }) => {
                 let reason = format!(
                     "{reason}, beside what is served: stop the daemon to install it, or raise --memory-max"
                 );
@@ -141,7 +148,9 @@ impl Deployer {
                 _tasks: Vec::new(),
             }),
             retiring: Mutex::default(),
+            staging: AsyncMutex::new(()),
             owner: AsyncMutex::new(()),
+            removals: AtomicU64::new(0),
             changing: AsyncMutex::new(()),
             stop,
         })
@@ -157,18 +166,25 @@ impl Deployer {
         };
         if let Some(back) = &choice.went_back {
             let told = match back.from {
+                Some(from) if back.is_for_now => format!(
+                    "generation {from} is not served, and tried again at the next start: {}",
+                    back.reason
+                ),
                 Some(from) => format!("generation {from} is not served: {}", back.reason),
                 None => format!("the last good one is served: {}", back.reason),
             };
             log::error!("{told}");
             self.served().went_back = Some(told);
         }
+        if let Some(worn) = choice.worn {
+            self.let_rest(worn);
+        }
         if let Some(number) = choice.number {
             let is_good = { self.generations().standing() }
                 .confirmed
                 .contains(&number);
             self.served().is_confirmed = is_good;
-            self.try_out_from_start(counted, number);
+            self.try_out_from_start(counted.stand(), number);
         }
     }
 

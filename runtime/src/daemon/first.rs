@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::counted::Counted;
 use super::loader::Loader;
 use super::plugins::{self, Member};
-use super::start::{Counted, FromGeneration, Wanted, instead};
+use super::start::{FromGeneration, Wanted, instead};
 use super::versions::Versions;
 use crate::config::Config;
 use crate::data_dir::DataDir;
@@ -58,7 +59,12 @@ impl First {
                 return Err(error);
             };
             let generations = Generations::of(data.path());
-            let is_written = counted.take().is_some_and(Counted::wait);
+            let is_its_own = error.is_its_own();
+            let is_written = match counted.take() {
+                Some(counted) if is_its_own => counted.stand(),
+                // It is taken back.
+                _ => false,
+            };
             // The daemon holds the lock.
             let choice = from.choice.clone();
             from.choice =

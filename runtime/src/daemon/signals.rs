@@ -1,6 +1,7 @@
 //! Signals: what ends the daemon, in order or at once.
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -176,6 +177,19 @@ fn name(signal: i32) -> &'static str {
         SIGHUP => "SIGHUP",
         _ => "signal",
     }
+}
+
+/// Has a file that becomes larger than this process may make it (`ulimit -f`) be an error of its write, and no end of the
+/// process without a word.
+///
+/// # Errors
+///
+/// The system does not allow it.
+pub fn outlive_large_files() -> Result<()> {
+    let heard = Arc::<AtomicBool>::default();
+    let registered = signal_hook::flag::register(SIGXFSZ, heard);
+    let registered = registered.map(drop);
+    registered.map_err(|error| Error::device("cannot listen to signals", error))
 }
 
 /// Whether this process was started to outlive its terminal, as `nohup` does it: a handler would undo that.

@@ -1,7 +1,6 @@
 //! What a daemon is started with; where that is what is installed, which generation.
 
 use std::path::{Path, PathBuf};
-use std::thread::{self, JoinHandle};
 
 use zlayer_bundle::{BundleError, BundleHead, Profile, VerifiedBundle};
 
@@ -103,18 +102,18 @@ impl Wanted {
         let data_dir = trustees.data_dir.unwrap_or(Path::new(""));
         let head = Generations::of(data_dir).head(number)?;
         let shown = PathBuf::from(format!("generation {number}"));
-        let head = verified(&shown, head, trustees, profile)?;
+        let head = verified(&shown, head, trustees, profile).map_err(Error::kept)?;
         Ok(Source::Generation { number, head })
     }
 }
 
-/// What is begun with instead of a choice that could not be served, because of `error`. Where there is nothing
-/// else, that is written down by `note`, which has to have counted the start. `tried` are those that could not be
-/// served.
+/// What is begun with instead of a choice that could not be served, because of `error`. What is no fault of a
+/// generation is not held against it: it is tried again at the next start. Where there is nothing else, a fault of
+/// its own is written down by `note`, which has to have counted the start. `tried` are those that could not be served.
 ///
 /// # Errors
 ///
-/// That error, where there is nothing else: the start is counted.
+/// That error, where there is nothing else: the start is counted if it was the generation's own fault.
 pub(super) fn instead(
     generations: &Generations,
     choice: Choice,
@@ -135,6 +134,7 @@ pub(super) fn instead(
     if let Some(WentBack {
         from: Some(from),
         reason: why,
+        ..
     }) = &choice.went_back
         && !tried.contains(from)
     {
@@ -148,18 +148,22 @@ pub(super) fn instead(
         });
     }
     let is_good = generations.standing().confirmed.contains(&number);
-    let other = generations.choose_without(number, &reason);
-    // What was good before may be so again: it may be started several times.
-    let is_new = other.number.is_some_and(|other| !tried.contains(&other));
-    if is_new && !is_good {
-        log::error!("generation {number} cannot be served: {reason}");
-        return Ok(other);
+    let is_its_own = error.is_its_own();
+    // What was good before may be so again: it may be started several times. What is revoked may not.
+    if !is_good || error.is_revocation() {
+        let other = match is_its_own {
+            true => generations.choose_without(number, &reason, tried),
+            false => generations.choose_meanwhile(number, &reason, tried),
+        };
+        if other.number.is_some() {
+            log::error!("generation {number} cannot be served: {reason}");
+            return Ok(other);
+        }
     }
-    let failed = || match is_good {
-        true => Ok(()),
-        false => generations.go_back(number, &reason).map(drop),
-    };
-    if let Err(unwritten) = note(&choice, &failed) {
+    if !is_its_own {
+        return Err(error);
+    }
+    if let Err(unwritten) = note(&choice, &|| generations.note_failure(number, &reason)) {
         // Nobody would know how often it was started, and it would be for ever.
         log::error!("it is not written down that generation {number} failed: {unwritten}");
         return Ok(Choice::nothing(format!(
@@ -167,53 +171,6 @@ pub(super) fn instead(
         )));
     }
     Err(error)
-}
-
-/// The start of a generation, which is counted: one that crashes again and again is not started for ever.
-pub(super) struct Counted {
-    /// Whether it was written down, of one that is written down while its plugins are loaded.
-    writing: Option<JoinHandle<bool>>,
-    is_written: bool,
-}
-
-impl Counted {
-    /// Counts a start before anything is loaded. Where the last one ended well, and the generation is good, that is
-    /// done beside the loading: flash takes longer than all the rest of a start.
-    pub(super) fn begin(generations: &Generations, choice: &Choice) -> Counted {
-        let known = generations.standing();
-        let number = choice.number;
-        let is_good = number.is_some_and(|number| known.confirmed.contains(&number));
-        let is_well = is_good && known.starts == 0 && choice.went_back.is_none();
-        let (generations, choice) = (generations.clone(), choice.clone());
-        let write = move || {
-            let begun = generations.begin(&choice);
-            if let Err(error) = &begun {
-                log::error!("it is not written down which generation is started: {error}");
-            }
-            begun.is_ok()
-        };
-        if !is_well {
-            let is_written = write();
-            return Counted {
-                writing: None,
-                is_written,
-            };
-        }
-        let started = thread::Builder::new().name("begin".to_owned()).spawn(write);
-        Counted {
-            writing: started.ok(),
-            is_written: false,
-        }
-    }
-
-    /// Waits until it is written down. Returns whether it is.
-    pub(super) fn wait(self) -> bool {
-        match self.writing {
-            // It does nothing that could panic.
-            Some(writing) => writing.join().unwrap_or(false),
-            None => self.is_written,
-        }
-    }
 }
 
 /// Checks who signed a bundle, and what it is for.

@@ -117,6 +117,9 @@ impl Blobs {
                 "{path}: there is no room for the bundle, which needs {needed} bytes there, and {free} are free: \
                  free some more"
             ),
+            None if source.kind() == io::ErrorKind::FileTooLarge => format!(
+                "{path}: this process may not write files as large as the bundle's: raise `ulimit -f` (systemd: LimitFSIZE=)"
+            ),
             None => format!("{path}: cannot write what the bundle holds"),
         };
         Error::device(what, source)

@@ -12,6 +12,8 @@ pub struct Choice {
     pub went_back: Option<WentBack>,
     /// Why nothing is served, if nothing is.
     pub nothing: Option<String>,
+    /// The generation that nothing is wrong with but that it was started too often and did not last, if that is why.
+    pub worn: Option<u64>,
 }
 
 /// Why another generation than the active one is served.
@@ -21,6 +23,9 @@ pub struct WentBack {
     pub from: Option<u64>,
     /// What is wrong with it.
     pub reason: String,
+    /// Whether it stays the active one, and is tried again at the next start: the device lacks what it wants, which is
+    /// no fault of its.
+    pub is_for_now: bool,
 }
 
 impl Generations {
@@ -39,7 +44,7 @@ impl Generations {
         let starts = known.trial.starts(active);
         let may = self.may_start(active, &known);
         let is_over = starts >= may;
-        let back = self.good_but(active, &known);
+        let back = self.good_but(&[active], &known);
         let mark = known.failed.reason(active).map(str::to_owned);
         // No start mends that.
         let damage = self.whole(active).err().map(|error| error.to_string());
@@ -50,9 +55,11 @@ impl Generations {
                 Choice::back(back, Some(active), reason)
             }
             (None, Some(damage)) => Choice::nothing(without_good(active, &damage)),
-            (None, None) if is_over => Choice::nothing(format!(
-                "generation {active} was started {starts} times and did not last; install another bundle, or roll back"
-            )),
+            (None, None) if is_over => Choice {
+                // What failed by its own fault would do so again.
+                worn: against.is_none().then_some(active),
+                ..Choice::nothing(without_rest(active, starts, against.as_deref()))
+            },
             _ => Choice {
                 number: Some(active),
                 ..Choice::default()
@@ -73,11 +80,38 @@ impl Generations {
         }
     }
 
-    /// What is served after all where `failed`, the start of which was begun, could not even be loaded. Reads only.
-    pub fn choose_without(&self, failed: u64, reason: &str) -> Choice {
-        match self.good_but(failed, &self.known()) {
+    /// What is served after all where `failed`, the start of which was begun, could not even be loaded: the last good
+    /// one, but none of `tried`. Reads only.
+    pub fn choose_without(&self, failed: u64, reason: &str, tried: &[u64]) -> Choice {
+        let others = [&[failed], tried].concat();
+        match self.good_but(&others, &self.known()) {
             Some(back) => Choice::back(back, Some(failed), reason.to_owned()),
             None => Choice::nothing(without_good(failed, reason)),
+        }
+    }
+
+    /// What is served until the device has what the active generation wants of it: the last good one, if that has
+    /// not been given up, and is none of `tried`. Reads only.
+    pub fn choose_meanwhile(&self, refused: u64, reason: &str, tried: &[u64]) -> Choice {
+        let known = self.known();
+        let mut good = known.good();
+        let meanwhile = good.find(|one| {
+            *one != refused
+                && !tried.contains(one)
+                && known.trial.starts(*one) < STARTS
+                && self.whole(*one).is_ok()
+        });
+        let Some(number) = meanwhile else {
+            return Choice::nothing(without_good(refused, reason));
+        };
+        Choice {
+            number: Some(number),
+            went_back: Some(WentBack {
+                from: Some(refused),
+                reason: reason.to_owned(),
+                is_for_now: true,
+            }),
+            ..Choice::default()
         }
     }
 }
@@ -94,8 +128,12 @@ impl Choice {
     fn back(number: u64, from: Option<u64>, reason: String) -> Choice {
         Choice {
             number: Some(number),
-            went_back: Some(WentBack { from, reason }),
-            nothing: None,
+            went_back: Some(WentBack {
+                from,
+                reason,
+                is_for_now: false,
+            }),
+            ..Choice::default()
         }
     }
 }
@@ -104,6 +142,13 @@ fn without_good(failed: u64, reason: &str) -> String {
     format!(
         "generation {failed} cannot be served, and there is no good one to go back to: {reason}; install another \
          bundle, or roll back"
+    )
+}
+
+fn without_rest(number: u64, starts: u32, failure: Option<&str>) -> String {
+    let why = failure.map_or_else(String::new, |failure| format!(": {failure}"));
+    format!(
+        "generation {number} was started {starts} times and did not last{why}; install another bundle, or roll back"
     )
 }
 

@@ -167,16 +167,16 @@ impl Generations {
         Ok(said.unwrap_or_default())
     }
 
-    /// The generation to go back to from this one, if there is one that is whole.
-    pub(super) fn good_but(&self, number: u64, known: &Known) -> Option<u64> {
-        let mut others = known.good().filter(|one| *one != number);
+    /// The generation to go back to from these, if there is one that is whole.
+    pub(super) fn good_but(&self, these: &[u64], known: &Known) -> Option<u64> {
+        let mut others = known.good().filter(|one| !these.contains(one));
         others.find(|one| self.whole(*one).is_ok())
     }
 
     /// How often a generation may be started without being confirmed.
     pub(super) fn may_start(&self, number: u64, known: &Known) -> u32 {
         let is_new = !known.confirmed.has(number);
-        match is_new && self.good_but(number, known).is_some() {
+        match is_new && self.good_but(&[number], known).is_some() {
             true => TRIAL_STARTS,
             false => STARTS,
         }

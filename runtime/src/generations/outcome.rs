@@ -1,14 +1,14 @@
 //! What became of the active generation: it was started, it proved itself, it ended, it failed.
 
 use super::choice::{Choice, WentBack};
-use super::known::Known;
+use super::known::{Known, STARTS};
 use super::{CONFIRMED, Generations, TRIAL};
 use crate::error::Result;
 
 /// Whoever calls one of these holds the data folder's lock.
 impl Generations {
     /// Writes down that a start with this choice begins. The generation that it serves is active from now on, and one
-    /// that it went back from is remembered as failed.
+    /// that it went back from is remembered as failed; unless it went back for now: then that one stays active.
     ///
     /// # Errors
     ///
@@ -23,9 +23,18 @@ impl Generations {
         for name in &known.unusable {
             self.write_or_remove(&kept, name, "")?;
         }
+        if choice
+            .went_back
+            .as_ref()
+            .is_some_and(|back| back.is_for_now)
+        {
+            let starts = known.trial.starts(number).saturating_add(1);
+            return self.count(&known, number, starts);
+        }
         if let Some(WentBack {
             from: Some(from),
             reason,
+            ..
         }) = &choice.went_back
         {
             self.mark(&kept, &known.failed.with(*from, reason))?;
@@ -61,30 +70,70 @@ impl Generations {
     /// It cannot be written.
     pub fn end_in_order(&self, number: u64) -> Result<()> {
         let known = self.surely_known()?;
-        let starts = known.trial.starts(number);
-        let is_active = known.active() == Some(number);
-        match is_active && starts > 0 && self.may_start(number, &known) > 1 {
-            true => self.count(&known, number, starts - 1),
+        match self.may_start(number, &known) > 1 {
+            true => self.uncount(&known, number),
             false => Ok(()),
         }
     }
 
-    /// The active generation failed in its trial: the last good one becomes active, with one start counted, and
-    /// is answered. None: there is none, and nothing changes but that the failure is remembered.
+    /// A start that was counted came to nothing before anything was served, and the generation is not to blame.
     ///
     /// # Errors
     ///
     /// It cannot be written.
-    pub fn go_back(&self, failed: u64, reason: &str) -> Result<Option<u64>> {
+    pub fn take_back_start(&self, number: u64) -> Result<()> {
+        self.uncount(&self.surely_known()?, number)
+    }
+
+    /// A generation was started too often and did not last, and nothing else is known against it. Whatever it was may be
+    /// over: it is tried again at the next start.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn rest(&self, number: u64) -> Result<()> {
+        let known = self.surely_known()?;
+        match known.active() == Some(number) && known.trial.starts(number) > 0 {
+            true => self.count(&known, number, 0),
+            false => Ok(()),
+        }
+    }
+
+    /// The active generation failed in its trial: `back` becomes active, with one start counted. None: nothing changes
+    /// but that the failure is remembered.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn go_back(&self, failed: u64, reason: &str, back: Option<u64>) -> Result<()> {
         let kept = self.make()?;
         let known = self.surely_known()?;
         self.mark(&kept, &known.failed.with(failed, reason))?;
-        let is_active = known.active() == Some(failed);
-        let back = self.good_but(failed, &known).filter(|_| is_active);
-        if let Some(back) = back {
-            self.make_active(&kept, &known, back, 1)?;
+        match back.filter(|_| known.active() == Some(failed)) {
+            Some(back) => self.make_active(&kept, &known, back, 1),
+            None => Ok(()),
         }
-        Ok(back)
+    }
+
+    /// A start that was counted failed by the generation's own fault, and there is nothing else to serve. One that was
+    /// good is only marked as failed when it may not be started once more.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn note_failure(&self, number: u64, reason: &str) -> Result<()> {
+        let known = self.surely_known()?;
+        match known.is_good(number) && known.trial.starts(number) < STARTS {
+            true => Ok(()),
+            false => self.mark(&self.make()?, &known.failed.with(number, reason)),
+        }
+    }
+
+    fn uncount(&self, known: &Known, number: u64) -> Result<()> {
+        match known.trial.starts(number) {
+            0 => Ok(()),
+            starts => self.count(known, number, starts - 1),
+        }
     }
 
     fn count(&self, known: &Known, number: u64, starts: u32) -> Result<()> {

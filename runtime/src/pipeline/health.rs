@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::HOST;
 use http_body_util::BodyExt;
@@ -14,12 +14,26 @@ use super::{Pipeline, Reply, Request, handle};
 use crate::failure::Failure;
 use crate::message::IncomingBody;
 use crate::plugin::{Health, Plugin};
+use crate::stats::Outcome;
 use crate::timeout;
 
 /// The id of a check, for the log records that it leads to.
 const ID: &str = "health";
-/// The longest pause between two questions to a plugin that is to be served: somebody waits for it.
+/// The longest pause between two questions to a plugin that is to be served, or is on trial: whether it is well has
+/// to be known before it is trusted.
 const PROVING_PAUSE: Duration = Duration::from_secs(1);
+/// The pause before one is asked again in which there is no place for the question.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+
+/// What came of a question.
+enum Checked {
+    /// It was answered, or failed.
+    Told(Result<(), String>),
+    /// It was not answered in time.
+    Late(String),
+    /// There was no place for it.
+    Busy(String),
+}
 
 impl Pipeline {
     /// Asks a plugin again and again whether it is well, until the daemon drains. Returns at once where
@@ -41,12 +55,27 @@ impl Pipeline {
         while !stop.is_closed() {
             // One that works for clients in all its instances is loaded, and no check may take its place from a
             // client.
-            if !plugin.is_busy()
-                && let Some(checked) = self.check(plugin, health).await
-            {
-                health.record(plugin.name(), checked);
+            if !plugin.is_busy() {
+                match self.check(plugin, health).await {
+                    Checked::Told(checked) => health.record(plugin.name(), checked),
+                    Checked::Late(reason) => health.record(plugin.name(), Err(reason)),
+                    Checked::Busy(_) => {}
+                }
             }
             Timer::after(health.interval()).await;
+        }
+    }
+
+    /// Asks a plugin on trial whether it is well, soon and again and again, for as long as this is polled.
+    pub async fn try_health(&self, plugin: &Arc<Plugin>) {
+        let Some(health) = checkable(plugin) else {
+            return;
+        };
+        loop {
+            if let Some(checked) = self.check_strictly(plugin, health).await {
+                health.record(plugin.name(), checked);
+            }
+            Timer::after(health.interval().min(PROVING_PAUSE)).await;
         }
     }
 
@@ -57,18 +86,16 @@ impl Pipeline {
     ///
     /// Why the last answer was not as it should be.
     pub async fn prove_health(&self, plugin: &Arc<Plugin>) -> Result<(), String> {
-        let Some(health) = plugin.health() else {
+        let Some(health) = checkable(plugin) else {
             return Ok(());
         };
-        if !plugin.plays(Role::Handler) && !plugin.plays(Role::HttpHandler) {
-            return Ok(());
-        }
         let mut last = Ok(());
         for asked in 0..health.retries() {
             if asked > 0 {
                 Timer::after(health.interval().min(PROVING_PAUSE)).await;
             }
-            last = self.check(plugin, health).await.unwrap_or(Ok(()));
+            // It answers clients.
+            last = self.check_strictly(plugin, health).await.unwrap_or(Ok(()));
             if last.is_ok() {
                 break;
             }
@@ -77,19 +104,42 @@ impl Pipeline {
         last
     }
 
-    /// Asks once. Returns what came of it: nothing where clients were before it.
-    async fn check(&self, plugin: &Arc<Plugin>, health: &Health) -> Option<Result<(), String>> {
+    /// Asks once, even where all instances are at work: that is how one is whose requests never end. Returns nothing
+    /// where it had no time for the question and clients were answered meanwhile, so that it is only loaded.
+    async fn check_strictly(
+        &self,
+        plugin: &Arc<Plugin>,
+        health: &Health,
+    ) -> Option<Result<(), String>> {
+        let answered = || plugin.host().stats.requests(Outcome::Answered);
+        let (before, until) = (answered(), Instant::now() + health.timeout());
+        let reason = loop {
+            match self.check(plugin, health).await {
+                Checked::Told(checked) => return Some(checked),
+                Checked::Late(reason) => break reason,
+                Checked::Busy(reason) if Instant::now() >= until => break reason,
+                Checked::Busy(_) => {
+                    Timer::after(BUSY_PAUSE).await;
+                }
+            }
+        };
+        let is_loaded = plugin.is_busy() && answered() > before;
+        (!is_loaded).then_some(Err(reason))
+    }
+
+    /// Asks once.
+    async fn check(&self, plugin: &Arc<Plugin>, health: &Health) -> Checked {
         let time = health.timeout();
         let asked = timeout::within(time, self.ask(plugin, health.path())).await;
-        Some(match asked {
-            Some(Ok(status)) => health.judge(status),
-            Some(Err(Failure::Busy(_))) => return None,
-            Some(Err(failure)) => Err(failure.to_string()),
-            None => Err(format!(
-                "{} was not answered within {time:?}",
-                health.path()
-            )),
-        })
+        let path = health.path();
+        match asked {
+            Some(Ok(status)) => Checked::Told(health.judge(status)),
+            Some(Err(failure @ Failure::Busy(_))) => {
+                Checked::Busy(format!("{path} could not be asked for: {failure}"))
+            }
+            Some(Err(failure)) => Checked::Told(Err(failure.to_string())),
+            None => Checked::Late(format!("{path} was not answered within {time:?}")),
+        }
     }
 
     /// Asks a plugin's handler for a path. Returns the status of the answer, which was read to its end.
@@ -126,4 +176,10 @@ impl Pipeline {
         tail.await?;
         Ok(status)
     }
+}
+
+/// How a plugin is asked for its health, if that is said and it can be asked.
+fn checkable(plugin: &Plugin) -> Option<&Health> {
+    let health = plugin.health()?;
+    (plugin.plays(Role::Handler) || plugin.plays(Role::HttpHandler)).then_some(health)
 }

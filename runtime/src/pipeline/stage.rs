@@ -248,9 +248,9 @@ impl Stage {
         };
         stats.count_request(failure.outcome());
         if failure.outcome() == Outcome::Deadline {
-            stats.add_incident(
+            stats.add_late(
                 Some(Arc::clone(id)),
-                Outcome::Deadline,
+                failure.is_own_delay(),
                 &failure.to_string(),
             );
         }

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use smol::lock::MutexGuard;
@@ -51,10 +52,30 @@ impl Deployments for Deployer {
 impl Deployer {
     /// Takes a bundle in, and serves it once it has proved that it works. Where it has not, nothing has changed.
     async fn install_and_serve(self: &Arc<Self>, bundle: Box<dyn Read + Send>) -> Result<Changed> {
-        let _owner = self.begin_change().await?;
+        self.see_that_it_may_change()?;
+        let staging = timeout::within(SETTLING, self.staging.lock()).await;
+        let _staging = staging.ok_or_else(|| {
+            Error::Refused(
+                "another bundle comes in at the moment: try again when that has ended".to_owned(),
+            )
+        })?;
+        let before = self.removals.load(Ordering::Relaxed);
         let deployer = Arc::clone(self);
-        let staged = unblock(move || deployer.stage(bundle)).await?;
-        // Not sooner: a bundle may come slowly, and a trial that ends meanwhile must not wait for it.
+        let staged = unblock(move || deployer.stage(bundle)).await;
+        // Not sooner: a bundle may come slowly, and whoever rolls back meanwhile must not wait for it.
+        let _owner = self.owner.lock().await;
+        let removed = self.removals.load(Ordering::Relaxed) > before;
+        let staged = match staged {
+            // With it went what had come by then.
+            Ok(staged) if removed => {
+                let generations = self.generations();
+                unblock(move || generations.discard(staged)).await;
+                return Err(removed_meanwhile());
+            }
+            Err(Error::Device { .. }) if removed => return Err(removed_meanwhile()),
+            staged => staged?,
+        };
+        // As little must a trial that ends meanwhile.
         let _changing = self.changing.lock().await;
         self.make_room().await;
         let loaded = match self.load_generation(staged.number).await {
@@ -137,6 +158,7 @@ impl Deployer {
             let why = "what was installed was removed: `zlayer install APP.zlb` installs another";
             let config = deployer.configured(Wanted::Nothing(why.to_owned()))?;
             let loaded = deployer.load(config)?;
+            deployer.removals.fetch_add(1, Ordering::Relaxed);
             generations.uninstall()?;
             Ok(loaded)
         });
@@ -146,6 +168,17 @@ impl Deployer {
 
     /// Begins a change of the owner's: one at a time.
     pub(super) async fn begin_change(&self) -> Result<MutexGuard<'_, ()>> {
+        self.see_that_it_may_change()?;
+        let owner = timeout::within(SETTLING, self.owner.lock()).await;
+        owner.ok_or_else(|| {
+            Error::Refused(
+                "another change of what this daemon serves is under way: try again when that has ended"
+                    .to_owned(),
+            )
+        })
+    }
+
+    fn see_that_it_may_change(&self) -> Result<()> {
         if self.configure.is_none() {
             // The error tells what to do instead.
             self.configured(Wanted::Nothing(String::new()))?;
@@ -155,13 +188,7 @@ impl Deployer {
                 "the daemon is stopping: try again when it runs".to_owned(),
             ));
         }
-        let owner = timeout::within(SETTLING, self.owner.lock()).await;
-        owner.ok_or_else(|| {
-            Error::Refused(
-                "another change of what this daemon serves is under way: try again when that has ended"
-                    .to_owned(),
-            )
-        })
+        Ok(())
     }
 
     /// Takes a bundle in and checks it. Blocks for as long as it comes.
@@ -216,11 +243,10 @@ impl Deployer {
             })
             .await;
         }
-        let generations = self.generations();
+        let (deployer, generations) = (Arc::clone(self), self.generations());
         let (is_good, back) = unblock(move || {
             let is_good = generations.standing().confirmed.contains(&number);
-            // Nothing has failed: this only asks what would be served then.
-            (is_good, generations.choose_without(number, "").number)
+            (is_good, deployer.would_go_back(number))
         })
         .await;
         self.switch(loaded, is_good, None);
@@ -234,6 +260,20 @@ impl Deployer {
         }
     }
 
+    /// The generation that this one would make way for: the last good one that may run here still.
+    fn would_go_back(&self, number: u64) -> Option<u64> {
+        let mut refused = Vec::new();
+        loop {
+            // Nothing has failed: this only asks what would be served then.
+            let back = { self.generations() }.choose_without(number, "", &refused);
+            let back = back.number?;
+            if self.configured(Wanted::Generation(back)).is_ok() {
+                return Some(back);
+            }
+            refused.push(back);
+        }
+    }
+
     /// Ends what was loaded and will not be served.
     async fn give_up(&self, loaded: Loaded) {
         let plugins = loaded.pipeline.plugins().to_vec();
@@ -241,4 +281,10 @@ impl Deployer {
         self.shut_down(&plugins).await;
         self.know_served();
     }
+}
+
+fn removed_meanwhile() -> Error {
+    Error::Refused(
+        "what was installed was removed while this bundle came: install it again".to_owned(),
+    )
 }

@@ -9,9 +9,9 @@ use crate::plugin::{Health, HealthState, PluginState};
 use crate::stats::Outcome;
 use crate::timeout;
 
-/// Of the requests that a plugin has answered since it is served, one in so many at the least traps where the
-/// traps are held against it: one client that sends what a plugin cannot take does not undo an update.
-const REQUESTS_EACH_TRAP: u64 = 10;
+/// Of the requests that a plugin has answered since it is served, one in so many at the least fails where the
+/// failures are held against it: one client that sends what a plugin cannot take does not undo an update.
+const REQUESTS_EACH_FAILURE: u64 = 10;
 
 /// Makes an instance of each plugin, within `time` each, and asks those for their health that tell it.
 ///
@@ -40,9 +40,25 @@ pub(super) async fn prove(pipeline: &Pipeline, time: Duration) -> Result<()> {
     Ok(())
 }
 
+/// Asks all plugins that tell it for their health, once more before they are trusted: the last check may have failed,
+/// or be on its way for ever. `time` bounds all of it.
+pub(super) async fn still_well(pipeline: &Pipeline, time: Duration) -> Option<String> {
+    let all = async {
+        for plugin in pipeline.plugins() {
+            if let Err(reason) = pipeline.prove_health(plugin).await {
+                return Some(format!("plugin {}: unhealthy: {reason}", plugin.name()));
+            }
+        }
+        None
+    };
+    let undecided = || Some(format!("no check of its health ended well within {time:?}"));
+    timeout::within(time, all).await.unwrap_or_else(undecided)
+}
+
 /// What speaks against a pipeline that is served on trial: a plugin that cannot be started any more, is not well,
-/// or has trapped more often than `traps` times.
-pub(super) fn trouble(pipeline: &Arc<Pipeline>, traps: u64) -> Option<String> {
+/// or has trapped, or answered too late, more often than `most` times. Clients that went away, and upstreams that were
+/// waited for, count for nothing.
+pub(super) fn trouble(pipeline: &Arc<Pipeline>, most: u64) -> Option<String> {
     pipeline.plugins().iter().find_map(|plugin| {
         let told = |what: String| Some(format!("plugin {}: {what}", plugin.name()));
         if let PluginState::Failed(reason) = plugin.state() {
@@ -55,10 +71,17 @@ pub(super) fn trouble(pipeline: &Arc<Pipeline>, traps: u64) -> Option<String> {
         let requests: u64 = { Outcome::ALL.into_iter() }
             .map(|outcome| stats.requests(outcome))
             .sum();
-        let trapped = stats.traps();
-        match trapped > traps && trapped.saturating_mul(REQUESTS_EACH_TRAP) >= requests {
-            true => told(format!("it trapped {trapped} times in its trial")),
-            false => None,
+        let (trapped, late) = (stats.traps(), stats.late());
+        let failed = trapped.saturating_add(late);
+        if failed <= most || failed.saturating_mul(REQUESTS_EACH_FAILURE) < requests {
+            return None;
         }
+        told(match (trapped, late) {
+            (_, 0) => format!("it trapped {trapped} times in its trial"),
+            (0, _) => format!("it did not answer in time {late} times in its trial"),
+            _ => format!(
+                "in its trial it trapped {trapped} times, and did not answer in time {late} times"
+            ),
+        })
     })
 }

@@ -8,8 +8,8 @@ use smol::Timer;
 use smol::channel::Receiver;
 
 use super::super::EXECUTOR;
-use super::super::start::{Counted, Wanted};
-use super::prove::{prove, trouble};
+use super::super::start::Wanted;
+use super::prove::{prove, still_well, trouble};
 use super::{Deployer, Loaded, Unloaded};
 use crate::blocking::unblock;
 use crate::error::{Error, Result};
@@ -19,6 +19,8 @@ use crate::wire::stopped;
 
 /// How often a deployment on trial is looked at.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long it may take, at the end of a trial, until checks of health have decided on it.
+const DECIDING: Duration = Duration::from_secs(300);
 
 impl Deployer {
     /// Watches the generation with this number, which is served and has proved itself, until its trial is over. One
@@ -38,17 +40,12 @@ impl Deployer {
     }
 
     /// The same of one that was only just started, and has not proved itself yet. One that was good before does not
-    /// have to.
-    pub(super) fn try_out_from_start(self: &Arc<Self>, counted: Counted, number: u64) {
+    /// have to. `is_written` says whether its start is written down.
+    pub(super) fn try_out_from_start(self: &Arc<Self>, is_written: bool, number: u64) {
+        *sync::lock(&self.begun) = is_written.then_some(number);
         let (deployer, pipeline) = (Arc::clone(self), self.present.get());
         let (time, is_good) = (self.loader.request_timeout(), self.served().is_confirmed);
         let trying = async move {
-            let waiting = Arc::clone(&deployer);
-            unblock(move || {
-                let mut begun = sync::lock(&waiting.begun);
-                *begun = counted.wait().then_some(number);
-            })
-            .await;
             if is_good {
                 deployer.wait_for_trial(&pipeline.retired()).await;
                 return deployer.settle(number, pipeline, None).await;
@@ -61,6 +58,27 @@ impl Deployer {
             deployer.settle(number, pipeline, found).await;
         };
         EXECUTOR.spawn(trying).detach();
+    }
+
+    /// Has a generation that was started too often started again, once nothing has been served for the time of a
+    /// trial: power that failed again and again may be steady by now.
+    pub(super) fn let_rest(self: &Arc<Self>, number: u64) {
+        let (deployer, retired) = (Arc::clone(self), self.present.get().retired());
+        let resting = async move {
+            deployer.wait_for_trial(&retired).await;
+            let _changing = deployer.changing.lock().await;
+            if retired.is_closed() || deployer.stop.is_closed() {
+                return;
+            }
+            let generations = deployer.generations();
+            match unblock(move || generations.rest(number)).await {
+                Ok(()) => log::warn!("generation {number} is tried again at the next start"),
+                Err(error) => log::error!(
+                    "it is not written down that generation {number} may be tried again: {error}"
+                ),
+            }
+        };
+        EXECUTOR.spawn(resting).detach();
     }
 
     /// Ends a trial, in which this was found.
@@ -87,18 +105,35 @@ impl Deployer {
     async fn look_on(&self, pipeline: &Arc<Pipeline>) -> Option<String> {
         let until = Instant::now() + self.loader.timeouts.trial;
         let retired = pipeline.retired();
+        let asking = pipeline.plugins().iter().map(|plugin| {
+            let (pipeline, plugin) = (Arc::clone(pipeline), Arc::clone(plugin));
+            let asking = async move { pipeline.try_health(&plugin).await };
+            EXECUTOR.spawn(crate::reactor::enter(asking))
+        });
+        // For as long as the trial lasts.
+        let asking: Vec<_> = asking.collect();
         loop {
             if let Some(trouble) = trouble(pipeline, self.loader.limits.trial_traps) {
                 return Some(trouble);
             }
-            if Instant::now() >= until || retired.is_closed() || self.stop.is_closed() {
+            if retired.is_closed() || self.stop.is_closed() {
                 return None;
+            }
+            if Instant::now() >= until {
+                break;
             }
             let next = async {
                 Timer::at(until.min(Instant::now() + LOOK)).await;
             };
             or(next, or(stopped(&self.stop), stopped(&retired))).await;
         }
+        drop(asking);
+        let over = async {
+            or(stopped(&self.stop), stopped(&retired)).await;
+            None
+        };
+        let deciding = crate::reactor::enter(still_well(pipeline, DECIDING));
+        or(deciding, over).await
     }
 
     /// Counts a generation as good. Where that cannot be written down, it is tried again after as long again: the
@@ -136,7 +171,9 @@ impl Deployer {
             return;
         }
         log::error!("generation {failed} failed in its trial: {reason}");
-        while let Some(back) = self.good_before(failed, &reason).await {
+        let mut tried = Vec::new();
+        while let Some(back) = self.good_before(failed, &tried).await {
+            tried.push(back);
             match self.load_generation(back).await {
                 Ok(loaded) => return self.serve_again(loaded, back, failed, reason).await,
                 Err(Unloaded::Beside(error)) => {
@@ -146,41 +183,35 @@ impl Deployer {
                 Err(Unloaded::Refused(error)) => {
                     log::error!("generation {back} cannot be served any more: {error}");
                     // What the device lacks may be there again; a generation's own faults stay.
-                    let is_its_own = matches!(
-                        error,
-                        Error::Bundle { .. } | Error::Artifact { .. } | Error::Plugin { .. }
-                    );
-                    if !is_its_own || !self.mark_failed(back, error.to_string()).await {
-                        break;
+                    if error.is_its_own() {
+                        self.mark_failed(back, error.to_string(), None).await;
                     }
                 }
             }
         }
         log::error!("there is no generation to go back to: {failed} is served on");
-        self.mark_failed(failed, reason).await;
+        self.mark_failed(failed, reason, None).await;
     }
 
-    /// The last good generation but this one.
-    async fn good_before(&self, failed: u64, reason: &str) -> Option<u64> {
-        let (generations, reason) = (self.generations(), reason.to_owned());
-        unblock(move || generations.choose_without(failed, &reason).number).await
+    /// The last good generation but this one and those that were `tried`.
+    async fn good_before(&self, failed: u64, tried: &[u64]) -> Option<u64> {
+        let (generations, tried) = (self.generations(), tried.to_vec());
+        unblock(move || generations.choose_without(failed, "", &tried).number).await
     }
 
-    /// Writes down that a generation failed; if it is the active one, the last good one becomes so. Returns whether
-    /// that is written down.
-    async fn mark_failed(&self, failed: u64, reason: String) -> bool {
+    /// Writes down that a generation failed, and which one is active in its place.
+    async fn mark_failed(&self, failed: u64, reason: String, back: Option<u64>) {
         let generations = self.generations();
-        let marked = unblock(move || generations.go_back(failed, &reason)).await;
+        let marked = unblock(move || generations.go_back(failed, &reason, back)).await;
         if let Err(error) = &marked {
             log::error!("it is not written down that generation {failed} failed: {error}");
         }
-        marked.is_ok()
     }
 
     /// Has requests take the good generation that was loaded.
     async fn serve_again(self: &Arc<Self>, loaded: Loaded, back: u64, failed: u64, reason: String) {
         let told = format!("generation {failed} failed in its trial: {reason}");
-        self.mark_failed(failed, reason).await;
+        self.mark_failed(failed, reason, Some(back)).await;
         self.switch(loaded, true, Some(told));
         let generations = self.generations();
         if let Err(error) = unblock(move || generations.confirm(back)).await {

@@ -48,7 +48,10 @@ fn a_damaged_head_is_named() {
     ] {
         device.spoil("generations/1", damaged);
         let told = device.generations().head(1).unwrap_err().to_string();
-        assert!(told.contains("deployment/generations/1: "), "{told}");
+        assert!(
+            told.contains("deployment/generations/1 is damaged: "),
+            "{told}"
+        );
         assert!(device.generations().activate(1).is_err());
     }
     // What it needs is not known, so nothing is removed; a bundle can be installed all the same.

@@ -141,7 +141,7 @@ fn what_fails_while_it_is_served_gives_way_to_the_last_good_one() {
     let device = on_trial();
     let generations = device.generations();
     device.start();
-    assert_eq!(generations.go_back(2, "its probe failed").unwrap(), Some(1));
+    generations.go_back(2, "its probe failed", Some(1)).unwrap();
     assert_eq!(generations.active().unwrap(), Some(1));
     let standing = generations.standing();
     assert_eq!(standing.failed, [(2, "its probe failed".to_owned())]);
@@ -149,7 +149,7 @@ fn what_fails_while_it_is_served_gives_way_to_the_last_good_one() {
     assert_eq!(standing.starts, 1);
     assert_eq!(device.next(), Some(1));
     // There is none that is better, and it may yet do.
-    assert_eq!(generations.go_back(1, "traps").unwrap(), None);
+    generations.go_back(1, "traps", None).unwrap();
     assert_eq!(
         (generations.active().unwrap(), device.next()),
         (Some(1), Some(1))
@@ -158,7 +158,7 @@ fn what_fails_while_it_is_served_gives_way_to_the_last_good_one() {
     generations.confirm(1).unwrap();
     assert_eq!(generations.standing().failed.len(), 1);
     // Another than the active one may be told of, too.
-    assert_eq!(generations.go_back(2, "again").unwrap(), None);
+    generations.go_back(2, "again", Some(2)).unwrap();
     assert_eq!(generations.active().unwrap(), Some(1));
 }
 
@@ -167,14 +167,14 @@ fn what_cannot_be_loaded_gives_way_at_once() {
     let device = on_trial();
     let generations = device.generations();
     device.start();
-    let choice = generations.choose_without(2, "its code is damaged");
+    let choice = generations.choose_without(2, "its code is damaged", &[]);
     assert_eq!(choice.number, Some(1));
     assert_eq!(
         choice.went_back.as_ref().unwrap().reason,
         "its code is damaged"
     );
     generations.begin(&choice).unwrap();
-    let choice = generations.choose_without(1, "its code, too");
+    let choice = generations.choose_without(1, "its code, too", &[]);
     assert_eq!(choice.number, None);
     let told = choice.nothing.as_ref().unwrap();
     assert!(
@@ -192,7 +192,7 @@ fn what_failed_is_served_again_only_if_somebody_says_so() {
     let generations = device.generations();
     device.start();
     generations.confirm(2).unwrap();
-    assert_eq!(generations.go_back(2, "traps").unwrap(), Some(1));
+    generations.go_back(2, "traps", Some(1)).unwrap();
     for _ in 0..STARTS - 1 {
         assert_eq!(device.start(), Some(1));
     }
@@ -203,7 +203,7 @@ fn what_failed_is_served_again_only_if_somebody_says_so() {
     assert!(generations.standing().failed.is_empty());
     assert_eq!(device.start(), Some(2));
     // The same bundle again is the same generation.
-    generations.go_back(2, "traps").unwrap();
+    generations.go_back(2, "traps", Some(1)).unwrap();
     assert_eq!(device.install("d", 2, 2), 2);
     assert!(generations.standing().failed.is_empty());
 }
@@ -232,7 +232,7 @@ fn rollback_passes_over_what_failed() {
         device.install_good("d", release);
     }
     let generations = device.generations();
-    generations.go_back(3, "traps").unwrap();
+    generations.go_back(3, "traps", Some(2)).unwrap();
     assert_eq!(generations.active().unwrap(), Some(2));
     assert_eq!(generations.previous().unwrap(), Some(1));
 }
@@ -287,7 +287,7 @@ fn one_whose_files_are_gone_is_nothing_to_go_back_to() {
 fn uninstalling_forgets_all_of_it() {
     let device = on_trial();
     device.start();
-    device.generations().go_back(2, "traps").unwrap();
+    device.generations().go_back(2, "traps", Some(1)).unwrap();
     device.generations().uninstall().unwrap();
     let left: Vec<String> = device.files().into_keys().collect();
     assert_eq!(left, ["last", "releases"]);

@@ -81,7 +81,7 @@ fn device() -> Device {
     for release in 1..=3 {
         device.install_good("d", release);
     }
-    device.generations().go_back(1, "traps").unwrap();
+    device.generations().go_back(1, "traps", None).unwrap();
     assert_eq!(device.start(), Some(3));
     device
 }

@@ -61,7 +61,7 @@ impl PluginHandler {
             && failure.outcome() == Outcome::Deadline
         {
             let id = Some(Arc::clone(&self.id));
-            stats.add_incident(id, Outcome::Deadline, &failure.to_string());
+            stats.add_late(id, failure.is_own_delay(), &failure.to_string());
         }
         Ok(ended?.map(from_guest))
     }

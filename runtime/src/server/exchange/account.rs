@@ -73,7 +73,7 @@ impl Exchange<'_> {
         {
             let id = Arc::clone(&self.id);
             let stats = &plugin.host().stats;
-            stats.add_incident(Some(id), Outcome::Deadline, &failure.to_string());
+            stats.add_late(Some(id), failure.is_own_delay(), &failure.to_string());
         }
         // Every 5xx is told, also those that nobody here is to blame for.
         let level = match (failure.is_clients(), failure.status()) {

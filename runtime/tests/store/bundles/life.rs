@@ -123,11 +123,14 @@ impl Step {
             AdoptKept => generations.adopt_kept(generations.previous()?.unwrap()),
             Begin => generations.begin(&generations.choose()),
             BeginWithout => {
-                generations.begin(&generations.choose_without(served()?, "cannot be loaded"))
+                generations.begin(&generations.choose_without(served()?, "cannot be loaded", &[]))
             }
             Confirm => generations.confirm(served()?),
             End => generations.end_in_order(served()?),
-            GoBack => generations.go_back(served()?, "its probe failed").map(drop),
+            GoBack => {
+                let back = generations.choose_without(served()?, "", &[]).number;
+                generations.go_back(served()?, "its probe failed", back)
+            }
             Forget => generations.forget(),
             Uninstall => generations.uninstall().map(drop),
         }
