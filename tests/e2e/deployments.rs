@@ -5,6 +5,7 @@ mod endpoints;
 mod keeping;
 mod large;
 mod live;
+mod trial;
 mod trust;
 mod watch;
 mod week;

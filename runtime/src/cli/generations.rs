@@ -149,9 +149,9 @@ impl Shown {
         };
         let trust = match daemon::trusted(&trustees, false) {
             Ok(trust) => trust,
-            Err(error) => {
+            Err(_) => {
                 self.note = Some(format!(
-                    "if generation {number} is trusted still, which is not known here: {error}"
+                    "if generation {number} is trusted still: that cannot be checked here, name the daemon's keys with --keys"
                 ));
                 return;
             }

@@ -139,17 +139,25 @@ impl Choice {
 }
 
 fn without_good(failed: u64, reason: &str) -> String {
+    let mend = mend_for(reason);
     format!(
-        "generation {failed} cannot be served, and there is no good one to go back to: {reason}; install another \
-         bundle, or roll back"
+        "generation {failed} cannot be served, and there is no good one to go back to: {reason}{mend}"
     )
+}
+
+/// What mends it, where the reason does not say so itself.
+fn mend_for(reason: &str) -> &'static str {
+    const MEND: &str = "; install another bundle, or roll back";
+    match reason.ends_with("or roll back") {
+        true => "",
+        false => MEND,
+    }
 }
 
 fn without_rest(number: u64, starts: u32, failure: Option<&str>) -> String {
     let why = failure.map_or_else(String::new, |failure| format!(": {failure}"));
-    format!(
-        "generation {number} was started {starts} times and did not last{why}; install another bundle, or roll back"
-    )
+    let mend = mend_for(&why);
+    format!("generation {number} was started {starts} times and did not last{why}{mend}")
 }
 
 fn not_confirmed(starts: u32) -> String {

@@ -16,7 +16,7 @@ use crate::support::{
 use crate::websocket::{self, closed};
 
 /// A deployment of the hostile plugin, with this configuration and what else is said of the service.
-fn hostile(release: u64, env: &str, more: &str) -> PathBuf {
+pub(super) fn hostile(release: u64, env: &str, more: &str) -> PathBuf {
     bundle(&format!(
         "version: v1\ndeployment: visits\nrelease: {release}\nservices:\n  counter:\n    image: {}\n    \
          env: {{{env}}}\n    {more}\n",
@@ -25,12 +25,12 @@ fn hostile(release: u64, env: &str, more: &str) -> PathBuf {
 }
 
 /// A daemon of what is installed in this folder, whose trials last so long.
-fn on_trial(data: &TempDir, trial: &str) -> Daemon {
+pub(super) fn on_trial(data: &TempDir, trial: &str) -> Daemon {
     let daemon = Daemon::of_nothing().data_dir(data.path());
     daemon.timeout("trial", trial).start()
 }
 
-fn installed(made: &Path, data: &TempDir) {
+pub(super) fn installed(made: &Path, data: &TempDir) {
     let said = install(made, data);
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.stdout.contains("; it is served now, and"), "{said:?}");
@@ -42,7 +42,7 @@ fn refused(made: &Path, data: &TempDir, says: &str) {
     assert!(said.stderr.contains(says), "{says}: {said:?}");
 }
 
-fn confirmed(data: &TempDir, generation: u64) {
+pub(super) fn confirmed(data: &TempDir, generation: u64) {
     eventually("the generation is confirmed", || {
         let status = status(data);
         status["generation"] == generation && status["on_trial"] == false
@@ -423,7 +423,7 @@ fn an_upload_that_breaks_off_or_is_none_changes_nothing() {
         eventually("the next change is possible", || {
             let answer = post(&data, "/install", &two[..cut]);
             assert_eq!(answer.status, 422, "{}", answer.text());
-            !answer.text().contains("under way")
+            !answer.text().contains("comes in at the moment")
         });
     }
     for (path, body, status) in [
