@@ -222,8 +222,10 @@ fn serve<S: Read + Write>(
     to.write_all(head.as_bytes())?;
     to.write_all(b"\r\n")?;
     to.write_all(&body)?;
-    while is_endless {
-        to.write_all(&body)?;
+    if is_endless {
+        loop {
+            to.write_all(&body)?;
+        }
     }
     Ok(to)
 }
