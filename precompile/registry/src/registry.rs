@@ -14,21 +14,24 @@ use oci_client::{Reference as OciReference, RegistryOperation};
 use tokio::runtime::{Builder, Runtime};
 use zlayer_bundle::Target;
 
-use crate::answer::explain;
+use crate::answer::{explain, shown};
 use crate::content::{Content, Kind, Layer, digest_of};
 use crate::document::{Descriptor, Document, Index, Manifest, media};
 use crate::reference::is_digest;
+use crate::watch::{DOCUMENT_MAX, Deadline, Ended, MEMORY_MAX, Moved, PATIENCE, watched};
 use crate::{Error, Keyring, Platform, Reference, proxy};
 
-/// How long it may take until a connection stands, and until the next bytes come.
+/// How long it may take until a connection stands. All else is watched here.
 const CONNECT: Duration = Duration::from_secs(20);
-const READ: Duration = Duration::from_secs(60);
 
 /// Bytes of a file that are on their way at a time.
 const PIECE: usize = 256 << 10;
 
 /// The largest file that is pulled, 1 GiB: none that a device could hold is larger.
 const FILE_MAX: u64 = 1 << 30;
+
+/// Platforms that are named where the wanted one is missing.
+const FOUND_MAX: usize = 10;
 
 /// How registries may be spoken to.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +50,8 @@ pub struct Registry {
     runtime: Runtime,
     auth: RegistryAuth,
     asker: Asker,
+    /// How long it may take to answer.
+    pub(crate) patience: Duration,
 }
 
 /// Who asks, as errors tell it.
@@ -101,7 +106,7 @@ impl Registry {
             // In pieces some registries want them larger than others take them.
             use_monolithic_push: true,
             platform_resolver: None,
-            read_timeout: Some(READ),
+            read_timeout: None,
             connect_timeout: Some(CONNECT),
             user_agent: concat!("zlayer/", env!("CARGO_PKG_VERSION")),
             // A registry may name a token service without TLS, or send on to one, and the library goes
@@ -132,6 +137,7 @@ impl Registry {
             runtime: runtime.map_err(|error| failed(error.to_string()))?,
             auth,
             asker,
+            patience: PATIENCE,
         })
     }
 
@@ -150,7 +156,7 @@ impl Registry {
                     let bytes = Bytes::from(config.bytes.clone());
                     let place = &self.reference.inner;
                     let sent = self.client.push_blob(place, bytes, &config.digest);
-                    self.told(sent.await)?;
+                    self.told(sent).await?;
                 }
                 self.push_file(&member.layer).await?;
                 if content.index.is_some() {
@@ -223,9 +229,12 @@ impl Registry {
         self.runtime.block_on(async {
             let digest = found.file.digest.as_str();
             let asked = self.client.pull_blob_stream(&self.reference.inner, digest);
-            let mut stream = self.told(asked.await)?;
+            let mut stream = self.told(asked).await?;
             let mut left = found.size;
-            while let Some(piece) = stream.next().await {
+            let mut deadline = Deadline::new(self.patience);
+            while let Some(piece) =
+                { deadline.next(stream.next()).await }.map_err(|ended| self.ended(ended))?
+            {
                 let piece = piece.map_err(|error| self.broken(error))?;
                 left = left.checked_sub(piece.len() as u64).ok_or_else(|| {
                     self.changed(format!(
@@ -233,6 +242,7 @@ impl Registry {
                         found.size
                     ))
                 })?;
+                deadline.came(piece.len());
                 to.write_all(&piece).map_err(|source| Error::File {
                     what: "cannot keep what is pulled".to_owned(),
                     source,
@@ -251,13 +261,13 @@ impl Registry {
     /// Finds out whether the registry wants a name and a password, and remembers what it gives for them.
     async fn say_who(&self, operation: RegistryOperation) -> Result<(), Error> {
         let place = &self.reference.inner;
-        let asked = self.client.auth(place, &self.auth, operation).await;
-        self.told(asked).map(|_| ())
+        let asked = self.client.auth(place, &self.auth, operation);
+        self.told(asked).await.map(|_| ())
     }
 
     async fn has(&self, digest: &str) -> Result<bool, Error> {
-        let asked = self.client.blob_exists(&self.reference.inner, digest).await;
-        self.told(asked)
+        let asked = self.client.blob_exists(&self.reference.inner, digest);
+        self.told(asked).await
     }
 
     /// Sends a file piece by piece.
@@ -271,12 +281,15 @@ impl Registry {
         })?;
         // As long as it was when its digest was made, whatever became of it since.
         let mut file = file.take(layer.size);
+        let moved = Moved::default();
+        let counted = moved.clone();
         let pieces = std::iter::from_fn(move || {
             let mut piece = vec![0; PIECE];
             match file.read(&mut piece) {
                 Ok(0) => None,
                 Ok(count) => {
                     piece.truncate(count);
+                    counted.add(count);
                     Some(Ok(Bytes::from(piece)))
                 }
                 Err(error) => Some(Err(OciDistributionError::from(error))),
@@ -288,7 +301,7 @@ impl Registry {
             &layer.digest,
             Some(layer.size),
         );
-        self.told(sent.await).map(|_| ())
+        self.told_while(sent, &moved).await.map(|_| ())
     }
 
     async fn push_document(
@@ -300,7 +313,7 @@ impl Registry {
         let bytes = Bytes::copy_from_slice(bytes);
         let media_type = HeaderValue::from_static(media_type);
         let sent = self.client.push_manifest_raw(place, bytes, media_type);
-        self.told(sent.await).map(|_| ())
+        self.told(sent).await.map(|_| ())
     }
 
     /// A manifest or an index, and its digest by our own count.
@@ -308,7 +321,11 @@ impl Registry {
         let [docker, docker_list] = media::DOCKER;
         let accepted = [media::MANIFEST, media::INDEX, docker, docker_list];
         let asked = self.client.pull_manifest_raw(place, &self.auth, &accepted);
-        let (bytes, _) = self.told(asked.await)?;
+        let (bytes, _) = self.told(asked).await?;
+        if bytes.len() > DOCUMENT_MAX {
+            let most = DOCUMENT_MAX >> 20;
+            return Err(self.foreign(format!("a document of more than {most} MB, the most")));
+        }
         let document = serde_json::from_slice(&bytes)
             .map_err(|_| self.foreign("neither a manifest nor an index"))?;
         Ok((document, digest_of(&bytes)))
@@ -330,15 +347,19 @@ impl Registry {
             all.find(|one| platform(one).is_some_and(Platform::is_wasm))
         });
         let Some(chosen) = chosen else {
-            let found = index.manifests.iter().filter_map(platform);
+            let mut found: Vec<String> = { index.manifests.iter().filter_map(platform) }
+                .take(FOUND_MAX + 1)
+                .map(|one| shown(&one.to_string()))
+                .collect();
+            if found.len() > FOUND_MAX {
+                found[FOUND_MAX] = "and others".to_owned();
+            }
             return Err(Error::NoPlatform {
                 reference: self.reference.to_string(),
                 wanted: target.map_or("this machine".to_owned(), |target| {
                     format!("{target} ({})", Platform::of(target))
                 }),
-                found: found
-                    .map(|one| one.to_string().escape_debug().to_string())
-                    .collect(),
+                found,
             });
         };
         self.check(chosen).map(|()| chosen)
@@ -362,7 +383,7 @@ impl Registry {
                 true => "a container image, and not a WebAssembly artifact".to_owned(),
                 false => format!(
                     "no WebAssembly artifact: its file is {}, not {}, {} or {}",
-                    file.media_type.escape_debug(),
+                    shown(&file.media_type),
                     media::WASM,
                     media::CWASM,
                     media::ZLB
@@ -388,7 +409,7 @@ impl Registry {
             true => Ok(()),
             false => Err(self.foreign(format!(
                 "known by the digest '{}', and this tool checks sha256 alone",
-                descriptor.digest.escape_debug()
+                shown(&descriptor.digest)
             ))),
         }
     }
@@ -403,8 +424,43 @@ impl Registry {
         )
     }
 
-    fn told<T>(&self, result: Result<T, OciDistributionError>) -> Result<T, Error> {
-        result.map_err(|error| explain(error, &self.reference, &self.asker))
+    /// What the library's request answers, which sends no file.
+    async fn told<T>(
+        &self,
+        request: impl Future<Output = Result<T, OciDistributionError>>,
+    ) -> Result<T, Error> {
+        self.told_while(request, &Moved::default()).await
+    }
+
+    /// The same of one that sends a file, of which `moved` tells.
+    async fn told_while<T>(
+        &self,
+        request: impl Future<Output = Result<T, OciDistributionError>>,
+        moved: &Moved,
+    ) -> Result<T, Error> {
+        let answer = watched(request, self.patience, moved).await;
+        let answer = answer.map_err(|ended| self.ended(ended))?;
+        answer.map_err(|error| explain(error, &self.reference, &self.asker))
+    }
+
+    /// What a request that was ended from here is called.
+    fn ended(&self, ended: Ended) -> Error {
+        let registry = self.reference.registry().to_owned();
+        match ended {
+            Ended::TooLarge => Error::TooLarge {
+                registry,
+                most: MEMORY_MAX,
+            },
+            Ended::TooSlow => Error::Unreachable {
+                registry,
+                message: format!("nothing more came within {} s", self.patience.as_secs()),
+            },
+            Ended::Confused => Error::Answer {
+                registry,
+                message: "something that this tool's client cannot stand, such as a token that                           fits into no header"
+                    .to_owned(),
+            },
+        }
     }
 
     /// What a file that stopped coming, or came wrong, is called.
@@ -424,8 +480,8 @@ impl Registry {
     fn altered(&self, expected: &str, actual: &str) -> Error {
         self.changed(format!(
             "what comes is {}, and should be {}",
-            actual.escape_debug(),
-            expected.escape_debug()
+            shown(actual),
+            shown(expected)
         ))
     }
 
