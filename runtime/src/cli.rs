@@ -2,6 +2,7 @@
 
 mod artifact;
 mod generations;
+mod input;
 mod install;
 mod run;
 mod trust;

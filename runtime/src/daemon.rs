@@ -54,6 +54,7 @@ use crate::server::tls::{Https, TLS_SHARE};
 use crate::stats::ServerStats;
 use crate::turns;
 use crate::upstream::{self, Upstreams};
+use crate::wire::stopped;
 use deployer::Deployer;
 use first::First;
 use fixed::Fixed;
@@ -283,7 +284,7 @@ fn serve(
         deployments: Arc::clone(&deployer) as Arc<dyn Deployments>,
         stop: stop.clone(),
     };
-    let _admin = admin.serve(view, &EXECUTOR)?;
+    let admin = admin.serve(view, &EXECUTOR)?;
     if data.is_temporary() {
         log::info!(
             "no --data-dir: what the plugin stores is kept in {} and goes with this process",
@@ -320,7 +321,11 @@ fn serve(
     // A task like all others: the executor looks at the future that it is run with only now and then.
     let served = EXECUTOR.spawn(server.run(fixed.connections, Arc::clone(&queue)));
     work(&queue, 0, async {
-        served.await;
+        let telling = async {
+            stopped(&stop).await;
+            admin.finish(config.timeouts.drain).await;
+        };
+        zip(served, telling).await;
         deployer.shut_down(&deployer.all_plugins()).await;
     });
     store.close();
@@ -377,13 +382,13 @@ async fn run_tasks<T>() -> T {
     }
 }
 
-/// Makes the instances of a plugin that are wanted at the start, each within `time`. From then on it gives
-/// up those that nobody asks for, and asks the plugin whether it is well.
+/// Makes the instances of a plugin that are wanted at the start, each within `time`. From then on it replaces
+/// those that are kept, gives up those that nobody asks for, and asks the plugin whether it is well.
 async fn keep(plugin: &Arc<Plugin>, pipeline: &Pipeline, time: Duration, stop: &Receiver<()>) {
     plugin.warm_up(time).await;
-    zip(
-        plugin.give_up_idle(time),
-        pipeline.watch_health(plugin, stop),
-    )
-    .await;
+    // Who ends needs no others.
+    let replacing = or(plugin.replace_lost(time), stopped(stop));
+    let giving_up = plugin.give_up_idle(time);
+    let watching = pipeline.watch_health(plugin, stop);
+    zip(replacing, zip(giving_up, watching)).await;
 }

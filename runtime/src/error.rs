@@ -40,8 +40,8 @@ pub enum Error {
     },
     /// A trust list was refused, or the one that is installed cannot be checked.
     TrustList {
-        /// The one that is installed, if it is that one.
-        installed: Option<InstalledList>,
+        /// Which of both.
+        which: WhichList,
         /// What is wrong with it.
         source: TrustListError,
     },
@@ -99,13 +99,18 @@ impl Error {
     }
 }
 
-/// The trust list of a data folder.
+/// Which trust list is meant.
 #[derive(Debug)]
-pub struct InstalledList {
-    /// Its file.
-    pub path: PathBuf,
-    /// Where root keys were looked for.
-    pub key_dirs: Vec<PathBuf>,
+pub enum WhichList {
+    /// One that was given, by this name.
+    Given(PathBuf),
+    /// That of a data folder.
+    Installed {
+        /// Its file.
+        path: PathBuf,
+        /// Where root keys were looked for.
+        key_dirs: Vec<PathBuf>,
+    },
 }
 
 /// Whether the process may not open one file more: the limit's fault, whatever was to be opened.
@@ -120,11 +125,11 @@ impl fmt::Display for Error {
             Error::Artifact { path, source } => write!(f, "{}: {source}", path.display()),
             Error::Bundle { path, source } => write!(f, "{}: {source}", path.display()),
             Error::TrustList {
-                installed: None,
+                which: WhichList::Given(path),
                 source,
-            } => write!(f, "{source}"),
+            } => write!(f, "{}: {source}", path.display()),
             Error::TrustList {
-                installed: Some(InstalledList { path, key_dirs }),
+                which: WhichList::Installed { path, key_dirs },
                 source,
             } => {
                 let searched: Vec<_> = { key_dirs.iter() }

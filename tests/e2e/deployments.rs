@@ -6,6 +6,7 @@ mod live;
 mod trust;
 mod watch;
 mod week;
+mod words;
 
 use std::fs;
 use std::path::{Path, PathBuf};

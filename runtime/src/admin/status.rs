@@ -32,13 +32,15 @@ fn deployment(described: Section, deployed: &Deployed) -> Section {
     let Deployed {
         name,
         release,
+        digest,
         generation,
         on_trial,
         went_back,
     } = deployed;
     let described = described
         .field("deployment", name.clone())
-        .field("release", *release);
+        .field("release", *release)
+        .field("digest", digest.clone());
     let described = match generation {
         Some(generation) => described
             .line(
@@ -225,6 +227,7 @@ fn plugin(plugin: &Plugin) -> Section {
         .line("", "granted {granted}; {traps} traps")
         .field("name", plugin.name())
         .field("version", plugin.version())
+        .field("digest", plugin.digest())
         .field("id", about.map(|about| about.id.as_str()))
         .field("title", about.map(|about| about.name.as_str()))
         .field("info_version", about.map(|about| about.version.as_str()))

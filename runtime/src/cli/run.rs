@@ -138,7 +138,7 @@ pub struct Run {
     /// for two processors, at most 4)
     #[argh(option)]
     threads: Option<u32>,
-    /// instances of a plugin at the same time, at most 1024 (default 32)
+    /// instances of a plugin at the same time, at most 1024 (default 10)
     #[argh(option)]
     max_instances: Option<u32>,
     /// handles that an instance may hold at the same time: streams, bodies, header fields, pollables,

@@ -189,7 +189,8 @@ mod tests {
             ),
             (
                 "run --wasm x --kv-quota 5x",
-                "--kv-quota: '5x' is not a size; write it like 67108864, 512Ki or 64Mi",
+                "--kv-quota: '5x' is not a size; write it like 64Mi: a whole number with Ki, Mi or Gi (powers of \
+                 1024), with k, M or G (powers of 1000), or alone for bytes",
             ),
         ] {
             assert_eq!(told(line), said, "{line}");

@@ -294,8 +294,10 @@ impl Served {
 
     /// What it is, as the status tells of it.
     fn deployed(&self) -> Option<Deployed> {
-        let deployment = &self.config.source.head()?.manifest().deployment;
+        let head = self.config.source.head()?;
+        let deployment = &head.manifest().deployment;
         Some(Deployed {
+            digest: head.digest_text(),
             name: deployment.name.clone(),
             release: deployment.release,
             generation: self.number(),

@@ -170,7 +170,7 @@ impl<'a> Member<'a> {
             None => "signed by nobody".to_owned(),
         };
         log::info!(
-            "plugin {} {} ({}) starts: sha256 {}, {signer}",
+            "plugin {} {} ({}) starts: digest {}, {signer}",
             self.name,
             manifest.version,
             roles.join(", "),

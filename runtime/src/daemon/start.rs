@@ -160,7 +160,11 @@ pub(super) fn instead(
     if let Err(unwritten) = note(&choice, &failed) {
         log::warn!("it is not written down that generation {number} failed: {unwritten}");
     }
-    Err(error)
+    Err(match error {
+        // The command line is not at fault, and another start may well do: it is counted.
+        Error::Usage(what) => Error::Refused(format!("generation {number}: {what}")),
+        other => other,
+    })
 }
 
 /// The start of a generation, which is counted: one that crashes again and again is not started for ever.

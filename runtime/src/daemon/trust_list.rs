@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use zlayer_bundle::{MAX_TRUST_FILE, PublicKey, TrustFile, VerifiedTrust};
 
-use crate::error::{Error, InstalledList, Result};
+use crate::error::{Error, Result, WhichList};
 use crate::generations::Folder;
 
 /// The name of the file in a data folder.
@@ -36,10 +36,10 @@ pub(super) fn installed(
     };
     let verified = TrustFile::read(&bytes).and_then(|file| file.verify(roots));
     verified.map(Some).map_err(|source| Error::TrustList {
-        installed: Some(InstalledList {
+        which: WhichList::Installed {
             path: path(),
             key_dirs: key_dirs.to_vec(),
-        }),
+        },
         source,
     })
 }

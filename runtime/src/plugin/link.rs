@@ -130,7 +130,13 @@ impl Plugin {
             "it exports wasi:http/incoming-handler and takes part in responses: a request may need two instances of it at a time, and there can be {instances}; raise max-instances or --memory-max"
         );
         let idle = Arc::new(Idle::new(pooling.min_instances));
-        let places = Places::new(instances, returns, common.timeouts.request / 2);
+        // A fresh instance for each request leaves none to keep.
+        let kept = match roles.is_stateful() || pooling.reuse > 1 {
+            true => pooling.min_instances.min(instances),
+            false => 0,
+        };
+        let patience = common.timeouts.request / 2;
+        let places = Places::new(instances, returns, patience, (kept, &idle));
         let evicted = Arc::downgrade(&idle);
         let evict: Arc<Evict> = Arc::new(move || {
             let idle: Option<Arc<Idle>> = evicted.upgrade();
@@ -141,6 +147,7 @@ impl Plugin {
         Ok(Plugin {
             host: Arc::new(host),
             version: artifact.manifest().version.clone(),
+            digest: artifact.manifest().digest_text(),
             number: LOADED.fetch_add(1, Ordering::Relaxed),
             bodies: artifact.manifest().bodies,
             linked,

@@ -1,10 +1,9 @@
 //! What the owner of the device changes while the daemon serves: install, roll back, uninstall.
 
-use std::io::Read;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_lite::future::or;
 use smol::lock::MutexGuard;
 use zlayer_bundle::BundleHead;
 
@@ -13,14 +12,21 @@ use super::super::start::{Wanted, verified};
 use super::super::trust::{Trustees, trusted};
 use super::prove::prove;
 use super::{Deployer, Loaded, Unloaded};
-use crate::admin::{Changed, Changing, Deployed, Deployments, Telling, Trial};
+use crate::admin::{Changed, Changing, Deployed, Deployments, Telling, Trial, Uploaded};
 use crate::blocking::unblock;
 use crate::error::{Error, Result};
 use crate::generations::{Incoming, Staged};
 use crate::timeout;
+use crate::wire::stopped;
 
 /// How long a change waits for the end of another before it is refused.
 const SETTLING: Duration = Duration::from_secs(2);
+
+fn stopping() -> Error {
+    Error::Refused(
+        "the daemon is stopping, and nothing has changed: try again when it runs, or once it has ended".to_owned(),
+    )
+}
 
 impl Deployments for Deployer {
     fn deployed(&self) -> Option<Deployed> {
@@ -31,7 +37,7 @@ impl Deployments for Deployer {
         Deployer::ending(self)
     }
 
-    fn install(self: Arc<Self>, bundle: Box<dyn Read + Send>) -> Changing {
+    fn install(self: Arc<Self>, bundle: Uploaded) -> Changing {
         Box::pin(async move { self.install_and_serve(bundle).await })
     }
 
@@ -43,17 +49,27 @@ impl Deployments for Deployer {
         Box::pin(async move { self.serve_nothing().await })
     }
 
-    fn trust(self: Arc<Self>, list: Box<dyn Read + Send>) -> Telling {
+    fn trust(self: Arc<Self>, list: Uploaded) -> Telling {
         Box::pin(async move { self.install_trust_list(list).await })
     }
 }
 
 impl Deployer {
     /// Takes a bundle in, and serves it once it has proved that it works. Where it has not, nothing has changed.
-    async fn install_and_serve(self: &Arc<Self>, bundle: Box<dyn Read + Send>) -> Result<Changed> {
+    async fn install_and_serve(self: &Arc<Self>, bundle: Uploaded) -> Result<Changed> {
         let _owner = self.begin_change().await?;
         let deployer = Arc::clone(self);
-        let staged = unblock(move || deployer.stage(bundle)).await?;
+        let staged = unblock(move || deployer.stage(bundle)).await;
+        let staged = match (staged, self.check_running()) {
+            (Ok(staged), Ok(())) => staged,
+            (Ok(staged), Err(stopping)) => {
+                let generations = self.generations();
+                unblock(move || generations.discard(staged)).await;
+                return Err(stopping);
+            }
+            // A bundle that broke off for this is not at fault.
+            (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(error),
+        };
         // Not sooner: a bundle may come slowly, and a trial that ends meanwhile must not wait for it.
         let _changing = self.changing.lock().await;
         self.make_room().await;
@@ -150,11 +166,7 @@ impl Deployer {
             // The error tells what to do instead.
             self.configured(Wanted::Nothing(String::new()))?;
         }
-        if self.stop.is_closed() {
-            return Err(Error::Refused(
-                "the daemon is stopping: try again when it runs".to_owned(),
-            ));
-        }
+        self.check_running()?;
         let owner = timeout::within(SETTLING, self.owner.lock()).await;
         owner.ok_or_else(|| {
             Error::Refused(
@@ -164,11 +176,23 @@ impl Deployer {
         })
     }
 
+    /// Whether the daemon goes on: what it changes is for nobody where it is to stop.
+    pub(super) fn check_running(&self) -> Result<()> {
+        match self.stop.is_closed() {
+            true => Err(stopping()),
+            false => Ok(()),
+        }
+    }
+
     /// Takes a bundle in and checks it. Blocks for as long as it comes.
-    fn stage(&self, mut bundle: Box<dyn Read + Send>) -> Result<Staged> {
+    fn stage(&self, bundle: Uploaded) -> Result<Staged> {
         let config = Arc::clone(&self.served().config);
         let trustees = Trustees::of(&config);
-        let path = Path::new("the bundle");
+        let Uploaded {
+            name,
+            from: mut bundle,
+        } = bundle;
+        let path = name.as_path();
         let head = BundleHead::read(&mut bundle).map_err(|source| Error::Bundle {
             path: path.to_owned(),
             source,
@@ -198,7 +222,12 @@ impl Deployer {
                 ))
             })?;
         let time = self.loader.request_timeout();
-        crate::reactor::enter(Box::pin(prove(&loaded.pipeline, time))).await
+        let proving = crate::reactor::enter(Box::pin(prove(&loaded.pipeline, time)));
+        let stopping = async {
+            stopped(&self.stop).await;
+            Err(stopping())
+        };
+        or(proving, stopping).await
     }
 
     /// Has requests take what has proved itself, and puts it on trial.
