@@ -205,6 +205,7 @@ fn serve(
         profile,
         ticker: ticker.clone(),
         own: budget.used(),
+        connections: fixed.connections * share + certificates,
         budget: Arc::clone(&budget),
         limits: limits.clone(),
         timeouts: config.timeouts.clone(),
@@ -213,7 +214,7 @@ fn serve(
         store_folder: data.store(),
         upstreams,
     };
-    let loaded = members.and_then(|members| loader.load(members, &config, None));
+    let loaded = members.and_then(|members| loader.load(members, &config, None, None));
     let First {
         pipeline,
         config,
