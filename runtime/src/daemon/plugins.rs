@@ -137,8 +137,8 @@ impl<'a> Member<'a> {
 
     /// Bytes of the budget that loading it takes.
     pub(super) fn needed(&self, limits: &Limits) -> usize {
-        let roles: Vec<_> = self.granted.roles.iter().copied().collect();
-        Plugin::needed(&self.artifact, &roles, limits)
+        let roles = &self.granted.roles;
+        Plugin::needed(&self.artifact, roles, limits)
     }
 
     /// Whether it may hold whole bodies.
