@@ -232,12 +232,13 @@ impl<'a> Exchange<'a> {
             exchange.in_step.store(false, Ordering::Relaxed);
         }
         exchange.log_failure("failed", &failure);
-        let reporting = async {
+        // On the heap, as few requests fail, and all would be larger by it.
+        let reporting = Box::pin(async {
             match is_watched {
                 true => exchange.report_through_stages(&failure, out).await,
                 false => exchange.respond_with_failure(&failure, out).await,
             }
-        };
+        });
         let reported = match exchange.pipeline.is_cut_off() {
             true => timeout::within(TELLING, reporting).await.flatten(),
             false => reporting.await,
