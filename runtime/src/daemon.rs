@@ -206,6 +206,7 @@ fn serve(
         profile,
         ticker: ticker.clone(),
         own: budget.used(),
+        connections: fixed.connections * share + certificates,
         budget: Arc::clone(&budget),
         limits: limits.clone(),
         timeouts: config.timeouts.clone(),
@@ -214,7 +215,7 @@ fn serve(
         store_folder: data.store(),
         upstreams,
     };
-    let loaded = members.and_then(|members| loader.load(members, &config, None));
+    let loaded = members.and_then(|members| loader.load(members, &config, None, None));
     let First {
         pipeline,
         config,

@@ -198,6 +198,11 @@ impl Plugin {
             let state = instance.store.data_mut();
             state.end_request();
             let held = state.limiter.held();
+            // Who gathers memory waits for what nobody works with.
+            if self.budget.is_gathering() && instance.returns() > 0 {
+                return;
+            }
+            let state = instance.store.data();
             if held <= KEPT_BYTES && !state.has_many_handles() {
                 self.idle.push(instance, Instant::now());
                 return;

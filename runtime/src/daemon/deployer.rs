@@ -9,6 +9,7 @@
 mod change;
 mod prove;
 mod retire;
+mod room;
 mod trial;
 mod trust;
 
@@ -34,6 +35,7 @@ use crate::pipeline::{Pipeline, Present};
 use crate::redact;
 use crate::sync;
 use retire::Retiring;
+use room::Room;
 
 /// What changes which deployment the daemon serves.
 pub(super) struct Deployer {
@@ -83,21 +85,6 @@ enum Unloaded {
     Refused(Error),
     /// It cannot be loaded beside what is served: there may be no room for both.
     Beside(Error),
-}
-
-impl Unloaded {
-    /// Why, and what would mend it, for whoever wants it served in place of what is served.
-    fn told(self) -> Error {
-        match self {
-            Unloaded::Beside(Error::Plugin { name, reason }) if reason.contains("--memory-max") => {
-                let reason = format!(
-                    "{reason}, beside what is served: stop the daemon to install it, or raise --memory-max"
-                );
-                Error::Plugin { name, reason }
-            }
-            Unloaded::Refused(error) | Unloaded::Beside(error) => error,
-        }
-    }
 }
 
 impl From<Error> for Unloaded {
@@ -205,8 +192,10 @@ impl Deployer {
         let mut versions = Versions::open(&self.data)?;
         let members = plugins::gather(&config, &self.data, &mut versions)?;
         let present = self.present.get();
-        let pipeline = self.loader.load(members, &config, Some(&present));
-        let pipeline = pipeline.map_err(Unloaded::Beside)?;
+        let room = self.find_room(self.loader.needed(&members, &present));
+        let Room { gathered, search } = room;
+        let loaded = (self.loader).load(members, &config, Some(&present), gathered);
+        let pipeline = loaded.map_err(|error| Unloaded::Beside(search.told(error)))?;
         let both = [names(&present), names(&pipeline)].concat();
         logger::know_plugins(both);
         Ok(Loaded {

@@ -277,7 +277,8 @@ impl Connection {
         drop(buffer);
         let stops = [shared.stop.clone(), pipeline.retired()];
         claim.enter(Phase::Conversation);
-        let conversing = upgrade.converse(client, &shared.limits, &shared.timeouts, stops);
+        let (limits, timeouts) = (&shared.limits, &shared.timeouts);
+        let conversing = upgrade.converse(client, limits, timeouts, stops, pipeline.cutting());
         clients::on_behalf(&claim, conversing).await;
     }
 

@@ -11,7 +11,7 @@ use super::super::installation::Check;
 use super::super::start::{Wanted, verified};
 use super::super::trust::{Trustees, trusted};
 use super::prove::prove;
-use super::{Deployer, Loaded, Unloaded};
+use super::{Deployer, Loaded};
 use crate::admin::{Changed, Changing, Deployed, Deployments, Telling, Trial, Uploaded};
 use crate::blocking::unblock;
 use crate::error::{Error, Result};
@@ -78,7 +78,7 @@ impl Deployer {
             Err(unloaded) => {
                 let generations = self.generations();
                 unblock(move || generations.discard(staged)).await;
-                return Err(unloaded.told());
+                return Err(unloaded.into());
             }
         };
         let number = staged.number;
@@ -124,8 +124,7 @@ impl Deployer {
                     .to_owned(),
             )
         })?;
-        let loaded = self.load_generation(number).await;
-        let loaded = loaded.map_err(Unloaded::told)?;
+        let loaded = self.load_generation(number).await?;
         let generations = self.generations();
         let proved = self.prove(&loaded).await;
         let adopted = match proved {

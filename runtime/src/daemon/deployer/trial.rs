@@ -53,10 +53,18 @@ impl Deployer {
                 deployer.wait_for_trial(&pipeline.retired()).await;
                 return deployer.settle(number, pipeline, None).await;
             }
-            let proved = crate::reactor::enter(Box::pin(prove(&pipeline, time))).await;
+            let retired = pipeline.retired();
+            let proving = async { Some(prove(&pipeline, time).await) };
+            // An `init` may take long, and keeps no deployment that another has taken the place of.
+            let over = async {
+                stopped(&retired).await;
+                None
+            };
+            let proved = crate::reactor::enter(Box::pin(or(proving, over))).await;
             let found = match proved {
-                Ok(()) => deployer.look_on(&pipeline).await,
-                Err(error) => Some(error.to_string()),
+                Some(Ok(())) => deployer.look_on(&pipeline).await,
+                Some(Err(error)) => Some(error.to_string()),
+                None => None,
             };
             deployer.settle(number, pipeline, found).await;
         };
