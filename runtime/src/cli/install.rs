@@ -87,7 +87,7 @@ impl Install {
             name(&installed),
             installed.generation
         );
-        tell(&what, &installation);
+        tell(&what, &installed, &installation);
         Ok(())
     }
 }
@@ -110,7 +110,7 @@ impl Rollback {
             installed.generation,
             name(&installed)
         );
-        tell(&what, &installation);
+        tell(&what, &installed, &installation);
         Ok(())
     }
 }
@@ -185,9 +185,14 @@ fn name(installed: &Installed) -> String {
     }
 }
 
-fn tell(what: &str, installation: &Installation) {
+fn tell(what: &str, installed: &Installed, installation: &Installation) {
     let folder = installation.data_dir.display();
+    let known = match installed.variables.is_empty() {
+        true => String::new(),
+        // What this command's own environment has is of no use to it.
+        false => format!(", and has to know {} then", installed.variables.join(", ")),
+    };
     logger::say(&format!(
-        "zlayer: {what}; a daemon with --data-dir {folder} serves it from its next start\n"
+        "zlayer: {what}; a daemon with --data-dir {folder} serves it from its next start{known}\n"
     ));
 }
