@@ -5,6 +5,7 @@ mod keeping;
 mod live;
 mod room;
 mod trust;
+mod variables;
 mod watch;
 mod week;
 mod words;
