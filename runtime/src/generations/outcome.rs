@@ -87,6 +87,16 @@ impl Generations {
         Ok(back)
     }
 
+    /// The active generation failed, and no other can be served: it stays the active one.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn serve_on(&self, failed: u64, reason: &str) -> Result<()> {
+        let known = self.surely_known()?;
+        self.mark(&self.make()?, &known.failed.with(failed, reason))
+    }
+
     fn count(&self, known: &Known, number: u64, starts: u32) -> Result<()> {
         let trial = known.trial.with(number, starts).to_string();
         self.write_or_remove(&self.make()?, TRIAL, &trial)

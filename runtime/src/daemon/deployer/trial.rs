@@ -156,8 +156,12 @@ impl Deployer {
                 }
             }
         }
+        let generations = self.generations();
+        let marked = unblock(move || generations.serve_on(failed, &reason)).await;
+        if let Err(error) = marked {
+            log::error!("it is not written down that generation {failed} failed: {error}");
+        }
         log::error!("there is no generation to go back to: {failed} is served on");
-        self.mark_failed(failed, reason).await;
     }
 
     /// The last good generation but this one.
