@@ -1,11 +1,14 @@
 //! Files that appear whole or not at all.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
+
+/// What the names of files end with that are being written: `.NAME.PROCESS.COUNT.tmp`, beside `NAME`.
+const STAGED: &str = ".tmp";
 
 /// Writes a file with permissions `mode`, replacing any older one in a single step. A
 /// reader sees the old file or the new one, and a crash leaves no half of either.
@@ -106,11 +109,53 @@ impl Staged {
             .file_name()
             .ok_or(io::ErrorKind::InvalidInput)?
             .to_string_lossy();
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let temporary = format!(".{name}.{}.{count}.tmp", std::process::id());
-        let path = beside.with_file_name(temporary);
-        let file = create(&path, mode)?;
-        Ok((Staged { path }, file))
+        let start = format!(".{name}.");
+        remove_left(beside, &start);
+        loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let path =
+                beside.with_file_name(format!("{start}{}.{count}{STAGED}", std::process::id()));
+            let file = create(&path, mode)?;
+            // Whoever looks for what was left may just have taken it for that. File systems without locks have nobody
+            // who does.
+            let is_taken = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+            let staged = Staged { path };
+            if !is_taken && staged.path.exists() {
+                return Ok((staged, file));
+            }
+        }
+    }
+}
+
+/// Removes what was left beside a file by processes that were killed while they wrote it: its lock goes with the process
+/// that has it, and nobody has theirs.
+fn remove_left(beside: &Path, start: &str) {
+    let folder = beside.parent().unwrap_or(Path::new(""));
+    let folder = match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let number = name.strip_prefix(start);
+        let number = number.and_then(|rest| rest.strip_suffix(STAGED));
+        let is_staged = number.is_some_and(|number| {
+            let mut parts = number.split('.');
+            let mut is_number = || parts.next().is_some_and(|part| part.parse::<u32>().is_ok());
+            is_number() && is_number() && parts.next().is_none()
+        });
+        // No link is followed: it is no file.
+        if is_staged
+            && entry.file_type().is_ok_and(|kind| kind.is_file())
+            && let Ok(file) = File::open(entry.path())
+            && file.try_lock().is_ok()
+        {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -151,4 +196,54 @@ fn create(path: &Path, mode: u32) -> io::Result<File> {
 fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     file.set_permissions(fs::Permissions::from_mode(mode))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_goes_with_the_next_that_writes_the_file() {
+        let folder = std::env::temp_dir().join(format!("zlayer-output-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let at = |name: &str| folder.join(name);
+        for name in [
+            ".a.zlb.7.0.tmp",
+            ".a.zlb.7.1.tmp",
+            ".a.zlb.x.0.tmp",
+            ".a.zlb.7.tmp",
+            ".b.zlb.7.0.tmp",
+            "a.zlb.7.0.tmp",
+        ] {
+            fs::write(at(name), "half").unwrap();
+        }
+        fs::create_dir(at(".a.zlb.8.0.tmp")).unwrap();
+        // Somebody is at work on this one.
+        let working = File::open(at(".a.zlb.7.1.tmp")).unwrap();
+        working.try_lock().unwrap();
+        write_atomically(&at("a.zlb"), b"whole", 0o600).unwrap();
+        let names = || {
+            let entries = fs::read_dir(&folder).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let mut names: Vec<String> = names.collect();
+            names.sort();
+            names
+        };
+        let mut left = vec![
+            ".a.zlb.7.1.tmp",
+            ".a.zlb.7.tmp",
+            ".a.zlb.8.0.tmp",
+            ".a.zlb.x.0.tmp",
+            ".b.zlb.7.0.tmp",
+            "a.zlb",
+            "a.zlb.7.0.tmp",
+        ];
+        assert_eq!(names(), left);
+        drop(working);
+        write_atomically(&at("a.zlb"), b"again", 0o600).unwrap();
+        left.remove(0);
+        assert_eq!(names(), left);
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -2,6 +2,7 @@
 
 mod copies;
 mod guard;
+mod temporary;
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read, Write};
@@ -13,6 +14,9 @@ use zlayer_bundle::{Exposure, own_account};
 
 use crate::error::{Error, Result};
 use guard::Guard;
+pub use temporary::TemporaryFolder;
+#[cfg(test)]
+pub use temporary::temporary_folder;
 
 /// The name of the file that a daemon locks while it uses the folder.
 const LOCK: &str = "lock";
@@ -26,6 +30,8 @@ pub struct DataDir {
     /// Holds the lock. The lock ends with the descriptor, however the process ends.
     _lock: File,
     temporary: bool,
+    /// Of a temporary one: without it others would take it for left behind.
+    _held: Option<File>,
 }
 
 impl DataDir {
@@ -38,19 +44,16 @@ impl DataDir {
     /// Another process holds the folder, it cannot be written to, or others could change or exchange
     /// what is in it.
     pub fn open(path: Option<&Path>, heir: Option<(Uid, Gid)>) -> Result<DataDir> {
-        let (path, temporary) = match path {
-            Some(path) => (path.to_owned(), false),
+        let (path, held) = match path {
+            Some(path) => (path.to_owned(), None),
             None => {
-                let made = temporary_folder();
-                (
-                    made.map_err(|e| {
-                        Error::device(
-                            "cannot make a temporary data folder; name one with --data-dir",
-                            e,
-                        )
-                    })?,
-                    true,
-                )
+                let made = TemporaryFolder::make();
+                made.map(TemporaryFolder::into_parts).map_err(|error| {
+                    Error::device(
+                        "cannot make a temporary data folder; name one with --data-dir",
+                        error,
+                    )
+                })?
             }
         };
         let refused = |what: &str, error: io::Error| {
@@ -106,7 +109,8 @@ impl DataDir {
         Ok(DataDir {
             path,
             _lock: lock,
-            temporary,
+            temporary: held.is_some(),
+            _held: held,
         })
     }
 
@@ -163,6 +167,7 @@ impl DataDir {
     /// The same folder, which is to be removed when the process ends, though it was named.
     pub fn temporary(self) -> DataDir {
         DataDir {
+            _held: temporary::share(&self.path),
             temporary: true,
             ..self
         }
@@ -201,24 +206,6 @@ fn make_folder(path: &Path) -> io::Result<()> {
         made?;
     }
     DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-/// Makes a new folder that only this user can enter, and returns its path.
-pub fn temporary_folder() -> io::Result<PathBuf> {
-    let base = std::env::temp_dir();
-    for attempt in 0..100u32 {
-        let mixed = std::time::UNIX_EPOCH
-            .elapsed()
-            .map_or(0, |now| now.subsec_nanos())
-            ^ attempt;
-        let path = base.join(format!("zlayer-{}-{mixed:08x}", std::process::id()));
-        match DirBuilder::new().mode(0o700).create(&path) {
-            Ok(()) => return Ok(path),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(io::Error::from(io::ErrorKind::AlreadyExists))
 }
 
 #[cfg(test)]

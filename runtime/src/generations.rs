@@ -46,6 +46,7 @@ use zlayer_bundle::{Blob, BundleError, BundleHead, MAX_BUNDLE_MANIFEST, Signatur
 
 use crate::error::{Error, Result};
 pub(crate) use folder::Folder;
+use folder::is_damage;
 use history::History;
 use releases::Releases;
 
@@ -101,7 +102,7 @@ impl Generations {
     ///
     /// As of [`Generations::active`].
     pub fn previous(&self) -> Result<Option<u64>> {
-        let known = self.known(self.history()?);
+        let known = self.surely_known()?;
         let mut before = known.history.before().iter().copied();
         Ok(before.find(|one| known.failed.reason(*one).is_none()))
     }
@@ -162,7 +163,7 @@ impl Generations {
     ///
     /// What is active is not known, what one of them needs is not known, or something cannot be removed.
     pub fn forget(&self) -> Result<()> {
-        let known = self.known(self.history()?);
+        let known = self.surely_known()?;
         let needed = known.kept();
         let kept = self.make()?;
         let mut all = self.list()?;
@@ -215,15 +216,15 @@ impl Generations {
     ///
     /// Something cannot be written or removed.
     pub fn uninstall(&self) -> Result<Option<u64>> {
-        let history = self.history_or_all()?;
+        let known = self.known();
         let kept = self.make()?;
-        self.keep_last(&kept, &history)?;
-        let releases = self.releases(&history)?;
+        self.keep_last(&kept, &known.history)?;
+        let releases = self.releases(&known.history)?;
         self.write(&kept, RELEASES, &releases.text())?;
         let removed = { kept.deployment.remove(ACTIVE) }.and_then(|()| kept.deployment.sync());
         removed.map_err(|error| self.unwritable(error))?;
         self.forget()?;
-        Ok(history.active())
+        Ok(known.active())
     }
 
     /// The releases that were installed: those in the file, and those of the generations that were active, for
@@ -252,37 +253,53 @@ impl Generations {
 
     /// The highest number that was given: the file says it, and if it is damaged, what is there does.
     fn last(&self, history: &History) -> Result<u64> {
-        let file = self.read(LAST)?.and_then(|bytes| {
-            let text = String::from_utf8(bytes).ok()?;
+        let file = self.small(LAST, |bytes| {
+            let text = std::str::from_utf8(bytes).ok()?;
             text.strip_suffix('\n')?.parse().ok()
+        });
+        let file: Option<u64> = file.unwrap_or_else(|error| {
+            log::warn!("{error}: numbers go on from those that are here");
+            None
         });
         let all = self.list()?;
         let known = file.iter().chain(&all).chain(history.numbers());
         Ok(known.copied().max().unwrap_or(0))
     }
 
+    /// The history. One that is missing is none: who uninstalls removes it first.
     fn history(&self) -> Result<History> {
-        let Some(bytes) = self.read(ACTIVE)? else {
-            return Ok(History::default());
-        };
-        History::read(&bytes).ok_or_else(|| {
-            Error::Refused(format!(
-                "{} is damaged, so that nobody knows which generation is active: name one with \
-                 `zlayer rollback --to N` (`zlayer generations` shows them), or install a bundle",
-                self.path(Path::new(ACTIVE)).display()
-            ))
-        })
+        const MEND: &str = "so that nobody knows which generation is active: name one with `zlayer rollback --to N` \
+                            (`zlayer generations` shows them), or install a bundle";
+        let history = self.small(ACTIVE, History::read);
+        let history = history.map_err(|error| match error {
+            Error::Refused(damaged) => Error::Refused(format!("{damaged}, {MEND}")),
+            Error::Device { what, source } => Error::Device {
+                what: format!("{what}, {MEND}"),
+                source,
+            },
+            other => other,
+        })?;
+        Ok(history.unwrap_or_default())
     }
 
-    /// The history; where it is damaged, that of whoever went from each generation to the next.
-    fn history_or_all(&self) -> Result<History> {
-        match self.history() {
-            Err(Error::Refused(damaged)) => {
-                log::warn!("{damaged}");
-                Ok(History::of(self.list()?.into_iter().rev().collect()))
-            }
-            other => other,
-        }
+    /// What a small file says. None: it is not there.
+    ///
+    /// # Errors
+    ///
+    /// It makes no sense, or is no file of the daemon's: [`Error::Refused`]. It cannot be read, which may pass:
+    /// another error.
+    fn small<T>(&self, name: &str, read: fn(&[u8]) -> Option<T>) -> Result<Option<T>> {
+        let damaged = match self.read(name) {
+            Ok(None) => return Ok(None),
+            Ok(Some(bytes)) => match read(&bytes) {
+                Some(said) => return Ok(Some(said)),
+                None => "is damaged".to_owned(),
+            },
+            Err(Error::Device { source, .. }) if is_damage(&source) => source.to_string(),
+            Err(error) => return Err(error),
+        };
+        let path = self.path(name.as_ref());
+        Err(Error::Refused(format!("{} {damaged}", path.display())))
     }
 
     fn head_bytes(&self, number: u64) -> Result<Vec<u8>> {

@@ -1,7 +1,9 @@
 //! Deployments: the file, the bundle that it becomes, and what a device makes of either.
 
+mod damage;
 mod endpoints;
 mod keeping;
+mod large;
 mod live;
 mod room;
 mod trust;

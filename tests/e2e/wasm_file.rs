@@ -1,6 +1,7 @@
 //! What `--wasm` may name: a file, and of which kind.
 
 use std::fs;
+use std::os::unix::fs::DirEntryExt;
 use std::path::Path;
 
 use rustix::fs::FileType;
@@ -118,32 +119,36 @@ fn what_was_compiled_is_kept_by_what_the_file_holds() {
             .start();
         (get(&daemon, "/x").status, daemon.log())
     };
+    // What is compiled is written as a new file, and what is kept is not written again.
+    let kept = || {
+        let entries = fs::read_dir(home.path().join(".cache/zlayer/code"));
+        let entries = entries.unwrap().map(|entry| entry.unwrap());
+        let mut kept: Vec<_> = entries.map(|entry| (entry.ino(), entry.path())).collect();
+        kept.sort();
+        kept
+    };
     let (status, log) = start("hello");
     assert_eq!(status, 200, "{log}");
-    assert!(
-        log.contains("compiling its ") && log.contains("compiled in "),
-        "{log}"
-    );
+    assert!(log.contains("compiled in "), "{log}");
+    let first = kept();
+    assert_eq!(first.len(), 1);
     let (status, log) = start("hello");
-    assert_eq!(status, 200, "{log}");
-    assert!(
-        log.contains("compiled before, as ") && !log.contains("compiling"),
-        "{log}"
-    );
+    assert_eq!((status, kept()), (200, first.clone()), "{log}");
     // Another file of that name is another plugin.
-    let (status, log) = start("counter");
-    assert_eq!(status, 404, "{log}");
-    assert!(log.contains("compiling its "), "{log}");
-    // What is kept has to be signed by a key that is trusted now, and to be whole.
+    let (status, log) = start("visit-counter");
+    assert_eq!((status, kept().len()), (200, 2), "{log}");
+    // It is signed by the key that is trusted now, whoever signed it before.
     fs::remove_dir_all(home.path().join(".config")).unwrap();
     let (status, log) = start("hello");
-    assert!(status == 200 && log.contains("compiling its "), "{log}");
-    let folder = home.path().join(".cache/zlayer/compiled");
-    for kept in fs::read_dir(&folder).unwrap().flatten() {
-        fs::write(kept.path(), "damaged").unwrap();
+    assert_eq!((status, kept().len()), (200, 2), "{log}");
+    // What is damaged is compiled again.
+    for (_, path) in kept() {
+        fs::write(path, "damaged").unwrap();
     }
+    let before = kept();
     let (status, log) = start("hello");
-    assert!(status == 200 && log.contains("compiling its "), "{log}");
+    assert_eq!(status, 200, "{log}");
+    assert_ne!(kept(), before);
 }
 
 #[test]

@@ -1,37 +1,32 @@
-//! A registry at the other end of a connection.
+//! A registry at the other end of a connection, and what is sent to it.
+
+mod fetch;
 
 use std::fs::File;
-use std::io::{Read as _, Write};
+use std::io::Read as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt as _};
+use futures_util::stream;
 use http::HeaderValue;
 use oci_client::client::{Client, ClientConfig, ClientProtocol};
-use oci_client::errors::{DigestError, OciDistributionError};
+use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Reference as OciReference, RegistryOperation};
 use tokio::runtime::{Builder, Runtime};
-use zlayer_bundle::Target;
 
-use crate::answer::{explain, shown};
-use crate::content::{Content, Kind, Layer, digest_of};
-use crate::document::{Descriptor, Document, Index, Manifest, media};
-use crate::reference::is_digest;
-use crate::watch::{DOCUMENT_MAX, Deadline, Ended, MEMORY_MAX, Moved, PATIENCE, watched};
-use crate::{Error, Keyring, Platform, Reference, proxy};
+use crate::answer::explain;
+use crate::content::{Content, Layer};
+use crate::document::media;
+use crate::watch::{Ended, MEMORY_MAX, Moved, PATIENCE, watched};
+use crate::{Error, Keyring, Reference, proxy};
+pub use fetch::Found;
 
 /// How long it may take until a connection stands. All else is watched here.
 const CONNECT: Duration = Duration::from_secs(20);
 
 /// Bytes of a file that are on their way at a time.
 const PIECE: usize = 256 << 10;
-
-/// The largest file that is pulled, 1 GiB: none that a device could hold is larger.
-const FILE_MAX: u64 = 1 << 30;
-
-/// Platforms that are named where the wanted one is missing.
-const FOUND_MAX: usize = 10;
 
 /// How registries may be spoken to.
 #[derive(Clone, Debug, Default)]
@@ -61,20 +56,6 @@ pub(crate) struct Asker {
     pub(crate) note: Option<String>,
     /// TLS is spoken with a registry on this machine, which often has none.
     pub(crate) is_tls_on_loopback: bool,
-}
-
-/// Content that a reference leads to, for one target.
-#[derive(Debug)]
-pub struct Found {
-    /// What it is.
-    pub kind: Kind,
-    /// The digest of the document that the reference leads to: of the index, where there is one.
-    pub digest: String,
-    /// The platform, where there is one for each.
-    pub platform: Option<String>,
-    /// Its length in bytes, as the registry says.
-    pub size: u64,
-    file: Descriptor,
 }
 
 impl Registry {
@@ -176,88 +157,6 @@ impl Registry {
         })
     }
 
-    /// Asks what the reference leads to, for a target. A component is for all of them.
-    ///
-    /// # Errors
-    ///
-    /// There is nothing, nothing for this target, or nothing that is ours.
-    pub fn find(&self, target: Option<Target>) -> Result<Found, Error> {
-        self.runtime.block_on(async {
-            self.say_who(RegistryOperation::Pull).await?;
-            let (document, digest) = self.document(&self.reference.inner).await?;
-            let (manifest, platform) = match document {
-                Document::Manifest(manifest) => (manifest, None),
-                Document::Index(index) => {
-                    let chosen = self.choose(&index, target)?;
-                    let platform = chosen.platform.as_ref().map(ToString::to_string);
-                    let place = self.by_digest(&chosen.digest);
-                    match self.document(&place).await? {
-                        // Whatever the registry says of it: this is the one that the index names.
-                        (_, digest) if digest != chosen.digest => {
-                            return Err(self.altered(&chosen.digest, &digest));
-                        }
-                        (Document::Manifest(manifest), _) => (manifest, platform),
-                        (Document::Index(_), _) => {
-                            return Err(self.foreign("an index of indexes"));
-                        }
-                    }
-                }
-            };
-            if let Some(wanted) = self.reference.digest()
-                && wanted != digest
-            {
-                return Err(self.altered(wanted, &digest));
-            }
-            let (kind, file) = self.file_of(manifest)?;
-            Ok(Found {
-                kind,
-                digest,
-                platform,
-                size: file.size,
-                file,
-            })
-        })
-    }
-
-    /// Writes what was found. It is complete, and what it should be, when this answers without an error; until
-    /// then nobody may use it.
-    ///
-    /// # Errors
-    ///
-    /// What comes is something else, or does not come, or cannot be written.
-    pub fn pull(&self, found: &Found, to: &mut dyn Write) -> Result<(), Error> {
-        self.runtime.block_on(async {
-            let digest = found.file.digest.as_str();
-            let asked = self.client.pull_blob_stream(&self.reference.inner, digest);
-            let mut stream = self.told(asked).await?;
-            let mut left = found.size;
-            let mut deadline = Deadline::new(self.patience);
-            while let Some(piece) =
-                { deadline.next(stream.next()).await }.map_err(|ended| self.ended(ended))?
-            {
-                let piece = piece.map_err(|error| self.broken(error))?;
-                left = left.checked_sub(piece.len() as u64).ok_or_else(|| {
-                    self.changed(format!(
-                        "more comes than the {} bytes that its manifest says",
-                        found.size
-                    ))
-                })?;
-                deadline.came(piece.len());
-                to.write_all(&piece).map_err(|source| Error::File {
-                    what: "cannot keep what is pulled".to_owned(),
-                    source,
-                })?;
-            }
-            match left {
-                0 => Ok(()),
-                left => Err(self.changed(format!(
-                    "{left} of the {} bytes that its manifest says are missing",
-                    found.size
-                ))),
-            }
-        })
-    }
-
     /// Finds out whether the registry wants a name and a password, and remembers what it gives for them.
     async fn say_who(&self, operation: RegistryOperation) -> Result<(), Error> {
         let place = &self.reference.inner;
@@ -316,104 +215,6 @@ impl Registry {
         self.told(sent).await.map(|_| ())
     }
 
-    /// A manifest or an index, and its digest by our own count.
-    async fn document(&self, place: &OciReference) -> Result<(Document, String), Error> {
-        let [docker, docker_list] = media::DOCKER;
-        let accepted = [media::MANIFEST, media::INDEX, docker, docker_list];
-        let asked = self.client.pull_manifest_raw(place, &self.auth, &accepted);
-        let (bytes, _) = self.told(asked).await?;
-        if bytes.len() > DOCUMENT_MAX {
-            let most = DOCUMENT_MAX >> 20;
-            return Err(self.foreign(format!("a document of more than {most} MB, the most")));
-        }
-        let document = serde_json::from_slice(&bytes)
-            .map_err(|_| self.foreign("neither a manifest nor an index"))?;
-        Ok((document, digest_of(&bytes)))
-    }
-
-    /// The manifest of an index that is for a target.
-    fn choose<'a>(
-        &self,
-        index: &'a Index,
-        target: Option<Target>,
-    ) -> Result<&'a Descriptor, Error> {
-        let platform = |one: &'a Descriptor| one.platform.as_ref();
-        let is = |one: &&Descriptor| {
-            target.is_some_and(|target| { one.platform.as_ref() }.is_some_and(|it| it.is(target)))
-        };
-        let chosen = { index.manifests.iter().find(is) }.or_else(|| {
-            // Every device can have it compiled.
-            let mut all = index.manifests.iter();
-            all.find(|one| platform(one).is_some_and(Platform::is_wasm))
-        });
-        let Some(chosen) = chosen else {
-            let mut found: Vec<String> = { index.manifests.iter().filter_map(platform) }
-                .take(FOUND_MAX + 1)
-                .map(|one| shown(&one.to_string()))
-                .collect();
-            if found.len() > FOUND_MAX {
-                found[FOUND_MAX] = "and others".to_owned();
-            }
-            return Err(Error::NoPlatform {
-                reference: self.reference.to_string(),
-                wanted: target.map_or("this machine".to_owned(), |target| {
-                    format!("{target} ({})", Platform::of(target))
-                }),
-                found,
-            });
-        };
-        self.check(chosen).map(|()| chosen)
-    }
-
-    /// The one file of a manifest, and what it is.
-    fn file_of(&self, manifest: Manifest) -> Result<(Kind, Descriptor), Error> {
-        let Manifest { config, layers, .. } = manifest;
-        let [file] = <[Descriptor; 1]>::try_from(layers).map_err(|layers| {
-            let what = match config.media_type.contains("image") {
-                true => "a container image, and not a WebAssembly artifact".to_owned(),
-                false => format!(
-                    "no WebAssembly artifact: it has {} files, not one",
-                    layers.len()
-                ),
-            };
-            self.foreign(what)
-        })?;
-        let Some(kind) = Kind::of_layer(&file.media_type) else {
-            let what = match config.media_type.contains("image") {
-                true => "a container image, and not a WebAssembly artifact".to_owned(),
-                false => format!(
-                    "no WebAssembly artifact: its file is {}, not {}, {} or {}",
-                    shown(&file.media_type),
-                    media::WASM,
-                    media::CWASM,
-                    media::ZLB
-                ),
-            };
-            return Err(self.foreign(what));
-        };
-        self.check(&file)?;
-        if file.size > FILE_MAX {
-            let what = format!(
-                "too large: {} MB, and the most is {} MB",
-                file.size >> 20,
-                FILE_MAX >> 20
-            );
-            return Err(self.foreign(what));
-        }
-        Ok((kind, file))
-    }
-
-    /// Whether a digest is one that can be checked.
-    fn check(&self, descriptor: &Descriptor) -> Result<(), Error> {
-        match is_digest(&descriptor.digest) {
-            true => Ok(()),
-            false => Err(self.foreign(format!(
-                "known by the digest '{}', and this tool checks sha256 alone",
-                shown(&descriptor.digest)
-            ))),
-        }
-    }
-
     /// Under its digest. The library looks for the end of the address in the tag when a registry does not say
     /// where it put a document, and would find none.
     fn by_digest(&self, digest: &str) -> OciReference {
@@ -457,45 +258,10 @@ impl Registry {
             },
             Ended::Confused => Error::Answer {
                 registry,
-                message: "something that this tool's client cannot stand, such as a token that                           fits into no header"
+                message: "something that this tool's client cannot stand, such as a token that fits into no header"
                     .to_owned(),
             },
         }
     }
 
-    /// What a file that stopped coming, or came wrong, is called.
-    fn broken(&self, error: std::io::Error) -> Error {
-        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-        match inner {
-            Some(DigestError::VerificationError { expected, actual }) => {
-                self.altered(expected, actual)
-            }
-            _ => Error::Unreachable {
-                registry: self.reference.registry().to_owned(),
-                message: crate::answer::causes(&error),
-            },
-        }
-    }
-
-    fn altered(&self, expected: &str, actual: &str) -> Error {
-        self.changed(format!(
-            "what comes is {}, and should be {}",
-            shown(actual),
-            shown(expected)
-        ))
-    }
-
-    fn changed(&self, what: String) -> Error {
-        Error::Altered {
-            reference: self.reference.to_string(),
-            what,
-        }
-    }
-
-    fn foreign(&self, what: impl Into<String>) -> Error {
-        Error::Foreign {
-            reference: self.reference.to_string(),
-            what: what.into(),
-        }
-    }
 }

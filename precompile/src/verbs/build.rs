@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use argh::FromArgs;
 use serde_json::json;
 use zlayer_bundle::{Bodies, Role, Target};
-use zlayer_precompile::write_atomically;
+use zlayer_precompile::{CodeCache, write_atomically};
 
 use super::device::{Boards, Devices};
 use super::progress::Progress;
@@ -110,12 +110,17 @@ impl Build {
                 inputs.chain(self.key.as_deref()),
             )?;
         }
+        // As for bundles: what is signed for release comes straight from the compiler.
+        let cache = match self.key {
+            None => CodeCache::of_user(),
+            Some(_) => None,
+        };
         // All or nothing: no file is written before the last target has compiled.
         let mut built = Vec::new();
         for settings in &settings {
             let progress = Progress::start(&format!("compiling for {}", settings.target));
             let start = Instant::now();
-            let artifact = plugin.build(settings, signer.key.as_ref())?;
+            let artifact = plugin.build_with(settings, signer.key.as_ref(), cache.as_ref())?;
             drop(progress);
             built.push((artifact, start.elapsed()));
         }

@@ -7,7 +7,7 @@ use zlayer_bundle::{BundleHead, read_manifest};
 
 use crate::admin::{DEFAULT_DATA_DIR, Json};
 use crate::error::Result;
-use crate::generations::{Blobs, Choice, Generations, Standing, WentBack};
+use crate::generations::{Blobs, Choice, Generations, WentBack};
 use crate::logger;
 
 /// Show which bundles a data folder keeps, and which one a daemon serves from its next start.
@@ -104,18 +104,7 @@ pub(super) fn tell_of_active(data_dir: Option<PathBuf>, is_json: bool) {
 fn read(data_dir: &Path) -> Result<Shown> {
     let generations = Generations::of(data_dir);
     let blobs = generations.blobs()?;
-    let (standing, next) = generations
-        .standing()
-        .and_then(|standing| Ok((standing, generations.choose()?)))
-        .unwrap_or_else(|error| {
-            log::warn!("{error}");
-            let nothing = Some("what is active is not known".to_owned());
-            let next = Choice {
-                nothing,
-                ..Choice::default()
-            };
-            (Standing::default(), next)
-        });
+    let (standing, next) = (generations.standing(), generations.choose());
     let all = generations.list()?.into_iter().map(|number| {
         let head = generations.head(number);
         let is_active = standing.active == Some(number);
@@ -192,9 +181,12 @@ fn text(shown: &Shown) -> String {
             number: Some(number),
             went_back: Some(WentBack { from, reason }),
             ..
-        } => text.push_str(&format!(
-            "as it stands, the next start goes back from generation {from} to {number}: {reason}\n"
-        )),
+        } => {
+            let from = from.map_or_else(String::new, |from| format!(" from generation {from}"));
+            text.push_str(&format!(
+                "as it stands, the next start goes back{from} to {number}: {reason}\n"
+            ));
+        }
         Choice {
             nothing: Some(why), ..
         } => text.push_str(&format!(

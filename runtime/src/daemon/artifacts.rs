@@ -158,14 +158,7 @@ fn from_file(
             return Err(refused(ArtifactError::NotCompiled));
         }
         may_compile(path, "build", target, &config.key_dirs)?;
-        let usable = |kept| {
-            // Signed by a key that is the user's no longer, it is made anew.
-            let trust = trusted(&Trustees::of(config), false).ok();
-            let checked =
-                trust.map(|trust| VerifiedArtifact::verify(kept, &trust, target, config.profile));
-            checked.is_some_and(|checked| checked.is_ok())
-        };
-        source = compile(path, &mut source, (target, config.profile), usable)?;
+        source = compile(path, (target, config.profile))?;
     }
     // Now, since compiling may have made the user's development key.
     // Which keys do not count is told once, and not for each plugin.

@@ -1,106 +1,60 @@
-//! Plugins that come as WebAssembly, for trying things out: the host tool compiles them, and what it
-//! made is kept by what the file holds, since a large plugin takes half a minute.
+//! Plugins that come as WebAssembly, for trying things out: the host tool compiles them. It keeps what it made by what
+//! the file holds, since a large plugin takes half a minute; nothing is kept here.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read, Seek};
+use std::fs::{self, File};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use zlayer_bundle::{ByteSize, Exposure, Profile, Target, fingerprint, own_account};
+use zlayer_bundle::{ByteSize, Profile, Target};
 
-use crate::data_dir::temporary_folder;
+use crate::data_dir::TemporaryFolder;
 use crate::error::{Error, Result};
 
 /// The tool that turns a `.wasm` into what the daemon can run.
 pub const PRECOMPILE: &str = "zlayer-precompile";
 
-/// How many compiled plugins are kept; the one that was used least lately makes room.
-const KEPT: usize = 16;
-/// The largest plugin that is taken in, 256 MiB: none that a device could hold is larger.
-const WASM_BYTES: u64 = 256 << 20;
 /// How often it is looked whether the compiler has ended, and how often it is told that it has not.
 const LOOK: Duration = Duration::from_millis(20);
 const TELL: Duration = Duration::from_secs(5);
 
-/// Compiles `source`, the file at `path`, or opens what was kept of an earlier time if that is
-/// `usable`.
-pub(super) fn compile(
-    path: &Path,
-    source: &mut File,
-    (target, profile): (Target, Profile),
-    usable: impl Fn(File) -> bool,
-) -> Result<File> {
-    let unreadable = |error| Error::device(format!("cannot read {}", path.display()), error);
-    let mut wasm = Vec::new();
-    let read = source
-        .rewind()
-        .and_then(|()| source.take(WASM_BYTES + 1).read_to_end(&mut wasm));
-    if read.map_err(unreadable)? as u64 > WASM_BYTES {
-        return Err(unreadable(io::Error::other("it is larger than 256 MiB")));
-    }
-    let mut command = precompile_command();
-    let kept = kept_as(path, &wasm, &command, target, profile);
-    if let Some(kept) = &kept
-        && let Ok(file) = open(kept)
-        && let Ok(checked) = file.try_clone()
-        && usable(checked)
-    {
-        log::info!("{}: compiled before, as {}", path.display(), kept.display());
-        // Those that were not used for longest make room.
-        let _ = file.set_modified(SystemTime::now());
-        return Ok(file);
-    }
-    let folder = temporary_folder()
+/// Compiles the file at `path`.
+pub(super) fn compile(path: &Path, (target, profile): (Target, Profile)) -> Result<File> {
+    let folder = TemporaryFolder::make()
         .map_err(|error| Error::device("cannot make a folder for the compiled plugin", error))?;
-    let mut compiled = || {
-        log::info!(
-            "{}: compiling its {} KiB of WebAssembly; this takes a while for large ones",
-            path.display(),
-            wasm.len().div_ceil(1024)
-        );
-        let start = Instant::now();
-        command
-            .arg("build")
-            .arg(path)
-            .args(["--target", target.name(), "--profile", profile.name(), "-o"])
-            .arg(&folder);
-        // Standard output is for what this daemon has to say.
-        command.stdout(io::stderr());
-        let child = command
-            .spawn()
-            .map_err(|error| without_compiler(path, error))?;
-        wait(path, child, start, None)?;
-        let made = fs::read_dir(&folder).and_then(|mut entries| entries.next().transpose());
-        let unreadable = |error| Error::device(format!("cannot read {}", folder.display()), error);
-        let Some(made) = made.map_err(unreadable)? else {
-            let what = format!("{PRECOMPILE} made nothing of {}", path.display());
-            return Err(Error::device(what, io::ErrorKind::NotFound.into()));
-        };
-        let bytes = made.metadata().map_or(0, |made| made.len());
-        log::info!(
-            "{}: compiled in {:.1} s to {}",
-            path.display(),
-            start.elapsed().as_secs_f64(),
-            ByteSize(bytes)
-        );
-        if let Some(kept) = &kept
-            && let Err(error) = keep(&made.path(), kept)
-        {
-            log::debug!("{}: not kept: {error}", kept.display());
-        }
-        open(&made.path())
-    };
-    let result = compiled();
-    if let Err(error) = fs::remove_dir_all(&folder) {
-        log::warn!("cannot remove {}: {error}", folder.display());
-    }
-    result
+    let made = folder.path().join("compiled.cwasm");
+    log::info!(
+        "{}: compiling it; that takes a while for large ones the first time",
+        path.display()
+    );
+    let start = Instant::now();
+    let mut command = precompile_command();
+    command
+        .arg("build")
+        .arg(path)
+        .args(["--target", target.name(), "--profile", profile.name(), "-o"])
+        .arg(&made);
+    // Standard output is for what this daemon has to say.
+    command.stdout(io::stderr());
+    let child = command
+        .spawn()
+        .map_err(|error| without_compiler(path, error))?;
+    wait(path, child, start, None)?;
+    // No path names it any more once the folder is gone.
+    let file = open(&made)?;
+    let bytes = file.metadata().map_or(0, |made| made.len());
+    log::info!(
+        "{}: compiled in {:.1} s to {}",
+        path.display(),
+        start.elapsed().as_secs_f64(),
+        ByteSize(bytes)
+    );
+    Ok(file)
 }
 
 /// A bundle that was made of a `deployment.yaml`, for this process alone: no path names it any more.
@@ -149,9 +103,9 @@ fn pack_with(
 ) -> Result<Packed> {
     // A missing file is told before anything is started for it.
     open(path)?;
-    let folder = temporary_folder()
+    let folder = TemporaryFolder::make()
         .map_err(|error| Error::device("cannot make a folder for the bundle", error))?;
-    let [made, inputs] = ["packed.zlb", "inputs"].map(|name| folder.join(name));
+    let [made, inputs] = ["packed.zlb", "inputs"].map(|name| folder.path().join(name));
     let packed = || {
         let start = Instant::now();
         let mut command = precompile_command();
@@ -187,9 +141,6 @@ fn pack_with(
             .split(|byte| *byte == 0)
             .filter(|path| !path.is_empty());
         draftsman.inputs = paths.map(|path| OsStr::from_bytes(path).into()).collect();
-    }
-    if let Err(error) = fs::remove_dir_all(&folder) {
-        log::warn!("cannot remove {}: {error}", folder.display());
     }
     result.map(|file| Packed { file })
 }
@@ -231,80 +182,6 @@ fn wait(path: &Path, mut child: Child, start: Instant, is_over: Option<&AtomicBo
             );
         }
     }
-}
-
-/// Where the result is kept: in the user's cache, under a name that stands for all that it was made
-/// from. `None` where there is no home.
-fn kept_as(
-    path: &Path,
-    wasm: &[u8],
-    compiler: &Command,
-    target: Target,
-    profile: Profile,
-) -> Option<PathBuf> {
-    let absolute = |name| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
-    // Its name becomes the plugin's. A compiler that was built anew may do something else.
-    let name = path.file_stem()?.to_str()?;
-    let built = found(compiler.get_program()).and_then(|program| fs::metadata(program).ok());
-    let built = built.and_then(|found| Some((found.len(), found.modified().ok()?)));
-    let settings = format!(
-        "{name} {target} {} {} {} {built:?}",
-        profile.name(),
-        zlayer_bundle::ENGINE_VERSION,
-        env!("CARGO_PKG_VERSION")
-    );
-    let made_from = fingerprint(&[settings.as_bytes(), wasm]);
-    Some(
-        cache
-            .join("zlayer/compiled")
-            .join(format!("{made_from}.cwasm")),
-    )
-}
-
-/// A program by its path, or where PATH has it.
-fn found(program: &OsStr) -> Option<PathBuf> {
-    if Path::new(program).components().count() > 1 {
-        return Some(program.into());
-    }
-    let path = std::env::var_os("PATH")?;
-    let mut places = std::env::split_paths(&path).map(|folder| folder.join(program));
-    places.find(|place| place.is_file())
-}
-
-/// Keeps a compiled plugin, whole or not at all, in a folder that nobody else may use.
-fn keep(made: &Path, kept: &Path) -> io::Result<()> {
-    let folder = kept.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
-    if let Some(exposure) = Exposure::of(&fs::metadata(folder)?, own_account()) {
-        return Err(io::Error::other(format!(
-            "{}: {exposure}",
-            folder.display()
-        )));
-    }
-    let unfinished = folder.join(format!("{}.incoming", std::process::id()));
-    let copied = fs::copy(made, &unfinished).and_then(|_| fs::rename(&unfinished, kept));
-    if copied.is_err() {
-        let _ = fs::remove_file(&unfinished);
-    }
-    copied?;
-    let mut others: Vec<(SystemTime, PathBuf)> = Vec::new();
-    for entry in fs::read_dir(folder)?.flatten() {
-        let used = entry.metadata().and_then(|found| found.modified());
-        others.push((used.unwrap_or(SystemTime::UNIX_EPOCH), entry.path()));
-    }
-    others.sort();
-    let too_many = others.len().saturating_sub(KEPT);
-    others[..too_many]
-        .iter()
-        .try_for_each(|(_, path)| fs::remove_file(path))
 }
 
 /// Opens a file that a plugin may be in.

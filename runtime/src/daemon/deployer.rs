@@ -143,13 +143,17 @@ impl Deployer {
             return;
         };
         if let Some(back) = &choice.went_back {
-            let told = format!("generation {} is not served: {}", back.from, back.reason);
+            let told = match back.from {
+                Some(from) => format!("generation {from} is not served: {}", back.reason),
+                None => format!("the last good one is served: {}", back.reason),
+            };
             log::error!("{told}");
             self.served().went_back = Some(told);
         }
         if let Some(number) = choice.number {
-            let standing = self.generations().standing();
-            let is_good = standing.is_ok_and(|known| known.confirmed.contains(&number));
+            let is_good = { self.generations().standing() }
+                .confirmed
+                .contains(&number);
             self.served().is_confirmed = is_good;
             self.try_out_from_start(counted, number);
         }

@@ -8,7 +8,7 @@ use super::start::{Counted, FromGeneration, Wanted, instead};
 use super::versions::Versions;
 use crate::config::Config;
 use crate::data_dir::DataDir;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::generations::Generations;
 use crate::pipeline::Pipeline;
 use crate::redact;
@@ -58,10 +58,20 @@ impl First {
                 return Err(error);
             };
             let generations = Generations::of(data.path());
-            counted.take().map(Counted::wait);
+            let is_written = counted.take().is_some_and(Counted::wait);
             // The daemon holds the lock.
             let choice = from.choice.clone();
-            from.choice = instead(&generations, choice, error, &mut tried, |_, note| note())?;
+            from.choice =
+                instead(
+                    &generations,
+                    choice,
+                    error,
+                    &mut tried,
+                    |_, note| match is_written {
+                        true => note(),
+                        false => Err(Error::Refused("its start is not written down".to_owned())),
+                    },
+                )?;
             counted = Some(Counted::begin(&generations, &from.choice));
             config = (from.configure)(Wanted::of(&from.choice))?;
             redact::install(super::deployer::secrets(&config));

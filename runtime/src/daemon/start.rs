@@ -61,7 +61,7 @@ impl Start {
             ));
         }
         let generations = Generations::of(data_dir);
-        let (mut choice, mut tried) = (generations.choose()?, Vec::new());
+        let (mut choice, mut tried) = (generations.choose(), Vec::new());
         let config = loop {
             match configure(Wanted::of(&choice)) {
                 Ok(config) => break config,
@@ -132,7 +132,10 @@ pub(super) fn instead(
         return Err(error);
     }
     let reason = error.to_string();
-    if let Some(WentBack { from, reason: why }) = &choice.went_back
+    if let Some(WentBack {
+        from: Some(from),
+        reason: why,
+    }) = &choice.went_back
         && !tried.contains(from)
     {
         // What works of it is more than nothing.
@@ -144,9 +147,8 @@ pub(super) fn instead(
             ..Choice::default()
         });
     }
-    let standing = generations.standing();
-    let is_good = standing.is_ok_and(|standing| standing.confirmed.contains(&number));
-    let other = generations.choose_without(number, &reason)?;
+    let is_good = generations.standing().confirmed.contains(&number);
+    let other = generations.choose_without(number, &reason);
     // What was good before may be so again: it may be started several times.
     let is_new = other.number.is_some_and(|other| !tried.contains(&other));
     if is_new && !is_good {
@@ -158,7 +160,11 @@ pub(super) fn instead(
         false => generations.go_back(number, &reason).map(drop),
     };
     if let Err(unwritten) = note(&choice, &failed) {
-        log::warn!("it is not written down that generation {number} failed: {unwritten}");
+        // Nobody would know how often it was started, and it would be for ever.
+        log::error!("it is not written down that generation {number} failed: {unwritten}");
+        return Ok(Choice::nothing(format!(
+            "generation {number} cannot be served: {reason}"
+        )));
     }
     Err(match error {
         // The command line is not at fault, and another start may well do: it is counted.
@@ -178,12 +184,10 @@ impl Counted {
     /// Counts a start before anything is loaded. Where the last one ended well, and the generation is good, that is
     /// done beside the loading: flash takes longer than all the rest of a start.
     pub(super) fn begin(generations: &Generations, choice: &Choice) -> Counted {
-        let standing = generations.standing();
+        let known = generations.standing();
         let number = choice.number;
-        let is_well = standing.is_ok_and(|known| {
-            let is_good = number.is_some_and(|number| known.confirmed.contains(&number));
-            is_good && known.starts == 0 && choice.went_back.is_none()
-        });
+        let is_good = number.is_some_and(|number| known.confirmed.contains(&number));
+        let is_well = is_good && known.starts == 0 && choice.went_back.is_none();
         let (generations, choice) = (generations.clone(), choice.clone());
         let write = move || {
             let begun = generations.begin(&choice);

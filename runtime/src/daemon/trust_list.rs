@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use zlayer_bundle::{MAX_TRUST_FILE, PublicKey, TrustFile, VerifiedTrust};
+use zlayer_bundle::{MAX_TRUST_FILE, PublicKey, TrustFile, TrustListError, VerifiedTrust};
 
 use crate::error::{Error, Result, WhichList};
 use crate::generations::Folder;
@@ -23,25 +23,23 @@ pub(super) fn installed(
     roots: &[PublicKey],
     key_dirs: &[PathBuf],
 ) -> Result<Option<VerifiedTrust>> {
-    let path = || data_dir.join(FILE);
+    let refused = |source| Error::TrustList {
+        which: WhichList::Installed {
+            path: data_dir.join(FILE),
+            key_dirs: key_dirs.to_vec(),
+        },
+        source,
+    };
     let bytes = match Folder::open(data_dir).and_then(|data| data.read(FILE, MOST)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
-            return Err(Error::device(
-                format!("cannot read the trust list {}", path().display()),
-                error,
-            ));
+            // No generation's fault, and no reason to go back to another one.
+            return Err(refused(TrustListError::Unreadable(error.to_string())));
         }
     };
     let verified = TrustFile::read(&bytes).and_then(|file| file.verify(roots));
-    verified.map(Some).map_err(|source| Error::TrustList {
-        which: WhichList::Installed {
-            path: path(),
-            key_dirs: key_dirs.to_vec(),
-        },
-        source,
-    })
+    verified.map(Some).map_err(refused)
 }
 
 /// Whether a list is installed, as far as this account can see.

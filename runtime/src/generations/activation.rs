@@ -44,7 +44,7 @@ impl Generations {
         for blob in &head.manifest.blobs {
             kept.blobs.open(blob)?;
         }
-        let known = self.known(self.history_or_all()?);
+        let known = self.known();
         self.mark(&kept, &known.failed.without(number))?;
         self.make_active(&kept, &known, number, starts)?;
         match head.signature {
@@ -66,12 +66,16 @@ impl Generations {
         number: u64,
         starts: u32,
     ) -> Result<()> {
-        if known.history.active().is_none() {
+        if known.active().is_none() && known.lost.is_none() {
             // Of what was uninstalled by somebody who was stopped before these were gone.
             self.write_or_remove(kept, CONFIRMED, "")?;
             self.write_or_remove(kept, FAILED, "")?;
         }
-        let trial = known.trial.of(known.history.active());
+        let trial = match known.lost {
+            None => known.trial.of(known.active()),
+            // Any of them may be in a crash loop.
+            Some(_) => known.trial.clone(),
+        };
         self.write_or_remove(kept, TRIAL, &trial.with(number, starts).to_string())?;
         self.write(kept, ACTIVE, &known.history.with(number).to_string())
     }

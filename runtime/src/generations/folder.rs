@@ -3,12 +3,12 @@
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, Gid, Mode, OFlags, Uid, fchown, fstat, fstatvfs, fsync, mkdirat, openat,
-    renameat, unlinkat,
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, fchown, fstat, fstatvfs, fsync,
+    mkdirat, openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 use zlayer_bundle::own_account;
@@ -76,17 +76,37 @@ impl Folder {
     pub(super) fn file(&self, name: &str) -> io::Result<File> {
         // A link would be followed to what others chose, and a named pipe waited for.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(openat(&self.folder, name, flags, Mode::empty())?);
-        let found = file.metadata()?;
-        let is_owners = found.uid() == self.owner.as_raw();
-        match found.is_file() && is_owners && found.mode() & 0o7777 == MODE {
-            true => Ok(file),
-            false => Err(io::Error::other(format!(
-                "it is not account {0}'s own file with mode 0400, so others may have changed it: if nobody did, run \
-                 `chown {0} {1} && chmod 400 {1}`; does this file system keep modes?",
-                self.owner.as_raw(),
-                self.path(name).display()
-            ))),
+        let file = match openat(&self.folder, name, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Err(Errno::NOENT.into()),
+            Err(errno) => {
+                // What it is says more than that it cannot be opened: a link, a socket, a file without a mode.
+                let found = statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW);
+                found.map_or(Ok(()), |found| self.check(&found, name))?;
+                return Err(errno.into());
+            }
+        };
+        self.check(&fstat(&file)?, name)?;
+        Ok(File::from(file))
+    }
+
+    /// Whether it is a file of the daemon's that nobody else can have changed.
+    fn check(&self, found: &Stat, name: &str) -> io::Result<()> {
+        let path = self.path(name);
+        let path = path.display();
+        let damage = |what| Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+            return damage(format!(
+                "it is no file, and no daemon made it: remove {path}"
+            ));
+        }
+        let owner = self.owner.as_raw();
+        match found.st_uid == owner && found.st_mode & 0o7777 == MODE {
+            true => Ok(()),
+            false => damage(format!(
+                "it is not account {owner}'s own file with mode 0400, so others may have changed it: if nobody did, \
+                 run `chown {owner} {path} && chmod 400 {path}`; does this file system keep modes?"
+            )),
         }
     }
 
@@ -118,7 +138,13 @@ impl Folder {
             }
             write(&mut file)?;
             file.sync_all()?;
-            renameat(&self.folder, &*unfinished, &self.folder, name).map_err(io::Error::from)?;
+            let rename = || renameat(&self.folder, &*unfinished, &self.folder, name);
+            let renamed = match rename() {
+                // No file takes the place of a folder.
+                Err(Errno::ISDIR) => self.remove(name).and_then(|()| Ok(rename()?)),
+                other => other.map_err(io::Error::from),
+            };
+            renamed?;
             self.sync().map_err(E::from)
         })();
         if written.is_err() {
@@ -133,10 +159,19 @@ impl Folder {
         self.replace(name, |file| file.write_all(text))
     }
 
-    /// Removes a file; one that is missing is removed already.
+    /// Removes a file; one that is missing is removed already. A folder that stands in its place goes with all that
+    /// is in it: no daemon made it, and it would be in the way of each that writes the file.
     pub(super) fn remove(&self, name: &str) -> io::Result<()> {
         match unlinkat(&self.folder, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(Errno::ISDIR) => {
+                // Each level has a descriptor open, of which a process has fewer than would fill its stack.
+                let inner = self.below(name)?;
+                for name in inner.names()? {
+                    inner.remove(&name)?;
+                }
+                Ok(unlinkat(&self.folder, name, AtFlags::REMOVEDIR)?)
+            }
             Err(errno) => Err(errno.into()),
         }
     }
@@ -178,4 +213,9 @@ impl Folder {
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
+}
+
+/// Whether that is what [`Folder::file`] says of what is no file of the daemon's, and not of a call that failed.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use zlayer_bundle::{Blob, BundleError, VerifiedBundle};
+use zlayer_bundle::{Blob, BundleError, BundleHead, VerifiedBundle};
 
 use super::history::History;
 use super::{Generations, Kept, LAST};
@@ -67,11 +67,11 @@ impl Generations {
         check: impl FnMut(usize, File) -> Result<()>,
     ) -> Result<Staged> {
         let kept = self.make()?;
-        let known = self.known(self.history_or_all()?);
+        let known = self.known();
         let (deployment, head) = (&bundle.head.manifest().deployment, bundle.head.bytes());
         // Anybody may give any release to what nobody signed.
         let counts = bundle.head.signer().is_some();
-        let active = self.active().ok().flatten();
+        let active = known.active();
         let is_kept = { known.kept().into_iter() }.any(|one| Some(one) != active);
         let mut numbers = known.kept().into_iter();
         let same = numbers.find(|one| self.head_bytes(*one).is_ok_and(|bytes| bytes == head));
@@ -122,16 +122,19 @@ impl Generations {
     /// Removes what a failed install wrote, as far as nothing needs it.
     fn take_back(&self, kept: &Kept, number: Option<u64>, missing: &[Blob]) {
         // Whoever cannot tell what is needed removes nothing; the next install does.
-        let Ok(history) = self.history() else { return };
-        let needed = self.known(history).kept();
+        let Ok(known) = self.surely_known() else {
+            return;
+        };
+        let needed = known.kept();
         if let Some(number) = number.filter(|number| !needed.contains(number)) {
             let _ = kept.generations.remove(&number.to_string());
         }
-        let heads = { self.list().unwrap_or_default() }
-            .into_iter()
-            .map(|one| self.head(one));
-        let Ok(heads) = heads.collect::<Result<Vec<_>>>() else {
-            return;
+        let heads = self
+            .list()
+            .and_then(|all| all.into_iter().map(|one| self.head(one)).collect());
+        let heads: Vec<BundleHead> = match heads {
+            Ok(heads) => heads,
+            Err(_) => return,
         };
         let needs = |blob: &Blob| heads.iter().any(|head| head.manifest.blobs.contains(blob));
         for blob in missing.iter().filter(|blob| !needs(blob)) {

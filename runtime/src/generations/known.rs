@@ -4,8 +4,8 @@ use super::confirmed::Confirmed;
 use super::failed::Failed;
 use super::history::History;
 use super::trial::Trial;
-use super::{CONFIRMED, FAILED, Generations, TRIAL};
-use crate::error::Result;
+use super::{BLOBS, CONFIRMED, FAILED, Generations, TRIAL};
+use crate::error::{Error, Result};
 
 /// Starts in a row after which a generation is given up that was not confirmed in any of them: power may fail
 /// once and once more while a device comes up.
@@ -27,14 +27,28 @@ pub struct Standing {
 }
 
 /// What the files say.
+#[derive(Default)]
 pub(super) struct Known {
+    /// Where it is lost: all that are there, as of whoever went from each to the next.
     pub(super) history: History,
+    /// What is wrong with the file of the history, so that nobody knows which one is active.
+    pub(super) lost: Option<String>,
     pub(super) trial: Trial,
     pub(super) confirmed: Confirmed,
     pub(super) failed: Failed,
+    /// Which of the other files say nothing, though they are there.
+    pub(super) unusable: Vec<&'static str>,
 }
 
 impl Known {
+    /// The active one, if that is known and there is one.
+    pub(super) fn active(&self) -> Option<u64> {
+        match self.lost {
+            None => self.history.active(),
+            Some(_) => None,
+        }
+    }
+
     /// Whether a generation has proved itself, and did not fail since.
     pub(super) fn is_good(&self, number: u64) -> bool {
         self.confirmed.has(number) && self.failed.reason(number).is_none()
@@ -61,58 +75,102 @@ impl Known {
 
 impl Generations {
     /// What is known of the generations. Reads only.
-    ///
-    /// # Errors
-    ///
-    /// What is active is not known.
-    pub fn standing(&self) -> Result<Standing> {
-        let known = self.known(self.history()?);
-        let active = known.history.active();
-        Ok(Standing {
+    pub fn standing(&self) -> Standing {
+        let known = self.known();
+        let active = known.active();
+        Standing {
             active,
             confirmed: known.confirmed.numbers().to_vec(),
             starts: active.map_or(0, |active| known.trial.starts(active)),
             failed: known.failed.all().to_vec(),
+        }
+    }
+
+    /// What the files say, for whoever decides what is served, or is told to by the device's owner: what cannot be read
+    /// is told and counts as missing, since what a device serves is worth more than what it remembers of that.
+    pub(super) fn known(&self) -> Known {
+        let (history, lost) = match self.history() {
+            Ok(history) => (history, None),
+            Err(error) => {
+                log::error!("{error}");
+                let all = self.list().unwrap_or_else(|error| {
+                    log::error!("{error}");
+                    Vec::new()
+                });
+                let all = all.into_iter().rev().collect();
+                (History::of(all), Some(error.to_string()))
+            }
+        };
+        let mut unusable = Vec::new();
+        let known = self.read_beside(history, &mut |name, error| {
+            log::error!("{error}: what it said of generations is not known");
+            unusable.push(name);
+            Ok(())
+        });
+        Known {
+            lost,
+            unusable,
+            // Every error was taken.
+            ..known.unwrap_or_default()
+        }
+    }
+
+    /// What the files say, for whoever writes them anew by himself, while a daemon serves. What makes no sense counts
+    /// as missing; what could not be read this time may be there the next time, and is not overwritten.
+    ///
+    /// # Errors
+    ///
+    /// The history is damaged, or one of the files cannot be read.
+    pub(super) fn surely_known(&self) -> Result<Known> {
+        let history = self.history()?;
+        self.read_beside(history, &mut |_, error| match error {
+            Error::Refused(damaged) => {
+                log::error!("{damaged}: what it said of generations is forgotten");
+                Ok(())
+            }
+            unreadable => Err(unreadable),
         })
     }
 
-    /// Reads the files beside the history. One that is damaged is told and counts as missing: what a device
-    /// serves is worth more than what it remembers of that.
-    pub(super) fn known(&self, history: History) -> Known {
+    /// Reads the files beside the history; what is wrong with one is for `refused`.
+    fn read_beside(
+        &self,
+        history: History,
+        refused: &mut dyn FnMut(&'static str, Error) -> Result<()>,
+    ) -> Result<Known> {
         // Who uninstalls may be stopped before these are gone: they tell of nothing then.
         if history.active().is_none() {
-            return Known {
+            return Ok(Known {
                 history,
-                trial: Trial::default(),
-                confirmed: Confirmed::default(),
-                failed: Failed::default(),
-            };
+                ..Known::default()
+            });
         }
-        Known {
+        Ok(Known {
             history,
-            trial: self.read_or_default(TRIAL, Trial::read),
-            confirmed: self.read_or_default(CONFIRMED, Confirmed::read),
-            failed: self.read_or_default(FAILED, Failed::read),
-        }
+            trial: self.read_or(TRIAL, Trial::read, refused)?,
+            confirmed: self.read_or(CONFIRMED, Confirmed::read, refused)?,
+            failed: self.read_or(FAILED, Failed::read, refused)?,
+            ..Known::default()
+        })
     }
 
-    fn read_or_default<T: Default>(&self, name: &str, read: fn(&[u8]) -> Option<T>) -> T {
-        let damaged = match self.read(name) {
-            Ok(None) => return T::default(),
-            Ok(Some(bytes)) => match read(&bytes) {
-                Some(all) => return all,
-                None => format!("{} is damaged", self.path(name.as_ref()).display()),
-            },
-            Err(error) => error.to_string(),
+    fn read_or<T: Default>(
+        &self,
+        name: &'static str,
+        read: fn(&[u8]) -> Option<T>,
+        refused: &mut dyn FnMut(&'static str, Error) -> Result<()>,
+    ) -> Result<T> {
+        let said = match self.small(name, read) {
+            Ok(said) => said,
+            Err(error) => refused(name, error).map(|()| None)?,
         };
-        log::warn!("{damaged}: what it said of generations is forgotten");
-        T::default()
+        Ok(said.unwrap_or_default())
     }
 
     /// The generation to go back to from this one, if there is one that is whole.
     pub(super) fn good_but(&self, number: u64, known: &Known) -> Option<u64> {
         let mut others = known.good().filter(|one| *one != number);
-        others.find(|one| self.is_whole(*one))
+        others.find(|one| self.whole(*one).is_ok())
     }
 
     /// How often a generation may be started without being confirmed.
@@ -124,13 +182,19 @@ impl Generations {
         }
     }
 
-    /// Whether all files of a generation are there.
-    fn is_whole(&self, number: u64) -> bool {
-        let whole = self.head(number).and_then(|head| {
-            let blobs = self.blobs()?;
-            let mut named = head.manifest.blobs.iter();
-            Ok(blobs.is_some_and(|blobs| named.all(|blob| blobs.open(blob).is_ok())))
-        });
-        whole.unwrap_or(false)
+    /// Looks whether all files of a generation are there, and as long as they should be.
+    ///
+    /// # Errors
+    ///
+    /// Its head is missing or damaged, or one of its files is.
+    pub(super) fn whole(&self, number: u64) -> Result<()> {
+        let head = self.head(number)?;
+        let blobs = self.blobs()?.ok_or_else(|| {
+            let path = self.path(BLOBS.as_ref());
+            let path = path.display();
+            Error::Refused(format!("{path} is missing: install its bundle again"))
+        })?;
+        let mut named = head.manifest.blobs.iter();
+        named.try_for_each(|blob| blobs.open(blob).map(drop))
     }
 }

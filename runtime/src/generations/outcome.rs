@@ -18,11 +18,21 @@ impl Generations {
             return Ok(());
         };
         let kept = self.make()?;
-        let known = self.known(self.history()?);
-        if let Some(WentBack { from, reason }) = &choice.went_back {
+        let known = self.known();
+        // Twice they could not be read, before the start and now: without this nothing could ever be confirmed.
+        for name in &known.unusable {
+            self.write_or_remove(&kept, name, "")?;
+        }
+        if let Some(WentBack {
+            from: Some(from),
+            reason,
+        }) = &choice.went_back
+        {
             self.mark(&kept, &known.failed.with(*from, reason))?;
         }
-        let starts = match known.history.active() == Some(number) {
+        // Where nobody knows which one was active, this one may have been: its starts count.
+        let was_active = known.lost.is_some() || known.active() == Some(number);
+        let starts = match was_active {
             true => known.trial.starts(number).saturating_add(1),
             false => 1,
         };
@@ -36,7 +46,7 @@ impl Generations {
     /// It cannot be written.
     pub fn confirm(&self, number: u64) -> Result<()> {
         let kept = self.make()?;
-        let known = self.known(self.history()?);
+        let known = self.surely_known()?;
         let confirmed = known.confirmed.with(number);
         self.write_or_remove(&kept, CONFIRMED, &confirmed.to_string())?;
         self.mark(&kept, &known.failed.without(number))?;
@@ -50,9 +60,9 @@ impl Generations {
     ///
     /// It cannot be written.
     pub fn end_in_order(&self, number: u64) -> Result<()> {
-        let known = self.known(self.history()?);
+        let known = self.surely_known()?;
         let starts = known.trial.starts(number);
-        let is_active = known.history.active() == Some(number);
+        let is_active = known.active() == Some(number);
         match is_active && starts > 0 && self.may_start(number, &known) > 1 {
             true => self.count(&known, number, starts - 1),
             false => Ok(()),
@@ -67,14 +77,24 @@ impl Generations {
     /// It cannot be written.
     pub fn go_back(&self, failed: u64, reason: &str) -> Result<Option<u64>> {
         let kept = self.make()?;
-        let known = self.known(self.history()?);
+        let known = self.surely_known()?;
         self.mark(&kept, &known.failed.with(failed, reason))?;
-        let is_active = known.history.active() == Some(failed);
+        let is_active = known.active() == Some(failed);
         let back = self.good_but(failed, &known).filter(|_| is_active);
         if let Some(back) = back {
             self.make_active(&kept, &known, back, 1)?;
         }
         Ok(back)
+    }
+
+    /// The active generation failed, and no other can be served: it stays the active one.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn serve_on(&self, failed: u64, reason: &str) -> Result<()> {
+        let known = self.surely_known()?;
+        self.mark(&self.make()?, &known.failed.with(failed, reason))
     }
 
     fn count(&self, known: &Known, number: u64, starts: u32) -> Result<()> {

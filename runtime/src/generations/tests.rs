@@ -4,6 +4,7 @@ mod damage;
 mod releases;
 mod staged;
 mod standing;
+mod table;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -124,14 +125,14 @@ impl Device {
 
     /// A daemon starts; answers what it serves.
     fn start(&self) -> Option<u64> {
-        let choice = self.generations().choose().unwrap();
+        let choice = self.generations().choose();
         self.generations().begin(&choice).unwrap();
         choice.number
     }
 
     /// What the next start serves.
     fn next(&self) -> Option<u64> {
-        self.generations().choose().unwrap().number
+        self.generations().choose().number
     }
 
     fn stage(&self, (head, blobs): &(VerifiedBundle, Vec<u8>)) -> Result<Staged> {

@@ -226,6 +226,28 @@ fn when_what_serves_is_killed_it_is_told_and_everything_ends() {
 }
 
 #[test]
+fn what_was_left_by_those_that_were_killed_goes_with_the_next() {
+    let (work, temporary) = (Work::new("one"), TempDir::new());
+    let start = || watching(&work.file).env("TMPDIR", temporary.path()).start();
+    let mut daemon = start();
+    answers(&daemon, "one ");
+    let server = server(&daemon);
+    // So that neither can clean up behind the other.
+    daemon.signal(19);
+    let pid = server.file_name().unwrap().to_str().unwrap();
+    let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    daemon.signal(9);
+    assert_eq!(daemon.wait(), 128 + 9);
+    assert!(!left(temporary.path()).is_empty(), "nothing was left");
+    let daemon = start();
+    answers(&daemon, "one ");
+    assert_eq!(daemon.stop(), 0);
+    let left = left(temporary.path());
+    assert!(left.is_empty(), "left over: {left:?}");
+}
+
+#[test]
 fn plugins_without_a_deployment_are_watched_with_their_flags() {
     let work = Work::new("");
     let plugin = work.folder.path().join("My_Plugin.wasm");

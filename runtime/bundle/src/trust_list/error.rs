@@ -9,6 +9,8 @@ use crate::{FileKind, KeyId};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrustListError {
+    /// Exit code 10: the one that is installed cannot be read. Holds why.
+    Unreadable(String),
     /// Exit code 11: it is something else.
     NotAList(FileKind),
     /// Exit code 12: it ends too early.
@@ -56,6 +58,7 @@ impl TrustListError {
     /// The exit code that both programs use for this case.
     pub fn exit_code(&self) -> u8 {
         match self {
+            TrustListError::Unreadable(_) => 10,
             TrustListError::NotAList(_) => 11,
             TrustListError::Truncated => 12,
             TrustListError::UnknownFormat { .. } => 13,
@@ -72,6 +75,7 @@ impl TrustListError {
 impl fmt::Display for TrustListError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            TrustListError::Unreadable(why) => write!(f, "it cannot be read: {why}"),
             TrustListError::NotAList(FileKind::TrustList | FileKind::Unknown) => f.write_str(
                 "it is no trust list, or has something else behind its end: make one with \
                  `zlayer-precompile trust-list`, or copy it again",

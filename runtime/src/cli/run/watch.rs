@@ -9,7 +9,6 @@ mod changes;
 mod child;
 mod subject;
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +21,7 @@ use signal_hook::iterator::Signals;
 use super::Said;
 use super::source::Given;
 use crate::daemon::{self, Installation};
-use crate::data_dir::temporary_folder;
+use crate::data_dir::TemporaryFolder;
 use crate::error::{EXIT_SIGNALLED, Error, Result};
 use crate::logger;
 use author::Author;
@@ -56,11 +55,16 @@ pub(super) fn run(given: Given, said: &Said) -> Result<u8> {
     // Before the first state is read: what changes from here on is a change.
     let (mut changes, stop) = Changes::new(subject.files())?;
     let settings = (target, said.profile);
-    let mut author = Author::new(subject, settings, folder.path.clone(), Arc::clone(&is_over));
+    let mut author = Author::new(
+        subject,
+        settings,
+        folder.path().to_owned(),
+        Arc::clone(&is_over),
+    );
     match author.pack() {
         Ok(packed) => {
             let installation = Installation {
-                data_dir: folder.path.clone(),
+                data_dir: folder.path().to_owned(),
                 key_dirs: said.key_dirs.clone(),
                 allow_unsigned: said.allow_unsigned,
             };
@@ -77,7 +81,7 @@ pub(super) fn run(given: Given, said: &Said) -> Result<u8> {
         Err(error) => return Err(error),
     }
     changes.watch(author.files(), author.began());
-    let mut child = Child::start(folder.is_temporary.then_some(&folder.path))?;
+    let mut child = Child::start(folder.temporary())?;
     child.tell_end(move || {
         // Nobody listens any more where this process ends.
         let _ = events.send(Event::Ended);
@@ -140,44 +144,39 @@ fn prepare(key_dirs: &[PathBuf]) {
     }
 }
 
-/// The daemon's data folder. One of its own is removed with this value, unless the daemon did it.
-struct Folder {
-    path: PathBuf,
-    is_temporary: bool,
+/// The daemon's data folder.
+enum Folder {
+    Named(PathBuf),
+    /// It goes with this value, unless the daemon removed it before.
+    Temporary(TemporaryFolder),
 }
 
 impl Folder {
     fn of(named: Option<&Path>) -> Result<Folder> {
         if let Some(path) = named {
-            return Ok(Folder {
-                path: path.to_owned(),
-                is_temporary: false,
-            });
+            return Ok(Folder::Named(path.to_owned()));
         }
-        let made = temporary_folder();
-        let path = made.map_err(|error| {
+        let made = TemporaryFolder::make().map_err(|error| {
             Error::device(
                 "cannot make a temporary data folder; name one with --data-dir",
                 error,
             )
         })?;
-        Ok(Folder {
-            path,
-            is_temporary: true,
-        })
+        Ok(Folder::Temporary(made))
     }
-}
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if !self.is_temporary {
-            return;
+    fn path(&self) -> &Path {
+        match self {
+            Folder::Named(path) => path,
+            Folder::Temporary(folder) => folder.path(),
         }
-        match std::fs::remove_dir_all(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                log::warn!("cannot remove {}: {error}", self.path.display());
-            }
-            _ => {}
+    }
+
+    /// Its path, if it is a temporary one.
+    fn temporary(&self) -> Option<&Path> {
+        match self {
+            Folder::Named(_) => None,
+            Folder::Temporary(folder) => Some(folder.path()),
         }
     }
 }

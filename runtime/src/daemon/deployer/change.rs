@@ -247,11 +247,9 @@ impl Deployer {
         }
         let generations = self.generations();
         let (is_good, back) = unblock(move || {
-            let known = generations.standing();
-            let is_good = known.is_ok_and(|known| known.confirmed.contains(&number));
+            let is_good = generations.standing().confirmed.contains(&number);
             // Nothing has failed: this only asks what would be served then.
-            let choice = generations.choose_without(number, "");
-            (is_good, choice.ok().and_then(|choice| choice.number))
+            (is_good, generations.choose_without(number, "").number)
         })
         .await;
         self.switch(loaded, is_good, None);

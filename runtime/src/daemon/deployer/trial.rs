@@ -164,21 +164,18 @@ impl Deployer {
                 }
             }
         }
+        let generations = self.generations();
+        let marked = unblock(move || generations.serve_on(failed, &reason)).await;
+        if let Err(error) = marked {
+            log::error!("it is not written down that generation {failed} failed: {error}");
+        }
         log::error!("there is no generation to go back to: {failed} is served on");
-        self.mark_failed(failed, reason).await;
     }
 
     /// The last good generation but this one.
     async fn good_before(&self, failed: u64, reason: &str) -> Option<u64> {
         let (generations, reason) = (self.generations(), reason.to_owned());
-        let choice = unblock(move || generations.choose_without(failed, &reason)).await;
-        match choice {
-            Ok(choice) => choice.number,
-            Err(error) => {
-                log::error!("which generation was good is not known: {error}");
-                None
-            }
-        }
+        unblock(move || generations.choose_without(failed, &reason).number).await
     }
 
     /// Writes down that a generation failed; if it is the active one, the last good one becomes so. Returns whether

@@ -121,9 +121,9 @@ impl Step {
             }
             RollBack => generations.activate(generations.previous()?.unwrap()),
             AdoptKept => generations.adopt_kept(generations.previous()?.unwrap()),
-            Begin => generations.begin(&generations.choose()?),
+            Begin => generations.begin(&generations.choose()),
             BeginWithout => {
-                generations.begin(&generations.choose_without(served()?, "cannot be loaded")?)
+                generations.begin(&generations.choose_without(served()?, "cannot be loaded"))
             }
             Confirm => generations.confirm(served()?),
             End => generations.end_in_order(served()?),
@@ -176,7 +176,7 @@ impl Model {
             confirmed,
             failed,
             ..
-        } = generations.standing().unwrap();
+        } = generations.standing();
         let history = std::fs::read_to_string(folder.join("deployment/active"));
         let history = history.unwrap_or_default();
         let history = history.lines().map(|line| line.parse().unwrap());
@@ -307,7 +307,7 @@ impl Model {
 /// What the next start serves of a folder, whole: 0 if nothing.
 pub(super) fn next(folder: &Path) -> Option<u64> {
     let generations = Generations::of(folder);
-    let choice = generations.choose().unwrap();
+    let choice = generations.choose();
     assert_eq!(choice.number.is_none(), choice.nothing.is_some());
     choice.number.map(|number| super::whole(folder, number))
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{self, Command, Stdio};
 use std::thread;
 
@@ -32,7 +32,7 @@ impl Child {
     /// # Errors
     ///
     /// It cannot be started.
-    pub(super) fn start(temporary: Option<&PathBuf>) -> Result<Child> {
+    pub(super) fn start(temporary: Option<&Path>) -> Result<Child> {
         let failed = |error| Error::device("cannot start the daemon", error);
         let program = std::env::current_exe().map_err(failed)?;
         let given = std::env::args_os().skip(1);
@@ -96,11 +96,11 @@ impl Child {
 fn words(
     given: impl Iterator<Item = OsString>,
     parent: u32,
-    temporary: Option<&PathBuf>,
+    temporary: Option<&Path>,
 ) -> Vec<OsString> {
     let mut own = vec!["--watched-by".into(), parent.to_string().into()];
     if let Some(folder) = temporary {
-        own.extend(["--watched-in".into(), folder.clone().into()]);
+        own.extend(["--watched-in".into(), folder.into()]);
     }
     let mut words: Vec<OsString> = given.collect();
     let verb = words.iter().position(|word| word == VERB);
@@ -134,8 +134,8 @@ mod tests {
     #[test]
     fn the_daemon_has_all_words_and_is_told_whose_it_is() {
         let given = ["run", "--watch", "--config", "a=run", "d.yaml"].map(OsString::from);
-        let folder = PathBuf::from("/tmp/x");
-        let made = words(given.clone().into_iter(), 7, Some(&folder));
+        let folder = Path::new("/tmp/x");
+        let made = words(given.clone().into_iter(), 7, Some(folder));
         assert_eq!(
             made.join(" ".as_ref()),
             "run --watched-by 7 --watched-in /tmp/x --watch --config a=run d.yaml"

@@ -8,7 +8,7 @@ use zlayer_bundle::{Profile, Target};
 
 use super::Given;
 use crate::daemon::{self, Draftsman, Packed};
-use crate::data_dir::temporary_folder;
+use crate::data_dir::TemporaryFolder;
 use crate::error::{Error, Result};
 
 /// Characters of a service's name at the most.
@@ -87,15 +87,10 @@ impl Subject {
             Subject::Plugins(_, text) => text,
         };
         let failed = |error| Error::device("cannot write a deployment of the plugins", error);
-        let folder = temporary_folder().map_err(failed)?;
-        let file = folder.join("deployment.yaml");
-        let packed = fs::write(&file, text)
-            .map_err(failed)
-            .and_then(|()| daemon::pack_draft(&file, settings, draftsman));
-        if let Err(error) = fs::remove_dir_all(&folder) {
-            log::warn!("cannot remove {}: {error}", folder.display());
-        }
-        packed
+        let folder = TemporaryFolder::make().map_err(failed)?;
+        let file = folder.path().join("deployment.yaml");
+        fs::write(&file, text).map_err(failed)?;
+        daemon::pack_draft(&file, settings, draftsman)
     }
 }
 
