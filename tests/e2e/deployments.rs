@@ -3,6 +3,7 @@
 mod endpoints;
 mod keeping;
 mod live;
+mod ports;
 mod trust;
 mod watch;
 mod week;
