@@ -240,7 +240,7 @@ fn serve(
         None => {
             let bound = bound.follow();
             let next = doors::plan(&bound, &[], &config.doors, https.is_some());
-            next.as_far_as_possible().follow()
+            next.in_part().follow()
         }
     };
     let open_doors = Doors::new(bound)?;

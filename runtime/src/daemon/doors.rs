@@ -111,7 +111,7 @@ impl Plan {
 
     /// The plan, as far as it can be followed. Where something cannot be opened, what was open stays so beside it, for
     /// whoever is reached there.
-    pub(super) fn as_far_as_possible(mut self) -> Plan {
+    pub(super) fn in_part(mut self) -> Plan {
         self.next.retain(|one| {
             let ready = one.door.make_ready();
             ready.map_err(|error| self.failed.push(error)).is_ok()
@@ -394,7 +394,7 @@ mod tests {
         let open = opened(&[door(local(old)), door(local(kept))]);
         let wanted = [door(taken.local_addr().unwrap()), door(local(kept))];
         let next = plan(&open, &[], &wanted, false);
-        let next = next.as_far_as_possible().follow();
+        let next = next.in_part().follow();
         assert_eq!(addresses(&next), [local(kept), local(old)]);
     }
 
@@ -427,9 +427,10 @@ mod tests {
         assert_eq!(to, Some(local(tls)));
         drop(next);
         let next = plan(&open, &[], &wanted, false);
-        let next = next.as_far_as_possible().follow();
+        let next = next.in_part().follow();
         assert_eq!(addresses(&next), [local(other), local(plain)]);
         assert!(next.iter().all(|one| one.redirect.is_none()));
+        drop(next);
         let told = plan(&open, &[], &wanted, false).whole().err().map(refused);
         let told = told.unwrap().to_string();
         assert!(told.contains("certificates are read at a start"), "{told}");

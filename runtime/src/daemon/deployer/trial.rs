@@ -189,7 +189,7 @@ impl Deployer {
     async fn serve_again(self: &Arc<Self>, loaded: Loaded, back: u64, failed: u64, reason: String) {
         let told = format!("generation {failed} failed in its trial: {reason}");
         self.mark_failed(failed, reason).await;
-        let plan = self.doors_for(&loaded).as_far_as_possible();
+        let plan = self.doors_for(&loaded).in_part();
         self.switch(loaded, plan, true, Some(told));
         let generations = self.generations();
         if let Err(error) = unblock(move || generations.confirm(back)).await {
@@ -220,7 +220,7 @@ impl Deployer {
         log::error!("generation {back} cannot be loaded: {error}; {failed} is served again");
         match self.load_generation(failed).await {
             Ok(loaded) => {
-                let plan = self.doors_for(&loaded).as_far_as_possible();
+                let plan = self.doors_for(&loaded).in_part();
                 self.switch(loaded, plan, false, None);
             }
             Err(unloaded) => {
