@@ -49,8 +49,8 @@ use crate::plugin::{
     InstanceMemory, Plugin, Ticker, new_engine, places, places_for_any, share_out,
 };
 use crate::redact;
-use crate::server::Server;
 use crate::server::tls::{Https, TLS_SHARE};
+use crate::server::{Doors, Server};
 use crate::stats::ServerStats;
 use crate::turns;
 use crate::upstream::{self, Upstreams};
@@ -97,7 +97,8 @@ pub fn run(start: Start) -> Result<()> {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     // Before all else: a signal that comes while the plugin loads must drain, too.
     let signals = Signals::hear()?;
-    let bound = doors::bind(&config.doors)?;
+    let has_https = config.entrance.https.is_some();
+    let bound = doors::plan(&[], &[], &config.doors, has_https).whole()?;
     // While this process may still read what root alone may.
     let owner = account.map(|account| account.ids().0.as_raw());
     let https = config.entrance.https.as_ref();
@@ -136,7 +137,7 @@ pub fn run(start: Start) -> Result<()> {
 fn serve(
     config: Config,
     installed: Option<FromGeneration>,
-    bound: doors::Bound,
+    bound: doors::Plan,
     https: Option<Https>,
     admin: Admin,
     data: &Arc<DataDir>,
@@ -237,9 +238,14 @@ fn serve(
     let config = Arc::new(config);
     let bound = match pipeline.nothing() {
         // Whoever comes is told why.
-        Some(_) => bound,
-        None => doors::open(bound, &config.doors, https.is_some()),
+        Some(_) => bound.follow(),
+        None => {
+            let bound = bound.follow();
+            let next = doors::plan(&bound, &[], &config.doors, https.is_some());
+            next.in_part().follow()
+        }
     };
+    let open_doors = Doors::new(bound)?;
     let (choice, configure) = installed
         .map(|FromGeneration { choice, configure }| (choice, configure))
         .unzip();
@@ -248,13 +254,12 @@ fn serve(
         Arc::clone(data),
         configure,
         (Arc::clone(&pipeline), Arc::clone(&config)),
-        bound.iter().map(|(door, _)| door.clone()).collect(),
+        (Arc::clone(&open_doors), https.is_some()),
         stop.clone(),
     );
-    deployer.tell_unreached(&pipeline);
     let stats = ServerStats::new();
     let server = Server::new(
-        bound,
+        Arc::clone(&open_doors),
         https.clone(),
         Arc::clone(&deployer.present),
         limits,
@@ -264,13 +269,12 @@ fn serve(
         Arc::clone(&stats),
         &EXECUTOR,
         stop.clone(),
-    )?;
+    );
 
     if let Some(address) = admin.address() {
         logger::say(&format!("zlayer: admin interface on http://{address}\n"));
     }
-    let addresses = server.addresses();
-    doors::tell(&pipeline, &addresses);
+    doors::tell(&pipeline, &open_doors.addresses());
     let view = View {
         present: Arc::clone(&deployer.present),
         server: stats,
@@ -280,7 +284,7 @@ fn serve(
         connections: fixed.connections,
         connections_memory: fixed.connections * share + certificates,
         threads: resources.threads,
-        addresses,
+        doors: open_doors,
         https: https.clone(),
         deployments: Arc::clone(&deployer) as Arc<dyn Deployments>,
         stop: stop.clone(),

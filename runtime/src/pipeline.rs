@@ -71,8 +71,8 @@ use http::HeaderName;
 use zlayer_bundle::Role;
 
 use crate::cache::Cache;
-use crate::config::{Door, Placement};
-use crate::error::{Error, Result};
+use crate::config::Placement;
+use crate::error::Result;
 use crate::failure::Failure;
 use crate::memory::Budget;
 use crate::message::Response;
@@ -224,25 +224,6 @@ impl Pipeline {
         let plugins = self.plugins.iter().map(|plugin| plugin.set_aside());
         let cache = self.cache.as_ref().map_or(0, |cache| cache.figures().limit);
         self.bodies.share() + cache + plugins.sum::<usize>()
-    }
-
-    /// Looks whether each service that answers requests is reached by one of these doors at least.
-    ///
-    /// # Errors
-    ///
-    /// One is not. The error names it, and the port of its endpoint.
-    pub fn check_reached(&self, doors: &[Door]) -> Result<()> {
-        let is_missed =
-            |stage: &&Stage| stage.answers() && !self.reach.is_reached(stage.place, doors);
-        let Some(stage) = self.stages.iter().find(is_missed) else {
-            return Ok(());
-        };
-        let name = stage.plugin.name();
-        let at = { self.reach.port(stage.place) }
-            .map_or(String::new(), |port| format!(" at port {port}"));
-        Err(Error::Refused(format!(
-            "service {name} has its endpoint{at}, and is reached by none of the ports that are open"
-        )))
     }
 
     /// The plugins, in the declared order.

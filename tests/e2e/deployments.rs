@@ -5,6 +5,7 @@ mod endpoints;
 mod keeping;
 mod large;
 mod live;
+mod ports;
 mod room;
 mod trust;
 mod variables;

@@ -18,21 +18,23 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use smol::Task;
 use smol::channel::Receiver;
 use smol::lock::Mutex as AsyncMutex;
-use zlayer_bundle::DeviceSettings;
+use zlayer_bundle::{DeviceSettings, ENDPOINTS_MAX};
 
+use super::doors::{self, Plan};
 use super::loader::Loader;
 use super::plugins;
 use super::start::{Configure, Counted};
 use super::versions::Versions;
 use super::{EXECUTOR, described};
 use crate::admin::Deployed;
-use crate::config::{Config, Door, Secret, Source};
+use crate::config::{Config, Secret, Source};
 use crate::data_dir::DataDir;
 use crate::error::Error;
 use crate::generations::{Choice, Generations};
 use crate::logger;
 use crate::pipeline::{Pipeline, Present};
 use crate::redact;
+use crate::server::{Doors, Opened};
 use crate::sync;
 use retire::Retiring;
 use room::Room;
@@ -50,8 +52,12 @@ pub(super) struct Deployer {
     begun: Mutex<Option<u64>>,
     /// What holds of the device since the start.
     device: DeviceSettings,
-    /// Where clients come in since then.
-    doors: Vec<Door>,
+    /// Where clients come in.
+    doors: Arc<Doors>,
+    /// What was closed for the generation on trial, and is opened again if that is gone back from.
+    closed: Mutex<Vec<Opened>>,
+    /// A certificate was read at the start.
+    has_https: bool,
     /// Held while the owner of the device changes something, from the first byte of what is sent for it. Taken
     /// before `changing`.
     owner: AsyncMutex<()>,
@@ -108,7 +114,7 @@ impl Deployer {
         data: Arc<DataDir>,
         configure: Option<Configure>,
         (pipeline, config): (Arc<Pipeline>, Arc<Config>),
-        doors: Vec<Door>,
+        (doors, has_https): (Arc<Doors>, bool),
         stop: Receiver<()>,
     ) -> Arc<Deployer> {
         loader.set_aside_for(&pipeline);
@@ -116,6 +122,8 @@ impl Deployer {
         Arc::new(Deployer {
             device,
             doors,
+            closed: Mutex::default(),
+            has_https,
             begun: Mutex::default(),
             loader,
             data,
@@ -209,8 +217,28 @@ impl Deployer {
         })
     }
 
-    /// Has requests take what was loaded from now on.
-    fn switch(self: &Arc<Self>, loaded: Loaded, is_confirmed: bool, went_back: Option<String>) {
+    /// Where clients come in that are to reach what was loaded.
+    fn doors_for(&self, loaded: &Loaded) -> Plan {
+        match loaded.pipeline.nothing() {
+            // Whoever comes is told why.
+            Some(_) => Plan::of(self.doors.open()),
+            None => doors::plan(
+                &self.doors.open(),
+                &sync::lock(&self.closed),
+                &loaded.config.doors,
+                self.has_https,
+            ),
+        }
+    }
+
+    /// Has requests take what was loaded from now on, which come in as `plan` says.
+    fn switch(
+        self: &Arc<Self>,
+        loaded: Loaded,
+        plan: Plan,
+        is_confirmed: bool,
+        went_back: Option<String>,
+    ) {
         let Loaded {
             pipeline, config, ..
         } = loaded;
@@ -221,7 +249,12 @@ impl Deployer {
         let plugins: Vec<_> = { pipeline.plugins().iter() }
             .map(|plugin| described(plugin))
             .collect();
-        let before = self.present.replace(pipeline);
+        let (addresses, mut closed) = (self.doors.addresses(), Vec::new());
+        let doors = plan.follow();
+        let before = self
+            .present
+            .replace_with(pipeline, || closed = self.doors.exchange(doors));
+        self.keep_closed(closed, is_confirmed);
         let served = Served {
             config,
             is_confirmed,
@@ -236,15 +269,19 @@ impl Deployer {
             true => log::info!("nothing is served from now on"),
             false => log::info!("{told} is served from now on: {}", plugins.join(", ")),
         }
-        self.tell_unreached(&self.present.get());
+        doors::tell_change(&addresses, &self.doors.addresses());
         self.retire(before);
     }
 
-    /// Tells of a service that nobody reaches before the next start. Only what is gone back to may have one.
-    pub(super) fn tell_unreached(&self, pipeline: &Pipeline) {
-        if let Err(error) = pipeline.check_reached(&self.doors) {
-            log::error!("{error}: its ports are opened at the next start");
-        }
+    /// Keeps doors that were closed, bound as they are, for as long as what is served may be gone back from: this
+    /// process may have no right by now to bind their ports.
+    fn keep_closed(&self, closed: Vec<Opened>, is_confirmed: bool) {
+        let open = self.doors.open();
+        let is_open = |one: &Opened| open.iter().any(|other| Arc::ptr_eq(&one.door, &other.door));
+        let mut kept = sync::lock(&self.closed);
+        kept.extend(closed);
+        kept.retain(|one| !is_confirmed && !is_open(one));
+        kept.truncate(ENDPOINTS_MAX);
     }
 
     /// Begins what goes on beside the requests of a pipeline: reports of dropped log records, instances that

@@ -104,6 +104,7 @@ impl<'a> Exchange<'a> {
     )]
     pub(super) async fn run(
         head: Head,
+        pipeline: Arc<Pipeline>,
         client: Client,
         id: Arc<str>,
         stream: &'a ClientStream,
@@ -131,7 +132,6 @@ impl<'a> Exchange<'a> {
         if head.version == Version::Http11 {
             request.for_client.interims = Some(interims.clone());
         }
-        let pipeline = shared.pipeline.get();
         let Started {
             responding,
             passage,

@@ -7,6 +7,7 @@ use futures_lite::future::or;
 use smol::lock::MutexGuard;
 use zlayer_bundle::BundleHead;
 
+use super::super::doors::{Plan, refused};
 use super::super::installation::Check;
 use super::super::start::{Wanted, verified};
 use super::super::trust::{Trustees, trusted};
@@ -83,11 +84,14 @@ impl Deployer {
         };
         let number = staged.number;
         let generations = self.generations();
-        if let Err(error) = self.prove(&loaded).await {
-            self.give_up(loaded).await;
-            unblock(move || generations.discard(staged)).await;
-            return Err(error);
-        }
+        let plan = match self.prove(&loaded).await {
+            Ok(plan) => plan,
+            Err(error) => {
+                self.give_up(loaded).await;
+                unblock(move || generations.discard(staged)).await;
+                return Err(error);
+            }
+        };
         let adopted = unblock(move || match generations.adopt(&staged) {
             Ok(()) => {
                 // It is installed, whatever is left of others.
@@ -102,10 +106,11 @@ impl Deployer {
             }
         });
         if let Err(error) = adopted.await {
+            drop(plan);
             self.give_up(loaded).await;
             return Err(error);
         }
-        Ok(self.serve(loaded, number).await)
+        Ok(self.serve(loaded, plan, number).await)
     }
 
     /// Serves a generation that is kept: the one before the present one, or that with the number `to`.
@@ -128,14 +133,16 @@ impl Deployer {
         let generations = self.generations();
         let proved = self.prove(&loaded).await;
         let adopted = match proved {
-            Ok(()) => unblock(move || generations.adopt_kept(number)).await,
-            failed => failed,
+            Ok(plan) => { unblock(move || generations.adopt_kept(number)).await }.map(|()| plan),
+            Err(failed) => Err(failed),
         };
-        if let Err(error) = adopted {
-            self.give_up(loaded).await;
-            return Err(error);
+        match adopted {
+            Ok(plan) => Ok(self.serve(loaded, plan, number).await),
+            Err(error) => {
+                self.give_up(loaded).await;
+                Err(error)
+            }
         }
-        Ok(self.serve(loaded, number).await)
     }
 
     /// Removes what is installed, and serves nothing any more.
@@ -155,7 +162,9 @@ impl Deployer {
             generations.uninstall()?;
             Ok(loaded)
         });
-        self.switch(nothing.await?, true, None);
+        let nothing = nothing.await?;
+        let plan = self.doors_for(&nothing);
+        self.switch(nothing, plan, true, None);
         Ok(changed)
     }
 
@@ -211,32 +220,23 @@ impl Deployer {
         })
     }
 
-    async fn prove(&self, loaded: &Loaded) -> Result<()> {
-        // Whoever is on trial would answer 404 to everybody, and be confirmed.
-        loaded
-            .pipeline
-            .check_reached(&self.doors)
-            .map_err(|error| {
-                Error::Refused(format!(
-                    "{error}; stop the daemon to install it: its ports are opened at a start"
-                ))
-            })?;
+    /// Has plugins prove that they work, and opens the ports that they are to be reached at.
+    async fn prove(&self, loaded: &Loaded) -> Result<Plan> {
         let time = self.loader.request_timeout();
         let proving = crate::reactor::enter(Box::pin(prove(&loaded.pipeline, time)));
         let stopping = async {
             stopped(&self.stop).await;
             Err(stopping())
         };
-        or(proving, stopping).await
+        or(proving, stopping).await?;
+        let plan = self.doors_for(loaded).whole().map_err(refused)?;
+        plan.make_ready()?;
+        Ok(plan)
     }
 
     /// Has requests take what has proved itself, and puts it on trial.
-    async fn serve(self: &Arc<Self>, mut loaded: Loaded, number: u64) -> Changed {
-        let mut at_next_start = loaded.config.device.differing(&self.device);
-        if loaded.config.doors != self.doors {
-            // Each service is reached by one of those that are open already.
-            at_next_start.push("endpoints");
-        }
+    async fn serve(self: &Arc<Self>, mut loaded: Loaded, plan: Plan, number: u64) -> Changed {
+        let at_next_start = loaded.config.device.differing(&self.device);
         if !self.data.is_temporary() {
             let mut versions = loaded.versions;
             loaded.versions = unblock(move || {
@@ -252,7 +252,7 @@ impl Deployer {
             (is_good, generations.choose_without(number, "").number)
         })
         .await;
-        self.switch(loaded, is_good, None);
+        self.switch(loaded, plan, is_good, None);
         self.try_out(number, is_good);
         let time = self.loader.timeouts.trial;
         Changed {

@@ -131,6 +131,7 @@ impl Deployer {
             }
         }
         *sync::lock(&self.begun) = None;
+        sync::lock(&self.closed).clear();
         if !std::mem::replace(&mut self.served().is_confirmed, true) {
             log::info!("generation {number} has proved itself: it is confirmed");
         }
@@ -193,7 +194,8 @@ impl Deployer {
     async fn serve_again(self: &Arc<Self>, loaded: Loaded, back: u64, failed: u64, reason: String) {
         let told = format!("generation {failed} failed in its trial: {reason}");
         self.mark_failed(failed, reason).await;
-        self.switch(loaded, true, Some(told));
+        let plan = self.doors_for(&loaded).in_part();
+        self.switch(loaded, plan, true, Some(told));
         let generations = self.generations();
         if let Err(error) = unblock(move || generations.confirm(back)).await {
             log::warn!("generation {back} is served, and that is not written down: {error}");
@@ -206,7 +208,8 @@ impl Deployer {
         let before = self.present.get();
         let why = format!("generation {failed} failed in its trial: {reason}");
         if let Err(unloaded) = self.load_nothing(why).await.map(|nothing| {
-            self.switch(nothing, true, None);
+            let plan = self.doors_for(&nothing);
+            self.switch(nothing, plan, false, None);
         }) {
             let error = Error::from(unloaded);
             log::error!("generation {failed} is served on: {error}");
@@ -221,7 +224,10 @@ impl Deployer {
         };
         log::error!("generation {back} cannot be loaded: {error}; {failed} is served again");
         match self.load_generation(failed).await {
-            Ok(loaded) => self.switch(loaded, false, None),
+            Ok(loaded) => {
+                let plan = self.doors_for(&loaded).in_part();
+                self.switch(loaded, plan, false, None);
+            }
             Err(unloaded) => {
                 let again = Error::from(unloaded);
                 log::error!("generation {failed} cannot be loaded any more either: {again}");
