@@ -23,6 +23,7 @@ mod sizes;
 mod summary;
 mod target;
 mod test;
+mod tools;
 mod wit;
 
 use std::path::PathBuf;
@@ -46,6 +47,7 @@ enum Verb {
     Sizes(sizes::Args),
     Guests(GuestsArgs),
     Wit(WitArgs),
+    Deny(DenyArgs),
     List(list::Args),
     Test(test::Args),
     Demo(demo::Args),
@@ -65,6 +67,15 @@ struct WitArgs {
     /// write nothing; exit status 1 if wit/deps is not what would be written
     #[argh(switch)]
     check: bool,
+}
+
+/// Checks licences and sources of all dependencies, with cargo-deny, which it installs first.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "deny")]
+struct DenyArgs {
+    /// succeed without a check where cargo-deny is missing and crates.io cannot be reached
+    #[argh(switch)]
+    may_skip: bool,
 }
 
 /// Where things are.
@@ -133,8 +144,8 @@ impl Workspace {
 
 fn main() -> ExitCode {
     let args = split_values(std::env::args().skip(1));
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let args = match Args::from_args(&["cargo boards"], &args) {
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let args = match Args::from_args(&["cargo boards"], &words) {
         Ok(args) => args,
         Err(early) => {
             if early.status.is_ok() {
@@ -145,6 +156,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Some(told) = zlayer_bundle::empty_word(&words) {
+        eprintln!("{told}");
+        return ExitCode::from(2);
+    }
     match Workspace::find().and_then(|workspace| run(&args.verb, &workspace)) {
         Ok(code) => code,
         Err(error) => {
@@ -158,12 +173,13 @@ fn run(verb: &Verb, workspace: &Workspace) -> Result<ExitCode> {
     match verb {
         // Its last line is not the error.
         Verb::Test(args) => return test::main(args, workspace),
-        Verb::Setup(args) => setup::main(args, &workspace.root),
+        Verb::Setup(args) => setup::main(args, workspace),
         Verb::Build(args) => build::main(args, workspace),
         Verb::Sizes(args) => sizes::main(args, workspace),
         Verb::Guests(GuestsArgs {}) => guests::main(&workspace.root),
         Verb::Wit(WitArgs { check: false }) => wit::generate(&workspace.root),
         Verb::Wit(WitArgs { check: true }) => wit::check(&workspace.root),
+        Verb::Deny(DenyArgs { may_skip }) => tools::deny(workspace, *may_skip),
         Verb::List(args) => list::main(args, workspace),
         Verb::Demo(args) => demo::main(args, workspace),
         Verb::Bench(args) => bench::main(args, workspace),
@@ -197,6 +213,10 @@ mod tests {
         for line in [
             "setup",
             "setup --check",
+            "setup --system",
+            "setup --tools",
+            "deny",
+            "deny --may-skip",
             "build",
             "build --target=x86_64,armv7 --print",
             "sizes --target aarch64",
@@ -229,6 +249,7 @@ mod tests {
         assert!(help.status.is_ok());
         for verb in [
             "setup", "build", "sizes", "guests", "wit", "list", "test", "demo", "docs", "bench",
+            "deny",
         ] {
             assert!(
                 help.output.contains(&format!("  {verb} ")),

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use argh::FromArgs;
 
+use crate::Workspace;
 use crate::command::Cmd;
 use crate::machine::{Machine, WASM_TRIPLE};
 use crate::plan::{DEBIAN_RUST, Plan, RUST_SOURCE, Scope};
 use crate::target::BuildTarget;
+use crate::tools;
 
 /// How long rustup may take to fetch a standard library (about 30 MB) before the other way is taken.
 const RUSTUP_PATIENCE: Duration = Duration::from_secs(300);
@@ -23,22 +25,45 @@ pub(crate) struct Args {
     /// only say what is missing; exit status 1 if anything is
     #[argh(switch)]
     check: bool,
+    /// only what builds and tests cannot do without: the system's packages, and targets of the compiler
+    #[argh(switch)]
+    system: bool,
+    /// only the programs from crates.io that two checks want; they are built, which takes minutes
+    #[argh(switch)]
+    tools: bool,
 }
 
 /// Runs the verb.
-pub(crate) fn main(args: &Args, root: &Path) -> Result<()> {
-    if args.check {
-        let machine = Machine::probe(root);
-        let plan = Plan::new(&machine, Scope::Everything, true)?;
-        print_ways(&machine, Scope::Everything);
-        if plan.is_empty() {
-            println!("nothing is missing");
-            return Ok(());
+pub(crate) fn main(args: &Args, workspace: &Workspace) -> Result<()> {
+    let root = &workspace.root;
+    // Neither stands for both.
+    let (system, tools) = (args.system || !args.tools, args.tools || !args.system);
+    if !args.check {
+        if system {
+            prepare(root, Scope::Everything)?;
         }
-        print!("{}", plan.describe());
-        bail!("this machine is not ready: `cargo boards setup` does what is listed above");
+        return match tools {
+            true => tools::install(workspace),
+            false => Ok(()),
+        };
     }
-    prepare(root, Scope::Everything)
+    let mut missing = String::new();
+    if system {
+        let machine = Machine::probe(root);
+        missing = Plan::new(&machine, Scope::Everything, true)?.describe();
+        print_ways(&machine, Scope::Everything);
+    }
+    if tools {
+        for line in tools::missing(workspace) {
+            missing += &format!("{line}\n");
+        }
+    }
+    if missing.is_empty() {
+        println!("nothing is missing");
+        return Ok(());
+    }
+    print!("{missing}");
+    bail!("this machine is not ready: `cargo boards setup` does what is listed above");
 }
 
 /// Installs what `scope` lacks. Quick and without network when nothing is missing.

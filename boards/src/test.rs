@@ -57,7 +57,7 @@ pub(crate) fn main(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
     })?;
     let mut left_out = Vec::new();
     let is_part = !args.names.is_empty() || args.target.is_some();
-    let mut steps = if is_part {
+    let steps = if is_part {
         choice::choose(&args.names, args.target, workspace, &catalogue, host)?
     } else {
         let room = Room::of(&workspace.target_dir)?;
@@ -76,9 +76,6 @@ pub(crate) fn main(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
         left_out.push(format!(
             "x86_64: this machine is {host}, and nobody cross-builds for it"
         ));
-    }
-    if !on_path("cargo-deny") {
-        leave_out_dependency_rules(&mut steps, &mut left_out)?;
     }
     if steps.iter().any(|step| step.has_word("e2e"))
         && let Err(reason) = kosoku::fetch(workspace)
@@ -105,22 +102,6 @@ fn docker_registry(workspace: &Workspace, host: Target) -> Result<()> {
     if !on_path(PACKAGE) {
         debian_package::unpacked(host, PACKAGE, &debian_package::folder(workspace))?;
     }
-    Ok(())
-}
-
-/// Takes out the step that needs cargo-deny, where that is not installed.
-///
-/// # Errors
-///
-/// No other step is left: a run of nothing must not end as one in which all passed.
-fn leave_out_dependency_rules(steps: &mut Vec<Step>, left_out: &mut Vec<String>) -> Result<()> {
-    const WHY: &str = "dependency rules: no cargo-deny here (`cargo install cargo-deny --locked`)";
-    let all = steps.len();
-    steps.retain(|step| !step.has_word("deny"));
-    if steps.len() < all {
-        left_out.push(WHY.to_owned());
-    }
-    ensure!(!steps.is_empty(), "nothing is left to run: {WHY}");
     Ok(())
 }
 
@@ -192,22 +173,6 @@ fn check_that_tests_ran(steps: &[Step], sum: &Counts) -> Result<()> {
 mod tests {
     use super::*;
     use catalogue::Kind;
-
-    #[test]
-    fn a_run_from_which_all_is_left_out_is_refused() {
-        let mut left_out = Vec::new();
-        let mut both = vec![steps::dependencies(), steps::formatting()];
-        leave_out_dependency_rules(&mut both, &mut left_out).unwrap();
-        assert_eq!(both.len(), 1);
-        assert_eq!(left_out.len(), 1);
-        let mut alone = vec![steps::dependencies()];
-        let error = leave_out_dependency_rules(&mut alone, &mut left_out).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("nothing is left to run: dependency rules")
-        );
-    }
 
     #[test]
     fn tests_that_were_asked_for_have_to_run() {

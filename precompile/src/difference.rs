@@ -86,8 +86,11 @@ impl Changes {
     fn services(&mut self, what: &str, old: (&BundleFile, usize), new: (&BundleFile, usize)) {
         let blobs = [old, new].map(|(file, place)| file.head.manifest.artifact(place));
         if blobs[0] != blobs[1] {
-            let [from, to] = [old, new].map(|(file, place)| json!(version(file, place)));
-            self.add(format!("{what}.artifact"), from, to);
+            let [mut from, mut to] = [old, new].map(|(file, place)| version(file, place));
+            if from == to {
+                [from, to] = [old, new].map(|(file, place)| signed_version(file, place));
+            }
+            self.add(format!("{what}.artifact"), json!(from), json!(to));
         }
         let [from, to] = [old, new].map(|(file, place)| json!(image(file, place)));
         self.compare(&format!("{what}.image"), from, to);
@@ -119,17 +122,21 @@ fn names(manifest: &BundleManifest) -> Vec<&str> {
         .collect()
 }
 
-/// The plugin's version and the digest of its artifact.
+/// The plugin's version and the digest of its code, as `inspect` shows it.
 fn version(file: &BundleFile, place: usize) -> String {
-    let version = file
-        .artifact(place)
-        .map(|one| one.manifest.version.as_str());
-    let digest = file.head.manifest.artifact(place).map(|blob| blob.name());
-    format!(
-        "{} (sha256 {})",
-        version.unwrap_or_default(),
-        digest.unwrap_or_default()
-    )
+    // A head whose services have no artifacts was refused.
+    file.artifact(place).map_or_else(String::new, |one| {
+        let manifest = &one.manifest;
+        format!("{} (digest {})", manifest.version, manifest.digest_text())
+    })
+}
+
+/// The same with who signed it: one file may differ from another in that alone.
+fn signed_version(file: &BundleFile, place: usize) -> String {
+    let artifact = file.artifact(place);
+    let key = artifact.and_then(|one| one.signature.key());
+    let signer = key.map_or_else(|| "nobody".to_owned(), |key| key.id().to_string());
+    format!("{}, signed by {signer}", version(file, place))
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use zlayer_bundle::{
-    Blob, BundleManifest, Deployment, Manifest, Role, SecretKey, Service, seal_bundle,
+    Blob, BundleHead, BundleManifest, Deployment, Manifest, Role, SecretKey, Service, TrustStore,
+    check_engine, check_revoked, seal_bundle,
 };
 use zlayer_deployment::{DeploymentFile, Image, ImageSource};
 use zlayer_registry::Access;
@@ -168,6 +169,43 @@ impl Packed {
         let blob = *self.manifest.artifacts.get(service)?;
         let compiled = self.artifacts.get(usize::try_from(blob).ok()?)?;
         Some(&compiled.manifest)
+    }
+
+    /// Holds what `key` is to sign, and what is in it, to a trust list, as a device would. Answers what its owner may
+    /// not have thought of.
+    ///
+    /// # Errors
+    ///
+    /// A device with this list would refuse it.
+    pub fn check_trust(
+        &self,
+        key: Option<&SecretKey>,
+        trust: &TrustStore,
+    ) -> Result<Option<String>> {
+        let head = seal_bundle(&self.manifest, key)?;
+        BundleHead::read(&mut head.as_slice())?.check_revoked(trust)?;
+        for artifact in &self.artifacts {
+            let Compiled {
+                manifest,
+                signature,
+                ..
+            } = artifact;
+            check_revoked(manifest, signature, trust)
+                .and_then(|()| check_engine(&manifest.engine_version, trust))
+                .with_context(|| manifest.name.clone())?;
+        }
+        let (Some(key), Some(list)) = (key, trust.list()) else {
+            return Ok(None);
+        };
+        let key = key.public();
+        Ok((!list.keys.contains(&key)).then(|| {
+            format!(
+                "trust list {} does not name key {}, which signs this: it counts on devices that have its .pub file \
+                 in a key folder",
+                list.number,
+                key.id()
+            )
+        }))
     }
 
     /// Writes the bundle to a file, whole or not at all, and answers its length in bytes. The same plugins, key

@@ -38,17 +38,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use smol::lock::RwLock;
 use smol::{Executor, Timer, net};
 
 use crate::error::{Error, Result};
 use crate::memory::{Budget, Reservation};
+use crate::timeout::within;
 use crate::wire::Socket;
 use connection::Connection;
 use places::{Place, Places};
 
 pub use changes::AT_NEXT_START;
-pub use client::{Change, DEFAULT_DATA_DIR, change, print_status, purge};
-pub use deployments::{Changed, Changing, Deployed, Deployments, Telling, Trial};
+pub use client::{Change, DEFAULT_DATA_DIR, Upload, change, print_status, purge};
+pub use deployments::{Changed, Changing, Deployed, Deployments, Telling, Trial, Uploaded};
 pub(crate) use json::Json;
 pub use process::open_before_confinement;
 pub use view::View;
@@ -103,7 +105,10 @@ impl Admin {
                 None
             }
         };
-        let open = Open { path };
+        let open = Open {
+            path,
+            changes: Arc::default(),
+        };
         let tcp = port.map(|port| {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             TcpListener::bind(address).map_err(|error| {
@@ -136,6 +141,7 @@ impl Admin {
             view,
             executor,
             pages: Budget::new(PAGES_BYTES),
+            changes: Arc::clone(&self.open.changes),
         });
         if let Some(listener) = self.unix {
             let listener = net::unix::UnixListener::try_from(listener).map_err(unusable)?;
@@ -169,6 +175,15 @@ impl Admin {
 #[derive(Debug)]
 pub struct Open {
     path: PathBuf,
+    changes: Arc<RwLock<()>>,
+}
+
+impl Open {
+    /// Waits until whoever has begun to change something is told what came of it, at most for `time`. Nobody begins
+    /// another meanwhile.
+    pub async fn finish(&self, time: Duration) {
+        within(time, self.changes.write()).await;
+    }
 }
 
 impl Drop for Open {
@@ -184,6 +199,8 @@ struct AdminShared {
     executor: &'static Executor<'static>,
     /// The budget of [`PAGES_BYTES`].
     pages: Arc<Budget>,
+    /// Read by whoever changes something, until that is told.
+    changes: Arc<RwLock<()>>,
 }
 
 fn bind_unix(folder: &Path, path: &Path) -> io::Result<UnixListener> {
@@ -275,6 +292,7 @@ mod tests {
         }
         drop(Open {
             path: folder.join(SOCKET),
+            changes: Arc::default(),
         });
         fs::remove_dir(&folder).unwrap();
     }

@@ -50,11 +50,12 @@ use crate::plugin::{
     InstanceMemory, Plugin, Ticker, new_engine, places, places_for_any, share_out,
 };
 use crate::redact;
-use crate::server::Server;
 use crate::server::tls::{Https, TLS_SHARE};
+use crate::server::{Doors, Server};
 use crate::stats::ServerStats;
 use crate::turns;
 use crate::upstream::{self, Upstreams};
+use crate::wire::stopped;
 use counted::Counted;
 use deployer::Deployer;
 use first::First;
@@ -98,7 +99,8 @@ pub fn run(start: Start) -> Result<()> {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     // Before all else: a signal that comes while the plugin loads must drain, too.
     let signals = Signals::hear()?;
-    let bound = doors::bind(&config.doors)?;
+    let has_https = config.entrance.https.is_some();
+    let bound = doors::plan(&[], &[], &config.doors, has_https).whole()?;
     // While this process may still read what root alone may.
     let owner = account.map(|account| account.ids().0.as_raw());
     let https = config.entrance.https.as_ref();
@@ -137,7 +139,7 @@ pub fn run(start: Start) -> Result<()> {
 fn serve(
     config: Config,
     installed: Option<FromGeneration>,
-    bound: doors::Bound,
+    bound: doors::Plan,
     https: Option<Https>,
     admin: Admin,
     data: &Arc<DataDir>,
@@ -207,6 +209,7 @@ fn serve(
         profile,
         ticker: ticker.clone(),
         own: budget.used(),
+        connections: fixed.connections * share + certificates,
         budget: Arc::clone(&budget),
         limits: limits.clone(),
         timeouts: config.timeouts.clone(),
@@ -215,7 +218,7 @@ fn serve(
         store_folder: data.store(),
         upstreams,
     };
-    let loaded = members.and_then(|members| loader.load(members, &config, None));
+    let loaded = members.and_then(|members| loader.load(members, &config, None, None));
     let First {
         pipeline,
         config,
@@ -241,9 +244,14 @@ fn serve(
     let config = Arc::new(config);
     let bound = match pipeline.nothing() {
         // Whoever comes is told why.
-        Some(_) => bound,
-        None => doors::open(bound, &config.doors, https.is_some()),
+        Some(_) => bound.follow(),
+        None => {
+            let bound = bound.follow();
+            let next = doors::plan(&bound, &[], &config.doors, https.is_some());
+            next.in_part().follow()
+        }
     };
+    let open_doors = Doors::new(bound)?;
     let (choice, configure) = installed
         .map(|FromGeneration { choice, configure }| (choice, configure))
         .unzip();
@@ -252,13 +260,12 @@ fn serve(
         Arc::clone(data),
         configure,
         (Arc::clone(&pipeline), Arc::clone(&config)),
-        bound.iter().map(|(door, _)| door.clone()).collect(),
+        (Arc::clone(&open_doors), https.is_some()),
         stop.clone(),
     );
-    deployer.tell_unreached(&pipeline);
     let stats = ServerStats::new();
     let server = Server::new(
-        bound,
+        Arc::clone(&open_doors),
         https.clone(),
         Arc::clone(&deployer.present),
         limits,
@@ -268,13 +275,12 @@ fn serve(
         Arc::clone(&stats),
         &EXECUTOR,
         stop.clone(),
-    )?;
+    );
 
     if let Some(address) = admin.address() {
         logger::say(&format!("zlayer: admin interface on http://{address}\n"));
     }
-    let addresses = server.addresses();
-    doors::tell(&pipeline, &addresses);
+    doors::tell(&pipeline, &open_doors.addresses());
     let view = View {
         present: Arc::clone(&deployer.present),
         server: stats,
@@ -284,12 +290,12 @@ fn serve(
         connections: fixed.connections,
         connections_memory: fixed.connections * share + certificates,
         threads: resources.threads,
-        addresses,
+        doors: open_doors,
         https: https.clone(),
         deployments: Arc::clone(&deployer) as Arc<dyn Deployments>,
         stop: stop.clone(),
     };
-    let _admin = admin.serve(view, &EXECUTOR)?;
+    let admin = admin.serve(view, &EXECUTOR)?;
     if data.is_temporary() {
         log::info!(
             "no --data-dir: what the plugin stores is kept in {} and goes with this process",
@@ -326,7 +332,11 @@ fn serve(
     // A task like all others: the executor looks at the future that it is run with only now and then.
     let served = EXECUTOR.spawn(server.run(fixed.connections, Arc::clone(&queue)));
     work(&queue, 0, async {
-        served.await;
+        let telling = async {
+            stopped(&stop).await;
+            admin.finish(config.timeouts.drain).await;
+        };
+        zip(served, telling).await;
         deployer.shut_down(&deployer.all_plugins()).await;
     });
     store.close();
@@ -383,13 +393,13 @@ async fn run_tasks<T>() -> T {
     }
 }
 
-/// Makes the instances of a plugin that are wanted at the start, each within `time`. From then on it gives
-/// up those that nobody asks for, and asks the plugin whether it is well.
+/// Makes the instances of a plugin that are wanted at the start, each within `time`. From then on it replaces
+/// those that are kept, gives up those that nobody asks for, and asks the plugin whether it is well.
 async fn keep(plugin: &Arc<Plugin>, pipeline: &Pipeline, time: Duration, stop: &Receiver<()>) {
     plugin.warm_up(time).await;
-    zip(
-        plugin.give_up_idle(time),
-        pipeline.watch_health(plugin, stop),
-    )
-    .await;
+    // Who ends needs no others.
+    let replacing = or(plugin.replace_lost(time), stopped(stop));
+    let giving_up = plugin.give_up_idle(time);
+    let watching = pipeline.watch_health(plugin, stop);
+    zip(replacing, zip(giving_up, watching)).await;
 }

@@ -1,11 +1,14 @@
 //! What can go wrong before and beside serving, and whose fault it is.
 
 mod blame;
+mod unknown;
 
 use std::fmt;
 use std::path::PathBuf;
 
 use zlayer_bundle::{ArtifactError, BundleError, TrustListError};
+
+pub use unknown::Unknown;
 
 /// Exit code of what went well.
 pub const EXIT_SUCCESS: u8 = 0;
@@ -26,6 +29,8 @@ pub const EXIT_SIGNALLED: u8 = 130;
 pub enum Error {
     /// A flag or its value is wrong.
     Usage(String),
+    /// The deployment wants to know what this device does not.
+    Unknown(Unknown),
     /// The artifact was refused before a byte of it was mapped.
     Artifact {
         /// The file as it was named.
@@ -42,8 +47,8 @@ pub enum Error {
     },
     /// A trust list was refused, or the one that is installed cannot be checked.
     TrustList {
-        /// The one that is installed, if it is that one.
-        installed: Option<InstalledList>,
+        /// Which of both.
+        which: WhichList,
         /// What is wrong with it.
         source: TrustListError,
     },
@@ -88,11 +93,22 @@ impl Error {
         }
     }
 
+    /// The same, of a daemon that runs: it may mend less while it does.
+    pub fn while_running(self) -> Error {
+        match self {
+            Error::Unknown(unknown) => Error::Unknown(Unknown {
+                is_running: true,
+                ..unknown
+            }),
+            other => other,
+        }
+    }
+
     /// The process's exit code: 1 device, 2 usage, 3 plugin, 10 and up those of
     /// [`ArtifactError::exit_code`], [`BundleError::exit_code`] and [`TrustListError::exit_code`].
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Usage(_) => EXIT_USAGE,
+            Error::Usage(_) | Error::Unknown(_) => EXIT_USAGE,
             Error::Artifact { source, .. } => source.exit_code(),
             Error::Bundle { source, .. } => source.exit_code(),
             Error::TrustList { source, .. } => source.exit_code(),
@@ -104,13 +120,18 @@ impl Error {
     }
 }
 
-/// The trust list of a data folder.
+/// Which trust list is meant.
 #[derive(Debug)]
-pub struct InstalledList {
-    /// Its file.
-    pub path: PathBuf,
-    /// Where root keys were looked for.
-    pub key_dirs: Vec<PathBuf>,
+pub enum WhichList {
+    /// One that was given, by this name.
+    Given(PathBuf),
+    /// That of a data folder.
+    Installed {
+        /// Its file.
+        path: PathBuf,
+        /// Where root keys were looked for.
+        key_dirs: Vec<PathBuf>,
+    },
 }
 
 /// Whether the process may not open one file more: the limit's fault, whatever was to be opened.
@@ -122,14 +143,15 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Usage(message) | Error::Refused(message) => f.write_str(message),
+            Error::Unknown(unknown) => write!(f, "{unknown}"),
             Error::Artifact { path, source } => write!(f, "{}: {source}", path.display()),
             Error::Bundle { path, source } => write!(f, "{}: {source}", path.display()),
             Error::TrustList {
-                installed: None,
+                which: WhichList::Given(path),
                 source,
-            } => write!(f, "{source}"),
+            } => write!(f, "{}: {source}", path.display()),
             Error::TrustList {
-                installed: Some(InstalledList { path, key_dirs }),
+                which: WhichList::Installed { path, key_dirs },
                 source,
             } => {
                 let searched: Vec<_> = { key_dirs.iter() }
@@ -168,6 +190,7 @@ impl std::error::Error for Error {
             Error::Device { source, .. } => Some(source),
             Error::Kept(error) => error.source(),
             Error::Usage(_)
+            | Error::Unknown(_)
             | Error::Refused(_)
             | Error::Plugin { .. }
             | Error::Told { .. }

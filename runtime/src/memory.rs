@@ -1,11 +1,16 @@
 //! One ceiling for the memory that plugins and clients can make the process use.
 
+mod pot;
+
 use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use event_listener::EventListener;
+
 use crate::sync;
+use pot::Pot;
 
 /// The ceiling. Linear memories, instance overhead, whole bodies, connection buffers and the
 /// store's share are reserved here before they are allocated, so that the sum stays below the limit
@@ -17,6 +22,8 @@ pub struct Budget {
     /// How much of `used` is never given back.
     set_aside: AtomicUsize,
     reclaim: OnceLock<Reclaim>,
+    /// What is gathered for one who needs much. It counts in `used`.
+    pot: Pot,
     /// The budget that this one is a part of.
     whole: Option<Arc<Budget>>,
 }
@@ -38,6 +45,7 @@ impl Budget {
             used: AtomicUsize::new(0),
             set_aside: AtomicUsize::new(0),
             reclaim: OnceLock::new(),
+            pot: Pot::default(),
             whole: None,
         })
     }
@@ -50,6 +58,7 @@ impl Budget {
             used: AtomicUsize::new(0),
             set_aside: AtomicUsize::new(0),
             reclaim: OnceLock::new(),
+            pot: Pot::default(),
             whole: Some(Arc::clone(self)),
         })
     }
@@ -83,16 +92,55 @@ impl Budget {
 
     /// Takes `bytes` out of the budget until the reservation is dropped; `None` if it is spent.
     pub fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Reservation> {
-        let mut reservation = Reservation {
+        let taken = self.take_bytes(bytes);
+        taken.then(|| self.reservation(bytes))
+    }
+
+    /// The same for work that has not begun yet and can wait: it gets nothing while somebody gathers.
+    pub fn reserve_for_new(self: &Arc<Self>, bytes: usize) -> Option<Reservation> {
+        let taken = self.take_if_free(bytes);
+        taken.then(|| self.reservation(bytes))
+    }
+
+    /// Begins to gather `bytes`, unless somebody else gathers: whatever is given back goes there first, and
+    /// new work waits ([`Budget::reserve_for_new`]). Work that has begun does not: what it needs it takes,
+    /// out of what is gathered too.
+    pub fn gather(self: &Arc<Self>, bytes: usize) -> Option<Gathering> {
+        let begun = self.pot.begin(bytes);
+        begun.then(|| Gathering {
             budget: Arc::clone(self),
-            bytes: 0,
+            has_ended: false,
+        })
+    }
+
+    /// Whether somebody gathers, and has too little yet.
+    pub fn is_gathering(&self) -> bool {
+        self.pot.is_wanting()
+    }
+
+    /// Bytes that are gathered at this moment. They count as used.
+    pub fn gathered(&self) -> usize {
+        self.pot.held()
+    }
+
+    fn reservation(self: &Arc<Self>, bytes: usize) -> Reservation {
+        Reservation {
+            budget: Arc::clone(self),
+            bytes,
             home: None,
             companion: None,
-        };
-        reservation.grow(bytes).then_some(reservation)
+        }
     }
 
     fn take_bytes(&self, bytes: usize) -> bool {
+        self.take_free(bytes) || self.take_gathered(bytes)
+    }
+
+    fn take_if_free(&self, bytes: usize) -> bool {
+        !self.is_gathering() && self.take_free(bytes)
+    }
+
+    fn take_free(&self, bytes: usize) -> bool {
         let taken = self.try_take(bytes)
             || self.reclaim.get().is_some_and(|reclaim| reclaim()) && self.try_take(bytes);
         let Some(whole) = self.whole.as_ref().filter(|_| taken) else {
@@ -105,16 +153,29 @@ impl Budget {
         taken
     }
 
+    /// Takes what is missing to these bytes out of what is gathered.
+    fn take_gathered(&self, bytes: usize) -> bool {
+        let free = self.limit.saturating_sub(self.used());
+        let short = bytes.saturating_sub(free);
+        if !self.pot.take(short) {
+            return false;
+        }
+        self.used.fetch_sub(short, Ordering::Relaxed);
+        // Where others were faster it is free, and is gathered again.
+        self.try_take(bytes)
+    }
+
     fn give_back(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        let gathered = self.pot.put(bytes);
+        self.used.fetch_sub(bytes - gathered, Ordering::Relaxed);
         if let Some(whole) = &self.whole {
             whole.give_back(bytes);
         }
     }
 
-    /// Bytes that could be reserved at this moment.
+    /// Bytes that could be reserved at this moment, for work that has begun.
     pub fn free(&self) -> usize {
-        let free = self.limit.saturating_sub(self.used());
+        let free = self.limit.saturating_sub(self.used()) + self.pot.held();
         self.whole
             .as_ref()
             .map_or(free, |whole| free.min(whole.free()))
@@ -157,6 +218,19 @@ impl Reservation {
         self.budget.give_back(less);
     }
 
+    /// Parts `bytes` from it, or all if it holds less, as a separate reservation.
+    pub fn split(&mut self, bytes: usize) -> Reservation {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.budget.reservation(bytes)
+    }
+
+    /// Bytes that others could have if it were dropped.
+    pub fn returns(&self) -> usize {
+        let home = self.home.as_ref().map_or(0, |home| home.bytes);
+        self.bytes.saturating_sub(home)
+    }
+
     /// Reserves `bytes` in the same budget, as a separate reservation.
     pub fn reserve_another(&self, bytes: usize) -> Option<Reservation> {
         self.budget.reserve(bytes)
@@ -193,6 +267,55 @@ impl Drop for Reservation {
             }
             None => self.shrink(self.bytes),
         }
+    }
+}
+
+/// Bytes that are gathered bit by bit. Dropping it leaves them to everybody.
+#[derive(Debug)]
+pub struct Gathering {
+    budget: Arc<Budget>,
+    has_ended: bool,
+}
+
+impl Gathering {
+    /// Takes of what is free, as far as something is missing. Returns whether nothing is any more.
+    pub fn collect(&self) -> bool {
+        let Budget {
+            limit, used, pot, ..
+        } = &*self.budget;
+        loop {
+            let missing = pot.missing();
+            let bytes = missing.min(limit.saturating_sub(used.load(Ordering::Relaxed)));
+            if bytes == 0 {
+                return missing == 0;
+            }
+            if self.budget.try_take(bytes) {
+                // Less may be missing by now.
+                used.fetch_sub(bytes - pot.put(bytes), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Resolves when all has been gathered since this was called.
+    pub fn gathered(&self) -> EventListener {
+        self.budget.pot.filled()
+    }
+
+    /// Ends with what was gathered; `None` if that is nothing.
+    pub fn take(mut self) -> Option<Reservation> {
+        self.has_ended = true;
+        let bytes = self.budget.pot.end();
+        (bytes > 0).then(|| self.budget.reservation(bytes))
+    }
+}
+
+impl Drop for Gathering {
+    fn drop(&mut self) {
+        if self.has_ended {
+            return;
+        }
+        let left = self.budget.pot.end();
+        self.budget.used.fetch_sub(left, Ordering::Relaxed);
     }
 }
 
@@ -239,96 +362,4 @@ impl Standing {
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_spent_budget_refuses_and_a_dropped_reservation_gives_back() {
-        let budget = Budget::new(100);
-        let mut first = budget.reserve(60).unwrap();
-        assert!(budget.reserve(41).is_none());
-        assert!(first.grow(40));
-        assert!(!first.grow(1));
-        assert_eq!((budget.used(), first.bytes()), (100, 100));
-        first.shrink(30);
-        assert_eq!(budget.used(), 70);
-        drop(first);
-        assert_eq!(budget.used(), 0);
-    }
-
-    #[test]
-    fn what_is_idle_goes_before_anything_is_refused() {
-        let budget = Budget::new(100);
-        let idle = Arc::new(Mutex::new(vec![budget.reserve(60).unwrap()]));
-        budget.reclaim_by({
-            let idle = Arc::clone(&idle);
-            move || {
-                let reservations = std::mem::take(&mut *idle.lock().unwrap());
-                !reservations.is_empty()
-            }
-        });
-        let first = budget.reserve(80);
-        assert!(first.is_some() && budget.reserve(80).is_none());
-        assert_eq!(budget.used(), 80);
-    }
-
-    #[test]
-    fn a_standing_reservation_comes_back_as_large_as_it_was() {
-        let budget = Budget::new(100);
-        let standing = Standing::new(budget.reserve(60).unwrap());
-        let mut lent = standing.lend().unwrap();
-        assert!(standing.lend().is_none());
-        assert!(lent.grow(40));
-        drop(lent);
-        assert_eq!(budget.used(), 60);
-        let mut lent = standing.lend().unwrap();
-        lent.shrink(10);
-        drop(lent);
-        assert_eq!(budget.used(), 50);
-        drop(standing);
-        assert_eq!(budget.used(), 0);
-    }
-
-    #[test]
-    fn a_part_leaves_the_rest_and_counts_in_the_whole() {
-        let whole = Budget::new(100);
-        let part = whole.part(30);
-        let mut held = part.reserve(20).unwrap();
-        assert!(!held.grow(11) && held.grow(10));
-        assert_eq!((part.used(), whole.used(), held.free()), (30, 30, 0));
-        held.shrink(20);
-        assert_eq!((part.used(), whole.used(), held.free()), (10, 10, 20));
-        // The whole is spent before its part is.
-        let others = whole.reserve(85).unwrap();
-        assert_eq!(held.free(), 5);
-        assert!(!held.grow(6));
-        assert_eq!((part.used(), whole.used()), (10, 95));
-        drop((held, others));
-        assert_eq!((part.used(), whole.used()), (0, 0));
-    }
-
-    #[test]
-    fn a_request_that_overflows_is_refused() {
-        let budget = Budget::new(usize::MAX);
-        let _held = budget.reserve(10).unwrap();
-        assert!(budget.reserve(usize::MAX).is_none());
-        assert_eq!(budget.used(), 10);
-    }
-
-    #[test]
-    fn threads_never_exceed_the_limit_together() {
-        let budget = Budget::new(1000);
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..10_000 {
-                        let held = budget.reserve(300);
-                        assert!(budget.used() <= 1000);
-                        drop(held);
-                    }
-                });
-            }
-        });
-        assert_eq!(budget.used(), 0);
-    }
-}
+mod tests;

@@ -53,6 +53,7 @@ mod reply;
 mod request;
 mod retirement;
 mod route;
+mod shares;
 mod stage;
 mod standing;
 mod token;
@@ -69,18 +70,19 @@ use std::time::Duration;
 use http::HeaderName;
 use zlayer_bundle::Role;
 
-use crate::cache::{Cache, Clock};
-use crate::config::{Door, Limits, Placement};
-use crate::error::{Error, Result};
+use crate::cache::Cache;
+use crate::config::Placement;
+use crate::error::Result;
 use crate::failure::Failure;
 use crate::memory::Budget;
 use crate::message::Response;
-use crate::plugin::Plugin;
+use crate::plugin::{Common, Plugin};
 use crate::upstream::{self, Upstreams};
 use bodies::WholeBodies;
 use reach::{Order, Reach, reached};
 use reply::AtWork;
 use retirement::Retirement;
+use shares::{new_bodies, new_cache};
 use trail::Trail;
 
 pub use marks::Marks;
@@ -88,7 +90,7 @@ pub use passage::Passage;
 pub use present::Present;
 pub use reply::{Reply, Tail};
 pub use request::{Record, Request};
-pub use stage::{Stage, Step};
+pub use stage::{Stage, Step, takes_bodies};
 pub use standing::RateLimit;
 pub use websocket::Upgrade;
 
@@ -117,7 +119,7 @@ pub struct Pipeline {
     cache: Option<Arc<Cache>>,
     /// The fields that tell clients apart for one of the caching plugins.
     personal: Arc<[HeaderName]>,
-    /// See [`Limits::underscore_headers`].
+    /// See [`Limits::underscore_headers`](crate::config::Limits::underscore_headers).
     underscore_headers: bool,
     bodies: Arc<WholeBodies>,
     upstreams: Upstreams,
@@ -134,20 +136,19 @@ pub struct Pipeline {
 impl Pipeline {
     /// Sorts the plugins' roles into stages, each where its placement wants it. `time` is how long
     /// a request may take to its response. What has been set aside for the one that it follows `after` is
-    /// its own then: the memory for bodies and messages, and the cache. `room` is what the budget has left
-    /// for it.
+    /// its own then: the memory for bodies and messages, and the cache.
     ///
     /// # Errors
     ///
     /// The budget has no room for the bodies that they take, or for the cache.
     pub fn new(
         plugins: Vec<(Arc<Plugin>, Arc<Placement>)>,
-        limits: &Limits,
+        common: &Common<'_>,
         time: Duration,
-        (budget, room): (&Arc<Budget>, impl Fn() -> usize),
         upstreams: Upstreams,
         after: Option<&Pipeline>,
     ) -> Result<Pipeline> {
+        let Common { budget, limits, .. } = *common;
         let reach = Reach::new(plugins.iter().map(|(_, placement)| placement));
         let mut stages = Vec::new();
         for step in Step::ORDER {
@@ -170,19 +171,21 @@ impl Pipeline {
         let cache = match (caches, after.and_then(|after| after.cache.clone())) {
             (false, _) => None,
             (true, Some(cache)) => Some(cache),
-            (true, None) => Some(new_cache(limits, budget)?),
+            (true, None) => Some(new_cache(common)?),
         };
         let personal = cache::personal_headers(&stages);
         let takes_bodies = stages.iter().any(Stage::takes_bodies);
         let before = after.filter(|after| after.bodies.share() > 0 || !takes_bodies);
         let bodies = match before {
             Some(before) => Arc::clone(&before.bodies),
-            None => new_bodies(takes_bodies, limits, budget, room())?,
+            None => new_bodies(takes_bodies, common)?,
         };
         let messages = match after {
             Some(after) => Arc::clone(&after.messages),
             // A quarter at most, and at least room for one of the longest each way.
-            None => budget.part((room() / 4).max(limits.websocket_message.saturating_mul(2))),
+            None => {
+                budget.part((common.room() / 4).max(limits.websocket_message.saturating_mul(2)))
+            }
         };
         Ok(Pipeline {
             plugins: plugins.into_iter().map(|(plugin, _)| plugin).collect(),
@@ -221,25 +224,6 @@ impl Pipeline {
         let plugins = self.plugins.iter().map(|plugin| plugin.set_aside());
         let cache = self.cache.as_ref().map_or(0, |cache| cache.figures().limit);
         self.bodies.share() + cache + plugins.sum::<usize>()
-    }
-
-    /// Looks whether each service that answers requests is reached by one of these doors at least.
-    ///
-    /// # Errors
-    ///
-    /// One is not. The error names it, and the port of its endpoint.
-    pub fn check_reached(&self, doors: &[Door]) -> Result<()> {
-        let is_missed =
-            |stage: &&Stage| stage.answers() && !self.reach.is_reached(stage.place, doors);
-        let Some(stage) = self.stages.iter().find(is_missed) else {
-            return Ok(());
-        };
-        let name = stage.plugin.name();
-        let at = { self.reach.port(stage.place) }
-            .map_or(String::new(), |port| format!(" at port {port}"));
-        Err(Error::Refused(format!(
-            "service {name} has its endpoint{at}, and is reached by none of the ports that are open"
-        )))
     }
 
     /// The plugins, in the declared order.
@@ -378,40 +362,4 @@ impl Pipeline {
         }
         services
     }
-}
-
-/// Bodies get a quarter of what is left, and at least room for one body each way.
-fn new_bodies(
-    takes_bodies: bool,
-    limits: &Limits,
-    budget: &Arc<Budget>,
-    room: usize,
-) -> Result<Arc<WholeBodies>> {
-    let share = match takes_bodies {
-        true => (room / 4).max(zlayer_bundle::bodies_least(limits.body)),
-        false => 0,
-    };
-    let bodies = WholeBodies::new(budget, share, limits.body).ok_or_else(|| {
-        Error::Usage(format!(
-            "bodies need {} KiB, and --memory-max {} KiB leaves {} KiB for them; raise it, or lower --max-body",
-            share >> 10,
-            budget.limit() >> 10,
-            room >> 10
-        ))
-    })?;
-    Ok(Arc::new(bodies))
-}
-
-fn new_cache(limits: &Limits, budget: &Arc<Budget>) -> Result<Arc<Cache>> {
-    let bytes = limits
-        .cache
-        .unwrap_or_else(|| Cache::share_of(budget.limit()));
-    let share = budget.reserve(bytes).ok_or_else(|| {
-        Error::Usage(format!(
-            "the cache needs {} KiB, and --memory-max {} KiB leaves less; raise it, or lower --cache-max",
-            bytes >> 10,
-            budget.limit() >> 10
-        ))
-    })?;
-    Ok(Cache::new(share, Clock::default()))
 }

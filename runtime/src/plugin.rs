@@ -13,6 +13,7 @@ mod instantiate;
 mod keeping;
 mod link;
 mod load;
+mod minimum;
 mod pool;
 mod roles;
 mod status;
@@ -56,6 +57,7 @@ pub const SHOWN_BYTES: usize = 128;
 pub struct Plugin {
     host: Arc<PluginHost>,
     version: String,
+    digest: String,
     /// Which of those that were loaded in this process it is.
     number: u64,
     bodies: Option<Bodies>,
@@ -108,6 +110,11 @@ impl Plugin {
     /// Its version, from its manifest.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// The digest of its code, from its manifest: what a trust list may revoke, in hexadecimal digits.
+    pub fn digest(&self) -> &str {
+        &self.digest
     }
 
     /// Which bodies its transformer takes, where its manifest says so.
@@ -191,6 +198,11 @@ impl Plugin {
             let state = instance.store.data_mut();
             state.end_request();
             let held = state.limiter.held();
+            // Who gathers memory waits for what nobody works with.
+            if self.budget.is_gathering() && instance.returns() > 0 {
+                return;
+            }
+            let state = instance.store.data();
             if held <= KEPT_BYTES && !state.has_many_handles() {
                 self.idle.push(instance, Instant::now());
                 return;

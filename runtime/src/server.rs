@@ -5,6 +5,7 @@ mod admission;
 mod client_stream;
 mod connection;
 mod door;
+mod doors;
 mod exchange;
 #[cfg(test)]
 pub mod fuzz;
@@ -22,7 +23,7 @@ mod upload;
 mod waiting;
 
 use std::future::{Future, poll_fn};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,13 +33,10 @@ use std::time::Duration;
 use futures_lite::future::or;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::{Async, Executor};
-use socket2::SockRef;
 
 use crate::clients::{self, Claim, RunQueue};
-use crate::config::{self, AccessOutput, Entrance, Limits, Timeouts};
-use crate::error::{Error, Result};
+use crate::config::{AccessOutput, Entrance, Limits, Timeouts};
 use crate::heap;
-use crate::message::Scheme;
 use crate::pipeline::Present;
 use crate::stats::ServerStats;
 use crate::timeout;
@@ -46,28 +44,21 @@ use crate::wire::stopped;
 use admission::{Admission, Admitted};
 use client_stream::ClientStream;
 use connection::Connection;
-use door::Door;
 use greeting::{Greeted, greet};
 use head::Refusal;
 use origin::Peer;
-use place::Place;
+use place::Doorstep;
 use tls::Https;
 
-/// Connections that may wait in the kernel for the daemon to accept them: as many as the kernel lets
-/// a program ask for by default since 5.4. It takes less where `net.core.somaxconn` says less.
-const BACKLOG: i32 = 4096;
-/// Bytes of a response that the kernel keeps for a client beyond what is on its way to it. By itself it
-/// keeps up to 4 MiB for each of them, which a device does not have, and fills that first for a client
-/// that hardly reads. It asks for more when half of them are left, so a client that takes as little as
-/// it has to (`TRANSFER_RATE`) is seen to take something every 16 seconds, within `--timeout stall`.
-const UNSENT: u32 = 32 << 10;
+pub use door::Door;
+pub use doors::{Doors, Opened};
 
 /// How long requests that are cut off may take to end: they wait for nobody.
 const CUTTING: Duration = Duration::from_secs(1);
 
-/// Bound listeners, and the state that their connections share.
+/// The state that clients' connections share.
 pub struct Server {
-    doors: Vec<Door>,
+    doors: Arc<Doors>,
     /// What it proves itself with where TLS is spoken.
     https: Option<Https>,
     shared: Arc<ServerState>,
@@ -107,37 +98,6 @@ impl ServerState {
 }
 
 impl Server {
-    /// Binds a door's address. This is done before anything slow, so that early clients wait in the
-    /// kernel's backlog instead of being refused.
-    pub fn bind(door: &config::Door) -> Result<TcpListener> {
-        let (address, flag) = (door.address, door.flag());
-        let bound = TcpListener::bind(address).and_then(|listener| {
-            // The standard library asks for 128, and a burst of more would wait for a second or more
-            // until TCP tries again.
-            rustix::net::listen(&listener, BACKLOG)?;
-            // Connections inherit it. Without it they only take more of the kernel's memory.
-            if let Err(error) = SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT) {
-                log::debug!("the kernel keeps as much for clients as it likes: {error}");
-            }
-            Ok(listener)
-        });
-        bound.map_err(|error| {
-            let hint = match error.kind() {
-                std::io::ErrorKind::AddrInUse => {
-                    &*format!("; another program listens there, choose another {flag}")
-                }
-                std::io::ErrorKind::PermissionDenied => {
-                    "; ports below 1024 need the right to bind them"
-                }
-                std::io::ErrorKind::AddrNotAvailable => {
-                    "; this device has no such address, choose another --bind"
-                }
-                _ => "",
-            };
-            Error::device(format!("cannot listen on {address}{hint}"), error)
-        })
-    }
-
     /// Serves `pipeline` at these doors once [`Server::run`] is polled, and proves itself with `https` where TLS is
     /// spoken.
     #[expect(
@@ -145,7 +105,7 @@ impl Server {
         reason = "called once, with the parts of the daemon"
     )]
     pub fn new(
-        bound: Vec<(config::Door, TcpListener)>,
+        doors: Arc<Doors>,
         https: Option<Https>,
         pipeline: Arc<Present>,
         limits: Limits,
@@ -155,15 +115,14 @@ impl Server {
         stats: Arc<ServerStats>,
         executor: &'static Executor<'static>,
         stop: Receiver<()>,
-    ) -> Result<Server> {
-        let doors = Door::all(bound)?;
+    ) -> Server {
         let (open, closed) = bounded(1);
         let (cutting, cut) = bounded(1);
         // Request ids start at a random number, so that two runs of the daemon do not share ids in
         // its logs.
         let start =
             std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), std::process::id());
-        Ok(Server {
+        Server {
             doors,
             https,
             shared: Arc::new(ServerState {
@@ -181,16 +140,7 @@ impl Server {
             open,
             closed,
             cutting,
-        })
-    }
-
-    /// The addresses that the server listens on, each with what is spoken there. Those without TLS stand first.
-    pub fn addresses(&self) -> Vec<(Scheme, SocketAddr)> {
-        let doors = self.doors.iter().map(|door| match door.place.is_https {
-            true => (Scheme::Https, door.address),
-            false => (Scheme::Http, door.address),
-        });
-        doors.collect()
+        }
     }
 
     /// Accepts until `stop` closes, at most `places` connections at a time, which run in `queue`. Then
@@ -211,29 +161,41 @@ impl Server {
         queue.spawn(&clients::current(), async move {
             let accepting = async {
                 let mut admission = Admission::new(places, shared.access);
+                let (mut open_doors, mut changed) = doors.present();
                 loop {
                     for Admitted {
                         stream,
                         client,
-                        door,
+                        step,
                         claim,
                         place,
                     } in admission.admit()
                     {
                         let (shared, open) = (Arc::clone(&shared), open.clone());
-                        let https = https.as_ref().filter(|_| door.is_https).cloned();
+                        let https = https.as_ref().filter(|_| step.place().is_https).cloned();
                         clients.spawn(&Arc::clone(&claim), async move {
                             let executor = shared.executor;
-                            serve(stream, client, door, https, shared, open, claim).await;
+                            serve(stream, client, step, https, shared, open, claim).await;
                             drop(place);
                             heap::give_back_soon(executor);
                         });
                     }
-                    admission.wait(&doors).await;
+                    let waiting = async {
+                        admission.wait(&open_doors).await;
+                        false
+                    };
+                    let changing = async {
+                        (&mut changed).await;
+                        true
+                    };
+                    if or(changing, waiting).await {
+                        (open_doors, changed) = doors.present();
+                    }
                 }
             };
             or(accepting, stopped(&shared.stop)).await;
-            drop((doors, open));
+            doors.end();
+            drop(open);
             drop(accepts);
         });
         stopped(&has_accepted).await;
@@ -249,7 +211,7 @@ impl Server {
 async fn serve(
     stream: Async<TcpStream>,
     client: SocketAddr,
-    door: Place,
+    step: Arc<Doorstep>,
     https: Option<Https>,
     shared: Arc<ServerState>,
     open: Sender<()>,
@@ -261,13 +223,27 @@ async fn serve(
     if let Err(error) = stream.get_ref().set_nodelay(true) {
         log::debug!("{client}: cannot set TCP_NODELAY: {error}");
     }
-    let greeted = greet(stream, client, door, https.as_ref(), &shared, &claim).await;
+    let greeted = greet(
+        stream,
+        client,
+        step.place(),
+        https.as_ref(),
+        &shared,
+        &claim,
+    )
+    .await;
     let connection = |stream: ClientStream, peer: Peer| {
         // A proxy may have said whose it is.
         claim.set_client(peer.address.ip());
         let sent = Arc::clone(stream.sent());
-        let connection =
-            Connection::new(stream, peer, Arc::clone(&shared), open, Arc::clone(&claim));
+        let connection = Connection::new(
+            stream,
+            peer,
+            step,
+            Arc::clone(&shared),
+            open,
+            Arc::clone(&claim),
+        );
         (connection, sent)
     };
     match greeted {

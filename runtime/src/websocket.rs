@@ -28,7 +28,8 @@
 //! begun has to bring [`TRANSFER_RATE`](crate::config::TRANSFER_RATE) bytes a second in the long run;
 //! bytes that came faster earn no longer silence than the stall time. A side that is silent gets a ping, and is
 //! given up when nothing comes after it. A conversation whose place others need is closed with 1013, those that
-//! are silent first (see [`crate::clients`]). A write that makes no progress ends the session.
+//! are silent first (see [`crate::clients`]). A write that makes no progress ends the session. One whose deployment has
+//! been replaced ends as when the daemon drains, and without waiting for anybody once that one's time is up.
 
 mod end;
 mod reader;
@@ -64,7 +65,7 @@ use writer::Writer;
 /// handshake may take.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// How long a side may take to take in that the conversation's place is needed.
+/// How long a side may take to take in that the conversation's place, or its memory, is needed.
 const DISMISSING: Duration = Duration::from_millis(100);
 
 /// What a conversation is asked when its place is needed.
@@ -124,6 +125,8 @@ pub struct WebSocketSession {
     pub budget: Arc<Budget>,
     /// Closed when the daemon drains, or what the conversation began in is gone.
     pub stops: [Receiver<()>; 2],
+    /// Closed when what the conversation began in has to be gone at once: it waits for no peer then.
+    pub cut: Receiver<()>,
 }
 
 /// The two sides of a conversation.
@@ -167,6 +170,7 @@ impl WebSocketSession {
             deflate,
             budget,
             stops,
+            cut,
         } = self;
         let message = limits.websocket_message;
         let claim = clients::current();
@@ -223,27 +227,36 @@ impl WebSocketSession {
             claim.wait_until_asked(DISPLACING).await;
             let _ = first.set(End::Displaced);
         };
-        or(both, or(too_long, displaced)).await;
+        // The plugin's work on a message goes with it.
+        let cut_off = async {
+            stopped(&cut).await;
+            let _ = first.set(End::Stopped);
+        };
+        or(both, or(too_long, or(displaced, cut_off))).await;
         let end = first.into_inner().unwrap_or(End::Stopped);
         log::log!(end.level(), "{label}: WebSocket closed: {end}");
-        if let End::Displaced = end {
+        if matches!(end, End::Displaced) || cut.is_closed() {
             return dismiss(&writer, &end, other.as_ref().map(|(_, writer)| writer)).await;
         }
-        match &mut other {
-            None => close(&mut reader, &writer, &end).await,
-            Some((upstream_reader, upstream_writer)) => {
-                zip(
-                    close(&mut reader, &writer, &end),
-                    close(upstream_reader, upstream_writer, &end),
-                )
-                .await;
+        let closing = async {
+            match &mut other {
+                None => close(&mut reader, &writer, &end).await,
+                Some((upstream_reader, upstream_writer)) => {
+                    zip(
+                        close(&mut reader, &writer, &end),
+                        close(upstream_reader, upstream_writer, &end),
+                    )
+                    .await;
+                }
             }
-        }
+        };
+        // Both sides have been told, or take nothing.
+        or(closing, stopped(&cut)).await;
     }
 }
 
 /// Tells both sides that the conversation is over, and waits for neither: somebody else waits for its
-/// place.
+/// place, or for the memory of what it began in.
 async fn dismiss(client: &Writer, end: &End, upstream: Option<&Writer>) {
     let telling = zip(client.close(end.payload(Side::Client)), async {
         if let Some(upstream) = upstream {

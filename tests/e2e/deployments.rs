@@ -5,10 +5,14 @@ mod endpoints;
 mod keeping;
 mod large;
 mod live;
+mod ports;
+mod room;
 mod trial;
 mod trust;
+mod variables;
 mod watch;
 mod week;
+mod words;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -238,7 +238,7 @@ fn the_log_says_what_started_and_finds_all_that_concerns_a_plugin() {
     let own = shown(&["--plugin", "hostile-plugin"]);
     let id = trapped.header("x-request-id").unwrap();
     for part in [
-        "plugin hostile-plugin 0.0.0 (handler) starts: sha256 ",
+        "plugin hostile-plugin 0.0.0 (handler) starts: digest ",
         ", signed by ",
         &format!("[{id}] GET /trap: plugin hostile-plugin: failed: trap: "),
     ] {

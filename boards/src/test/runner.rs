@@ -1,5 +1,5 @@
-//! Runs steps in two lanes at a time: link-time optimisation keeps one core busy for minutes, and
-//! what else there is to do keeps the other.
+//! Runs steps in lanes: link-time optimisation keeps one core busy for minutes, and what else there is to do
+//! keeps the other.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -44,7 +44,7 @@ pub(super) fn run<'a>(
     let mut failed = None;
     std::thread::scope(|scope| {
         let (sender, receiver) = channel();
-        for lane in [Lane::Binaries, Lane::Checks] {
+        for lane in Lane::ALL {
             let (run, sender) = (&run, sender.clone());
             scope.spawn(move || run.lane(steps, lane, &sender));
         }
@@ -66,7 +66,7 @@ pub(super) fn run<'a>(
     error
 }
 
-/// What both lanes look at.
+/// What all lanes look at.
 struct Run<'a> {
     dir: &'a Path,
     show: &'a (dyn Fn(&Step, Option<&str>) + Sync),

@@ -1,4 +1,4 @@
-//! What a run does: steps, each of some commands, in two lanes.
+//! What a run does: steps, each of some commands, in lanes.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ pub(super) struct Step {
     pub(super) name: String,
     /// Steps of a lane run one after the other.
     pub(super) lane: Lane,
-    /// Steps of the other lane that have to pass before.
+    /// Steps of other lanes that have to pass before.
     pub(super) after: Vec<String>,
     pub(super) commands: Vec<Cmd>,
 }
@@ -24,8 +24,14 @@ pub(super) struct Step {
 pub(super) enum Lane {
     /// Device binaries, whose link-time optimisation keeps one core busy.
     Binaries,
+    /// Programs of others, and the check that is theirs alone. They get what the other two leave.
+    Tools,
     /// All else.
     Checks,
+}
+
+impl Lane {
+    pub(super) const ALL: [Lane; 3] = [Lane::Binaries, Lane::Tools, Lane::Checks];
 }
 
 fn step(name: impl Into<String>, commands: Vec<Cmd>) -> Step {
@@ -43,8 +49,8 @@ impl Step {
         self
     }
 
-    fn beside(mut self) -> Step {
-        self.lane = Lane::Binaries;
+    fn beside(mut self, lane: Lane) -> Step {
+        self.lane = lane;
         self
     }
 
@@ -92,19 +98,21 @@ pub(super) fn full(
         setup(workspace),
         wit(workspace),
         formatting(),
-        dependencies(),
         lints(),
         unit_tests(catalogue),
         guests(workspace),
-        precompiler_tests(),
+        // One of them is of what wkg pushes and pulls.
+        precompiler_tests().after(TOOLS),
+        tools(workspace).beside(Lane::Tools).after(SETUP),
+        dependencies(workspace, true).beside(Lane::Tools),
     ];
     for target in &targets {
         let binary = binary(workspace, *target, DEVICE_PROFILE, tight);
-        steps.push(binary.beside().after(SETUP));
+        steps.push(binary.beside(Lane::Binaries).after(SETUP));
     }
     let names: Vec<&str> = targets.iter().map(|target| target.name()).collect();
     let sizes = format!("sizes --target {}", names.join(","));
-    steps.push(step(SIZES, vec![boards(workspace, &sizes)]).beside());
+    steps.push(step(SIZES, vec![boards(workspace, &sizes)]).beside(Lane::Binaries));
     for target in targets {
         // By then no build is left that would take the processor away from tests that wait for something.
         let tests = unoptimised("--test e2e");
@@ -137,10 +145,15 @@ pub(super) fn quick(workspace: &Workspace, catalogue: &Catalogue, host: Target) 
 
 /// Names that other steps wait for.
 const SETUP: &str = "setup";
+const TOOLS: &str = "tools from crates.io";
 const SIZES: &str = "sizes";
 
 fn setup(workspace: &Workspace) -> Step {
-    step(SETUP, vec![boards(workspace, "setup")])
+    step(SETUP, vec![boards(workspace, "setup --system")])
+}
+
+fn tools(workspace: &Workspace) -> Step {
+    step(TOOLS, vec![boards(workspace, "setup --tools")])
 }
 
 pub(super) fn wit(workspace: &Workspace) -> Step {
@@ -154,10 +167,10 @@ pub(super) fn formatting() -> Step {
     step("formatting", [all].into_iter().chain(plugins).collect())
 }
 
-/// Licences and sources of all dependencies. Advisories change without us: no test of a commit.
-pub(super) fn dependencies() -> Step {
-    let cmd = Cmd::new("cargo", "deny check licenses bans sources");
-    step("dependency rules", vec![cmd])
+/// Licences and sources of all dependencies. Of a whole run that may be left out where there is no cargo-deny.
+pub(super) fn dependencies(workspace: &Workspace, may_skip: bool) -> Step {
+    let words = if may_skip { "deny --may-skip" } else { "deny" };
+    step("dependency rules", vec![boards(workspace, words)])
 }
 
 /// All packages at once, although a build of them together would put a compiler into the runtime's
@@ -427,6 +440,18 @@ mod tests {
             commands(std::slice::from_ref(booted)),
             ["boards bench --machine --short"]
         );
+    }
+
+    #[test]
+    fn tools_come_beside_all_else_and_before_what_wants_them() {
+        let steps = full_of(false);
+        let tools = find(&steps, TOOLS);
+        assert!(tools.lane == Lane::Tools && tools.after == [SETUP]);
+        let rules = find(&steps, "dependency rules");
+        assert!(rules.lane == Lane::Tools);
+        assert!(position(&steps, TOOLS) < position(&steps, "dependency rules"));
+        let tested = find(&steps, "precompiler and its tests");
+        assert!(tested.lane == Lane::Checks && tested.after == [TOOLS]);
     }
 
     #[test]

@@ -56,7 +56,7 @@ fn of(shape: &'static Shape) -> Value {
         Shape::Size(..) => json!({
             "type": ["string", "integer"],
             "minimum": 0,
-            "pattern": "^[0-9]+(B|k|[KMG](i|iB|B)?)?$",
+            "pattern": "^[0-9]+([KMG]i|[kKMG])?B?$",
         }),
         Shape::Duration => json!({
             "type": ["string", "integer"],

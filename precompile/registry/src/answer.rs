@@ -106,12 +106,19 @@ fn unauthorized(registry: String, asker: &Asker) -> Error {
     }
 }
 
-/// A registry's words, short and fit for a terminal.
-fn shown(said: &str) -> String {
-    let line = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut text: String = line.chars().take(MESSAGE_MAX).collect();
-    if text.len() < line.len() {
-        text += "..";
+/// A registry's words, short and fit for a terminal. However many there are, only those that are shown are looked at.
+pub(crate) fn shown(said: &str) -> String {
+    let mut text = String::new();
+    for word in said.split_whitespace() {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.extend(word.chars().take(MESSAGE_MAX + 1));
+        if let Some((end, _)) = text.char_indices().nth(MESSAGE_MAX) {
+            text.truncate(end);
+            text += "..";
+            break;
+        }
     }
     text.escape_debug()
         .to_string()

@@ -67,6 +67,13 @@ pub enum Error {
         /// What it says.
         message: String,
     },
+    /// It answers without end.
+    TooLarge {
+        /// The registry, or whom it named.
+        registry: String,
+        /// The most memory that an answer may take, in bytes.
+        most: u64,
+    },
     /// Nobody answers, or the connection ends early.
     Unreachable {
         /// The registry.
@@ -174,6 +181,12 @@ impl fmt::Display for Error {
                 write!(f, "{reference} has nothing for {wanted}; there is {found}")
             }
             Error::Answer { registry, message } => write!(f, "{registry} answers: {message}"),
+            Error::TooLarge { registry, most } => write!(
+                f,
+                "{registry}, or where it leads to, answers with more than {} MB where no file was asked for: \
+                 that is the most, and the rest was not read",
+                most >> 20
+            ),
             Error::Unreachable { registry, message } => {
                 write!(f, "cannot speak with {registry}: {message}")
             }

@@ -1,82 +1,136 @@
 //! An OCI image layout: content in a folder, for tools that carry it to a registry, or to where there is none.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::Error;
 use crate::content::{Bytes, Content, Layer, copy, digest_of};
 use crate::document::media;
 
+/// Bytes of a layout's documents that are read.
+const INDEX_BYTES: u64 = 4 << 20;
 /// Under which name other tools find the content of a layout.
 const NAME: &str = "org.opencontainers.image.ref.name";
 
 impl Content {
-    /// Writes the content as an image layout into a new folder, under this name.
+    /// Writes the content as an image layout under this name: into a new folder, or beside what is in a layout that is
+    /// there. What had the name there has it no more, and its blobs stay, as other tools keep them.
     ///
     /// # Errors
     ///
-    /// The folder is there already, or cannot be written; then nothing of it stays.
+    /// The folder holds something else, or cannot be written: nothing of a new one stays then, and what was in a
+    /// layout is found there as it was.
     pub fn write_layout(&self, folder: &Path, name: &str) -> Result<(), Error> {
         let failed = |source| Error::File {
             what: format!("cannot write {}", folder.display()),
             source,
         };
-        let blobs = folder.join("blobs/sha256");
-        // A folder that is there belongs to somebody.
-        fs::create_dir(folder).map_err(failed)?;
-        let written = fs::create_dir_all(&blobs).and_then(|()| {
-            for member in &self.members {
-                member.layer.copy_to(&blobs)?;
-                write_blob(&blobs, &member.config)?;
-                write_blob(&blobs, &member.manifest)?;
-            }
-            if let Some(index) = &self.index {
-                write_blob(&blobs, index)?;
-            }
-            write(
-                &folder.join("oci-layout"),
-                &json!({ "imageLayoutVersion": "1.0.0" }),
-            )?;
-            // The last file: with it the layout is whole.
-            write(&folder.join("index.json"), &self.entry(name))
-        });
+        let is_new = match fs::create_dir(folder) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(failed(error)),
+        };
+        let written = self.write_into(folder, name, is_new);
         written.map_err(|error| {
-            let _ = fs::remove_dir_all(folder);
+            if is_new {
+                let _ = fs::remove_dir_all(folder);
+            }
             failed(error)
         })
     }
 
-    /// What `index.json` says.
-    fn entry(&self, name: &str) -> serde_json::Value {
-        let manifests = self.top().map(|(bytes, media_type)| {
+    fn write_into(&self, folder: &Path, name: &str, is_new: bool) -> io::Result<()> {
+        let others = match is_new {
+            true => Vec::new(),
+            // A folder that holds anything else belongs to somebody.
+            false => others(folder, name)?,
+        };
+        let blobs = folder.join("blobs/sha256");
+        fs::create_dir_all(&blobs)?;
+        for member in &self.members {
+            member.layer.copy_to(&blobs)?;
+            write_blob(&blobs, &member.config)?;
+            write_blob(&blobs, &member.manifest)?;
+        }
+        if let Some(index) = &self.index {
+            write_blob(&blobs, index)?;
+        }
+        write(
+            &folder.join("oci-layout"),
+            &json!({ "imageLayoutVersion": "1.0.0" }),
+        )?;
+        // The last file: with it the layout is whole.
+        write(&folder.join("index.json"), &self.entry(name, others))
+    }
+
+    /// What `index.json` says, with these in front.
+    fn entry(&self, name: &str, others: Vec<Value>) -> Value {
+        let own = self.top().map(|(bytes, media_type)| {
             let mut entry = bytes.descriptor(media_type);
             entry.annotations.insert(NAME.to_owned(), name.to_owned());
-            entry
+            json!(entry)
         });
+        let manifests: Vec<Value> = others.into_iter().chain(own).collect();
         json!({
             "schemaVersion": 2,
             "mediaType": media::INDEX,
-            "manifests": manifests.into_iter().collect::<Vec<_>>(),
+            "manifests": manifests,
         })
+    }
+}
+
+/// What a layout holds under other names; nothing for an empty folder.
+fn others(folder: &Path, name: &str) -> io::Result<Vec<Value>> {
+    if fs::read_dir(folder)?.next().is_none() {
+        return Ok(Vec::new());
+    }
+    let read = |file: &str| -> io::Result<Value> {
+        let mut text = String::new();
+        let file = File::open(folder.join(file))?;
+        file.take(INDEX_BYTES).read_to_string(&mut text)?;
+        Ok(serde_json::from_str(&text)?)
+    };
+    let layout = read("oci-layout").and_then(|layout| {
+        let index = read("index.json")?;
+        Ok((layout, index))
+    });
+    let Ok((layout, mut index)) = layout else {
+        return Err(io::Error::other(
+            "it holds something else than an OCI image layout; name another folder with -o",
+        ));
+    };
+    let version = layout["imageLayoutVersion"].as_str().unwrap_or_default();
+    let manifests = index["manifests"].as_array_mut().map(std::mem::take);
+    match (version, manifests) {
+        ("1.0.0", Some(mut manifests)) => {
+            manifests.retain(|one| one["annotations"][NAME] != name);
+            Ok(manifests)
+        }
+        _ => Err(io::Error::other(format!(
+            "it holds an OCI image layout of version '{}', and 1.0.0 is known here, or its index.json lists no \
+             manifests; name another folder with -o",
+            version.escape_debug()
+        ))),
     }
 }
 
 impl Layer {
     fn copy_to(&self, blobs: &Path) -> io::Result<()> {
         let path = blobs.join(file_name(&self.digest));
-        let mut to = File::create(&path)?;
-        // Its manifest is made: what came of the file since then is not what that says.
-        let copied = copy(&mut File::open(&self.path)?, &mut to)?;
-        if copied != (self.digest.clone(), self.size) {
-            return Err(io::Error::other(format!(
-                "{} changed while it was read; try again",
-                self.path.display()
-            )));
-        }
-        to.sync_all()
+        replace(&path, |to| {
+            // Its manifest is made: what came of the file since then is not what that says.
+            let copied = copy(&mut File::open(&self.path)?, to)?;
+            if copied != (self.digest.clone(), self.size) {
+                return Err(io::Error::other(format!(
+                    "{} changed while it was read; try again",
+                    self.path.display()
+                )));
+            }
+            Ok(())
+        })
     }
 }
 
@@ -90,9 +144,21 @@ fn write(path: &Path, document: &serde_json::Value) -> io::Result<()> {
 }
 
 fn write_bytes(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    replace(path, |to| to.write_all(bytes))
+}
+
+/// Writes a file that takes its place when it is whole: what is there may be of another name in the layout.
+fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let unfinished = path.with_extension("incoming");
+    let written = File::create(&unfinished).and_then(|mut file| {
+        write(&mut file)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&unfinished);
+    }
+    written
 }
 
 /// A blob's file has the digits of its digest for a name.
@@ -132,6 +198,23 @@ mod tests {
         }
         fs::write(&path, b"as it was").unwrap();
         content.write_layout(&layout, "v1").unwrap();
+        // What is there already stays as it is.
+        let blob = layout
+            .join("blobs/sha256")
+            .join(file_name(&content.members[0].layer.digest));
+        fs::write(&path, b"as it is.").unwrap();
+        assert!(content.write_layout(&layout, "v2").is_err());
+        assert_eq!(fs::read(blob).unwrap(), b"as it was");
+        assert_eq!(names(&layout), ["v1"]);
         fs::remove_dir_all(dir).unwrap();
+    }
+
+    /// What is found in a layout.
+    fn names(layout: &Path) -> Vec<String> {
+        let index = fs::read(layout.join("index.json")).unwrap();
+        let index: Value = serde_json::from_slice(&index).unwrap();
+        let manifests = index["manifests"].as_array().unwrap().iter();
+        let names = manifests.map(|one| one["annotations"][NAME].as_str().unwrap().to_owned());
+        names.collect()
     }
 }

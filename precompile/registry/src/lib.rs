@@ -7,8 +7,8 @@
 //! and [`Registry`] speaks with a registry.
 //!
 //! Nothing that comes is believed: whoever writes it down is told at its end whether it was what its digest says.
-//! Files are sent and fetched piece by piece. The documents around them are held whole, as the client's library
-//! gives them.
+//! Files are sent and fetched piece by piece. Documents around them are held whole, and there is a most to them, and
+//! to whatever else an answer takes of memory and time.
 //!
 //! This is for the build host alone. A device gets bundles, and knows nothing of registries.
 
@@ -22,6 +22,7 @@ mod platform;
 mod proxy;
 mod reference;
 mod registry;
+mod watch;
 
 pub use content::{ComponentFile, Content, Kind, TargetFile};
 pub use credentials::{Credentials, Keyring};

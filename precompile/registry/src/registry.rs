@@ -18,12 +18,12 @@ use tokio::runtime::{Builder, Runtime};
 use crate::answer::explain;
 use crate::content::{Content, Layer};
 use crate::document::media;
+use crate::watch::{Ended, MEMORY_MAX, Moved, PATIENCE, watched};
 use crate::{Error, Keyring, Reference, proxy};
 pub use fetch::Found;
 
-/// How long it may take until a connection stands, and until the next bytes come.
+/// How long it may take until a connection stands. All else is watched here.
 const CONNECT: Duration = Duration::from_secs(20);
-const READ: Duration = Duration::from_secs(60);
 
 /// Bytes of a file that are on their way at a time.
 const PIECE: usize = 256 << 10;
@@ -45,6 +45,8 @@ pub struct Registry {
     runtime: Runtime,
     auth: RegistryAuth,
     asker: Asker,
+    /// How long it may take to answer.
+    pub(crate) patience: Duration,
 }
 
 /// Who asks, as errors tell it.
@@ -85,7 +87,7 @@ impl Registry {
             // In pieces some registries want them larger than others take them.
             use_monolithic_push: true,
             platform_resolver: None,
-            read_timeout: Some(READ),
+            read_timeout: None,
             connect_timeout: Some(CONNECT),
             user_agent: concat!("zlayer/", env!("CARGO_PKG_VERSION")),
             // A registry may name a token service without TLS, or send on to one, and the library goes
@@ -116,6 +118,7 @@ impl Registry {
             runtime: runtime.map_err(|error| failed(error.to_string()))?,
             auth,
             asker,
+            patience: PATIENCE,
         })
     }
 
@@ -134,7 +137,7 @@ impl Registry {
                     let bytes = Bytes::from(config.bytes.clone());
                     let place = &self.reference.inner;
                     let sent = self.client.push_blob(place, bytes, &config.digest);
-                    self.told(sent.await)?;
+                    self.told(sent).await?;
                 }
                 self.push_file(&member.layer).await?;
                 if content.index.is_some() {
@@ -157,13 +160,13 @@ impl Registry {
     /// Finds out whether the registry wants a name and a password, and remembers what it gives for them.
     async fn say_who(&self, operation: RegistryOperation) -> Result<(), Error> {
         let place = &self.reference.inner;
-        let asked = self.client.auth(place, &self.auth, operation).await;
-        self.told(asked).map(|_| ())
+        let asked = self.client.auth(place, &self.auth, operation);
+        self.told(asked).await.map(|_| ())
     }
 
     async fn has(&self, digest: &str) -> Result<bool, Error> {
-        let asked = self.client.blob_exists(&self.reference.inner, digest).await;
-        self.told(asked)
+        let asked = self.client.blob_exists(&self.reference.inner, digest);
+        self.told(asked).await
     }
 
     /// Sends a file piece by piece.
@@ -177,12 +180,15 @@ impl Registry {
         })?;
         // As long as it was when its digest was made, whatever became of it since.
         let mut file = file.take(layer.size);
+        let moved = Moved::default();
+        let counted = moved.clone();
         let pieces = std::iter::from_fn(move || {
             let mut piece = vec![0; PIECE];
             match file.read(&mut piece) {
                 Ok(0) => None,
                 Ok(count) => {
                     piece.truncate(count);
+                    counted.add(count);
                     Some(Ok(Bytes::from(piece)))
                 }
                 Err(error) => Some(Err(OciDistributionError::from(error))),
@@ -194,7 +200,7 @@ impl Registry {
             &layer.digest,
             Some(layer.size),
         );
-        self.told(sent.await).map(|_| ())
+        self.told_while(sent, &moved).await.map(|_| ())
     }
 
     async fn push_document(
@@ -206,7 +212,7 @@ impl Registry {
         let bytes = Bytes::copy_from_slice(bytes);
         let media_type = HeaderValue::from_static(media_type);
         let sent = self.client.push_manifest_raw(place, bytes, media_type);
-        self.told(sent.await).map(|_| ())
+        self.told(sent).await.map(|_| ())
     }
 
     /// Under its digest. The library looks for the end of the address in the tag when a registry does not say
@@ -219,7 +225,42 @@ impl Registry {
         )
     }
 
-    fn told<T>(&self, result: Result<T, OciDistributionError>) -> Result<T, Error> {
-        result.map_err(|error| explain(error, &self.reference, &self.asker))
+    /// What the library's request answers, which sends no file.
+    async fn told<T>(
+        &self,
+        request: impl Future<Output = Result<T, OciDistributionError>>,
+    ) -> Result<T, Error> {
+        self.told_while(request, &Moved::default()).await
+    }
+
+    /// The same of one that sends a file, of which `moved` tells.
+    async fn told_while<T>(
+        &self,
+        request: impl Future<Output = Result<T, OciDistributionError>>,
+        moved: &Moved,
+    ) -> Result<T, Error> {
+        let answer = watched(request, self.patience, moved).await;
+        let answer = answer.map_err(|ended| self.ended(ended))?;
+        answer.map_err(|error| explain(error, &self.reference, &self.asker))
+    }
+
+    /// What a request that was ended from here is called.
+    fn ended(&self, ended: Ended) -> Error {
+        let registry = self.reference.registry().to_owned();
+        match ended {
+            Ended::TooLarge => Error::TooLarge {
+                registry,
+                most: MEMORY_MAX,
+            },
+            Ended::TooSlow => Error::Unreachable {
+                registry,
+                message: format!("nothing more came within {} s", self.patience.as_secs()),
+            },
+            Ended::Confused => Error::Answer {
+                registry,
+                message: "something that this tool's client cannot stand, such as a token that fits into no header"
+                    .to_owned(),
+            },
+        }
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Export {
     #[argh(option, short = 'n')]
     name: String,
 
-    /// folder to make (default: the last part of the name with -oci, in the current folder)
+    /// folder to make, or the layout to add to (default: the last part of the name with -oci, in the current folder)
     #[argh(option, short = 'o')]
     output: Option<PathBuf>,
 

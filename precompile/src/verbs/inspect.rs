@@ -110,7 +110,6 @@ fn describe(
 ) -> (Vec<(&'static str, String)>, Value) {
     let name = service.name.clone().unwrap_or_default();
     let said = said_of_service(service);
-    let digest = { bundle.head.manifest.artifact(place) }.map(|blob| blob.name());
     let image = { bundle.head.manifest.images.get(place) }
         .cloned()
         .flatten();
@@ -119,6 +118,7 @@ fn describe(
         return (vec![("service", name)], Value::Null);
     };
     let manifest = &artifact.manifest;
+    let digest = manifest.digest_text();
     let roles: Vec<Role> = { manifest.roles.iter().copied() }
         .filter(|role| { service.settings.roles.as_ref() }.is_none_or(|named| named.contains(role)))
         .collect();
@@ -139,7 +139,7 @@ fn describe(
     let mut rows = vec![
         ("service", name),
         ("plugin", format!("{} {}", manifest.name, manifest.version)),
-        ("sha256", digest.clone().unwrap_or_default()),
+        ("digest", digest.clone()),
         ("signature", signed),
         ("roles", names(&roles)),
         (

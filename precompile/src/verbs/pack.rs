@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use argh::FromArgs;
 use serde_json::{Value, json};
-use zlayer_bundle::{ByteSize, Role};
+use zlayer_bundle::{ByteSize, Manifest, Role};
 use zlayer_deployment::{Image, ImageSource};
 use zlayer_precompile::{
     CodeCache, Packed, Problem, Refused, Room, Settings, Unpacked, no_deployment, overwritten,
@@ -18,7 +18,7 @@ use super::access;
 use super::device::{Boards, Devices};
 use super::progress::Progress;
 use super::signer::Signer;
-use super::{Outcome, spare, usage};
+use super::{Outcome, spare, usage, user_trust_by};
 use crate::show;
 
 /// compile the plugins of a deployment.yaml and put all of it into one signed file, for `zlayer run` and
@@ -54,6 +54,10 @@ pub(crate) struct Pack {
     /// do not sign
     #[argh(switch)]
     unsigned: bool,
+
+    /// trust list that the bundle is held to, as a device would
+    #[argh(option)]
+    trust_list: Option<PathBuf>,
 
     /// number of this release, instead of what the file says: a device goes to a higher one alone
     #[argh(option)]
@@ -104,7 +108,9 @@ impl Pack {
         }
         let read = || {
             let images = file.images.iter().filter_map(file_of);
-            let named = std::iter::once(&self.deployment).chain(&self.key);
+            let named = std::iter::once(&self.deployment)
+                .chain(&self.key)
+                .chain(&self.trust_list);
             named.map(PathBuf::as_path).chain(images)
         };
         if let Some(inputs) = &self.inputs {
@@ -146,7 +152,13 @@ impl Pack {
             progress = Some(Progress::start(&format!("compiling {source}")));
         });
         drop(progress);
-        let packed = packed?;
+        let mut packed = packed?;
+        if let Some(list) = &self.trust_list {
+            let trust = user_trust_by(Some(list))?;
+            let note = packed.check_trust(signer.key.as_ref(), &trust);
+            let context = || format!("by the trust list {}", list.display());
+            packed.notes.extend(note.with_context(context)?);
+        }
         let bytes = packed.write(&path, signer.key.as_ref())?;
         let elapsed = start.elapsed();
 
@@ -274,7 +286,7 @@ fn services_json(packed: &Packed) -> Vec<Value> {
                 "roles": roles,
                 "version": packed.artifact(place).map(|one| one.version.as_str()),
                 "image": packed.manifest.images.get(place),
-                "digest": packed.manifest.artifact(place).map(|blob| blob.name()),
+                "digest": packed.artifact(place).map(Manifest::digest_text),
             })
         })
         .collect()

@@ -566,12 +566,12 @@ fn diff_tells_what_changes_and_nothing_else() {
         run.stdout
     );
     assert!(
-        lines[5].starts_with("services.shape: removed, was 0.0.0 (sha256 "),
+        lines[5].starts_with("services.shape: removed, was 0.0.0 (digest "),
         "{}",
         lines[5]
     );
     assert!(
-        lines[6].starts_with("services.cache: added, 0.0.0 (sha256 "),
+        lines[6].starts_with("services.cache: added, 0.0.0 (digest "),
         "{}",
         lines[6]
     );
@@ -601,7 +601,7 @@ fn diff_tells_another_plugin_and_another_order() {
     let lines: Vec<&str> = run.stdout.lines().collect();
     assert_eq!(lines.len(), 2, "{}", run.stdout);
     assert!(
-        lines[0].starts_with("services.shape.artifact: 0.0.0 (sha256 "),
+        lines[0].starts_with("services.shape.artifact: 0.0.0 (digest "),
         "{}",
         lines[0]
     );

@@ -1,9 +1,10 @@
 //! Registries: `push`, `pull`, `export`, and `pack` of what is in one.
 //!
 //! `real` pushes to Debian's registry and pulls from it, `peers` has tools of others do the other half, `answers`
-//! is a registry that answers whatever a test wants, and `refusals` what becomes of that.
+//! is a registry that answers whatever a test wants, and `refusals` and `endless` what becomes of that.
 
 mod answers;
+mod endless;
 mod peers;
 mod real;
 mod refusals;

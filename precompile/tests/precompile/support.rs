@@ -114,6 +114,8 @@ impl Drop for TempDir {
     }
 }
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_zlayer-precompile");
+
 /// One run of the program, with a home of its own so that no test sees the user's keys.
 pub(crate) struct Run {
     pub(crate) code: i32,
@@ -129,7 +131,29 @@ impl Run {
 
     /// The same with these variables.
     pub(crate) fn with(dir: &TempDir, words: &[&str], environment: &[(&str, &OsStr)]) -> Run {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zlayer-precompile"));
+        let program = Command::new(PROGRAM);
+        Run::started_by(program, dir, words, environment)
+    }
+
+    /// The same with so much memory to write to, in MiB, without which it aborts.
+    pub(crate) fn within(
+        mib: u32,
+        dir: &TempDir,
+        words: &[&str],
+        environment: &[(&str, &OsStr)],
+    ) -> Run {
+        let mut shell = Command::new("sh");
+        let line = format!("ulimit -d {} && exec \"$0\" \"$@\"", mib << 10);
+        shell.args(["-c", &line, PROGRAM]);
+        Run::started_by(shell, dir, words, environment)
+    }
+
+    fn started_by(
+        mut command: Command,
+        dir: &TempDir,
+        words: &[&str],
+        environment: &[(&str, &OsStr)],
+    ) -> Run {
         for (name, _) in std::env::vars_os() {
             // Those of whoever runs the tests.
             if name.to_string_lossy().starts_with("ZLAYER_REGISTRY") {

@@ -266,16 +266,29 @@ fn what_a_list_revokes_is_refused_where_the_list_is_named() {
         make(&dir, &[&["--number", number], words].concat()).expect(0);
         Run::new(&dir, &validate).expect(of_artifact);
         Run::new(&dir, &inspect).expect(of_bundle);
+        // Who packs it is told before a device is.
+        let again = [&pack[..], &["--trust-list", "d.trust"]].concat();
+        let told = Run::new(&dir, &again).expect(of_bundle);
+        let is_told = told.stdout.contains("does not name key");
+        assert_eq!(is_told, of_bundle == 0, "{}", told.stdout);
     }
-    // The digest that is shown is the one that is revoked.
+    // The digests that are shown are those that are revoked: that of the bundle, and that of each code.
     let shown = Run::new(&dir, &["inspect", "d.zlb", "--json"])
         .expect(0)
         .json();
+    let code = shown["services"][0]["digest"].as_str().unwrap();
+    let of_file = Run::new(&dir, &["info", "p.x86_64.cwasm", "--json"])
+        .expect(0)
+        .json();
+    assert_eq!(code, of_file["digest"]);
+    make(&dir, &["--number", "6", "--revoke", code]).expect(0);
+    Run::new(&dir, &inspect).expect(23);
+    Run::new(&dir, &validate).expect(23);
     make(
         &dir,
         &[
             "--number",
-            "6",
+            "7",
             "--revoke",
             shown["digest"].as_str().unwrap(),
         ],

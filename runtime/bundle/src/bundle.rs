@@ -20,10 +20,10 @@ pub use manifest::{BundleManifest, MAX_BUNDLE_MANIFEST};
 use std::io::{self, Read};
 
 use crate::signature::{self, SIGNATURE, SignatureState};
-use crate::{PublicKey, SecretKey, TrustStore};
+use crate::{FileKind, PublicKey, SecretKey, TrustStore};
 
 /// The first bytes of every bundle. The line feed shows a transfer that rewrote line ends.
-const MAGIC: [u8; 8] = *b"ZLBUNDL\n";
+pub(crate) const MAGIC: [u8; 8] = *b"ZLBUNDL\n";
 
 /// The format of bundles that this crate writes, and the only one that it reads.
 const FORMAT: u16 = 2;
@@ -56,7 +56,7 @@ impl BundleHead {
         let mut front = [0; FRONT];
         let got = read_full(from, &mut front)?;
         if front[..MAGIC.len().min(got)] != MAGIC[..MAGIC.len().min(got)] || got < MAGIC.len() {
-            return Err(BundleError::NotABundle);
+            return Err(BundleError::NotABundle(FileKind::of(&front[..got])));
         }
         if got < FRONT {
             return Err(BundleError::Truncated);
@@ -171,6 +171,11 @@ impl VerifiedBundle {
     /// The head as it stands in the file.
     pub fn bytes(&self) -> &[u8] {
         &self.head.bytes
+    }
+
+    /// The digest by which a trust list may revoke it, in lower-case hexadecimal digits.
+    pub fn digest_text(&self) -> String {
+        self.head.digest_text()
     }
 
     /// Whose signature it carries. `None` only when unsigned ones are allowed.
@@ -293,7 +298,10 @@ mod tests {
             assert!(read(&good[..len]).is_err(), "{len} bytes");
         }
         assert!(matches!(read(&good[..40]), Err(BundleError::Truncated)));
-        assert!(matches!(read(b"ZLB"), Err(BundleError::NotABundle)));
+        assert!(matches!(
+            read(b"ZLB"),
+            Err(BundleError::NotABundle(FileKind::Text))
+        ));
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-/// A number of bytes. It is read from text such as `67108864`, `512Ki`, `64Mi`, `64MiB`, `64M` or
-/// `1G`, where every unit is a power of 1024: memory is counted so.
+/// A number of bytes. It is read from text such as `67108864`, `64Mi` or `64M`: units with an `i` are powers of
+/// 1024 (`Ki`, `Mi`, `Gi`), those without are powers of 1000 (`k`, `M`, `G`), as in Kubernetes and in the SI. Each
+/// may have a `B` behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ByteSize(pub u64);
@@ -16,19 +17,21 @@ impl FromStr for ByteSize {
 
     fn from_str(text: &str) -> Result<ByteSize, NotASize> {
         let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-        let shift = match &text[digits.len()..] {
-            "" | "B" => 0,
-            "K" | "k" | "Ki" | "KiB" | "KB" => 10,
-            "M" | "Mi" | "MiB" | "MB" => 20,
-            "G" | "Gi" | "GiB" | "GB" => 30,
+        let unit = &text[digits.len()..];
+        let unit: u64 = match unit.strip_suffix('B').unwrap_or(unit) {
+            "" => 1,
+            "Ki" => 1 << 10,
+            "Mi" => 1 << 20,
+            "Gi" => 1 << 30,
+            "k" | "K" => 1_000,
+            "M" => 1_000_000,
+            "G" => 1_000_000_000,
             _ => return Err(NotASize(text.to_owned())),
         };
         // The number parser would take a sign.
         let has_only_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
         let count = has_only_digits.then(|| digits.parse::<u64>().ok());
-        let bytes = count
-            .flatten()
-            .and_then(|count| count.checked_mul(1 << shift));
+        let bytes = count.flatten().and_then(|count| count.checked_mul(unit));
         bytes.map(ByteSize).ok_or_else(|| NotASize(text.to_owned()))
     }
 }
@@ -60,7 +63,8 @@ impl fmt::Display for NotASize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "'{}' is not a size; write it like 67108864, 512Ki or 64Mi",
+            "'{}' is not a size; write it like 64Mi: a whole number with Ki, Mi or Gi (powers of 1024), with k, M or \
+             G (powers of 1000), or alone for bytes",
             self.0.escape_debug()
         )
     }
@@ -82,7 +86,17 @@ mod tests {
             ("512Ki", 512 << 10),
             ("64Mi", 64 << 20),
             ("64MiB", 64 << 20),
-            ("1G", 1 << 30),
+            ("1Gi", 1 << 30),
+            ("1GiB", 1 << 30),
+            // What has no `i` in it is no power of 1024, or somebody gets more than he said.
+            ("64M", 64_000_000),
+            ("64MB", 64_000_000),
+            ("512k", 512_000),
+            ("512kB", 512_000),
+            ("512K", 512_000),
+            ("512KB", 512_000),
+            ("1G", 1_000_000_000),
+            ("1GB", 1_000_000_000),
             ("18446744073709551615", u64::MAX),
         ] {
             assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
@@ -101,12 +115,20 @@ mod tests {
             "64Ti",
             "18446744073709551616",
             "20000000000G",
+            "64m",
+            "64mi",
+            "64BB",
+            "64iB",
+            "64ki",
             "é",
             "٤Mi",
         ] {
             let error = text.parse::<ByteSize>().unwrap_err().to_string();
             assert!(error.contains(&format!("'{text}'")), "{error}");
-            assert!(error.contains("64Mi"), "{error}");
+            assert!(
+                error.contains("64Mi") && error.contains("powers of 1000"),
+                "{error}"
+            );
         }
     }
 

@@ -65,6 +65,7 @@ mod engine;
 mod engine_version;
 mod error;
 mod exposure;
+mod file_kind;
 mod hex;
 mod host_pattern;
 mod keys;
@@ -114,15 +115,17 @@ pub use engine::{WASM_FEATURES, engine_config};
 pub use engine_version::{ENGINE_FLOOR, EngineVersion, NotAnEngineVersion};
 pub use error::ArtifactError;
 pub use exposure::{Exposure, own_account};
+pub use file_kind::FileKind;
 pub use host_pattern::HostPattern;
 pub use keys::{KeyError, KeyId, MAX_KEY_FILE, PublicKey, SecretKey};
 pub use limits::{
-    CORE_INSTANCES_MAX, INSTANCE_BYTES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX,
+    CORE_INSTANCES_MAX, DEFAULT_INSTANCES, INSTANCE_BYTES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX,
+    TABLES_MAX,
 };
 pub use log_output::{AccessOutput, LogOutput};
 pub use manifest::{ENGINE_VERSION, EngineBytes, MANIFEST_FORMAT, MAX_MANIFEST, Manifest, Role};
 pub use misplaced::RoleSettings;
-pub use nearest::{flags_in, missing, nearest};
+pub use nearest::{empty_word, flags_in, missing, nearest};
 pub use network::{Network, Networks};
 pub use on_failure::OnFailure;
 pub use path_pattern::PathPattern;

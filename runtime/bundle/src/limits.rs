@@ -1,6 +1,8 @@
 //! What an instance may be made of: how much a device sets aside for each, and so what the compiling
 //! side refuses. All targets have the same limits, whatever their allocator.
 
+/// Instances of a plugin at the same time, where nothing is said of that: as many as in ZLayer's own specification.
+pub const DEFAULT_INSTANCES: u32 = 10;
 /// Core modules that a component may instantiate: one with a memory and a few small ones around it,
 /// or dozens where an interpreter and its libraries are linked together.
 pub const CORE_INSTANCES_MAX: u32 = 128;

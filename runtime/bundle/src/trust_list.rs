@@ -20,8 +20,8 @@ pub use error::TrustListError;
 
 use content::MAX_MANIFEST;
 
-use crate::SecretKey;
 use crate::signature::{self, SIGNATURE, SignatureState};
+use crate::{FileKind, SecretKey};
 
 /// The largest file, in bytes: a list takes 10 KiB at the most and some 200 bytes as a rule, and a root key is
 /// changed a few times in a device's life.
@@ -54,7 +54,8 @@ impl SignedTrustList {
     /// Reads the list that `bytes` begin with, and answers what stands behind it.
     fn read(bytes: &[u8]) -> Result<(SignedTrustList, &[u8]), TrustListError> {
         if !bytes.starts_with(&TRUST_LIST_MAGIC) {
-            return Err(TrustListError::NotAList);
+            let begin = &bytes[..bytes.len().min(FRONT)];
+            return Err(TrustListError::NotAList(FileKind::of(begin)));
         }
         let Some((front, rest)) = bytes.split_first_chunk::<FRONT>() else {
             return Err(TrustListError::Truncated);
@@ -183,7 +184,7 @@ mod tests {
         let told = accepted(&good[..good.len() - 1]).unwrap_err();
         assert!(matches!(told, TrustListError::Truncated), "{told}");
         let told = accepted(&[&good[..], b"x"].concat()).unwrap_err();
-        assert!(matches!(told, TrustListError::NotAList), "{told}");
+        assert!(matches!(told, TrustListError::NotAList(_)), "{told}");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Commands that change which deployment is served, or whom the daemon trusts.
 
 use std::future::ready;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::deployments::{Changed, Changing, Trial};
+use super::deployments::{Changed, Changing, Trial, Uploaded};
 use super::message::{Request, Response};
 use super::query::pairs;
 use super::reading::{INSTALL, TRUST};
@@ -24,9 +25,9 @@ pub(super) fn begin(
 ) -> Pin<Box<dyn Future<Output = Response> + Send>> {
     let deployments = Arc::clone(&view.deployments);
     let changing: Changing = match request.path.as_str() {
-        INSTALL => deployments.install(Box::new(pieces)),
+        INSTALL => deployments.install(uploaded(request, "the bundle", pieces)),
         TRUST => {
-            let telling = deployments.trust(Box::new(pieces));
+            let telling = deployments.trust(uploaded(request, "the trust list", pieces));
             return Box::pin(async move {
                 match telling.await {
                     Ok(told) => Response::text(200, &told),
@@ -41,6 +42,17 @@ pub(super) fn begin(
         _ => deployments.uninstall(),
     };
     Box::pin(async move { respond(changing.await) })
+}
+
+/// What `request` sends, under the name that it says, or else under this one.
+fn uploaded(request: &Request, usual: &str, pieces: Pieces) -> Uploaded {
+    let mut said = pairs(request.query.as_deref().unwrap_or_default());
+    let name = said.find(|(key, name)| key == "name" && !name.is_empty());
+    let name = name.map_or_else(|| usual.to_owned(), |(_, name)| name.into_owned());
+    Uploaded {
+        name: PathBuf::from(name),
+        from: Box::new(pieces),
+    }
 }
 
 /// The number of the generation that is to be served.
@@ -62,7 +74,7 @@ fn wanted(query: &str) -> Result<Option<u64>> {
 fn refused(error: &Error) -> Response {
     let status = match error {
         Error::Device { .. } => 500,
-        Error::Usage(_) => 400,
+        Error::Usage(_) | Error::Unknown(_) => 400,
         _ => 422,
     };
     Response {

@@ -1,19 +1,20 @@
 //! `zlayer status` and `zlayer purge`: ask a running daemon for its status, or to drop cached
 //! responses.
 
+mod change;
+
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use zlayer_http1::{encode_chunk, encode_last_chunk};
-
 use super::SOCKET;
 use super::answer::{self, Answer};
 use super::query::encoded;
 use crate::error::{EXIT_UNHEALTHY, Error, Result};
 use crate::logger;
+pub use change::{Change, Upload, change};
 
 /// The data folder that is used if none is named: that of the system service.
 pub const DEFAULT_DATA_DIR: &str = "/var/lib/zlayer";
@@ -22,8 +23,6 @@ pub const DEFAULT_DATA_DIR: &str = "/var/lib/zlayer";
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest status that is read, in bytes.
 const STATUS_BYTES: u64 = 1 << 20;
-/// Bytes of a bundle that are sent at a time.
-const UPLOAD_PIECE: usize = 64 << 10;
 
 /// Prints the status of the daemon behind `socket`, or else behind the one in `data_dir` (default
 /// [`DEFAULT_DATA_DIR`]). Returns the exit code: 0, or 4 if the daemon is not well.
@@ -61,102 +60,6 @@ pub fn purge(data_dir: Option<&Path>, socket: Option<PathBuf>, tags: &[String]) 
     let count = response.body.trim_matches(|c: char| !c.is_ascii_digit());
     logger::say(&format!("{count} responses purged\n"));
     Ok(())
-}
-
-/// A change of what a running daemon serves.
-pub enum Change<'a> {
-    /// Installs the bundle that this reads.
-    Install(&'a mut dyn Read),
-    /// Goes back to the generation before, or to that with this number.
-    RollBack(Option<u64>),
-    /// Removes what is installed.
-    Uninstall,
-    /// Installs the trust list that this reads.
-    Trust(&'a mut dyn Read),
-}
-
-/// Has the daemon of a data folder change what it serves. Returns what it says of that; `None` if no daemon runs
-/// there.
-///
-/// # Errors
-///
-/// The daemon cannot be asked, or refuses: [`Error::Told`].
-pub fn change(data_dir: &Path, change: Change<'_>) -> Result<Option<String>> {
-    let path = data_dir.join(SOCKET);
-    let unreachable = |error| {
-        let what = format!(
-            "cannot ask the daemon at {}; run this as the user that runs the daemon",
-            path.display()
-        );
-        Error::device(what, error)
-    };
-    let stream = match UnixStream::connect(&path) {
-        Ok(stream) => stream,
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound
-                    | io::ErrorKind::ConnectionRefused
-                    | io::ErrorKind::NotADirectory
-                    // A path that does not fit has no daemon behind it.
-                    | io::ErrorKind::InvalidInput
-            ) =>
-        {
-            return Ok(None);
-        }
-        Err(error) => return Err(unreachable(error)),
-    };
-    match exchange(stream, change).map_err(unreachable)? {
-        Ok(told) => Ok(Some(told.trim_end().to_owned())),
-        Err((code, reason)) => Err(Error::Told { code, reason }),
-    }
-}
-
-/// Sends a change, and reads what came of it. It takes as long as the daemon does.
-fn exchange(mut stream: UnixStream, change: Change<'_>) -> io::Result<answer::Outcome> {
-    let (path, bundle) = match change {
-        Change::Install(bundle) => ("/install".to_owned(), Some(bundle)),
-        Change::RollBack(Some(to)) => (format!("/rollback?to={to}"), None),
-        Change::RollBack(None) => ("/rollback".to_owned(), None),
-        Change::Uninstall => ("/uninstall".to_owned(), None),
-        Change::Trust(list) => ("/trust".to_owned(), Some(list)),
-    };
-    let head = |length| format!("POST {path} HTTP/1.1\r\nhost: localhost\r\n{length}\r\n\r\n");
-    match bundle {
-        None => stream.write_all(head("content-length: 0").as_bytes())?,
-        Some(bundle) => {
-            stream.write_all(head("transfer-encoding: chunked").as_bytes())?;
-            send(bundle, &mut stream)?;
-        }
-    }
-    let mut response = Vec::new();
-    let read = stream.take(STATUS_BYTES).read_to_end(&mut response);
-    // What has come counts, even if the connection broke then.
-    match read {
-        Err(error) if response.is_empty() => Err(error),
-        _ => answer::read_change(&String::from_utf8_lossy(&response)),
-    }
-}
-
-/// Sends a body whose length nobody knows before its end.
-fn send(body: &mut dyn Read, to: &mut UnixStream) -> io::Result<()> {
-    let (mut piece, mut chunk) = (vec![0; UPLOAD_PIECE], Vec::new());
-    loop {
-        let count = body.read(&mut piece)?;
-        chunk.clear();
-        match count {
-            0 => encode_last_chunk(&mut chunk, &[]).map_err(io::Error::other)?,
-            count => encode_chunk(&mut chunk, &piece[..count]),
-        }
-        match to.write_all(&chunk) {
-            // A daemon that refuses it may have closed; what it said is still to be read.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            written => written?,
-        }
-        if count == 0 {
-            return Ok(());
-        }
-    }
 }
 
 fn ask_daemon(data_dir: Option<&Path>, socket: Option<PathBuf>, line: String) -> Result<Answer> {

@@ -118,6 +118,8 @@ impl Connection {
 
     /// Changes which deployment is served. What has begun is done to its end, whether or not the client waits.
     async fn change(&mut self, request: Request, shared: &AdminShared) -> io::Result<()> {
+        // Until what came of it is told.
+        let _under_way = shared.changes.read().await;
         let Some(_room) = shared.reserve(UPLOAD_BYTES) else {
             let full = Response::text(503, "the memory budget has no room for the upload");
             return self.write(&full).await;
@@ -132,7 +134,8 @@ impl Connection {
         shared.executor.spawn(running).detach();
         if let Some(upload) = request.upload {
             // Whoever reads it is told as well, and what it answers is for the client.
-            if let Err(error) = upload::receive(&mut self.stream, upload, request.body, to).await {
+            let (stream, stop) = (&mut self.stream, &shared.view.stop);
+            if let Err(error) = upload::receive(stream, upload, request.body, to, stop).await {
                 log::debug!("admin interface: an upload broke off: {error}");
             }
         }

@@ -1,6 +1,7 @@
 //! What the interface asks of a daemon whose deployment can be changed while it serves.
 
 use std::io::Read;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,8 @@ pub trait Deployments: Send + Sync {
     /// How many deployments before it have requests at work still.
     fn ending(&self) -> usize;
 
-    /// Installs the bundle that this reads, and serves it in place of what is served now.
-    fn install(self: Arc<Self>, bundle: Box<dyn Read + Send>) -> Changing;
+    /// Installs a bundle, and serves it in place of what is served now.
+    fn install(self: Arc<Self>, bundle: Uploaded) -> Changing;
 
     /// Serves a generation that is kept: that with this number, or the one before the present one.
     fn roll_back(self: Arc<Self>, to: Option<u64>) -> Changing;
@@ -24,8 +25,16 @@ pub trait Deployments: Send + Sync {
     /// Removes all that is installed, and serves nothing.
     fn uninstall(self: Arc<Self>) -> Changing;
 
-    /// Installs the trust list that this reads: it counts for whatever is verified from then on.
-    fn trust(self: Arc<Self>, list: Box<dyn Read + Send>) -> Telling;
+    /// Installs a trust list: it counts for whatever is verified from then on.
+    fn trust(self: Arc<Self>, list: Uploaded) -> Telling;
+}
+
+/// A file that is sent to a daemon.
+pub struct Uploaded {
+    /// What whoever sends it calls it. It is there to be shown, and opens nothing.
+    pub name: PathBuf,
+    /// Reads it as it comes.
+    pub from: Box<dyn Read + Send>,
 }
 
 /// A change of what is served. Where it fails, nothing has changed.
@@ -41,6 +50,8 @@ pub struct Deployed {
     pub name: String,
     /// Its release; 0 if its owner does not count them.
     pub release: u64,
+    /// That of its bundle, as a trust list may revoke it.
+    pub digest: String,
     /// The number that it was installed as; none if it was not.
     pub generation: Option<u64>,
     /// Whether it has yet to prove itself.

@@ -1,5 +1,7 @@
 //! The status: as JSON for programs, as text for people.
 
+use std::net::SocketAddr;
+
 use super::deployments::Deployed;
 use super::json::Json;
 use super::process;
@@ -32,13 +34,15 @@ fn deployment(described: Section, deployed: &Deployed) -> Section {
     let Deployed {
         name,
         release,
+        digest,
         generation,
         on_trial,
         went_back,
     } = deployed;
     let described = described
         .field("deployment", name.clone())
-        .field("release", *release);
+        .field("release", *release)
+        .field("digest", digest.clone());
     let described = match generation {
         Some(generation) => described
             .line(
@@ -76,13 +80,15 @@ fn describe(view: &View) -> Section {
     });
     let plugins = view.plugins();
     let plugins = plugins.iter().map(|one| plugin(one));
+    let addresses = view.doors.addresses();
     // The first address of a scheme, or of all.
     let address = |wanted: Option<Scheme>| {
-        let mut addresses = view.addresses.iter();
+        let mut addresses = addresses.iter();
         let found = addresses.find(|(scheme, _)| wanted.is_none_or(|wanted| wanted == *scheme));
         found.map_or(String::new(), |(_, address)| address.to_string())
     };
-    let serving = match view.addresses.first() {
+    let has_https = addresses.iter().any(|(scheme, _)| *scheme == Scheme::Https);
+    let serving = match addresses.first() {
         Some((Scheme::Https, _)) => "https://{address}, {connections} connections",
         _ => "http://{address}, {connections} connections",
     };
@@ -124,18 +130,21 @@ fn describe(view: &View) -> Section {
         Some(deployed) => deployment(described, &deployed),
         None => described,
     };
-    let described = match &view.https {
-        Some(https) => described
+    let described = match has_https {
+        true => described
             .line("HTTPS", "https://{https_address}")
-            .field("https_address", address(Some(Scheme::Https)))
-            .field("certificates", certificates(https)),
+            .field("https_address", address(Some(Scheme::Https))),
+        false => described,
+    };
+    let described = match &view.https {
+        Some(https) => described.field("certificates", certificates(https)),
         None => described,
     };
     // One of each kind is told of already.
-    let described = match view.addresses.len() > 1 + usize::from(view.https.is_some()) {
+    let described = match addresses.len() > 1 + usize::from(has_https) {
         true => described
             .line("addresses", "{addresses}")
-            .field("addresses", Value::Texts(urls(view))),
+            .field("addresses", Value::Texts(urls(&addresses))),
         false => described,
     };
     let pipeline = view.pipeline();
@@ -146,9 +155,9 @@ fn describe(view: &View) -> Section {
 }
 
 /// Where clients come in.
-fn urls(view: &View) -> Vec<String> {
-    let addresses = view.addresses.iter();
-    let urls = addresses.map(|(scheme, address)| format!("{}://{address}", scheme.name()));
+fn urls(addresses: &[(Scheme, SocketAddr)]) -> Vec<String> {
+    let urls =
+        { addresses.iter() }.map(|(scheme, address)| format!("{}://{address}", scheme.name()));
     urls.collect()
 }
 
@@ -225,6 +234,7 @@ fn plugin(plugin: &Plugin) -> Section {
         .line("", "granted {granted}; {traps} traps")
         .field("name", plugin.name())
         .field("version", plugin.version())
+        .field("digest", plugin.digest())
         .field("id", about.map(|about| about.id.as_str()))
         .field("title", about.map(|about| about.name.as_str()))
         .field("info_version", about.map(|about| about.version.as_str()))

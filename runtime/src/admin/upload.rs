@@ -4,13 +4,14 @@
 use std::io::{self, Read};
 use std::time::Duration;
 
+use futures_lite::future::or;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use zlayer_http1::{BodyDecoder, Decoded, Limits};
 
 use super::message::Upload;
 use crate::timeout::within;
-use crate::wire::Socket;
+use crate::wire::{Socket, stopped};
 
 /// Bytes of a piece.
 const PIECE: usize = 16 << 10;
@@ -51,14 +52,16 @@ impl Read for Pieces {
 }
 
 /// Reads an upload to its end, of which `begun` has come with the head. What nobody reads any more is dropped, so
-/// that the client, which may not listen before it has sent all, gets its response.
+/// that the client, which may not listen before it has sent all, gets its response. A daemon that is to `stop` reads
+/// no more of it.
 pub(super) async fn receive(
     stream: &mut Box<dyn Socket>,
     upload: Upload,
     begun: Vec<u8>,
     to: Sender<io::Result<Vec<u8>>>,
+    stop: &Receiver<()>,
 ) -> io::Result<()> {
-    let received = try_receive(stream, upload, begun, &to).await;
+    let received = try_receive(stream, upload, begun, &to, stop).await;
     if let Err(error) = &received {
         // Nobody reads it any more if this fails.
         let _ = to
@@ -73,6 +76,7 @@ async fn try_receive(
     upload: Upload,
     begun: Vec<u8>,
     to: &Sender<io::Result<Vec<u8>>>,
+    stop: &Receiver<()>,
 ) -> io::Result<()> {
     if upload.is_waiting && begun.is_empty() {
         stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
@@ -96,7 +100,11 @@ async fn try_receive(
             }
         }
         input.resize(PIECE, 0);
-        let count = within(PATIENCE, stream.read(&mut input)).await;
+        let stopping = async {
+            stopped(stop).await;
+            Some(Err(io::ErrorKind::ConnectionAborted.into()))
+        };
+        let count = or(within(PATIENCE, stream.read(&mut input)), stopping).await;
         match count.unwrap_or(Err(io::ErrorKind::TimedOut.into()))? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             count => input.truncate(count),
@@ -126,7 +134,9 @@ mod tests {
             length,
             is_waiting: false,
         };
-        let received = smol::block_on(receive(&mut stream, upload, begun.to_vec(), to));
+        let (_running, stop) = bounded(1);
+        let receiving = receive(&mut stream, upload, begun.to_vec(), to, &stop);
+        let received = smol::block_on(receiving);
         (received, reading.join().unwrap())
     }
 
@@ -164,6 +174,27 @@ mod tests {
             length: BodyLength::Fixed(100_000),
             is_waiting: false,
         };
-        smol::block_on(receive(&mut stream, upload, Vec::new(), to)).unwrap();
+        let (_running, stop) = bounded(1);
+        smol::block_on(receive(&mut stream, upload, Vec::new(), to, &stop)).unwrap();
+    }
+
+    #[test]
+    fn a_daemon_that_stops_waits_for_no_more_and_whoever_reads_is_told() {
+        let (to, mut pieces) = channel();
+        let (ours, _theirs) = smol::net::unix::UnixStream::pair().unwrap();
+        let mut stream: Box<dyn Socket> = Box::new(ours);
+        let upload = Upload {
+            length: BodyLength::Fixed(5),
+            is_waiting: false,
+        };
+        let (running, stop) = bounded(1);
+        drop(running);
+        let received = smol::block_on(receive(&mut stream, upload, b"abc".to_vec(), to, &stop));
+        assert_eq!(
+            received.unwrap_err().kind(),
+            io::ErrorKind::ConnectionAborted
+        );
+        let read = pieces.read_to_end(&mut Vec::new());
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
     }
 }

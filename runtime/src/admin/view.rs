@@ -1,6 +1,5 @@
 //! The parts of a daemon that the admin interface shows.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use smol::channel::Receiver;
@@ -11,10 +10,10 @@ use crate::admin::ADMIN_SHARE;
 use crate::keyvalue::{self, KeyValue};
 use crate::log_ring::MEMORY_SHARE;
 use crate::memory::Budget;
-use crate::message::Scheme;
 use crate::metrics::Metrics;
 use crate::pipeline::{Pipeline, Present};
 use crate::plugin::{Health, HealthState, Plugin, PluginState};
+use crate::server::Doors;
 use crate::server::tls::Https;
 use crate::stats::ServerStats;
 
@@ -36,8 +35,8 @@ pub struct View {
     pub connections_memory: usize,
     /// Threads that serve.
     pub threads: usize,
-    /// The addresses that clients connect to, each with what is spoken there.
-    pub addresses: Vec<(Scheme, SocketAddr)>,
+    /// Where clients come in.
+    pub doors: Arc<Doors>,
     /// The certificates, where HTTPS is served.
     pub https: Option<Https>,
     /// Which deployment is served, and what changes it.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use argh::FromArgs;
-use zlayer_bundle::{BundleError, BundleManifest, read_manifest};
+use zlayer_bundle::{BundleError, BundleHead, read_manifest};
 
 use super::run;
 use crate::admin::{DEFAULT_DATA_DIR, Json};
@@ -50,6 +50,8 @@ struct Generation {
 }
 
 struct Content {
+    /// That of the bundle.
+    digest: String,
     deployment: String,
     release: u64,
     services: Vec<Service>,
@@ -57,8 +59,15 @@ struct Content {
 
 struct Service {
     name: String,
-    /// The plugin and its version, if its file says so.
-    plugin: Option<(String, String)>,
+    /// Its plugin, if its file says what it is.
+    plugin: Option<Plugin>,
+}
+
+struct Plugin {
+    name: String,
+    version: String,
+    /// That of its code.
+    digest: String,
 }
 
 impl Show {
@@ -117,7 +126,7 @@ fn read(data_dir: &Path, keys: Vec<PathBuf>) -> Result<Shown> {
             starts: if is_active { standing.starts } else { 0 },
             failure: failed.map(|(_, reason)| reason.clone()),
             content: head
-                .map(|head| Content::of(&head.manifest, blobs.as_ref()))
+                .map(|head| Content::of(&head, blobs.as_ref()))
                 .map_err(|error| error.to_string()),
         }
     });
@@ -186,7 +195,8 @@ impl Shown {
 }
 
 impl Content {
-    fn of(manifest: &BundleManifest, blobs: Option<&Blobs>) -> Content {
+    fn of(head: &BundleHead, blobs: Option<&Blobs>) -> Content {
+        let manifest = &head.manifest;
         let services = manifest.deployment.services.iter().enumerate();
         let services = services.map(|(place, service)| {
             let file = blobs.zip(manifest.artifact(place));
@@ -194,10 +204,15 @@ impl Content {
             let plugin = file.and_then(|file| read_manifest(&file).ok());
             Service {
                 name: service.name.clone().unwrap_or_default(),
-                plugin: plugin.map(|(plugin, _)| (plugin.name, plugin.version)),
+                plugin: plugin.map(|(plugin, _)| Plugin {
+                    digest: plugin.digest_text(),
+                    name: plugin.name,
+                    version: plugin.version,
+                }),
             }
         });
         Content {
+            digest: head.digest_text(),
             deployment: manifest.deployment.name.clone(),
             release: manifest.deployment.release,
             services: services.collect(),
@@ -222,7 +237,7 @@ fn text(shown: &Shown) -> String {
                 text.push_str(&format!("{number}  {deployment}{release}{mark}\n"));
                 for Service { name, plugin } in &content.services {
                     let plugin = match plugin {
-                        Some((plugin, version)) => format!("{plugin} {version}"),
+                        Some(Plugin { name, version, .. }) => format!("{name} {version}"),
                         None => "its file is missing or damaged".to_owned(),
                     };
                     text.push_str(&format!("   {name}: {plugin}\n"));
@@ -317,18 +332,17 @@ fn json(shown: &Shown) -> String {
 
 impl Content {
     fn write(&self, json: &mut Json) {
+        json.text("digest", &self.digest);
         json.text("deployment", &self.deployment);
         json.number("release", self.release);
         json.nest("services", '[', &mut |json| {
             for Service { name, plugin } in &self.services {
                 json.nest("", '{', &mut |json| {
-                    let (plugin, version) = plugin
-                        .as_ref()
-                        .map(|(name, version)| (name, version))
-                        .unzip();
+                    let plugin = plugin.as_ref();
                     json.text("name", name);
-                    json.text_or_null("plugin", plugin.map(String::as_str));
-                    json.text_or_null("version", version.map(String::as_str));
+                    json.text_or_null("plugin", plugin.map(|one| one.name.as_str()));
+                    json.text_or_null("version", plugin.map(|one| one.version.as_str()));
+                    json.text_or_null("digest", plugin.map(|one| one.digest.as_str()));
                 });
             }
         });

@@ -1,15 +1,13 @@
 //! `zlayer install`, `rollback` and `uninstall`: which bundle a daemon serves from its next start.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use argh::FromArgs;
 use zlayer_bundle::UnknownProfile;
 
-use super::run;
-use crate::admin::{self, Change, DEFAULT_DATA_DIR};
-use crate::daemon::{Installation, Installed, STANDARD_INPUT};
+use super::{input, run};
+use crate::admin::{self, Change, DEFAULT_DATA_DIR, Upload};
+use crate::daemon::{Installation, Installed};
 use crate::error::{Error, Result};
 use crate::logger;
 
@@ -75,19 +73,22 @@ impl Install {
         let profile = { self.profile.parse() }
             .map_err(|error: UnknownProfile| Error::Usage(format!("--profile: {error}")))?;
         let installation = installation(self.data_dir, self.keys, self.allow_unsigned);
-        let mut bundle = Bundle::open(&self.bundle)?;
-        let change = Change::Install(&mut bundle.from);
+        let (name, mut from) = input::open(&self.bundle)?;
+        let change = Change::Install(Upload {
+            name: &name,
+            from: &mut from,
+        });
         if let Some(told) = admin::change(&installation.data_dir, change)? {
             logger::say(&format!("zlayer: installed {told}\n"));
             return Ok(());
         }
-        let installed = installation.install(&bundle.path, bundle.from, profile)?;
+        let installed = installation.install(&name, from, profile)?;
         let what = format!(
             "installed {} as generation {}",
-            name(&installed),
+            called(&installed),
             installed.generation
         );
-        tell(&what, &installation);
+        tell(&what, &installed, &installation);
         Ok(())
     }
 }
@@ -108,9 +109,9 @@ impl Rollback {
         let what = format!(
             "went to generation {}, {}",
             installed.generation,
-            name(&installed)
+            called(&installed)
         );
-        tell(&what, &installation);
+        tell(&what, &installed, &installation);
         Ok(())
     }
 }
@@ -138,33 +139,6 @@ impl Uninstall {
     }
 }
 
-/// A bundle that is to be installed.
-struct Bundle {
-    /// What it is called, for people.
-    path: PathBuf,
-    from: Box<dyn Read>,
-}
-
-impl Bundle {
-    fn open(path: &Path) -> Result<Bundle> {
-        if path == Path::new(STANDARD_INPUT) {
-            return Ok(Bundle {
-                path: PathBuf::from("standard input"),
-                from: Box::new(io::stdin().lock()),
-            });
-        }
-        let file = File::open(path);
-        let file = file.map_err(|error| {
-            let what = format!("cannot open {}", path.display());
-            Error::device(what, error)
-        })?;
-        Ok(Bundle {
-            path: path.to_owned(),
-            from: Box::new(file),
-        })
-    }
-}
-
 pub(super) fn installation(
     data_dir: Option<PathBuf>,
     keys: Vec<PathBuf>,
@@ -178,16 +152,21 @@ pub(super) fn installation(
 }
 
 /// A deployment and its release, if its owner counts them.
-fn name(installed: &Installed) -> String {
+fn called(installed: &Installed) -> String {
     match installed.release {
         0 => installed.deployment.clone(),
         release => format!("{} release {release}", installed.deployment),
     }
 }
 
-fn tell(what: &str, installation: &Installation) {
+fn tell(what: &str, installed: &Installed, installation: &Installation) {
     let folder = installation.data_dir.display();
+    let known = match installed.variables.is_empty() {
+        true => String::new(),
+        // What this command's own environment has is of no use to it.
+        false => format!(", and has to know {} then", installed.variables.join(", ")),
+    };
     logger::say(&format!(
-        "zlayer: {what}; a daemon with --data-dir {folder} serves it from its next start\n"
+        "zlayer: {what}; a daemon with --data-dir {folder} serves it from its next start{known}\n"
     ));
 }

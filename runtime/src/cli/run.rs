@@ -138,7 +138,7 @@ pub struct Run {
     /// for two processors, at most 4)
     #[argh(option)]
     threads: Option<u32>,
-    /// instances of a plugin at the same time, at most 1024 (default 32)
+    /// instances of a plugin at the same time, at most 1024 (default 10)
     #[argh(option)]
     max_instances: Option<u32>,
     /// handles that an instance may hold at the same time: streams, bodies, header fields, pollables,
@@ -239,7 +239,7 @@ impl Run {
             }
             None => self.given()?,
         };
-        let said = Said::by(self)?;
+        let mut said = Said::by(self)?;
         let installed = match (&given, &said.data_dir) {
             (Given::Nothing, Some(data_dir)) => Some(data_dir.clone()),
             _ => None,
@@ -249,6 +249,7 @@ impl Run {
             let config = said.draft(source)?.check()?;
             return Ok(Start::of(config));
         };
+        said.keep_secrets()?;
         let configure = move |mut wanted: Wanted| {
             if let Wanted::Nothing(why) = &mut wanted
                 && said.is_watched

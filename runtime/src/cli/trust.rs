@@ -1,13 +1,13 @@
 //! `zlayer trust`: the list of what a device trusts and revokes.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use argh::FromArgs;
 
+use super::input;
 use super::install::installation;
-use crate::admin::{self, Change};
-use crate::daemon::{STANDARD_INPUT, listed, open_regular, read_list};
+use crate::admin::{self, Change, Upload};
+use crate::daemon::{listed, read_list};
 use crate::error::Result;
 use crate::logger;
 
@@ -39,16 +39,16 @@ impl Trust {
         let folder = installation.data_dir.display();
         let said = match self.list {
             Some(list) => {
-                let name = list.display().to_string();
-                let bytes = match list == Path::new(STANDARD_INPUT) {
-                    true => read_list("standard input", io::stdin().lock())?,
-                    false => read_list(&name, open_regular(&list)?)?,
-                };
-                let change = Change::Trust(&mut bytes.as_slice());
+                let (name, from) = input::open(&list)?;
+                let bytes = read_list(&name, from)?;
+                let change = Change::Trust(Upload {
+                    name: &name,
+                    from: &mut bytes.as_slice(),
+                });
                 match admin::change(&installation.data_dir, change)? {
                     Some(told) => format!("zlayer: {told}\n"),
                     None => {
-                        let list = installation.trust(&bytes)?;
+                        let list = installation.trust(&name, &bytes)?;
                         format!("zlayer: trust list {} counts in {folder}\n", list.number)
                     }
                 }

@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn the_defaults_pass() {
         let config = Draft::of(vec![PathBuf::from("a.cwasm")]).check().unwrap();
-        assert_eq!(config.services[0].config.pooling.instances, 32);
+        assert_eq!(config.services[0].config.pooling.instances, 10);
     }
 
     #[test]
@@ -398,8 +398,8 @@ mod tests {
                 "reuse: wants a number from 1",
             ),
             (
-                refused_plugin(|_, pooling, _| pooling.min_instances = 33),
-                "min_instances: 33 is more than max_instances, which is 32: lower it, or raise max_instances",
+                refused_plugin(|_, pooling, _| pooling.min_instances = 11),
+                "min_instances: 11 is more than max_instances, which is 10: lower it, or raise max_instances",
             ),
             (
                 refused_plugin(|_, pooling, _| pooling.request_timeout = Some(Duration::ZERO)),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use zlayer_bundle::{AllowedHosts, HealthCheck, Role};
+use zlayer_bundle::{AllowedHosts, DEFAULT_INSTANCES, HealthCheck, Role};
 
 use crate::capability::Capabilities;
 use crate::keyvalue;
@@ -84,7 +84,7 @@ impl Default for Grants {
 #[derive(Debug, Clone, Copy)]
 pub struct Pooling {
     /// Instances of it that run at the same time, from 1 to [`crate::config::INSTANCES_MAX`];
-    /// further requests queue (default 32). Where the device has no room for as many, fewer run:
+    /// further requests queue (default [`DEFAULT_INSTANCES`]). Where the device has no room for as many, fewer run:
     /// see [`crate::plugin::share_out`] and [`crate::plugin::Plugin::load`].
     pub instances: usize,
     /// Requests that one instance of a `wasi:http` handler serves before it is replaced
@@ -109,7 +109,7 @@ pub struct Pooling {
 impl Default for Pooling {
     fn default() -> Self {
         Pooling {
-            instances: 32,
+            instances: DEFAULT_INSTANCES as usize,
             reuse: 1,
             min_instances: 0,
             idle_timeout: None,

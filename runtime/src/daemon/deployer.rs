@@ -9,6 +9,7 @@
 mod change;
 mod prove;
 mod retire;
+mod room;
 mod trial;
 mod trust;
 
@@ -18,24 +19,27 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use smol::Task;
 use smol::channel::Receiver;
 use smol::lock::Mutex as AsyncMutex;
-use zlayer_bundle::DeviceSettings;
+use zlayer_bundle::{DeviceSettings, ENDPOINTS_MAX};
 
 use super::counted::Counted;
+use super::doors::{self, Plan};
 use super::loader::Loader;
 use super::plugins;
 use super::start::Configure;
 use super::versions::Versions;
 use super::{EXECUTOR, described};
 use crate::admin::Deployed;
-use crate::config::{Config, Door, Secret, Source};
+use crate::config::{Config, Secret, Source};
 use crate::data_dir::DataDir;
 use crate::error::Error;
 use crate::generations::{Choice, Generations};
 use crate::logger;
 use crate::pipeline::{Pipeline, Present};
 use crate::redact;
+use crate::server::{Doors, Opened};
 use crate::sync;
 use retire::Retiring;
+use room::Room;
 
 /// What changes which deployment the daemon serves.
 pub(super) struct Deployer {
@@ -50,8 +54,12 @@ pub(super) struct Deployer {
     begun: Mutex<Option<u64>>,
     /// What holds of the device since the start.
     device: DeviceSettings,
-    /// Where clients come in since then.
-    doors: Vec<Door>,
+    /// Where clients come in.
+    doors: Arc<Doors>,
+    /// What was closed for the generation on trial, and is opened again if that is gone back from.
+    closed: Mutex<Vec<Opened>>,
+    /// A certificate was read at the start.
+    has_https: bool,
     /// Held while a bundle comes, and until it is served or refused: one at a time. Taken before `owner`.
     staging: AsyncMutex<()>,
     /// Held while the owner of the device changes something, once all that is sent for it is here. Taken before
@@ -91,22 +99,6 @@ enum Unloaded {
     Beside(Error),
 }
 
-impl Unloaded {
-    /// Why, and what would mend it, for whoever wants it served in place of what is served.
-    fn told(self) -> Error {
-        match self {
-            Unloaded::Beside(error) if !error.is_of_memory() => error,
-            Unloaded::Beside(Error::Plugin { name, reason }) => {
-                let reason = format!(
-                    "{reason}, beside what is served: stop the daemon to install it, or raise --memory-max"
-                );
-                Error::Plugin { name, reason }
-            }
-            Unloaded::Refused(error) | Unloaded::Beside(error) => error,
-        }
-    }
-}
-
 impl From<Error> for Unloaded {
     fn from(error: Error) -> Unloaded {
         Unloaded::Refused(error)
@@ -128,7 +120,7 @@ impl Deployer {
         data: Arc<DataDir>,
         configure: Option<Configure>,
         (pipeline, config): (Arc<Pipeline>, Arc<Config>),
-        doors: Vec<Door>,
+        (doors, has_https): (Arc<Doors>, bool),
         stop: Receiver<()>,
     ) -> Arc<Deployer> {
         loader.set_aside_for(&pipeline);
@@ -136,6 +128,8 @@ impl Deployer {
         Arc::new(Deployer {
             device,
             doors,
+            closed: Mutex::default(),
+            has_https,
             begun: Mutex::default(),
             loader,
             data,
@@ -225,8 +219,10 @@ impl Deployer {
         let mut versions = Versions::open(&self.data)?;
         let members = plugins::gather(&config, &self.data, &mut versions)?;
         let present = self.present.get();
-        let pipeline = self.loader.load(members, &config, Some(&present));
-        let pipeline = pipeline.map_err(Unloaded::Beside)?;
+        let room = self.find_room(self.loader.needed(&members, &present));
+        let Room { gathered, search } = room;
+        let loaded = (self.loader).load(members, &config, Some(&present), gathered);
+        let pipeline = loaded.map_err(|error| Unloaded::Beside(search.told(error)))?;
         let both = [names(&present), names(&pipeline)].concat();
         logger::know_plugins(both);
         Ok(Loaded {
@@ -236,8 +232,28 @@ impl Deployer {
         })
     }
 
-    /// Has requests take what was loaded from now on.
-    fn switch(self: &Arc<Self>, loaded: Loaded, is_confirmed: bool, went_back: Option<String>) {
+    /// Where clients come in that are to reach what was loaded.
+    fn doors_for(&self, loaded: &Loaded) -> Plan {
+        match loaded.pipeline.nothing() {
+            // Whoever comes is told why.
+            Some(_) => Plan::of(self.doors.open()),
+            None => doors::plan(
+                &self.doors.open(),
+                &sync::lock(&self.closed),
+                &loaded.config.doors,
+                self.has_https,
+            ),
+        }
+    }
+
+    /// Has requests take what was loaded from now on, which come in as `plan` says.
+    fn switch(
+        self: &Arc<Self>,
+        loaded: Loaded,
+        plan: Plan,
+        is_confirmed: bool,
+        went_back: Option<String>,
+    ) {
         let Loaded {
             pipeline, config, ..
         } = loaded;
@@ -248,7 +264,12 @@ impl Deployer {
         let plugins: Vec<_> = { pipeline.plugins().iter() }
             .map(|plugin| described(plugin))
             .collect();
-        let before = self.present.replace(pipeline);
+        let (addresses, mut closed) = (self.doors.addresses(), Vec::new());
+        let doors = plan.follow();
+        let before = self
+            .present
+            .replace_with(pipeline, || closed = self.doors.exchange(doors));
+        self.keep_closed(closed, is_confirmed);
         let served = Served {
             config,
             is_confirmed,
@@ -263,15 +284,19 @@ impl Deployer {
             true => log::info!("nothing is served from now on"),
             false => log::info!("{told} is served from now on: {}", plugins.join(", ")),
         }
-        self.tell_unreached(&self.present.get());
+        doors::tell_change(&addresses, &self.doors.addresses());
         self.retire(before);
     }
 
-    /// Tells of a service that nobody reaches before the next start. Only what is gone back to may have one.
-    pub(super) fn tell_unreached(&self, pipeline: &Pipeline) {
-        if let Err(error) = pipeline.check_reached(&self.doors) {
-            log::error!("{error}: its ports are opened at the next start");
-        }
+    /// Keeps doors that were closed, bound as they are, for as long as what is served may be gone back from: this
+    /// process may have no right by now to bind their ports.
+    fn keep_closed(&self, closed: Vec<Opened>, is_confirmed: bool) {
+        let open = self.doors.open();
+        let is_open = |one: &Opened| open.iter().any(|other| Arc::ptr_eq(&one.door, &other.door));
+        let mut kept = sync::lock(&self.closed);
+        kept.extend(closed);
+        kept.retain(|one| !is_confirmed && !is_open(one));
+        kept.truncate(ENDPOINTS_MAX);
     }
 
     /// Begins what goes on beside the requests of a pipeline: reports of dropped log records, instances that
@@ -314,8 +339,10 @@ impl Served {
 
     /// What it is, as the status tells of it.
     fn deployed(&self) -> Option<Deployed> {
-        let deployment = &self.config.source.head()?.manifest().deployment;
+        let head = self.config.source.head()?;
+        let deployment = &head.manifest().deployment;
         Some(Deployed {
+            digest: head.digest_text(),
             name: deployment.name.clone(),
             release: deployment.release,
             generation: self.number(),

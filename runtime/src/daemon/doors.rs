@@ -1,106 +1,256 @@
 //! Where clients come in: which ports are listened at, and how that is told.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::described;
-use crate::config::Door;
+use crate::config::Door as Wanted;
 use crate::error::{Error, Result};
 use crate::logger;
 use crate::message::Scheme;
 use crate::pipeline::Pipeline;
-use crate::server::Server;
+use crate::server::{Door, Opened};
 
-/// Doors with their listeners.
-pub(super) type Bound = Vec<(Door, TcpListener)>;
-
-/// Listens at all of them.
-///
-/// # Errors
-///
-/// One of them cannot be listened at.
-pub(super) fn bind(doors: &[Door]) -> Result<Bound> {
-    let bound = doors
-        .iter()
-        .map(|door| Ok((door.clone(), Server::bind(door)?)));
-    bound.collect()
+/// The doors that are to be open next, of which those are listened at already that were not open: clients wait in the
+/// kernel's backlog. Where it comes to nothing, it is dropped, and what it has begun is undone.
+#[derive(Default)]
+pub(super) struct Plan {
+    next: Vec<Opened>,
+    /// Why others are not among them.
+    failed: Vec<Error>,
+    /// What is open and not among them.
+    others: Vec<Opened>,
+    /// Doors that were opened for this.
+    opened: Vec<Arc<Door>>,
+    /// Doors that were closed for this: their ports are opened at other addresses.
+    closed: Vec<Arc<Door>>,
 }
 
-/// Has the doors be those of what is served after all, where that is another generation than was begun with. Those
-/// that both have stay open, and the others are closed. Where one cannot be opened any more, since this process has no
-/// such right by now, or no certificate, that holds from the next start, which begins with that generation; what else
-/// was open stays so, for whoever is reached there.
-pub(super) fn open(mut bound: Bound, doors: &[Door], has_https: bool) -> Bound {
-    if bound.iter().map(|(door, _)| door).eq(doors) {
-        return bound;
-    }
-    let before: Vec<Door> = bound.iter().map(|(door, _)| door.clone()).collect();
+/// Plans how the doors that are `open` become those that are `wanted`. What both have stays the same socket.
+/// `closed` were open before, and can be opened again whatever rights this process has by now. Without a certificate
+/// there is no HTTPS.
+pub(super) fn plan(open: &[Opened], closed: &[Opened], wanted: &[Wanted], has_https: bool) -> Plan {
+    let mut plan = Plan::default();
+    plan.others.extend_from_slice(open);
+    let is_spoken = |door: &Wanted| has_https || !door.is_https;
+    let settled = settled(open, wanted);
     // First those that stay, so that what is left may be closed for others.
-    let kept: Vec<_> = { doors.iter() }
+    let mut doors: Vec<Option<Arc<Door>>> = { settled.iter() }
         .map(|door| {
-            let place = { bound.iter() }.position(|(old, _)| old.address == door.address)?;
-            (has_https || !door.is_https).then(|| bound.remove(place).1)
+            let mut others = plan.others.iter();
+            let place = others.position(|one| one.door.address() == Some(door.address))?;
+            is_spoken(door).then(|| plan.others.remove(place).door)
         })
         .collect();
-    let mut opened = Vec::new();
-    for (door, kept) in doors.iter().zip(kept) {
-        let listener = match kept {
-            Some(kept) => Ok(kept),
-            None if door.is_https && !has_https => Err(Error::Refused(format!(
-                "HTTPS is not spoken on {}: no certificate was read at this start",
+    for (door, found) in settled.iter().zip(&mut doors) {
+        if found.is_some() {
+            continue;
+        }
+        let opened = match is_spoken(door) {
+            true => plan.open(door, closed),
+            false => Err(Error::Refused(format!(
+                "HTTPS is not spoken on {}: no certificate was read when this daemon was started",
                 door.address
             ))),
-            None => instead(&mut bound, door),
         };
-        match listener {
-            Ok(listener) => opened.push((door.clone(), listener, target(door, doors))),
-            Err(error) => log::error!("{error}; that holds from the next start on"),
+        match opened {
+            Ok(opened) => *found = Some(opened),
+            Err(error) => plan.failed.push(error),
         }
     }
-    if opened.len() < doors.len() {
-        let others = bound.into_iter();
-        opened.extend(others.map(|(door, listener)| {
-            let to = target(&door, &before);
-            (door, listener, to)
-        }));
-        opened.sort_by_key(|(door, ..)| door.is_https);
-    }
-    let places: Vec<_> = { opened.iter() }
-        .map(|(door, ..)| (door.address, door.is_https))
-        .collect();
-    let opened = opened.into_iter().map(|(mut door, listener, to)| {
-        door.redirect = to.and_then(|to| places.iter().position(|place| *place == (to, true)));
-        (door, listener)
+    let next = wanted.iter().zip(&doors).filter_map(|(wanted, door)| {
+        Some(Opened {
+            wanted: wanted.clone(),
+            door: Arc::clone(door.as_ref()?),
+            redirect: wanted.redirect.and_then(|to| doors.get(to)?.clone()),
+        })
     });
-    opened.collect()
+    plan.next = next.collect();
+    plan
 }
 
-/// Where requests without TLS are sent from a door, which is one of `doors`.
-fn target(door: &Door, doors: &[Door]) -> Option<SocketAddr> {
-    Some(doors.get(door.redirect?)?.address)
-}
-
-/// Listens at a door. One of those `bound` is closed for it that has its port at another address.
-fn instead(bound: &mut Bound, door: &Door) -> Result<TcpListener> {
-    let failed = match Server::bind(door) {
-        Ok(listener) => return Ok(listener),
-        Err(failed) => failed,
-    };
-    let port = door.address.port();
-    let place = { bound.iter() }.position(|(old, _)| old.address.port() == port);
-    match (&failed, place) {
-        // Not for want of a right, which would be wanted to open the other one again, too.
-        (Error::Device { source, .. }, Some(place)) if source.kind() == ErrorKind::AddrInUse => {
-            bound.remove(place);
-            Server::bind(door)
+/// What is wanted, where a port that the system chose is known already: it stays what it is.
+fn settled(open: &[Opened], wanted: &[Wanted]) -> Vec<Wanted> {
+    let mut chosen: Vec<&Opened> = { open.iter() }
+        .filter(|one| one.wanted.address.port() == 0)
+        .collect();
+    let settled = wanted.iter().map(|door| {
+        let mut door = door.clone();
+        let mut known = chosen.iter();
+        if door.address.port() == 0
+            && let Some(place) = known.position(|one| one.wanted.is_https == door.is_https)
+            && let Some(address) = chosen.remove(place).door.address()
+        {
+            door.address.set_port(address.port());
         }
-        _ => Err(failed),
+        door
+    });
+    settled.collect()
+}
+
+impl Plan {
+    /// That nothing changes.
+    pub(super) fn of(next: Vec<Opened>) -> Plan {
+        let mut plan = Plan::default();
+        plan.next = next;
+        plan
     }
+
+    /// The plan, if all that is wanted is open with it.
+    ///
+    /// # Errors
+    ///
+    /// Something cannot be opened; nothing has changed.
+    pub(super) fn whole(mut self) -> Result<Plan> {
+        match self.failed.is_empty() {
+            true => Ok(self),
+            false => Err(self.failed.swap_remove(0)),
+        }
+    }
+
+    /// The plan, as far as it can be followed. Where something cannot be opened, what was open stays so beside it, for
+    /// whoever is reached there.
+    pub(super) fn in_part(mut self) -> Plan {
+        self.next.retain(|one| {
+            let ready = one.door.make_ready();
+            ready.map_err(|error| self.failed.push(error)).is_ok()
+        });
+        if self.failed.is_empty() {
+            return self;
+        }
+        for error in self.failed.drain(..) {
+            log::error!("{error}; that holds from the next start on");
+        }
+        let others = std::mem::take(&mut self.others);
+        self.next.extend(others);
+        self.next.sort_by_key(|one| one.wanted.is_https);
+        let doors: Vec<_> = { self.next.iter() }
+            .map(|one| Arc::clone(&one.door))
+            .collect();
+        for one in &mut self.next {
+            let is_open = |to: &Arc<Door>| doors.iter().any(|door| Arc::ptr_eq(door, to));
+            one.redirect = one.redirect.take().filter(is_open);
+        }
+        self
+    }
+
+    /// Has the doors be ready, for those who wait for connections.
+    ///
+    /// # Errors
+    ///
+    /// One cannot be waited for.
+    pub(super) fn make_ready(&self) -> Result<()> {
+        self.next.iter().try_for_each(|one| one.door.make_ready())
+    }
+
+    /// The doors that it makes, whatever becomes of them.
+    pub(super) fn follow(mut self) -> Vec<Opened> {
+        self.opened.clear();
+        self.closed.clear();
+        std::mem::take(&mut self.next)
+    }
+
+    /// Opens a door. One of the others is closed for it that has its port at another address.
+    fn open(&mut self, wanted: &Wanted, closed: &[Opened]) -> Result<Arc<Door>> {
+        let opened = match open(wanted, closed) {
+            Err(failed) if is_taken(&failed) => match self.place_of(wanted.address.port()) {
+                Some(place) => self.open_instead(wanted, place)?,
+                None => return Err(failed),
+            },
+            // Without the right to it the other could not be opened again either.
+            opened => opened?,
+        };
+        self.opened.push(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    fn place_of(&self, port: u16) -> Option<usize> {
+        let is_its = |other: &Opened| other.door.address().is_some_and(|own| own.port() == port);
+        self.others.iter().position(is_its)
+    }
+
+    fn open_instead(&mut self, wanted: &Wanted, place: usize) -> Result<Arc<Door>> {
+        self.others[place].door.close();
+        match open(wanted, &[]) {
+            Ok(opened) => {
+                self.closed.push(self.others.remove(place).door);
+                Ok(opened)
+            }
+            Err(error) => {
+                reopen(&self.others[place].door);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Drop for Plan {
+    fn drop(&mut self) {
+        // Before the others: they may have the same port.
+        for door in self.opened.drain(..) {
+            door.close();
+        }
+        for door in self.closed.drain(..) {
+            reopen(&door);
+        }
+    }
+}
+
+fn open(wanted: &Wanted, closed: &[Opened]) -> Result<Arc<Door>> {
+    // A port that the system chose would be another one.
+    let mut closed = closed.iter().filter(|one| one.wanted.address.port() != 0);
+    match closed.find(|one| one.wanted.address == wanted.address) {
+        Some(one) => one.door.reopen().map(|()| Arc::clone(&one.door)),
+        None => Door::bind(wanted).map(Arc::new),
+    }
+}
+
+fn reopen(door: &Door) {
+    if let Err(error) = door.reopen() {
+        log::error!("{error}; that holds until the next start");
+    }
+}
+
+fn is_taken(error: &Error) -> bool {
+    matches!(error, Error::Device { source, .. } if source.kind() == ErrorKind::AddrInUse)
+}
+
+/// Why what is wanted while the daemon serves is refused, with what would mend it.
+pub(super) fn refused(error: Error) -> Error {
+    let mends = match &error {
+        Error::Device { source, .. } => match source.kind() {
+            ErrorKind::AddrInUse => "end that one, or give the endpoint another port",
+            ErrorKind::PermissionDenied => {
+                "give the endpoint another port, or stop the daemon to install it: such a port is opened at a start, \
+                 before the right to it is given up"
+            }
+            _ => return error,
+        },
+        _ => {
+            "stop the daemon to install it, and start it again: certificates are read at a start, from --tls-cert and \
+             --tls-key, --tls-credential or device.tls.certificates"
+        }
+    };
+    Error::Refused(format!("{error}; {mends}"))
+}
+
+/// Tells the log what is open now that was not, and what is not any more.
+pub(super) fn tell_change(before: &[(Scheme, SocketAddr)], now: &[(Scheme, SocketAddr)]) {
+    for one in before.iter().filter(|one| !now.contains(one)) {
+        log::info!("{} is closed: nobody is reached there any more", url(one));
+    }
+    for one in now.iter().filter(|one| !before.contains(one)) {
+        log::info!("{} is open", url(one));
+    }
+}
+
+fn url((scheme, address): &(Scheme, SocketAddr)) -> String {
+    format!("{}://{address}", scheme.name())
 }
 
 /// Tells which addresses they are. The line with the plugins is the last one, and has the first address.
 pub(super) fn tell(pipeline: &Pipeline, addresses: &[(Scheme, SocketAddr)]) {
-    let url = |(scheme, address): &(Scheme, SocketAddr)| format!("{}://{address}", scheme.name());
     let (first, others) = addresses.split_at(addresses.len().min(1));
     for one in others {
         let spoken = scheme_shown(one.0);
@@ -137,10 +287,12 @@ fn scheme_shown(scheme: Scheme) -> &'static str {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
+    use std::net::{TcpListener, TcpStream};
+
     use super::*;
 
-    fn door(address: SocketAddr) -> Door {
-        Door {
+    fn door(address: SocketAddr) -> Wanted {
+        Wanted {
             address,
             is_https: false,
             named: address.port(),
@@ -148,70 +300,139 @@ mod tests {
         }
     }
 
-    /// A port that nobody listens at.
-    fn free() -> u16 {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().port()
+    fn secure(address: SocketAddr) -> Wanted {
+        Wanted {
+            is_https: true,
+            ..door(address)
+        }
     }
 
-    fn addresses(bound: &Bound) -> Vec<SocketAddr> {
-        let listeners = bound.iter();
-        listeners
-            .map(|(_, one)| one.local_addr().unwrap())
-            .collect()
+    fn local(port: u16) -> SocketAddr {
+        ([127, 0, 0, 1], port).into()
+    }
+
+    /// Ports that nobody listens at.
+    fn free<const N: usize>() -> [u16; N] {
+        let bound = [(); N].map(|()| TcpListener::bind(local(0)).unwrap());
+        bound.map(|listener| listener.local_addr().unwrap().port())
+    }
+
+    fn opened(wanted: &[Wanted]) -> Vec<Opened> {
+        plan(&[], &[], wanted, true).whole().unwrap().follow()
+    }
+
+    fn addresses(opened: &[Opened]) -> Vec<SocketAddr> {
+        let doors = opened.iter();
+        doors.map(|one| one.door.address().unwrap()).collect()
+    }
+
+    fn is_listened_at(port: u16) -> bool {
+        TcpStream::connect(local(port)).is_ok()
     }
 
     #[test]
-    fn a_port_that_was_public_is_opened_for_this_device_alone() {
-        let port = free();
-        let bound = bind(&[door(([0, 0, 0, 0], port).into())]).unwrap();
-        let internal = door(([127, 0, 0, 1], port).into());
-        let opened = open(bound, std::slice::from_ref(&internal), false);
-        assert_eq!(addresses(&opened), [internal.address]);
-        assert!(opened[0].0.is_internal());
+    fn what_both_have_stays_the_same_socket_and_what_is_new_is_listened_at() {
+        let [kept, old, new] = free();
+        let open = opened(&[door(local(old)), door(local(kept))]);
+        let wanted = [
+            door(local(new)),
+            Wanted {
+                named: 1,
+                ..secure(local(kept))
+            },
+        ];
+        let next = plan(&open, &[], &wanted, true).whole().unwrap().follow();
+        assert_eq!(addresses(&next), [local(new), local(kept)]);
+        assert!(Arc::ptr_eq(&next[1].door, &open[1].door));
+        assert_eq!(next[1].wanted, wanted[1]);
+        assert!(is_listened_at(new));
+    }
+
+    #[test]
+    fn a_port_that_the_system_chose_stays_what_it_was() {
+        let open = opened(&[door(local(0)), secure(local(0))]);
+        let [http, https] = [0, 1].map(|place| addresses(&open)[place].port());
+        let next = plan(&open, &[], &[secure(local(0))], true).follow();
+        assert_eq!(addresses(&next), [local(https)]);
+        // At another address, too.
+        let public = SocketAddr::from(([0, 0, 0, 0], 0));
+        let next = plan(&open, &[], &[door(public)], true).follow();
+        assert_eq!(addresses(&next)[0].port(), http);
+    }
+
+    #[test]
+    fn a_port_that_was_public_is_opened_for_this_device_alone_and_back_if_it_comes_to_nothing() {
+        let [port] = free();
+        let public = SocketAddr::from(([0, 0, 0, 0], port));
+        let elsewhere = || TcpStream::connect(SocketAddr::from(([127, 0, 0, 2], port)));
+        let open = opened(&[door(public)]);
+        let plan = plan(&open, &[], &[door(local(port))], false).whole();
+        assert!(is_listened_at(port) && elsewhere().is_err());
+        drop(plan);
+        assert!(elsewhere().is_ok());
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_refused_and_leaves_everything_as_it_was() {
+        let taken = TcpListener::bind(local(0)).unwrap();
+        let [old, new] = free();
+        let open = opened(&[door(local(old))]);
+        let wanted = [door(local(new)), door(taken.local_addr().unwrap())];
+        let Err(error) = plan(&open, &[], &wanted, false).whole() else {
+            panic!("it is taken");
+        };
+        let told = refused(error).to_string();
+        assert!(told.contains("cannot listen on 127.0.0.1:"), "{told}");
+        assert!(told.contains("give the endpoint another port"), "{told}");
+        assert!(is_listened_at(old) && !is_listened_at(new));
     }
 
     #[test]
     fn what_cannot_be_opened_leaves_the_others_open_as_they_were() {
-        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (old, kept) = (free(), free());
-        let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-        let bound = bind(&[door(local(old)), door(local(kept))]).unwrap();
-        let wanted = [
-            door(taken.local_addr().unwrap()),
-            Door {
-                named: 1,
-                ..door(local(kept))
-            },
-        ];
-        let opened = open(bound, &wanted, false);
-        assert_eq!(addresses(&opened), [local(kept), local(old)]);
-        assert_eq!(opened[0].0, wanted[1]);
+        let taken = TcpListener::bind(local(0)).unwrap();
+        let [old, kept] = free();
+        let open = opened(&[door(local(old)), door(local(kept))]);
+        let wanted = [door(taken.local_addr().unwrap()), door(local(kept))];
+        let next = plan(&open, &[], &wanted, false);
+        let next = next.in_part().follow();
+        assert_eq!(addresses(&next), [local(kept), local(old)]);
+    }
+
+    #[test]
+    fn what_was_closed_is_opened_again() {
+        let [port, other] = free();
+        let before = opened(&[door(local(port))]);
+        before[0].door.close();
+        assert!(!is_listened_at(port));
+        let open = opened(&[door(local(other))]);
+        let next = plan(&open, &before, &[secure(local(port))], true);
+        assert!(is_listened_at(port));
+        assert!(Arc::ptr_eq(&next.follow()[0].door, &before[0].door));
     }
 
     #[test]
     fn without_a_certificate_no_https_is_opened_and_a_redirect_leads_where_it_should() {
-        let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-        let (plain, other) = (free(), free());
-        let secure = |port| Door {
-            is_https: true,
-            ..door(local(port))
-        };
+        let [plain, other, tls] = free();
         let wanted = [
             door(local(other)),
-            Door {
+            Wanted {
                 redirect: Some(2),
                 ..door(local(plain))
             },
-            secure(free()),
+            secure(local(tls)),
         ];
-        let opened = open(bind(&wanted[..1]).unwrap(), &wanted, true);
-        assert_eq!(opened[1].0.redirect, Some(2));
-        drop(opened);
-        let opened = open(bind(&wanted[..1]).unwrap(), &wanted, false);
-        let shown: Vec<_> = { opened.iter() }
-            .map(|(door, _)| (door.address, door.redirect))
-            .collect();
-        assert_eq!(shown, [(local(other), None), (local(plain), None)]);
+        let open = opened(&wanted[..1]);
+        let next = plan(&open, &[], &wanted, true).whole().unwrap().follow();
+        let to = next[1].redirect.as_ref().and_then(|door| door.address());
+        assert_eq!(to, Some(local(tls)));
+        drop(next);
+        let next = plan(&open, &[], &wanted, false);
+        let next = next.in_part().follow();
+        assert_eq!(addresses(&next), [local(other), local(plain)]);
+        assert!(next.iter().all(|one| one.redirect.is_none()));
+        drop(next);
+        let told = plan(&open, &[], &wanted, false).whole().err().map(refused);
+        let told = told.unwrap().to_string();
+        assert!(told.contains("certificates are read at a start"), "{told}");
     }
 }

@@ -83,7 +83,7 @@ impl First {
             redact::install(super::deployer::secrets(&config));
             versions = Versions::open(data)?;
             let members: Result<Vec<Member<'_>>> = plugins::gather(&config, data, &mut versions);
-            loaded = members.and_then(|members| loader.load(members, &config, None));
+            loaded = members.and_then(|members| loader.load(members, &config, None, None));
         }
     }
 }

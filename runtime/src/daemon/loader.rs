@@ -1,7 +1,7 @@
 //! Loads plugins into the daemon: what all of them share, whichever deployment they are of.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use wasmtime::Engine;
@@ -11,7 +11,7 @@ use super::plugins::Member;
 use crate::config::{Config, Limits, Source, Timeouts};
 use crate::error::{Error, Result};
 use crate::keyvalue::{Foreign, KeyValue, StoreState};
-use crate::memory::Budget;
+use crate::memory::{Budget, Reservation};
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::plugin::{Common, InstanceMemory, Ticker, share_out};
@@ -27,6 +27,8 @@ pub(super) struct Loader {
     pub(super) budget: Arc<Budget>,
     /// Bytes of the budget that are set aside whatever plugins there are.
     pub(super) own: usize,
+    /// Bytes of that which are for clients' connections.
+    pub(super) connections: usize,
     pub(super) limits: Limits,
     pub(super) timeouts: Timeouts,
     pub(super) metrics: Arc<Metrics>,
@@ -36,8 +38,18 @@ pub(super) struct Loader {
 }
 
 impl Loader {
+    /// Bytes of the budget that loading these takes, while another pipeline is served, `after` which they come.
+    pub(super) fn needed(&self, members: &[Member<'_>], after: &Pipeline) -> usize {
+        let plugins = members.iter().map(|member| member.needed(&self.limits));
+        let takes_bodies = members.iter().any(Member::takes_bodies);
+        let caches = members.iter().any(Member::caches);
+        let pipeline = Pipeline::needed(takes_bodies, caches, &self.limits, after);
+        plugins.fold(pipeline, usize::saturating_add)
+    }
+
     /// Loads and links the plugins of `config`, and puts them into their places. While another pipeline is
-    /// served, `after` which this one comes, both have their memory set aside.
+    /// served, `after` which this one comes, both have their memory set aside; some may have been `gathered` for
+    /// this one.
     ///
     /// # Errors
     ///
@@ -47,8 +59,10 @@ impl Loader {
         members: Vec<Member<'_>>,
         config: &Config,
         after: Option<&Pipeline>,
+        gathered: Option<Reservation>,
     ) -> Result<Arc<Pipeline>> {
-        let before = self.budget.used().saturating_sub(self.own);
+        let own = self.own + gathered.as_ref().map_or(0, Reservation::bytes);
+        let before = self.budget.used().saturating_sub(own);
         let common = Common {
             engine: &self.engine,
             ticker: &self.ticker,
@@ -57,6 +71,7 @@ impl Loader {
             limits: &self.limits,
             timeouts: &self.timeouts,
             before,
+            gathered: Mutex::new(gathered),
         };
         if members.iter().any(Member::imports_store) {
             self.check_store(config.set_store_aside)?;
@@ -81,9 +96,8 @@ impl Loader {
         }
         let pipeline = Pipeline::new(
             placed,
-            &self.limits,
+            &common,
             self.request_timeout(),
-            (&self.budget, || common.room()),
             self.upstreams.clone(),
             after,
         )?;

@@ -8,13 +8,14 @@ use super::artifacts;
 use super::resources::Needs;
 use super::versions::Versions;
 use crate::capability::{Capabilities, Capability};
-use crate::config::{Config, Granted, PluginConfig, misplaced};
+use crate::config::{Config, Granted, Limits, PluginConfig, misplaced};
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
 use crate::host::PluginHost;
 use crate::keyvalue::KeyValue;
 use crate::logger;
 use crate::metrics::Metrics;
+use crate::pipeline::takes_bodies;
 use crate::plugin::{Common, Plugin};
 use crate::upstream::Upstreams;
 
@@ -134,6 +135,24 @@ impl<'a> Member<'a> {
         }
     }
 
+    /// Bytes of the budget that loading it takes.
+    pub(super) fn needed(&self, limits: &Limits) -> usize {
+        let roles = &self.granted.roles;
+        Plugin::needed(&self.artifact, roles, limits)
+    }
+
+    /// Whether it may hold whole bodies.
+    pub(super) fn takes_bodies(&self) -> bool {
+        let (placement, bodies) = (&self.config.placement, self.artifact.manifest().bodies);
+        let mut roles = self.granted.roles.iter();
+        roles.any(|role| takes_bodies(*role, placement, bodies))
+    }
+
+    /// Whether it rules the response cache.
+    pub(super) fn caches(&self) -> bool {
+        self.granted.roles.contains(&Role::Cache)
+    }
+
     /// The name of its namespace in the store.
     fn namespace(&self) -> &str {
         let named = self.config.grants.namespace.as_ref();
@@ -170,7 +189,7 @@ impl<'a> Member<'a> {
             None => "signed by nobody".to_owned(),
         };
         log::info!(
-            "plugin {} {} ({}) starts: sha256 {}, {signer}",
+            "plugin {} {} ({}) starts: digest {}, {signer}",
             self.name,
             manifest.version,
             roles.join(", "),

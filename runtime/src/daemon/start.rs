@@ -170,7 +170,11 @@ pub(super) fn instead(
             "generation {number} cannot be served: {reason}"
         )));
     }
-    Err(error)
+    Err(match error {
+        // The command line is not at fault, and another start may well do: it is counted.
+        Error::Usage(what) => Error::Refused(format!("generation {number}: {what}")),
+        other => other,
+    })
 }
 
 /// Checks who signed a bundle, and what it is for.

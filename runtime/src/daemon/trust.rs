@@ -1,12 +1,13 @@
 //! Whom a daemon trusts.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use zlayer_bundle::{KeyError, TrustFile, TrustList, TrustStore};
+use zlayer_bundle::{KeyError, TrustFile, TrustList, TrustStore, own_account};
 
 use super::trust_list::{installed, replace};
 use crate::config::Config;
-use crate::error::{Error, Result, out_of_files};
+use crate::error::{Error, Result, WhichList, out_of_files};
 
 /// Where it stands whom a device trusts.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +58,14 @@ pub(super) fn keys(key_dirs: &[PathBuf], tell: bool) -> Result<TrustStore> {
                 format!("cannot read the key file {}", path.display()),
                 error,
             ),
+            KeyError::Io { path, error } if error.kind() == ErrorKind::PermissionDenied => {
+                Error::Usage(format!(
+                    "--keys: account {} cannot read {1} ({error}); let it: `chmod a+rX {1}`, and `chmod a+x` the folders \
+                     above that keep it out",
+                    own_account(),
+                    path.display()
+                ))
+            }
             other => Error::Usage(format!("--keys: {other}")),
         });
         for left_out in loaded?.iter().filter(|_| tell) {
@@ -66,16 +75,21 @@ pub(super) fn keys(key_dirs: &[PathBuf], tell: bool) -> Result<TrustStore> {
     Ok(trust)
 }
 
-/// Installs a trust list in a data folder: it counts whenever something is verified from then on. Answers the list
+/// Installs a trust list, which people know by its `name`, in a data folder: it counts whenever something is verified from then on. Answers the list
 /// that counts. The caller holds the folder's lock, or is the daemon that holds it.
 ///
 /// # Errors
 ///
 /// No root key in the key folders leads to it, a newer one is installed, or it cannot be written. What was installed
 /// before counts then.
-pub fn install_list(data_dir: &Path, key_dirs: &[PathBuf], bytes: &[u8]) -> Result<TrustList> {
+pub fn install_list(
+    data_dir: &Path,
+    key_dirs: &[PathBuf],
+    name: &Path,
+    bytes: &[u8],
+) -> Result<TrustList> {
     let refused = |source| Error::TrustList {
-        installed: None,
+        which: WhichList::Given(name.to_owned()),
         source,
     };
     let file = TrustFile::read(bytes).map_err(refused)?;
@@ -143,7 +157,7 @@ mod tests {
         }
 
         fn install(&self, bytes: &[u8]) -> Result<TrustList> {
-            install_list(&self.data(), &self.keys(), bytes)
+            install_list(&self.data(), &self.keys(), Path::new("1.trust"), bytes)
         }
 
         fn trust(&self) -> Result<TrustStore> {
@@ -219,6 +233,7 @@ mod tests {
         ] {
             let (found, told) = code(device.install(&bytes));
             assert_eq!(found, expected, "{told}");
+            assert!(told.starts_with("1.trust: "), "{told}");
             assert!(device.trust().unwrap().trusts(&key(1).public()));
         }
         // The same once more is no refusal.

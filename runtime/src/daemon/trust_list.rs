@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use zlayer_bundle::{MAX_TRUST_FILE, PublicKey, TrustFile, TrustListError, VerifiedTrust};
 
-use crate::error::{Error, InstalledList, Result};
+use crate::error::{Error, Result, WhichList};
 use crate::generations::Folder;
 
 /// The name of the file in a data folder.
@@ -24,10 +24,10 @@ pub(super) fn installed(
     key_dirs: &[PathBuf],
 ) -> Result<Option<VerifiedTrust>> {
     let refused = |source| Error::TrustList {
-        installed: Some(InstalledList {
+        which: WhichList::Installed {
             path: data_dir.join(FILE),
             key_dirs: key_dirs.to_vec(),
-        }),
+        },
         source,
     };
     let bytes = match Folder::open(data_dir).and_then(|data| data.read(FILE, MOST)) {

@@ -8,24 +8,24 @@ use zlayer_bundle::{BundleError, ENGINE_VERSION, EngineVersion, TrustFile, Trust
 use super::installation::{Installation, locked};
 use super::trust::{Trustees, install_list, trusted};
 use super::trust_list::MOST;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, WhichList};
 use crate::generations::Generations;
 
 impl Installation {
-    /// Installs a trust list in the folder of a daemon that does not run. What is served from there and will not be
+    /// Installs a trust list, which people know by its `name`, in the folder of a daemon that does not run. What is served from there and will not be
     /// any more is told.
     ///
     /// # Errors
     ///
     /// A daemon uses the folder, or as of [`install_list`].
-    pub fn trust(&self, bytes: &[u8]) -> Result<TrustList> {
+    pub fn trust(&self, name: &Path, bytes: &[u8]) -> Result<TrustList> {
         // Before a folder is made for what is no list.
         TrustFile::read(bytes).map_err(|source| Error::TrustList {
-            installed: None,
+            which: WhichList::Given(name.to_owned()),
             source,
         })?;
         let _data = locked(&self.data_dir)?;
-        let list = install_list(&self.data_dir, &self.key_dirs, bytes)?;
+        let list = install_list(&self.data_dir, &self.key_dirs, name, bytes)?;
         for told in consequences(&self.data_dir, &self.trustees(), &list) {
             log::warn!("{told}");
         }
@@ -38,10 +38,10 @@ impl Installation {
 /// # Errors
 ///
 /// It cannot be read.
-pub fn read_list(name: &str, from: impl Read) -> Result<Vec<u8>> {
+pub fn read_list(name: &Path, from: impl Read) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = from.take(MOST).read_to_end(&mut bytes);
-    read.map_err(|error| Error::device(format!("cannot read {name}"), error))?;
+    read.map_err(|error| Error::device(format!("cannot read {}", name.display()), error))?;
     Ok(bytes)
 }
 

@@ -14,7 +14,7 @@ fn damage(error: &Error) -> Option<String> {
     let why = match error {
         Error::Bundle { source, .. } => match source {
             BundleError::Truncated | BundleError::TooLong => ENDS,
-            BundleError::NotABundle => OTHER,
+            BundleError::NotABundle(_) => OTHER,
             BundleError::BadSignature { .. } | BundleError::Altered => CHANGED,
             BundleError::Manifest(what) => return Some(format!("its manifest {what}")),
             BundleError::Io(error) if is_worn(error) => return Some(error.to_string()),
@@ -153,10 +153,9 @@ mod tests {
     #[test]
     fn whoever_keeps_what_is_damaged_is_told_to_install_it_again() {
         for error in [
-            bundle(BundleError::NotABundle),
             bundle(BundleError::Truncated),
             artifact(ArtifactError::Truncated),
-            artifact(ArtifactError::NotCompiled),
+            artifact(ArtifactError::NoTrailer),
         ] {
             let code = error.exit_code();
             let kept = error.kept();

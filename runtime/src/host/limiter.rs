@@ -119,6 +119,11 @@ impl Limiter {
         self.held.bytes()
     }
 
+    /// Bytes that others could have if the instance ended.
+    pub fn returns(&self) -> usize {
+        self.reservation.returns()
+    }
+
     /// Gives back what is paid for and kept no more.
     pub(super) fn give_back_unused(&mut self) {
         self.reservation.shrink(self.held.take_unused());

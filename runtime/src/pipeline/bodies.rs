@@ -2,7 +2,6 @@
 
 mod share;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +11,7 @@ use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 
 use crate::failure::Failure;
-use crate::memory::{Budget, Reservation};
+use crate::memory::Reservation;
 use crate::message::{Body, BodyError, whole};
 use crate::plugin::SHOWN_BYTES;
 use crate::redact::cut;
@@ -33,15 +32,14 @@ pub struct WholeBodies {
 }
 
 impl WholeBodies {
-    /// Sets `share` bytes of the budget aside for bodies of at most `limit` bytes; `None` if it has
-    /// less.
-    pub fn new(budget: &Arc<Budget>, share: usize, limit: usize) -> Option<WholeBodies> {
-        Some(WholeBodies {
+    /// Has `share`, which is set aside, for bodies of at most `limit` bytes.
+    pub fn new(share: Reservation, limit: usize) -> WholeBodies {
+        WholeBodies {
             limit,
-            requests: Share::new(share / 2),
-            responses: Share::new(share / 2),
-            share: budget.reserve(share)?,
-        })
+            requests: Share::new(share.bytes() / 2),
+            responses: Share::new(share.bytes() / 2),
+            share,
+        }
     }
 
     /// The length of the longest body that is taken, in bytes.
@@ -232,9 +230,15 @@ mod tests {
 
     use super::*;
     use crate::clients::{Claim, Phase, on_behalf};
+    use crate::memory::Budget;
+
+    /// Bodies of 100 KiB at most, in so much of a budget.
+    fn of(budget: &std::sync::Arc<Budget>, share: usize) -> WholeBodies {
+        WholeBodies::new(budget.reserve(share).unwrap(), 100 << 10)
+    }
 
     fn bodies() -> WholeBodies {
-        WholeBodies::new(&Budget::new(1 << 20), 256 << 10, 100 << 10).unwrap()
+        of(&Budget::new(1 << 20), 256 << 10)
     }
 
     #[test]
@@ -264,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_small_body_in_pieces_costs_nothing_of_what_is_shared() {
-        let bodies = WholeBodies::new(&Budget::new(0), 0, 100 << 10).unwrap();
+        let bodies = of(&Budget::new(0), 0);
         let pieces = [SMALL_BODY - 1000, 1000].map(|bytes| vec![0; bytes].into());
         let mut body = Pieces(pieces.to_vec());
         let read = smol::block_on(bodies.read_request(&mut body));
@@ -325,7 +329,7 @@ mod tests {
     #[test]
     fn an_answer_that_waits_for_memory_is_charged_meanwhile() {
         let budget = Budget::new(512 << 10);
-        let bodies = WholeBodies::new(&budget, 256 << 10, 100 << 10).unwrap();
+        let bodies = of(&budget, 256 << 10);
         let data = |kib: usize| vec![0; kib << 10];
         smol::block_on(async {
             let [many, few] =

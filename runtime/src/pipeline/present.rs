@@ -20,8 +20,17 @@ impl Present {
         Arc::clone(&sync::lock(&self.0))
     }
 
-    /// Has requests take `next` from now on. Returns the one that they took before.
-    pub fn replace(&self, next: Arc<Pipeline>) -> Arc<Pipeline> {
-        std::mem::replace(&mut *sync::lock(&self.0), next)
+    /// The same, with what `also` finds at that moment.
+    pub fn get_with<T>(&self, also: impl FnOnce() -> T) -> (Arc<Pipeline>, T) {
+        let present = sync::lock(&self.0);
+        let found = also();
+        (Arc::clone(&present), found)
+    }
+
+    /// Has requests take `next` from now on, and find what `also` changes. Returns the one that they took before.
+    pub fn replace_with(&self, next: Arc<Pipeline>, also: impl FnOnce()) -> Arc<Pipeline> {
+        let mut present = sync::lock(&self.0);
+        also();
+        std::mem::replace(&mut present, next)
     }
 }

@@ -11,7 +11,7 @@ use http::header::{HOST, HeaderValue};
 use zlayer_bundle::{ENDPOINTS_MAX, Expose, HostPattern, PathPattern};
 
 use super::narrowing::normalised;
-use crate::config::{Door, PLUGINS_MAX, Placement};
+use crate::config::{PLUGINS_MAX, Placement};
 use crate::message::Client;
 
 // Each way is a bit. A plugin has one for each of its endpoints, or one if it has none.
@@ -147,21 +147,6 @@ impl Reach {
     /// The ways to a plugin.
     pub(super) fn to(&self, plugin: usize) -> Reached {
         self.those(|way| way.plugin == plugin)
-    }
-
-    /// Whether one of the ways to a plugin leads from one of these doors, for some host and path.
-    pub(super) fn is_reached(&self, plugin: usize, doors: &[Door]) -> bool {
-        let mut ways = self.ways.iter().filter(|way| way.plugin == plugin);
-        ways.any(|way| {
-            let mut doors = doors.iter();
-            doors.any(|door| self.leads_from(way, door.named, door.is_internal()))
-        })
-    }
-
-    /// The port of the first endpoint of a plugin.
-    pub(super) fn port(&self, plugin: usize) -> Option<u16> {
-        let mut ways = self.ways.iter().filter(|way| way.plugin == plugin);
-        ways.find_map(|way| way.port)
     }
 
     fn leads_from(&self, way: &Way, port: u16, is_internal: bool) -> bool {
@@ -337,18 +322,6 @@ mod tests {
             asked.1.is_internal = true;
             let found = self::plugins(&reach, &asked);
             assert_eq!(found, internal, "{plugins:?} {port}");
-            for (address, reached) in [([0, 0, 0, 0], public), ([127, 0, 0, 1], internal)] {
-                let door = Door {
-                    address: (address, 1).into(),
-                    is_https: false,
-                    named: port,
-                    redirect: None,
-                };
-                for plugin in 0..plugins.len() {
-                    let is_reached = reach.is_reached(plugin, std::slice::from_ref(&door));
-                    assert_eq!(is_reached, reached.contains(&plugin), "{plugins:?} {port}");
-                }
-            }
         }
     }
 

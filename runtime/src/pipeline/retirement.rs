@@ -1,8 +1,8 @@
 //! How a pipeline ends that another has taken the place of.
 //!
 //! Its requests go on to their ends, and its WebSockets are closed with the status of a server that goes
-//! away, upon which clients connect again and reach the next pipeline. A response may be endless: what is
-//! still at work when its memory is needed is cut off.
+//! away, upon which clients connect again and reach the next pipeline. A response may be endless, and a peer may
+//! not answer a close: what is still at work when its memory is needed is cut off, and waits for nobody.
 
 use smol::channel::{Receiver, Sender, bounded};
 
@@ -54,6 +54,11 @@ impl super::Pipeline {
     /// Resolves when what is at work in it is to be cut off.
     pub async fn cut(&self) {
         stopped(&self.retirement.cut).await;
+    }
+
+    /// Closed when what is at work in it is to be cut off.
+    pub fn cutting(&self) -> Receiver<()> {
+        self.retirement.cut.clone()
     }
 
     /// Whether what is at work in it is to be cut off.

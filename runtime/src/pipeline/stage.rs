@@ -93,6 +93,21 @@ impl Step {
     }
 }
 
+/// Whether a plugin may hold whole bodies in this role; its author says `bodies` of a transformer.
+pub fn takes_bodies(role: Role, placement: &Placement, bodies: Option<Bodies>) -> bool {
+    match role {
+        Role::Authenticator | Role::RateLimiter | Role::Router => {
+            placement.request_body == BodyAccess::Whole
+        }
+        Role::Transformer => {
+            let bodies = placement.bodies.or(bodies).unwrap_or_default();
+            bodies.request || bodies.response
+        }
+        Role::Handler => true,
+        Role::HttpHandler | Role::Middleware | Role::Cache | Role::WebSocket => false,
+    }
+}
+
 /// A plugin at its place in the order.
 pub struct Stage {
     pub(super) step: Step,
@@ -138,15 +153,9 @@ impl Stage {
 
     /// Whether it may hold whole bodies.
     pub(super) fn takes_bodies(&self) -> bool {
-        let placement = &self.placement;
-        match self.step {
-            Step::Authenticate | Step::RateLimit | Step::Route => {
-                placement.request_body == BodyAccess::Whole
-            }
-            Step::Transform => self.bodies.request || self.bodies.response,
-            Step::Handle => self.plugin.plays(Role::Handler),
-            Step::Middleware | Step::Cache | Step::WebSocket => false,
-        }
+        let played = { self.step.roles().iter() }.filter(|role| self.plugin.plays(**role));
+        let mut played = played.copied();
+        played.any(|role| takes_bodies(role, &self.placement, self.plugin.bodies()))
     }
 
     /// Whether it takes part in this request.

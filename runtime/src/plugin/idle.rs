@@ -70,6 +70,17 @@ impl<I> Idle<I> {
         dropped.len()
     }
 
+    /// Drops those that are meant, outside the lock, and returns how many.
+    pub(super) fn give_up(&self, is_meant: impl Fn(&I) -> bool) -> usize {
+        let mut shelf = self.lock();
+        let dropped: Vec<_> = shelf
+            .instances
+            .extract_if(.., |(_, one)| is_meant(one))
+            .collect();
+        drop(shelf);
+        dropped.len()
+    }
+
     /// Waits until there are more than are kept. Returns since when the one is idle that goes first. One
     /// task at a time can wait.
     ///
@@ -129,6 +140,16 @@ mod tests {
         let idle = Idle::new(2);
         (1..=2).for_each(|one| idle.push(one, Instant::now()));
         assert_eq!((idle.thin_out(), idle.pop()), (1, Some(2)));
+    }
+
+    #[test]
+    fn those_that_hold_what_others_need_go_and_no_others() {
+        let idle = Idle::new(3);
+        (1..=3).for_each(|one| idle.push(one, Instant::now()));
+        assert_eq!(
+            (idle.give_up(|one| *one != 2), idle.pop(), idle.pop()),
+            (2, Some(2), None)
+        );
     }
 
     #[test]

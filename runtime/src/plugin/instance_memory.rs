@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use atomic_waker::AtomicWaker;
 
-use crate::clients::{Claim, Entry, Ledger, Network, Recent};
+use crate::clients::{Claim, Entry, Ledger, Network, Recent, current};
 use crate::memory::Budget;
 use crate::sync;
 
@@ -27,8 +27,17 @@ pub struct InstanceMemory {
     line: Mutex<Line>,
 }
 
-/// Drops the idle instances of a plugin, and returns how many.
-pub(super) type Evict = dyn Fn() -> usize + Send + Sync;
+/// Drops idle instances of a plugin, and returns how many.
+pub(super) type Evict = dyn Fn(Spared) -> usize + Send + Sync;
+
+/// Which idle instances of a plugin stay where memory is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spared {
+    /// The one that was used last: memory for one is set aside for the plugin.
+    Warmest,
+    /// Those alone whose memory nobody else could have.
+    Costless,
+}
 
 #[derive(Default)]
 struct Line {
@@ -105,9 +114,25 @@ impl InstanceMemory {
 
     /// Drops idle instances, and returns how many.
     pub(super) fn evict(&self) -> usize {
+        self.drop_idle(Spared::Warmest)
+    }
+
+    /// Drops all idle instances that hold memory which others could have, and returns how many.
+    pub fn give_up_idle(self: &Arc<Self>) -> usize {
+        // They count as at work until they have ended: whoever needs one meanwhile waits for its memory.
+        let _ending = self.begin(current().network());
+        self.drop_idle(Spared::Costless)
+    }
+
+    /// How many instances are at work.
+    pub fn at_work(&self) -> usize {
+        self.at_work.count()
+    }
+
+    fn drop_idle(&self, spared: Spared) -> usize {
         let kept = sync::lock(&self.idle).clone();
         let idle: Vec<_> = kept.iter().filter_map(Weak::upgrade).collect();
-        idle.iter().map(|evict| evict()).sum()
+        idle.iter().map(|evict| evict(spared)).sum()
     }
 
     /// Begins to take or make an instance for `network`.

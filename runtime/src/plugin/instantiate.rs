@@ -27,6 +27,13 @@ pub struct Instance {
     pub(super) served: u32,
 }
 
+impl Instance {
+    /// Bytes that others could have if it ended.
+    pub(super) fn returns(&self) -> usize {
+        self.store.data().limiter.returns()
+    }
+}
+
 impl Plugin {
     /// Makes an instance; where it is a `handler`, it is initialised.
     pub(super) async fn new_instance(&self) -> std::result::Result<Instance, Failure> {
@@ -61,8 +68,8 @@ impl Plugin {
 
     async fn try_instantiate(&self) -> std::result::Result<(Store<HostState>, Linked), Failure> {
         let standing = self.standing.lend();
-        let Some(reservation) = standing.or_else(|| self.budget.reserve(self.share + self.memory))
-        else {
+        let each = self.share + self.memory;
+        let Some(reservation) = standing.or_else(|| self.budget.reserve_for_new(each)) else {
             return Err(Failure::Busy(
                 "the memory budget is spent (--memory-max)".to_owned(),
             ));

@@ -11,6 +11,10 @@ use crate::clients;
 use crate::failure::Failure;
 use crate::timeout;
 
+/// How long it takes until a kept instance that could not be made is tried again, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
 impl Plugin {
     /// Makes the first instance of a plugin that has an `init`, so that a failing `init` shows in the
     /// log at the start and not with the first request, and then those that are kept from the start on.
@@ -41,7 +45,12 @@ impl Plugin {
                 }
             }
         }
-        if let Err(reason) = self.fill_up(time).await {
+        let max = self.places.max();
+        let filled = match self.fill_up(time).await {
+            Ok(()) if max < min => Err(format!("the memory allows {max} (--memory-max)")),
+            filled => filled,
+        };
+        if let Err(reason) = filled {
             log::warn!(
                 "plugin {}: fewer instances than min_instances {min} are made at the start: {reason}",
                 self.name()
@@ -60,13 +69,14 @@ impl Plugin {
         Ok(())
     }
 
-    /// Makes instances until there are as many as are kept.
+    /// Makes instances until there are as many as are kept, or as there can be.
     ///
     /// # Errors
     ///
     /// Why there are fewer.
     async fn fill_up(&self, time: Duration) -> Result<(), String> {
         let (min, max) = (self.pooling.min_instances, self.places.max());
+        let _working = self.working();
         // Those that requests have made meanwhile count.
         for _ in 0..min.min(max) {
             let making = self.places.add(self, min);
@@ -77,9 +87,26 @@ impl Plugin {
                 None => return Err(format!("init did not end within {time:?}")),
             }
         }
-        match max < min {
-            true => Err(format!("the memory allows {max} (--memory-max)")),
-            false => Ok(()),
+        Ok(())
+    }
+
+    /// Makes others for instances that are kept and ended at their work, for ever. Each may take `time`.
+    pub async fn replace_lost(&self, time: Duration) {
+        let mut is_told = false;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            self.places.minimum.wait().await;
+            while let Err(reason) = self.fill_up(time).await {
+                if !std::mem::replace(&mut is_told, true) {
+                    log::warn!(
+                        "plugin {}: there are fewer instances than min_instances, which is tried again: {reason}",
+                        self.name()
+                    );
+                }
+                Timer::after(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            (is_told, pause) = (false, FIRST_PAUSE);
         }
     }
 

@@ -10,14 +10,15 @@ use zlayer_bundle::{ByteSize, INSTANCE_SHARE, Role, VerifiedArtifact, call_share
 
 use super::description::Description;
 use super::idle::Idle;
-use super::instance_memory::{Evict, InstanceMemory};
+use super::instance_memory::{Evict, InstanceMemory, Spared};
 use super::pool::Places;
 use super::roles::Roles;
 use super::{Plugin, Ticker, denied, load};
 use crate::config::{Limits, Pooling, Timeouts};
 use crate::error::{Error, Result};
 use crate::host::{self, PluginHost};
-use crate::memory::{Budget, Standing};
+use crate::memory::{Budget, Reservation, Standing};
+use crate::sync;
 
 /// How many plugins were loaded in this process.
 static LOADED: AtomicU64 = AtomicU64::new(0);
@@ -38,17 +39,70 @@ pub struct Common<'a> {
     pub timeouts: &'a Timeouts,
     /// Bytes of the budget that others use who will be gone: the plugins before, and what works for them.
     pub before: usize,
+    /// What was gathered of the budget for them, and is not taken yet.
+    pub gathered: Mutex<Option<Reservation>>,
 }
 
 impl Common<'_> {
     /// Bytes that the budget has left for these plugins.
     pub fn room(&self) -> usize {
-        let used = self.budget.used().saturating_sub(self.before);
+        let gathered = sync::lock(&self.gathered);
+        let gathered = gathered.as_ref().map_or(0, Reservation::bytes);
+        let used = { self.budget.used() }.saturating_sub(self.before + gathered);
         self.budget.limit().saturating_sub(used)
+    }
+
+    /// Reserves `bytes`, first of what was gathered.
+    pub fn reserve(&self, bytes: usize) -> Option<Reservation> {
+        let mut reserved = match &mut *sync::lock(&self.gathered) {
+            Some(gathered) => gathered.split(bytes),
+            None => self.budget.reserve(0)?,
+        };
+        let more = bytes.saturating_sub(reserved.bytes());
+        reserved.grow(more).then_some(reserved)
+    }
+}
+
+/// What one instance has set aside.
+struct Shares {
+    /// For its memories.
+    memory: usize,
+    /// For what its calls leave in the host.
+    call: usize,
+    /// For all but its memories.
+    beside: usize,
+}
+
+impl Shares {
+    fn of(
+        artifact: &VerifiedArtifact,
+        description: Description,
+        played: &[Role],
+        limits: &Limits,
+    ) -> Shares {
+        let call = call_share(played, limits.body, limits.websocket_message);
+        Shares {
+            memory: least_memory(artifact.manifest().memory_initial),
+            call,
+            beside: INSTANCE_SHARE
+                .saturating_add(call)
+                .saturating_add(description.instance()),
+        }
+    }
+
+    fn each(&self) -> usize {
+        self.memory.saturating_add(self.beside)
     }
 }
 
 impl Plugin {
+    /// Bytes of the budget that loading an artifact takes at the most, which plays these roles.
+    pub fn needed(artifact: &VerifiedArtifact, roles: &[Role], limits: &Limits) -> usize {
+        let description = Description::of(artifact);
+        let each = Shares::of(artifact, description, roles, limits).each();
+        description.ahead().saturating_add(each)
+    }
+
     /// Maps and links a verified artifact. At most `instances` of it run at the same time, fewer
     /// where memory has no room for them, whatever `pooling` says of that.
     pub fn load(
@@ -79,7 +133,7 @@ impl Plugin {
         );
         let description = Description::of(artifact);
         // Before it is loaded, so that nothing is that cannot fit.
-        let held = budget.reserve(description.ahead());
+        let held = common.reserve(description.ahead());
         let mut held = held.ok_or_else(|| too_little(description.ahead(), budget))?;
         let before = description.before();
         let component = load::load(common.engine, artifact)?;
@@ -102,17 +156,13 @@ impl Plugin {
         if let Some(reason) = pooling.max_memory.and_then(|most| too_small(most, initial)) {
             wasmtime::bail!(reason);
         }
-        let memory = least_memory(initial);
         let played: Vec<Role> = Role::ALL
             .into_iter()
             .filter(|role| roles.has(*role))
             .collect();
-        let call_share = call_share(&played, limits.body, limits.websocket_message);
-        let share = INSTANCE_SHARE
-            .saturating_add(call_share)
-            .saturating_add(description.instance());
-        let each = memory.saturating_add(share);
-        let Some(standing) = budget.reserve(each) else {
+        let shares = Shares::of(artifact, description, &played, limits);
+        let each = shares.each();
+        let Some(standing) = common.reserve(each) else {
             wasmtime::bail!(
                 "one instance needs {} KiB, and --memory-max {} KiB leaves {} KiB for it",
                 each >> 10,
@@ -130,25 +180,35 @@ impl Plugin {
             "it exports wasi:http/incoming-handler and takes part in responses: a request may need two instances of it at a time, and there can be {instances}; raise max-instances or --memory-max"
         );
         let idle = Arc::new(Idle::new(pooling.min_instances));
-        let places = Places::new(instances, returns, common.timeouts.request / 2);
+        // A fresh instance for each request leaves none to keep.
+        let kept = match roles.is_stateful() || pooling.reuse > 1 {
+            true => pooling.min_instances.min(instances),
+            false => 0,
+        };
+        let patience = common.timeouts.request / 2;
+        let places = Places::new(instances, returns, patience, (kept, &idle));
         let evicted = Arc::downgrade(&idle);
-        let evict: Arc<Evict> = Arc::new(move || {
+        let evict: Arc<Evict> = Arc::new(move |spared| {
             let idle: Option<Arc<Idle>> = evicted.upgrade();
-            idle.map_or(0, |idle| idle.thin_out())
+            idle.map_or(0, |idle| match spared {
+                Spared::Warmest => idle.thin_out(),
+                Spared::Costless => idle.give_up(|instance| instance.returns() > 0),
+            })
         });
         common.instance_memory.add(&evict);
         let host = host.at_place(common.ticker.turns().join());
         Ok(Plugin {
             host: Arc::new(host),
             version: artifact.manifest().version.clone(),
+            digest: artifact.manifest().digest_text(),
             number: LOADED.fetch_add(1, Ordering::Relaxed),
             bodies: artifact.manifest().bodies,
             linked,
             roles,
             idle,
-            share,
-            call_share,
-            memory,
+            share: shares.beside,
+            call_share: shares.call,
+            memory: shares.memory,
             description: held,
             standing: Standing::new(standing),
             places,

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use wasmtime::Store;
 
+use super::idle::Idle;
 use super::instance_memory::AtWork;
+use super::minimum::{Minimum, Watched};
 use super::{Guests, Instance, Plugin};
 use crate::clients::{self, Claim, Entry, Ledger, Network, Turn, Turns};
 use crate::failure::Failure;
@@ -30,6 +32,8 @@ pub(super) struct Places {
     streaming: Option<Arc<Turns>>,
     /// How long a request waits for a place or for memory.
     patience: Duration,
+    /// How many are kept, idle or at work.
+    pub(super) minimum: Arc<Minimum>,
 }
 
 /// An instance at work. Dropping it ends the instance, as must happen after a trap or a timeout,
@@ -42,6 +46,8 @@ pub struct Running {
     _streaming: Option<Turn>,
     _entry: Entry,
     _at_work: AtWork,
+    /// The last field: this one has ended when it looks.
+    _watched: Watched,
 }
 
 impl Running {
@@ -57,10 +63,17 @@ impl Running {
 }
 
 impl Places {
-    /// `returns` means that a response which streams needs a second place before it ends.
-    pub(super) fn new(count: usize, returns: bool, patience: Duration) -> Places {
+    /// `returns` means that a response which streams needs a second place before it ends. So many as are `kept` of
+    /// those at work and those that are `idle` are kept.
+    pub(super) fn new(
+        count: usize,
+        returns: bool,
+        patience: Duration,
+        (kept, idle): (usize, &Arc<Idle>),
+    ) -> Places {
         let ledger = Arc::<Ledger>::default();
         Places {
+            minimum: Minimum::new(kept, idle, &ledger),
             max: count,
             turns: Turns::new(count, &ledger),
             streaming: returns.then(|| Turns::new(count.saturating_sub(1), &ledger)),
@@ -111,6 +124,7 @@ impl Places {
                         _streaming: streaming,
                         _entry: entry,
                         _at_work: attempt.succeed(&claim),
+                        _watched: self.minimum.watch(),
                     });
                 }
                 Err(failure @ Failure::Busy(_)) => {
@@ -155,6 +169,7 @@ impl Places {
                 _streaming: None,
                 _entry: entry,
                 _at_work: attempt.succeed(&claim),
+                _watched: self.minimum.watch(),
             }));
         }
         Err(Failure::Busy(
@@ -255,8 +270,8 @@ mod tests {
     #[test]
     fn streaming_answers_leave_a_place_for_the_way_back() {
         smol::block_on(async {
-            let network = clients::current().network();
-            let places = Places::new(2, true, Duration::ZERO);
+            let (network, idle) = (clients::current().network(), Arc::new(Idle::new(0)));
+            let places = Places::new(2, true, Duration::ZERO, (0, &idle));
             let first = places.admit(true, network, Instant::now()).await;
             let second = places.admit(true, network, Instant::now()).await;
             assert!(first.is_ok() && matches!(second, Err(Failure::Busy(_))));
@@ -265,7 +280,7 @@ mod tests {
             drop((first, back));
             assert!(places.admit(true, network, Instant::now()).await.is_ok());
             // Where the plugin takes no part on the way back, all places are for everyone.
-            let places = Places::new(2, false, Duration::ZERO);
+            let places = Places::new(2, false, Duration::ZERO, (0, &idle));
             let first = places.admit(true, network, Instant::now()).await;
             let second = places.admit(true, network, Instant::now()).await;
             assert!(first.is_ok() && second.is_ok());

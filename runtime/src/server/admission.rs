@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_lite::future::{or, yield_now};
-use rustix::net::{SocketFlags, acceptfrom_with};
 use smol::{Async, Timer};
 
 use super::access;
 use super::door::{self, Door};
-use super::place::Place;
+use super::place::Doorstep;
 use super::waiting::{Amounts, Newcomer, Waiting};
 use crate::clients::{self, Claim, Ledger, Network, Recent};
 use crate::config::AccessOutput;
@@ -67,7 +66,7 @@ pub(super) struct Admitted {
     pub(super) stream: Async<TcpStream>,
     pub(super) client: SocketAddr,
     /// Where it came in.
-    pub(super) door: Place,
+    pub(super) step: Arc<Doorstep>,
     pub(super) claim: Arc<Claim>,
     /// Dropping it gives the place up.
     pub(super) place: clients::Entry,
@@ -137,7 +136,7 @@ impl Admission {
         Some(Admitted {
             stream,
             client,
-            door: newcomer.door,
+            step: newcomer.step,
             place: self.ledger.enter(&claim, 1),
             claim,
         })
@@ -156,7 +155,7 @@ impl Admission {
 
     /// Accepts what has come. If nothing has, waits until something does, or until there may be places
     /// for those that wait.
-    pub(super) async fn wait(&mut self, doors: &[Door]) {
+    pub(super) async fn wait(&mut self, doors: &[Arc<Door>]) {
         let freed = self.ledger.freed();
         if !std::mem::replace(&mut self.is_calm, true) {
             let mut has_accepted = false;
@@ -199,16 +198,14 @@ impl Admission {
         // What each network holds, looked up once for all that come at once.
         let mut held = None;
         while began.elapsed() < IN_A_ROW {
-            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            match acceptfrom_with(door.listener.get_ref(), flags) {
+            match door.accept() {
                 Ok((stream, client)) => {
                     has_accepted = true;
-                    if let Some(Ok(client)) = client.map(SocketAddr::try_from) {
-                        self.add(stream.into(), client, door.place, &mut held);
+                    if let Some(client) = client {
+                        self.add(stream, client, door.step(), &mut held);
                     }
                 }
                 Err(error) => {
-                    let error = io::Error::from(error);
                     if error.kind() == io::ErrorKind::WouldBlock {
                         return has_accepted;
                     }
@@ -226,14 +223,14 @@ impl Admission {
         &mut self,
         stream: TcpStream,
         client: SocketAddr,
-        door: Place,
+        step: Arc<Doorstep>,
         held: &mut Option<Amounts>,
     ) {
         if is_gone(&stream) {
             return;
         }
         self.recent.note(client.ip().into(), Instant::now());
-        self.waiting.push(stream, client, door);
+        self.waiting.push(stream, client, step);
         if self.waiting.len() <= self.room {
             return;
         }
@@ -241,7 +238,7 @@ impl Admission {
         let Some(last) = self.waiting.pop_last(held) else {
             return;
         };
-        if !last.door.is_https {
+        if !last.step.place().is_https {
             refuse(&last.stream);
             if let Some(output) = self.access {
                 access::Entry::without_place(output, last.client.ip(), FULL_STATUS);

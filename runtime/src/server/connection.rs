@@ -16,6 +16,7 @@ use super::exchange::{Ended, Exchange};
 use super::head::{Head, Refusal};
 use super::linger::Linger;
 use super::origin::Peer;
+use super::place::Doorstep;
 use super::redirect::location;
 use super::response::ResponseWriter;
 use crate::clients::{self, Claim, Phase, asked};
@@ -25,7 +26,6 @@ use crate::upstream::Owner;
 use crate::websocket::Endpoint;
 use crate::wire::buffer::ReadBuffer;
 use crate::wire::deadline::{Deadline, TimedOut};
-use crate::wire::stopped;
 
 /// The write buffer's capacity in bytes that an idle connection may keep.
 const OUT_BYTES: usize = 8 << 10;
@@ -39,6 +39,8 @@ const REFUSING: Duration = Duration::from_secs(1);
 pub(super) struct Connection {
     stream: ClientStream,
     peer: Peer,
+    /// What it shares with those that came in where it did.
+    step: Arc<Doorstep>,
     shared: Arc<ServerState>,
     buffer: ReadBuffer,
     /// The buffer in which responses are encoded. It is reused from request to request.
@@ -72,6 +74,7 @@ impl Connection {
     pub(super) fn new(
         stream: ClientStream,
         peer: Peer,
+        step: Arc<Doorstep>,
         shared: Arc<ServerState>,
         open: Sender<()>,
         claim: Arc<Claim>,
@@ -80,6 +83,7 @@ impl Connection {
             stream,
             client: peer.address.ip(),
             peer,
+            step,
             shared,
             buffer: ReadBuffer::default(),
             out: Vec::new(),
@@ -129,6 +133,7 @@ impl Connection {
     async fn read_head(&mut self, first: bool) -> Result<Option<Head>, Refusal> {
         let Connection {
             stream,
+            step,
             shared,
             buffer,
             deadline,
@@ -175,11 +180,11 @@ impl Connection {
             }
             let filling = async { buffer.fill(&*stream, shared.limits.http.head_bytes).await };
             let leave = async {
-                // A daemon that drains need not wait between requests. One whose places are all
-                // taken can ask at any time for this one.
+                // A daemon that drains, or has closed this door, need not wait between requests. One whose
+                // places are all taken can ask at any time for this one.
                 let asked = claim.wait_to_leave();
                 let stopped = async {
-                    stopped(&shared.stop).await;
+                    step.over().await;
                     // As when it is asked to leave, what has come is seen first.
                     yield_now().await;
                 };
@@ -211,10 +216,11 @@ impl Connection {
     }
 
     /// Serves one request: runs the pipeline and writes the response.
-    async fn exchange(&mut self, head: Head) -> Next {
+    async fn exchange(&mut self, mut head: Head) -> Next {
         let Connection {
             stream,
             peer,
+            step,
             shared,
             buffer,
             out,
@@ -225,6 +231,10 @@ impl Connection {
             client: last,
             begun,
         } = self;
+        // At one moment, since what a port leads to changes with what is served.
+        let (pipeline, place) = shared.pipeline.get_with(|| step.place());
+        peer.place = place;
+        head.keep_alive &= !step.is_shut();
         let client = peer.client(&head.parts.headers, &shared.entrance.trusted);
         claim.set_client(client.address.ip());
         if std::mem::replace(last, client.address.ip()) != client.address.ip() {
@@ -243,7 +253,7 @@ impl Connection {
             return self.redirect(&head, &client, port).await;
         }
         let ended = Exchange::run(
-            head, client, id, stream, buffer, out, deadline, shared, open, claim, owner,
+            head, pipeline, client, id, stream, buffer, out, deadline, shared, open, claim, owner,
         );
         match ended.await {
             Ended::Broken => Next::Close,
@@ -277,7 +287,8 @@ impl Connection {
         drop(buffer);
         let stops = [shared.stop.clone(), pipeline.retired()];
         claim.enter(Phase::Conversation);
-        let conversing = upgrade.converse(client, &shared.limits, &shared.timeouts, stops);
+        let (limits, timeouts) = (&shared.limits, &shared.timeouts);
+        let conversing = upgrade.converse(client, limits, timeouts, stops, pipeline.cutting());
         clients::on_behalf(&claim, conversing).await;
     }
 

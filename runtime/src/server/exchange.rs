@@ -28,6 +28,7 @@ use crate::failure::Failure;
 use crate::message::{BodySender, Client, IncomingBody, Interims};
 use crate::pipeline::{Passage, Pipeline, Request, Started, Upgrade};
 use crate::stats::Outcome;
+use crate::timeout;
 use crate::upstream::Owner;
 use crate::wire::buffer::ReadBuffer;
 use crate::wire::deadline::{Deadline, TimedOut};
@@ -36,6 +37,9 @@ use work::{Handled, Work};
 
 /// How often to check who is waited for, where the time of one of plugin and client is up.
 const UPLOAD_CHECK: Duration = Duration::from_secs(1);
+
+/// How long a client may take to take in that its request was cut off.
+const TELLING: Duration = Duration::from_secs(1);
 
 /// How long a response that reports a timeout may take on its way through the middlewares.
 const LEAVING: Duration = Duration::from_secs(3);
@@ -100,6 +104,7 @@ impl<'a> Exchange<'a> {
     )]
     pub(super) async fn run(
         head: Head,
+        pipeline: Arc<Pipeline>,
         client: Client,
         id: Arc<str>,
         stream: &'a ClientStream,
@@ -127,7 +132,6 @@ impl<'a> Exchange<'a> {
         if head.version == Version::Http11 {
             request.for_client.interims = Some(interims.clone());
         }
-        let pipeline = shared.pipeline.get();
         let Started {
             responding,
             passage,
@@ -228,9 +232,16 @@ impl<'a> Exchange<'a> {
             exchange.in_step.store(false, Ordering::Relaxed);
         }
         exchange.log_failure("failed", &failure);
-        let reported = match is_watched {
-            true => exchange.report_through_stages(&failure, out).await,
-            false => exchange.respond_with_failure(&failure, out).await,
+        // On the heap, as few requests fail, and all would be larger by it.
+        let reporting = Box::pin(async {
+            match is_watched {
+                true => exchange.report_through_stages(&failure, out).await,
+                false => exchange.respond_with_failure(&failure, out).await,
+            }
+        });
+        let reported = match exchange.pipeline.is_cut_off() {
+            true => timeout::within(TELLING, reporting).await.flatten(),
+            false => reporting.await,
         };
         let status = reported.as_ref().map_or(0, |responded| responded.status);
         exchange.count(status, failure.outcome());
@@ -301,7 +312,7 @@ impl<'a> Exchange<'a> {
                 }
                 let asked = asked::LEAVE | asked::END_REQUEST;
                 let mut is_asked = || self.claim.poll_asked(asked, cx).is_ready();
-                if late.is_none() && (self.pipeline.is_cut_off() || is_asked()) {
+                if self.pipeline.is_cut_off() || late.is_none() && is_asked() {
                     return Poll::Ready(Err(Failure::Displaced));
                 }
                 let TimedOut = ready!(self.deadline.poll(cx));

@@ -3,8 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 
-use super::place::Place;
+use super::place::Doorstep;
 use crate::clients::Network;
 
 /// How many places each network holds.
@@ -30,7 +31,7 @@ pub(super) struct Newcomer {
     pub(super) stream: TcpStream,
     pub(super) client: SocketAddr,
     /// Where it came in.
-    pub(super) door: Place,
+    pub(super) step: Arc<Doorstep>,
     /// The number under which it came.
     number: u64,
 }
@@ -52,11 +53,11 @@ impl Waiting {
     }
 
     /// Has one more wait.
-    pub(super) fn push(&mut self, stream: TcpStream, client: SocketAddr, door: Place) {
+    pub(super) fn push(&mut self, stream: TcpStream, client: SocketAddr, step: Arc<Doorstep>) {
         let newcomer = Newcomer {
             stream,
             client,
-            door,
+            step,
             number: self.came,
         };
         self.came += 1;
@@ -156,7 +157,7 @@ mod tests {
         for last in addresses {
             let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let client = (IpAddr::from([192, 0, 2, *last]), 1).into();
-            waiting.push(stream, client, Place::default());
+            waiting.push(stream, client, Arc::default());
         }
         waiting
     }

@@ -279,7 +279,7 @@ impl Upstreams {
     }
 
     /// Closes the connection that has been idle longest. Returns `false` if none is idle.
-    fn evict(&self) -> bool {
+    pub fn evict(&self) -> bool {
         let oldest = self.with_pool(|pool| match pool.idle.is_empty() {
             true => None,
             false => Some(pool.idle.remove(0)),

@@ -1,6 +1,7 @@
 //! Sessions over loopback sockets, with a peer at each end that speaks frames by hand.
 #![expect(clippy::unwrap_used, reason = "a failed test should panic")]
 
+mod cut;
 mod held;
 
 use std::io;
@@ -149,6 +150,7 @@ struct Running {
     client: Peer,
     seen: Arc<Mutex<Vec<(Side, Message)>>>,
     stop: Sender<()>,
+    cut: Sender<()>,
     budget: Arc<Budget>,
     task: smol::Task<()>,
 }
@@ -173,30 +175,45 @@ fn limits() -> (Limits, Timeouts) {
 }
 
 fn start(
-    (client, endpoint): (Peer, Endpoint),
+    client: (Peer, Endpoint),
     upstream: Option<Endpoint>,
     call: Option<Call>,
+    bounds: (Limits, Timeouts),
+) -> Running {
+    let seen = Arc::default();
+    let handler = call.map(|call| {
+        let seen = Arc::clone(&seen);
+        Box::new(Plugin { call, seen }) as Box<dyn MessageHandler>
+    });
+    Running {
+        seen,
+        ..start_with(client, upstream, handler, bounds)
+    }
+}
+
+fn start_with(
+    (client, endpoint): (Peer, Endpoint),
+    upstream: Option<Endpoint>,
+    handler: Option<Box<dyn MessageHandler>>,
     (limits, timeouts): (Limits, Timeouts),
 ) -> Running {
-    let (stop, stopped) = bounded(1);
+    let ((stop, stopped), (cut, cutting)) = (bounded(1), bounded(1));
     let budget = Budget::new(1 << 20);
-    let seen = Arc::default();
     let session = WebSocketSession {
         label: "test".to_owned(),
         client: endpoint,
         upstream,
-        handler: call.map(|call| {
-            let seen = Arc::clone(&seen);
-            Box::new(Plugin { call, seen }) as Box<dyn MessageHandler>
-        }),
+        handler,
         deflate: agreed(),
         budget: Arc::clone(&budget),
         stops: [stopped.clone(), stopped],
+        cut: cutting,
     };
     Running {
         client,
-        seen,
+        seen: Arc::default(),
         stop,
+        cut,
         budget,
         task: smol::spawn(async move { session.run(&limits, &timeouts).await }),
     }

@@ -9,17 +9,17 @@ use crate::support::{
 };
 use crate::websocket;
 
-use super::{install, serving, status};
+use super::status;
 
 /// Ports that nobody listens at.
-fn free<const N: usize>() -> [u16; N] {
+pub(super) fn free<const N: usize>() -> [u16; N] {
     // All at once, so that none is chosen twice.
     let bound = [(); N].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
     bound.map(|listener| listener.local_addr().unwrap().port())
 }
 
 /// A deployment of these services: name, guest, and more lines, with which each is told from the others.
-fn deployment(services: &[(&str, &str, &str)]) -> String {
+pub(super) fn deployment(services: &[(&str, &str, &str)]) -> String {
     let service = |(name, guest, lines): &(&str, &str, &str)| {
         let image = artifact(guest).display().to_string();
         let lines = lines.replace('\n', "\n    ");
@@ -37,14 +37,14 @@ fn greeter(name: &str, endpoints: &str) -> String {
     service.to_owned()
 }
 
-fn greeters(services: &[(&str, &str)]) -> String {
+pub(super) fn greeters(services: &[(&str, &str)]) -> String {
     let services = services.iter();
     let services: String = services.map(|(name, ends)| greeter(name, ends)).collect();
     format!("version: v1\ndeployment: d\nservices:\n{services}")
 }
 
 /// Who answers: the greeting of the service, or the status if nobody greets.
-fn who(answer: &Response) -> String {
+pub(super) fn who(answer: &Response) -> String {
     let text = answer.text();
     match answer.status {
         200 => text.split(' ').next().unwrap().to_owned(),
@@ -52,12 +52,12 @@ fn who(answer: &Response) -> String {
     }
 }
 
-fn local(port: u16) -> SocketAddr {
+pub(super) fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
 /// GET at an address.
-fn get_at(address: SocketAddr, host: &str, path: &str) -> Response {
+pub(super) fn get_at(address: SocketAddr, host: &str, path: &str) -> Response {
     let mut client = Client::over(TcpStream::connect(address).unwrap());
     client.send(format!(
         "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"
@@ -451,162 +451,4 @@ fn the_status_of_one_port_is_as_it_was() {
     assert_eq!(told["address"], daemon.addr().to_string());
     assert!(told.get("addresses").is_none(), "{told}");
     assert!(!ask(&data, "/status").text().contains("https_address"));
-}
-
-/// Two services at these ports, of this release.
-fn release(number: u32, [one, two]: [(&str, u16); 2]) -> std::path::PathBuf {
-    let at = |port: u16| format!("{{name: a, port: {port}}}");
-    let text = greeters(&[(one.0, &at(one.1)), (two.0, &at(two.1))]);
-    let numbered = format!("deployment: d\nrelease: {number}\n");
-    bundle(&text.replace("deployment: d\n", &numbered))
-}
-
-#[test]
-fn each_generation_listens_at_its_own_ports_from_a_start_on() {
-    let [first, second, third] = free();
-    let data = TempDir::new();
-    let good = release(1, [("one", first), ("two", second)]);
-    assert_eq!(install(&good, &data).code, 0);
-    let daemon = serving(&data);
-    assert_eq!(who(&get_at(local(second), "h", "/")), "two");
-    // A release whose services are reached meanwhile is installed while it serves.
-    let at = |ports: &[u16]| {
-        let ends: Vec<_> = { ports.iter() }
-            .map(|port| format!("{{name: p{port}, port: {port}}}"))
-            .collect();
-        ends.join(", ")
-    };
-    let text = greeters(&[("one", &at(&[first])), ("three", &at(&[second, third]))]);
-    let other = bundle(&text.replace("deployment: d\n", "deployment: d\nrelease: 2\n"));
-    let said = install(&other, &data);
-    assert_eq!(said.code, 0, "{said:?}");
-    let says = "holds from the daemon's next start: endpoints";
-    assert!(said.stdout.contains(says), "{said:?}");
-    assert_eq!(who(&get(&daemon, "/")), "one");
-    assert_eq!(who(&get_at(local(second), "h", "/")), "three");
-    assert!(TcpStream::connect(local(third)).is_err());
-    assert_eq!(daemon.stop(), 0);
-    let said = super::verb(&["rollback", "--to", "2"], &data);
-    let daemon = serving(&data);
-    assert_eq!(who(&get_at(local(third), "h", "/")), "three", "{said:?}");
-    assert_eq!(daemon.stop(), 0);
-}
-
-#[test]
-fn what_nobody_would_reach_is_not_installed_while_the_daemon_serves() {
-    let [first, second, third] = free();
-    let data = TempDir::new();
-    let good = release(1, [("one", first), ("two", second)]);
-    assert_eq!(install(&good, &data).code, 0);
-    let daemon = serving(&data);
-    let other = release(2, [("one", first), ("three", third)]);
-    let said = install(&other, &data);
-    assert_eq!(said.code, 1, "{said:?}");
-    let says = format!("service three has its endpoint at port {third}, and is reached by none");
-    assert!(said.stderr.contains(&says), "{said:?}");
-    let mends = "stop the daemon to install it: its ports are opened at a start";
-    assert!(said.stderr.contains(mends), "{said:?}");
-    // Nothing was switched.
-    assert_eq!(who(&get_at(local(second), "h", "/")), "two");
-    assert_eq!(status(&data)["generation"], 1);
-    assert_eq!(daemon.stop(), 0);
-    assert_eq!(install(&other, &data).code, 0);
-    let _daemon = serving(&data);
-    assert_eq!(who(&get_at(local(third), "h", "/")), "three");
-    // Neither is it gone back to.
-    let said = super::verb(&["rollback", "--to", "1"], &data);
-    assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.stderr.contains("service two has"), "{said:?}");
-    assert_eq!(who(&get_at(local(third), "h", "/")), "three");
-}
-
-/// A release of one service with this endpoint.
-fn single(number: u32, port: u16, expose: &str) -> std::path::PathBuf {
-    let text = greeters(&[(
-        &format!("r{number}"),
-        &format!("{{name: a, port: {port}, expose: {expose}}}"),
-    )]);
-    let numbered = format!("deployment: d\nrelease: {number}\n");
-    bundle(&text.replace("deployment: d\n", &numbered))
-}
-
-#[test]
-fn what_is_internal_is_not_installed_behind_a_public_port() {
-    let [first, second] = free();
-    let data = TempDir::new();
-    assert_eq!(install(&single(1, first, "public"), &data).code, 0);
-    let daemon = serving(&data);
-    assert_eq!(who(&get(&daemon, "/")), "r1");
-    for (number, port) in [(2, second), (3, first)] {
-        let said = install(&single(number, port, "internal"), &data);
-        assert_eq!(said.code, 1, "{said:?}");
-        let says = format!("service r{number} has its endpoint at port {port}");
-        assert!(said.stderr.contains(&says), "{said:?}");
-        assert_eq!(who(&get(&daemon, "/")), "r1");
-    }
-    assert_eq!(daemon.stop(), 0);
-    // Where the device's own flag opens it, it is meant to be open.
-    let daemon = Daemon::of_nothing().data_dir(data.path());
-    let daemon = daemon.args(["--bind", "0.0.0.0"]).start();
-    let said = install(&single(4, second, "internal"), &data);
-    assert_eq!(said.code, 0, "{said:?}");
-    assert_eq!(who(&get(&daemon, "/")), "r4");
-}
-
-/// The files below a folder.
-fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let entries = fs::read_dir(folder).unwrap();
-    let paths = entries.map(|entry| entry.unwrap().path());
-    let below = |path: std::path::PathBuf| match path.is_dir() {
-        true => files(&path),
-        false => vec![path],
-    };
-    paths.flat_map(below).collect()
-}
-
-#[test]
-fn what_is_internal_stays_so_where_a_start_goes_back_to_it() {
-    let [port] = free();
-    let flag = port.to_string();
-    let data = TempDir::new();
-    let start = || {
-        let daemon = Daemon::of_nothing().data_dir(data.path());
-        daemon
-            .args(["--port", &flag])
-            .timeout("trial", "1s")
-            .start()
-    };
-    assert_eq!(install(&single(1, port, "internal"), &data).code, 0);
-    let daemon = start();
-    crate::support::eventually("the generation is confirmed", || {
-        status(&data)["on_trial"] == false
-    });
-    assert_eq!(daemon.stop(), 0);
-    let before = files(data.path());
-    let hostile = |number: u32, env: &str| {
-        let lines =
-            format!("env: {{{env}}}\nendpoints: [{{name: a, port: {port}, expose: public}}]");
-        let text = deployment(&[("hostile", "hostile-plugin", &lines)]);
-        let numbered = format!("deployment: d\nrelease: {number}\n");
-        bundle(&text.replace("deployment: d\n", &numbered))
-    };
-    assert_eq!(install(&hostile(2, "a: b"), &data).code, 0);
-    // Its artifact is damaged, which is seen once its public port is open.
-    for file in files(data.path()) {
-        if !before.contains(&file) && fs::metadata(&file).unwrap().len() > 16 << 10 {
-            fs::write(&file, "damaged").unwrap();
-        }
-    }
-    let daemon = start();
-    assert_eq!(status(&data)["generation"], 1);
-    assert_eq!(daemon.addr(), local(port));
-    assert_eq!(who(&get(&daemon, "/")), "r1");
-    let other = SocketAddr::from(([127, 0, 0, 2], port));
-    assert!(TcpStream::connect(other).is_err());
-    assert_eq!(daemon.stop(), 0);
-    // What fails later has its port open by then.
-    assert_eq!(install(&hostile(3, "init: failed"), &data).code, 0);
-    let daemon = start();
-    daemon.wait_for_log("service r1 has its endpoint at port");
-    assert_eq!(who(&get_at(other, "h", "/")), "404");
 }

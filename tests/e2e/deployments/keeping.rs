@@ -34,6 +34,40 @@ fn instances_are_made_ahead_and_those_beyond_are_given_up_with_their_shutdown() 
 }
 
 #[test]
+fn what_is_kept_and_ends_at_its_work_is_replaced_before_anybody_asks() {
+    let data = TempDir::new();
+    let daemon = Daemon::builder("hostile-plugin")
+        .plugin("hostile-plugin:min-instances=2")
+        .plugin(&format!("hostile-plugin:request-timeout={}", brief()))
+        .data_dir(data.path())
+        .start();
+    let is_full = || status(&data)["plugins"][0]["instances"]["idle"] == 2;
+    eventually("two instances", is_full);
+    for (path, answer) in [("/trap", 500), ("/trap", 500), ("/spin", 504)] {
+        assert_eq!(get(&daemon, path).status, answer, "{path}");
+        eventually("two instances again", is_full);
+    }
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn a_handler_of_requests_has_as_many_ahead_once_one_was_used_up() {
+    let data = TempDir::new();
+    let daemon = Daemon::builder("echo")
+        .plugin("echo:reuse=2")
+        .plugin("echo:min-instances=1")
+        .data_dir(data.path())
+        .start();
+    let is_full = || status(&data)["plugins"][0]["instances"]["idle"] == 1;
+    eventually("an instance", is_full);
+    for _ in 0..4 {
+        assert_eq!(get(&daemon, "/").status, 200);
+        eventually("an instance again", is_full);
+    }
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
 fn the_last_instance_goes_too_where_none_is_kept() {
     let data = TempDir::new();
     let daemon = Daemon::builder("visit-counter")

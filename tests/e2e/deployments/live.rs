@@ -36,7 +36,7 @@ pub(super) fn installed(made: &Path, data: &TempDir) {
     assert!(said.stdout.contains("; it is served now, and"), "{said:?}");
 }
 
-fn refused(made: &Path, data: &TempDir, says: &str) {
+pub(super) fn refused(made: &Path, data: &TempDir, says: &str) {
     let said = install(made, data);
     assert_ne!(said.code, 0, "{said:?}");
     assert!(said.stderr.contains(says), "{says}: {said:?}");

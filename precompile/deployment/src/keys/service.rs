@@ -245,7 +245,7 @@ static SCALE: &[Key] = &[
     key(
         "max",
         Shape::Number(1, INSTANCES_MAX),
-        "32",
+        "10",
         "instances at the same time",
     ),
     key(

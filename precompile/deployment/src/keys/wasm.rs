@@ -109,7 +109,7 @@ pub(super) static WASM: &[Key] = &[
     key(
         "max_instances",
         Shape::Number(1, INSTANCES_MAX),
-        "32",
+        "10",
         "instances at the same time",
     ),
     key(

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use zlayer_bundle::{Endpoint, Expose, HealthCheck, PathPattern, Protocol, Role, ServiceSettings};
+use zlayer_bundle::{
+    DEFAULT_INSTANCES, Endpoint, Expose, HealthCheck, PathPattern, Protocol, Role, ServiceSettings,
+};
 
 use super::{env, wasm};
 use crate::tree::Content;
@@ -53,9 +55,6 @@ pub(super) fn roles_of(service_type: &str) -> Option<Vec<Role>> {
     Some(vec![role])
 }
 
-/// Instances at the same time, where nothing is said of that.
-const INSTANCES: u32 = 32;
-
 /// Everything else that is said of it.
 pub(super) fn settings(service: &View<'_>) -> ServiceSettings {
     let wasm = service.map("wasm");
@@ -74,13 +73,13 @@ pub(super) fn settings(service: &View<'_>) -> ServiceSettings {
         );
     }
     if let (Some(least), None) = (settings.min_instances, settings.max_instances)
-        && least > INSTANCES
+        && least > DEFAULT_INSTANCES
     {
         service.report.refuse(
             service.node.at,
             &service.path,
             format!(
-                "at least {least} instances are wanted, and at most {INSTANCES} where nothing is said: say \
+                "at least {least} instances are wanted, and at most {DEFAULT_INSTANCES} where nothing is said: say \
                  `wasm.max_instances`, too"
             ),
         );

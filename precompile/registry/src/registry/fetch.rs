@@ -9,13 +9,18 @@ use oci_client::errors::DigestError;
 use zlayer_bundle::Target;
 
 use super::Registry;
+use crate::answer::shown;
 use crate::content::{Kind, digest_of};
 use crate::document::{Descriptor, Document, Index, Manifest, media};
 use crate::reference::is_digest;
+use crate::watch::{DOCUMENT_MAX, Deadline};
 use crate::{Error, Platform};
 
 /// The largest file that is pulled, 1 GiB: none that a device could hold is larger.
 const FILE_MAX: u64 = 1 << 30;
+
+/// Platforms that are named where the wanted one is missing.
+const FOUND_MAX: usize = 10;
 
 /// Content that a reference leads to, for one target.
 #[derive(Debug)]
@@ -85,9 +90,12 @@ impl Registry {
         self.runtime.block_on(async {
             let digest = found.file.digest.as_str();
             let asked = self.client.pull_blob_stream(&self.reference.inner, digest);
-            let mut stream = self.told(asked.await)?;
+            let mut stream = self.told(asked).await?;
             let mut left = found.size;
-            while let Some(piece) = stream.next().await {
+            let mut deadline = Deadline::new(self.patience);
+            while let Some(piece) =
+                { deadline.next(stream.next()).await }.map_err(|ended| self.ended(ended))?
+            {
                 let piece = piece.map_err(|error| self.broken(error))?;
                 left = left.checked_sub(piece.len() as u64).ok_or_else(|| {
                     self.changed(format!(
@@ -95,6 +103,7 @@ impl Registry {
                         found.size
                     ))
                 })?;
+                deadline.came(piece.len());
                 to.write_all(&piece).map_err(|source| Error::File {
                     what: "cannot keep what is pulled".to_owned(),
                     source,
@@ -115,7 +124,11 @@ impl Registry {
         let [docker, docker_list] = media::DOCKER;
         let accepted = [media::MANIFEST, media::INDEX, docker, docker_list];
         let asked = self.client.pull_manifest_raw(place, &self.auth, &accepted);
-        let (bytes, _) = self.told(asked.await)?;
+        let (bytes, _) = self.told(asked).await?;
+        if bytes.len() > DOCUMENT_MAX {
+            let most = DOCUMENT_MAX >> 20;
+            return Err(self.foreign(format!("a document of more than {most} MB, the most")));
+        }
         let document = serde_json::from_slice(&bytes)
             .map_err(|_| self.foreign("neither a manifest nor an index"))?;
         Ok((document, digest_of(&bytes)))
@@ -137,15 +150,19 @@ impl Registry {
             all.find(|one| platform(one).is_some_and(Platform::is_wasm))
         });
         let Some(chosen) = chosen else {
-            let found = index.manifests.iter().filter_map(platform);
+            let mut found: Vec<String> = { index.manifests.iter().filter_map(platform) }
+                .take(FOUND_MAX + 1)
+                .map(|one| shown(&one.to_string()))
+                .collect();
+            if found.len() > FOUND_MAX {
+                found[FOUND_MAX] = "and others".to_owned();
+            }
             return Err(Error::NoPlatform {
                 reference: self.reference.to_string(),
                 wanted: target.map_or("this machine".to_owned(), |target| {
                     format!("{target} ({})", Platform::of(target))
                 }),
-                found: found
-                    .map(|one| one.to_string().escape_debug().to_string())
-                    .collect(),
+                found,
             });
         };
         self.check(chosen).map(|()| chosen)
@@ -169,7 +186,7 @@ impl Registry {
                 true => "a container image, and not a WebAssembly artifact".to_owned(),
                 false => format!(
                     "no WebAssembly artifact: its file is {}, not {}, {} or {}",
-                    file.media_type.escape_debug(),
+                    shown(&file.media_type),
                     media::WASM,
                     media::CWASM,
                     media::ZLB
@@ -195,7 +212,7 @@ impl Registry {
             true => Ok(()),
             false => Err(self.foreign(format!(
                 "known by the digest '{}', and this tool checks sha256 alone",
-                descriptor.digest.escape_debug()
+                shown(&descriptor.digest)
             ))),
         }
     }
@@ -217,8 +234,8 @@ impl Registry {
     fn altered(&self, expected: &str, actual: &str) -> Error {
         self.changed(format!(
             "what comes is {}, and should be {}",
-            actual.escape_debug(),
-            expected.escape_debug()
+            shown(actual),
+            shown(expected)
         ))
     }
 

@@ -26,6 +26,15 @@ pub(super) struct Asked {
     /// With what stands behind a question mark.
     pub(super) path: String,
     pub(super) authorization: Option<String>,
+    /// Where it asked.
+    host: String,
+}
+
+impl Asked {
+    /// What sends a client for a token to where it asked.
+    pub(super) fn challenge(&self) -> String {
+        format!(r#"Bearer realm="http://{}/token",service="s""#, self.host)
+    }
 }
 
 /// What it is answered.
@@ -35,6 +44,8 @@ pub(super) struct Answer {
     body: Vec<u8>,
     /// Bytes that the head promises beyond those that come.
     missing: usize,
+    /// The body comes again and again.
+    is_endless: bool,
 }
 
 impl Answer {
@@ -44,6 +55,7 @@ impl Answer {
             headers: Vec::new(),
             body: body.into(),
             missing: 0,
+            is_endless: false,
         }
     }
 
@@ -55,6 +67,12 @@ impl Answer {
     /// The connection ends before all has come that the head promises.
     pub(super) fn cut(mut self) -> Answer {
         self.missing = 1000;
+        self
+    }
+
+    /// The body comes again and again, until the client has enough.
+    pub(super) fn endless(mut self) -> Answer {
+        self.is_endless = true;
         self
     }
 }
@@ -168,6 +186,7 @@ fn serve<S: Read + Write>(
         method: words.next().unwrap_or_default(),
         path: words.next().unwrap_or_default(),
         authorization: None,
+        host: String::new(),
     };
     let mut length = 0;
     loop {
@@ -178,6 +197,7 @@ fn serve<S: Read + Write>(
         };
         match name.to_ascii_lowercase().as_str() {
             "authorization" => asked.authorization = Some(value.trim().to_owned()),
+            "host" => asked.host = value.trim().to_owned(),
             "content-length" => length = value.trim().parse().unwrap(),
             _ => {}
         }
@@ -188,12 +208,13 @@ fn serve<S: Read + Write>(
         headers,
         body,
         missing,
+        is_endless,
     } = answer(&asked);
     list.lock().unwrap().push(asked);
-    let mut head = format!(
-        "HTTP/1.1 {status} -\r\nConnection: close\r\nContent-Length: {}\r\n",
-        body.len() + missing
-    );
+    let mut head = format!("HTTP/1.1 {status} -\r\nConnection: close\r\n");
+    if !is_endless {
+        head += &format!("Content-Length: {}\r\n", body.len() + missing);
+    }
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }
@@ -201,6 +222,11 @@ fn serve<S: Read + Write>(
     to.write_all(head.as_bytes())?;
     to.write_all(b"\r\n")?;
     to.write_all(&body)?;
+    if is_endless {
+        loop {
+            to.write_all(&body)?;
+        }
+    }
     Ok(to)
 }
 

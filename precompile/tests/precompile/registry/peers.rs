@@ -108,7 +108,9 @@ fn skopeo_pushes_what_export_writes() {
 #[test]
 fn wkg_pulls_what_is_pushed_and_pushes_what_is_pulled() {
     let Some(wkg) = tool("wkg", "bin") else {
-        skipped("there is no wkg (`cargo install wkg --root target/tools`, three minutes)");
+        skipped(
+            "there is no wkg (`cargo boards setup` installs it where crates.io can be reached)",
+        );
         return;
     };
     let dir = folder();

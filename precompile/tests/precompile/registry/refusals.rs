@@ -451,7 +451,7 @@ fn what_no_device_takes_or_does_not_go_together_is_refused_before_anybody_is_ask
 }
 
 #[test]
-fn a_layout_is_made_in_a_new_folder_and_nowhere_else() {
+fn a_layout_is_made_in_a_new_folder_or_added_to_and_nowhere_else() {
     let dir = folder();
     let export = |words: &[&str], code| run(&dir, &[&["export"], words].concat(), &[]).expect(code);
     let told = export(&["web.wasm", "--name", "ghcr.io/myorg/web:v1", "--json"], 0).json();
@@ -466,8 +466,22 @@ fn a_layout_is_made_in_a_new_folder_and_nowhere_else() {
             format!("sha256:{name}")
         );
     }
-    let again = export(&["web.wasm", "-n", "web:v1", "-o", "web-oci"], 3);
-    tells(&again.stderr, &["web-oci"]);
+    // A second one under the same name takes its place, as with skopeo and oras, and another stands beside it.
+    for name in ["ghcr.io/myorg/web:v1", "web:v2", "web:v2"] {
+        export(&["web.wasm", "-n", name, "-o", "web-oci"], 0);
+    }
+    let index: serde_json::Value =
+        serde_json::from_slice(&read(&dir, "web-oci/index.json")).unwrap();
+    let manifests = index["manifests"].as_array().unwrap();
+    let names: Vec<_> = { manifests.iter() }
+        .map(|one| &one["annotations"]["org.opencontainers.image.ref.name"])
+        .collect();
+    assert_eq!(names, ["ghcr.io/myorg/web:v1", "web:v2"]);
+    std::fs::create_dir(dir.path().join("mine")).unwrap();
+    dir.file("mine/notes", "mine");
+    let told = export(&["web.wasm", "-n", "web:v1", "-o", "mine"], 3);
+    tells(&told.stderr, &["mine", "something else", "-o"]);
+    std::fs::remove_dir_all(dir.path().join("mine")).unwrap();
     for name in ["", "a b", "ghcr.io/"] {
         export(&["web.wasm", "--name", name], 2);
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::trust::Revoked;
-use crate::{KeyId, Profile, Target, hex};
+use crate::{FileKind, KeyId, Profile, Target, hex};
 
 /// Why a bundle is refused. The exit codes are those of
 /// [`ArtifactError`](crate::ArtifactError) for the same reasons.
@@ -17,7 +17,7 @@ pub enum BundleError {
     /// Exit code 10, too: what it holds cannot be written.
     Write(io::Error),
     /// Exit code 11: it is something else.
-    NotABundle,
+    NotABundle(FileKind),
     /// Exit code 12: it ends too early.
     Truncated,
     /// Exit code 12, too: there are bytes behind its last blob.
@@ -82,7 +82,7 @@ impl BundleError {
     pub fn exit_code(&self) -> u8 {
         match self {
             BundleError::Io(_) | BundleError::Write(_) => 10,
-            BundleError::NotABundle => 11,
+            BundleError::NotABundle(_) => 11,
             BundleError::Truncated | BundleError::TooLong => 12,
             BundleError::UnknownFormat { .. } => 13,
             BundleError::Manifest(_) => 14,
@@ -105,9 +105,10 @@ impl fmt::Display for BundleError {
             BundleError::Write(error) => {
                 write!(f, "what the bundle holds cannot be written: {error}")
             }
-            BundleError::NotABundle => f.write_str(
+            BundleError::NotABundle(FileKind::Bundle | FileKind::Unknown) => f.write_str(
                 "it is no bundle: make one of a deployment.yaml with `zlayer-precompile pack`",
             ),
+            BundleError::NotABundle(kind) => write!(f, "it is no bundle but {kind}"),
             BundleError::Truncated => f.write_str("the bundle ends too early: copy it again"),
             BundleError::TooLong => {
                 f.write_str("the bundle has bytes behind its end: copy it again")

@@ -92,14 +92,15 @@ impl DeviceSettings {
 }
 
 impl DeviceSettings {
-    /// The settings that these and `others` say differently, by their names.
+    /// The settings that these and `others` say differently, by their names, but for those that only say where clients
+    /// come in: these change while a daemon serves.
     pub fn differing(&self, others: &DeviceSettings) -> Vec<&'static str> {
         let DeviceSettings {
-            bind,
-            port,
-            tls_port,
+            bind: _,
+            port: _,
+            tls_port: _,
             certificates,
-            redirect_http,
+            redirect_http: _,
             trusted_proxies,
             proxy_protocol,
             admin_port,
@@ -117,11 +118,7 @@ impl DeviceSettings {
             timeouts,
         } = self;
         let all = [
-            ("bind", *bind != others.bind),
-            ("port", *port != others.port),
-            ("tls_port", *tls_port != others.tls_port),
             ("certificates", *certificates != others.certificates),
-            ("redirect_http", *redirect_http != others.redirect_http),
             (
                 "trusted_proxies",
                 *trusted_proxies != others.trusted_proxies,

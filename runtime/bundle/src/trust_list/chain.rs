@@ -1,8 +1,8 @@
 //! From the root keys that a device knows to the list that counts.
 
-use super::{MAX_TRUST_FILE, SignedTrustList, TrustList, TrustListError};
-use crate::PublicKey;
+use super::{MAX_TRUST_FILE, SignedTrustList, TRUST_LIST_MAGIC, TrustList, TrustListError};
 use crate::signature::SignatureState;
+use crate::{FileKind, PublicKey};
 
 /// What a file of trust lists holds, read but not trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,8 @@ impl TrustFile {
     /// When it is no list, or does not make sense. A bad signature is not an error here but a
     /// [`SignatureState`].
     pub fn read(bytes: &[u8]) -> Result<TrustFile, TrustListError> {
-        if bytes.len() > MAX_TRUST_FILE {
+        let is_list = bytes.starts_with(&TRUST_LIST_MAGIC);
+        if is_list && bytes.len() > MAX_TRUST_FILE {
             return Err(TrustListError::Manifest(format!(
                 "takes more than {MAX_TRUST_FILE} bytes"
             )));
@@ -27,7 +28,12 @@ impl TrustFile {
         let (first, mut rest) = SignedTrustList::read(bytes)?;
         let mut lists = vec![first];
         while !rest.is_empty() {
-            let (next, behind) = SignedTrustList::read(rest)?;
+            let read = SignedTrustList::read(rest);
+            let (next, behind) = read.map_err(|error| match error {
+                // What the file is was clear before.
+                TrustListError::NotAList(_) => TrustListError::NotAList(FileKind::Unknown),
+                other => other,
+            })?;
             lists.push(next);
             rest = behind;
         }

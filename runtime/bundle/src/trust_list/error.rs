@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::KeyId;
+use crate::{FileKind, KeyId};
 
 /// Why a trust list is refused. The exit codes are those of [`ArtifactError`](crate::ArtifactError) for the same
 /// reasons.
@@ -12,7 +12,7 @@ pub enum TrustListError {
     /// Exit code 10: the one that is installed cannot be read. Holds why.
     Unreadable(String),
     /// Exit code 11: it is something else.
-    NotAList,
+    NotAList(FileKind),
     /// Exit code 12: it ends too early.
     Truncated,
     /// Exit code 13: it has a format that this release does not know.
@@ -59,7 +59,7 @@ impl TrustListError {
     pub fn exit_code(&self) -> u8 {
         match self {
             TrustListError::Unreadable(_) => 10,
-            TrustListError::NotAList => 11,
+            TrustListError::NotAList(_) => 11,
             TrustListError::Truncated => 12,
             TrustListError::UnknownFormat { .. } => 13,
             TrustListError::Manifest(_) => 14,
@@ -76,10 +76,11 @@ impl fmt::Display for TrustListError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TrustListError::Unreadable(why) => write!(f, "it cannot be read: {why}"),
-            TrustListError::NotAList => f.write_str(
+            TrustListError::NotAList(FileKind::TrustList | FileKind::Unknown) => f.write_str(
                 "it is no trust list, or has something else behind its end: make one with \
                  `zlayer-precompile trust-list`, or copy it again",
             ),
+            TrustListError::NotAList(kind) => write!(f, "it is no trust list but {kind}"),
             TrustListError::Truncated => f.write_str("the trust list ends too early: copy it again"),
             TrustListError::UnknownFormat { found, known } => write!(
                 f,

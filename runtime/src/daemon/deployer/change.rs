@@ -1,27 +1,34 @@
 //! What the owner of the device changes while the daemon serves: install, roll back, uninstall.
 
-use std::io::Read;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_lite::future::or;
 use smol::lock::MutexGuard;
 use zlayer_bundle::BundleHead;
 
+use super::super::doors::{Plan, refused};
 use super::super::installation::Check;
 use super::super::start::{Wanted, verified};
 use super::super::trust::{Trustees, trusted};
 use super::prove::prove;
-use super::{Deployer, Loaded, Unloaded};
-use crate::admin::{Changed, Changing, Deployed, Deployments, Telling, Trial};
+use super::{Deployer, Loaded};
+use crate::admin::{Changed, Changing, Deployed, Deployments, Telling, Trial, Uploaded};
 use crate::blocking::unblock;
 use crate::error::{Error, Result};
 use crate::generations::{Incoming, Staged};
 use crate::timeout;
+use crate::wire::stopped;
 
 /// How long a change waits for the end of another before it is refused.
 const SETTLING: Duration = Duration::from_secs(2);
+
+fn stopping() -> Error {
+    Error::Refused(
+        "the daemon is stopping, and nothing has changed: try again when it runs, or once it has ended".to_owned(),
+    )
+}
 
 impl Deployments for Deployer {
     fn deployed(&self) -> Option<Deployed> {
@@ -32,7 +39,7 @@ impl Deployments for Deployer {
         Deployer::ending(self)
     }
 
-    fn install(self: Arc<Self>, bundle: Box<dyn Read + Send>) -> Changing {
+    fn install(self: Arc<Self>, bundle: Uploaded) -> Changing {
         Box::pin(async move { self.install_and_serve(bundle).await })
     }
 
@@ -44,14 +51,14 @@ impl Deployments for Deployer {
         Box::pin(async move { self.serve_nothing().await })
     }
 
-    fn trust(self: Arc<Self>, list: Box<dyn Read + Send>) -> Telling {
+    fn trust(self: Arc<Self>, list: Uploaded) -> Telling {
         Box::pin(async move { self.install_trust_list(list).await })
     }
 }
 
 impl Deployer {
     /// Takes a bundle in, and serves it once it has proved that it works. Where it has not, nothing has changed.
-    async fn install_and_serve(self: &Arc<Self>, bundle: Box<dyn Read + Send>) -> Result<Changed> {
+    async fn install_and_serve(self: &Arc<Self>, bundle: Uploaded) -> Result<Changed> {
         self.see_that_it_may_change()?;
         let staging = timeout::within(SETTLING, self.staging.lock()).await;
         let _staging = staging.ok_or_else(|| {
@@ -64,16 +71,20 @@ impl Deployer {
         let staged = unblock(move || deployer.stage(bundle)).await;
         // Not sooner: a bundle may come slowly, and whoever rolls back meanwhile must not wait for it.
         let _owner = self.owner.lock().await;
-        let removed = self.removals.load(Ordering::Relaxed) > before;
-        let staged = match staged {
+        let removed = match self.removals.load(Ordering::Relaxed) > before {
             // With it went what had come by then.
-            Ok(staged) if removed => {
+            true => Err(removed_meanwhile()),
+            false => Ok(()),
+        };
+        let staged = match (staged, self.check_running().and(removed)) {
+            (Ok(staged), Ok(())) => staged,
+            (Ok(staged), Err(error)) => {
                 let generations = self.generations();
                 unblock(move || generations.discard(staged)).await;
-                return Err(removed_meanwhile());
+                return Err(error);
             }
-            Err(Error::Device { .. }) if removed => return Err(removed_meanwhile()),
-            staged => staged?,
+            // A bundle that broke off for this is not at fault.
+            (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(error),
         };
         // As little must a trial that ends meanwhile.
         let _changing = self.changing.lock().await;
@@ -83,16 +94,19 @@ impl Deployer {
             Err(unloaded) => {
                 let generations = self.generations();
                 unblock(move || generations.discard(staged)).await;
-                return Err(unloaded.told());
+                return Err(unloaded.into());
             }
         };
         let number = staged.number;
         let generations = self.generations();
-        if let Err(error) = self.prove(&loaded).await {
-            self.give_up(loaded).await;
-            unblock(move || generations.discard(staged)).await;
-            return Err(error);
-        }
+        let plan = match self.prove(&loaded).await {
+            Ok(plan) => plan,
+            Err(error) => {
+                self.give_up(loaded).await;
+                unblock(move || generations.discard(staged)).await;
+                return Err(error);
+            }
+        };
         let adopted = unblock(move || match generations.adopt(&staged) {
             Ok(()) => {
                 // It is installed, whatever is left of others.
@@ -107,10 +121,11 @@ impl Deployer {
             }
         });
         if let Err(error) = adopted.await {
+            drop(plan);
             self.give_up(loaded).await;
             return Err(error);
         }
-        Ok(self.serve(loaded, number).await)
+        Ok(self.serve(loaded, plan, number).await)
     }
 
     /// Serves a generation that is kept: the one before the present one, or that with the number `to`.
@@ -129,19 +144,20 @@ impl Deployer {
                     .to_owned(),
             )
         })?;
-        let loaded = self.load_generation(number).await;
-        let loaded = loaded.map_err(Unloaded::told)?;
+        let loaded = self.load_generation(number).await?;
         let generations = self.generations();
         let proved = self.prove(&loaded).await;
         let adopted = match proved {
-            Ok(()) => unblock(move || generations.adopt_kept(number)).await,
-            failed => failed,
+            Ok(plan) => { unblock(move || generations.adopt_kept(number)).await }.map(|()| plan),
+            Err(failed) => Err(failed),
         };
-        if let Err(error) = adopted {
-            self.give_up(loaded).await;
-            return Err(error);
+        match adopted {
+            Ok(plan) => Ok(self.serve(loaded, plan, number).await),
+            Err(error) => {
+                self.give_up(loaded).await;
+                Err(error)
+            }
         }
-        Ok(self.serve(loaded, number).await)
     }
 
     /// Removes what is installed, and serves nothing any more.
@@ -162,7 +178,9 @@ impl Deployer {
             generations.uninstall()?;
             Ok(loaded)
         });
-        self.switch(nothing.await?, true, None);
+        let nothing = nothing.await?;
+        let plan = self.doors_for(&nothing);
+        self.switch(nothing, plan, true, None);
         Ok(changed)
     }
 
@@ -183,25 +201,33 @@ impl Deployer {
             // The error tells what to do instead.
             self.configured(Wanted::Nothing(String::new()))?;
         }
-        if self.stop.is_closed() {
-            return Err(Error::Refused(
-                "the daemon is stopping: try again when it runs".to_owned(),
-            ));
+        self.check_running()
+    }
+
+    /// Whether the daemon goes on: what it changes is for nobody where it is to stop.
+    pub(super) fn check_running(&self) -> Result<()> {
+        match self.stop.is_closed() {
+            true => Err(stopping()),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Takes a bundle in and checks it. Blocks for as long as it comes.
-    fn stage(&self, mut bundle: Box<dyn Read + Send>) -> Result<Staged> {
+    fn stage(&self, bundle: Uploaded) -> Result<Staged> {
         let config = Arc::clone(&self.served().config);
         let trustees = Trustees::of(&config);
-        let path = Path::new("the bundle");
+        let Uploaded {
+            name,
+            from: mut bundle,
+        } = bundle;
+        let path = name.as_path();
         let head = BundleHead::read(&mut bundle).map_err(|source| Error::Bundle {
             path: path.to_owned(),
             source,
         })?;
-        let head = verified(path, head, &trustees, config.profile)?;
+        // Before the head is refused for a key that is left out: the log says why.
         let trust = trusted(&trustees, true)?;
+        let head = verified(path, head, &trustees, config.profile)?;
         let mut check = Check::new(&self.data, &trust, self.loader.target)?;
         let generations = self.generations();
         let incoming = Incoming {
@@ -214,27 +240,23 @@ impl Deployer {
         })
     }
 
-    async fn prove(&self, loaded: &Loaded) -> Result<()> {
-        // Whoever is on trial would answer 404 to everybody, and be confirmed.
-        loaded
-            .pipeline
-            .check_reached(&self.doors)
-            .map_err(|error| {
-                Error::Refused(format!(
-                    "{error}; stop the daemon to install it: its ports are opened at a start"
-                ))
-            })?;
+    /// Has plugins prove that they work, and opens the ports that they are to be reached at.
+    async fn prove(&self, loaded: &Loaded) -> Result<Plan> {
         let time = self.loader.request_timeout();
-        crate::reactor::enter(Box::pin(prove(&loaded.pipeline, time))).await
+        let proving = crate::reactor::enter(Box::pin(prove(&loaded.pipeline, time)));
+        let stopping = async {
+            stopped(&self.stop).await;
+            Err(stopping())
+        };
+        or(proving, stopping).await?;
+        let plan = self.doors_for(loaded).whole().map_err(refused)?;
+        plan.make_ready()?;
+        Ok(plan)
     }
 
     /// Has requests take what has proved itself, and puts it on trial.
-    async fn serve(self: &Arc<Self>, mut loaded: Loaded, number: u64) -> Changed {
-        let mut at_next_start = loaded.config.device.differing(&self.device);
-        if loaded.config.doors != self.doors {
-            // Each service is reached by one of those that are open already.
-            at_next_start.push("endpoints");
-        }
+    async fn serve(self: &Arc<Self>, mut loaded: Loaded, plan: Plan, number: u64) -> Changed {
+        let at_next_start = loaded.config.device.differing(&self.device);
         if !self.data.is_temporary() {
             let mut versions = loaded.versions;
             loaded.versions = unblock(move || {
@@ -249,7 +271,7 @@ impl Deployer {
             (is_good, deployer.would_go_back(number))
         })
         .await;
-        self.switch(loaded, is_good, None);
+        self.switch(loaded, plan, is_good, None);
         self.try_out(number, is_good);
         let time = self.loader.timeouts.trial;
         Changed {

@@ -22,7 +22,7 @@ const CUTTING: Duration = Duration::from_secs(2);
 pub(super) struct Retiring {
     since: Instant,
     pipeline: Weak<Pipeline>,
-    plugins: Vec<Arc<Plugin>>,
+    pub(super) plugins: Vec<Arc<Plugin>>,
     /// Closed when it has ended, and its plugins have shut down.
     ended: Receiver<()>,
 }

@@ -50,10 +50,18 @@ impl Deployer {
                 deployer.wait_for_trial(&pipeline.retired()).await;
                 return deployer.settle(number, pipeline, None).await;
             }
-            let proved = crate::reactor::enter(Box::pin(prove(&pipeline, time))).await;
+            let retired = pipeline.retired();
+            let proving = async { Some(prove(&pipeline, time).await) };
+            // An `init` may take long, and keeps no deployment that another has taken the place of.
+            let over = async {
+                stopped(&retired).await;
+                None
+            };
+            let proved = crate::reactor::enter(Box::pin(or(proving, over))).await;
             let found = match proved {
-                Ok(()) => deployer.look_on(&pipeline).await,
-                Err(error) => Some(error.to_string()),
+                Some(Ok(())) => deployer.look_on(&pipeline).await,
+                Some(Err(error)) => Some(error.to_string()),
+                None => None,
             };
             deployer.settle(number, pipeline, found).await;
         };
@@ -158,6 +166,7 @@ impl Deployer {
             }
         }
         *sync::lock(&self.begun) = None;
+        sync::lock(&self.closed).clear();
         if !std::mem::replace(&mut self.served().is_confirmed, true) {
             log::info!("generation {number} has proved itself: it is confirmed");
         }
@@ -189,8 +198,8 @@ impl Deployer {
                 }
             }
         }
-        log::error!("there is no generation to go back to: {failed} is served on");
         self.mark_failed(failed, reason, None).await;
+        log::error!("there is no generation to go back to: {failed} is served on");
     }
 
     /// The last good generation but this one and those that were `tried`.
@@ -212,7 +221,8 @@ impl Deployer {
     async fn serve_again(self: &Arc<Self>, loaded: Loaded, back: u64, failed: u64, reason: String) {
         let told = format!("generation {failed} failed in its trial: {reason}");
         self.mark_failed(failed, reason, Some(back)).await;
-        self.switch(loaded, true, Some(told));
+        let plan = self.doors_for(&loaded).in_part();
+        self.switch(loaded, plan, true, Some(told));
         let generations = self.generations();
         if let Err(error) = unblock(move || generations.confirm(back)).await {
             log::warn!("generation {back} is served, and that is not written down: {error}");
@@ -225,7 +235,8 @@ impl Deployer {
         let before = self.present.get();
         let why = format!("generation {failed} failed in its trial: {reason}");
         if let Err(unloaded) = self.load_nothing(why).await.map(|nothing| {
-            self.switch(nothing, true, None);
+            let plan = self.doors_for(&nothing);
+            self.switch(nothing, plan, false, None);
         }) {
             let error = Error::from(unloaded);
             log::error!("generation {failed} is served on: {error}");
@@ -240,7 +251,10 @@ impl Deployer {
         };
         log::error!("generation {back} cannot be loaded: {error}; {failed} is served again");
         match self.load_generation(failed).await {
-            Ok(loaded) => self.switch(loaded, false, None),
+            Ok(loaded) => {
+                let plan = self.doors_for(&loaded).in_part();
+                self.switch(loaded, plan, false, None);
+            }
             Err(unloaded) => {
                 let again = Error::from(unloaded);
                 log::error!("generation {failed} cannot be loaded any more either: {again}");
@@ -272,7 +286,7 @@ impl Deployer {
 
     pub(super) fn configured(&self, wanted: Wanted) -> Result<crate::config::Config> {
         match &self.configure {
-            Some(configure) => configure(wanted),
+            Some(configure) => configure(wanted).map_err(Error::while_running),
             None => Err(Error::Refused(
                 "this daemon serves what its command line names: start it with `zlayer run --data-dir DIR` alone \
                  to have it serve what is installed there"

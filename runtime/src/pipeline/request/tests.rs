@@ -54,7 +54,8 @@ fn the_record_follows_what_stages_change() {
 
 #[test]
 fn a_hidden_body_is_there_again_for_the_next_stage() {
-    let bodies = WholeBodies::new(&Budget::new(1 << 20), 256 << 10, 100 << 10).unwrap();
+    let share = Budget::new(1 << 20).reserve(256 << 10).unwrap();
+    let bodies = WholeBodies::new(share, 100 << 10);
     let mut request = request("PUT");
     request.set_body(b"hello".to_vec(), None);
     let expected = [

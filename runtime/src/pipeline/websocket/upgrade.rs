@@ -41,13 +41,14 @@ impl Upgrade {
     }
 
     /// Carries messages between `client`, the plugin and the upstream until the conversation has
-    /// ended.
+    /// ended, at the latest shortly after `cut` closes.
     pub async fn converse(
         self,
         client: Endpoint,
         limits: &Limits,
         timeouts: &Timeouts,
         stops: [Receiver<()>; 2],
+        cut: Receiver<()>,
     ) {
         let session = WebSocketSession {
             label: self.label,
@@ -57,6 +58,7 @@ impl Upgrade {
             deflate: self.deflate,
             budget: self.budget,
             stops,
+            cut,
         };
         session.run(limits, timeouts).await;
     }

@@ -19,7 +19,8 @@ use crate::wire::stopped;
 const LOGGED_BYTES: usize = 128;
 
 impl Exchange<'_> {
-    /// Lets a plugin go on after its response is written, for as long as a request may take.
+    /// Lets a plugin go on after its response is written, for as long as a request may take, and no longer
+    /// than its deployment has.
     pub(super) fn finish_detached(&self, tail: Tail) {
         let (id, shared) = (Arc::clone(&self.id), Arc::clone(self.shared));
         let (open, passage) = (self.open.clone(), Arc::clone(&self.passage));
@@ -42,7 +43,8 @@ impl Exchange<'_> {
             drop(open);
         };
         let shared = Arc::clone(self.shared);
-        let cut = async move { stopped(&shared.cut).await };
+        let cutting = self.pipeline.cutting();
+        let cut = async move { or(stopped(&shared.cut), stopped(&cutting)).await };
         executor.spawn(or(finish, cut)).detach();
     }
 

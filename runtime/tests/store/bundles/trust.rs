@@ -172,7 +172,8 @@ fn older_replayed_and_foreign_lists_are_told_apart_and_change_nothing() {
         ),
         (damaged, 17, "damaged or changed"),
         (sealed(numbered(8), 9)[..60].to_vec(), 12, "ends too early"),
-        (b"hello\n".to_vec(), 11, "zlayer-precompile trust-list"),
+        (b"hello\n".to_vec(), 11, "it is no trust list but text"),
+        (b"PK\x03\x04".to_vec(), 11, "zlayer-precompile trust-list"),
     ] {
         expect(device.trust_bytes(&bytes), code, words);
     }

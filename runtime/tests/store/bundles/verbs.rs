@@ -211,7 +211,7 @@ fn what_does_not_belong_here_is_refused() {
     expect(
         device.install(&device.folder.0.join("key.pub")),
         11,
-        "zlayer-precompile pack",
+        "it is no bundle but a key",
     );
     // A version that ran here, and was newer than the one that comes with a newer release.
     let line = format!("{} 2.0.0 hello\n", "0".repeat(64));

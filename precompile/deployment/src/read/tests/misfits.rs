@@ -122,8 +122,8 @@ fn what_services_share_has_to_fit() {
     assert!(file(&bound("192.0.2.1", "public")).is_ok());
     assert!(file(&bound("127.0.0.1", "internal")).is_ok());
     refused(
-        "version: v1\ndeployment: d\nservices: {a: {image: a, scale: {min: 33}}}\n",
-        "3:15: services.a: at least 33 instances are wanted, and at most 32 where nothing is said",
+        "version: v1\ndeployment: d\nservices: {a: {image: a, scale: {min: 11}}}\n",
+        "3:15: services.a: at least 11 instances are wanted, and at most 10 where nothing is said",
     );
     refused(
         "version: v1\ndeployment: d\nservices: {a: {image: a, wasm: {secrets: ['a*b']}}}\n",

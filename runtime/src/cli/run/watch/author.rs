@@ -131,7 +131,10 @@ impl Author {
             return Ok(Outcome::Same);
         }
         let told = loop {
-            let change = admin::Change::Install(&mut packed.file);
+            let change = admin::Change::Install(admin::Upload {
+                name: self.subject.path(),
+                from: &mut packed.file,
+            });
             match admin::change(&self.data_dir, change)? {
                 Some(told) => break told,
                 // It was only just started, or ends.
