@@ -20,7 +20,7 @@ pub(super) struct Show {
     #[argh(option)]
     data_dir: Option<PathBuf>,
     /// folder of public keys to trust, or the file of one; may be repeated (default: /etc/zlayer/keys and
-    /// the user's own): those of the daemon, for a trust list that revokes some
+    /// the user's own); a trust list is checked with the root keys among them
     #[argh(option)]
     keys: Vec<PathBuf>,
     /// print JSON

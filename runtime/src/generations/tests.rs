@@ -1,6 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed test should panic")]
 
 mod damage;
+mod refused;
 mod releases;
 mod staged;
 mod standing;
