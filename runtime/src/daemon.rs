@@ -153,7 +153,9 @@ fn serve(
         is_temporary: data.is_temporary(),
         read: read_later(&config, installed.is_some()),
     });
-    let counted = { installed.as_ref() }
+    // What the device refuses comes to no start.
+    let is_refused = members.as_ref().is_err_and(|error| !error.is_its_own());
+    let counted = { installed.as_ref().filter(|_| !is_refused) }
         .map(|from| Counted::begin(&Generations::of(data.path()), &from.choice));
     let needs: Vec<_> = { members.iter().flatten() }
         .map(plugins::Member::needs)
