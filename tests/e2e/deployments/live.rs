@@ -423,7 +423,7 @@ fn an_upload_that_breaks_off_or_is_none_changes_nothing() {
         eventually("the next change is possible", || {
             let answer = post(&data, "/install", &two[..cut]);
             assert_eq!(answer.status, 422, "{}", answer.text());
-            !answer.text().contains("comes in at the moment")
+            !answer.text().contains("under way")
         });
     }
     for (path, body, status) in [

@@ -187,7 +187,7 @@ fn a_bundle_that_comes_slowly_keeps_nobody_from_going_back() {
         slow.write_all(&made[..made.len() / 2]).unwrap();
         eventually("it comes in", || {
             let said = install(&three, &data);
-            said.stderr.contains("another bundle comes in")
+            said.stderr.contains("another bundle is under way")
         });
         slow
     };

@@ -112,7 +112,7 @@ fn begun(data: &TempDir, sent: &[u8]) -> Child {
     let mut child = command.spawn().unwrap();
     child.stdin.as_mut().unwrap().write_all(sent).unwrap();
     eventually("the daemon takes it in", || {
-        let other = b"POST /uninstall HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
+        let other = b"POST /install HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx";
         ask_raw(data.path(), other).text().contains("under way")
     });
     child

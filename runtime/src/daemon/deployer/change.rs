@@ -63,7 +63,8 @@ impl Deployer {
         let staging = timeout::within(SETTLING, self.staging.lock()).await;
         let _staging = staging.ok_or_else(|| {
             Error::Refused(
-                "another bundle comes in at the moment: try again when that has ended".to_owned(),
+                "another bundle is under way to this daemon: try again when that has ended"
+                    .to_owned(),
             )
         })?;
         let before = self.removals.load(Ordering::Relaxed);
