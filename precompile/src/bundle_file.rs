@@ -1,6 +1,5 @@
 //! A bundle as a file: read whole and compared with what it says about itself.
 
-use std::fs::File;
 use std::io::{BufReader, Read as _};
 use std::path::Path;
 
@@ -10,7 +9,7 @@ use zlayer_bundle::{
     check_engine, check_revoked, copy_blob,
 };
 
-use crate::{Problem, Refused};
+use crate::input::open_input;
 
 /// A bundle whose files are those that its head names. Whether anybody trusts its signer is another matter.
 #[derive(Debug)]
@@ -32,11 +31,7 @@ impl BundleFile {
     /// for the device that it is for, and that it cannot be read.
     pub fn read(path: &Path) -> Result<BundleFile> {
         let shown = || path.display().to_string();
-        let file = File::open(path).with_context(|| format!("cannot open {}", shown()))?;
-        if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-            let problem = Problem::new(shown(), "it is a folder, not a file", "give the .zlb file");
-            return Err(Refused::from(problem).into());
-        }
+        let (file, _) = open_input(path, "give the .zlb file")?;
         let mut from = BufReader::new(file);
         let head = BundleHead::read(&mut from).with_context(shown)?;
         let mut length = head.bytes().len() as u64;

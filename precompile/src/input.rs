@@ -1,11 +1,12 @@
 //! What kind of file was given.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use wasmparser::{Encoding, Parser, Payload};
+use zlayer_bundle::{check_regular, open_regular};
 
 use crate::{Problem, Refused};
 
@@ -34,39 +35,39 @@ pub enum Input {
 /// cannot be read.
 pub fn read_input(path: &Path) -> Result<Input> {
     let shown = path.display();
-    let file = File::open(path).with_context(|| format!("cannot open {shown}"))?;
-    let metadata = file
-        .metadata()
-        .with_context(|| format!("cannot read {shown}"))?;
-    if metadata.is_dir() {
-        let what = "it is a folder, not a file";
-        return Err(refused(
-            path,
-            what,
-            "give the .wasm file that the build put into it",
-        ));
-    }
+    let (file, metadata) = open_input(path, "give the .wasm file that the build made")?;
     if metadata.len() > MAX_INPUT {
         let what = format!("it has {} MB, more than any plugin", metadata.len() >> 20);
         return Err(refused(path, what, "give a file of at most 256 MB"));
     }
     let mut bytes = Vec::new();
-    // The length may have changed, and devices and pipes have none.
+    // The length may have changed.
     file.take(MAX_INPUT)
         .read_to_end(&mut bytes)
         .with_context(|| format!("cannot read {shown}"))?;
     classify(path, bytes)
 }
 
+/// Opens a file that was given, with `mend` for who gave something that is none.
+///
+/// # Errors
+///
+/// [`Refused`] when it is a folder, a pipe or a device, and an I/O error when it cannot be opened.
+pub fn open_input(path: &Path, mend: &str) -> Result<(File, Metadata)> {
+    // What it is can be told where it cannot be opened as well.
+    if let Ok(found) = path.metadata()
+        && let Err(what) = check_regular(&found)
+    {
+        return Err(refused(path, what.to_string(), mend));
+    }
+    open_regular(path).with_context(|| format!("cannot open {}", path.display()))
+}
+
 /// What a file is that was given for a deployment and is something else, by its first bytes. Errors are left to whoever
 /// reads the file next.
 pub fn no_deployment(path: &Path) -> Option<&'static str> {
     let mut front = Vec::new();
-    let file = File::open(path).ok()?;
-    // A pipe would lose what is read.
-    if !file.metadata().ok()?.is_file() {
-        return None;
-    }
+    let (file, _) = open_regular(path).ok()?;
     { file.take(BUNDLE.len() as u64) }
         .read_to_end(&mut front)
         .ok()?;

@@ -52,7 +52,7 @@ pub use compile::{compile_component, known_cpu_flags};
 pub use contract::contract_files;
 pub use difference::{Change, differences};
 pub use explain::{Explainer, Line, Place};
-pub use input::{Input, no_deployment, read_input};
+pub use input::{Input, no_deployment, open_input, read_input};
 pub use keys::{KeyKind, create_key_pair, development_key};
 pub use limits::check_limits;
 pub use output::{overwritten, write_atomically, write_atomically_with, write_pieces_atomically};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
+use zlayer_bundle::check_regular;
 
 /// What the names of files end with that are being written: `.NAME.PROCESS.COUNT.tmp`, beside `NAME`.
 const STAGED: &str = ".tmp";
@@ -105,6 +106,10 @@ struct Staged {
 impl Staged {
     fn begin(beside: &Path, mode: u32) -> io::Result<(Staged, File)> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        // A device would go: the file comes into its place, and is not written into it.
+        if let Ok(found) = fs::metadata(beside) {
+            check_regular(&found)?;
+        }
         let name = beside
             .file_name()
             .ok_or(io::ErrorKind::InvalidInput)?

@@ -1,16 +1,16 @@
 //! Files on their way to a registry: looked at before they go, so that nobody pulls what no device takes.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use zlayer_bundle::{
-    ArtifactError, ENGINE_VERSION, SignatureState, Target, check_digest, read_manifest,
+    ArtifactError, ENGINE_VERSION, SignatureState, Target, check_digest, open_regular,
+    read_manifest,
 };
 use zlayer_registry::{ComponentFile, Content, Kind, TargetFile};
 
-use crate::input::BUNDLE;
+use crate::input::{BUNDLE, open_input};
 use crate::{BundleFile, Input, Plugin, Problem, Refused, read_input};
 
 /// Files that go to a registry under one reference.
@@ -112,7 +112,7 @@ impl Shipment {
 /// What a file is, by how it begins.
 fn kind_of(path: &Path) -> Result<Kind> {
     let mut front = Vec::new();
-    let opened = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let (opened, _) = open_input(path, "give the file that is to be sent")?;
     // What cannot be read now is told by whoever reads all of it.
     let _ = opened.take(BUNDLE.len() as u64).read_to_end(&mut front);
     Ok(match front.as_slice() {
@@ -123,7 +123,7 @@ fn kind_of(path: &Path) -> Result<Kind> {
 }
 
 fn artifact(path: &Path) -> Result<(TargetFile, SignatureState), ArtifactError> {
-    let file = File::open(path).map_err(ArtifactError::Io)?;
+    let (file, _) = open_regular(path).map_err(ArtifactError::Io)?;
     let (manifest, signature) = read_manifest(&file)?;
     check_digest(&file, &manifest)?;
     if let SignatureState::Invalid(key) = &signature {

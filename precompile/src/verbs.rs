@@ -27,8 +27,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use zlayer_bundle::{ArtifactError, ENGINE_VERSION, SecretKey, SignatureState, TrustStore};
-use zlayer_precompile::{Plugin, Problem, Refused, overwritten};
+use zlayer_bundle::{
+    ArtifactError, ENGINE_VERSION, SecretKey, SignatureState, TrustStore, open_regular,
+};
+use zlayer_precompile::{Plugin, open_input, overwritten};
 
 use crate::failure::{Amiss, Usage};
 
@@ -84,18 +86,7 @@ fn prepare(path: &Path, version: Option<&str>) -> Result<Plugin> {
 
 /// Opens a compiled artifact.
 fn open_artifact(path: &Path) -> Result<File> {
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let metadata = file
-        .metadata()
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    if metadata.is_dir() {
-        let problem = Problem::new(
-            path.display().to_string(),
-            "it is a folder, not a file",
-            "give the .cwasm file",
-        );
-        return Err(Refused::from(problem).into());
-    }
+    let (file, _) = open_input(path, "give the .cwasm file")?;
     Ok(file)
 }
 
@@ -104,8 +95,8 @@ fn open_artifact(path: &Path) -> Result<File> {
 fn is_compiled(path: &Path) -> bool {
     use std::io::Read as _;
     let mut magic = [0; 4];
-    File::open(path)
-        .and_then(|mut file| file.read_exact(&mut magic))
+    open_regular(path)
+        .and_then(|(mut file, _)| file.read_exact(&mut magic))
         .is_ok()
         && magic == *b"\x7fELF"
 }

@@ -14,9 +14,11 @@ use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use zlayer_bundle::open_regular;
+
 use crate::config::{Secret, parse_pair};
 use crate::error::{Error, Result, Unknown};
-pub(crate) use file::{exposure, open_regular};
+pub(crate) use file::exposure;
 use file::{text, unreadable};
 pub use kept::Kept;
 

@@ -9,7 +9,7 @@ use crate::tree::{At, Content, Entry, Node};
 /// Tells every difference between `node`, which stands at `path`, and `shape`.
 pub(crate) fn check(shape: &Shape, node: &Node, path: &str, report: &Report) {
     let refuse = |reason: String| report.refuse(node.at, path, reason);
-    if matches!(node.content, Content::Null) && !matches!(shape, Shape::Denied(_)) {
+    if matches!(node.content, Content::Null) {
         return refuse("has no value; give it one, or take the key out".to_owned());
     }
     match (shape, &node.content) {
@@ -35,10 +35,16 @@ pub(crate) fn check(shape: &Shape, node: &Node, path: &str, report: &Report) {
                 check(shape, item, &format!("{path}[{index}]"), report);
             }
         }
-        (Shape::Map(keys), Content::Map(entries)) => {
+        (Shape::Map(keys) | Shape::OneOf(keys, _), Content::Map(entries)) => {
             check_keys(keys, entries, node.at, path, report);
         }
-        (Shape::Named(name, shape), Content::Map(entries)) => {
+        (Shape::Named(name, shape, least, most), Content::Map(entries)) => {
+            if entries.len() < *least {
+                refuse("is empty; name at least one".to_owned());
+            }
+            if entries.len() > *most {
+                refuse(format!("has {} entries; at most {most}", entries.len()));
+            }
             for Entry { key, key_at, value } in entries {
                 let path = below(path, key);
                 if let Err(reason) = (name.check)(key) {
@@ -48,7 +54,7 @@ pub(crate) fn check(shape: &Shape, node: &Node, path: &str, report: &Report) {
             }
         }
         (_, Content::Scalar { text, .. }) => {
-            if let Err(reason) = check_scalar(shape, text, node.plain()) {
+            if let Err(reason) = check_scalar(shape, text, node) {
                 refuse(reason);
             }
         }
@@ -101,7 +107,9 @@ fn has_kind(shape: &Shape, node: &Node) -> bool {
     match (shape, &node.content) {
         (Shape::Either(shapes), _) => shapes.iter().any(|shape| has_kind(shape, node)),
         (Shape::List(..), content) => matches!(content, Content::List(_)),
-        (Shape::Map(_) | Shape::Named(..), content) => matches!(content, Content::Map(_)),
+        (Shape::Map(_) | Shape::OneOf(..) | Shape::Named(..), content) => {
+            matches!(content, Content::Map(_))
+        }
         (_, content) => matches!(content, Content::Scalar { .. }),
     }
 }
@@ -117,7 +125,9 @@ fn wanted(shape: &Shape) -> String {
             wanted.join(", or ")
         }
         Shape::List(..) => "a list, an item in each line after `- `".to_owned(),
-        Shape::Map(_) | Shape::Named(..) => "a mapping, `KEY: VALUE` in each line".to_owned(),
+        Shape::Map(_) | Shape::OneOf(..) | Shape::Named(..) => {
+            "a mapping, `KEY: VALUE` in each line".to_owned()
+        }
         shape => format!("a single value ({})", shape.what()),
     }
 }
@@ -125,15 +135,14 @@ fn wanted(shape: &Shape) -> String {
 /// Whether it grants nothing.
 fn is_nothing(node: &Node) -> bool {
     match &node.content {
-        Content::Null => true,
-        Content::Scalar { .. } => node.plain() == Some("false"),
+        Content::Scalar { .. } => node.switch() == Some(false),
         Content::List(items) => items.is_empty(),
-        Content::Map(entries) => entries.is_empty(),
+        Content::Null | Content::Map(_) => false,
     }
 }
 
-/// Checks a scalar; `plain` is its text if it has no quotes.
-fn check_scalar(shape: &Shape, text: &str, plain: Option<&str>) -> Result<(), String> {
+/// Checks a scalar with this text.
+fn check_scalar(shape: &Shape, text: &str, node: &Node) -> Result<(), String> {
     let shown = text.escape_debug();
     match shape {
         Shape::Text(kind) => (kind.check)(text),
@@ -146,12 +155,12 @@ fn check_scalar(shape: &Shape, text: &str, plain: Option<&str>) -> Result<(), St
                     .to_owned(),
             ),
         },
-        Shape::Switch => match plain {
-            Some("true" | "false") => Ok(()),
-            _ => Err(format!("'{shown}' is not true or false; write one of them without quotes")),
+        Shape::Switch => match node.switch() {
+            Some(_) => Ok(()),
+            None => Err(format!("'{shown}' is not true or false; write one of them without quotes")),
         },
         Shape::Number(least, most) => {
-            let number = plain.and_then(whole);
+            let number = node.plain().and_then(whole);
             match number.is_some_and(|number| (*least..=*most).contains(&number)) {
                 true => Ok(()),
                 false if *most == u64::MAX => Err(format!(

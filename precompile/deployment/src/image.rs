@@ -61,6 +61,13 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
             "'{shown}' is a URL; write an OCI reference without the scheme, such as ghcr.io/myorg/plugin:v1"
         ));
     }
+    // Whether it is a file or a reference: neither ends so.
+    let is_folder = ["/", "/.", "/.."].iter().any(|end| name.ends_with(end));
+    if is_folder {
+        return Err(format!(
+            "'{shown}' is a folder; name the file in it, such as ./plugin.wasm"
+        ));
+    }
     let is_odd = match ImageSource::of(name, Path::new("")) {
         ImageSource::File(_) => name.chars().any(char::is_control),
         ImageSource::Reference(_) => !name.chars().all(|c| c.is_ascii_graphic()),
@@ -105,6 +112,8 @@ mod tests {
             ("https://ghcr.io/a", "without the scheme"),
             ("ghcr.io/my org/a", "is no image"),
             ("ä", "is no image"),
+            ("./", "'./' is a folder; name the file in it"),
+            ("/opt/..", "is a folder"),
             ("./a\n.wasm", "'./a\\n.wasm' is no image"),
         ] {
             let told = check_name(name).err().unwrap_or_default();

@@ -4,6 +4,9 @@ mod device;
 mod service;
 mod wasm;
 
+use zlayer_bundle::SERVICES_MAX;
+
+use crate::patterns;
 use crate::shape::{Key, Shape, Text, key, word};
 use device::DEVICE;
 use service::SERVICE;
@@ -42,7 +45,7 @@ pub(crate) static FILE: &[Key] = &[
     ),
     key(
         "services",
-        Shape::Named(NAME, &Shape::Map(SERVICE)),
+        Shape::Named(NAME, &Shape::Map(SERVICE), 1, SERVICES_MAX),
         "",
         "the plugins by their names, in the order in which they take part",
     )
@@ -52,7 +55,7 @@ pub(crate) static FILE: &[Key] = &[
 /// A name of a deployment or a service: it becomes a part of file names, of labels of metrics and of flags.
 const NAME: Text = Text {
     what: "name",
-    pattern: Some("^[a-z0-9][a-z0-9._-]{0,62}$"),
+    like: Some(patterns::name),
     check: is_name,
 };
 

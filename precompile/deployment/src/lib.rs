@@ -26,11 +26,15 @@
 //! # Ok::<(), zlayer_deployment::Refusals>(())
 //! ```
 
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod agreement;
 mod check;
 mod image;
 mod keys;
 #[cfg(test)]
 mod mutations;
+mod patterns;
 mod place;
 mod read;
 mod report;

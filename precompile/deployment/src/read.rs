@@ -10,11 +10,10 @@ mod service;
 mod tests;
 mod wasm;
 
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use zlayer_bundle::{Deployment, Service};
+use zlayer_bundle::{Deployment, Service, open_regular};
 
 use crate::check::check;
 use crate::keys::FILE;
@@ -41,7 +40,7 @@ pub struct DeploymentFile {
 ///
 /// Everything that is wrong with it, as far as can be told: a file that is not YAML ends at the first mistake.
 pub fn read(path: &Path) -> Result<DeploymentFile, Refusals> {
-    let bytes = File::open(path).and_then(|file| {
+    let bytes = open_regular(path).and_then(|(file, _)| {
         let mut bytes = Vec::new();
         file.take(FILE_MAX + 1).read_to_end(&mut bytes)?;
         Ok(bytes)

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::keys::FILE;
+use crate::patterns;
 use crate::shape::{Key, Shape, Text};
 
 /// The JSON Schema (draft 2020-12) of a `deployment.yaml`, for editors. It is made of the table that files are
@@ -47,22 +48,15 @@ fn of_keys(keys: &'static [Key]) -> Value {
 fn of(shape: &'static Shape) -> Value {
     match shape {
         Shape::Text(text) => of_text(text),
-        Shape::Value => json!({ "type": ["string", "number", "boolean"] }),
+        Shape::Value => of_scalar(["string", "number", "boolean"], patterns::value()),
         Shape::Switch => json!({ "type": "boolean" }),
         Shape::Number(least, u64::MAX) => json!({ "type": "integer", "minimum": least }),
         Shape::Number(least, most) => {
             json!({ "type": "integer", "minimum": least, "maximum": most })
         }
-        Shape::Size(..) => json!({
-            "type": ["string", "integer"],
-            "minimum": 0,
-            "pattern": "^[0-9]+([KMG]i|[kKMG])?B?$",
-        }),
-        Shape::Duration => json!({
-            "type": ["string", "integer"],
-            "minimum": 1,
-            "pattern": "^[0-9]+(ms|s|m)?$",
-        }),
+        Shape::Size(least, most) => of_scalar(["string", "integer"], patterns::size(*least, *most)),
+        // From a millisecond to a day.
+        Shape::Duration => of_scalar(["string", "integer"], patterns::duration(1, 86_400_000)),
         Shape::Word(words) => {
             let words = words.iter().filter(|word| word.refused.is_none());
             json!({ "enum": words.map(|word| word.word).collect::<Vec<_>>() })
@@ -78,33 +72,78 @@ fn of(shape: &'static Shape) -> Value {
             schema
         }
         Shape::Map(keys) => of_keys(keys),
-        Shape::Named(name, shape) => json!({
-            "type": "object",
-            "propertyNames": of_name(name),
-            "additionalProperties": of(shape),
-        }),
+        Shape::OneOf(keys, sets) => {
+            let mut schema = of_keys(keys);
+            let one = sets.iter().map(|set| of_set(keys, set));
+            schema["anyOf"] = json!(one.collect::<Vec<_>>());
+            schema
+        }
+        Shape::Named(name, shape, least, most) => {
+            let mut schema = json!({
+                "type": "object",
+                "propertyNames": of_name(name),
+                "additionalProperties": of(shape),
+            });
+            if *least > 0 {
+                schema["minProperties"] = json!(least);
+            }
+            if *most < usize::MAX {
+                schema["maxProperties"] = json!(most);
+            }
+            schema
+        }
         Shape::Either(shapes) => {
             json!({ "anyOf": shapes.iter().map(of).collect::<Vec<_>>() })
         }
-        Shape::Denied(_) => json!({ "enum": [null, false, [], {}] }),
+        Shape::Denied(_) => json!({ "enum": [false, []] }),
         Shape::Ignored(_) => json!({ "not": { "type": "null" } }),
         Shape::Refused(_) => json!(false),
     }
 }
 
+/// A text, which without quotes may be a number or a switch for others: where that is a text that is taken.
 fn of_text(text: &Text) -> Value {
-    let mut schema = json!({ "type": ["string", "number", "boolean"] });
-    if let Some(pattern) = text.pattern {
-        schema["pattern"] = json!(pattern);
+    let is_taken = |one: &str| (text.check)(one).is_ok();
+    let mut schema = match text.like {
+        Some(like) => like(),
+        None => json!({}),
+    };
+    let mut types = vec!["string"];
+    if is_taken("1") {
+        types.push("number");
+        if !is_taken("-1") {
+            schema["minimum"] = json!(0);
+        }
     }
-    schema
+    if is_taken("true") {
+        types.push("boolean");
+    }
+    match types.len() {
+        1 => of_scalar("string", schema),
+        _ => of_scalar(types, schema),
+    }
 }
 
 fn of_name(text: &Text) -> Value {
-    match text.pattern {
-        Some(pattern) => json!({ "pattern": pattern }),
+    match text.like {
+        Some(like) => like(),
         None => json!({ "minLength": 1 }),
     }
+}
+
+fn of_scalar(types: impl Into<Value>, more: Value) -> Value {
+    let mut schema = json!({ "type": types.into() });
+    merge(&mut schema, more);
+    schema
+}
+
+/// What has the first key of a set, and none that is in another.
+fn of_set(keys: &[Key], set: &[&str]) -> Value {
+    let others = keys.iter().filter(|key| !set.contains(&key.name));
+    let others: Map<String, Value> = others
+        .map(|key| (key.name.to_owned(), json!(false)))
+        .collect();
+    json!({ "required": set.get(..1), "properties": others })
 }
 
 /// Adds the entries of `more` to `schema`.

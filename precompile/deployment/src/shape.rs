@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use serde_json::Value;
+
 /// One key of a mapping.
 pub(crate) struct Key {
     pub(crate) name: &'static str,
@@ -61,8 +63,10 @@ pub(crate) enum Shape {
     List(&'static Shape, usize, usize),
     /// A mapping with these keys.
     Map(&'static [Key]),
-    /// A mapping of names that its user chooses.
-    Named(Text, &'static Shape),
+    /// A mapping with the keys of one of these sets, of which the first is there.
+    OneOf(&'static [Key], &'static [&'static [&'static str]]),
+    /// A mapping of names that its user chooses, with so many entries, at least and at most.
+    Named(Text, &'static Shape, usize, usize),
     /// One of several shapes that are told apart by their kind.
     Either(&'static [Shape]),
     /// `false` or an empty list: more is denied, and this says why.
@@ -78,8 +82,8 @@ pub(crate) enum Shape {
 pub(crate) struct Text {
     /// A word or two for a table.
     pub(crate) what: &'static str,
-    /// A regular expression for editors, where one says all.
-    pub(crate) pattern: Option<&'static str>,
+    /// What a JSON Schema says of it, for editors.
+    pub(crate) like: Option<fn() -> Value>,
     /// Tells what is wrong with it.
     pub(crate) check: fn(&str) -> Result<(), String>,
 }
@@ -110,7 +114,7 @@ pub(crate) const fn refused(word: &'static str, reason: &'static str) -> Word {
 pub(crate) const fn parsed<T: FromStr<Err: Display>>(what: &'static str) -> Shape {
     Shape::Text(Text {
         what,
-        pattern: None,
+        like: None,
         check: parses::<T>,
     })
 }
@@ -119,7 +123,7 @@ pub(crate) const fn parsed<T: FromStr<Err: Display>>(what: &'static str) -> Shap
 pub(crate) const fn text(what: &'static str, check: fn(&str) -> Result<(), String>) -> Shape {
     Shape::Text(Text {
         what,
-        pattern: None,
+        like: None,
         check,
     })
 }
@@ -142,11 +146,23 @@ pub(crate) fn is_line(text: &str) -> Result<(), String> {
 }
 
 impl Shape {
+    /// The shape, with what a JSON Schema says of its text.
+    pub(crate) const fn like(self, like: fn() -> Value) -> Shape {
+        match self {
+            Shape::Text(Text { what, check, .. }) => Shape::Text(Text {
+                what,
+                like: Some(like),
+                check,
+            }),
+            other => other,
+        }
+    }
+
     /// The keys of a mapping, also of one that may be written shorter.
     pub(crate) fn keys(&self) -> Option<&'static [Key]> {
         match self {
-            Shape::Map(keys) => Some(keys),
-            Shape::List(shape, ..) | Shape::Named(_, shape) => shape.keys(),
+            Shape::Map(keys) | Shape::OneOf(keys, _) => Some(keys),
+            Shape::List(shape, ..) | Shape::Named(_, shape, ..) => shape.keys(),
             Shape::Either(shapes) => shapes.iter().find_map(Shape::keys),
             _ => None,
         }
@@ -174,8 +190,8 @@ impl Shape {
                 Some(_) => "list of mappings".to_owned(),
                 None => format!("list: {}", shape.what()),
             },
-            Shape::Map(_) => "mapping".to_owned(),
-            Shape::Named(name, shape) => {
+            Shape::Map(_) | Shape::OneOf(..) => "mapping".to_owned(),
+            Shape::Named(name, shape, ..) => {
                 format!("mapping: {} to {}", name.what, shape.what())
             }
             Shape::Either(shapes) => {

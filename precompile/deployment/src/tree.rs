@@ -96,6 +96,15 @@ impl Node {
         }
     }
 
+    /// A switch, as YAML 1.2 has it in its core schema: editors read the same.
+    pub(crate) fn switch(&self) -> Option<bool> {
+        match self.plain()? {
+            "true" | "True" | "TRUE" => Some(true),
+            "false" | "False" | "FALSE" => Some(false),
+            _ => None,
+        }
+    }
+
     /// The items of a list; none of anything else.
     pub(crate) fn items(&self) -> &[Rc<Node>] {
         match &self.content {

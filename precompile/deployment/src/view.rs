@@ -54,7 +54,7 @@ impl<'a> View<'a> {
     }
 
     pub(crate) fn switch(&self, name: &str) -> Option<bool> {
-        self.get(name)?.plain()?.parse().ok()
+        self.get(name)?.switch()
     }
 
     /// A number of whatever type; it was checked to be in its range.

@@ -4,14 +4,13 @@
 //! The same files always become the same bytes: nothing here asks for the time.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use zlayer_bundle::Target;
+use zlayer_bundle::{Target, open_regular};
 
 use crate::document::{Descriptor, Index, Manifest, media};
 use crate::{Error, Platform};
@@ -298,7 +297,7 @@ fn written(digest: &[u8]) -> String {
 }
 
 fn digest_of_file(path: &Path) -> std::io::Result<(String, u64)> {
-    copy(&mut File::open(path)?, &mut std::io::sink())
+    copy(&mut open_regular(path)?.0, &mut std::io::sink())
 }
 
 /// Copies to the end, and answers the digest and the length of what was copied.

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use zlayer_bundle::open_regular;
 
 use crate::Error;
 
@@ -110,7 +111,11 @@ impl Keyring {
         let Some(path) = &self.docker else {
             return Ok(Found::default());
         };
-        match fs::read(path) {
+        let read = open_regular(path).and_then(|(mut file, _)| {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        match read {
             Ok(bytes) => in_docker_config(path, &bytes, registry),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Found::default()),
             Err(source) => Err(Error::File {

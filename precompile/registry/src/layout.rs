@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use serde_json::{Value, json};
+use zlayer_bundle::open_regular;
 
 use crate::Error;
 use crate::content::{Bytes, Content, Layer, copy, digest_of};
@@ -89,7 +90,7 @@ fn others(folder: &Path, name: &str) -> io::Result<Vec<Value>> {
     }
     let read = |file: &str| -> io::Result<Value> {
         let mut text = String::new();
-        let file = File::open(folder.join(file))?;
+        let (file, _) = open_regular(&folder.join(file))?;
         file.take(INDEX_BYTES).read_to_string(&mut text)?;
         Ok(serde_json::from_str(&text)?)
     };
@@ -122,7 +123,7 @@ impl Layer {
         let path = blobs.join(file_name(&self.digest));
         replace(&path, |to| {
             // Its manifest is made: what came of the file since then is not what that says.
-            let copied = copy(&mut File::open(&self.path)?, to)?;
+            let copied = copy(&mut open_regular(&self.path)?.0, to)?;
             if copied != (self.digest.clone(), self.size) {
                 return Err(io::Error::other(format!(
                     "{} changed while it was read; try again",

@@ -2,7 +2,6 @@
 
 mod fetch;
 
-use std::fs::File;
 use std::io::Read as _;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Reference as OciReference, RegistryOperation};
 use tokio::runtime::{Builder, Runtime};
+use zlayer_bundle::open_regular;
 
 use crate::answer::explain;
 use crate::content::{Content, Layer};
@@ -174,7 +174,7 @@ impl Registry {
         if self.has(&layer.digest).await? {
             return Ok(());
         }
-        let file = File::open(&layer.path).map_err(|source| Error::File {
+        let (file, _) = open_regular(&layer.path).map_err(|source| Error::File {
             what: format!("cannot read {}", layer.path.display()),
             source,
         })?;

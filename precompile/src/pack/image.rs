@@ -1,6 +1,5 @@
 //! The plugins of a deployment as files: components to compile, and artifacts that are compiled already.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
@@ -15,7 +14,7 @@ use zlayer_deployment::ImageSource;
 use zlayer_registry::Access;
 
 use super::pulled::Pulled;
-use crate::input::classify;
+use crate::input::{classify, open_input};
 use crate::{CodeCache, Input, Plugin, Problem, Refused, Settings, read_input};
 
 /// The largest artifact, in bytes: as much as the largest component.
@@ -224,9 +223,8 @@ impl Compiled {
 fn read_artifact(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // One byte more tells whether there are too many.
-    File::open(path)?
-        .take(ARTIFACT_MAX + 1)
-        .read_to_end(&mut bytes)?;
+    let (file, _) = open_input(path, "give the .wasm file")?;
+    file.take(ARTIFACT_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > ARTIFACT_MAX {
         let what = format!(
             "it has more than {} MB, more than any plugin",

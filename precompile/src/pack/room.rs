@@ -176,8 +176,17 @@ impl Room {
             );
         }
         let counted = rows.0.iter().filter(|row| row.counts);
+        let sum = counted.fold(0_u64, |sum, row| sum.saturating_add(row.bytes));
+        if ceiling.is_none() && sum > MEMORY_DEFAULT as u64 {
+            notes.push(format!(
+                "this deployment takes at least {} KiB, and a daemon takes {} at the most unless it is told: say \
+                 `device.memory_max`, name a --board, or start it with --memory-max",
+                sum.div_ceil(1 << 10),
+                ByteSize(MEMORY_DEFAULT as u64)
+            ));
+        }
         Room {
-            sum: counted.fold(0, |sum, row| sum.saturating_add(row.bytes)),
+            sum,
             rows: rows.0,
             ceiling,
             notes,

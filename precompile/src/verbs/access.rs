@@ -1,13 +1,12 @@
 //! How registries are spoken to, for the verbs that do.
 
-use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use zlayer_deployment::{Image, ImageSource};
-use zlayer_precompile::{Problem, Refused, of_registry};
+use zlayer_precompile::{Problem, Refused, of_registry, open_input};
 use zlayer_registry::{Access, Credentials, Keyring, Reference};
 
 use super::{tell, usage};
@@ -126,8 +125,9 @@ fn read_password(path: &Path) -> Result<String> {
             .read_to_end(&mut bytes)
             .with_context(failed)?;
     } else {
-        let file = fs::File::open(path).with_context(|| format!("cannot open {shown}"))?;
-        let mode = file.metadata().with_context(failed)?.mode() & 0o7777;
+        let mend = "give a file, or have it come as standard input, `-`";
+        let (file, found) = open_input(path, mend)?;
+        let mode = found.mode() & 0o7777;
         if mode & 0o077 != 0 {
             let what = format!("its mode is {mode:04o}, so that others can use the password");
             let mend = format!("chmod 600 {shown}");

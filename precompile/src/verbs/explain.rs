@@ -1,6 +1,6 @@
 //! `explain`: what stands in a plugin's source where a device says that it trapped.
 
-use std::fs;
+use std::io::Read as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -65,8 +65,9 @@ impl Explain {
         let plugin = prepare(&self.plugin, None)?;
         let explainer = plugin.explainer(&self.settings()?)?;
         if let Some(path) = &self.artifact {
-            let bytes =
-                fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let mut bytes = Vec::new();
+            { open_artifact(path)?.read_to_end(&mut bytes) }
+                .with_context(|| format!("cannot read {}", path.display()))?;
             let manifest = about(path, read_manifest(&open_artifact(path)?))?.0;
             let length = usize::try_from(manifest.artifact_len).unwrap_or(usize::MAX);
             explainer.check(bytes.get(..length).unwrap_or(&bytes))?;

@@ -1,13 +1,14 @@
 //! `inspect`: what a bundle holds and says.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use argh::FromArgs;
 use serde_json::{Value, json};
-use zlayer_bundle::{Capabilities, Capability, Role, Service, SignatureState, TRUST_LIST_MAGIC};
+use zlayer_bundle::{
+    Capabilities, Capability, Role, Service, SignatureState, TRUST_LIST_MAGIC, open_regular,
+};
 use zlayer_precompile::{BundleFile, said_of_device, said_of_service};
 
 use super::{Outcome, describe_signature, trust_list, usage, user_trust_by};
@@ -97,7 +98,7 @@ impl Inspect {
 /// Whether a file is a trust list, by its first bytes. Errors are left to whoever reads the file next.
 fn is_trust_list(path: &Path) -> bool {
     let mut magic = [0; TRUST_LIST_MAGIC.len()];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    let read = open_regular(path).and_then(|(mut file, _)| file.read_exact(&mut magic));
     read.is_ok() && magic == TRUST_LIST_MAGIC
 }
 

@@ -1,15 +1,17 @@
 //! `trust-list`: which keys devices trust, and what they run no more, signed by a root key.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use argh::FromArgs;
 use serde_json::{Value, json};
 use zlayer_bundle::{
-    BundleHead, EngineVersion, KeyId, NotAnEngineVersion, PublicKey, SecretKey, SignedTrustList,
-    TrustFile, TrustList, check_digest, digest_of_text, read_manifest, seal_trust_list,
+    BundleHead, EngineVersion, KeyId, MAX_TRUST_FILE, NotAnEngineVersion, PublicKey, SecretKey,
+    SignedTrustList, TrustFile, TrustList, check_digest, digest_of_text, read_manifest,
+    seal_trust_list,
 };
-use zlayer_precompile::write_atomically;
+use zlayer_precompile::{open_input, write_atomically};
 
 use super::{Outcome, about, is_compiled, open_artifact, spare, usage};
 
@@ -174,8 +176,7 @@ impl Revoked {
         match path.extension().and_then(|ending| ending.to_str()) {
             Some("pub") => Ok(Revoked::Key(PublicKey::read(path)?.id())),
             Some("zlb") => {
-                let file = std::fs::File::open(path);
-                let mut file = file.with_context(|| format!("cannot open {word}"))?;
+                let (mut file, _) = open_input(path, "give the .zlb file")?;
                 let head = BundleHead::read(&mut file).with_context(|| word.to_owned())?;
                 Ok(Revoked::Digest(head.digest()))
             }
@@ -189,7 +190,11 @@ impl Revoked {
 
 /// Reads a file of trust lists. Each has to be signed as it says, whosever root key that is.
 pub(crate) fn read(path: &Path) -> Result<TrustFile> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let (file, _) = open_input(path, "give the file of the trust list")?;
+    let mut bytes = Vec::new();
+    // One byte more tells whether there are too many.
+    { file.take(MAX_TRUST_FILE as u64 + 1).read_to_end(&mut bytes) }
+        .with_context(|| format!("cannot read {}", path.display()))?;
     let file = TrustFile::read(&bytes).and_then(|file| {
         file.check_signatures()?;
         Ok(file)

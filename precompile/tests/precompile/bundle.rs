@@ -357,6 +357,23 @@ services:
 }
 
 #[test]
+fn an_env_that_no_bundle_can_hold_is_told_with_its_largest_entry() {
+    let large = "x".repeat(300_000);
+    let dir = folder(&one(&format!(
+        "    env:\n      small: a\n      large: {large}\n"
+    )));
+    let run = pack(&dir, &[]).expect(14);
+    for part in [
+        "the limit is 256 KiB",
+        "services.web.env holds the most, 300000 bytes of `large`",
+        "write ${NAME}",
+    ] {
+        assert!(run.stderr.contains(part), "{part} in {}", run.stderr);
+    }
+    assert!(!run.stderr.contains("xxx"), "{}", run.stderr);
+}
+
+#[test]
 fn what_does_not_fit_the_board_is_refused_with_what_to_lower() {
     let dir = folder(&one(
         "    wasm:\n      min_instances: 40\n      max_instances: 40\n",
@@ -388,9 +405,14 @@ fn what_does_not_fit_the_board_is_refused_with_what_to_lower() {
     ] {
         assert!(run.stderr.contains(part), "{part} in {}", run.stderr);
     }
-    // Where nobody says how much there is, there is no verdict.
-    pack(&dir, &[]).expect(0);
+    // Where nobody says how much there is, there is no verdict, but a hint.
+    let run = pack(&dir, &[]).expect(0);
+    let hint =
+        "KiB, and a daemon takes 64Mi at the most unless it is told: say `device.memory_max`";
+    assert!(run.stdout.contains(hint), "{}", run.stdout);
     dir.file("deployment.yaml", one(""));
+    let run = pack(&dir, &[]).expect(0);
+    assert!(!run.stdout.contains("unless it is told"), "{}", run.stdout);
     let run = with_board(&dir, 0);
     assert!(
         run.stdout.contains("of 48Mi (the board small)"),

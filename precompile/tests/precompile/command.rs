@@ -530,3 +530,69 @@ fn what_no_device_sets_aside_is_refused_by_validate_and_build() {
         }
     }
 }
+
+#[test]
+fn a_pipe_is_refused_at_once_wherever_a_file_is_wanted() {
+    let dir = with_plugin();
+    for name in [
+        "a.wasm", "a.cwasm", "a.zlb", "a.yaml", "a.pub", "a.key", "a",
+    ] {
+        let made = std::process::Command::new("mkfifo")
+            .arg(dir.path().join(name))
+            .status();
+        assert!(made.unwrap().success());
+    }
+    for (name, image) in [("of.yaml", "a.wasm"), ("good.yaml", "p.wasm")] {
+        let text = format!("version: v1\ndeployment: a\nservices:\n  a:\n    image: ./{image}\n");
+        dir.file(name, text);
+    }
+    let words: &[&[&str]] = &[
+        &["build", "a.wasm", "--target", "x86_64"],
+        &["build", "p.wasm", "--target", "x86_64", "--key", "a.key"],
+        &["build", "p.wasm", "--target", "x86_64", "-o", "a.cwasm"],
+        &["validate", "a.wasm"],
+        &["validate", "a.cwasm"],
+        &[
+            "pack",
+            "good.yaml",
+            "--target",
+            "x86_64",
+            "--trust-list",
+            "a",
+        ],
+        &["pack", "good.yaml", "--target", "x86_64", "-o", "a.zlb"],
+        &["info", "a.wasm"],
+        &["info", "a.cwasm"],
+        &["inspect", "a.zlb"],
+        &["diff", "a.zlb", "a.zlb"],
+        &["pack", "a.yaml", "--target", "x86_64"],
+        &["pack", "of.yaml", "--target", "x86_64"],
+        &["explain", "a.wasm", "0x10"],
+        &[
+            "trust-list",
+            "--root",
+            "a.key",
+            "--revoke",
+            "a.zlb",
+            "-o",
+            "l",
+        ],
+        &["export", "a.zlb", "-o", "layout", "--name", "a"],
+    ];
+    for words in words {
+        let run = Run::new(&dir, words);
+        assert!(run.code != 0, "{words:?}: {}", run.stdout);
+        assert!(
+            run.stderr.contains("it is a pipe, not a regular file"),
+            "{words:?}: {}",
+            run.stderr
+        );
+    }
+    // Nor is a device replaced.
+    let link = dir.path().join("null.cwasm");
+    std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+    let words = ["build", "p.wasm", "--target", "x86_64", "-o", "null.cwasm"];
+    let run = Run::new(&dir, &words);
+    assert!(run.stderr.contains("it is a device"), "{}", run.stderr);
+    assert!(link.is_symlink());
+}

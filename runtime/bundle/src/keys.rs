@@ -1,17 +1,16 @@
 //! Signing keys and the one-line text files that hold them.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use ring::digest::{SHA256, digest};
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
-use crate::{Exposure, hex, without_mark};
+use crate::{Exposure, hex, open_regular, without_mark};
 
 /// The largest key file, in bytes. Anything larger is some other file.
 pub const MAX_KEY_FILE: u64 = 4 << 10;
@@ -116,7 +115,7 @@ impl PublicKey {
         parse: impl Fn(&str) -> Result<PublicKey, String>,
     ) -> Result<PublicKey, KeyError> {
         let io = |error| KeyError::io(path, error);
-        let file = open(path).map_err(io)?;
+        let (file, _) = open_regular(path).map_err(io)?;
         let exposure = Exposure::of(&file.metadata().map_err(io)?, uid);
         // Whoever owns a link chooses which file it stands for.
         let link = std::fs::symlink_metadata(path).map_err(io)?;
@@ -212,7 +211,7 @@ impl SecretKey {
         parse: impl Fn(&str) -> Result<SecretKey, String>,
     ) -> Result<SecretKey, KeyError> {
         let io = |error| KeyError::io(path, error);
-        let file = open(path).map_err(io)?;
+        let (file, _) = open_regular(path).map_err(io)?;
         let mode = file.metadata().map_err(io)?.mode();
         let key = parse(&text(file, path)?).map_err(|what| KeyError::malformed(path, what))?;
         if mode & 0o077 != 0 {
@@ -391,21 +390,8 @@ fn kind(word: &str) -> Option<&'static str> {
 
 /// Reads at most [`MAX_KEY_FILE`] bytes of text.
 fn read_key_file(path: &Path) -> Result<String, KeyError> {
-    text(open(path).map_err(|error| KeyError::io(path, error))?, path)
-}
-
-/// Opens a regular file, and whatever else has the name is refused instead of waited for: opening a
-/// named pipe would wait for its other end.
-fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::other("not a regular file")),
-    }
+    let (file, _) = open_regular(path).map_err(|error| KeyError::io(path, error))?;
+    text(file, path)
 }
 
 fn text(file: File, path: &Path) -> Result<String, KeyError> {

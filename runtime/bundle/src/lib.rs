@@ -78,6 +78,7 @@ mod network;
 mod on_failure;
 mod path_pattern;
 mod profile;
+mod regular_file;
 mod shares;
 mod signature;
 mod store_sizes;
@@ -130,6 +131,7 @@ pub use network::{Network, Networks};
 pub use on_failure::OnFailure;
 pub use path_pattern::PathPattern;
 pub use profile::{Profile, UnknownProfile, UnsupportedProfile};
+pub use regular_file::{check_regular, open_regular};
 pub use shares::{
     ADMIN_SHARE, CACHE_MIN, CALL_SHARE, CONNECTION_SHARE, CONNECTIONS_DEFAULT, GROWTH_SHARE,
     IDENTITY_SHARE, INSTANCE_SHARE, LOG_SHARE, MEMORY_DEFAULT, TLS_SHARE, WHOLE_DEFAULT,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use zlayer_bundle::{
     ArtifactError, ByteSize, Capabilities, Manifest, Profile, Role, SignatureState, Target,
-    TrustStore, VerifiedArtifact, check_digest, read_manifest,
+    TrustStore, VerifiedArtifact, check_digest, open_regular, read_manifest,
 };
 
 use crate::error::{Error, Result};
@@ -95,7 +95,8 @@ impl Artifact {
 
     fn open(&self) -> Result<File> {
         let what = || format!("cannot open {}", self.path.display());
-        File::open(&self.path).map_err(|error| Error::device(what(), error))
+        let opened = open_regular(&self.path).map(|(file, _)| file);
+        opened.map_err(|error| Error::device(what(), error))
     }
 
     fn trust(&self) -> Result<TrustStore> {
@@ -120,9 +121,9 @@ impl Artifact {
 /// Whether a file is compiled code, by its first bytes. Errors are left to whoever opens it next.
 fn is_compiled(path: &Path) -> bool {
     let mut magic = [0; 4];
-    let is_file = path.metadata().is_ok_and(|found| found.is_file());
     let read = |file: File| std::os::unix::fs::FileExt::read_exact_at(&file, &mut magic, 0);
-    is_file && File::open(path).and_then(read).is_ok() && magic == *b"\x7fELF"
+    let opened = open_regular(path).map(|(file, _)| file);
+    opened.and_then(read).is_ok() && magic == *b"\x7fELF"
 }
 
 /// A line for each thing that a manifest says. It holds no control characters, or it would not have

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use zlayer_bundle::{ByteSize, Profile, Target};
+use zlayer_bundle::{ByteSize, Profile, Target, open_regular};
 
 use crate::data_dir::TemporaryFolder;
 use crate::error::{Error, Result};
@@ -186,16 +186,7 @@ fn wait(path: &Path, mut child: Child, start: Instant, is_over: Option<&AtomicBo
 
 /// Opens a file that a plugin may be in.
 pub fn open(path: &Path) -> Result<File> {
-    // Looked at before it is opened: opening a named pipe would wait for its other end.
-    let opened = std::fs::metadata(path).and_then(|found| {
-        if found.is_file() {
-            File::open(path)
-        } else if found.is_dir() {
-            Err(std::io::ErrorKind::IsADirectory.into())
-        } else {
-            Err(std::io::Error::other("not a regular file"))
-        }
-    });
+    let opened = open_regular(path).map(|(file, _)| file);
     opened.map_err(|error| Error::device(format!("cannot open {}", path.display()), error))
 }
 

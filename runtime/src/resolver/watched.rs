@@ -1,13 +1,13 @@
 //! A file whose content is kept, and read again when it changes.
 
-use std::fs::{Metadata, OpenOptions};
+use std::fs::Metadata;
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::fs::OFlags;
+use zlayer_bundle::open_regular;
 
 use crate::sync;
 
@@ -100,15 +100,7 @@ impl<T: Default + PartialEq> Watched<T> {
     /// The text, and the stamp under which it was read.
     fn read(&self) -> std::io::Result<(String, Option<Stamp>)> {
         // Opening a named pipe would wait for its other end, and with it everybody who asks.
-        let flags = OFlags::NONBLOCK.bits().cast_signed();
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(flags)
-            .open(&self.path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(std::io::Error::other("not a regular file"));
-        }
+        let (file, metadata) = open_regular(&self.path)?;
         let mut bytes = Vec::new();
         let bound = self.most as u64;
         file.take(bound + 1).read_to_end(&mut bytes)?;

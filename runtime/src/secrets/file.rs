@@ -1,11 +1,10 @@
 //! Files with secrets: who else could use them, and how they are read.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rustix::fs::OFlags;
 use zlayer_bundle::{Exposure, own_account, without_mark};
 
 use super::SOURCE_BYTES;
@@ -35,28 +34,6 @@ pub(crate) fn exposure(path: &Path, found: &fs::Metadata, owner: Option<u32>) ->
         folder.display(),
         exposure.mend(&folder)
     ))
-}
-
-/// Opens a regular file. Its metadata comes from the descriptor that is read, so it cannot be
-/// exchanged.
-pub(crate) fn open_regular(path: &Path) -> std::io::Result<(File, fs::Metadata)> {
-    // It is looked at before it is opened as well: opening is what starts some devices. A named pipe
-    // that has taken its place since does not keep us until its other end is opened.
-    let found = fs::metadata(path)?;
-    if !found.is_file() {
-        return Err(std::io::Error::other("not a regular file"));
-    }
-    let file = open_at_once(path)?;
-    let opened = file.metadata()?;
-    match opened.is_file() {
-        true => Ok((file, opened)),
-        false => Err(std::io::Error::other("not a regular file")),
-    }
-}
-
-fn open_at_once(path: &Path) -> std::io::Result<File> {
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
 /// What is told of a file that cannot be read.
@@ -93,22 +70,4 @@ pub(super) fn text(file: File, path: &Path) -> Result<String> {
         Error::Usage(format!("{shown}: line {line} is not UTF-8"))
     })?;
     Ok(text.to_owned())
-}
-
-#[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
-mod tests {
-    use super::*;
-    use crate::data_dir::temporary_folder;
-
-    #[test]
-    fn a_pipe_that_takes_a_files_place_is_not_waited_for() {
-        let folder = temporary_folder().unwrap();
-        let path = folder.join("secrets");
-        let (fifo, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
-        rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, mode, 0).unwrap();
-        assert!(!open_at_once(&path).unwrap().metadata().unwrap().is_file());
-        assert!(open_regular(&path).is_err());
-        fs::remove_dir_all(folder).unwrap();
-    }
 }

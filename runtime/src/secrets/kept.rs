@@ -10,7 +10,9 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::file::{open_regular, text};
+use zlayer_bundle::open_regular;
+
+use super::file::text;
 use super::{SOURCE_BYTES, Sources, credential, credentials, key_and_source};
 use crate::account::Account;
 use crate::error::Result;

@@ -1,7 +1,9 @@
 //! `zlayer run --watch`: whoever is at work on a deployment sees each new state of it served.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::{greeting, status};
@@ -290,6 +292,76 @@ fn what_a_named_folder_keeps_stays_and_settings_of_the_device_wait_for_the_next_
         request(&daemon, "POST", "/y", &[], &[b'x'; 100]).status,
         413
     );
+}
+
+#[test]
+fn what_the_daemon_went_back_from_is_tried_again_once_its_file_is_saved() {
+    let (work, data) = (Work::new("one"), TempDir::new());
+    let daemon = watching(&work.file)
+        .data_dir(data.path())
+        .args(["--timeout", "trial=10s"])
+        .start();
+    eventually("the end of the trial", || {
+        status(&data)["on_trial"].as_bool() != Some(true)
+    });
+    work.replace("hostile-plugin");
+    eventually("the other plugin", || {
+        get(&daemon, "/status-404").status == 404
+    });
+    for _ in 0..8 {
+        // It may be gone before the last.
+        get(&daemon, "/trap");
+    }
+    answers(&daemon, "one ");
+    // The same bundle comes of it, and it is not what is served.
+    fs::write(&work.file, Work::text("one") + "# again\n").unwrap();
+    eventually("the other plugin, again", || {
+        get(&daemon, "/status-404").status == 404
+    });
+    eventually("a line that tells", || {
+        daemon
+            .stdout()
+            .contains("deployment.yaml changed: served again after ")
+    });
+}
+
+#[test]
+fn secrets_of_a_file_are_looked_up_anew_with_any_change() {
+    let (work, secrets) = (Work::new("${WORD}"), TempDir::new());
+    let file = secrets.path().join("secrets");
+    let tell = |word: &str| {
+        fs::write(&file, format!("WORD={word}\n")).unwrap();
+        fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    };
+    tell("one");
+    let daemon = watching(&work.file)
+        .args(["--secrets-file".as_ref(), file.as_os_str()])
+        .start();
+    answers(&daemon, "one ");
+    tell("two");
+    fs::write(&work.file, Work::text("${WORD}") + "# a comment\n").unwrap();
+    answers(&daemon, "two ");
+}
+
+#[test]
+fn an_image_that_is_a_pipe_is_told_and_waited_for_by_nobody() {
+    let work = Work::new("one");
+    fs::remove_file(&work.plugin).unwrap();
+    let made = Command::new("mkfifo").arg(&work.plugin).status();
+    assert!(made.unwrap().success());
+    let mut daemon = watching(&work.file).start();
+    daemon.wait_for_log("plugin.wasm: it is a pipe, not a regular file");
+    daemon.wait_for_log("nothing is served until it is mended");
+    work.replace("visit-counter");
+    answers(&daemon, "one ");
+    // And one that comes into its place.
+    fs::remove_file(&work.plugin).unwrap();
+    let made = Command::new("mkfifo").arg(&work.plugin).status();
+    assert!(made.unwrap().success());
+    daemon.wait_for_log("plugin.wasm changed, and cannot be packed");
+    assert_eq!(get(&daemon, "/x").status, 200);
+    daemon.signal(2);
+    assert_eq!(daemon.wait(), 0);
 }
 
 #[test]

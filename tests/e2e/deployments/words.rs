@@ -64,7 +64,12 @@ fn a_file_of_another_kind_is_named_with_the_verb_that_takes_it() {
             "it is no bundle but an empty file: copy it again",
         ),
         ("install", cut, 12, "the bundle ends too early"),
-        ("install", fleet.keys.path().to_owned(), 1, "s a directory"),
+        (
+            "install",
+            fleet.keys.path().to_owned(),
+            1,
+            "it is a folder, not a regular file",
+        ),
         (
             "install",
             pipe.clone(),
@@ -78,7 +83,12 @@ fn a_file_of_another_kind_is_named_with_the_verb_that_takes_it() {
             "it is no trust list but a bundle: `zlayer install` takes it",
         ),
         ("trust", wasm, 11, "it is no trust list but WebAssembly"),
-        ("trust", fleet.keys.path().to_owned(), 1, "s a directory"),
+        (
+            "trust",
+            fleet.keys.path().to_owned(),
+            1,
+            "it is a folder, not a regular file",
+        ),
         (
             "trust",
             pipe,

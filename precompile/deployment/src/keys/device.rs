@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use zlayer_bundle::{MEMORY_MIN, Network, THREADS_MAX};
 
+use crate::patterns;
 use crate::shape::{Key, Shape, is_line, key, parsed, text, word};
 
 /// The smallest response cache.
@@ -17,7 +18,7 @@ const PORT: Shape = Shape::Number(0, u16::MAX as u64);
 pub(super) static DEVICE: &[Key] = &[
     key(
         "bind",
-        parsed::<IpAddr>("IP address"),
+        parsed::<IpAddr>("IP address").like(patterns::address),
         "127.0.0.1",
         "the address to listen on; 0.0.0.0 or :: for all",
     ),
@@ -35,7 +36,11 @@ pub(super) static DEVICE: &[Key] = &[
     ),
     key(
         "trusted_proxies",
-        Shape::List(&parsed::<Network>("network"), 0, 256),
+        Shape::List(
+            &parsed::<Network>("network").like(patterns::network),
+            0,
+            256,
+        ),
         "none",
         "proxies that are believed when they say whose request they pass on: an address or ADDRESS/BITS",
     ),
@@ -128,7 +133,7 @@ static TLS: &[Key] = &[
     ),
     key(
         "certificates",
-        Shape::List(&Shape::Map(CERTIFICATE), 0, IDENTITIES_MAX),
+        Shape::List(&IDENTITY, 0, IDENTITIES_MAX),
         "none",
         "what the daemon proves itself with: the name that a client asks for chooses, and the first is the default",
     ),
@@ -140,28 +145,31 @@ static TLS: &[Key] = &[
     ),
     key(
         "roots",
-        text("path", is_absolute),
+        text("path", is_absolute).like(patterns::absolute_path),
         "the system's",
         "the file of root certificates (PEM), on the device, that TLS upstreams are checked against",
     ),
 ];
 
+/// What one is read from.
+static IDENTITY: Shape = Shape::OneOf(CERTIFICATE, &[&["certificate", "key"], &["credential"]]);
+
 static CERTIFICATE: &[Key] = &[
     key(
         "certificate",
-        text("path", is_absolute),
+        text("path", is_absolute).like(patterns::absolute_path),
         "",
         "the file of the certificate in PEM, on the device, with those that lead to its authority behind it",
     ),
     key(
         "key",
-        text("path", is_absolute),
+        text("path", is_absolute).like(patterns::absolute_path),
         "the file of the certificate",
         "the file of its private key, on the device: nobody but its owner may use it",
     ),
     key(
         "credential",
-        text("name", is_credential),
+        text("name", is_credential).like(patterns::file_name),
         "",
         "instead of both: the systemd credentials NAME.crt and NAME.key, or NAME with both",
     ),

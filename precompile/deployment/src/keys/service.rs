@@ -5,6 +5,7 @@ use zlayer_bundle::{HostPattern, PathPattern};
 use super::INSTANCES_MAX;
 use super::wasm::WASM;
 use crate::image;
+use crate::patterns;
 use crate::shape::{Key, Shape, Text, is_line, key, parsed, refused, text, word};
 
 const NO_FILES: &str =
@@ -61,7 +62,7 @@ pub(super) static SERVICE: &[Key] = &[
         "env",
         Shape::Either(&[
             Shape::List(&Shape::Map(ENTRY), 0, usize::MAX),
-            Shape::Named(VARIABLE, &Shape::Value),
+            Shape::Named(VARIABLE, &Shape::Value, 0, usize::MAX),
         ]),
         "none",
         "the plugin's configuration and secrets: entries with `name` and `value`, or lines of `NAME: VALUE`",
@@ -98,7 +99,7 @@ pub(super) static SERVICE: &[Key] = &[
     ),
 ];
 
-const IMAGE_NAME: Shape = text("text", image::check_name);
+const IMAGE_NAME: Shape = text("text", image::check_name).like(patterns::image);
 
 static IMAGE: &[Key] = &[
     key(
@@ -125,7 +126,7 @@ static IMAGE: &[Key] = &[
 /// What a plugin asks for by a name.
 const VARIABLE: Text = Text {
     what: "name",
-    pattern: Some("^[^=]+$"),
+    like: Some(patterns::variable),
     check: is_variable,
 };
 
@@ -161,13 +162,19 @@ static ENTRY: &[Key] = &[
 
 const NO_STREAMS: &str = "is for TCP and UDP, and a plugin answers HTTP requests; take it out";
 
-const HOST: Shape = parsed::<HostPattern>("host");
+const HOST: Shape = parsed::<HostPattern>("host").like(patterns::host);
 
 /// Most endpoints, and hosts of one endpoint; how many there may be in all is another question.
 const MANY: usize = 16;
 
 static ENDPOINT: &[Key] = &[
-    key("name", text("text", is_line), "", "a name for people").required(),
+    key(
+        "name",
+        text("text", is_line).like(patterns::line),
+        "",
+        "a name for people",
+    )
+    .required(),
     key(
         "protocol",
         Shape::Word(&[
@@ -208,7 +215,7 @@ static ENDPOINT: &[Key] = &[
     ),
     key(
         "path",
-        text("path", is_folder),
+        text("path", is_folder).like(patterns::folder),
         "all",
         "the path below which it is reached: /api is /api itself and all below it",
     ),
@@ -295,7 +302,7 @@ static CHECK: &[Key] = &[
     .required(),
     key(
         "url",
-        text("path", is_path),
+        text("path", is_path).like(patterns::asked_path),
         "",
         "the path that is asked for, with a slash first",
     )

@@ -5,6 +5,7 @@ use zlayer_bundle::{
 };
 
 use super::{INSTANCES_MAX, NAME};
+use crate::patterns;
 use crate::shape::{Key, Shape, is_line, key, parsed, text};
 
 /// Most request headers that may be named as personal for one caching plugin.
@@ -23,12 +24,16 @@ const NO_SOCKETS: &str = "this release grants plugins no sockets; write `false` 
 const NO_CLI: &str = "this release grants plugins no terminal, arguments or environment of a program; write \
                       `false` or take it out, and put configuration into env";
 
-const HOST: Shape = parsed::<AllowedHost>("host");
+const HOST: Shape = parsed::<AllowedHost>("host").like(patterns::allowed_host);
 
 pub(super) static WASM: &[Key] = &[
     key(
         "roles",
-        Shape::List(&parsed::<Role>("role"), 1, Role::ALL.len()),
+        Shape::List(
+            &parsed::<Role>("role").like(patterns::role),
+            1,
+            Role::ALL.len(),
+        ),
         "all that belong together",
         "the roles that it plays, of those that it exports",
     ),
@@ -52,7 +57,7 @@ pub(super) static WASM: &[Key] = &[
     ),
     key(
         "secrets",
-        Shape::List(&text("name", is_line), 0, ITEMS_MAX),
+        Shape::List(&text("name", is_line).like(patterns::secret), 0, ITEMS_MAX),
         "all if it is alone, else none",
         "the secrets of the device that it may see; `NAME*` is all that begin so. Those of its own `env` it always \
          sees",
@@ -65,7 +70,7 @@ pub(super) static WASM: &[Key] = &[
     ),
     key(
         "kv_namespace",
-        text("text", is_line),
+        text("text", is_line).like(patterns::line),
         "the service's name",
         "its namespace in the store; plugins that name the same one share it",
     ),
@@ -89,7 +94,8 @@ pub(super) static WASM: &[Key] = &[
     ),
     key(
         "kv_durability",
-        parsed::<Durability>("`memory`, `interval`, `interval=DURATION`, `sync`"),
+        parsed::<Durability>("`memory`, `interval`, `interval=DURATION`, `sync`")
+            .like(patterns::durability),
         "`interval`",
         "what an acknowledged change survives: nothing, a power cut one second later, one that much later (100ms to \
          60m), or any",
@@ -138,7 +144,11 @@ pub(super) static WASM: &[Key] = &[
     ),
     key(
         "paths",
-        Shape::List(&parsed::<PathPattern>("path"), 1, ITEMS_MAX),
+        Shape::List(
+            &parsed::<PathPattern>("path").like(patterns::path),
+            1,
+            ITEMS_MAX,
+        ),
         "all",
         "the requests that it takes part in: /status, or /api/* for all below",
     ),
@@ -150,25 +160,29 @@ pub(super) static WASM: &[Key] = &[
     ),
     key(
         "on_failure",
-        parsed::<OnFailure>("`open`, `closed`"),
+        parsed::<OnFailure>("`open`, `closed`").like(patterns::on_failure),
         "as its stage has it",
         "for a stage: whether a request goes on without it when it fails",
     ),
     key(
         "bodies",
-        parsed::<Bodies>("`both`, `request`, `response`, `none`"),
+        parsed::<Bodies>("`both`, `request`, `response`, `none`").like(patterns::bodies),
         "what it was built with, else `both`",
         "for a transformer: the bodies that it is called for",
     ),
     key(
         "request_body",
-        parsed::<BodyAccess>("`auto`, `whole`, `none`"),
+        parsed::<BodyAccess>("`auto`, `whole`, `none`").like(patterns::body_access),
         "`auto`",
         "for an authenticator, rate limiter or router: whether it sees bodies",
     ),
     key(
         "personal_headers",
-        Shape::List(&text("name", is_header), 0, PERSONAL_MAX),
+        Shape::List(
+            &text("name", is_header).like(patterns::header),
+            0,
+            PERSONAL_MAX,
+        ),
         "none",
         "for a cache: request headers that tell clients apart, as Cookie does",
     ),

@@ -45,10 +45,29 @@ impl BundleManifest {
         match bytes.len() <= MAX_BUNDLE_MANIFEST {
             true => Ok(bytes),
             false => Err(BundleError::Manifest(format!(
-                "takes {} bytes and the limit is {MAX_BUNDLE_MANIFEST}: the services' `env` holds too much",
-                bytes.len()
+                "takes {} bytes, all that the deployment says, and the limit is {} KiB{}",
+                bytes.len(),
+                MAX_BUNDLE_MANIFEST >> 10,
+                self.largest()
             ))),
         }
+    }
+
+    /// Which entry of `env` holds the most, for whoever has to say less.
+    fn largest(&self) -> String {
+        let services = self.deployment.services.iter();
+        let entries = services.flat_map(|service| {
+            let name = service.name.as_deref().unwrap_or_default();
+            { service.settings.env.iter() }.map(move |one| (name, one, one.value.to_string().len()))
+        });
+        let largest = entries.max_by_key(|(.., bytes)| *bytes);
+        largest.map_or_else(String::new, |(service, one, bytes)| {
+            format!(
+                ": services.{service}.env holds the most, {bytes} bytes of `{}`; shorten it, put it into the plugin \
+                 or its store, or write ${{NAME}} and have the device know it by that name",
+                one.name.escape_debug()
+            )
+        })
     }
 
     /// Reads a manifest that fills all of `bytes`.

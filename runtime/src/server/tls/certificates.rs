@@ -15,6 +15,7 @@ use futures_rustls::rustls::sign::CertifiedKey;
 use futures_rustls::rustls::{Error as TlsError, InconsistentKeys};
 
 use rustix::process::geteuid;
+use zlayer_bundle::open_regular;
 
 use super::pem::{certificates, private_key};
 use super::validity::{Standing, Validity, shown};
@@ -165,7 +166,7 @@ fn wrong(what: &str, file: &Path, reason: &str) -> Error {
 
 fn read(file: &Path, what: &str) -> Result<(Vec<u8>, Metadata)> {
     let read = || -> io::Result<(Vec<u8>, Metadata)> {
-        let (opened, found): (File, _) = secrets::open_regular(file)?;
+        let (opened, found): (File, _) = open_regular(file)?;
         let mut bytes = Vec::new();
         opened.take(FILE_BYTES + 1).read_to_end(&mut bytes)?;
         Ok((bytes, found))

@@ -1,13 +1,13 @@
 //! The root certificates that the certificates of upstreams are checked against.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use futures_rustls::rustls::RootCertStore;
 use futures_rustls::rustls::pki_types::CertificateDer;
 use futures_rustls::rustls::pki_types::pem::PemObject;
-use zlayer_bundle::between_marks;
+use zlayer_bundle::{between_marks, open_regular};
 
 use crate::memory::Reservation;
 
@@ -47,7 +47,9 @@ pub(super) fn read(
     // The file itself, and what is kept: names and keys, which are only a part of it.
     let bytes = found.len() as usize;
     let mut memory = reserve(2 * bytes).ok_or(RootsError::NoMemory)?;
-    let text = fs::read(file).map_err(RootsError::Open)?;
+    let (opened, _) = open_regular(file).map_err(RootsError::Open)?;
+    let mut text = Vec::new();
+    { opened.take(FILE_BYTES).read_to_end(&mut text) }.map_err(RootsError::Open)?;
     let certificates: Vec<_> = between_marks(&text)
         .flat_map(CertificateDer::pem_slice_iter)
         .collect::<Result<_, _>>()

@@ -34,7 +34,7 @@ fn what_is_wrong_with_the_file_is_told_with_its_place() {
         ),
         (
             "version: v1\ndeployment: d\nservices: {}",
-            "3:11: services: is empty; name at least one plugin",
+            "3:11: services: is empty; name at least one",
         ),
         (
             "version: v1\ndeployment: d\nservices:",
@@ -76,7 +76,7 @@ fn what_is_wrong_with_the_file_is_told_with_its_place() {
         .collect();
     refused(
         &format!("version: v1\ndeployment: d\nservices:\n{services}"),
-        "4:3: services: has 65 plugins; a device serves at most 64",
+        "4:3: services: has 65 entries; at most 64",
     );
 }
 

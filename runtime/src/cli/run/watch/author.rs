@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use zlayer_bundle::{BundleHead, Profile, Target};
+use zlayer_bundle::{Profile, Target};
 
 use super::changes::{Change, Changes};
 use super::subject::Subject;
@@ -26,10 +26,8 @@ pub(super) struct Author {
     draftsman: Draftsman,
     /// When the last pack began.
     began: SystemTime,
-    /// The head of the bundle that was packed last: it stands for all that is in it.
-    packed: Option<Vec<u8>>,
-    /// That of the bundle that the daemon took last.
-    served: Option<Vec<u8>>,
+    /// Whether the daemon has taken one. What it serves by now is for it to know: it may have gone back since.
+    is_served: bool,
 }
 
 /// What came of a new state.
@@ -39,8 +37,6 @@ enum Outcome {
         /// The settings of the device that do not hold yet, if there are any.
         later: Option<String>,
     },
-    /// It makes the same bundle as what is served.
-    Same,
     /// There is no daemon any more.
     Over,
 }
@@ -62,8 +58,7 @@ impl Author {
                 inputs: Vec::new(),
             },
             began: SystemTime::UNIX_EPOCH,
-            packed: None,
-            served: None,
+            is_served: false,
         }
     }
 
@@ -91,7 +86,7 @@ impl Author {
     /// As [`crate::daemon::pack_draft`].
     pub(super) fn pack(&mut self) -> Result<Packed> {
         let packed = self.pack_anew()?;
-        self.served.clone_from(&self.packed);
+        self.is_served = true;
         Ok(packed)
     }
 
@@ -113,23 +108,15 @@ impl Author {
 
     fn pack_anew(&mut self) -> Result<Packed> {
         self.began = SystemTime::now();
-        let mut packed = self.subject.pack(self.settings, &mut self.draftsman)?;
+        let packed = self.subject.pack(self.settings, &mut self.draftsman)?;
         self.draftsman.is_first = false;
-        let refused = |source| Error::Bundle {
-            path: self.subject.path().to_owned(),
-            source,
-        };
-        let head = BundleHead::read(&mut packed.file).map_err(refused)?;
-        self.packed = Some(head.bytes().to_vec());
-        rewind(&mut packed)?;
         Ok(packed)
     }
 
+    /// Also where the same bundle comes of it as before: the daemon may have gone back from that since, and secrets
+    /// and variables, which stand in no bundle, may be others.
     fn install(&mut self, changes: &Changes) -> Result<Outcome> {
         let mut packed = self.pack_anew()?;
-        if self.packed == self.served {
-            return Ok(Outcome::Same);
-        }
         let told = loop {
             let change = admin::Change::Install(admin::Upload {
                 name: self.subject.path(),
@@ -142,7 +129,7 @@ impl Author {
                 None => rewind(&mut packed)?,
             }
         };
-        self.served.clone_from(&self.packed);
+        self.is_served = true;
         let later = told.split_once(admin::AT_NEXT_START);
         Ok(Outcome::Served {
             later: later.map(|(_, settings)| settings.to_owned()),
@@ -163,9 +150,6 @@ impl Author {
                     ));
                 }
             }
-            Ok(Outcome::Same) => {
-                log::info!("{what} changed: what comes of it is what is served already");
-            }
             Ok(Outcome::Over) => {}
             Err(Error::Forwarded(_)) => logger::complain(&format!(
                 "zlayer: {what} changed, and cannot be packed, for what is said above: {}\n",
@@ -180,9 +164,9 @@ impl Author {
 
     /// What is served instead of a state that cannot be.
     fn instead(&self) -> &'static str {
-        match self.served {
-            Some(_) => "what was served before is served on",
-            None => "nothing is served until it is mended",
+        match self.is_served {
+            true => "what was served before is served on",
+            false => "nothing is served until it is mended",
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use zlayer_bundle::fingerprint;
+use zlayer_bundle::{fingerprint, open_regular};
 
 use crate::error::{Error, Result};
 
@@ -247,8 +247,9 @@ impl Changes {
 impl Seen {
     /// What there is to know of a file, which is not read again where its stamp is as it was `before`.
     fn now(path: &Path, before: Option<&Seen>) -> Seen {
-        let seen = File::open(path).and_then(|file| {
-            let stamp = Stamp::of(&file)?;
+        // A pipe is none that could be waited for: it is nothing until a file takes its place.
+        let seen = open_regular(path).and_then(|(file, found)| {
+            let stamp = Stamp::of(&found);
             match before {
                 Some(before) if before.stamp.as_ref() == Some(&stamp) => Ok(Seen {
                     stamp: Some(stamp),
@@ -268,19 +269,15 @@ impl Seen {
 }
 
 impl Stamp {
-    fn of(file: &File) -> io::Result<Stamp> {
-        let found = file.metadata()?;
-        if !found.is_file() {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        Ok(Stamp {
+    fn of(found: &Metadata) -> Stamp {
+        Stamp {
             file: (found.dev(), found.ino()),
             bytes: found.len(),
             times: [
                 (found.mtime(), found.mtime_nsec()),
                 (found.ctime(), found.ctime_nsec()),
             ],
-        })
+        }
     }
 }
 
