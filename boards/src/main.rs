@@ -133,8 +133,8 @@ impl Workspace {
 
 fn main() -> ExitCode {
     let args = split_values(std::env::args().skip(1));
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let args = match Args::from_args(&["cargo boards"], &args) {
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let args = match Args::from_args(&["cargo boards"], &words) {
         Ok(args) => args,
         Err(early) => {
             if early.status.is_ok() {
@@ -145,6 +145,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Some(told) = zlayer_bundle::empty_word(&words) {
+        eprintln!("{told}");
+        return ExitCode::from(2);
+    }
     match Workspace::find().and_then(|workspace| run(&args.verb, &workspace)) {
         Ok(code) => code,
         Err(error) => {

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use argh::FromArgs;
 use zlayer_binlog::lines;
-use zlayer_bundle::{flags_in, missing, nearest};
+use zlayer_bundle::{empty_word, flags_in, missing, nearest};
 
 use failure::Failure;
 use verbs::Outcome;
@@ -135,6 +135,9 @@ fn run(words: Vec<std::ffi::OsString>, json: bool) -> Result<Outcome, Failure> {
             return Err(Failure::usage(&explain(output.trim_end(), &words)));
         }
     };
+    if let Some(told) = empty_word(&words) {
+        return Err(Failure::usage(&told));
+    }
     if arguments.version {
         return Ok(verbs::version());
     }

@@ -143,6 +143,9 @@ pub fn parse(line: impl IntoIterator<Item = OsString>) -> std::result::Result<Cl
         },
         status: exit.status,
     })?;
+    if let Some(told) = zlayer_bundle::empty_word(&words) {
+        return Err(told.into());
+    }
     if let Some(Verb::Run(run)) = &cli.verb
         && let Some(stray) = run.stray()
     {

@@ -1,9 +1,13 @@
 //! What can go wrong before and beside serving, and whose fault it is.
 
+mod unknown;
+
 use std::fmt;
 use std::path::PathBuf;
 
 use zlayer_bundle::{ArtifactError, BundleError, TrustListError};
+
+pub use unknown::Unknown;
 
 /// Exit code of what went well.
 pub const EXIT_SUCCESS: u8 = 0;
@@ -24,6 +28,8 @@ pub const EXIT_SIGNALLED: u8 = 130;
 pub enum Error {
     /// A flag or its value is wrong.
     Usage(String),
+    /// The deployment wants to know what this device does not.
+    Unknown(Unknown),
     /// The artifact was refused before a byte of it was mapped.
     Artifact {
         /// The file as it was named.
@@ -84,11 +90,22 @@ impl Error {
         }
     }
 
+    /// The same, of a daemon that runs: it may mend less while it does.
+    pub fn while_running(self) -> Error {
+        match self {
+            Error::Unknown(unknown) => Error::Unknown(Unknown {
+                is_running: true,
+                ..unknown
+            }),
+            other => other,
+        }
+    }
+
     /// The process's exit code: 1 device, 2 usage, 3 plugin, 10 and up those of
     /// [`ArtifactError::exit_code`], [`BundleError::exit_code`] and [`TrustListError::exit_code`].
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Usage(_) => EXIT_USAGE,
+            Error::Usage(_) | Error::Unknown(_) => EXIT_USAGE,
             Error::Artifact { source, .. } => source.exit_code(),
             Error::Bundle { source, .. } => source.exit_code(),
             Error::TrustList { source, .. } => source.exit_code(),
@@ -122,6 +139,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Usage(message) | Error::Refused(message) => f.write_str(message),
+            Error::Unknown(unknown) => write!(f, "{unknown}"),
             Error::Artifact { path, source } => write!(f, "{}: {source}", path.display()),
             Error::Bundle { path, source } => write!(f, "{}: {source}", path.display()),
             Error::TrustList {
@@ -166,6 +184,7 @@ impl std::error::Error for Error {
             Error::TrustList { source, .. } => Some(source),
             Error::Device { source, .. } => Some(source),
             Error::Usage(_)
+            | Error::Unknown(_)
             | Error::Refused(_)
             | Error::Plugin { .. }
             | Error::Told { .. }

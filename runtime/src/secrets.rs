@@ -3,21 +3,22 @@
 //! There are four sources, and a later one wins over an earlier: the secrets file, systemd's
 //! credentials, the environment, the command line. Error messages never show any of the content.
 
+mod file;
 #[cfg(test)]
 pub mod fuzz;
+mod kept;
 mod lines;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
-use zlayer_bundle::{Exposure, own_account, without_mark};
-
 use crate::config::{Secret, parse_pair};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Unknown};
+pub(crate) use file::{exposure, open_regular};
+use file::{text, unreadable};
+pub use kept::Kept;
 
 /// Largest secrets file, and largest credential, in bytes: 64 KiB.
 pub const SOURCE_BYTES: u64 = 64 << 10;
@@ -36,6 +37,10 @@ pub struct Sources {
     pub environment: Vec<String>,
     /// Of `--secret KEY=VALUE`: values on the command line.
     pub literals: Vec<String>,
+    /// The account that this process becomes, which the file may belong to as well.
+    pub owner: Option<u32>,
+    /// What is used of files that this process cannot read any more.
+    pub kept: Kept,
 }
 
 impl Sources {
@@ -55,8 +60,11 @@ impl Sources {
         let mut keep = |(key, value): (String, String)| {
             secrets.insert(key, Secret(value));
         };
+        let mut unread_by = None;
         if let Some(path) = &self.file {
-            for (key, value) in from_file(path)? {
+            let (pairs, is_kept) = self.file_pairs(path)?;
+            unread_by = is_kept.then(|| self.kept.heir());
+            for (key, value) in pairs {
                 if variables.contains(&key.as_str()) {
                     known.insert(key.clone(), value.clone());
                 }
@@ -66,8 +74,8 @@ impl Sources {
         let folder = credentials();
         for name in variables {
             let file = folder.as_ref().map(|folder| folder.join(name));
-            if file.is_some_and(|file| file.exists()) {
-                known.extend([from_credential(name, folder.as_deref())?]);
+            if file.is_some_and(|file| file.exists() || self.kept.text(&file).is_some()) {
+                known.extend([self.credential_pair(name, folder.as_deref())?]);
             }
             if std::env::var_os(name).is_some() {
                 known.extend([from_environment(name)?]);
@@ -75,7 +83,7 @@ impl Sources {
         }
         let mut named = Vec::new();
         for word in &self.credentials {
-            named.push(from_credential(word, folder.as_deref())?);
+            named.push(self.credential_pair(word, folder.as_deref())?);
         }
         for word in &self.environment {
             named.push(from_environment(word)?);
@@ -95,14 +103,70 @@ impl Sources {
             log::warn!("{name}, which the deployment wants to know, is known and empty");
         }
         let missing = { variables.iter() }.filter(|name| !known.contains_key(**name));
-        let missing: Vec<&str> = missing.copied().collect();
-        match missing.is_empty() {
+        let names: Vec<String> = missing.map(|&name| name.to_owned()).collect();
+        match names.is_empty() {
             true => Ok((secrets, known)),
-            false => Err(Error::Usage(format!(
-                "the deployment wants to know {}, and this device does not: set each as a variable of zlayer's \
-                 environment, as a systemd credential, with --secret-env or as a line of --secrets-file",
-                missing.join(", ")
-            ))),
+            false => Err(Error::Unknown(Unknown {
+                names,
+                file: self.file.clone(),
+                unread_by,
+                is_running: false,
+            })),
+        }
+    }
+
+    fn credential_pair(&self, word: &str, folder: Option<&Path>) -> Result<(String, String)> {
+        let (key, name) = key_and_source("secret-credential", word)?;
+        let wrong = |what| Error::Usage(format!("--secret-credential: {what}"));
+        let path = credential(name, folder).map_err(wrong)?;
+        // systemd changes none while a unit runs, so what is kept of one needs no words.
+        let (mut value, _) = self.text(&path, |_| Ok(()))?;
+        if value.ends_with('\n') {
+            value.pop();
+        }
+        Ok((key.to_owned(), value))
+    }
+
+    /// Reads a secrets file. Says, too, whether that is what was kept of it.
+    fn file_pairs(&self, path: &Path) -> Result<(Vec<(String, String)>, bool)> {
+        let shown = path.display();
+        let checked = |found: &Metadata| match exposure(path, found, self.owner) {
+            None => Ok(()),
+            Some(exposure) => Err(Error::Usage(format!("secrets file {shown}: {exposure}"))),
+        };
+        let (text, is_kept) = self.text(path, checked)?;
+        if is_kept {
+            log::warn!(
+                "secrets file {shown}: account {} may not read it, so what root read at the start is used",
+                self.kept.heir()
+            );
+        }
+        let pairs = lines::pairs(&text).map_err(|line| {
+            Error::Usage(format!(
+                "secrets file {shown}: line {line} is not KEY=VALUE"
+            ))
+        });
+        Ok((pairs?, is_kept))
+    }
+
+    /// A file's text, if what is found of it is right; and whether it is what was kept of it, where this account may
+    /// not read it.
+    fn text(
+        &self,
+        path: &Path,
+        checked: impl FnOnce(&Metadata) -> Result<()>,
+    ) -> Result<(String, bool)> {
+        match open_regular(path) {
+            Ok((file, found)) => {
+                checked(&found)?;
+                Ok((text(file, path)?, false))
+            }
+            Err(error) => match self.kept.text(path) {
+                Some(kept) if error.kind() == ErrorKind::PermissionDenied => {
+                    Ok((kept.to_owned(), true))
+                }
+                _ => Err(unreadable(path, error)),
+            },
         }
     }
 }
@@ -136,18 +200,6 @@ fn from_environment(word: &str) -> Result<(String, String)> {
     Ok((key.to_owned(), value))
 }
 
-fn from_credential(word: &str, folder: Option<&Path>) -> Result<(String, String)> {
-    let (key, name) = key_and_source("secret-credential", word)?;
-    let wrong = |what| Error::Usage(format!("--secret-credential: {what}"));
-    let path = credential(name, folder).map_err(wrong)?;
-    let (file, _) = open(&path)?;
-    let mut value = text(file, &path)?;
-    if value.ends_with('\n') {
-        value.pop();
-    }
-    Ok((key.to_owned(), value))
-}
-
 /// The folder of systemd's credentials, where there is one.
 pub(crate) fn credentials() -> Option<PathBuf> {
     std::env::var_os(CREDENTIALS_DIRECTORY).map(PathBuf::from)
@@ -167,101 +219,10 @@ pub(crate) fn credential(
     Ok(folder.join(name))
 }
 
-/// Reads a secrets file.
-fn from_file(path: &Path) -> Result<Vec<(String, String)>> {
-    let shown = path.display();
-    let (file, found) = open(path)?;
-    if let Some(exposure) = exposure(path, &found, None) {
-        return Err(Error::Usage(format!("secrets file {shown}: {exposure}")));
-    }
-    lines::pairs(&text(file, path)?).map_err(|line| {
-        Error::Usage(format!(
-            "secrets file {shown}: line {line} is not KEY=VALUE"
-        ))
-    })
-}
-
-/// Why a file is no place for a secret, if it is none: others could read it, change it, or put another one in its
-/// place. Says what mends that. It may belong to `owner` as well, the account that this process is about to become.
-pub(crate) fn exposure(path: &Path, found: &fs::Metadata, owner: Option<u32>) -> Option<String> {
-    let (own, shown) = (own_account(), path.display());
-    if ![own, 0].contains(&found.uid()) && owner != Some(found.uid()) {
-        return Some(format!(
-            "it belongs to another user, number {}, who could change it; give it to the user that runs zlayer, or to \
-             root: run `chown {} {shown}`",
-            found.uid(),
-            owner.unwrap_or(own)
-        ));
-    }
-    if found.mode() & 0o077 != 0 {
-        return Some(format!(
-            "its mode is {:04o}, so that others than its owner may use it; run `chmod 600 {shown}`",
-            found.mode() & 0o7777
-        ));
-    }
-    let (folder, exposure) = Exposure::above(path)?;
-    Some(format!(
-        "others could put another in its place, for {} lies above it and {exposure}; run `{}`",
-        folder.display(),
-        exposure.mend(&folder)
-    ))
-}
-
-/// Opens a regular file. Its metadata comes from the descriptor that is read, so it cannot be
-/// exchanged.
-pub(crate) fn open_regular(path: &Path) -> std::io::Result<(File, fs::Metadata)> {
-    // It is looked at before it is opened as well: opening is what starts some devices. A named pipe
-    // that has taken its place since does not keep us until its other end is opened.
-    let found = fs::metadata(path)?;
-    if !found.is_file() {
-        return Err(std::io::Error::other("not a regular file"));
-    }
-    let file = open_at_once(path)?;
-    let opened = file.metadata()?;
-    match opened.is_file() {
-        true => Ok((file, opened)),
-        false => Err(std::io::Error::other("not a regular file")),
-    }
-}
-
-fn open_at_once(path: &Path) -> std::io::Result<File> {
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    OpenOptions::new().read(true).custom_flags(flags).open(path)
-}
-
-fn open(path: &Path) -> Result<(File, fs::Metadata)> {
-    open_regular(path).map_err(|error| {
-        Error::device(
-            format!("cannot read the secrets in {}", path.display()),
-            error,
-        )
-    })
-}
-
-fn text(file: File, path: &Path) -> Result<String> {
-    let shown = path.display();
-    let mut bytes = Vec::new();
-    file.take(SOURCE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Error::device(format!("cannot read the secrets in {shown}"), error))?;
-    if bytes.len() as u64 > SOURCE_BYTES {
-        return Err(Error::Usage(format!(
-            "{shown}: secrets are read from files of at most {} KiB",
-            SOURCE_BYTES >> 10
-        )));
-    }
-    let bytes = without_mark(&bytes);
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let valid = &bytes[..error.valid_up_to()];
-        let line = valid.iter().filter(|&&byte| byte == b'\n').count() + 1;
-        Error::Usage(format!("{shown}: line {line} is not UTF-8"))
-    })?;
-    Ok(text.to_owned())
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -273,6 +234,14 @@ mod tests {
         fs::write(&path, content).unwrap();
         fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
         (folder, path)
+    }
+
+    fn from_file(path: &Path) -> Result<Vec<(String, String)>> {
+        Sources::default().file_pairs(path).map(|(pairs, _)| pairs)
+    }
+
+    fn from_credential(word: &str, folder: Option<&Path>) -> Result<(String, String)> {
+        Sources::default().credential_pair(word, folder)
     }
 
     fn refused(content: impl AsRef<[u8]>, mode: u32) -> String {
@@ -327,17 +296,6 @@ mod tests {
         let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         assert_eq!(pairs, [pair("key", "hunter2"), pair("last", "\u{feff}x")]);
         assert_eq!(credential.1, "key=hunter2\nlast=\u{feff}x");
-    }
-
-    #[test]
-    fn a_pipe_that_takes_a_files_place_is_not_waited_for() {
-        let (folder, path) = written("", 0o600);
-        fs::remove_file(&path).unwrap();
-        let (fifo, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
-        rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, mode, 0).unwrap();
-        assert!(!open_at_once(&path).unwrap().metadata().unwrap().is_file());
-        assert!(open_regular(&path).is_err());
-        fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod endpoints;
 mod keeping;
 mod live;
 mod trust;
+mod variables;
 mod watch;
 mod week;
 mod words;

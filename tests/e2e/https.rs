@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use crate::support::{Builder, Daemon, TempDir};
 
 /// A file of the runtime's own tests.
-fn source(name: &str) -> PathBuf {
+pub(crate) fn source(name: &str) -> PathBuf {
     let files = "../runtime/src/server/tls/tests/files";
     Path::new(env!("CARGO_MANIFEST_DIR")).join(files).join(name)
 }

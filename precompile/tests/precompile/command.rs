@@ -174,6 +174,16 @@ fn wrong_usage_exits_with_2_and_says_what_would_be_right() {
             "contradict",
         ),
         (&["build", "p.wasm", "--boards-dir", "."], "needs --board"),
+        (&["build", ""], "word 2 of the command line is empty"),
+        (&["build", "p.wasm", "-o", ""], "is empty"),
+        (
+            &["build", "p.wasm", "--key", ""],
+            "the word behind --key is empty",
+        ),
+        (
+            &["pack", "d.yaml", "--target=armv7", "--boards-dir="],
+            "the word behind --boards-dir is empty",
+        ),
         (&["keygen", "--name", "../x"], "--name"),
         (&["sign", "x.cwasm"], "--key"),
     ] {

@@ -125,7 +125,7 @@ pub use limits::{
 pub use log_output::{AccessOutput, LogOutput};
 pub use manifest::{ENGINE_VERSION, EngineBytes, MANIFEST_FORMAT, MAX_MANIFEST, Manifest, Role};
 pub use misplaced::RoleSettings;
-pub use nearest::{flags_in, missing, nearest};
+pub use nearest::{empty_word, flags_in, missing, nearest};
 pub use network::{Network, Networks};
 pub use on_failure::OnFailure;
 pub use path_pattern::PathPattern;

@@ -38,6 +38,20 @@ pub fn missing(said: &str) -> Option<String> {
     Some(format!("{} {verb} missing", names.join(", ")))
 }
 
+/// What is wrong with a command line that has an empty word; `None` where it has none. Nothing is meant by one: it comes of
+/// a variable of the shell that is not set, and as a path it would be taken for the present folder.
+pub fn empty_word(words: &[&str]) -> Option<String> {
+    let place = words.iter().position(|word| word.is_empty())?;
+    let before = place.checked_sub(1).map(|before| words[before]);
+    let why = "a variable of the shell that is not set is an empty word";
+    Some(match before.filter(|before| before.starts_with("--")) {
+        Some(flag) => format!(
+            "the word behind {flag} is empty; say what is meant, or leave the flag out ({why})"
+        ),
+        None => format!("word {} of the command line is empty ({why})", place + 1),
+    })
+}
+
 /// How many letters have to be put in, taken out, exchanged, or change places with their neighbours
 /// (Damerau and Levenshtein, without two changes at one place).
 fn distance(one: &str, other: &str) -> usize {

@@ -74,7 +74,7 @@ fn wanted(query: &str) -> Result<Option<u64>> {
 fn refused(error: &Error) -> Response {
     let status = match error {
         Error::Device { .. } => 500,
-        Error::Usage(_) => 400,
+        Error::Usage(_) | Error::Unknown(_) => 400,
         _ => 422,
     };
     Response {

@@ -88,7 +88,7 @@ impl Install {
             called(&installed),
             installed.generation
         );
-        tell(&what, &installation);
+        tell(&what, &installed, &installation);
         Ok(())
     }
 }
@@ -111,7 +111,7 @@ impl Rollback {
             installed.generation,
             called(&installed)
         );
-        tell(&what, &installation);
+        tell(&what, &installed, &installation);
         Ok(())
     }
 }
@@ -159,9 +159,14 @@ fn called(installed: &Installed) -> String {
     }
 }
 
-fn tell(what: &str, installation: &Installation) {
+fn tell(what: &str, installed: &Installed, installation: &Installation) {
     let folder = installation.data_dir.display();
+    let known = match installed.variables.is_empty() {
+        true => String::new(),
+        // What this command's own environment has is of no use to it.
+        false => format!(", and has to know {} then", installed.variables.join(", ")),
+    };
     logger::say(&format!(
-        "zlayer: {what}; a daemon with --data-dir {folder} serves it from its next start\n"
+        "zlayer: {what}; a daemon with --data-dir {folder} serves it from its next start{known}\n"
     ));
 }

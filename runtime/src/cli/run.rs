@@ -239,7 +239,7 @@ impl Run {
             }
             None => self.given()?,
         };
-        let said = Said::by(self)?;
+        let mut said = Said::by(self)?;
         let installed = match (&given, &said.data_dir) {
             (Given::Nothing, Some(data_dir)) => Some(data_dir.clone()),
             _ => None,
@@ -249,6 +249,7 @@ impl Run {
             let config = said.draft(source)?.check()?;
             return Ok(Start::of(config));
         };
+        said.keep_secrets()?;
         let configure = move |mut wanted: Wanted| {
             if let Wanted::Nothing(why) = &mut wanted
                 && said.is_watched

@@ -198,6 +198,47 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_word_is_told_whichever_verb_it_stands_behind() {
+        let told = |line: &[&str]| match super::super::parse(line.iter().map(Into::into)) {
+            Ok(_) => "understood".to_owned(),
+            Err(exit) => exit.output,
+        };
+        let data = "the word behind --data-dir is empty; say what is meant";
+        for (line, said) in [
+            (&["run", "--data-dir", ""] as &[&str], data),
+            (&["install", "app.zlb", "--data-dir", ""], data),
+            (&["rollback", "--data-dir", ""], data),
+            (&["uninstall", "--data-dir="], data),
+            (&["generations", "--data-dir", ""], data),
+            (&["trust", "--data-dir", ""], data),
+            (&["status", "--data-dir", ""], data),
+            (&["logs", "--data-dir", ""], data),
+            (&["purge", "--all", "--data-dir", ""], data),
+            (
+                &["status", "--socket", ""],
+                "the word behind --socket is empty",
+            ),
+            (
+                &["install", "app.zlb", "--keys", ""],
+                "the word behind --keys is empty",
+            ),
+            (
+                &["run", "--secrets-file", ""],
+                "the word behind --secrets-file is empty",
+            ),
+            (&["run", "--user", ""], "the word behind --user is empty"),
+            (&["install", ""], "word 2 of the command line is empty"),
+            (&["run", ""], "word 2 of the command line is empty"),
+            (&["wasm", "push", ""], "word 3 of the command line is empty"),
+        ] {
+            let told = told(line);
+            assert!(told.starts_with(said), "{line:?}: {told}");
+        }
+        // A value may be empty behind its name.
+        assert_eq!(told(&["run", "x.wasm", "--config", "a="]), "understood");
+    }
+
+    #[test]
     fn a_word_that_lost_its_flag_is_not_repeated() {
         for line in [
             "run --secret a=1 b=hunter2",

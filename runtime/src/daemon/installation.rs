@@ -40,6 +40,9 @@ pub struct Installed {
     pub release: u64,
     /// The number of its generation.
     pub generation: u64,
+    /// What the device has to know by its next start. Whether it does only the daemon can tell, which has the
+    /// environment and the flags for it.
+    pub variables: Vec<String>,
 }
 
 impl Installation {
@@ -173,6 +176,9 @@ impl Installed {
             deployment: manifest.deployment.name.clone(),
             release: manifest.deployment.release,
             generation,
+            variables: { manifest.deployment.variables().into_iter() }
+                .map(str::to_owned)
+                .collect(),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Whom a daemon trusts.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use zlayer_bundle::{KeyError, TrustFile, TrustList, TrustStore};
+use zlayer_bundle::{KeyError, TrustFile, TrustList, TrustStore, own_account};
 
 use super::trust_list::{installed, replace};
 use crate::config::Config;
@@ -57,6 +58,14 @@ pub(super) fn keys(key_dirs: &[PathBuf], tell: bool) -> Result<TrustStore> {
                 format!("cannot read the key file {}", path.display()),
                 error,
             ),
+            KeyError::Io { path, error } if error.kind() == ErrorKind::PermissionDenied => {
+                Error::Usage(format!(
+                    "--keys: account {} cannot read {1} ({error}); let it: `chmod a+rX {1}`, and `chmod a+x` the folders \
+                     above that keep it out",
+                    own_account(),
+                    path.display()
+                ))
+            }
             other => Error::Usage(format!("--keys: {other}")),
         });
         for left_out in loaded?.iter().filter(|_| tell) {

@@ -30,19 +30,19 @@ fn on_trial(data: &TempDir, trial: &str) -> Daemon {
     daemon.timeout("trial", trial).start()
 }
 
-fn installed(made: &Path, data: &TempDir) {
+pub(super) fn installed(made: &Path, data: &TempDir) {
     let said = install(made, data);
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.stdout.contains("; it is served now, and"), "{said:?}");
 }
 
-fn refused(made: &Path, data: &TempDir, says: &str) {
+pub(super) fn refused(made: &Path, data: &TempDir, says: &str) {
     let said = install(made, data);
     assert_ne!(said.code, 0, "{said:?}");
     assert!(said.stderr.contains(says), "{says}: {said:?}");
 }
 
-fn confirmed(data: &TempDir, generation: u64) {
+pub(super) fn confirmed(data: &TempDir, generation: u64) {
     eventually("the generation is confirmed", || {
         let status = status(data);
         status["generation"] == generation && status["on_trial"] == false

@@ -205,7 +205,7 @@ fn an_account_that_there_is_not_is_named_with_what_makes_it() {
         ("root", "name another account"),
         ("0:1000", "'0' is root"),
         ("1000:0", "that group is root's"),
-        ("", "NAME:GROUP"),
+        (":5", "NAME:GROUP"),
     ] {
         let refused = zlayer(["run", "--wasm", "x", "--user", user]);
         assert_eq!(refused.code, 2, "{refused:?}");

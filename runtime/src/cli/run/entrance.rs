@@ -97,7 +97,10 @@ fn of_credential(name: &str, folder: Option<&Path>) -> Result<IdentityFiles> {
     };
     let (certificate, key) = (find(&format!("{name}.crt"))?, find(&format!("{name}.key"))?);
     let both = find(name)?;
-    let (certificate, key) = match (certificate.exists() || key.exists(), both.exists()) {
+    // Who cannot tell takes it for there: an account that root became may not look, and goes on with what root read.
+    let is_there = |path: &Path| path.try_exists().unwrap_or(true);
+    let is_pair = is_there(&certificate) || is_there(&key);
+    let (certificate, key) = match (is_pair, is_there(&both)) {
         (true, _) => (certificate, key),
         (false, true) => (both.clone(), both),
         (false, false) => {

@@ -50,7 +50,6 @@ impl Said {
         Ok(Said {
             profile,
             key_dirs: key_dirs(std::mem::take(&mut run.keys), user.is_some()),
-            user,
             device: run.device()?,
             usual: run.service()?,
             allow_unsigned: run.allow_unsigned,
@@ -63,8 +62,23 @@ impl Said {
                 credentials: run.secret_credential,
                 environment: run.secret_env,
                 literals: run.secret,
+                owner: user.as_ref().map(|user| user.ids().0.as_raw()),
+                kept: secrets::Kept::default(),
             },
+            user,
         })
+    }
+
+    /// Keeps what root may read and the account that it becomes may not, for what is installed while that serves.
+    ///
+    /// # Errors
+    ///
+    /// This process cannot become that account.
+    pub(super) fn keep_secrets(&mut self) -> Result<()> {
+        match &self.user {
+            Some(user) => self.sources.keep_for(user),
+            None => Ok(()),
+        }
     }
 
     /// Whom these flags trust.

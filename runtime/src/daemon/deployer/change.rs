@@ -197,8 +197,9 @@ impl Deployer {
             path: path.to_owned(),
             source,
         })?;
-        let head = verified(path, head, &trustees, config.profile)?;
+        // Before the head is refused for a key that is left out: the log says why.
         let trust = trusted(&trustees, true)?;
+        let head = verified(path, head, &trustees, config.profile)?;
         let mut check = Check::new(&self.data, &trust, self.loader.target)?;
         let generations = self.generations();
         let incoming = Incoming {

@@ -248,7 +248,7 @@ impl Deployer {
 
     pub(super) fn configured(&self, wanted: Wanted) -> Result<crate::config::Config> {
         match &self.configure {
-            Some(configure) => configure(wanted),
+            Some(configure) => configure(wanted).map_err(Error::while_running),
             None => Err(Error::Refused(
                 "this daemon serves what its command line names: start it with `zlayer run --data-dir DIR` alone \
                  to have it serve what is installed there"
