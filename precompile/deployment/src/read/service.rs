@@ -19,7 +19,8 @@ const GRACE_MAX: Duration = Duration::from_secs(600);
 /// Where its plugin comes from. `None`: it was refused.
 pub(super) fn image(service: &View<'_>, folder: &Path) -> Option<Image> {
     let node = service.get("image")?;
-    let (name, at) = match &node.content {
+    let path = service.path_of("image");
+    let (name, at, path) = match &node.content {
         Content::Map(_) => {
             let image = service.map("image")?;
             if image.get("pull_policy").is_some() {
@@ -28,14 +29,15 @@ pub(super) fn image(service: &View<'_>, folder: &Path) -> Option<Image> {
                     "does nothing here: images are fetched when the bundle is packed, and devices fetch none",
                 );
             }
-            (image.text("name")?, image.at("name"))
+            (image.text("name")?, image.at("name"), image.path_of("name"))
         }
-        _ => (node.text()?, node.at),
+        _ => (node.text()?, node.at, path),
     };
     Some(Image {
         source: ImageSource::of(name, folder),
         service_type: service.text("service_type").and_then(roles_of),
         place: service.report.place(at),
+        path,
     })
 }
 
@@ -58,6 +60,22 @@ pub(super) fn roles_of(service_type: &str) -> Option<Vec<Role>> {
         _ => return None,
     };
     Some(vec![role])
+}
+
+/// The key that says how many of its instances are kept at the least.
+pub(super) fn least_key(service: &View<'_>) -> String {
+    let scale = service.map("scale");
+    let in_scale = |name: &str| {
+        let scale = scale.as_ref()?;
+        scale.get(name).map(|_| scale.path_of(name))
+    };
+    let in_wasm = || {
+        let wasm = wasm::block(service)?;
+        Some(wasm.path_of("min_instances"))
+    };
+    let known = in_scale("min").or_else(|| in_scale("replicas"));
+    let known = known.or_else(in_wasm);
+    known.unwrap_or_else(|| format!("{}.min_instances", service.path_of("wasm")))
 }
 
 /// Everything else that is said of it.

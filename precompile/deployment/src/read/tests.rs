@@ -84,6 +84,15 @@ fn the_guides_example_is_read_as_it_stands() {
     assert_eq!(image.source, ImageSource::Reference(reference));
     assert_eq!(image.service_type, None);
     assert_eq!((image.place.line, image.place.column), (33, 13));
+    assert_eq!(image.path, "services.auth-plugin.image.name");
+    let keys = [&file.least_keys[0], &file.least_keys[1]];
+    assert_eq!(
+        keys,
+        [
+            "services.api-handler.scale.min",
+            "services.auth-plugin.wasm.min_instances"
+        ]
+    );
 }
 
 #[test]
