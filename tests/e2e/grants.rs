@@ -317,14 +317,14 @@ fn a_secret_that_is_not_given_is_told_once_with_what_gives_it() {
 
 #[test]
 fn a_plugin_with_secrets_of_its_own_is_not_said_to_have_none() {
-    let [guard, web] = ["jwt-authenticator", "hello"].map(|guest| artifact(guest));
+    let [guard, web] = ["jwt-authenticator", "hello"].map(artifact);
     let deployment = format!(
         "version: v1\ndeployment: own\nservices:\n  guard:\n    image: {}\n    env: {{jwt_secret: \"${{SIGNS}}\"}}\n  \
          web:\n    image: {}\n",
         guard.display(),
         web.display()
     );
-    let daemon = Daemon::of(&bundle(&deployment))
+    let daemon = Daemon::of(bundle(&deployment))
         .args(["--secret", "SIGNS=a-planted-value"])
         .start();
     daemon.wait_for_log("plugin web ");

@@ -8,10 +8,10 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use argh::FromArgs;
 use serde_json::{Value, json};
-use zlayer_bundle::{ByteSize, Manifest, Role};
+use zlayer_bundle::{Manifest, Role};
 use zlayer_deployment::{Image, ImageSource};
 use zlayer_precompile::{
-    CodeCache, Packed, Problem, Refused, Room, Settings, Unpacked, no_deployment, overwritten,
+    CodeCache, Packed, Problem, Refused, Settings, Unpacked, no_deployment, overwritten,
 };
 
 use super::access;
