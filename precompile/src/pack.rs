@@ -33,6 +33,8 @@ pub struct Unpacked {
     places: Vec<usize>,
     /// For each service the roles that it plays.
     roles: Vec<Vec<Role>>,
+    /// For each service the key that says how many of its instances are kept.
+    least_keys: Vec<String>,
     notes: Vec<String>,
     /// Where code is kept that was compiled.
     cache: Option<CodeCache>,
@@ -64,6 +66,7 @@ impl Unpacked {
         let DeploymentFile {
             deployment,
             images,
+            least_keys,
             notes,
         } = file;
         let mut files: Vec<PluginFile> = Vec::new();
@@ -71,7 +74,7 @@ impl Unpacked {
         for image in &images {
             match place_of(image, &mut files, &settings, access) {
                 Ok(place) => places.push(place),
-                Err(error) => errors.push(error),
+                Err(error) => errors.push((image, error)),
             }
         }
         refuse_all(errors)?;
@@ -86,6 +89,7 @@ impl Unpacked {
             settings,
             files,
             places,
+            least_keys,
             notes,
             cache: None,
         })
@@ -112,6 +116,7 @@ impl Unpacked {
             files,
             places,
             roles,
+            least_keys,
             mut notes,
             cache,
         } = self;
@@ -141,7 +146,12 @@ impl Unpacked {
             .zip(&blob_of_service)
             .map(|((service, roles), blob)| (service, roles.as_slice(), &artifacts[*blob]))
             .collect();
-        let room = Room::of(&deployment.device, settings.board.as_ref(), &members);
+        let room = Room::of(
+            &deployment.device,
+            settings.board.as_ref(),
+            &members,
+            &least_keys,
+        );
         room.check()?;
         notes.extend(room.notes.iter().cloned());
         let manifest = BundleManifest {
@@ -279,31 +289,37 @@ fn place_of(
     if let Some(known) = files.iter().position(|file| file.source == *source) {
         return Ok(known);
     }
-    files.push(PluginFile::read(source, settings, access).with_context(|| named_at(image))?);
+    files.push(PluginFile::read(source, settings, access)?);
     Ok(files.len() - 1)
 }
 
-/// All errors as one: one alone as it is, several as what is refused.
-fn refuse_all(mut errors: Vec<anyhow::Error>) -> Result<()> {
+/// All errors as one, each with the place where its file is named: one alone as it is, several as what is refused.
+fn refuse_all(mut errors: Vec<(&Image, anyhow::Error)>) -> Result<()> {
+    let named_at = |image: &Image| format!("{}: {}", image.place, image.path);
     if errors.len() <= 1 {
-        return errors.pop().map_or(Ok(()), Err);
+        return match errors.pop() {
+            Some((image, error)) => Err(error.context(named_at(image))),
+            None => Ok(()),
+        };
     }
-    let problems = errors.into_iter().flat_map(|error| {
-        // A problem that names its place needs no other.
+    let problems = errors.into_iter().flat_map(|(image, error)| {
+        let place = named_at(image);
         match error.downcast_ref::<Refused>() {
-            Some(refused) if !refused.problems.is_empty() => refused.problems.clone(),
-            _ => vec![Problem::new("image", format!("{error:#}"), "")],
+            Some(refused) if !refused.problems.is_empty() => {
+                let problems = refused.problems.iter().cloned();
+                let placed = problems.map(|problem| Problem {
+                    item: format!("{place}: {}", problem.item),
+                    ..problem
+                });
+                placed.collect()
+            }
+            _ => vec![Problem::new(place, format!("{error:#}"), "")],
         }
     });
     Err(Refused {
         problems: problems.collect(),
     }
     .into())
-}
-
-/// Where a file is named, for errors about it.
-fn named_at(image: &Image) -> String {
-    format!("{}: image", image.place)
 }
 
 /// What the reader of the file has refused, as this tool tells it.

@@ -4,6 +4,7 @@ mod deployments;
 mod first_device;
 mod first_plugin;
 mod flags;
+mod keys_of_flags;
 mod keys_that_change;
 mod links;
 mod unit;

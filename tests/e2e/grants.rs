@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, TempDir, artifact, ask, ask_tcp, eventually, get, request};
+use crate::support::{Daemon, TempDir, artifact, ask, ask_tcp, bundle, eventually, get, request};
 
 /// Asks a router of the tests to forward a request to this host and port.
 fn forward(daemon: &Daemon, host: &str, port: u16) -> crate::support::Response {
@@ -313,6 +313,35 @@ fn a_secret_that_is_not_given_is_told_once_with_what_gives_it() {
     let daemon = Daemon::builder("jwt-authenticator").with("hello").start();
     request(&daemon, "GET", "/", &token, b"");
     daemon.wait_for_log("it asked for the secret 'jwt_secret', which there is not: --secrets-file");
+}
+
+#[test]
+fn a_plugin_with_secrets_of_its_own_is_not_said_to_have_none() {
+    let [guard, web] = ["jwt-authenticator", "hello"].map(artifact);
+    let deployment = format!(
+        "version: v1\ndeployment: own\nservices:\n  guard:\n    image: {}\n    env: {{jwt_secret: \"${{SIGNS}}\"}}\n  \
+         web:\n    image: {}\n",
+        guard.display(),
+        web.display()
+    );
+    let daemon = Daemon::of(bundle(&deployment))
+        .args(["--secret", "SIGNS=a-planted-value"])
+        .start();
+    daemon.wait_for_log("plugin web ");
+    assert!(!daemon.log().contains("is given none"), "{}", daemon.log());
+    // It is one that would ask.
+    request(
+        &daemon,
+        "GET",
+        "/",
+        &[("authorization", "Bearer a.b.c")],
+        b"",
+    );
+    assert!(
+        !daemon.log().contains("it asked for the secret"),
+        "{}",
+        daemon.log()
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Compares a tree with the table of keys.
 
-use zlayer_bundle::{ByteSize, Value, nearest, parse_duration};
+use zlayer_bundle::{ByteSize, NotAValue, Value, nearest, parse_duration};
 
 use crate::report::Report;
 use crate::shape::{Key, Shape, Word};
@@ -148,6 +148,7 @@ fn check_scalar(shape: &Shape, text: &str, node: &Node) -> Result<(), String> {
         Shape::Text(kind) => (kind.check)(text),
         Shape::Value => match text.parse::<Value>() {
             Ok(_) => Ok(()),
+            Err(error @ NotAValue::Reference(_)) => Err(error.to_string()),
             // Bundle's own words repeat what stands in the braces.
             Err(_) => Err(
                 "has a `${` that names no variable; write ${NAME}, with letters, digits and underscores, for what \

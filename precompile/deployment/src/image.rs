@@ -16,6 +16,8 @@ pub struct Image {
     pub service_type: Option<Vec<Role>>,
     /// Where the image is named.
     pub place: Place,
+    /// The path of the key that names it, such as `services.auth.image`.
+    pub path: String,
 }
 
 /// A file, or a place in a registry.

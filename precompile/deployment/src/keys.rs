@@ -1,7 +1,7 @@
 //! The table of keys: which there are in a `deployment.yaml`, what each may hold, and what it does.
 
 mod device;
-mod service;
+pub(crate) mod service;
 mod wasm;
 
 use zlayer_bundle::SERVICES_MAX;

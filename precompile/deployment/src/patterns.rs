@@ -40,9 +40,11 @@ pub(crate) fn variable() -> Value {
     pattern(format!("[^={CONTROL}]+"))
 }
 
-/// A value of `env`: each `${` that no `$` stands before begins the name of a variable.
+/// A value of `env`: each `${` that no `$` stands before begins the name of a variable, and it is no reference of ZLayer's.
 pub(crate) fn value() -> Value {
-    pattern(r"(?:[^$]|\$\$+\{|\$+[^${]|\$\{[A-Za-z_][A-Za-z0-9_]*\})*\$*")
+    let mut schema = pattern(r"(?:[^$]|\$\$+\{|\$+[^${]|\$\{[A-Za-z_][A-Za-z0-9_]*\})*\$*");
+    schema["not"] = json!({ "type": "string", "pattern": r"^\$[ES]:" });
+    schema
 }
 
 /// As [`check_name`](crate::image::check_name).
@@ -67,9 +69,11 @@ pub(crate) fn file_name() -> Value {
     ))
 }
 
-/// What a health check asks for.
+/// What a health check asks for: a path, or a URL of the device itself.
 pub(crate) fn asked_path() -> Value {
-    pattern(r#"/[!"$-~]*"#)
+    let port = whole(0, u16::MAX.into());
+    let device = format!(r"https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::{port})?");
+    pattern(format!(r#"(?:{device})?/[!"$-~]*|{device}"#))
 }
 
 /// A token (RFC 9110, 5.6.2).
@@ -138,9 +142,15 @@ pub(crate) fn duration(least: u64, most: u64) -> Value {
     schema
 }
 
+/// One count and its unit, or a sum of several, of which no pattern says how much it is.
 fn lasting(least: u64, most: u64) -> String {
-    let units = [("ms", 1), ("s?", 1_000), ("m", 60_000)];
-    in_units(least, most, &units)
+    let units = [("ms", 1), ("s?", 1_000), ("m", 60_000), ("h", 3_600_000)];
+    let (minutes, seconds, millis) = (" ?[0-9]+m", " ?[0-9]+s", " ?[0-9]+ms");
+    let below_minutes = format!("(?:{seconds}(?:{millis})?|{millis})");
+    let sums = format!(
+        "[0-9]+h(?:{minutes}{below_minutes}?|{below_minutes})|[0-9]+m{below_minutes}|[0-9]+s{millis}"
+    );
+    format!("(?:{}|{sums})", in_units(least, most, &units))
 }
 
 /// A number of bytes, as a text or as a number.

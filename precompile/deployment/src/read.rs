@@ -30,6 +30,8 @@ pub struct DeploymentFile {
     pub deployment: Deployment,
     /// Where the plugins come from: one for each of the deployment's services, in their order.
     pub images: Vec<Image>,
+    /// For each of these services, the key that says how many of its instances are kept at the least.
+    pub least_keys: Vec<String>,
     /// What is accepted and does nothing, or less than it seems to.
     pub notes: Vec<Note>,
 }
@@ -59,9 +61,10 @@ pub(crate) fn read_text(
     let place = report.place(At::default());
     let notes = report.end()?;
     match said {
-        Some((deployment, images)) => Ok(DeploymentFile {
+        Some((deployment, images, least_keys)) => Ok(DeploymentFile {
             deployment,
             images,
+            least_keys,
             notes,
         }),
         // Whoever says nothing has said why, and has ended above.
@@ -103,7 +106,11 @@ fn decode(bytes: io::Result<Vec<u8>>, report: &Report) -> Option<String> {
 }
 
 /// What a file says that lies in `folder`. `None`: the report says why it says nothing.
-fn interpret(text: &str, folder: &Path, report: &Report) -> Option<(Deployment, Vec<Image>)> {
+fn interpret(
+    text: &str,
+    folder: &Path,
+    report: &Report,
+) -> Option<(Deployment, Vec<Image>, Vec<String>)> {
     let root = parse(text, report)?;
     check(&Shape::Map(FILE), &root, "", report);
     let file = View::new(&root, FILE, String::new(), report);
@@ -128,5 +135,6 @@ fn interpret(text: &str, folder: &Path, report: &Report) -> Option<(Deployment, 
         services,
     };
     cross::check(&deployment, &file, &views);
-    Some((deployment, images))
+    let least_keys = views.iter().map(service::least_key).collect();
+    Some((deployment, images, least_keys))
 }

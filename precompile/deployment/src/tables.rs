@@ -85,7 +85,10 @@ fn mappings() -> Vec<(String, &'static [Key])> {
                     "file" => key.name.to_owned(),
                     path => format!("{path}.{}", key.name),
                 };
-                collect(&path, keys, known);
+                // A block with two names has one table.
+                if !known.iter().any(|(_, other)| std::ptr::eq(*other, keys)) {
+                    collect(&path, keys, known);
+                }
             }
         }
     }

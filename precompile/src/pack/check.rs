@@ -312,6 +312,7 @@ mod tests {
         let image = Image {
             source: ImageSource::Reference("a".to_owned()),
             service_type: None,
+            path: String::new(),
             place: Place {
                 file: "d.yaml".into(),
                 line: 5,

@@ -1,6 +1,7 @@
 //! What a deployment takes of a device's memory, by the figures that the daemon sets memory aside with.
 
 use std::cmp::Reverse;
+use std::fmt;
 
 use serde::Serialize;
 use zlayer_bundle::{
@@ -12,7 +13,7 @@ use zlayer_bundle::{
 use super::Compiled;
 use crate::{Problem, Refused};
 
-/// The largest items that a refusal names.
+/// The largest items that a refusal says how to make less of.
 const NAMED: usize = 3;
 
 /// What a deployment takes of a device's memory at the least: what a daemon sets aside before it serves.
@@ -54,11 +55,13 @@ pub struct Ceiling {
 }
 
 impl Room {
-    /// Of a deployment's services, each with the roles that it plays and its artifact.
+    /// Of a deployment's services, each with the roles that it plays and its artifact, and with the key that says how
+    /// many of its instances are kept.
     pub(super) fn of(
         device: &DeviceSettings,
         board: Option<&BoardSettings>,
         members: &[(&Service, &[Role], &Compiled)],
+        least_keys: &[String],
     ) -> Room {
         let ceiling = ceiling(device, board);
         // Some shares grow with the whole.
@@ -69,7 +72,7 @@ impl Room {
         let message = device.max_message.map_or(WHOLE_DEFAULT, clamped);
 
         let mut seen: Vec<&Compiled> = Vec::new();
-        for (service, roles, artifact) in members {
+        for ((service, roles, artifact), least_key) in members.iter().zip(least_keys) {
             let name = service.name.as_deref().unwrap_or_default();
             if !seen.iter().any(|other| std::ptr::eq(*other, *artifact)) {
                 seen.push(artifact);
@@ -95,7 +98,7 @@ impl Room {
             let count = service.settings.min_instances.unwrap_or(1).max(1);
             let mend = match count {
                 1 => format!("build {name} with a smaller initial memory"),
-                _ => format!("lower `min_instances` of {name}"),
+                _ => format!("lower `{least_key}`"),
             };
             let times = match count {
                 1 => "1 instance".to_owned(),
@@ -197,7 +200,7 @@ impl Room {
     ///
     /// # Errors
     ///
-    /// It does not: the largest items are named, and what makes them less.
+    /// It does not: the table is told, and what makes the largest items less.
     pub(super) fn check(&self) -> Result<(), Refused> {
         let Some(ceiling) = &self.ceiling else {
             return Ok(());
@@ -208,21 +211,41 @@ impl Room {
         let mut largest: Vec<&RoomRow> = self.rows.iter().filter(|row| row.counts).collect();
         largest.sort_by_key(|row| Reverse(row.bytes));
         largest.truncate(NAMED);
-        let items: Vec<String> = { largest.iter() }
-            .map(|row| format!("{} {} KiB", row.what, row.bytes.div_ceil(1 << 10)))
-            .collect();
         let what = format!(
-            "this deployment takes at least {} KiB, and {} ({}) is less; the largest items are {}",
-            self.sum.div_ceil(1 << 10),
+            "this deployment takes at least {}, and {} ({}) is less:\n{self}",
+            kibibytes(self.sum),
             ByteSize(ceiling.bytes),
             ceiling.said_by,
-            items.join(", ")
         );
         let mut mends: Vec<&str> = largest.iter().map(|row| row.mend.as_str()).collect();
         mends.retain(|mend| !mend.is_empty());
         mends.push("raise `device.memory_max` where the device has more");
         Err(Problem::new("memory", what, mends.join("; ")).into())
     }
+}
+
+impl fmt::Display for Room {
+    /// A line for each item, and one for their sum.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for row in &self.rows {
+            let beside = match row.counts {
+                true => "",
+                false => ", mapped from its file and not counted",
+            };
+            writeln!(f, "{:>9}  {}{beside}", kibibytes(row.bytes), row.what)?;
+        }
+        write!(f, "{:>9}  at least", kibibytes(self.sum))?;
+        match &self.ceiling {
+            Some(Ceiling { bytes, said_by }) => write!(f, ", of {} ({said_by})", ByteSize(*bytes)),
+            None => {
+                f.write_str("; neither a board nor `device.memory_max` says how much there may be")
+            }
+        }
+    }
+}
+
+fn kibibytes(bytes: u64) -> String {
+    format!("{} KiB", bytes.div_ceil(1 << 10))
 }
 
 #[derive(Default)]

@@ -8,10 +8,10 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use argh::FromArgs;
 use serde_json::{Value, json};
-use zlayer_bundle::{ByteSize, Manifest, Role};
+use zlayer_bundle::{Manifest, Role};
 use zlayer_deployment::{Image, ImageSource};
 use zlayer_precompile::{
-    CodeCache, Packed, Problem, Refused, Room, Settings, Unpacked, no_deployment, overwritten,
+    CodeCache, Packed, Problem, Refused, Settings, Unpacked, no_deployment, overwritten,
 };
 
 use super::access;
@@ -164,7 +164,7 @@ impl Pack {
 
         let variables = packed.manifest.deployment.variables();
         let mut rows = vec![("services", services(&packed))];
-        rows.push(("memory", memory(&packed.room)));
+        rows.push(("memory", packed.room.to_string()));
         if !variables.is_empty() {
             rows.push(("device has to know", variables.join(", ")));
         }
@@ -290,30 +290,4 @@ fn services_json(packed: &Packed) -> Vec<Value> {
             })
         })
         .collect()
-}
-
-/// What it takes of a device's memory, a line for each item.
-fn memory(room: &Room) -> String {
-    let kibibytes = |bytes: u64| format!("{} KiB", bytes.div_ceil(1 << 10));
-    let mut lines: Vec<String> = { room.rows.iter() }
-        .map(|row| {
-            let beside = if row.counts {
-                ""
-            } else {
-                ", mapped from its file and not counted"
-            };
-            format!("{:>9}  {}{beside}", kibibytes(row.bytes), row.what)
-        })
-        .collect();
-    let of = match &room.ceiling {
-        Some(ceiling) => format!(
-            "at least, of {} ({})",
-            ByteSize(ceiling.bytes),
-            ceiling.said_by
-        ),
-        None => "at least; neither a board nor `device.memory_max` says how much there may be"
-            .to_owned(),
-    };
-    lines.push(format!("{:>9}  {of}", kibibytes(room.sum)));
-    lines.join("\n")
 }

@@ -1,9 +1,21 @@
 //! The word that somebody meant, or left out: for both programs' command lines.
 
 /// The one of these words that is nearest to `word`, if it is near enough to be meant: one letter
-/// wrong for every three, at least one and at most three.
+/// wrong for every three, at least one and at most three, or its parts in another order.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let most = (word.chars().count() / 3).clamp(1, 3);
+    let known: Vec<&str> = known.into_iter().collect();
+    // `--max-memory` is `--memory-max`.
+    let parts = |word: &'_ str| -> Vec<String> {
+        let parts = word.split(['-', '_']).filter(|part| !part.is_empty());
+        let mut parts: Vec<String> = parts.map(str::to_owned).collect();
+        parts.sort_unstable();
+        parts
+    };
+    let own = parts(word);
+    if let Some(turned) = known.iter().find(|known| parts(known) == own) {
+        return Some(turned);
+    }
     let known = known.into_iter();
     let distances = known.map(|known| (distance(word, known), known));
     let (distance, known) = distances.min_by_key(|(distance, _)| *distance)?;

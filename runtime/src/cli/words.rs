@@ -105,6 +105,11 @@ fn unknown_word(word: &str, words: &[&str]) -> String {
     let end = word.find('=').unwrap_or(word.len());
     let flag = &word[..end];
     let help = help_of(words);
+    if flag == "--plugin" && words.first() == Some(&"run") {
+        return "there is no flag '--plugin': what is said of one plugin stands in its service in a deployment.yaml, \
+                under `wasm` and `env`"
+            .to_owned();
+    }
     match nearest(flag, flags_in(&help)) {
         Some(meant) => format!("there is no flag '{flag}'; did you mean '{meant}'?"),
         None => format!("there is no flag '{flag}'"),
@@ -159,6 +164,15 @@ mod tests {
             (
                 "run --max-conections=5",
                 "there is no flag '--max-conections'; did you mean '--max-connections'?",
+            ),
+            (
+                "run --max-memory 32Mi",
+                "there is no flag '--max-memory'; did you mean '--memory-max'?",
+            ),
+            (
+                "run --plugin a:secret=c",
+                "there is no flag '--plugin': what is said of one plugin stands in its service in a deployment.yaml, \
+                 under `wasm` and `env`",
             ),
             ("run --wasm x --port", "--port wants a value"),
             ("wasm", "verb is missing"),

@@ -353,6 +353,7 @@ mod tests {
                 interval: time,
                 timeout: None,
                 retries,
+                start_grace: None,
             };
             check_health(&health).err()
         };

@@ -109,7 +109,10 @@ impl Granted {
                 key(one)
             )
         } else if one == Capability::HttpClient && !self.has_hosts && usual.contains(one) {
-            format!("{one}: no host is allowed, --allow-host HOST[:PORT] allows one")
+            format!(
+                "{one}: no host is allowed, `wasm.allowed_hosts: [HOST]` in the service {name} or \
+                 --allow-host HOST[:PORT] allows one"
+            )
         } else {
             let worlds: Vec<_> = roles.iter().map(|role| role.world()).collect();
             let worlds = worlds.join(" and ");
@@ -253,7 +256,10 @@ mod tests {
         let granted = decide(&grants, &STAGES, true).unwrap();
         for (one, says) in [
             (Capability::Logging, "taken away by --deny logging"),
-            (Capability::HttpClient, "--allow-host HOST[:PORT]"),
+            (
+                Capability::HttpClient,
+                "http-client: no host is allowed, `wasm.allowed_hosts: [HOST]` in the service p or --allow-host HOST[:PORT]",
+            ),
             (
                 Capability::Secrets,
                 "not in the world zlayer-transformer and zlayer-router, `wasm.capabilities.secrets: true` in the service p",

@@ -210,7 +210,13 @@ impl<'a> Member<'a> {
             let why = not_granted.join("; ");
             log::log!(level, "plugin {name} imports what it is not granted: {why}");
         }
-        if are_secrets && self.may_call(Capability::Secrets) && granted.shows_no_secret() {
+        // Those of its own `env` are its own, whatever it is granted of the device's.
+        let has_own = !self.config.grants.own_secrets.is_empty();
+        if are_secrets
+            && !has_own
+            && self.may_call(Capability::Secrets)
+            && granted.shows_no_secret()
+        {
             log::warn!(
                 "plugin {name} asks for secrets and is given none: with several plugins they are for \
                  those whose service names them, `wasm.secrets: [NAME, …]`"

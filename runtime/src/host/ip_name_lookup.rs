@@ -151,7 +151,8 @@ impl HostState {
             let plugin = &self.plugin.name;
             let message = format!(
                 "the look-up of '{0}' was denied: that host is not allowed; --allow-host {0}, or \
-                 `wasm.allowed_hosts: [\"{0}\"]` in the service {plugin}, allows it",
+                 `wasm.allowed_hosts: [\"{0}\"]` in the service {plugin}, allows it. \
+                 Unlike in ZLayer, no host is open by default",
                 name.escape_debug()
             );
             self.plugin

@@ -90,7 +90,7 @@ impl Pipeline {
             return Ok(());
         };
         let mut last = Ok(());
-        for asked in 0..health.retries() {
+        for asked in health.tries() {
             if asked > 0 {
                 Timer::after(health.interval().min(PROVING_PAUSE)).await;
             }

@@ -47,7 +47,7 @@ pub fn new_engine(
         let what = match reason.contains(NO_MEMORY) {
             true => {
                 "cannot set the engine up: instances set aside more address space than this process may \
-                 have; choose fewer --max-instances or a larger `ulimit -v`"
+                 have; choose fewer instances (`wasm.max_instances`, `scale`, --max-instances) or a larger `ulimit -v`"
             }
             false => "cannot set the engine up",
         };

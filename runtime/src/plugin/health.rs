@@ -1,7 +1,7 @@
 //! Whether a plugin is well, by what it answers when it is asked from inside.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use zlayer_bundle::HealthCheck;
 
@@ -21,6 +21,8 @@ const REASON_BYTES: usize = 256;
 /// How a plugin is asked, and what came of it.
 pub struct Health {
     check: Arc<HealthCheck>,
+    /// When the plugin was made.
+    since: Instant,
     tally: Mutex<Tally>,
 }
 
@@ -50,6 +52,7 @@ impl Health {
     fn new(check: Arc<HealthCheck>) -> Health {
         Health {
             check,
+            since: Instant::now(),
             tally: Mutex::new(Tally {
                 failed: 0,
                 state: HealthState::Unknown,
@@ -77,6 +80,22 @@ impl Health {
         self.check.retries.unwrap_or(RETRIES).max(1)
     }
 
+    /// Whether it may still be starting, so that a failure says nothing.
+    fn is_starting(&self) -> bool {
+        let grace = self.check.start_grace.unwrap_or_default();
+        self.since.elapsed() < grace && self.state() == HealthState::Unknown
+    }
+
+    /// The tries that one has that is to be served: so many that count, and before them as many as it takes until
+    /// it has started.
+    pub fn tries(&self) -> impl Iterator<Item = u32> {
+        let mut counted = 0;
+        (0..).take_while(move |_| {
+            counted += u32::from(!self.is_starting());
+            counted <= self.retries()
+        })
+    }
+
     /// What the checks have shown until now.
     pub fn state(&self) -> HealthState {
         sync::lock(&self.tally).state.clone()
@@ -97,6 +116,9 @@ impl Health {
     /// Records the result of a check, for the plugin of this name.
     pub fn record(&self, name: &str, checked: Result<(), String>) {
         let retries = self.retries();
+        if checked.is_err() && self.is_starting() {
+            return;
+        }
         let mut tally = sync::lock(&self.tally);
         if !tally.note(checked, retries, SystemTime::now()) {
             return;
@@ -203,6 +225,7 @@ mod tests {
             interval: None,
             timeout: None,
             retries: None,
+            start_grace: None,
         }));
         assert_eq!(health.judge(204), Ok(()));
         let told = health.judge(200).err();
@@ -211,5 +234,31 @@ mod tests {
             Some("/up was answered with 200 and not with 204")
         );
         assert_eq!((health.interval(), health.timeout()), (INTERVAL, TIMEOUT));
+    }
+
+    #[test]
+    fn failures_while_a_plugin_may_be_starting_do_not_count() {
+        let health = |start_grace| {
+            Health::new(Arc::new(HealthCheck {
+                url: "/".to_owned(),
+                expect_status: 200,
+                interval: None,
+                timeout: None,
+                retries: Some(2),
+                start_grace,
+            }))
+        };
+        let fail = |health: &Health| {
+            (0..3).for_each(|_| health.record("p", Err("no".to_owned())));
+            health.state().name()
+        };
+        let (none, day) = (health(None), health(Some(Duration::from_secs(86_400))));
+        assert_eq!(fail(&none), "unhealthy");
+        assert_eq!(none.tries().collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(fail(&day), "unknown");
+        assert_eq!(day.tries().nth(9), Some(9), "none of them counts");
+        // Whoever was well has started.
+        day.record("p", Ok(()));
+        assert_eq!(fail(&day), "unhealthy");
     }
 }

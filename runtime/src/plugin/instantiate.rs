@@ -109,9 +109,9 @@ impl Plugin {
                 "no memory for an instance (--memory-max): {}",
                 engine_words(&error)
             ))),
-            Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
-                Err(Failure::Busy(format!("(--max-instances) {error:#}")))
-            }
+            Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => Err(Failure::Busy(
+                format!("(`wasm.max_instances`, `scale` or --max-instances) {error:#}"),
+            )),
             Err(error) => Err(from_call(error, &store)),
         }
     }

@@ -214,7 +214,7 @@ impl Places {
             }
             if Instant::now() >= until {
                 return Err(Failure::Busy(
-                    "all instances are at work (--max-instances, or as many as --memory-max allows)".to_owned(),
+                    "all instances are at work (`wasm.max_instances`, `scale` or --max-instances, or as many as --memory-max allows)".to_owned(),
                 ));
             }
         }

@@ -147,7 +147,7 @@ impl Plugin {
         if max < wanted {
             log::info!(
                 "plugin {}: the memory allows {max} instances at a time, of {wanted} that \
-                 --max-instances allows: each takes {} KiB at least; raise --memory-max where more \
+                 `wasm.max_instances`, `scale` or --max-instances allow: each takes {} KiB at least; raise --memory-max where more \
                  requests are at work at a time",
                 self.name(),
                 (self.share + self.memory) >> 10

@@ -114,7 +114,7 @@ Options:
 }
 
 /// What a program says of itself or of one verb.
-fn help(command: &str) -> String {
+pub(super) fn help(command: &str) -> String {
     let mut words = command.split(' ');
     let program = words.next().unwrap();
     let words = words.chain(["--help"]);
@@ -172,7 +172,7 @@ fn table(help: &str) -> String {
 }
 
 /// Names and texts of one section, lines that were wrapped put together.
-fn rows(help: &str, section: &str) -> Vec<(String, String)> {
+pub(super) fn rows(help: &str, section: &str) -> Vec<(String, String)> {
     let mut rows: Vec<(String, String)> = Vec::new();
     let lines = help.lines().skip_while(|line| *line != section).skip(1);
     for line in lines.take_while(|line| !line.is_empty()) {

@@ -97,6 +97,12 @@ pub(super) static SERVICE: &[Key] = &[
         "",
         "what the plugin may do, and how its instances are kept",
     ),
+    key(
+        "wasm_http",
+        Shape::Map(WASM),
+        "",
+        "ZLayer's old name of `wasm`, for files that have it: one of the two",
+    ),
 ];
 
 const IMAGE_NAME: Shape = text("text", image::check_name).like(patterns::image);
@@ -283,6 +289,13 @@ static HEALTH: &[Key] = &[
         "3",
         "checks in a row that fail before the service counts as not well",
     ),
+    key(
+        "start_grace",
+        Shape::Duration,
+        "none",
+        "how long it may take to start, from when it is loaded and at most 10m: checks that fail meanwhile do not \
+         count",
+    ),
 ];
 
 const OTHER_CHECKS: &str =
@@ -302,9 +315,10 @@ static CHECK: &[Key] = &[
     .required(),
     key(
         "url",
-        text("path", is_path).like(patterns::asked_path),
+        text("path", is_asked).like(patterns::asked_path),
         "",
-        "the path that is asked for, with a slash first",
+        "the path that is asked for, with a slash first; of a URL of the device itself, such as \
+         http://localhost:8080/health, its path",
     )
     .required(),
     key(
@@ -315,14 +329,34 @@ static CHECK: &[Key] = &[
     ),
 ];
 
-fn is_path(path: &str) -> Result<(), String> {
+fn is_asked(url: &str) -> Result<(), String> {
+    let path = asked_path(url);
     let is_visible = path.bytes().all(|byte| byte.is_ascii_graphic());
     match path.starts_with('/') && is_visible && !path.contains('#') {
         true => Ok(()),
         false => Err(format!(
-            "'{}' is no path; write one like /health, without scheme and host and in ASCII: the daemon asks the \
-             plugin itself",
-            path.escape_debug()
+            "'{}' is no path; write one like /health, in ASCII: the daemon asks the plugin itself, so that a URL may \
+             name no host but localhost",
+            url.escape_debug()
         )),
+    }
+}
+
+/// The path that a health check asks for: a URL's, if its host is the device itself. The plugin is asked
+/// whatever its port is.
+pub(crate) fn asked_path(url: &str) -> &str {
+    let behind = ["http://", "https://"];
+    let Some(behind) = behind.iter().find_map(|scheme| url.strip_prefix(scheme)) else {
+        return url;
+    };
+    let (host, path) = behind.split_at(behind.find(['/', '?', '#']).unwrap_or(behind.len()));
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.parse::<u16>().is_ok() => name,
+        _ => host,
+    };
+    match (name, path) {
+        ("localhost" | "127.0.0.1" | "[::1]", "") => "/",
+        ("localhost" | "127.0.0.1" | "[::1]", path) => path,
+        _ => url,
     }
 }

@@ -44,6 +44,13 @@ pub(super) static WASM: &[Key] = &[
         "what it may call of the host",
     ),
     key(
+        "allow_http_outgoing",
+        Shape::Switch,
+        "as `capabilities` says",
+        "`false` is another way to write `capabilities.http_client: false`; `true` opens nothing, for `allowed_hosts` \
+         names the hosts",
+    ),
+    key(
         "allowed_hosts",
         Shape::List(&HOST, 0, ITEMS_MAX),
         "what the daemon's flags say, else none",

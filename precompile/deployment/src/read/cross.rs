@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use zlayer_bundle::{Deployment, KeyvalueSettings, SERVICES_MAX, Service, nearest};
 
-use super::ports;
+use super::{ports, wasm};
 use crate::view::View;
 
 /// Tells what does not fit together. `services` are those of the deployment, as the file has them.
@@ -29,7 +29,7 @@ fn name(service: &Service) -> &str {
 
 /// The handlers that a stage is for have to be there.
 fn check_services(names: &[&str], service: &View<'_>) {
-    let Some(wasm) = service.map("wasm") else {
+    let Some(wasm) = wasm::block(service) else {
         return;
     };
     let items = wasm.get("services").map_or(&[][..], |node| node.items());
@@ -72,7 +72,7 @@ fn check_namespaces<'a, 'v: 'a>(pairs: impl Iterator<Item = (&'a Service, &'a Vi
                     differs(keyvalue.durability, settings.durability),
                 ),
             ] {
-                if let Some(wasm) = view.map("wasm").filter(|_| is_other) {
+                if let Some(wasm) = wasm::block(view).filter(|_| is_other) {
                     wasm.refuse(
                         setting,
                         format!(

@@ -1,20 +1,26 @@
 //! One service.
 
 use std::path::Path;
+use std::time::Duration;
 
 use zlayer_bundle::{
     DEFAULT_INSTANCES, Endpoint, Expose, HealthCheck, PathPattern, Protocol, Role, ServiceSettings,
 };
 
 use super::{env, wasm};
+use crate::keys::service::asked_path;
 use crate::tree::Content;
 use crate::view::View;
 use crate::{Image, ImageSource};
 
+/// The longest time that a service may take to start.
+const GRACE_MAX: Duration = Duration::from_secs(600);
+
 /// Where its plugin comes from. `None`: it was refused.
 pub(super) fn image(service: &View<'_>, folder: &Path) -> Option<Image> {
     let node = service.get("image")?;
-    let (name, at) = match &node.content {
+    let path = service.path_of("image");
+    let (name, at, path) = match &node.content {
         Content::Map(_) => {
             let image = service.map("image")?;
             if image.get("pull_policy").is_some() {
@@ -23,14 +29,15 @@ pub(super) fn image(service: &View<'_>, folder: &Path) -> Option<Image> {
                     "does nothing here: images are fetched when the bundle is packed, and devices fetch none",
                 );
             }
-            (image.text("name")?, image.at("name"))
+            (image.text("name")?, image.at("name"), image.path_of("name"))
         }
-        _ => (node.text()?, node.at),
+        _ => (node.text()?, node.at, path),
     };
     Some(Image {
         source: ImageSource::of(name, folder),
         service_type: service.text("service_type").and_then(roles_of),
         place: service.report.place(at),
+        path,
     })
 }
 
@@ -55,10 +62,30 @@ pub(super) fn roles_of(service_type: &str) -> Option<Vec<Role>> {
     Some(vec![role])
 }
 
+/// The key that says how many of its instances are kept at the least.
+pub(super) fn least_key(service: &View<'_>) -> String {
+    let scale = service.map("scale");
+    let in_scale = |name: &str| {
+        let scale = scale.as_ref()?;
+        scale.get(name).map(|_| scale.path_of(name))
+    };
+    let in_wasm = || {
+        let wasm = wasm::block(service)?;
+        Some(wasm.path_of("min_instances"))
+    };
+    let known = in_scale("min").or_else(|| in_scale("replicas"));
+    let known = known.or_else(in_wasm);
+    known.unwrap_or_else(|| format!("{}.min_instances", service.path_of("wasm")))
+}
+
 /// Everything else that is said of it.
 pub(super) fn settings(service: &View<'_>) -> ServiceSettings {
-    let wasm = service.map("wasm");
-    let mut settings = wasm.map(|view| wasm::settings(&view)).unwrap_or_default();
+    if service.get("wasm").is_some() && service.get("wasm_http").is_some() {
+        let reason = "is ZLayer's old name of `wasm`, which is here, too; write all under `wasm`";
+        service.refuse("wasm_http", reason);
+    }
+    let wasm = wasm::block(service);
+    let mut settings = wasm.as_ref().map(wasm::settings).unwrap_or_default();
     settings.env = env::variables(service);
     settings.endpoints = endpoints(service);
     settings.health = service.map("health").and_then(|view| health(&view));
@@ -83,17 +110,6 @@ pub(super) fn settings(service: &View<'_>) -> ServiceSettings {
                  `wasm.max_instances`, too"
             ),
         );
-    }
-    for name in settings.secrets.iter().flatten() {
-        if name.strip_suffix('*').unwrap_or(name).contains('*') {
-            service.refuse(
-                "wasm",
-                format!(
-                    "secrets: '{}' names none: a `*` stands at the end, for all that begin so",
-                    name.escape_debug()
-                ),
-            );
-        }
     }
     if let (Some(roles), Some(service_type)) = (&settings.roles, service.text("service_type"))
         && let Some(wanted) = roles_of(service_type)
@@ -138,12 +154,23 @@ pub(super) fn endpoint(view: &View<'_>) -> Option<Endpoint> {
 
 fn health(health: &View<'_>) -> Option<HealthCheck> {
     let check = health.map("check")?;
+    let start_grace = health.duration("start_grace");
+    if start_grace.is_some_and(|grace| grace > GRACE_MAX) {
+        health.refuse(
+            "start_grace",
+            format!(
+                "'{}' is more than 10m, and who installs waits for it that long where the service does not get well",
+                health.text("start_grace").unwrap_or_default().escape_debug()
+            ),
+        );
+    }
     Some(HealthCheck {
-        url: check.text("url")?.to_owned(),
+        url: asked_path(check.text("url")?).to_owned(),
         expect_status: check.number("expect_status").unwrap_or(200),
         interval: health.duration("interval"),
         timeout: health.duration("timeout"),
         retries: health.number("retries"),
+        start_grace,
     })
 }
 

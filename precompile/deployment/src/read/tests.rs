@@ -72,6 +72,7 @@ fn the_guides_example_is_read_as_it_stands() {
             interval: None,
             timeout: None,
             retries: None,
+            start_grace: None,
         }),
         ..ServiceSettings::default()
     };
@@ -83,6 +84,15 @@ fn the_guides_example_is_read_as_it_stands() {
     assert_eq!(image.source, ImageSource::Reference(reference));
     assert_eq!(image.service_type, None);
     assert_eq!((image.place.line, image.place.column), (33, 13));
+    assert_eq!(image.path, "services.auth-plugin.image.name");
+    let keys = [&file.least_keys[0], &file.least_keys[1]];
+    assert_eq!(
+        keys,
+        [
+            "services.api-handler.scale.min",
+            "services.auth-plugin.wasm.min_instances"
+        ]
+    );
 }
 
 #[test]
@@ -212,6 +222,7 @@ fn every_key_gets_where_it_belongs() {
             interval: seconds(10),
             timeout: seconds(2),
             retries: Some(3),
+            start_grace: seconds(90),
         }),
         ..ServiceSettings::default()
     };
@@ -259,6 +270,11 @@ fn what_does_nothing_is_noted() {
             "apps/f.yaml:6:26: services.a.wasm.capabilities: http_client reaches no host before one is named",
         ),
         (
+            service("wasm: {allow_http_outgoing: true}"),
+            "apps/f.yaml:6:33: services.a.wasm.allow_http_outgoing: opens nothing here: unlike in ZLayer, no host is open \
+             by default; name those that it may ask in wasm.allowed_hosts",
+        ),
+        (
             device("tls: {port: 443}"),
             "apps/f.yaml:4:15: device.tls.port: wants a certificate",
         ),
@@ -289,6 +305,39 @@ fn capabilities_are_granted_and_taken_away_by_name() {
     assert_eq!(said("kv_enabled: true"), (vec![one], vec![]));
     assert_eq!(said("kv_enabled: false"), (vec![], vec![one]));
     assert_eq!(said("capabilities: {keyvalue: false}"), (vec![], vec![one]));
+}
+
+#[test]
+fn what_zlayer_writes_for_every_service_is_read() {
+    let read = |lines: &str| {
+        let file = file(&service(lines)).unwrap();
+        let settings = file.deployment.services[0].settings.clone();
+        (settings, file.notes.len())
+    };
+    // It always writes these two. Where hosts are named, they are what is open.
+    let (_, notes) = read("wasm: {allow_http_outgoing: true, allow_tcp: false}");
+    assert_eq!(notes, 1);
+    let (settings, notes) = read("wasm: {allow_http_outgoing: true, allowed_hosts: [a]}");
+    assert_eq!((settings.allow, settings.deny, notes), (vec![], vec![], 0));
+    let (settings, notes) = read("wasm: {allow_http_outgoing: false}");
+    assert_eq!((settings.deny, notes), (vec![Capability::HttpClient], 0));
+    let (old, _) = read("wasm_http: {max_instances: 3, idle_timeout: 5m, secrets: [a]}");
+    let (new, _) = read("wasm: {max_instances: 3, idle_timeout: 300s, secrets: [a]}");
+    assert_eq!(old, new);
+}
+
+#[test]
+fn a_url_of_the_device_itself_is_its_path() {
+    let path = |url: &str| {
+        let line = format!("health: {{check: {{type: http, url: \"{url}\"}}}}");
+        let file = file(&service(&line)).unwrap();
+        let health = file.deployment.services[0].settings.health.clone();
+        health.unwrap().url
+    };
+    assert_eq!(path("http://localhost:8080/health"), "/health");
+    assert_eq!(path("http://127.0.0.1/a?b=c"), "/a?b=c");
+    assert_eq!(path("https://[::1]:443"), "/");
+    assert_eq!(path("/health"), "/health");
 }
 
 #[test]

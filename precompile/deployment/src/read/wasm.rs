@@ -4,11 +4,44 @@ use zlayer_bundle::{AllowedHost, Capability, KeyvalueSettings, ServiceSettings};
 
 use crate::view::View;
 
+/// The block of a service, under whichever of its two names.
+pub(super) fn block<'a>(service: &View<'a>) -> Option<View<'a>> {
+    service.map("wasm").or_else(|| service.map("wasm_http"))
+}
+
 /// What the block says; the rest of the service is not looked at.
 pub(super) fn settings(wasm: &View<'_>) -> ServiceSettings {
-    let (allow, deny) = capabilities(wasm);
+    let (allow, mut deny) = capabilities(wasm);
     let hosts = hosts(wasm);
-    if allow.contains(&Capability::HttpClient) && hosts.as_ref().is_none_or(Vec::is_empty) {
+    let has_no_host = hosts.as_ref().is_none_or(Vec::is_empty);
+    let secrets: Option<Vec<String>> = wasm.list("secrets");
+    for name in secrets.iter().flatten() {
+        if name.strip_suffix('*').unwrap_or(name).contains('*') {
+            wasm.refuse(
+                "secrets",
+                format!(
+                    "'{}' names none: a `*` stands at the end, for all that begin so",
+                    name.escape_debug()
+                ),
+            );
+        }
+    }
+    match wasm.switch("allow_http_outgoing") {
+        Some(false) if allow.contains(&Capability::HttpClient) => wasm.refuse(
+            "allow_http_outgoing",
+            "is false, and capabilities.http_client is true; say it once",
+        ),
+        Some(false) if !deny.contains(&Capability::HttpClient) => {
+            deny.push(Capability::HttpClient);
+        }
+        Some(true) if has_no_host => wasm.note(
+            "allow_http_outgoing",
+            "opens nothing here: unlike in ZLayer, no host is open by default; name those that it may ask in \
+             wasm.allowed_hosts",
+        ),
+        _ => {}
+    }
+    if allow.contains(&Capability::HttpClient) && has_no_host {
         wasm.note(
             "capabilities",
             "http_client reaches no host before one is named: nothing is open by default; name them in \
@@ -20,7 +53,7 @@ pub(super) fn settings(wasm: &View<'_>) -> ServiceSettings {
         allow,
         deny,
         allow_hosts: hosts,
-        secrets: wasm.list("secrets"),
+        secrets,
         keyvalue: keyvalue(wasm),
         log_rate: wasm.number("log_rate"),
         min_instances: wasm.number("min_instances"),

@@ -155,4 +155,6 @@ pub struct HealthCheck {
     pub timeout: Option<Duration>,
     /// Checks in a row that fail before the service counts as not well.
     pub retries: Option<u32>,
+    /// How long it may take to start: a check that fails meanwhile does not count.
+    pub start_grace: Option<Duration>,
 }

@@ -20,6 +20,9 @@ pub struct Variable {
 
 /// A value in which `${NAME}` stands for what the device knows by that name; `$${` stands for `${`. Names are
 /// those of the shell: letters, digits and underscores, with no digit first.
+///
+/// What begins with `$E:` or `$S:` is a reference in ZLayer, and refused here: that a plugin had these signs for its
+/// secret would be noticed late. `$$E:` at the beginning stands for `$E:`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Value(Vec<Part>);
 
@@ -76,6 +79,11 @@ impl FromStr for Value {
 
     fn from_str(text: &str) -> Result<Value, NotAValue> {
         let (mut parts, mut literal, mut rest) = (Vec::new(), String::new(), text);
+        rest = match dollars_of_reference(text) {
+            0 => rest,
+            1 => return Err(NotAValue::Reference(text[..3].to_owned())),
+            _ => &rest[1..],
+        };
         while let Some(at) = rest.find("${") {
             // Of `$${` the first sign says that the others are meant as they are.
             if rest[..at].ends_with('$') {
@@ -108,6 +116,11 @@ impl FromStr for Value {
 impl fmt::Display for Value {
     /// As it is written in a `deployment.yaml`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(Part::Text(text)) = self.0.first()
+            && dollars_of_reference(text) > 0
+        {
+            f.write_str("$")?;
+        }
         for part in &self.0 {
             match part {
                 Part::Text(text) => f.write_str(&text.replace("${", "$${"))?,
@@ -120,6 +133,15 @@ impl fmt::Display for Value {
 
 as_text!(Value);
 
+/// How many `$` stand before `E:` or `S:` at a text's beginning.
+fn dollars_of_reference(text: &str) -> usize {
+    let behind = text.trim_start_matches('$');
+    match behind.starts_with("E:") || behind.starts_with("S:") {
+        true => text.len() - behind.len(),
+        false => 0,
+    }
+}
+
 /// Text that is no [`Value`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotAValue {
@@ -127,6 +149,8 @@ pub enum NotAValue {
     Open,
     /// What stands in `${…}` is no name.
     Name(String),
+    /// It begins like a reference of ZLayer, with these signs.
+    Reference(String),
 }
 
 impl fmt::Display for NotAValue {
@@ -141,6 +165,11 @@ impl fmt::Display for NotAValue {
                 "`${{{}}}` names no variable: a name has letters, digits and underscores, and no digit first; \
                  write $${{ for the signs themselves",
                 name.escape_debug()
+            ),
+            NotAValue::Reference(signs) => write!(
+                f,
+                "begins with `{signs}`, ZLayer's reference to what it knows, which is not looked up here; write ${{NAME}} \
+                 for what the device knows by that name, and `${signs}` for the signs themselves"
             ),
         }
     }
@@ -166,18 +195,40 @@ mod tests {
 
     #[test]
     fn values_are_written_as_they_are_read() {
-        for text in ["", "a", "${A}", "$", "$${A}", "$$${A}", "a${B}c$$d", "}{"] {
+        for text in [
+            "",
+            "a",
+            "${A}",
+            "$",
+            "$${A}",
+            "$$${A}",
+            "a${B}c$$d",
+            "}{",
+            "$$E:a",
+            "$$$S:${B}",
+            "a$E:b",
+            "E:",
+        ] {
             let value: Value = text.parse().unwrap();
             assert_eq!(value.to_string().parse(), Ok(value), "{text}");
         }
         let literal = Value::literal("${A}");
         assert!(!literal.has_variables());
         assert_eq!(literal.to_string(), "$${A}");
+        for text in ["$E:a", "$$S:a", "$E:${A}"] {
+            let value = Value::literal(text);
+            let read: Value = value.to_string().parse().unwrap();
+            assert_eq!(read.resolve(|_| None).as_deref(), Ok(text));
+        }
     }
 
     #[test]
     fn what_is_no_variable_is_refused() {
         assert_eq!("${A".parse::<Value>(), Err(NotAValue::Open));
+        for text in ["$E:HOME", "$S:jwt", "$S:"] {
+            let error = NotAValue::Reference(text[..3].to_owned());
+            assert_eq!(text.parse::<Value>(), Err(error));
+        }
         for name in ["", "1a", "a-b", "a:-b", "ä", "$"] {
             let error = format!("${{{name}}}").parse::<Value>().unwrap_err();
             assert_eq!(error, NotAValue::Name(name.to_owned()));

@@ -107,6 +107,7 @@ pub(super) fn check_health(health: &HealthCheck) -> std::result::Result<(), Stri
         interval,
         timeout,
         retries,
+        start_grace,
     } = health;
     if !url.starts_with('/') || url.parse::<http::uri::PathAndQuery>().is_err() {
         return Err("health.check.url: wants a path, which begins with a slash".to_owned());
@@ -114,7 +115,11 @@ pub(super) fn check_health(health: &HealthCheck) -> std::result::Result<(), Stri
     if !(200..600).contains(expect_status) {
         return Err("health.check.expect_status: wants a status from 200 to 599".to_owned());
     }
-    for (setting, time) in [("interval", interval), ("timeout", timeout)] {
+    for (setting, time) in [
+        ("interval", interval),
+        ("timeout", timeout),
+        ("start_grace", start_grace),
+    ] {
         if time.is_some_and(|time| !TIMES.contains(&time)) {
             return Err(format!("health.{setting}: {OUT_OF_TIMES}"));
         }

@@ -35,6 +35,8 @@ fn a_host_that_is_not_allowed_is_not_connected_to() {
         assert!(reason.contains(&flag), "{reason}");
         let key = format!("`wasm.allowed_hosts: [\"127.0.0.1:{port}\"]` in its service ");
         assert!(reason.contains(&key), "{reason}");
+        let why = "Unlike in ZLayer, no host is open by default";
+        assert!(reason.ends_with(why), "{reason}");
     }
     untouched(&listener);
 }

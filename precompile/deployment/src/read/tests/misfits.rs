@@ -127,7 +127,7 @@ fn what_services_share_has_to_fit() {
     );
     refused(
         "version: v1\ndeployment: d\nservices: {a: {image: a, wasm: {secrets: ['a*b']}}}\n",
-        "3:32: services.a.wasm: secrets: 'a*b' names none",
+        "3:42: services.a.wasm.secrets: 'a*b' names none",
     );
     let text = format!(
         "version: v1\ndeployment: d\ndevice: {{port: 81}}\nservices: {{a: {{image: a, {}}}}}\n",

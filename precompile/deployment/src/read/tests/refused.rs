@@ -187,6 +187,26 @@ fn what_is_wrong_with_a_service_is_told_with_its_place() {
             "health: {check: {type: http, url: \"http://a/\"}}",
             "6:39: services.a.health.check.url: 'http://a/' is no path; write one like /health",
         ),
+        (
+            "health: {check: {type: http, url: \"http://localhost:x/\"}}",
+            "6:39: services.a.health.check.url: 'http://localhost:x/' is no path",
+        ),
+        (
+            "health: {check: {type: http, url: /}, start_grace: 1h}",
+            "6:56: services.a.health.start_grace: '1h' is more than 10m, and who installs waits for it",
+        ),
+        (
+            "wasm: {reuse: 2}\nwasm_http: {reuse: 2}",
+            "7:16: services.a.wasm_http: is ZLayer's old name of `wasm`, which is here, too",
+        ),
+        (
+            "env: {A: \"$S:jwt\"}",
+            "6:14: services.a.env.A: begins with `$S:`, ZLayer's reference to what it knows",
+        ),
+        (
+            "env: [{name: A, value: \"$E:HOME\"}]",
+            "6:28: services.a.env[0].value: begins with `$E:`, ZLayer's reference to what it knows",
+        ),
     ] {
         refused(&service(lines), says);
     }
@@ -269,8 +289,12 @@ fn what_is_wrong_with_a_wasm_block_is_told_with_its_place() {
             "6:19: services.a.wasm.reuse: '0': wants a whole number from 1 to",
         ),
         (
-            "idle_timeout: 1h",
-            "6:26: services.a.wasm.idle_timeout: '1h' is not a duration",
+            "idle_timeout: 1d",
+            "6:26: services.a.wasm.idle_timeout: '1d' is not a duration",
+        ),
+        (
+            "capabilities: {http_client: true}, allow_http_outgoing: false",
+            "6:68: services.a.wasm.allow_http_outgoing: is false, and capabilities.http_client is true; say it once",
         ),
         (
             "on_failure: ignore",
