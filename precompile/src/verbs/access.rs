@@ -50,7 +50,7 @@ pub(super) fn for_images(images: &[Image], plain_http: bool) -> Result<Access> {
         if let ImageSource::Reference(text) = &image.source
             && let Ok(reference) = text.parse()
         {
-            check_plain(&reference).with_context(|| format!("{}: image", image.place))?;
+            check_plain(&reference).with_context(|| format!("{}: {}", image.place, image.path))?;
         }
     }
     from_environment(plain_http)

@@ -15,7 +15,9 @@ fn there_is_nothing_wrong_with_the_deployments_of_the_pages_but_that_their_plugi
         for text in blocks.iter().filter(|text| text.starts_with("version: ")) {
             fs::write(&yaml, text).unwrap();
             let said = pack(&yaml, &made);
-            let lacks_plugin = said.stderr.contains(": image: cannot open ");
+            let lacks_plugin = [".image: cannot open ", ".image.name: cannot open "]
+                .iter()
+                .any(|words| said.stderr.contains(words));
             assert!(lacks_plugin, "{}: {said:?}", page.display());
             seen += 1;
         }

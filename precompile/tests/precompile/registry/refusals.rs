@@ -206,7 +206,8 @@ fn plain_http_for_a_deployment_is_for_registries_on_this_machine_alone() {
     );
     dir.file("deployment.yaml", deployment);
     let told = plain(&dir, &["pack", "deployment.yaml", "--target", "x86_64"]).expect(1);
-    let says = "deployment.yaml:7:12: image: registry: registry.example is another machine";
+    let says =
+        "deployment.yaml:7:12: services.api.image: registry: registry.example is another machine";
     tells(&told.stderr, &[says]);
     assert_eq!(registry.asked().len(), 0);
     assert_eq!(files(&dir), ["deployment.yaml"]);
