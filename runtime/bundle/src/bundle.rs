@@ -26,7 +26,7 @@ use crate::{FileKind, PublicKey, SecretKey, TrustStore};
 pub(crate) const MAGIC: [u8; 8] = *b"ZLBUNDL\n";
 
 /// The format of bundles that this crate writes, and the only one that it reads.
-const FORMAT: u16 = 2;
+const FORMAT: u16 = 3;
 
 /// Length of what stands before the manifest, in bytes.
 const FRONT: usize = 16;
