@@ -6,6 +6,7 @@ mod client_stream;
 mod connection;
 mod door;
 mod doors;
+mod doorstep;
 mod exchange;
 #[cfg(test)]
 pub mod fuzz;
@@ -44,10 +45,10 @@ use crate::wire::stopped;
 use admission::{Admission, Admitted};
 use client_stream::ClientStream;
 use connection::Connection;
+use doorstep::Doorstep;
 use greeting::{Greeted, greet};
 use head::Refusal;
 use origin::Peer;
-use place::Doorstep;
 use tls::Https;
 
 pub use door::Door;

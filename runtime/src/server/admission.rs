@@ -11,7 +11,7 @@ use smol::{Async, Timer};
 
 use super::access;
 use super::door::{self, Door};
-use super::place::Doorstep;
+use super::doorstep::Doorstep;
 use super::waiting::{Amounts, Newcomer, Waiting};
 use crate::clients::{self, Claim, Ledger, Network, Recent};
 use crate::config::AccessOutput;

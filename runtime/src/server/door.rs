@@ -12,7 +12,8 @@ use rustix::net::{Shutdown, SocketFlags, acceptfrom_with, listen, shutdown};
 use smol::Async;
 use socket2::SockRef;
 
-use super::place::{Doorstep, Place};
+use super::doorstep::Doorstep;
+use super::place::Place;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::sync;

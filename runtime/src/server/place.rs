@@ -1,13 +1,5 @@
 //! Where a connection came in.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use smol::channel::{Receiver, Sender, bounded};
-
-use crate::sync;
-use crate::wire::stopped;
-
 /// What a request has to know of the door by which it came.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Place {
@@ -19,62 +11,4 @@ pub(super) struct Place {
     pub(super) is_internal: bool,
     /// The port where the same is served over TLS, if requests without it are sent there.
     pub(super) redirect: Option<u16>,
-}
-
-/// What the connections of a door share: what it leads to, which changes with what is served, and whether they may
-/// stay.
-pub(super) struct Doorstep {
-    place: Mutex<Place>,
-    is_shut: AtomicBool,
-    end: Sender<()>,
-    /// Closed when connections are to end that have no request.
-    over: Receiver<()>,
-}
-
-impl Doorstep {
-    pub(super) fn new(place: Place) -> Doorstep {
-        let (end, over) = bounded(1);
-        Doorstep {
-            place: Mutex::new(place),
-            is_shut: AtomicBool::new(false),
-            end,
-            over,
-        }
-    }
-
-    pub(super) fn place(&self) -> Place {
-        *sync::lock(&self.place)
-    }
-
-    /// Has requests to come know this place.
-    pub(super) fn lead_to(&self, place: Place) {
-        *sync::lock(&self.place) = place;
-    }
-
-    /// Has connections end with the request that they are at.
-    pub(super) fn shut(&self) {
-        self.is_shut.store(true, Ordering::Release);
-        self.end();
-    }
-
-    /// Has connections end that have no request, as where the daemon drains.
-    pub(super) fn end(&self) {
-        self.end.close();
-    }
-
-    /// Whether connections end with the request that they are at.
-    pub(super) fn is_shut(&self) -> bool {
-        self.is_shut.load(Ordering::Acquire)
-    }
-
-    /// Waits until a connection need not wait for one more request.
-    pub(super) async fn over(&self) {
-        stopped(&self.over).await;
-    }
-}
-
-impl Default for Doorstep {
-    fn default() -> Doorstep {
-        Doorstep::new(Place::default())
-    }
 }

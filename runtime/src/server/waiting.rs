@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use super::place::Doorstep;
+use super::doorstep::Doorstep;
 use crate::clients::Network;
 
 /// How many places each network holds.
