@@ -600,6 +600,7 @@ fn durabilities_are_read_and_shown() {
         ("interval=100ms", "interval=100ms"),
         ("interval=60s", "interval=60s"),
         ("interval=60m", "interval=3600s"),
+        ("interval=1h", "interval=3600s"),
     ] {
         assert_eq!(text.parse::<Durability>().unwrap().to_string(), shown);
     }
@@ -608,7 +609,7 @@ fn durabilities_are_read_and_shown() {
         ("sync=1s", "no durability"),
         ("interval=", "write it like interval=30s"),
         ("interval=0", "at least 100ms"),
-        ("interval=1h", "at most 60m"),
+        ("interval=2h", "at most 60m"),
         ("interval=99ms", "at least 100ms"),
         ("interval=61m", "at most 60m"),
     ] {
