@@ -115,7 +115,7 @@ fn an_update_in_which_every_request_hangs_does_not_prove_itself() {
     assert_eq!(install(&bundle(&greeting(1, "one")), &data).code, 0);
     proves(on_trial_of(&data), &data, 1);
     // It is asked far sooner than each half minute, which is the usual interval.
-    let check = "health: {check: {type: http, url: /, expect_status: 200}, timeout: 10s}";
+    let check = "health: {check: {type: http, url: /, expect_status: 200}, timeout: 5s}";
     let all = format!("{check}\n    wasm: {{max_instances: 1}}");
     let daemon = Daemon::of_nothing()
         .data_dir(data.path())

@@ -306,18 +306,6 @@ fn uninstalling_forgets_all_of_it() {
 }
 
 #[test]
-fn what_is_uninstalled_is_so_though_not_all_of_it_can_be_removed() {
-    let device = on_trial();
-    // No file of a generation.
-    fs::create_dir(device.path(GENERATIONS).join("7")).unwrap();
-    assert_eq!(device.generations().uninstall().unwrap(), Some(2));
-    assert_eq!((device.next(), device.blobs()), (None, 2));
-    fs::remove_dir(device.path(GENERATIONS).join("7")).unwrap();
-    device.generations().forget().unwrap();
-    assert_eq!(device.blobs(), 0);
-}
-
-#[test]
 fn where_one_that_was_good_cannot_be_served_either_the_others_are_tried_and_no_crash_loop_goes_on()
 {
     let device = Device::new();
