@@ -254,9 +254,7 @@ fn serve(
         }
     };
     let open_doors = Doors::new(bound)?;
-    let (choice, configure) = installed
-        .map(|FromGeneration { choice, configure }| (choice, configure))
-        .unzip();
+    let (choice, configure) = installed.map(|from| (from.choice, from.configure)).unzip();
     let deployer = Deployer::new(
         loader,
         Arc::clone(data),

@@ -214,16 +214,20 @@ impl Generations {
     ///
     /// # Errors
     ///
-    /// Something cannot be written or removed.
+    /// Something cannot be written, or what says that something is installed cannot be removed.
     pub fn uninstall(&self) -> Result<Option<u64>> {
         let known = self.known();
         let kept = self.make()?;
         self.keep_last(&kept, &known.history)?;
         let releases = self.releases(&known.history)?;
         self.write(&kept, RELEASES, &releases.text())?;
-        let removed = { kept.deployment.remove(ACTIVE) }.and_then(|()| kept.deployment.sync());
-        removed.map_err(|error| self.unwritable(error))?;
-        self.forget()?;
+        let unwritable = |error| self.unwritable(error);
+        kept.deployment.remove(ACTIVE).map_err(unwritable)?;
+        // Nothing is installed any more, whatever is left of it: the next install removes that.
+        let rest = { kept.deployment.sync() }.map_err(unwritable);
+        if let Err(error) = rest.and_then(|()| self.forget()) {
+            log::warn!("what was uninstalled is not removed from the disk as a whole: {error}");
+        }
         Ok(known.active())
     }
 

@@ -1,5 +1,6 @@
 //! Deployments: the file, the bundle that it becomes, and what a device makes of either.
 
+mod back;
 mod damage;
 mod endpoints;
 mod keeping;

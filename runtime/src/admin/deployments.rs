@@ -56,6 +56,8 @@ pub struct Deployed {
     pub generation: Option<u64>,
     /// Whether it has yet to prove itself.
     pub on_trial: bool,
+    /// Why it failed in its trial, where it is served on for want of another.
+    pub failed: Option<String>,
     /// Why another is served than was to be, where that is so.
     pub went_back: Option<String>,
 }

@@ -37,6 +37,7 @@ fn deployment(described: Section, deployed: &Deployed) -> Section {
         digest,
         generation,
         on_trial,
+        failed,
         went_back,
     } = deployed;
     let described = described
@@ -52,12 +53,27 @@ fn deployment(described: Section, deployed: &Deployed) -> Section {
             .field("generation", *generation)
             .field(
                 "on_trial",
-                Value::Truth(*on_trial, ["confirmed", "on trial"]),
+                Value::Truth(
+                    *on_trial,
+                    [
+                        failed.as_ref().map_or("confirmed", |_| "failed its trial"),
+                        "on trial",
+                    ],
+                ),
             ),
         None => described.line(
             "deployment",
             "{deployment}, release {release}, not installed",
         ),
+    };
+    let described = match failed {
+        Some(why) => described
+            .line(
+                "",
+                "served on for want of another, though in its trial {failed}",
+            )
+            .field("failed", redact::scrub(why).into_owned()),
+        None => described,
     };
     match went_back {
         Some(why) => described

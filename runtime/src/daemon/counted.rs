@@ -1,5 +1,6 @@
 //! The start of a generation, which is counted: one that crashes again and again is not started for ever.
 
+use std::io;
 use std::thread::{self, JoinHandle};
 
 use crate::generations::{Choice, Generations};
@@ -18,6 +19,17 @@ impl Counted {
     /// Counts a start. Where the last one ended well, and the generation is good, that is done beside the loading:
     /// flash takes longer than all the rest of a start.
     pub(super) fn begin(generations: &Generations, choice: &Choice) -> Counted {
+        Counted::begin_with(generations, choice, |write| {
+            thread::Builder::new().name("begin".to_owned()).spawn(write)
+        })
+    }
+
+    /// The same, where what is done beside the loading is begun by `start`.
+    fn begin_with(
+        generations: &Generations,
+        choice: &Choice,
+        start: impl FnOnce(Box<dyn FnOnce() -> bool + Send>) -> io::Result<JoinHandle<bool>>,
+    ) -> Counted {
         let known = generations.standing();
         let number = choice.number;
         let is_good = number.is_some_and(|number| known.confirmed.contains(&number));
@@ -36,12 +48,13 @@ impl Counted {
             }
             begun.is_ok()
         };
-        match is_well {
-            true => {
-                let started = thread::Builder::new().name("begin".to_owned()).spawn(write);
-                counted.writing = started.ok();
-            }
-            false => counted.is_written = write(),
+        counted.writing = match is_well {
+            true => start(Box::new(write.clone())).ok(),
+            false => None,
+        };
+        // Where no thread can be had, it is counted all the same.
+        if counted.writing.is_none() {
+            counted.is_written = write();
         }
         counted
     }
@@ -73,5 +86,35 @@ impl Drop for Counted {
                 "it is not written down that generation {number} was not started after all: {error}"
             );
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test should panic")]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::data_dir::temporary_folder;
+
+    #[test]
+    fn a_start_is_counted_where_no_thread_can_be_had() {
+        let folder = temporary_folder().unwrap();
+        let deployment = folder.join("deployment");
+        fs::create_dir_all(&deployment).unwrap();
+        for (name, text) in [("active", "1\n"), ("confirmed", "1\n")] {
+            fs::write(deployment.join(name), text).unwrap();
+        }
+        let generations = Generations::of(&folder);
+        let choice = Choice {
+            number: Some(1),
+            ..Choice::default()
+        };
+        let counted = Counted::begin_with(&generations, &choice, |_| {
+            Err(io::Error::from(io::ErrorKind::WouldBlock))
+        });
+        assert!(counted.stand());
+        assert_eq!(generations.standing().starts, 1);
+        fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -78,6 +78,8 @@ struct Served {
     config: Arc<Config>,
     /// Whether it has proved itself.
     is_confirmed: bool,
+    /// Why it failed in its trial, where it is served on for want of another.
+    failed: Option<String>,
     /// Why another is served than was to be, where that is so.
     went_back: Option<String>,
     /// What goes on beside requests, as long as this is kept.
@@ -138,6 +140,7 @@ impl Deployer {
             served: Mutex::new(Served {
                 config,
                 is_confirmed: true,
+                failed: None,
                 went_back: None,
                 _tasks: Vec::new(),
             }),
@@ -273,6 +276,7 @@ impl Deployer {
         let served = Served {
             config,
             is_confirmed,
+            failed: None,
             went_back,
             _tasks: tasks,
         };
@@ -346,7 +350,8 @@ impl Served {
             name: deployment.name.clone(),
             release: deployment.release,
             generation: self.number(),
-            on_trial: self.number().is_some() && !self.is_confirmed,
+            on_trial: self.number().is_some() && !self.is_confirmed && self.failed.is_none(),
+            failed: self.failed.clone(),
             went_back: self.went_back.clone(),
         })
     }

@@ -41,7 +41,7 @@ impl First {
         mut versions: Versions,
         (mut installed, mut counted): (Option<FromGeneration>, Option<Counted>),
     ) -> Result<First> {
-        let (mut loaded, mut tried) = (loaded, Vec::new());
+        let mut loaded = loaded;
         loop {
             let error = match loaded {
                 Ok(pipeline) => {
@@ -72,18 +72,27 @@ impl First {
                     &generations,
                     choice,
                     error,
-                    &mut tried,
+                    &mut from.tried,
                     |_, note| match is_written {
                         true => note(),
                         false => Err(Error::Refused("its start is not written down".to_owned())),
                     },
                 )?;
-            counted = Some(Counted::begin(&generations, &from.choice));
-            config = (from.configure)(Wanted::of(&from.choice))?;
-            redact::install(super::deployer::secrets(&config));
-            versions = Versions::open(data)?;
-            let members: Result<Vec<Member<'_>>> = plugins::gather(&config, data, &mut versions);
-            loaded = members.and_then(|members| loader.load(members, &config, None, None));
+            let next = (from.configure)(Wanted::of(&from.choice));
+            // What the device refuses comes to no start.
+            let is_refused = next.as_ref().is_err_and(|error| !error.is_its_own());
+            counted = (!is_refused).then(|| Counted::begin(&generations, &from.choice));
+            loaded = match next {
+                Ok(next) => {
+                    config = next;
+                    redact::install(super::deployer::secrets(&config));
+                    versions = Versions::open(data)?;
+                    let members: Result<Vec<Member<'_>>> =
+                        plugins::gather(&config, data, &mut versions);
+                    members.and_then(|members| loader.load(members, &config, None, None))
+                }
+                Err(error) => Err(error),
+            };
         }
     }
 }

@@ -9,7 +9,7 @@ use super::installation::locked;
 use super::trust::{Trustees, trusted};
 use crate::config::{Config, Source};
 use crate::error::{Error, Result};
-use crate::generations::{Choice, Generations, WentBack};
+use crate::generations::{Choice, Generations};
 
 /// Makes the configuration of a daemon that serves this: what the flags say, what the deployment says, and what
 /// the device knows of its variables by now.
@@ -34,6 +34,8 @@ pub struct Start {
 pub(super) struct FromGeneration {
     /// What it begins with.
     pub(super) choice: Choice,
+    /// Those that could not be served.
+    pub(super) tried: Vec<u64>,
     pub(super) configure: Configure,
 }
 
@@ -52,7 +54,8 @@ impl Start {
     ///
     /// # Errors
     ///
-    /// What is installed is refused, or what it needs to know is missing.
+    /// What is installed is refused, or what it needs to know is missing; or the command line is wrong, whatever is
+    /// installed.
     pub fn installed(data_dir: &Path, configure: Configure) -> Result<Start> {
         if data_dir.as_os_str().is_empty() {
             return Err(Error::Usage(
@@ -65,6 +68,10 @@ impl Start {
             match configure(Wanted::of(&choice)) {
                 Ok(config) => break config,
                 Err(error) => {
+                    if let Err(wrong @ Error::Usage(_)) = configure(Wanted::Nothing(String::new()))
+                    {
+                        return Err(wrong);
+                    }
                     choice = instead(&generations, choice, error, &mut tried, |choice, note| {
                         let _data = locked(data_dir)?;
                         generations.begin(choice)?;
@@ -73,7 +80,11 @@ impl Start {
                 }
             }
         };
-        let installed = FromGeneration { choice, configure };
+        let installed = FromGeneration {
+            choice,
+            tried,
+            configure,
+        };
         Ok(Start {
             config,
             installed: Some(installed),
@@ -131,21 +142,11 @@ pub(super) fn instead(
         return Err(error);
     }
     let reason = error.to_string();
-    if let Some(WentBack {
-        from: Some(from),
-        reason: why,
-        ..
-    }) = &choice.went_back
-        && !tried.contains(from)
+    if let Some(back) = &choice.went_back
+        && let Some(next) = generations.choose_further(back, tried)
     {
-        // What works of it is more than nothing.
-        log::error!(
-            "generation {number} cannot be served: {reason}; {from} is tried all the same: {why}"
-        );
-        return Ok(Choice {
-            number: Some(*from),
-            ..Choice::default()
-        });
+        log::error!("generation {number} cannot be served: {reason}");
+        return Ok(next);
     }
     let is_good = generations.standing().confirmed.contains(&number);
     let is_its_own = error.is_its_own();
@@ -161,7 +162,12 @@ pub(super) fn instead(
         }
     }
     if !is_its_own {
-        return Err(error);
+        // The command line is not at fault, and another start may well do.
+        return Err(match error {
+            Error::Usage(what) => Error::Refused(format!("generation {number}: {what}")),
+            Error::Unknown(what) => Error::Refused(format!("generation {number}: {what}")),
+            other => other,
+        });
     }
     if let Err(unwritten) = note(&choice, &|| generations.note_failure(number, &reason)) {
         // Nobody would know how often it was started, and it would be for ever.
@@ -170,11 +176,7 @@ pub(super) fn instead(
             "generation {number} cannot be served: {reason}"
         )));
     }
-    Err(match error {
-        // The command line is not at fault, and another start may well do: it is counted.
-        Error::Usage(what) => Error::Refused(format!("generation {number}: {what}")),
-        other => other,
-    })
+    Err(error)
 }
 
 /// Checks who signed a bundle, and what it is for.

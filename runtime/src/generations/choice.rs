@@ -114,6 +114,41 @@ impl Generations {
             ..Choice::default()
         }
     }
+
+    /// What is served where one that was to be gone back to cannot be served either, nor any other of `tried`: the next
+    /// good one; or at last the one that was gone back from, as often as it may be started, since what works of it is
+    /// more than nothing. None: there is nothing else. Reads only.
+    pub fn choose_further(&self, back: &WentBack, tried: &[u64]) -> Option<Choice> {
+        let known = self.known();
+        // The starts of one that becomes the active one are counted anew.
+        let is_counted_on = back.is_for_now || known.lost.is_some();
+        let may = |one: u64| !is_counted_on || known.trial.starts(one) < STARTS;
+        let mut good = known.good();
+        let next = good.find(|one| {
+            Some(*one) != back.from && !tried.contains(one) && may(*one) && self.whole(*one).is_ok()
+        });
+        if next.is_some() {
+            return Some(Choice {
+                number: next,
+                went_back: Some(back.clone()),
+                ..Choice::default()
+            });
+        }
+        let from = back.from.filter(|from| !tried.contains(from))?;
+        let (starts, failure) = (known.trial.starts(from), known.failed.reason(from));
+        if starts < STARTS {
+            let why = &back.reason;
+            log::error!("generation {from} is tried all the same, for want of a good one: {why}");
+            return Some(Choice {
+                number: Some(from),
+                ..Choice::default()
+            });
+        }
+        Some(Choice {
+            worn: failure.is_none().then_some(from),
+            ..Choice::nothing(without_rest(from, starts, failure))
+        })
+    }
 }
 
 impl Choice {

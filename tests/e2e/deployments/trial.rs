@@ -34,14 +34,20 @@ fn what_the_device_lacks_is_told_each_time_and_held_against_nobody() {
     let keys = TempDir::new();
     let device = || Daemon::of_nothing().data_dir(data.path());
     let knows = || knowing(&data, "two");
-    let faults: [(&dyn Fn() -> Builder, i32, &str); 5] = [
-        (&device, 2, "WORD"),
+    let faults: [(&dyn Fn() -> Builder, i32, &str); 7] = [
+        (
+            &device,
+            1,
+            "generation 2: the deployment wants to know WORD",
+        ),
+        (&|| device().args(["--port", "http"]), 2, "--port"),
+        (&|| device().args(["--timeout", "trail=1s"]), 2, "trail"),
         (&|| knows().keys(Some(keys.path())), 16, "not trusted here"),
         (&|| knows().args(["--secrets-file", "/nope"]), 1, "/nope"),
         (&|| knows().args(["--profile", "wide"]), 21, "wide"),
         (
             &|| knows().args(["--memory-max", "12Mi"]),
-            2,
+            1,
             "--memory-max",
         ),
     ];
@@ -109,12 +115,12 @@ fn an_update_in_which_every_request_hangs_does_not_prove_itself() {
     assert_eq!(install(&bundle(&greeting(1, "one")), &data).code, 0);
     proves(on_trial_of(&data), &data, 1);
     // It is asked far sooner than each half minute, which is the usual interval.
-    let check = "health: {check: {type: http, url: /, expect_status: 200}, timeout: 1s}";
+    let check = "health: {check: {type: http, url: /, expect_status: 200}, timeout: 5s}";
     let all = format!("{check}\n    wasm: {{max_instances: 1}}");
     let daemon = Daemon::of_nothing()
         .data_dir(data.path())
         .timeout("request", "20s")
-        .timeout("trial", "30m")
+        .timeout("trial", "1440m")
         .start();
     installed(&hostile(2, "", &all), &data);
     let why = hangs_until_it_goes_back(&daemon, &data, 3);
@@ -128,8 +134,8 @@ fn answers_that_never_come_undo_an_update_as_traps_do() {
     proves(on_trial_of(&data), &data, 1);
     let daemon = Daemon::of_nothing()
         .data_dir(data.path())
-        .timeout("request", "3s")
-        .timeout("trial", "30m")
+        .timeout("request", "20s")
+        .timeout("trial", "1440m")
         .start();
     installed(&hostile(2, "", ""), &data);
     let why = hangs_until_it_goes_back(&daemon, &data, 4);

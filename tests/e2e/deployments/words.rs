@@ -241,12 +241,14 @@ fn a_digest_is_the_same_wherever_it_is_shown_and_revokes_what_it_stands_for() {
 #[test]
 fn rollback_after_a_way_back_goes_to_the_good_one_before_and_not_to_what_failed() {
     let data = TempDir::new();
-    let daemon = Daemon::of_nothing().data_dir(data.path());
-    let daemon = daemon.timeout("trial", "2s").start();
+    let daemon = super::live::on_trial(&data, "1s");
     for (release, word) in [(1, "one"), (2, "two")] {
         assert_eq!(install(&bundle(&greeting(release, word)), &data).code, 0);
-        eventually("it is confirmed", || status(&data)["on_trial"] == false);
+        super::live::confirmed(&data, release);
     }
+    assert_eq!(daemon.stop(), 0);
+    // However long it takes to trap so often.
+    let daemon = super::live::on_trial(&data, "1440m");
     let failing = super::live::hostile(3, "", "");
     assert_eq!(install(&failing, &data).code, 0);
     eventually("the last good one is served", || {

@@ -175,8 +175,8 @@ impl Deployer {
             let why = "what was installed was removed: `zlayer install APP.zlb` installs another";
             let config = deployer.configured(Wanted::Nothing(why.to_owned()))?;
             let loaded = deployer.load(config)?;
-            deployer.removals.fetch_add(1, Ordering::Relaxed);
             generations.uninstall()?;
+            deployer.removals.fetch_add(1, Ordering::Relaxed);
             Ok(loaded)
         });
         let nothing = nothing.await?;

@@ -99,6 +99,7 @@ impl Deployer {
         loop {
             let next = sync::lock(&self.retiring).first().cloned();
             let Some(ending) = next else { return };
+            log::info!("requests of a deployment that ends are waited for, for {drain:?} at most");
             if timeout::before(ending.since + drain, stopped(&ending.ended))
                 .await
                 .is_some()

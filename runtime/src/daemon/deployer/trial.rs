@@ -91,14 +91,22 @@ impl Deployer {
 
     /// Ends a trial, in which this was found.
     async fn settle(self: &Arc<Self>, number: u64, pipeline: Arc<Pipeline>, found: Option<String>) {
-        let is_over = pipeline.retired().is_closed() || self.stop.is_closed();
+        let retired = pipeline.retired();
         // What is gone back from has to end.
         drop(pipeline);
-        match found {
-            _ if is_over => {}
-            Some(reason) => self.go_back(number, reason).await,
-            None => self.confirm(number).await,
+        if self.is_over(&retired) {
+            return;
         }
+        match found {
+            Some(reason) => self.go_back(number, reason, &retired).await,
+            None => self.confirm(number, &retired).await,
+        }
+    }
+
+    /// Whether a trial decides nothing any more: another pipeline is served by now, maybe of the same generation,
+    /// which was installed again. Whoever acts on it asks while nothing else changes what is served.
+    fn is_over(&self, retired: &Receiver<()>) -> bool {
+        retired.is_closed() || self.stop.is_closed()
     }
 
     /// Waits for the time of a trial, or until it does not matter any more.
@@ -146,25 +154,21 @@ impl Deployer {
 
     /// Counts a generation as good. Where that cannot be written down, it is tried again after as long again: the
     /// disk may be full for a while.
-    async fn confirm(self: &Arc<Self>, number: u64) {
-        let retired = self.present.get().retired();
-        loop {
+    async fn confirm(&self, number: u64, retired: &Receiver<()>) {
+        let _changing = loop {
             let changing = self.changing.lock().await;
-            if self.served().number() != Some(number) {
+            if self.is_over(retired) {
                 return;
             }
             let generations = self.generations();
             let error = match unblock(move || generations.confirm(number)).await {
-                Ok(()) => break,
+                Ok(()) => break changing,
                 Err(error) => error,
             };
             drop(changing);
             log::error!("generation {number} cannot be confirmed, which is tried again: {error}");
-            self.wait_for_trial(&retired).await;
-            if retired.is_closed() || self.stop.is_closed() {
-                return;
-            }
-        }
+            self.wait_for_trial(retired).await;
+        };
         *sync::lock(&self.begun) = None;
         sync::lock(&self.closed).clear();
         if !std::mem::replace(&mut self.served().is_confirmed, true) {
@@ -174,12 +178,13 @@ impl Deployer {
 
     /// Serves the last good generation again in place of this one, which failed for this reason. Where none can be
     /// served, it is served on: what works of it is more than nothing.
-    async fn go_back(self: &Arc<Self>, failed: u64, reason: String) {
+    async fn go_back(self: &Arc<Self>, failed: u64, reason: String, retired: &Receiver<()>) {
+        log::error!("generation {failed} failed in its trial: {reason}");
         let _changing = self.changing.lock().await;
-        if self.served().number() != Some(failed) {
+        if self.is_over(retired) {
+            log::info!("nothing is gone back to for that: another deployment has its place by now");
             return;
         }
-        log::error!("generation {failed} failed in its trial: {reason}");
         let mut tried = Vec::new();
         while let Some(back) = self.good_before(failed, &tried).await {
             tried.push(back);
@@ -198,8 +203,16 @@ impl Deployer {
                 }
             }
         }
-        self.mark_failed(failed, reason, None).await;
+        self.serve_on(failed, reason).await;
         log::error!("there is no generation to go back to: {failed} is served on");
+    }
+
+    /// Ends the trial of what failed in it and is served on, for want of another.
+    async fn serve_on(&self, failed: u64, reason: String) {
+        self.mark_failed(failed, reason.clone(), None).await;
+        // Nobody goes back to these any more.
+        sync::lock(&self.closed).clear();
+        self.served().failed = Some(reason);
     }
 
     /// The last good generation but this one and those that were `tried`.
@@ -240,7 +253,7 @@ impl Deployer {
         }) {
             let error = Error::from(unloaded);
             log::error!("generation {failed} is served on: {error}");
-            return;
+            return self.serve_on(failed, reason).await;
         }
         self.cut_off(before).await;
         // Its memory is free when its plugins have shut down.
@@ -254,10 +267,13 @@ impl Deployer {
             Ok(loaded) => {
                 let plan = self.doors_for(&loaded).in_part();
                 self.switch(loaded, plan, false, None);
+                self.serve_on(failed, reason).await;
             }
             Err(unloaded) => {
                 let again = Error::from(unloaded);
                 log::error!("generation {failed} cannot be loaded any more either: {again}");
+                self.mark_failed(failed, reason, None).await;
+                sync::lock(&self.closed).clear();
             }
         }
     }

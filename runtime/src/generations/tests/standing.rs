@@ -306,6 +306,45 @@ fn uninstalling_forgets_all_of_it() {
 }
 
 #[test]
+fn where_one_that_was_good_cannot_be_served_either_the_others_are_tried_and_no_crash_loop_goes_on()
+{
+    let device = Device::new();
+    for release in 1..=2 {
+        device.install_good("d", release);
+    }
+    device.install("d", 3, 3);
+    assert_eq!(device.start(), Some(3));
+    let generations = device.generations();
+    let choice = generations.choose();
+    assert_eq!(choice.number, Some(2));
+    let back = choice.went_back.unwrap();
+    let further = |tried: &[u64]| generations.choose_further(&back, tried);
+    let older = further(&[2]).unwrap();
+    assert_eq!(older.number, Some(1));
+    assert_eq!(older.went_back.as_ref(), Some(&back));
+    // What works of the one that crashed is more than nothing, but not for ever.
+    for _ in 1..STARTS {
+        let all_the_same = further(&[2, 1]).unwrap();
+        assert_eq!(
+            (all_the_same.number, &all_the_same.went_back),
+            (Some(3), &None)
+        );
+        generations.begin(&all_the_same).unwrap();
+    }
+    let nothing = further(&[2, 1]).unwrap();
+    assert_eq!((nothing.number, nothing.worn), (None, Some(3)));
+    let told = nothing.nothing.unwrap();
+    assert!(told.contains("generation 3 was started 3 times"), "{told}");
+    assert_eq!(further(&[2, 1, 3]), None);
+    // The older one is the active one from then on, and the one between is not to blame.
+    generations.begin(&older).unwrap();
+    assert_eq!(device.next(), Some(1));
+    let failed = generations.standing().failed;
+    let failed: Vec<u64> = { failed.iter() }.map(|(one, _)| *one).collect();
+    assert_eq!(failed, [3]);
+}
+
+#[test]
 fn damaged_notes_never_keep_a_device_from_serving() {
     for (name, next) in [(TRIAL, 2), (CONFIRMED, 2), (FAILED, 1)] {
         for damaged in [&b""[..], b"?", b"2", b"\0\0\0\n", b"\xff\xff"] {
