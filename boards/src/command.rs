@@ -86,7 +86,9 @@ impl Cmd {
 
     /// What the program prints when it succeeds, or its complaint when it fails.
     pub(crate) fn asked(&self, dir: &Path) -> Result<std::result::Result<String, String>> {
-        let output = { self.process().current_dir(dir) }
+        let output = self
+            .process()
+            .current_dir(dir)
             .stdin(Stdio::null())
             .output()
             .with_context(|| format!("cannot start `{}`", self.program))?;
