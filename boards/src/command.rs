@@ -84,6 +84,21 @@ impl Cmd {
         String::from_utf8(output.stdout).ok()
     }
 
+    /// What the program prints when it succeeds, or its complaint when it fails.
+    pub(crate) fn asked(&self, dir: &Path) -> Result<std::result::Result<String, String>> {
+        let output = self
+            .process()
+            .current_dir(dir)
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot start `{}`", self.program))?;
+        let said = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ok(match output.status.success() {
+            true => Ok(said(output.stdout)),
+            false => Err(said(output.stderr)),
+        })
+    }
+
     /// The process to start, in a clean environment; for callers that want to hold it.
     pub(crate) fn process(&self) -> Command {
         let mut command = Command::new(&self.program);
@@ -211,6 +226,9 @@ mod tests {
         assert!(Cmd::new("true", "").run(dir).is_ok());
         let error = Cmd::new("sh", "-c").arg("exit 3").run(dir).unwrap_err();
         assert!(error.to_string().contains("exit status: 3"), "{error}");
+        let asked = |line: &str| Cmd::new("sh", "-c").arg(line).asked(dir).unwrap();
+        assert_eq!(asked("echo yes"), Ok("yes\n".to_owned()));
+        assert_eq!(asked("echo no >&2; exit 3"), Err("no\n".to_owned()));
         let error = Cmd::new("zlayer-no-such-program", "").run(dir).unwrap_err();
         assert!(
             error

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::Workspace;
 use crate::command::Cmd;
@@ -82,8 +82,12 @@ impl Tool {
         let question = Cmd::new("cargo", &question)
             .env("CARGO_NET_RETRY", "1")
             .env("CARGO_HTTP_TIMEOUT", "30");
-        if question.output(&workspace.root).is_none() {
-            return Ok(false);
+        if let Err(said) = question.asked(&workspace.root)? {
+            if is_unreachable(&said) {
+                return Ok(false);
+            }
+            // Else a wrong version would take what it checks out of every run, and nobody would know.
+            bail!("`{question}` failed, and not for want of a network:\n{said}");
         }
         self.command(workspace).run(&workspace.root)?;
         Ok(true)
@@ -121,6 +125,31 @@ impl Tool {
         let line = format!("\"{self} (");
         list.lines().any(|one| one.starts_with(&line))
     }
+}
+
+/// Whether a failure of cargo's is that of the network, by what it says. The numbers are those of curl: of names, of
+/// connections, of time, of TLS and of what breaks off.
+fn is_unreachable(said: &str) -> bool {
+    const WORDS: [&str; 16] = [
+        "network failure",
+        "spurious network error",
+        "failed to download",
+        "download of config.json failed",
+        "could not resolve",
+        "couldn't resolve",
+        "couldn't connect",
+        "failed to connect",
+        "timed out",
+        "timeout was reached",
+        "[5]",
+        "[6]",
+        "[7]",
+        "[28]",
+        "[35]",
+        "[56]",
+    ];
+    let said = said.to_lowercase();
+    WORDS.iter().any(|word| said.contains(word))
 }
 
 impl std::fmt::Display for Tool {
@@ -187,6 +216,26 @@ mod tests {
             shown.ends_with(" --root t/tools --target-dir t/tools/build"),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn an_unreachable_network_is_told_from_a_tool_that_is_not_to_be_had() {
+        for said in [
+            "error: download of config.json failed\n\nCaused by:\n  failed to download from `x`",
+            "warning: spurious network error (1 try remaining)",
+            "[6] Could not resolve hostname (Could not resolve host: x)",
+            "[28] Timeout was reached (Connection timed out after 30001 milliseconds)",
+        ] {
+            assert!(is_unreachable(said), "{said}");
+        }
+        for said in [
+            "error: could not find `wkg@0.16.999` in registry `x`",
+            "error: no such command: `info`",
+            "error: error in environment variable `CARGO_HTTP_TIMEOUT`: invalid digit found in string",
+            "",
+        ] {
+            assert!(!is_unreachable(said), "{said}");
+        }
     }
 
     #[test]

@@ -100,7 +100,7 @@ pub fn run(start: Start) -> Result<()> {
     // Before all else: a signal that comes while the plugin loads must drain, too.
     let signals = Signals::hear()?;
     let has_https = config.entrance.https.is_some();
-    let bound = doors::plan(&[], &[], &config.doors, has_https).whole()?;
+    let bound = doors::at_start(&config.doors, has_https)?;
     // While this process may still read what root alone may.
     let owner = account.map(|account| account.ids().0.as_raw());
     let https = config.entrance.https.as_ref();

@@ -71,6 +71,9 @@ pub enum Failure {
         plugin: String,
         /// How the stage failed.
         cause: Box<Failure>,
+        /// It is the fault of the stage's plugin, and counted as that. Otherwise it is that of whoever made what the
+        /// stage was to see.
+        is_counted: bool,
     },
     /// An upstream cannot be reached, or its response is not valid HTTP or broke off.
     BadGateway(String),
@@ -238,6 +241,17 @@ impl Failure {
         }
     }
 
+    /// Whether it is counted already, as the fault of a stage's plugin.
+    pub fn is_counted(&self) -> bool {
+        matches!(
+            self,
+            Failure::Stage {
+                is_counted: true,
+                ..
+            }
+        )
+    }
+
     /// Whether the client is at fault, and neither a plugin nor the device.
     pub fn is_clients(&self) -> bool {
         (400..500).contains(&self.status())
@@ -324,6 +338,7 @@ impl fmt::Display for Failure {
                 step,
                 plugin,
                 cause,
+                ..
             } => write!(f, "{step} by plugin {plugin}: {cause}"),
         }
     }

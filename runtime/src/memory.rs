@@ -225,6 +225,17 @@ impl Reservation {
         self.budget.reservation(bytes)
     }
 
+    /// Reserves `bytes` in the same budget, of which it gives as many as it has. `None`, with nothing changed, if what
+    /// is missing then is not to be had.
+    pub fn draw(&mut self, bytes: usize) -> Option<Reservation> {
+        // Not parted before: nobody else is to have it where this fails.
+        let mut drawn = self.reserve_another(bytes.saturating_sub(self.bytes))?;
+        let own = bytes - drawn.bytes;
+        self.bytes -= own;
+        drawn.bytes += own;
+        Some(drawn)
+    }
+
     /// Bytes that others could have if it were dropped.
     pub fn returns(&self) -> usize {
         let home = self.home.as_ref().map_or(0, |home| home.bytes);

@@ -183,7 +183,7 @@ impl fmt::Display for Error {
             Error::Answer { registry, message } => write!(f, "{registry} answers: {message}"),
             Error::TooLarge { registry, most } => write!(
                 f,
-                "{registry}, or where it leads to, answers with more than {} MB where no file was asked for: \
+                "{registry}, or where it leads to, answers with more than {} MiB where no file was asked for: \
                  that is the most, and the rest was not read",
                 most >> 20
             ),

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use zlayer_bundle::open_regular;
 
 use crate::Error;
@@ -44,10 +44,10 @@ impl Content {
     }
 
     fn write_into(&self, folder: &Path, name: &str, is_new: bool) -> io::Result<()> {
-        let others = match is_new {
-            true => Vec::new(),
+        let index = match is_new {
+            true => Map::new(),
             // A folder that holds anything else belongs to somebody.
-            false => others(folder, name)?,
+            false => present(folder, name)?,
         };
         let blobs = folder.join("blobs/sha256");
         fs::create_dir_all(&blobs)?;
@@ -64,51 +64,47 @@ impl Content {
             &json!({ "imageLayoutVersion": "1.0.0" }),
         )?;
         // The last file: with it the layout is whole.
-        write(&folder.join("index.json"), &self.entry(name, others))
+        write(&folder.join("index.json"), &self.entry(name, index))
     }
 
-    /// What `index.json` says, with these in front.
-    fn entry(&self, name: &str, others: Vec<Value>) -> Value {
+    /// What `index.json` says, which is `index` with this one at the end. What else that holds is not ours.
+    fn entry(&self, name: &str, mut index: Map<String, Value>) -> Value {
         let own = self.top().map(|(bytes, media_type)| {
             let mut entry = bytes.descriptor(media_type);
             entry.annotations.insert(NAME.to_owned(), name.to_owned());
             json!(entry)
         });
-        let manifests: Vec<Value> = others.into_iter().chain(own).collect();
-        json!({
-            "schemaVersion": 2,
-            "mediaType": media::INDEX,
-            "manifests": manifests,
-        })
+        let others = index.remove("manifests");
+        let others = others.as_ref().and_then(Value::as_array);
+        let manifests: Vec<Value> = others
+            .cloned()
+            .unwrap_or_default()
+            .into_iter()
+            .chain(own)
+            .collect();
+        index.insert("schemaVersion".to_owned(), json!(2));
+        index.entry("mediaType").or_insert(json!(media::INDEX));
+        index.insert("manifests".to_owned(), json!(manifests));
+        Value::Object(index)
     }
 }
 
-/// What a layout holds under other names; nothing for an empty folder.
-fn others(folder: &Path, name: &str) -> io::Result<Vec<Value>> {
+/// The `index.json` of a layout, without what has this name; nothing for an empty folder.
+fn present(folder: &Path, name: &str) -> io::Result<Map<String, Value>> {
     if fs::read_dir(folder)?.next().is_none() {
-        return Ok(Vec::new());
+        return Ok(Map::new());
     }
-    let read = |file: &str| -> io::Result<Value> {
-        let mut text = String::new();
-        let (file, _) = open_regular(&folder.join(file))?;
-        file.take(INDEX_BYTES).read_to_string(&mut text)?;
-        Ok(serde_json::from_str(&text)?)
-    };
-    let layout = read("oci-layout").and_then(|layout| {
-        let index = read("index.json")?;
-        Ok((layout, index))
-    });
-    let Ok((layout, mut index)) = layout else {
-        return Err(io::Error::other(
-            "it holds something else than an OCI image layout; name another folder with -o",
-        ));
-    };
+    let layout = document(folder, "oci-layout")?;
+    let index = document(folder, "index.json")?;
     let version = layout["imageLayoutVersion"].as_str().unwrap_or_default();
-    let manifests = index["manifests"].as_array_mut().map(std::mem::take);
-    match (version, manifests) {
-        ("1.0.0", Some(mut manifests)) => {
-            manifests.retain(|one| one["annotations"][NAME] != name);
-            Ok(manifests)
+    match (version, index) {
+        ("1.0.0", Value::Object(mut index))
+            if index.get("manifests").is_some_and(Value::is_array) =>
+        {
+            if let Some(Value::Array(manifests)) = index.get_mut("manifests") {
+                manifests.retain(|one| one["annotations"][NAME] != name);
+            }
+            Ok(index)
         }
         _ => Err(io::Error::other(format!(
             "it holds an OCI image layout of version '{}', and 1.0.0 is known here, or its index.json lists no \
@@ -116,6 +112,40 @@ fn others(folder: &Path, name: &str) -> io::Result<Vec<Value>> {
             version.escape_debug()
         ))),
     }
+}
+
+/// A document of a layout.
+fn document(folder: &Path, name: &str) -> io::Result<Value> {
+    let foreign = || {
+        io::Error::other(
+            "it holds something else than an OCI image layout; name another folder with -o",
+        )
+    };
+    let failed = |error: io::Error| {
+        io::Error::new(
+            error.kind(),
+            format!("{name} there cannot be read: {error}"),
+        )
+    };
+    let path = folder.join(name);
+    let (file, _) = match open_regular(&path) {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(foreign()),
+        // A folder, say.
+        Err(_) if fs::metadata(&path).is_ok_and(|found| !found.is_file()) => return Err(foreign()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut text = Vec::new();
+    { file.take(INDEX_BYTES + 1) }
+        .read_to_end(&mut text)
+        .map_err(failed)?;
+    if text.len() as u64 > INDEX_BYTES {
+        return Err(io::Error::other(format!(
+            "{name} there has more than {} MiB, the most; name another folder with -o",
+            INDEX_BYTES >> 20
+        )));
+    }
+    serde_json::from_slice(&text).map_err(|_| foreign())
 }
 
 impl Layer {
@@ -180,14 +210,7 @@ mod tests {
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir(&dir).unwrap();
         let (path, layout) = (dir.join("web.wasm"), dir.join("layout"));
-        fs::write(&path, b"as it was").unwrap();
-        let content = Content::component(ComponentFile {
-            path: path.clone(),
-            version: String::new(),
-            exports: Vec::new(),
-            imports: Vec::new(),
-        })
-        .unwrap();
+        let content = content(&dir);
         for other in [&b"as it is."[..], b"as it was, and more", b"as"] {
             fs::write(&path, other).unwrap();
             let told = content.write_layout(&layout, "v1").unwrap_err().to_string();
@@ -208,6 +231,53 @@ mod tests {
         assert_eq!(fs::read(blob).unwrap(), b"as it was");
         assert_eq!(names(&layout), ["v1"]);
         fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn what_else_an_index_says_stays_and_one_that_cannot_be_read_is_told_from_another_folder() {
+        let name = format!("zlayer-registry-index-{}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).unwrap();
+        let content = content(&dir);
+        let layout = dir.join("layout");
+        content.write_layout(&layout, "v1").unwrap();
+        let index = layout.join("index.json");
+        let mut known: Value = serde_json::from_slice(&fs::read(&index).unwrap()).unwrap();
+        known["annotations"] = json!({ "made": "by hand" });
+        known["x-later"] = json!([1]);
+        fs::write(&index, known.to_string()).unwrap();
+        content.write_layout(&layout, "v2").unwrap();
+        let now: Value = serde_json::from_slice(&fs::read(&index).unwrap()).unwrap();
+        assert_eq!(names(&layout), ["v1", "v2"]);
+        for member in ["annotations", "x-later", "mediaType", "schemaVersion"] {
+            assert_eq!(now[member], known[member], "{member}");
+        }
+        let told = || content.write_layout(&layout, "v3").unwrap_err().to_string();
+        fs::write(&index, vec![b' '; INDEX_BYTES as usize + 1]).unwrap();
+        assert!(
+            told().contains("index.json there has more than 4 MiB"),
+            "{}",
+            told()
+        );
+        fs::write(&index, "[").unwrap();
+        assert!(told().contains("something else"), "{}", told());
+        fs::remove_file(&index).unwrap();
+        assert!(told().contains("something else"), "{}", told());
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    /// What is exported of a file in this folder.
+    fn content(dir: &Path) -> Content {
+        let path = dir.join("web.wasm");
+        fs::write(&path, b"as it was").unwrap();
+        Content::component(ComponentFile {
+            path,
+            version: String::new(),
+            exports: Vec::new(),
+            imports: Vec::new(),
+        })
+        .unwrap()
     }
 
     /// What is found in a layout.

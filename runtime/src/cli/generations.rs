@@ -28,6 +28,11 @@ pub(super) struct Show {
     json: bool,
 }
 
+/// What lets this verb check a trust list that it could not.
+const NAME_KEYS: &str = "name the daemon's keys with --keys";
+/// The same for `zlayer status`, which has no such flag.
+const USE_GENERATIONS: &str = "`zlayer generations` can with the daemon's keys (--keys)";
+
 /// What is there, and what the next start makes of it.
 #[derive(Default)]
 struct Shown {
@@ -81,7 +86,7 @@ impl Show {
         let data_dir = self
             .data_dir
             .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
-        let shown = read(&data_dir, self.keys)?;
+        let shown = read(&data_dir, self.keys, NAME_KEYS)?;
         logger::say(&match self.json {
             true => json(&shown),
             false if shown.all.is_empty() => {
@@ -97,7 +102,7 @@ impl Show {
 pub(super) fn tell_of_active(data_dir: Option<PathBuf>, is_json: bool) {
     let data_dir = data_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
     // Why the daemon cannot be asked is told in any case.
-    let mut shown = read(&data_dir, Vec::new()).unwrap_or_default();
+    let mut shown = read(&data_dir, Vec::new(), USE_GENERATIONS).unwrap_or_default();
     shown.all.retain(|one| one.is_active);
     if !shown.all.is_empty() {
         logger::say(&match is_json {
@@ -110,7 +115,8 @@ pub(super) fn tell_of_active(data_dir: Option<PathBuf>, is_json: bool) {
     }
 }
 
-fn read(data_dir: &Path, keys: Vec<PathBuf>) -> Result<Shown> {
+/// Reads what is there. `mends` says to people how the trust list could be checked.
+fn read(data_dir: &Path, keys: Vec<PathBuf>, mends: &str) -> Result<Shown> {
     let generations = Generations::of(data_dir);
     let blobs = generations.blobs()?;
     let (standing, next) = (generations.standing(), generations.choose());
@@ -136,13 +142,13 @@ fn read(data_dir: &Path, keys: Vec<PathBuf>) -> Result<Shown> {
         next,
         note: None,
     };
-    shown.hold_to_trust(data_dir, &run::key_dirs(keys, false));
+    shown.hold_to_trust(data_dir, &run::key_dirs(keys, false), mends);
     Ok(shown)
 }
 
 impl Shown {
     /// Does not promise a way back to what is revoked, as a start would not take it.
-    fn hold_to_trust(&mut self, data_dir: &Path, key_dirs: &[PathBuf]) {
+    fn hold_to_trust(&mut self, data_dir: &Path, key_dirs: &[PathBuf], mends: &str) {
         let Choice {
             number: Some(number),
             went_back: Some(WentBack { from, .. }),
@@ -160,7 +166,7 @@ impl Shown {
             Ok(trust) => trust,
             Err(_) => {
                 self.note = Some(format!(
-                    "if generation {number} is trusted still: that cannot be checked here, name the daemon's keys with --keys"
+                    "if generation {number} is trusted still: that cannot be checked here, {mends}"
                 ));
                 return;
             }

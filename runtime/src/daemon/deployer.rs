@@ -206,9 +206,17 @@ impl Deployer {
         self.mask(&[&self.served().config, &config]);
         let loaded = self.try_load(config);
         if loaded.is_err() {
-            self.know_served();
+            self.go_on();
         }
         loaded
+    }
+
+    /// Serves on what is served, after something else came to nothing.
+    fn go_on(&self) {
+        self.know_served();
+        // For the other's memory those may have gone that are kept.
+        let present = self.present.get();
+        { present.plugins().iter() }.for_each(|plugin| plugin.see_to_minimum());
     }
 
     /// Has the log know what is served, and nothing else.

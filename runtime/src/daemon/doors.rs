@@ -17,8 +17,8 @@ use crate::server::{Door, Opened};
 #[derive(Default)]
 pub(super) struct Plan {
     next: Vec<Opened>,
-    /// Why others are not among them.
-    failed: Vec<Error>,
+    /// Which others are wanted, and why they are not among them.
+    failed: Vec<(Wanted, Error)>,
     /// What is open and not among them.
     others: Vec<Opened>,
     /// Doors that were opened for this.
@@ -56,7 +56,7 @@ pub(super) fn plan(open: &[Opened], closed: &[Opened], wanted: &[Wanted], has_ht
         };
         match opened {
             Ok(opened) => *found = Some(opened),
-            Err(error) => plan.failed.push(error),
+            Err(error) => plan.failed.push((door.clone(), error)),
         }
     }
     let next = wanted.iter().zip(&doors).filter_map(|(wanted, door)| {
@@ -68,6 +68,31 @@ pub(super) fn plan(open: &[Opened], closed: &[Opened], wanted: &[Wanted], has_ht
     });
     plan.next = next.collect();
     plan
+}
+
+/// Opens the doors of a daemon that starts.
+///
+/// # Errors
+///
+/// One cannot be opened, with what would mend that: a flag may choose the first port of each kind, and an endpoint has
+/// the others.
+pub(super) fn at_start(wanted: &[Wanted], has_https: bool) -> Result<Plan> {
+    let plan = plan(&[], &[], wanted, has_https);
+    let hint = plan.failed.first().map_or(String::new(), |(failed, _)| {
+        let mut alike = wanted
+            .iter()
+            .filter(|door| door.is_https == failed.is_https);
+        match alike.next() == Some(failed) {
+            true => format!("choose another {}", failed.flag()),
+            false => "give its endpoint another port".to_owned(),
+        }
+    });
+    plan.whole().map_err(|error| match error {
+        Error::Device { what, source } if source.kind() == ErrorKind::AddrInUse => {
+            Error::device(format!("{what}, {hint}"), source)
+        }
+        other => other,
+    })
 }
 
 /// What is wanted, where a port that the system chose is known already: it stays what it is.
@@ -105,7 +130,7 @@ impl Plan {
     pub(super) fn whole(mut self) -> Result<Plan> {
         match self.failed.is_empty() {
             true => Ok(self),
-            false => Err(self.failed.swap_remove(0)),
+            false => Err(self.failed.swap_remove(0).1),
         }
     }
 
@@ -114,12 +139,13 @@ impl Plan {
     pub(super) fn in_part(mut self) -> Plan {
         self.next.retain(|one| {
             let ready = one.door.make_ready();
-            ready.map_err(|error| self.failed.push(error)).is_ok()
+            let ready = ready.map_err(|error| self.failed.push((one.wanted.clone(), error)));
+            ready.is_ok()
         });
         if self.failed.is_empty() {
             return self;
         }
-        for error in self.failed.drain(..) {
+        for (_, error) in self.failed.drain(..) {
             log::error!("{error}; that holds from the next start on");
         }
         let others = std::mem::take(&mut self.others);
@@ -384,7 +410,26 @@ mod tests {
         let told = refused(error).to_string();
         assert!(told.contains("cannot listen on 127.0.0.1:"), "{told}");
         assert!(told.contains("give the endpoint another port"), "{told}");
+        assert!(!told.contains("--port"), "no flag counts any more: {told}");
         assert!(is_listened_at(old) && !is_listened_at(new));
+    }
+
+    #[test]
+    fn a_start_whose_port_is_taken_is_told_of_the_flag_that_chooses_it_if_one_does() {
+        let taken = TcpListener::bind(local(0)).unwrap();
+        let taken = taken.local_addr().unwrap();
+        let other = || door(local(0));
+        for (wanted, mends) in [
+            (vec![door(taken), other()], "there, choose another --port:"),
+            (vec![other(), secure(taken)], "choose another --tls-port:"),
+            (
+                vec![other(), door(taken)],
+                "give its endpoint another port:",
+            ),
+        ] {
+            let told = at_start(&wanted, true).err().unwrap().to_string();
+            assert!(told.contains(mends), "{told}");
+        }
     }
 
     #[test]

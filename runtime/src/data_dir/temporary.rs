@@ -28,10 +28,14 @@ impl TemporaryFolder {
     ///
     /// # Errors
     ///
-    /// There is no place for it.
+    /// There is no place for it, or no locks there.
     pub fn make() -> io::Result<TemporaryFolder> {
         let base = std::env::temp_dir();
         remove_left(&base);
+        TemporaryFolder::make_in(&base, File::try_lock_shared)
+    }
+
+    fn make_in(base: &Path, share: Lock) -> io::Result<TemporaryFolder> {
         for attempt in 0..ATTEMPTS {
             let path = base.join(format!("{HELD}{}", mixed(attempt)));
             match make(&path) {
@@ -39,8 +43,16 @@ impl TemporaryFolder {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(error),
             }
-            // Whoever looks for what was left may just have taken it for that.
-            let held = share(&path);
+            let held = hold(&path, share).map_err(|error| {
+                // It is empty, and nobody else's.
+                let _ = fs::remove_dir(&path);
+                let what = format!(
+                    "a folder in {} cannot be locked ({error}), where the environment variable TMPDIR may name another",
+                    base.display()
+                );
+                io::Error::new(error.kind(), what)
+            })?;
+            // Whoever looks for what was left may just have taken it for that, and removes it.
             if held.is_some() {
                 return Ok(TemporaryFolder { path, held });
             }
@@ -92,18 +104,34 @@ fn remove_left(base: &Path) {
     }
 }
 
-/// Holds a folder of this account's as long as the answer is kept. None: it is being removed, or gone.
+/// Holds a folder of this account's as long as the answer is kept. None: it is being removed, or gone, or cannot be
+/// locked.
 pub(super) fn share(path: &Path) -> Option<File> {
-    lock(path, File::try_lock_shared).ok().flatten()
+    hold(path, File::try_lock_shared).ok().flatten()
 }
 
+fn hold(path: &Path, share: Lock) -> io::Result<Option<File>> {
+    match lock(path, share) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        held => held,
+    }
+}
+
+/// How a folder is locked.
+type Lock = fn(&File) -> Result<(), TryLockError>;
+
 /// Locks a folder of this account's. None: another has the lock, or the folder is gone.
-fn lock(path: &Path, how: fn(&File) -> Result<(), TryLockError>) -> io::Result<Option<File>> {
+fn lock(path: &Path, how: Lock) -> io::Result<Option<File>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = File::from(open(path, flags, Mode::empty())?);
     let opened = folder.metadata()?;
-    if opened.uid() != own_account() || how(&folder).is_err() {
+    if opened.uid() != own_account() {
         return Ok(None);
+    }
+    match how(&folder) {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error),
     }
     let is_there = fs::symlink_metadata(path)
         .is_ok_and(|found| (found.dev(), found.ino()) == (opened.dev(), opened.ino()));
@@ -153,6 +181,24 @@ mod tests {
         fs::write(path.join("file"), "text").unwrap();
         drop(folder);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn where_there_are_no_locks_that_is_said_and_nothing_is_left() {
+        let base = temporary_folder().unwrap();
+        let no_locks = |_: &File| Err(TryLockError::Error(io::ErrorKind::Unsupported.into()));
+        let told = TemporaryFolder::make_in(&base, no_locks).unwrap_err();
+        let told = told.to_string();
+        assert!(
+            told.contains("cannot be locked") && told.contains("TMPDIR"),
+            "{told}"
+        );
+        assert!(fs::read_dir(&base).unwrap().next().is_none());
+        // Whoever has the lock of one removes it.
+        let taken = |_: &File| Err(TryLockError::WouldBlock);
+        let told = TemporaryFolder::make_in(&base, taken).unwrap_err();
+        assert_eq!(told.kind(), io::ErrorKind::AlreadyExists);
+        fs::remove_dir_all(&base).unwrap();
     }
 
     #[test]

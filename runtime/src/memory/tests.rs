@@ -31,6 +31,27 @@ fn what_is_idle_goes_before_anything_is_refused() {
 }
 
 #[test]
+fn what_was_gathered_stays_with_its_owner_where_more_was_asked_for_than_there_is() {
+    let budget = Budget::new(100);
+    let others = budget.reserve(40).unwrap();
+    let gathering = budget.gather(50).unwrap();
+    assert!(gathering.collect());
+    let mut gathered = gathering.take().unwrap();
+    assert!(gathered.draw(61).is_none());
+    assert_eq!((gathered.bytes(), budget.used()), (50, 90));
+    assert!(budget.reserve(11).is_none(), "nobody else has it");
+    let most = gathered.draw(60).unwrap();
+    assert_eq!((most.bytes(), gathered.bytes()), (60, 0));
+    drop((most, others, gathered));
+    let mut gathered = budget.reserve(50).unwrap();
+    let least = gathered.draw(30).unwrap();
+    let held = (least.bytes(), gathered.bytes(), budget.used());
+    assert_eq!(held, (30, 20, 50));
+    drop((least, gathered));
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
 fn a_standing_reservation_comes_back_as_large_as_it_was() {
     let budget = Budget::new(100);
     let standing = Standing::new(budget.reserve(60).unwrap());

@@ -263,7 +263,7 @@ impl Stage {
                 &failure.to_string(),
             );
         }
-        let failure = self.failure(failure);
+        let failure = self.failure(failure, true);
         match self.on_failure {
             OnFailure::Closed => Err(failure),
             OnFailure::Open => {
@@ -273,12 +273,18 @@ impl Stage {
         }
     }
 
-    /// The failure of a request for which this stage failed.
-    pub(super) fn failure(&self, cause: Failure) -> Failure {
+    /// The failure of a request for which this stage failed. Whether it `is_counted` as its plugin's fault.
+    fn failure(&self, cause: Failure, is_counted: bool) -> Failure {
         Failure::Stage {
             step: self.step.name(),
             plugin: self.plugin.name().to_owned(),
             cause: Box::new(cause),
+            is_counted,
         }
+    }
+
+    /// The same where it cannot be shown what it was to see, which is not its fault.
+    pub(super) fn unshown(&self, cause: Failure) -> Failure {
+        self.failure(cause, false)
     }
 }

@@ -116,14 +116,14 @@ pub(super) async fn read(
                 true => "request",
                 false => "none",
             };
-            stage.failure(Failure::Unshowable(format!(
+            stage.unshown(Failure::Unshowable(format!(
                 "the response's body{whose} {cause}, and a transformer is shown it whole or not at all; \
                  `wasm.bodies: {spared}` in the service {} lets it pass unseen",
                 stage.plugin.name()
             )))
         }
         Some(name) if matches!(cause, Failure::BadResponse(_)) => cause.of_upstream(name),
-        _ => stage.failure(cause),
+        _ => stage.unshown(cause),
     })?;
     Ok(Some((body.into(), held)))
 }

@@ -90,6 +90,11 @@ impl Plugin {
         Ok(())
     }
 
+    /// Has instances made in place of those that were kept, and given up for their memory.
+    pub fn see_to_minimum(&self) {
+        self.places.minimum.look();
+    }
+
     /// Makes others for instances that are kept and ended at their work, for ever. Each may take `time`.
     pub async fn replace_lost(&self, time: Duration) {
         let mut is_told = false;

@@ -52,14 +52,13 @@ impl Common<'_> {
         self.budget.limit().saturating_sub(used)
     }
 
-    /// Reserves `bytes`, first of what was gathered.
+    /// Reserves `bytes`, first of what was gathered. Where that fails, what was gathered stays so, for whoever asks for
+    /// less.
     pub fn reserve(&self, bytes: usize) -> Option<Reservation> {
-        let mut reserved = match &mut *sync::lock(&self.gathered) {
-            Some(gathered) => gathered.split(bytes),
-            None => self.budget.reserve(0)?,
-        };
-        let more = bytes.saturating_sub(reserved.bytes());
-        reserved.grow(more).then_some(reserved)
+        match &mut *sync::lock(&self.gathered) {
+            Some(gathered) => gathered.draw(bytes),
+            None => self.budget.reserve(bytes),
+        }
     }
 }
 

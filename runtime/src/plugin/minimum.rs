@@ -9,7 +9,7 @@ use crate::clients::Ledger;
 
 /// The instances that are kept. One that ends at its work, by a trap, a deadline or because it has served as
 /// many requests as it may, leaves fewer; whoever waits here makes another then. Those whose memory is needed elsewhere
-/// leave fewer as well, and nobody is told: another would take that memory again.
+/// leave fewer as well, and nobody is told before that need is over: another would take that memory again.
 pub(super) struct Minimum {
     count: usize,
     idle: Arc<Idle>,
@@ -38,6 +38,14 @@ impl Minimum {
         let _ = self.told.recv().await;
     }
 
+    /// Tells whoever waits if there are fewer.
+    pub(super) fn look(&self) {
+        if self.idle.count() + self.ledger.count() < self.count {
+            // Whoever waits was told already if this fails.
+            let _ = self.short.try_send(());
+        }
+    }
+
     /// For an instance that begins its work. Where none is kept, there is nothing to look at when it ends.
     pub(super) fn watch(self: &Arc<Self>) -> Watched {
         Watched((self.count > 0).then(|| Arc::clone(self)))
@@ -49,11 +57,8 @@ pub(super) struct Watched(Option<Arc<Minimum>>);
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        if let Some(minimum) = &self.0
-            && minimum.idle.count() + minimum.ledger.count() < minimum.count
-        {
-            // Whoever waits was told already if this fails.
-            let _ = minimum.short.try_send(());
+        if let Some(minimum) = &self.0 {
+            minimum.look();
         }
     }
 }
@@ -80,7 +85,10 @@ mod tests {
         assert!(!is_told(&minimum), "one is at work");
         drop((other, last));
         assert!(is_told(&minimum) && !is_told(&minimum), "once");
+        minimum.look();
+        assert!(is_told(&minimum), "there are fewer still");
         let none = Minimum::new(0, &idle, &ledger);
+        none.look();
         drop(none.watch());
         assert!(!is_told(&none));
     }

@@ -47,7 +47,7 @@ impl Door {
     ///
     /// The address cannot be listened at.
     pub fn bind(door: &config::Door) -> Result<Door> {
-        let (address, flag) = (door.address, door.flag());
+        let address = door.address;
         let bound = TcpListener::bind(address).and_then(|listener| {
             // The standard library asks for 128, and a burst of more would wait for a second or more
             // until TCP tries again.
@@ -62,9 +62,8 @@ impl Door {
         });
         let socket = bound.map_err(|error| {
             let hint = match error.kind() {
-                io::ErrorKind::AddrInUse => {
-                    &*format!("; another program listens there, choose another {flag}")
-                }
+                // What would mend it depends on who asks.
+                io::ErrorKind::AddrInUse => "; another program listens there",
                 io::ErrorKind::PermissionDenied => "; ports below 1024 need the right to bind them",
                 io::ErrorKind::AddrNotAvailable => {
                     "; this device has no such address, choose another --bind"
@@ -106,16 +105,20 @@ impl Door {
     /// Refuses connections from now on, and has those that there are end. It stays bound, so that it can be opened
     /// again whatever rights this process has by then.
     pub fn close(&self) {
-        self.is_open.store(false, Ordering::Release);
+        if !self.is_open.swap(false, Ordering::AcqRel) {
+            return;
+        }
         self.step().shut();
         self.stop_listening();
     }
 
     /// The same where the daemon drains.
     pub(super) fn end(&self) {
-        self.is_open.store(false, Ordering::Release);
+        let was_open = self.is_open.swap(false, Ordering::AcqRel);
         self.step().end();
-        self.stop_listening();
+        if was_open {
+            self.stop_listening();
+        }
     }
 
     /// Opens it again as it was.

@@ -183,7 +183,7 @@ impl<'a> Exchange<'a> {
                     None => exchange.count(responded.status, Outcome::Answered),
                     Some(failure) => {
                         exchange.log_failure("failed", failure);
-                        exchange.count(responded.status, failure.outcome());
+                        exchange.count_failed(responded.status, failure);
                     }
                 }
                 if let Work::Tail(tail) = work
@@ -208,7 +208,7 @@ impl<'a> Exchange<'a> {
                 let failure = failure.unwrap_or_else(|| exchange.receipt.broken_response());
                 let failure = exchange.blame_upstream(failure);
                 exchange.log_failure("cut off", &failure);
-                exchange.count(0, failure.outcome());
+                exchange.count_failed(0, &failure);
                 return Ended::Broken;
             }
             Ok(Err(WriteError::Gone)) => {
@@ -220,7 +220,7 @@ impl<'a> Exchange<'a> {
                 if exchange.begun.load(Ordering::Relaxed) =>
             {
                 exchange.log_failure("cut off", &failure);
-                exchange.count(0, failure.outcome());
+                exchange.count_failed(0, &failure);
                 return Ended::Broken;
             }
             Err(failure) => failure,
@@ -244,7 +244,7 @@ impl<'a> Exchange<'a> {
             false => reporting.await,
         };
         let status = reported.as_ref().map_or(0, |responded| responded.status);
-        exchange.count(status, failure.outcome());
+        exchange.count_failed(status, &failure);
         match reported {
             Some(responded) => Ended::Responded(responded, decoder),
             None => Ended::Broken,

@@ -158,6 +158,10 @@ fn a_port_that_is_in_use_refuses_the_install_and_nothing_has_changed() {
     ] {
         assert!(said.stderr.contains(says), "{said:?}");
     }
+    assert!(
+        !said.stderr.contains("--port"),
+        "no flag would mend it: {said:?}"
+    );
     assert_eq!(who(&get_at(local(second), "h", "/")), "two");
     assert!(!is_open(local(third)));
     assert_eq!(status(&data)["generation"], 1);
@@ -256,6 +260,7 @@ fn a_port_is_public_or_internal_as_what_is_served_says() {
     }
     installed(&single(4, first, "public"), &data);
     assert_eq!(who(&get_at(elsewhere(port), "h", "/")), "r4");
+    assert!(!daemon.log().contains("is not closed"), "{}", daemon.log());
     assert_eq!(daemon.stop(), 0);
     // Where the device's own flag opens it, it is meant to be open.
     let daemon = Daemon::of_nothing().data_dir(data.path());

@@ -137,6 +137,47 @@ fn an_install_that_finds_no_room_says_who_has_it_and_nobody_loses_anything() {
 }
 
 #[test]
+fn an_install_that_could_never_fit_takes_nothing_from_anybody() {
+    let data = TempDir::new();
+    let daemon = small(&data, &[]);
+    let services: String = (0..16)
+        .map(|number| {
+            format!(
+                "  s{number}: {{image: {}}}\n",
+                artifact("hostile").display()
+            )
+        })
+        .collect();
+    let said = install(
+        &bundle(&format!(
+            "version: v1\ndeployment: room\nrelease: 2\nservices:\n{services}"
+        )),
+        &data,
+    );
+    assert_ne!(said.code, 0, "{said:?}");
+    let mends = "; stop the daemon to install it, or raise --memory-max";
+    assert!(said.stderr.contains(mends), "{said:?}");
+    eventually("its instances are kept", || kept(&data) == 2);
+    assert_eq!(get(&daemon, "/other").text(), "ok");
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn what_is_kept_and_gave_way_to_an_install_that_was_refused_is_made_again() {
+    let data = TempDir::new();
+    let daemon = small(&data, &[("drain", "1s")]);
+    // Of the two that are kept one is at work, and the other one idle.
+    let mut holder = holding(&daemon, free(&data) - (1 << 10));
+    assert_eq!(kept(&data), 1);
+    let said = install(&keeping(2), &data);
+    assert_ne!(said.code, 0, "{said:?}");
+    assert!(said.stderr.contains("were waited for 1"), "{said:?}");
+    eventually("the other one is kept again", || kept(&data) == 1);
+    let_go(&mut holder);
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
 fn an_install_waits_for_requests_that_end_and_those_that_come_meanwhile_are_answered() {
     let data = TempDir::new();
     let daemon = small(&data, &[("drain", "60m"), ("request", "60m")]);

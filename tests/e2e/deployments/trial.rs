@@ -8,9 +8,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use serde_json::json;
+
 use super::live::{EndOf, confirmed, hostile, installed, on_trial};
 use super::{greeting, install, serving, status, verb};
-use crate::support::{Builder, Daemon, TempDir, bundle, eventually, get};
+use crate::support::{Builder, Daemon, TempDir, artifact, bundle, eventually, get};
 
 fn knowing(data: &TempDir, word: &str) -> Builder {
     let daemon = Daemon::of_nothing().data_dir(data.path());
@@ -140,6 +142,40 @@ fn answers_that_never_come_undo_an_update_as_traps_do() {
     installed(&hostile(2, "", ""), &data);
     let why = hangs_until_it_goes_back(&daemon, &data, 4);
     assert!(why.contains("did not answer in time"), "{why}");
+}
+
+#[test]
+fn a_stage_that_spoils_answers_by_being_late_is_blamed_once_and_the_handler_is_not() {
+    let data = TempDir::new();
+    assert_eq!(install(&bundle(&greeting(1, "one")), &data).code, 0);
+    proves(on_trial_of(&data), &data, 1);
+    let daemon = Daemon::of_nothing()
+        .data_dir(data.path())
+        .timeout("request", "2s")
+        .timeout("trial", "30m")
+        .start();
+    let late = bundle(&format!(
+        "version: v1\ndeployment: visits\nrelease: 2\nservices:\n  web:\n    image: {}\n  tr:\n    image: {}\n    \
+         env: {{test.transform-response: spin}}\n    wasm: {{capabilities: {{config: true}}}}\n",
+        artifact("hello").display(),
+        artifact("stage-transformer").display(),
+    ));
+    installed(&late, &data);
+    // Fewer than a trial forgives.
+    for _ in 0..2 {
+        assert_eq!(get(&daemon, "/").status, 503);
+    }
+    let shown = status(&data);
+    let [web, tr] = [0, 1].map(|place| shown["plugins"][place].clone());
+    assert_eq!((&web["name"], &tr["name"]), (&json!("web"), &json!("tr")));
+    assert_eq!(web["requests"]["deadline"], 0, "{web}");
+    assert_eq!(tr["last_traps"].as_array().unwrap().len(), 2, "{tr}");
+    assert_eq!(web["last_traps"].as_array().unwrap().len(), 0, "{web}");
+    let why = hangs_until_it_goes_back(&daemon, &data, 2);
+    assert!(
+        why.contains("plugin tr: it did not answer in time"),
+        "{why}"
+    );
 }
 
 #[test]

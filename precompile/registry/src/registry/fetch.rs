@@ -127,7 +127,7 @@ impl Registry {
         let (bytes, _) = self.told(asked).await?;
         if bytes.len() > DOCUMENT_MAX {
             let most = DOCUMENT_MAX >> 20;
-            return Err(self.foreign(format!("a document of more than {most} MB, the most")));
+            return Err(self.foreign(format!("a document of more than {most} MiB, the most")));
         }
         let document = serde_json::from_slice(&bytes)
             .map_err(|_| self.foreign("neither a manifest nor an index"))?;
@@ -197,7 +197,7 @@ impl Registry {
         self.check(&file)?;
         if file.size > FILE_MAX {
             let what = format!(
-                "too large: {} MB, and the most is {} MB",
+                "too large: {} MiB, and the most is {} MiB",
                 file.size >> 20,
                 FILE_MAX >> 20
             );

@@ -69,7 +69,7 @@ fn an_answer_without_end_is_ended_before_it_takes_much_memory() {
         };
         let told = Run::within(MEMORY, &dir, &words, &[]).expect(1);
         assert!(
-            told.stderr.contains("answers with more than 8 MB"),
+            told.stderr.contains("answers with more than 8 MiB"),
             "{what}: {}",
             told.stderr
         );
@@ -105,7 +105,7 @@ fn a_document_is_as_large_as_the_specification_wants_and_no_larger() {
     let place = format!("{}/a/web:v1", registry.address);
     let told = plain(&dir, &["pull", &place, "-o", "other"]).expect(1);
     assert!(
-        told.stderr.contains("a document of more than 4 MB"),
+        told.stderr.contains("a document of more than 4 MiB"),
         "{}",
         told.stderr
     );

@@ -302,7 +302,9 @@ impl Deployer {
         let plugins = loaded.pipeline.plugins().to_vec();
         drop(loaded);
         self.shut_down(&plugins).await;
-        self.know_served();
+        // With the memory that it had.
+        drop(plugins);
+        self.go_on();
     }
 }
 

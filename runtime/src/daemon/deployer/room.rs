@@ -60,13 +60,10 @@ impl Deployer {
             };
         };
         let begun = Instant::now();
-        // Where the end of all requests would not do, none is held up for it.
-        let patience = match needed <= search.attainable {
-            true => self.patience(),
-            false => Duration::ZERO,
-        };
+        let patience = self.patience();
         let mut is_there = gathering.collect();
-        while !is_there {
+        // Where the end of all requests would not do, none is held up for it, and nobody gives anything up.
+        while !is_there && needed <= search.attainable {
             let gathered = gathering.gathered();
             self.loader.instance_memory.give_up_idle();
             while !gathering.collect() && self.loader.upstreams.evict() {}

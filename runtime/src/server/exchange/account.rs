@@ -59,6 +59,17 @@ impl Exchange<'_> {
         }
     }
 
+    /// The same of a request that failed. The handler has answered where a stage behind it failed.
+    pub(super) fn count_failed(&self, status: u16, failure: &Failure) {
+        self.count(
+            status,
+            match failure.is_counted() {
+                true => Outcome::Answered,
+                false => failure.outcome(),
+            },
+        );
+    }
+
     /// Puts the blame for a failed response on the upstream that it came from, if it came from one.
     pub(super) fn blame_upstream(&self, failure: Failure) -> Failure {
         match self.origin.get() {
@@ -68,7 +79,8 @@ impl Exchange<'_> {
     }
 
     pub(super) fn log_failure(&self, how: &str, failure: &Failure) {
-        let plugin = self.passage.plugin();
+        // A stage that failed says itself whose it is.
+        let plugin = { self.passage.plugin() }.filter(|_| !failure.is_counted());
         // Only a timeout is recorded here: a trap was recorded where it was seen.
         if failure.outcome() == Outcome::Deadline
             && let Some(plugin) = &plugin
