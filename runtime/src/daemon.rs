@@ -35,7 +35,7 @@ use smol::channel::{Receiver, bounded};
 use crate::account::Account;
 use crate::admin::{self, Admin, Deployments, View};
 use crate::clients::{RunQueue, SLICE};
-use crate::config::{CONNECTION_SHARE, Config};
+use crate::config::{CONNECTION_SHARE, Config, Source};
 use crate::confinement::{Needs, confine};
 use crate::data_dir::DataDir;
 use crate::device::Device;
@@ -100,7 +100,13 @@ pub fn run(start: Start) -> Result<()> {
     // Before all else: a signal that comes while the plugin loads must drain, too.
     let signals = Signals::hear()?;
     let has_https = config.entrance.https.is_some();
-    let bound = doors::at_start(&config.doors, has_https)?;
+    let bound = match config.source {
+        // Without a daemon nobody could mend it from afar.
+        Source::Nothing {
+            is_installed: true, ..
+        } => doors::plan(&[], &[], &config.doors, has_https).as_far_as_it_goes(),
+        _ => doors::at_start(&config.doors, has_https)?,
+    };
     // While this process may still read what root alone may.
     let owner = account.map(|account| account.ids().0.as_raw());
     let https = config.entrance.https.as_ref();

@@ -59,6 +59,8 @@ pub enum Failure {
     /// The client has more than its share of the connections, instances or memory, and another one
     /// needed some of it.
     Displaced,
+    /// The deployment that the request has begun in makes way for another, and waits for it no longer.
+    Ended,
     /// The contract has no case for this method.
     Method(String),
     /// The request has passed through this daemon that many times already: it goes in a loop.
@@ -184,6 +186,7 @@ impl Failure {
             Failure::InitFailed(_)
             | Failure::Busy(_)
             | Failure::Displaced
+            | Failure::Ended
             | Failure::NothingServed(_)
             | Failure::UpstreamBusy(_) => 503,
             Failure::Unshowable(_) => 502,
@@ -218,7 +221,7 @@ impl Failure {
             }
             Failure::PassThrough | Failure::NothingServed(_) => Outcome::NotHandled,
             Failure::InitFailed(_) => Outcome::InitFailed,
-            Failure::Busy(_) | Failure::Displaced => Outcome::Busy,
+            Failure::Busy(_) | Failure::Displaced | Failure::Ended => Outcome::Busy,
             Failure::BadGateway(_) | Failure::UpstreamBusy(_) | Failure::GatewayTimeout(_) => {
                 Outcome::Upstream
             }
@@ -261,7 +264,7 @@ impl Failure {
     /// The text for the client: the request's id, and the reason where the client can mend it, or where
     /// nobody else may look.
     pub fn public_text(&self, id: &str) -> String {
-        match self.is_clients() || matches!(self, Failure::NothingServed(_)) {
+        match self.is_clients() || matches!(self, Failure::NothingServed(_) | Failure::Ended) {
             true => format!("{self}\nrequest {id}"),
             false => format!("request {id}"),
         }
@@ -305,6 +308,9 @@ impl fmt::Display for Failure {
             Failure::Displaced => f.write_str(
                 "others needed what this client has more of than its share; try again later",
             ),
+            Failure::Ended => {
+                f.write_str("the deployment that this request began in has ended; try again")
+            }
             Failure::SlowBody => f.write_str("the body did not come in time"),
             Failure::Stalled => {
                 f.write_str("nothing of the response moved for too long (--timeout stall)")

@@ -272,13 +272,13 @@ impl Generations {
 
     /// The history. One that is missing is none: who uninstalls removes it first.
     fn history(&self) -> Result<History> {
-        const MEND: &str = "so that nobody knows which generation is active: name one with `zlayer rollback --to N` \
+        const MEND: &str = "nobody knows which generation is active: name one with `zlayer rollback --to N` \
                             (`zlayer generations` shows them), or install a bundle";
         let history = self.small(ACTIVE, History::read);
         let history = history.map_err(|error| match error {
-            Error::Refused(damaged) => Error::Refused(format!("{damaged}, {MEND}")),
+            Error::Refused(damaged) => Error::Refused(format!("{damaged}; {MEND}")),
             Error::Device { what, source } => Error::Device {
-                what: format!("{what}, {MEND}"),
+                what: format!("{what}; {MEND}"),
                 source,
             },
             other => other,
@@ -299,7 +299,9 @@ impl Generations {
                 Some(said) => return Ok(Some(said)),
                 None => "is damaged".to_owned(),
             },
-            Err(Error::Device { source, .. }) if is_damage(&source) => source.to_string(),
+            Err(Error::Device { source, .. }) if is_damage(&source) => {
+                format!("is damaged: {source}")
+            }
             Err(error) => return Err(error),
         };
         let path = self.path(name.as_ref());

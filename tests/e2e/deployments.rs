@@ -5,6 +5,7 @@ mod damage;
 mod endpoints;
 mod keeping;
 mod large;
+mod leaving;
 mod live;
 mod ports;
 mod room;

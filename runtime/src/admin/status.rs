@@ -48,7 +48,7 @@ fn deployment(described: Section, deployed: &Deployed) -> Section {
         Some(generation) => described
             .line(
                 "deployment",
-                "{deployment}, release {release}, generation {generation}, {on_trial}",
+                "{deployment}, release {release}, generation {generation}, {on_trial}, digest {digest}",
             )
             .field("generation", *generation)
             .field(
@@ -63,7 +63,7 @@ fn deployment(described: Section, deployed: &Deployed) -> Section {
             ),
         None => described.line(
             "deployment",
-            "{deployment}, release {release}, not installed",
+            "{deployment}, release {release}, not installed, digest {digest}",
         ),
     };
     let described = match failed {
@@ -106,7 +106,8 @@ fn describe(view: &View) -> Section {
     let has_https = addresses.iter().any(|(scheme, _)| *scheme == Scheme::Https);
     let serving = match addresses.first() {
         Some((Scheme::Https, _)) => "https://{address}, {connections} connections",
-        _ => "http://{address}, {connections} connections",
+        Some(_) => "http://{address}, {connections} connections",
+        None => "at no port: none could be opened, {connections} connections",
     };
     let described = Section::default()
         .line(

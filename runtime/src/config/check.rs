@@ -33,7 +33,7 @@ impl Draft {
         self.check_folder()?;
         self.check_https()?;
         self.check_doors()?;
-        if !matches!(self.source, Source::Nothing(_)) {
+        if !matches!(self.source, Source::Nothing { .. }) {
             check_count(self.services.len())?;
         }
         check_usual(&self.usual)?;

@@ -115,7 +115,8 @@ fn at(ports: &[Port], has_https: bool) -> Result<Vec<Door>> {
     if let (Some(port), false) = (secure.first(), has_https) {
         return usage(format!(
             "an endpoint at port {} speaks HTTPS, which wants a certificate; name one with --tls-cert and --tls-key, or \
-             with --tls-credential, or under device.tls.certificates",
+             with --tls-credential, or under device.tls.certificates (of a daemon that runs, certificates are read at a \
+             start alone: stop the daemon to install it)",
             port.number
         ));
     }

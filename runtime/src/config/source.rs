@@ -26,8 +26,15 @@ pub enum Source {
         /// What stood before the blobs of its bundle.
         head: Box<VerifiedBundle>,
     },
-    /// There are none, for this reason: whoever asks the daemon is told of it.
-    Nothing(String),
+    /// There are none.
+    Nothing {
+        /// Why: whoever asks the daemon is told of it.
+        why: String,
+        /// Whether something is installed all the same, which cannot be served.
+        is_installed: bool,
+        /// What stood before the blobs of its bundle, where that can be read.
+        unserved: Option<Box<VerifiedBundle>>,
+    },
 }
 
 impl Source {
@@ -35,7 +42,7 @@ impl Source {
     pub fn len(&self) -> usize {
         match self {
             Source::Files(files) => files.len(),
-            Source::Nothing(_) => 0,
+            Source::Nothing { .. } => 0,
             Source::Bundle { head, .. } | Source::Generation { head, .. } => {
                 head.manifest().deployment.services.len()
             }
@@ -50,8 +57,16 @@ impl Source {
     /// The head of the bundle that they come from, where they do.
     pub fn head(&self) -> Option<&VerifiedBundle> {
         match self {
-            Source::Files(_) | Source::Nothing(_) => None,
+            Source::Files(_) | Source::Nothing { .. } => None,
             Source::Bundle { head, .. } | Source::Generation { head, .. } => Some(head),
+        }
+    }
+
+    /// The head of a bundle that cannot be served, and whose ports are to tell of that.
+    pub fn unserved(&self) -> Option<&VerifiedBundle> {
+        match self {
+            Source::Nothing { unserved, .. } => unserved.as_deref(),
+            _ => None,
         }
     }
 }

@@ -75,7 +75,7 @@ pub(super) fn take_in(config: &Config, data: &DataDir) -> Result<Vec<VerifiedArt
             blobs.take_all(&head.manifest().blobs, from, path)?;
             from_blobs(head, &blobs, path, config)
         }
-        Source::Nothing(_) => {
+        Source::Nothing { .. } => {
             // Whoever installs the first one later should not be who finds out.
             if let Err(error) = trusted(&Trustees::of(config), true) {
                 log::error!("whatever is installed will be refused: {error}");

@@ -1,21 +1,30 @@
-//! Where clients come in: which ports are listened at, and how that is told.
+//! Where clients come in: which ports are listened at.
+
+mod telling;
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::described;
 use crate::config::Door as Wanted;
 use crate::error::{Error, Result};
-use crate::logger;
-use crate::message::Scheme;
-use crate::pipeline::Pipeline;
 use crate::server::{Door, Opened};
+
+pub(super) use telling::{tell, tell_change};
 
 /// The doors that are to be open next, of which those are listened at already that were not open: clients wait in the
 /// kernel's backlog. Where it comes to nothing, it is dropped, and what it has begun is undone.
+///
+/// A port that is open at another address has to be closed for the new one, which whoever uses it notices. That is done
+/// last, by [`whole`](Plan::whole) or [`in_part`](Plan::in_part): what is refused touches nothing that is open.
 #[derive(Default)]
 pub(super) struct Plan {
+    wanted: Vec<Wanted>,
+    /// The same, with the ports that the system chose.
+    settled: Vec<Wanted>,
+    /// The doors of these that are open.
+    doors: Vec<Option<Arc<Door>>>,
+    /// The places among them whose doors are to take a port from one of the others.
+    exchanged: Vec<usize>,
     next: Vec<Opened>,
     /// Which others are wanted, and why they are not among them.
     failed: Vec<(Wanted, Error)>,
@@ -23,6 +32,8 @@ pub(super) struct Plan {
     others: Vec<Opened>,
     /// Doors that were opened for this.
     opened: Vec<Arc<Door>>,
+    /// Those that were open before: they may be bound still.
+    kept: Vec<Opened>,
     /// Doors that were closed for this: their ports are opened at other addresses.
     closed: Vec<Arc<Door>>,
 }
@@ -33,6 +44,7 @@ pub(super) struct Plan {
 pub(super) fn plan(open: &[Opened], closed: &[Opened], wanted: &[Wanted], has_https: bool) -> Plan {
     let mut plan = Plan::default();
     plan.others.extend_from_slice(open);
+    plan.kept.extend_from_slice(closed);
     let is_spoken = |door: &Wanted| has_https || !door.is_https;
     let settled = settled(open, wanted);
     // First those that stay, so that what is left may be closed for others.
@@ -43,30 +55,32 @@ pub(super) fn plan(open: &[Opened], closed: &[Opened], wanted: &[Wanted], has_ht
             is_spoken(door).then(|| plan.others.remove(place).door)
         })
         .collect();
-    for (door, found) in settled.iter().zip(&mut doors) {
+    for (place, (door, found)) in settled.iter().zip(&mut doors).enumerate() {
         if found.is_some() {
             continue;
         }
         let opened = match is_spoken(door) {
-            true => plan.open(door, closed),
+            true => open_one(door, closed),
             false => Err(Error::Refused(format!(
                 "HTTPS is not spoken on {}: no certificate was read when this daemon was started",
                 door.address
             ))),
         };
         match opened {
-            Ok(opened) => *found = Some(opened),
+            Ok(opened) => {
+                plan.opened.push(Arc::clone(&opened));
+                *found = Some(opened);
+            }
+            // Without the right to it the other could not be opened again either: that is another error.
+            Err(error) if is_taken(&error) && plan.place_of(door.address.port()).is_some() => {
+                plan.exchanged.push(place);
+            }
             Err(error) => plan.failed.push((door.clone(), error)),
         }
     }
-    let next = wanted.iter().zip(&doors).filter_map(|(wanted, door)| {
-        Some(Opened {
-            wanted: wanted.clone(),
-            door: Arc::clone(door.as_ref()?),
-            redirect: wanted.redirect.and_then(|to| doors.get(to)?.clone()),
-        })
-    });
-    plan.next = next.collect();
+    plan.wanted = wanted.to_vec();
+    plan.settled = settled;
+    plan.doors = doors;
     plan
 }
 
@@ -128,15 +142,28 @@ impl Plan {
     ///
     /// Something cannot be opened; nothing has changed.
     pub(super) fn whole(mut self) -> Result<Plan> {
+        self.exchange_where(Vec::is_empty);
         match self.failed.is_empty() {
-            true => Ok(self),
+            true => Ok(self.made()),
             false => Err(self.failed.swap_remove(0).1),
         }
+    }
+
+    /// The plan of a start that serves nothing, and where nothing is open before.
+    pub(super) fn as_far_as_it_goes(mut self) -> Plan {
+        for (_, error) in self.failed.drain(..) {
+            log::error!(
+                "{error}; nobody is reached there until something else is installed, or started"
+            );
+        }
+        self.made()
     }
 
     /// The plan, as far as it can be followed. Where something cannot be opened, what was open stays so beside it, for
     /// whoever is reached there.
     pub(super) fn in_part(mut self) -> Plan {
+        self.exchange_where(|_| true);
+        self = self.made();
         self.next.retain(|one| {
             let ready = one.door.make_ready();
             let ready = ready.map_err(|error| self.failed.push((one.wanted.clone(), error)));
@@ -177,18 +204,33 @@ impl Plan {
         std::mem::take(&mut self.next)
     }
 
-    /// Opens a door. One of the others is closed for it that has its port at another address.
-    fn open(&mut self, wanted: &Wanted, closed: &[Opened]) -> Result<Arc<Door>> {
-        let opened = match open(wanted, closed) {
-            Err(failed) if is_taken(&failed) => match self.place_of(wanted.address.port()) {
-                Some(place) => self.open_instead(wanted, place)?,
-                None => return Err(failed),
-            },
-            // Without the right to it the other could not be opened again either.
-            opened => opened?,
-        };
-        self.opened.push(Arc::clone(&opened));
-        Ok(opened)
+    /// Opens the doors that take a port from others, as long as what has failed by then allows it.
+    fn exchange_where(&mut self, may: fn(&Vec<(Wanted, Error)>) -> bool) {
+        for place in std::mem::take(&mut self.exchanged) {
+            if !may(&self.failed) {
+                return;
+            }
+            let wanted = self.settled[place].clone();
+            match self.open_instead(&wanted) {
+                Ok(opened) => self.doors[place] = Some(opened),
+                Err(error) => self.failed.push((wanted, error)),
+            }
+        }
+    }
+
+    /// With the doors that are open by now.
+    fn made(mut self) -> Plan {
+        let wanted = std::mem::take(&mut self.wanted);
+        let next = wanted.into_iter().zip(&self.doors);
+        let next = next.filter_map(|(wanted, door)| {
+            Some(Opened {
+                door: Arc::clone(door.as_ref()?),
+                redirect: (wanted.redirect).and_then(|to| self.doors.get(to)?.clone()),
+                wanted,
+            })
+        });
+        self.next = next.collect();
+        self
     }
 
     fn place_of(&self, port: u16) -> Option<usize> {
@@ -196,11 +238,19 @@ impl Plan {
         self.others.iter().position(is_its)
     }
 
-    fn open_instead(&mut self, wanted: &Wanted, place: usize) -> Result<Arc<Door>> {
+    /// Opens a door, and closes one of the others for it that has its port at another address.
+    fn open_instead(&mut self, wanted: &Wanted) -> Result<Arc<Door>> {
+        let Some(place) = self.place_of(wanted.address.port()) else {
+            // Another of these doors has taken it already.
+            let opened = open_one(wanted, &[])?;
+            self.opened.push(Arc::clone(&opened));
+            return Ok(opened);
+        };
         self.others[place].door.close();
-        match open(wanted, &[]) {
+        match open_one(wanted, &self.kept) {
             Ok(opened) => {
                 self.closed.push(self.others.remove(place).door);
+                self.opened.push(Arc::clone(&opened));
                 Ok(opened)
             }
             Err(error) => {
@@ -223,7 +273,7 @@ impl Drop for Plan {
     }
 }
 
-fn open(wanted: &Wanted, closed: &[Opened]) -> Result<Arc<Door>> {
+fn open_one(wanted: &Wanted, closed: &[Opened]) -> Result<Arc<Door>> {
     // A port that the system chose would be another one.
     let mut closed = closed.iter().filter(|one| one.wanted.address.port() != 0);
     match closed.find(|one| one.wanted.address == wanted.address) {
@@ -248,72 +298,23 @@ pub(super) fn refused(error: Error) -> Error {
         Error::Device { source, .. } => match source.kind() {
             ErrorKind::AddrInUse => "end that one, or give the endpoint another port",
             ErrorKind::PermissionDenied => {
-                "give the endpoint another port, or stop the daemon to install it: such a port is opened at a start, \
-                 before the right to it is given up"
+                "give the endpoint another port, or stop the daemon to install it or roll back, and start it again: such \
+                 a port is opened at a start, before the right to it is given up"
             }
             _ => return error,
         },
         _ => {
-            "stop the daemon to install it, and start it again: certificates are read at a start, from --tls-cert and \
+            "stop the daemon to install it or roll back, and start it again: certificates are read at a start, from --tls-cert and \
              --tls-key, --tls-credential or device.tls.certificates"
         }
     };
     Error::Refused(format!("{error}; {mends}"))
 }
 
-/// Tells the log what is open now that was not, and what is not any more.
-pub(super) fn tell_change(before: &[(Scheme, SocketAddr)], now: &[(Scheme, SocketAddr)]) {
-    for one in before.iter().filter(|one| !now.contains(one)) {
-        log::info!("{} is closed: nobody is reached there any more", url(one));
-    }
-    for one in now.iter().filter(|one| !before.contains(one)) {
-        log::info!("{} is open", url(one));
-    }
-}
-
-fn url((scheme, address): &(Scheme, SocketAddr)) -> String {
-    format!("{}://{address}", scheme.name())
-}
-
-/// Tells which addresses they are. The line with the plugins is the last one, and has the first address.
-pub(super) fn tell(pipeline: &Pipeline, addresses: &[(Scheme, SocketAddr)]) {
-    let (first, others) = addresses.split_at(addresses.len().min(1));
-    for one in others {
-        let spoken = scheme_shown(one.0);
-        logger::say(&format!("zlayer: {spoken} on {}\n", url(one)));
-    }
-    if let Some(why) = pipeline.nothing() {
-        logger::say(&format!("zlayer: {why}\n"));
-    }
-    let plugins = pipeline.plugins().iter();
-    let plugins: Vec<_> = plugins.map(|plugin| described(plugin)).collect();
-    let served = match plugins.is_empty() {
-        true => "nothing".to_owned(),
-        false => plugins.join(", "),
-    };
-    let first: String = first.iter().map(url).collect();
-    logger::say(&format!("zlayer: serving {served} on {first}\n"));
-    let all: Vec<_> = addresses.iter().map(url).collect();
-    log::info!(
-        "zlayer {} (wasmtime {}) serves on {}, process {}",
-        env!("CARGO_PKG_VERSION"),
-        zlayer_bundle::ENGINE_VERSION,
-        all.join(", "),
-        std::process::id()
-    );
-}
-
-fn scheme_shown(scheme: Scheme) -> &'static str {
-    match scheme {
-        Scheme::Http => "HTTP",
-        Scheme::Https => "HTTPS",
-    }
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
 
     use super::*;
 
@@ -378,11 +379,13 @@ mod tests {
     fn a_port_that_the_system_chose_stays_what_it_was() {
         let open = opened(&[door(local(0)), secure(local(0))]);
         let [http, https] = [0, 1].map(|place| addresses(&open)[place].port());
-        let next = plan(&open, &[], &[secure(local(0))], true).follow();
+        let next = plan(&open, &[], &[secure(local(0))], true).whole();
+        let next = next.unwrap().follow();
         assert_eq!(addresses(&next), [local(https)]);
         // At another address, too.
         let public = SocketAddr::from(([0, 0, 0, 0], 0));
-        let next = plan(&open, &[], &[door(public)], true).follow();
+        let next = plan(&open, &[], &[door(public)], true).whole();
+        let next = next.unwrap().follow();
         assert_eq!(addresses(&next)[0].port(), http);
     }
 
@@ -433,6 +436,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_refused_does_not_touch_a_port_that_would_have_to_be_closed_for_it() {
+        let taken = TcpListener::bind(local(0)).unwrap();
+        let [port] = free();
+        let open = opened(&[door(local(port))]);
+        // Had it been closed, whoever waits in its backlog would be turned away.
+        let waiting = TcpStream::connect(local(port)).unwrap();
+        waiting.set_nonblocking(true).unwrap();
+        let public = door(SocketAddr::from(([0, 0, 0, 0], port)));
+        let wanted = [public, door(taken.local_addr().unwrap())];
+        assert!(plan(&open, &[], &wanted, false).whole().is_err());
+        let still_waits = waiting.peek(&mut [0]).unwrap_err();
+        assert_eq!(still_waits.kind(), ErrorKind::WouldBlock);
+    }
+
+    #[test]
     fn what_cannot_be_opened_leaves_the_others_open_as_they_were() {
         let taken = TcpListener::bind(local(0)).unwrap();
         let [old, kept] = free();
@@ -452,7 +470,8 @@ mod tests {
         let open = opened(&[door(local(other))]);
         let next = plan(&open, &before, &[secure(local(port))], true);
         assert!(is_listened_at(port));
-        assert!(Arc::ptr_eq(&next.follow()[0].door, &before[0].door));
+        let next = next.whole().unwrap().follow();
+        assert!(Arc::ptr_eq(&next[0].door, &before[0].door));
     }
 
     #[test]

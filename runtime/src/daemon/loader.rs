@@ -102,7 +102,7 @@ impl Loader {
             after,
         )?;
         Ok(Arc::new(match &config.source {
-            Source::Nothing(why) => pipeline.because(why.clone()),
+            Source::Nothing { why, .. } => pipeline.because(why.clone()),
             _ => pipeline,
         }))
     }

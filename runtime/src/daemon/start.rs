@@ -106,15 +106,24 @@ impl Wanted {
     ///
     /// It is damaged, or refused.
     pub fn source(self, trustees: &Trustees<'_>, profile: Profile) -> Result<Source> {
-        let number = match self {
-            Wanted::Generation(number) => number,
-            Wanted::Nothing(why) => return Ok(Source::Nothing(why)),
-        };
         let data_dir = trustees.data_dir.unwrap_or(Path::new(""));
-        let head = Generations::of(data_dir).head(number)?;
-        let shown = PathBuf::from(format!("generation {number}"));
-        let head = verified(&shown, head, trustees, profile).map_err(Error::kept)?;
-        Ok(Source::Generation { number, head })
+        let generations = Generations::of(data_dir);
+        let head = |number| {
+            let head = generations.head(number)?;
+            let shown = PathBuf::from(format!("generation {number}"));
+            verified(&shown, head, trustees, profile).map_err(Error::kept)
+        };
+        match self {
+            Wanted::Generation(number) => {
+                head(number).map(|head| Source::Generation { number, head })
+            }
+            Wanted::Nothing(why) => Ok(Source::Nothing {
+                why,
+                is_installed: !generations.list().is_ok_and(|all| all.is_empty()),
+                // Who is refused cannot be trusted with the ports either.
+                unserved: { generations.standing().active }.and_then(|number| head(number).ok()),
+            }),
+        }
     }
 }
 

@@ -104,8 +104,8 @@ impl Folder {
         match found.st_uid == owner && found.st_mode & 0o7777 == MODE {
             true => Ok(()),
             false => damage(format!(
-                "it is not account {owner}'s own file with mode 0400, so others may have changed it: if nobody did, \
-                 run `chown {owner} {path} && chmod 400 {path}`; does this file system keep modes?"
+                "it is not account {owner}'s own file with mode 0400, so others may have changed it, or this file system \
+                 keeps no modes: if nobody did, run `chown {owner} {path} && chmod 400 {path}`"
             )),
         }
     }

@@ -103,7 +103,7 @@ impl Generations {
         };
         let mut unusable = Vec::new();
         let known = self.read_beside(history, &mut |name, error| {
-            log::error!("{error}: what it said of generations is not known");
+            log::error!("{error}; what it said of generations is not known");
             unusable.push(name);
             Ok(())
         });
@@ -125,7 +125,7 @@ impl Generations {
         let history = self.history()?;
         self.read_beside(history, &mut |_, error| match error {
             Error::Refused(damaged) => {
-                log::error!("{damaged}: what it said of generations is forgotten");
+                log::error!("{damaged}; what it said of generations is forgotten");
                 Ok(())
             }
             unreadable => Err(unreadable),

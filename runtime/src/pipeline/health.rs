@@ -54,8 +54,10 @@ impl Pipeline {
         }
         while !stop.is_closed() {
             // One that works for clients in all its instances is loaded, and no check may take its place from a
-            // client.
-            if !plugin.is_busy() {
+            // client. One that has to prove itself, or is on trial, is asked for that.
+            if !plugin.is_busy()
+                && let Some(_alone) = health.try_ask_alone()
+            {
                 match self.check(plugin, health).await {
                     Checked::Told(checked) => health.record(plugin.name(), checked),
                     Checked::Late(reason) => health.record(plugin.name(), Err(reason)),
@@ -66,16 +68,18 @@ impl Pipeline {
         }
     }
 
-    /// Asks a plugin on trial whether it is well, soon and again and again, for as long as this is polled.
+    /// Asks a plugin on trial whether it is well, again and again, for as long as this is polled: nobody else asks it
+    /// meanwhile. It has been asked just before.
     pub async fn try_health(&self, plugin: &Arc<Plugin>) {
         let Some(health) = checkable(plugin) else {
             return;
         };
+        let _alone = health.ask_alone().await;
         loop {
+            Timer::after(health.interval().min(PROVING_PAUSE)).await;
             if let Some(checked) = self.check_strictly(plugin, health).await {
                 health.record(plugin.name(), checked);
             }
-            Timer::after(health.interval().min(PROVING_PAUSE)).await;
         }
     }
 
@@ -89,6 +93,7 @@ impl Pipeline {
         let Some(health) = checkable(plugin) else {
             return Ok(());
         };
+        let _alone = health.ask_alone().await;
         let mut last = Ok(());
         for asked in health.tries() {
             if asked > 0 {

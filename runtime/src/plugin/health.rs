@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+use smol::lock::{Mutex as AsyncMutex, MutexGuard};
 use zlayer_bundle::HealthCheck;
 
 use super::Plugin;
@@ -24,6 +25,8 @@ pub struct Health {
     /// When the plugin was made.
     since: Instant,
     tally: Mutex<Tally>,
+    /// Held by whoever asks: what two found at one moment would count as two failures in a row.
+    asking: AsyncMutex<()>,
 }
 
 /// How a plugin is, as far as its checks tell.
@@ -57,7 +60,18 @@ impl Health {
                 failed: 0,
                 state: HealthState::Unknown,
             }),
+            asking: AsyncMutex::new(()),
         }
+    }
+
+    /// Waits until nobody else asks, for one that asks in a way of its own for as long as this is held.
+    pub async fn ask_alone(&self) -> MutexGuard<'_, ()> {
+        self.asking.lock().await
+    }
+
+    /// The same, if nobody else asks.
+    pub fn try_ask_alone(&self) -> Option<MutexGuard<'_, ()>> {
+        self.asking.try_lock()
     }
 
     /// The path that is asked for.
@@ -234,6 +248,22 @@ mod tests {
             Some("/up was answered with 200 and not with 204")
         );
         assert_eq!((health.interval(), health.timeout()), (INTERVAL, TIMEOUT));
+    }
+
+    #[test]
+    fn only_one_asks_at_a_time() {
+        let health = Health::new(Arc::new(HealthCheck {
+            url: "/".to_owned(),
+            expect_status: 200,
+            interval: None,
+            timeout: None,
+            retries: None,
+            start_grace: None,
+        }));
+        let on_trial = smol::block_on(health.ask_alone());
+        assert!(health.try_ask_alone().is_none());
+        drop(on_trial);
+        assert!(health.try_ask_alone().is_some());
     }
 
     #[test]

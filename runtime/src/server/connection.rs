@@ -20,6 +20,7 @@ use super::origin::Peer;
 use super::redirect::location;
 use super::response::ResponseWriter;
 use crate::clients::{self, Claim, Phase, asked};
+use crate::failure::Failure;
 use crate::message::{Client, Scheme};
 use crate::pipeline::{Pipeline, Upgrade};
 use crate::upstream::Owner;
@@ -232,7 +233,8 @@ impl Connection {
             begun,
         } = self;
         // At one moment, since what a port leads to changes with what is served.
-        let (pipeline, place) = shared.pipeline.get_with(|| step.place());
+        let moment = || (step.place(), step.is_gone());
+        let (pipeline, (place, is_gone)) = shared.pipeline.get_with(moment);
         peer.place = place;
         head.keep_alive &= !step.is_shut();
         let client = peer.client(&head.parts.headers, &shared.entrance.trusted);
@@ -247,6 +249,14 @@ impl Connection {
             let client = client.address.ip();
             Entry::new(output, client, &id, &head.parts, begun, stream.sent())
         });
+        if is_gone {
+            // Its head was on its way when its port was closed. What is served now does not know the port, and would
+            // say for good that nobody handles this.
+            let text = Failure::Ended.public_text(&id);
+            let refusal = Refusal { status: 503, text };
+            self.refuse_with(&refusal, &[("Retry-After", b"1")]).await;
+            return Next::Linger;
+        }
         if let Some(port) = peer.place.redirect
             && client.scheme == Scheme::Http
         {
@@ -336,6 +346,11 @@ impl Connection {
 
     /// Tells the client what is wrong with its request.
     async fn refuse(&mut self, refusal: &Refusal) {
+        self.refuse_with(refusal, &[]).await;
+    }
+
+    /// The same, with these fields.
+    async fn refuse_with(&mut self, refusal: &Refusal, fields: &[(&str, &[u8])]) {
         let Refusal { status, text } = refusal;
         let level = match status {
             500.. => log::Level::Info,
@@ -367,7 +382,7 @@ impl Connection {
         // this.
         let _ = self
             .deadline
-            .within(writer.write_text(*status, text, &[]))
+            .within(writer.write_text(*status, text, fields))
             .await;
     }
 

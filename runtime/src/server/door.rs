@@ -145,7 +145,7 @@ impl Door {
         if step.place().is_https == place.is_https {
             return step.lead_to(place);
         }
-        std::mem::replace(&mut *step, Arc::new(Doorstep::new(place))).shut();
+        std::mem::replace(&mut *step, Arc::new(Doorstep::new(place))).go();
     }
 
     /// What connections that come now share.

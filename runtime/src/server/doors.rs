@@ -82,6 +82,7 @@ impl Doors {
         let mut before = std::mem::take(&mut state.open);
         before.retain(|old| !next.iter().any(|one| Arc::ptr_eq(&one.door, &old.door)));
         for old in &before {
+            old.door.step().go();
             old.door.close();
         }
         if state.is_over {

@@ -14,6 +14,8 @@ use crate::wire::stopped;
 pub(super) struct Doorstep {
     place: Mutex<Place>,
     is_shut: AtomicBool,
+    /// What is served by now knows nothing of this door.
+    is_gone: AtomicBool,
     end: Sender<()>,
     /// Closed when connections are to end that have no request.
     over: Receiver<()>,
@@ -25,6 +27,7 @@ impl Doorstep {
         Doorstep {
             place: Mutex::new(place),
             is_shut: AtomicBool::new(false),
+            is_gone: AtomicBool::new(false),
             end,
             over,
         }
@@ -43,6 +46,17 @@ impl Doorstep {
     pub(super) fn shut(&self) {
         self.is_shut.store(true, Ordering::Release);
         self.end();
+    }
+
+    /// The same where another deployment takes the place of the one that this door led to.
+    pub(super) fn go(&self) {
+        self.is_gone.store(true, Ordering::Release);
+        self.shut();
+    }
+
+    /// Whether the deployment that this door led to is served no longer.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Acquire)
     }
 
     /// Has connections end that have no request, as where the daemon drains.

@@ -216,7 +216,7 @@ impl<'a> Exchange<'a> {
                 log::debug!("[{}] the client went away", exchange.id);
                 return Ended::Broken;
             }
-            Err(failure @ (Failure::Stalled | Failure::Displaced))
+            Err(failure @ (Failure::Stalled | Failure::Displaced | Failure::Ended))
                 if exchange.begun.load(Ordering::Relaxed) =>
             {
                 exchange.log_failure("cut off", &failure);
@@ -312,7 +312,10 @@ impl<'a> Exchange<'a> {
                 }
                 let asked = asked::LEAVE | asked::END_REQUEST;
                 let mut is_asked = || self.claim.poll_asked(asked, cx).is_ready();
-                if self.pipeline.is_cut_off() || late.is_none() && is_asked() {
+                if self.pipeline.is_cut_off() {
+                    return Poll::Ready(Err(Failure::Ended));
+                }
+                if late.is_none() && is_asked() {
                     return Poll::Ready(Err(Failure::Displaced));
                 }
                 let TimedOut = ready!(self.deadline.poll(cx));

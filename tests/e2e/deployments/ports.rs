@@ -14,13 +14,13 @@ use super::endpoints::{deployment, free, get_at, greeters, local, who};
 use super::{install, serving, status, verb};
 
 /// A release of services with these endpoints.
-fn release(number: u32, services: &[(&str, &str)]) -> PathBuf {
+pub(super) fn release(number: u32, services: &[(&str, &str)]) -> PathBuf {
     let numbered = format!("deployment: d\nrelease: {number}\n");
     bundle(&greeters(services).replace("deployment: d\n", &numbered))
 }
 
 /// An endpoint at this port.
-fn at(port: u16) -> String {
+pub(super) fn at(port: u16) -> String {
     format!("{{name: p{port}, port: {port}}}")
 }
 
@@ -30,7 +30,7 @@ fn single(number: u32, port: u16, expose: &str) -> PathBuf {
     release(number, &[(&format!("r{number}"), &end)])
 }
 
-fn installed(made: &std::path::Path, data: &TempDir) {
+pub(super) fn installed(made: &std::path::Path, data: &TempDir) {
     let said = install(made, data);
     assert_eq!(said.code, 0, "{said:?}");
 }

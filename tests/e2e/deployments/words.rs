@@ -219,6 +219,11 @@ fn a_digest_is_the_same_wherever_it_is_shown_and_revokes_what_it_stands_for() {
     daemon.wait_for_log(&format!("starts: digest {of_code}"));
     let shown = status(&fleet.data);
     assert_eq!(shown["digest"], inspected["digest"]);
+    // People read it where the deployment is named, and not behind what is told last.
+    let text = verb(&["status"], &fleet.data).stdout;
+    let line = text.lines().find(|line| line.starts_with("deployment"));
+    let digest = inspected["digest"].as_str().unwrap();
+    assert!(line.is_some_and(|line| line.ends_with(digest)), "{text}");
     assert_eq!(shown["plugins"][0]["digest"], of_code);
     let kept = verb(&["generations", "--json"], &fleet.data).stdout;
     let kept: serde_json::Value = serde_json::from_str(&kept).unwrap();

@@ -293,8 +293,8 @@ static HEALTH: &[Key] = &[
         "start_grace",
         Shape::Duration,
         "none",
-        "how long it may take to start, from when it is loaded and at most 10m: checks that fail meanwhile do not \
-         count",
+        "how long it may take to start, from when it is loaded and at most 10m: checks that fail before the \
+         first good one do not count meanwhile",
     ),
 ];
 

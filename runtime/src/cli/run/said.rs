@@ -10,7 +10,7 @@ use zlayer_bundle::{
 
 use super::{Run, entrance, key_dirs, plugin_config, timeouts, wrong};
 use crate::account::Account;
-use crate::config::{Draft, Limits, Secret, ServiceConfig, Source, expose, read_doors};
+use crate::config::{Door, Draft, Limits, Secret, ServiceConfig, Source, expose, read_doors};
 use crate::daemon::Trustees;
 use crate::error::{Error, Result};
 use crate::secrets;
@@ -105,7 +105,11 @@ impl Said {
         if self.is_watched {
             device.timeouts.trial = device.timeouts.trial.or(Some(WATCHED_TRIAL));
         }
-        let doors = read_doors(&deployment, &device)?;
+        let doors = match source.unserved() {
+            Some(head) => self.doors_instead(&head.manifest().deployment),
+            None => None,
+        };
+        let doors = doors.map_or_else(|| read_doors(&deployment, &device), Ok)?;
         expose(&mut deployment, &doors);
         let services = deployment
             .services
@@ -165,6 +169,21 @@ impl Said {
             secrets: Arc::new(secrets),
             usual,
         })
+    }
+}
+
+impl Said {
+    /// The ports of a deployment that cannot be served: whoever comes there is told so. It may be the deployment's
+    /// certificates that are at fault, so HTTPS is spoken there with those of the flags alone.
+    fn doors_instead(&self, deployment: &Deployment) -> Option<Vec<Door>> {
+        let device = self.device.clone().or(deployment.device.clone());
+        let mut doors = read_doors(deployment, &device).ok()?;
+        let has_https = !self.device.certificates.is_empty();
+        doors.retain(|door| has_https || !door.is_https);
+        for door in &mut doors {
+            door.redirect = None;
+        }
+        (!doors.is_empty()).then_some(doors)
     }
 }
 

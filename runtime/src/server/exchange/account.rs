@@ -91,6 +91,8 @@ impl Exchange<'_> {
         }
         // Every 5xx is told, also those that nobody here is to blame for.
         let level = match (failure.is_clients(), failure.status()) {
+            // The device's owner has asked for what ends it.
+            (false, _) if matches!(failure, Failure::Ended) => log::Level::Info,
             (false, _) => log::Level::Error,
             (true, 500..) => log::Level::Info,
             (true, _) => log::Level::Debug,
