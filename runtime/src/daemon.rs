@@ -105,7 +105,7 @@ pub fn run(start: Start) -> Result<()> {
         // Without a daemon nobody could mend it from afar.
         Source::Nothing {
             is_installed: true, ..
-        } => bound.as_far_as_it_goes(),
+        } => bound.at_the_start(),
         _ => bound.whole()?,
     };
     // While this process may still read what root alone may.
