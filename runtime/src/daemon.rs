@@ -104,7 +104,7 @@ pub fn run(start: Start) -> Result<()> {
         // Without a daemon nobody could mend it from afar.
         Source::Nothing {
             is_installed: true, ..
-        } => doors::plan(&[], &[], &config.doors, has_https).as_far_as_it_goes(),
+        } => doors::plan(&[], &[], &config.doors, has_https).at_the_start(),
         _ => doors::at_start(&config.doors, has_https)?,
     };
     // While this process may still read what root alone may.

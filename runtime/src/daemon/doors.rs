@@ -149,8 +149,8 @@ impl Plan {
         }
     }
 
-    /// The plan of a start that serves nothing, and where nothing is open before.
-    pub(super) fn as_far_as_it_goes(mut self) -> Plan {
+    /// The plan of a start that serves nothing, as far as it can be followed. Nobody may wait for connections yet.
+    pub(super) fn at_the_start(mut self) -> Plan {
         for (_, error) in self.failed.drain(..) {
             log::error!(
                 "{error}; nobody is reached there until something else is installed, or started"
@@ -459,6 +459,17 @@ mod tests {
         let next = plan(&open, &[], &wanted, false);
         let next = next.in_part().follow();
         assert_eq!(addresses(&next), [local(kept), local(old)]);
+    }
+
+    #[test]
+    fn a_start_that_serves_nothing_opens_what_it_can() {
+        let taken = TcpListener::bind(local(0)).unwrap();
+        let [port] = free();
+        let wanted = [door(taken.local_addr().unwrap()), door(local(port))];
+        let next = plan(&[], &[], &wanted, false).at_the_start().follow();
+        assert_eq!(addresses(&next), [local(port)]);
+        let next = plan(&[], &[], &wanted[..1], false).at_the_start();
+        assert!(next.follow().is_empty());
     }
 
     #[test]

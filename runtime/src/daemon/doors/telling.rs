@@ -45,7 +45,10 @@ pub(in crate::daemon) fn tell(pipeline: &Pipeline, addresses: &[(Scheme, SocketA
         None => "no port: none could be opened, see the log".to_owned(),
     };
     logger::say(&format!("zlayer: serving {served} on {first}\n"));
-    let all: Vec<_> = addresses.iter().map(url).collect();
+    let all: Vec<_> = match addresses.is_empty() {
+        true => vec!["no port".to_owned()],
+        false => addresses.iter().map(url).collect(),
+    };
     log::info!(
         "zlayer {} (wasmtime {}) serves on {}, process {}",
         env!("CARGO_PKG_VERSION"),
