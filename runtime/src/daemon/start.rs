@@ -52,8 +52,13 @@ impl Start {
     ///
     /// # Errors
     ///
-    /// What is installed is refused, or what it needs to know is missing.
-    pub fn installed(data_dir: &Path, configure: Configure) -> Result<Start> {
+    /// What is installed is refused, or what it needs to know is missing. Whoever is `patient` is told of that,
+    /// and serves nothing until something else is installed.
+    pub fn installed(
+        data_dir: &Path,
+        configure: Configure,
+        patient: Option<fn(&Error)>,
+    ) -> Result<Start> {
         if data_dir.as_os_str().is_empty() {
             return Err(Error::Usage(
                 "--data-dir: is empty; name a folder".to_owned(),
@@ -65,11 +70,19 @@ impl Start {
             match configure(Wanted::of(&choice)) {
                 Ok(config) => break config,
                 Err(error) => {
-                    choice = instead(&generations, choice, error, &mut tried, |choice, note| {
+                    let has_one = choice.number.is_some();
+                    let other = instead(&generations, choice, error, &mut tried, |choice, note| {
                         let _data = locked(data_dir)?;
                         generations.begin(choice)?;
                         note()
-                    })?;
+                    });
+                    choice = match (other, patient) {
+                        (Err(error), Some(tell)) if has_one => {
+                            tell(&error);
+                            Choice::nothing(error.to_string())
+                        }
+                        (other, _) => other?,
+                    };
                 }
             }
         };
