@@ -6,6 +6,7 @@ mod image;
 mod pulled;
 mod room;
 
+use std::io;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -249,10 +250,10 @@ impl<'a> Described<'a> {
         self.service.name.as_deref().unwrap_or_default()
     }
 
-    /// Something that is wrong with it.
-    fn problem(&self, what: impl Into<String>, mend: impl Into<String>) -> Problem {
-        let item = format!("{}: service {}", self.image.place, self.name());
-        Problem::new(item, what, mend)
+    /// Something that is wrong with what the first of these keys says that the file has, or else with the image.
+    fn problem(&self, keys: &[&str], what: impl Into<String>, mend: impl Into<String>) -> Problem {
+        let (place, path) = self.image.spot(keys);
+        Problem::new(format!("{place}: {path}"), what, mend)
     }
 }
 
@@ -289,8 +290,30 @@ fn place_of(
     if let Some(known) = files.iter().position(|file| file.source == *source) {
         return Ok(known);
     }
-    files.push(PluginFile::read(source, settings, access)?);
+    let read = PluginFile::read(source, settings, access);
+    files.push(read.map_err(|error| looked_for(image, error))?);
     Ok(files.len() - 1)
+}
+
+/// The error, with the folder that a relative path counts from where there is no such file.
+fn looked_for(image: &Image, error: anyhow::Error) -> anyhow::Error {
+    let is_missing = { error.chain() }
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::NotFound);
+    let file = &image.place.file;
+    let folder = file.parent().unwrap_or(Path::new(""));
+    match &image.source {
+        ImageSource::File(path) if is_missing && path.starts_with(folder) => {
+            // The empty path is the current folder.
+            let absolute = std::path::absolute(folder.join("."));
+            let folder = absolute.as_deref().unwrap_or(folder).display();
+            error.context(format!(
+                "a relative path counts from {folder}, the folder of {}",
+                file.display()
+            ))
+        }
+        _ => error,
+    }
 }
 
 /// All errors as one, each with the place where its file is named: one alone as it is, several as what is refused.

@@ -176,6 +176,7 @@ impl Cli {
                 words::VERBS.join(", ")
             )));
         };
+        verb.check_data_dir()?;
         // Whatever a verb writes: what came of a file is told, and removed.
         daemon::outlive_large_files()?;
         match verb {
@@ -201,6 +202,35 @@ impl Cli {
             Verb::Logs(logs) => logs.show()?,
         }
         Ok(0)
+    }
+}
+
+impl Verb {
+    /// Whether the data folder that is meant may be one: each verb would find out in its own way, and put it down to
+    /// something else.
+    fn check_data_dir(&self) -> Result<()> {
+        let named = match self {
+            Verb::Run(Run { data_dir, .. })
+            | Verb::Install(Install { data_dir, .. })
+            | Verb::Rollback(Rollback { data_dir, .. })
+            | Verb::Uninstall(Uninstall { data_dir })
+            | Verb::Generations(generations::Show { data_dir, .. })
+            | Verb::Trust(trust::Trust { data_dir, .. })
+            | Verb::Status(Status { data_dir, .. })
+            | Verb::Purge(Purge { data_dir, .. })
+            | Verb::Logs(Logs { data_dir, .. }) => data_dir,
+            Verb::Wasm(_) => return Ok(()),
+        };
+        match named {
+            // What cannot be looked at is told by whoever wants something of it.
+            Some(path) if path.metadata().is_ok_and(|found| !found.is_dir()) => {
+                Err(Error::Refused(format!(
+                    "{} is a file, not a folder; name the daemon's folder with --data-dir",
+                    path.display()
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -36,10 +36,6 @@ const BEYOND: &[(&str, &str)] = &[
         "no more than `max_instances`, which is 10 where nothing is said",
     ),
     (
-        "services.a.health.start_grace",
-        "at most 10m, which is less than other durations",
-    ),
-    (
         "services.a.wasm.services",
         "the names of services that the file has",
     ),

@@ -1,5 +1,7 @@
 //! Compares a tree with the table of keys.
 
+use std::time::Duration;
+
 use zlayer_bundle::{ByteSize, NotAValue, Value, nearest, parse_duration};
 
 use crate::report::Report;
@@ -189,6 +191,12 @@ fn check_scalar(shape: &Shape, text: &str, node: &Node) -> Result<(), String> {
             }
         }
         Shape::Duration => parse_duration(text).map(drop),
+        Shape::Minutes(most) => match parse_duration(text)? {
+            duration if duration > Duration::from_secs(most * 60) => {
+                Err(format!("'{shown}' is too long; at most {most}m"))
+            }
+            _ => Ok(()),
+        },
         Shape::Word(words) => check_word(words, text),
         _ => Ok(()),
     }

@@ -18,6 +18,34 @@ pub struct Image {
     pub place: Place,
     /// The path of the key that names it, such as `services.auth.image`.
     pub path: String,
+    /// The service's other keys, and those in its mappings: what is wrong with one may show only once the plugin
+    /// is known.
+    pub keys: Vec<Spot>,
+}
+
+/// A key, and where its value stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// Its path within the service, such as `wasm.max_memory`.
+    pub key: String,
+    /// Its whole path, such as `services.auth.wasm.max_memory`.
+    pub path: String,
+    /// Where its value stands.
+    pub place: Place,
+}
+
+impl Image {
+    /// The place and the path of the first of these keys of the service that the file has, by their paths within
+    /// it. Where it has none, it is what the image has itself.
+    pub fn spot(&self, keys: &[&str]) -> (&Place, &str) {
+        let found = keys
+            .iter()
+            .find_map(|key| self.keys.iter().find(|spot| spot.key == *key));
+        match found {
+            Some(spot) => (&spot.place, &spot.path),
+            None => (&self.place, &self.path),
+        }
+    }
 }
 
 /// A file, or a place in a registry.

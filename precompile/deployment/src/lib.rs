@@ -46,7 +46,7 @@ mod tables;
 mod tree;
 mod view;
 
-pub use image::{Image, ImageSource};
+pub use image::{Image, ImageSource, Spot};
 pub use place::Place;
 pub use read::{DeploymentFile, read};
 pub use report::{Note, Refusal, Refusals};

@@ -72,7 +72,14 @@ pub(crate) fn file_name() -> Value {
 /// What a health check asks for: a path, or a URL of the device itself.
 pub(crate) fn asked_path() -> Value {
     let port = whole(0, u16::MAX.into());
-    let device = format!(r"https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::{port})?");
+    // Not all dialects can be told to disregard capitals.
+    let any_case = |word: &str| -> String {
+        let letters = word.chars();
+        let both = letters.map(|c| format!("[{}{c}]", c.to_ascii_uppercase()));
+        both.collect()
+    };
+    let (http, s, localhost) = (any_case("http"), any_case("s"), any_case("localhost"));
+    let device = format!(r"{http}{s}?://(?:{localhost}|127\.0\.0\.1|\[::1\])(?::{port})?");
     pattern(format!(r#"(?:{device})?/[!"$-~]*|{device}"#))
 }
 

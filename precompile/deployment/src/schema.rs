@@ -57,6 +57,9 @@ fn of(shape: &'static Shape) -> Value {
         Shape::Size(least, most) => of_scalar(["string", "integer"], patterns::size(*least, *most)),
         // From a millisecond to a day.
         Shape::Duration => of_scalar(["string", "integer"], patterns::duration(1, 86_400_000)),
+        Shape::Minutes(most) => {
+            of_scalar(["string", "integer"], patterns::duration(1, most * 60_000))
+        }
         Shape::Word(words) => {
             let words = words.iter().filter(|word| word.refused.is_none());
             json!({ "enum": words.map(|word| word.word).collect::<Vec<_>>() })

@@ -57,6 +57,8 @@ pub(crate) enum Shape {
     Size(u64, u64),
     /// A duration, with or without a unit.
     Duration,
+    /// A duration of at most so many minutes.
+    Minutes(u64),
     /// One of several words.
     Word(&'static [Word]),
     /// So many items, at least and at most.
@@ -181,6 +183,7 @@ impl Shape {
             Shape::Number(least, most) => format!("number, {least} to {most}"),
             Shape::Size(..) => "size".to_owned(),
             Shape::Duration => "duration".to_owned(),
+            Shape::Minutes(most) => format!("duration, at most {most}m"),
             Shape::Word(words) => {
                 let words = words.iter().filter(|word| word.refused.is_none());
                 let words: Vec<_> = words.map(|word| format!("`{}`", word.word)).collect();

@@ -55,11 +55,12 @@ fn service_type(service: &Described<'_>) -> Option<Problem> {
     let is_one = wanted.iter().any(|role| service.roles.contains(role));
     (!is_one).then(|| {
         let what = format!(
-            "its `service_type` wants a component that exports {}, and this one is {}",
+            "wants a component that exports {}, and this one is {}",
             names(wanted, " or "),
             names(service.roles, ", ")
         );
         service.problem(
+            &["service_type"],
             what,
             "name the image that is meant, or change `service_type`",
         )
@@ -81,12 +82,12 @@ fn roles(service: &Described<'_>, is_alone: bool) -> Result<Vec<Role>, Problem> 
             "say which it plays: `roles: [{}]`, or some of these",
             names(exported, ", ")
         );
-        return Err(service.problem(what, mend));
+        return Err(service.problem(&[], what, mend));
     };
     if let Some(missing) = named.iter().find(|role| !exported.contains(role)) {
-        let what = format!("its `roles` names {missing}, which the component does not export");
+        let what = format!("names {missing}, which the component does not export");
         let mend = format!("name some of {}", names(exported, ", "));
-        return Err(service.problem(what, mend));
+        return Err(service.problem(&["wasm.roles"], what, mend));
     }
     let known = Role::ALL.into_iter();
     Ok(known.filter(|role| named.contains(role)).collect())
@@ -108,12 +109,15 @@ fn misplaced(service: &Described<'_>, roles: &[Role]) -> Option<Problem> {
         path: settings.endpoints.iter().any(|one| one.path.is_some()),
     };
     let (setting, whose) = given.misplaced(roles)?;
+    let setting = setting.replace('-', "_");
     let what = format!(
-        "`{}` is a setting of {whose}, and it is {}",
-        setting.replace('-', "_"),
+        "`{setting}` is a setting of {whose}, and it is {}",
         names(roles, ", ")
     );
+    let in_block = format!("wasm.{setting}");
+    let outer = setting.split('.').next().unwrap_or(&setting);
     Some(service.problem(
+        &[&in_block, outer],
         what,
         "leave it out, or give it to the service that is meant",
     ))
@@ -124,10 +128,14 @@ fn memory(service: &Described<'_>) -> Option<Problem> {
     let most = service.service.settings.max_memory?;
     (most < service.memory_initial).then(|| {
         let what = format!(
-            "its `max_memory` is {most} bytes, and an instance begins with {}",
+            "is {most} bytes, and an instance begins with {}",
             service.memory_initial
         );
-        service.problem(what, "raise `max_memory`, or build it with less")
+        service.problem(
+            &["wasm.max_memory"],
+            what,
+            "raise `max_memory`, or build it with less",
+        )
     })
 }
 
@@ -140,6 +148,7 @@ fn instances(service: &Described<'_>, roles: &[Role]) -> Option<Problem> {
     let may_have = service.service.settings.max_instances;
     (needs_two && may_have == Some(1)).then(|| {
         service.problem(
+            &["scale.max", "scale.replicas", "wasm.max_instances"],
             "it answers requests over wasi:http and takes part in responses: one request may need two instances",
             "raise `max_instances`",
         )
@@ -250,10 +259,10 @@ fn narrowing(services: &[Described<'_>], played: &[Vec<Role>]) -> Vec<Problem> {
         for name in named.filter(|name| !handlers.contains(&name.as_str())) {
             let is_there = services.iter().any(|other| other.name() == name);
             let what = match is_there {
-                true => format!("its `services` names '{name}', which is no handler"),
-                false => format!("its `services` names '{name}', and there is no such service"),
+                true => format!("names '{name}', which is no handler"),
+                false => format!("names '{name}', and there is no such service"),
             };
-            problems.push(service.problem(what, mend.clone()));
+            problems.push(service.problem(&["wasm.services"], what, mend.clone()));
         }
     }
     problems
@@ -278,13 +287,14 @@ fn namespaces(services: &[Described<'_>]) -> Vec<Problem> {
         };
         if let Some(other) = { others }.find(differs) {
             let what = format!(
-                "it shares the namespace '{}' with {}, which wants it kept differently: {} and {}",
+                "shares the namespace '{}' with {}, which wants it kept differently: {} and {}",
                 namespace(service),
                 other.name(),
                 kept(service),
                 kept(other)
             );
-            problems.push(service.problem(what, "give both the same durability"));
+            let keys = ["wasm.kv_durability", "wasm.kv_namespace"];
+            problems.push(service.problem(&keys, what, "give both the same durability"));
         }
     }
     problems
@@ -299,9 +309,17 @@ fn names(roles: &[Role], between: &str) -> String {
 #[expect(clippy::unwrap_used, reason = "a failed test should panic")]
 mod tests {
     use zlayer_bundle::Service;
-    use zlayer_deployment::{Image, ImageSource, Place};
+    use zlayer_deployment::{Image, ImageSource, Place, Spot};
 
     use super::*;
+
+    fn place(line: usize, column: usize) -> Place {
+        Place {
+            file: "d.yaml".into(),
+            line,
+            column,
+        }
+    }
 
     /// What is found for services of these roles, whose memories begin with 1 MiB; `say` says something of the
     /// first.
@@ -312,12 +330,13 @@ mod tests {
         let image = Image {
             source: ImageSource::Reference("a".to_owned()),
             service_type: None,
-            path: String::new(),
-            place: Place {
-                file: "d.yaml".into(),
-                line: 5,
-                column: 12,
-            },
+            path: "services.s0.image".to_owned(),
+            place: place(5, 12),
+            keys: vec![Spot {
+                key: "wasm.max_memory".to_owned(),
+                path: "services.s0.wasm.max_memory".to_owned(),
+                place: place(7, 19),
+            }],
         };
         let mut named: Vec<Service> = (0..services.len())
             .map(|number| Service {
@@ -347,7 +366,7 @@ mod tests {
         let told = check(&[STAGES, &[Role::Handler]], |_| {}).unwrap_err();
         assert_eq!(
             told,
-            "d.yaml:5:12: service s0: it exports several roles, transformer, router, and stands beside other \
+            "d.yaml:5:12: services.s0.image: it exports several roles, transformer, router, and stands beside other \
              services\n  say which it plays: `roles: [transformer, router]`, or some of these"
         );
         let checked = check(&[STAGES, &[Role::Handler]], |settings| {
@@ -383,7 +402,7 @@ mod tests {
         // Of the settings without a role to look at them the first is told.
         for part in [
             "`reuse` is a setting of",
-            "`max_memory`",
+            "d.yaml:7:19: services.s0.wasm.max_memory: is 1 bytes, and an instance begins with",
             "names 's1', which is no handler",
         ] {
             assert!(told.contains(part), "{part} in {told}");

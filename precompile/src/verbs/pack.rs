@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use zlayer_bundle::{Manifest, Role};
 use zlayer_deployment::{Image, ImageSource};
 use zlayer_precompile::{
-    CodeCache, Packed, Problem, Refused, Settings, Unpacked, no_deployment, overwritten,
+    CodeCache, Packed, Problem, Refused, Settings, Unpacked, no_deployment, open_input, overwritten,
 };
 
 use super::access;
@@ -102,6 +102,8 @@ impl Pack {
             let mend = "give the deployment.yaml that names its plugins";
             return Err(Refused::from(Problem::new(shown, what, mend)).into());
         }
+        // What is no file at all, or cannot be opened, is told as of any other file.
+        open_input(&self.deployment, "give the deployment.yaml")?;
         let mut file = zlayer_deployment::read(&self.deployment).map_err(Refused::from)?;
         if let Some(release) = self.release {
             file.deployment.release = release;

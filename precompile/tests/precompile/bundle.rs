@@ -269,15 +269,15 @@ fn what_a_device_would_refuse_is_refused_with_its_place_and_nothing_is_written()
         ),
         (
             one("    service_type: wasm_router\n"),
-            "wants a component that exports router, and this one is handler",
+            "deployment.yaml:6:19: services.web.service_type: wants a component that exports router, and this one is handler",
         ),
         (
             one("    wasm:\n      roles: [router]\n"),
-            "names router, which the component does not export",
+            "deployment.yaml:7:14: services.web.wasm.roles: names router, which the component does not export",
         ),
         (
             one("    wasm:\n      bodies: none\n"),
-            "`bodies` is a setting of transformers, and it is handler",
+            "deployment.yaml:7:15: services.web.wasm.bodies: `bodies` is a setting of transformers, and it is handler",
         ),
         (
             stage("auth", "    wasm:\n      services: [nobody]\n"),
@@ -306,6 +306,20 @@ fn what_a_device_would_refuse_is_refused_with_its_place_and_nothing_is_written()
     assert_eq!(json["error"]["kind"], "refused");
     let item = json["error"]["problems"][0]["item"].as_str().unwrap();
     assert!(item.starts_with("deployment.yaml:7:"), "{item}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_trouble_with_files_whichever_it_is() {
+    let dir = folder(&one("").replace("./web.wasm", "./gone.wasm"));
+    let run = pack(&dir, &[]).expect(3);
+    let says = "services.web.image: a relative path counts from /";
+    assert!(run.stderr.contains(says), "{}", run.stderr);
+    let says = "the folder of deployment.yaml: cannot open gone.wasm";
+    assert!(run.stderr.contains(says), "{}", run.stderr);
+    fs::remove_file(dir.path().join("deployment.yaml")).unwrap();
+    let run = pack(&dir, &[]).expect(3);
+    let says = "cannot open deployment.yaml";
+    assert!(run.stderr.contains(says), "{}", run.stderr);
 }
 
 #[test]

@@ -81,10 +81,12 @@ fn ask_daemon(data_dir: Option<&Path>, socket: Option<PathBuf>, line: String) ->
             }
             _ => "",
         };
-        Error::device(
-            format!("cannot ask the daemon at {}{hint}", path.display()),
-            error,
-        )
+        let what = match error.kind() {
+            // Its own words follow: it was asked, and has answered.
+            io::ErrorKind::Other => format!("asked the daemon at {}", path.display()),
+            _ => format!("cannot ask the daemon at {}{hint}", path.display()),
+        };
+        Error::device(what, error)
     })
 }
 

@@ -18,7 +18,7 @@ use crate::logger;
 pub(super) struct Show {
     /// the daemon's data folder (default /var/lib/zlayer)
     #[argh(option)]
-    data_dir: Option<PathBuf>,
+    pub(super) data_dir: Option<PathBuf>,
     /// folder of public keys to trust, or the file of one; may be repeated (default: /etc/zlayer/keys and
     /// the user's own); a trust list is checked with the root keys among them
     #[argh(option)]

@@ -31,7 +31,7 @@ pub(super) struct Install {
     profile: String,
     /// the daemon's data folder (default /var/lib/zlayer)
     #[argh(option)]
-    data_dir: Option<PathBuf>,
+    pub(super) data_dir: Option<PathBuf>,
 }
 
 /// Go back to the generation that was active before: the daemon of the data folder serves it at once, or, where none
@@ -51,7 +51,7 @@ pub(super) struct Rollback {
     allow_unsigned: bool,
     /// the daemon's data folder (default /var/lib/zlayer)
     #[argh(option)]
-    data_dir: Option<PathBuf>,
+    pub(super) data_dir: Option<PathBuf>,
 }
 
 /// Remove all generations from a data folder: its daemon serves nothing then. The store and the log stay.
@@ -60,7 +60,7 @@ pub(super) struct Rollback {
 pub(super) struct Uninstall {
     /// the daemon's data folder (default /var/lib/zlayer)
     #[argh(option)]
-    data_dir: Option<PathBuf>,
+    pub(super) data_dir: Option<PathBuf>,
 }
 
 impl Install {

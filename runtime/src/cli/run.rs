@@ -19,6 +19,7 @@ use zlayer_bundle::{
 use crate::config::{SYSTEM_KEYS, parse_bytes, parse_pair};
 use crate::daemon::{self, Start, Wanted};
 use crate::error::{EXIT_SUCCESS, Error, Result};
+use crate::logger;
 use said::Said;
 use source::Given;
 
@@ -107,7 +108,7 @@ pub struct Run {
     admin_port: Option<u16>,
     /// folder for the store, the log and the admin socket (default: a temporary one)
     #[argh(option)]
-    data_dir: Option<PathBuf>,
+    pub(super) data_dir: Option<PathBuf>,
     /// what an acknowledged change of the store survives: memory (nothing), interval (on the disk
     /// within a second), interval=DURATION (within that, from 100ms to 60m) or sync (on the disk)
     /// (default interval)
@@ -250,17 +251,23 @@ impl Run {
             return Ok(Start::of(config));
         };
         said.keep_secrets()?;
+        // What a save mends is waited for.
+        let patient: Option<fn(&Error)> = said.is_watched.then_some(|error| {
+            logger::complain(&format!(
+                "zlayer: what is watched cannot be served: {error}: nothing is served until it is mended\n"
+            ));
+        });
         let configure = move |mut wanted: Wanted| {
             if let Wanted::Nothing(why) = &mut wanted
                 && said.is_watched
             {
-                *why = "what is watched cannot be packed yet: `zlayer run --watch` has said why"
+                *why = "what is watched cannot be served yet: `zlayer run --watch` has said why"
                     .to_owned();
             }
             let source = wanted.source(&said.trustees(), said.profile)?;
             said.draft(source)?.check()
         };
-        Start::installed(&data_dir, Box::new(configure))
+        Start::installed(&data_dir, Box::new(configure), patient)
     }
 
     /// What is to be served.

@@ -25,7 +25,7 @@ pub(super) struct Trust {
     keys: Vec<PathBuf>,
     /// the daemon's data folder (default /var/lib/zlayer)
     #[argh(option)]
-    data_dir: Option<PathBuf>,
+    pub(super) data_dir: Option<PathBuf>,
 }
 
 impl Trust {

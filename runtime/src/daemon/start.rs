@@ -55,8 +55,12 @@ impl Start {
     /// # Errors
     ///
     /// What is installed is refused, or what it needs to know is missing; or the command line is wrong, whatever is
-    /// installed.
-    pub fn installed(data_dir: &Path, configure: Configure) -> Result<Start> {
+    /// installed. Whoever is `patient` is told of what is refused, and serves nothing until something else is installed.
+    pub fn installed(
+        data_dir: &Path,
+        configure: Configure,
+        patient: Option<fn(&Error)>,
+    ) -> Result<Start> {
         if data_dir.as_os_str().is_empty() {
             return Err(Error::Usage(
                 "--data-dir: is empty; name a folder".to_owned(),
@@ -72,11 +76,19 @@ impl Start {
                     {
                         return Err(wrong);
                     }
-                    choice = instead(&generations, choice, error, &mut tried, |choice, note| {
+                    let has_one = choice.number.is_some();
+                    let other = instead(&generations, choice, error, &mut tried, |choice, note| {
                         let _data = locked(data_dir)?;
                         generations.begin(choice)?;
                         note()
-                    })?;
+                    });
+                    choice = match (other, patient) {
+                        (Err(error), Some(tell)) if has_one => {
+                            tell(&error);
+                            Choice::nothing(error.to_string())
+                        }
+                        (other, _) => other?,
+                    };
                 }
             }
         };

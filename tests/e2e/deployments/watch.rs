@@ -344,6 +344,18 @@ fn secrets_of_a_file_are_looked_up_anew_with_any_change() {
 }
 
 #[test]
+fn what_the_device_does_not_know_at_the_first_start_is_told_and_waited_for() {
+    let work = Work::new("${WORD}");
+    let mut daemon = watching(&work.file).start();
+    daemon.wait_for_log("what is watched cannot be served: ");
+    assert_eq!(get(&daemon, "/x").status, 503);
+    work.greet("two");
+    answers(&daemon, "two ");
+    daemon.signal(2);
+    assert_eq!(daemon.wait(), 0);
+}
+
+#[test]
 fn an_image_that_is_a_pipe_is_told_and_waited_for_by_nobody() {
     let work = Work::new("one");
     fs::remove_file(&work.plugin).unwrap();

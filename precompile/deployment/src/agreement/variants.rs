@@ -71,6 +71,21 @@ pub(super) fn odd_values() -> Vec<Value> {
         "86400s",
         "86400001ms",
         "1ms",
+        "10m",
+        "11m",
+        "600000ms",
+        "600001ms",
+        "http://localhost",
+        "HTTP://LocalHost:80/a",
+        "https://127.0.0.1:99999/a",
+        "http://localhost:/a",
+        "http://localhost:+80/a",
+        "http://[::1]:80/a?b",
+        "http://[::1]80/a",
+        "http://localhost/a#b",
+        "http://localhost?a",
+        "http://a/b",
+        "ftp://localhost/a",
         "${A}",
         "${",
         "$${",
@@ -131,7 +146,7 @@ pub(super) fn odd_values() -> Vec<Value> {
     odd.extend([json!(null), json!(true), json!(false)]);
     odd.extend(
         [
-            -1_i64, 0, 1, 2, 5, 10, 11, 12, 64, 65, 80, 99, 100, 101, 199, 200, 204, 599, 600,
+            -1_i64, 0, 1, 2, 5, 10, 11, 12, 64, 65, 80, 99, 100, 101, 199, 200, 204, 599, 600, 601,
             1024, 1025, 65535, 65536,
         ]
         .map(Value::from),

@@ -4,6 +4,7 @@ use zlayer_bundle::{HostPattern, PathPattern};
 
 use super::INSTANCES_MAX;
 use super::wasm::WASM;
+use crate::check::whole;
 use crate::image;
 use crate::patterns;
 use crate::shape::{Key, Shape, Text, is_line, key, parsed, refused, text, word};
@@ -291,10 +292,11 @@ static HEALTH: &[Key] = &[
     ),
     key(
         "start_grace",
-        Shape::Duration,
+        // Who installs waits that long for a service that does not get well.
+        Shape::Minutes(10),
         "none",
-        "how long it may take to start, from when it is loaded and at most 10m: checks that fail before the \
-         first good one do not count meanwhile",
+        "how long it may take to start, from when it is loaded: checks that fail before the first good one do not \
+         count meanwhile",
     ),
 ];
 
@@ -318,7 +320,7 @@ static CHECK: &[Key] = &[
         text("path", is_asked).like(patterns::asked_path),
         "",
         "the path that is asked for, with a slash first; of a URL of the device itself, such as \
-         http://localhost:8080/health, its path",
+         http://localhost:8080/health, its path (its host is localhost, 127.0.0.1 or [::1])",
     )
     .required(),
     key(
@@ -330,33 +332,77 @@ static CHECK: &[Key] = &[
 ];
 
 fn is_asked(url: &str) -> Result<(), String> {
-    let path = asked_path(url);
-    let is_visible = path.bytes().all(|byte| byte.is_ascii_graphic());
-    match path.starts_with('/') && is_visible && !path.contains('#') {
-        true => Ok(()),
-        false => Err(format!(
-            "'{}' is no path; write one like /health, in ASCII: the daemon asks the plugin itself, so that a URL may \
-             name no host but localhost",
-            url.escape_debug()
-        )),
-    }
+    asked_path(url).map(drop)
 }
 
 /// The path that a health check asks for: a URL's, if its host is the device itself. The plugin is asked
 /// whatever its port is.
-pub(crate) fn asked_path(url: &str) -> &str {
-    let behind = ["http://", "https://"];
-    let Some(behind) = behind.iter().find_map(|scheme| url.strip_prefix(scheme)) else {
-        return url;
+///
+/// # Errors
+///
+/// It is neither, in words.
+pub(crate) fn asked_path(url: &str) -> Result<&str, String> {
+    let shown = url.escape_debug();
+    // Neither a scheme nor a host minds capitals (RFC 3986, 3.1 and 3.2.2).
+    let behind = ["http://", "https://"].iter().find_map(|scheme| {
+        let (start, behind) = url.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some(behind)
+    });
+    let path = match behind {
+        Some(behind) => {
+            let end = behind.find(['/', '?', '#']).unwrap_or(behind.len());
+            let (device, path) = behind.split_at(end);
+            is_device(device).map_err(|reason| format!("'{shown}'{reason}"))?;
+            if path.is_empty() { "/" } else { path }
+        }
+        None => url,
     };
-    let (host, path) = behind.split_at(behind.find(['/', '?', '#']).unwrap_or(behind.len()));
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.parse::<u16>().is_ok() => name,
-        _ => host,
+    if !path.starts_with('/') {
+        return Err(format!(
+            "'{shown}' is no path; write one like /health, with a slash first"
+        ));
+    }
+    if path.contains('#') {
+        return Err(format!(
+            "'{shown}': what stands behind `#` goes to no server; take it out, or write %23 for the sign itself"
+        ));
+    }
+    let odd = path.chars().find(|c| !c.is_ascii_graphic());
+    match odd {
+        Some(odd) => {
+            let mut bytes = [0; 4];
+            let bytes = odd.encode_utf8(&mut bytes).bytes();
+            let written: String = bytes.map(|byte| format!("%{byte:02X}")).collect();
+            Err(format!(
+                "'{shown}' has '{}', which stands in no path; write {written}",
+                odd.escape_debug()
+            ))
+        }
+        None => Ok(path),
+    }
+}
+
+/// Whether what stands between a URL's scheme and its path is the device itself, with or without a port.
+fn is_device(device: &str) -> Result<(), String> {
+    // The colons of an address stand in brackets.
+    let address = device.find(']').map_or(0, |end| end + 1);
+    let (host, port) = match device[address..].split_once(':') {
+        Some((rest, port)) => (&device[..address + rest.len()], Some(port)),
+        None => (device, None),
     };
-    match (name, path) {
-        ("localhost" | "127.0.0.1" | "[::1]", "") => "/",
-        ("localhost" | "127.0.0.1" | "[::1]", path) => path,
-        _ => url,
+    let known = ["localhost", "127.0.0.1", "[::1]"];
+    if !known.iter().any(|known| host.eq_ignore_ascii_case(known)) {
+        return Err(format!(
+            " names the host '{}', and the plugin is asked within the daemon; write the path alone, like /health: of \
+             hosts there are localhost, 127.0.0.1 and [::1]",
+            host.escape_debug()
+        ));
+    }
+    match port {
+        Some(port) if !whole(port).is_some_and(|port| port <= u16::MAX.into()) => Err(format!(
+            ": '{}' is no port; take it out: the plugin is asked whatever its port is",
+            port.escape_debug()
+        )),
+        _ => Ok(()),
     }
 }

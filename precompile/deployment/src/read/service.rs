@@ -1,20 +1,17 @@
 //! One service.
 
 use std::path::Path;
-use std::time::Duration;
 
 use zlayer_bundle::{
     DEFAULT_INSTANCES, Endpoint, Expose, HealthCheck, PathPattern, Protocol, Role, ServiceSettings,
 };
 
 use super::{env, wasm};
+use crate::check::below;
 use crate::keys::service::asked_path;
-use crate::tree::Content;
+use crate::tree::{Content, Entry};
 use crate::view::View;
-use crate::{Image, ImageSource};
-
-/// The longest time that a service may take to start.
-const GRACE_MAX: Duration = Duration::from_secs(600);
+use crate::{Image, ImageSource, Spot};
 
 /// Where its plugin comes from. `None`: it was refused.
 pub(super) fn image(service: &View<'_>, folder: &Path) -> Option<Image> {
@@ -38,7 +35,27 @@ pub(super) fn image(service: &View<'_>, folder: &Path) -> Option<Image> {
         service_type: service.text("service_type").and_then(roles_of),
         place: service.report.place(at),
         path,
+        keys: spots(service),
     })
+}
+
+/// Its keys, and those in its mappings, of which `wasm_http` is `wasm` under its old name.
+fn spots(service: &View<'_>) -> Vec<Spot> {
+    let spot = |key: String, entry: &Entry| Spot {
+        path: below(&service.path, &key),
+        place: service.report.place(entry.value.at),
+        key: match key.strip_prefix("wasm_http.") {
+            Some(inner) => format!("wasm.{inner}"),
+            None => key,
+        },
+    };
+    let mut spots = Vec::new();
+    for outer in service.node.entries() {
+        spots.push(spot(outer.key.clone(), outer));
+        let inner = outer.value.entries().iter();
+        spots.extend(inner.map(|inner| spot(format!("{}.{}", outer.key, inner.key), inner)));
+    }
+    spots
 }
 
 /// The roles of which one makes a plugin what `service_type` says.
@@ -154,23 +171,13 @@ pub(super) fn endpoint(view: &View<'_>) -> Option<Endpoint> {
 
 fn health(health: &View<'_>) -> Option<HealthCheck> {
     let check = health.map("check")?;
-    let start_grace = health.duration("start_grace");
-    if start_grace.is_some_and(|grace| grace > GRACE_MAX) {
-        health.refuse(
-            "start_grace",
-            format!(
-                "'{}' is more than 10m, and who installs waits for it that long where the service does not get well",
-                health.text("start_grace").unwrap_or_default().escape_debug()
-            ),
-        );
-    }
     Some(HealthCheck {
-        url: asked_path(check.text("url")?).to_owned(),
+        url: asked_path(check.text("url")?).ok()?.to_owned(),
         expect_status: check.number("expect_status").unwrap_or(200),
         interval: health.duration("interval"),
         timeout: health.duration("timeout"),
         retries: health.number("retries"),
-        start_grace,
+        start_grace: health.duration("start_grace"),
     })
 }
 

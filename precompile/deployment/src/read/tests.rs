@@ -335,6 +335,8 @@ fn a_url_of_the_device_itself_is_its_path() {
         health.unwrap().url
     };
     assert_eq!(path("http://localhost:8080/health"), "/health");
+    assert_eq!(path("HTTPS://LocalHost/Health?a"), "/Health?a");
+    assert_eq!(path("http://[::1]:80"), "/");
     assert_eq!(path("http://127.0.0.1/a?b=c"), "/a?b=c");
     assert_eq!(path("https://[::1]:443"), "/");
     assert_eq!(path("/health"), "/health");

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle};
 
 use super::{At, Content, Entry, Node};
+use crate::check::below;
 use crate::report::Report;
 
 /// How deep lists and mappings may lie in each other. What is read lies seven deep.
@@ -13,6 +14,8 @@ const DEPTH_MAX: usize = 32;
 /// Most nodes of a tree, where what an alias stands for counts each time: a few lines of aliases of aliases
 /// would stand for more than any memory holds.
 const NODES_MAX: usize = 100_000;
+/// The key that stands for all those of another mapping, in older YAML.
+const MERGE: &str = "<<";
 
 /// Reads the one document of `text`. `None`: `report` says why there is none.
 pub(crate) fn parse(text: &str, report: &Report) -> Option<Rc<Node>> {
@@ -44,9 +47,12 @@ pub(crate) fn parse(text: &str, report: &Report) -> Option<Rc<Node>> {
             column: span.start.col() + 1,
         };
         if let Err(reason) = builder.take(event, at) {
-            report.refuse(at, "", reason);
+            report.refuse(at, &builder.path(), reason);
             return None;
         }
+    }
+    if !builder.is_whole {
+        return None;
     }
     let root = builder.root;
     if root.is_none() {
@@ -66,6 +72,8 @@ struct Builder<'r> {
     anchors: HashMap<usize, Rc<Node>>,
     root: Option<Rc<Node>>,
     documents: usize,
+    /// Whether nothing was left out that other keys stand for.
+    is_whole: bool,
 }
 
 struct Open {
@@ -93,6 +101,7 @@ impl<'r> Builder<'r> {
             anchors: HashMap::new(),
             root: None,
             documents: 0,
+            is_whole: true,
         }
     }
 
@@ -106,7 +115,7 @@ impl<'r> Builder<'r> {
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
-                untagged(tag.is_some())?;
+                self.untagged(tag.is_some(), at);
                 let is_plain = style == ScalarStyle::Plain;
                 let content = match (is_plain, &*text) {
                     (true, "" | "~" | "null" | "Null" | "NULL") => Content::Null,
@@ -118,11 +127,11 @@ impl<'r> Builder<'r> {
                 self.put(Rc::new(Node::new(at, content)), anchor)
             }
             Event::SequenceStart(_, anchor, tag) => {
-                untagged(tag.is_some())?;
+                self.untagged(tag.is_some(), at);
                 self.begin(at, anchor, Inner::List(Vec::new()))
             }
             Event::MappingStart(_, anchor, tag) => {
-                untagged(tag.is_some())?;
+                self.untagged(tag.is_some(), at);
                 let inner = Inner::Map {
                     entries: Vec::new(),
                     known: BTreeMap::new(),
@@ -159,6 +168,29 @@ impl<'r> Builder<'r> {
         Ok(())
     }
 
+    /// Refuses a tag; what it stands at is read as if there were none, for what else is wrong.
+    fn untagged(&self, has_tag: bool, at: At) {
+        if has_tag {
+            let reason =
+                "tags (`!NAME`) are not read here; put a value that begins with `!` in quotes";
+            self.report.refuse(at, &self.path(), reason);
+        }
+    }
+
+    /// The path of what comes next.
+    fn path(&self) -> String {
+        self.open
+            .iter()
+            .fold(String::new(), |path, open| match &open.inner {
+                Inner::List(items) => format!("{path}[{}]", items.len()),
+                Inner::Map {
+                    key: Some((key, _)),
+                    ..
+                } => below(&path, key),
+                Inner::Map { key: None, .. } => path,
+            })
+    }
+
     /// Whether the next node is the key of an entry.
     fn awaits_key(&self) -> bool {
         let last = self.open.last().map(|open| &open.inner);
@@ -178,6 +210,7 @@ impl<'r> Builder<'r> {
         if anchor != 0 {
             self.anchors.insert(anchor, Rc::clone(&node));
         }
+        let path = self.path();
         match self.open.last_mut().map(|open| &mut open.inner) {
             None => self.root = Some(node),
             Some(Inner::List(items)) => items.push(node),
@@ -186,11 +219,18 @@ impl<'r> Builder<'r> {
                 known,
                 key,
             }) => match key.take() {
-                None => *key = Some(as_key(&node)?),
+                None => {
+                    if node.plain() == Some(MERGE) {
+                        self.is_whole = false;
+                        let reason = "`<<` is not read here; write the keys that it stands for";
+                        self.report.refuse(node.at, &path, reason);
+                    }
+                    *key = Some(as_key(&node)?);
+                }
                 Some((key, key_at)) => match known.get(&key) {
                     Some(first) => self.report.refuse(
                         key_at,
-                        "",
+                        &path,
                         format!(
                             "the key `{}` stands here already, in line {}; take one of them out",
                             key.escape_debug(),
@@ -215,21 +255,8 @@ impl<'r> Builder<'r> {
 
 fn as_key(node: &Node) -> Result<(String, At), String> {
     match node.text() {
-        Some("<<") if node.plain().is_some() => {
-            Err("`<<` is not read here; write the keys that it stands for".to_owned())
-        }
         Some(text) => Ok((text.to_owned(), node.at)),
         None => Err(format!("a key is plain text, and here is {}", node.kind())),
-    }
-}
-
-fn untagged(has_tag: bool) -> Result<(), String> {
-    match has_tag {
-        true => Err(
-            "tags (`!NAME`) are not read here; put a value that begins with `!` in quotes"
-                .to_owned(),
-        ),
-        false => Ok(()),
     }
 }
 
@@ -280,7 +307,10 @@ mod tests {
             ("a: [1\n", "f:1:4: this is not YAML: unclosed bracket"),
             ("a: 1\n\tb: 2\n", "this is not YAML: "),
             ("a: 1\n---\nb: 2\n", "a second document begins here"),
-            ("a: !!str 1\n", "f:1:10: tags (`!NAME`) are not read here"),
+            (
+                "a: !!str 1\n",
+                "f:1:10: a: tags (`!NAME`) are not read here",
+            ),
             (
                 "? [a]\n: 1\n",
                 "a key is plain text, and here is a list or a mapping",
@@ -288,19 +318,41 @@ mod tests {
             ("~: 1\n", "f:1:1: a key is plain text, and here is nothing"),
             (
                 "a: &x {b: 1}\nc:\n  <<: *x\n",
-                "f:3:3: `<<` is not read here",
+                "f:3:3: c: `<<` is not read here",
             ),
             ("a: &x [*x]\n", "stands for what it is a part of"),
             ("a: *hunter2\n", "an alias (`*NAME`) stands for nothing"),
             (
                 "a: 1\nb: 2\na: 3\n",
-                "f:3:1: the key `a` stands here already, in line 1",
+                "f:3:1: a: the key `a` stands here already, in line 1",
+            ),
+            (
+                "a:\n  - 1\n  - b: {c: 1, c: 2}\n",
+                "f:3:15: a[1].b.c: the key `c` stands here already, in line 3",
             ),
         ] {
             let told = tree(text).unwrap_err();
             assert!(told.contains(says), "{text}: {told}");
             assert!(!told.contains("hunter2"), "{told}");
         }
+    }
+
+    #[test]
+    fn what_has_a_tag_or_a_merge_key_is_read_on_for_what_else_is_wrong() {
+        let told =
+            tree("a: !x {b: 1, b: 2}\nc: !y 1\nd:\n  <<: {e: 1, e: 2}\n  <<: {}\n").unwrap_err();
+        let places: Vec<_> = told
+            .lines()
+            .filter_map(|line| line.split_once(": "))
+            .collect();
+        let places: Vec<_> = places.iter().map(|(place, _)| *place).collect();
+        assert_eq!(
+            places,
+            [
+                "f:1:7", "f:1:14", "f:2:7", "f:4:3", "f:4:14", "f:5:3", "f:5:3"
+            ],
+            "{told}"
+        );
     }
 
     #[test]

@@ -46,7 +46,7 @@ fn what_is_wrong_with_the_file_is_told_with_its_place() {
         ),
         (
             "version: v1\ndeployment: d\nservices: {a: {image: a}, a: {image: b}}",
-            "3:27: the key `a` stands here already, in line 3; take one of them out",
+            "3:27: services.a: the key `a` stands here already, in line 3; take one of them out",
         ),
         (
             "version: v1\ndeployment: d\nservices: {A: {image: a}}",
@@ -185,15 +185,32 @@ fn what_is_wrong_with_a_service_is_told_with_its_place() {
         ),
         (
             "health: {check: {type: http, url: \"http://a/\"}}",
-            "6:39: services.a.health.check.url: 'http://a/' is no path; write one like /health",
+            "6:39: services.a.health.check.url: 'http://a/' names the host 'a', and the plugin is asked within the \
+             daemon; write the path alone, like /health: of hosts there are localhost, 127.0.0.1 and [::1]",
         ),
         (
-            "health: {check: {type: http, url: \"http://localhost:x/\"}}",
-            "6:39: services.a.health.check.url: 'http://localhost:x/' is no path",
+            "health: {check: {type: http, url: \"http://localhost:99999/x\"}}",
+            "6:39: services.a.health.check.url: 'http://localhost:99999/x': '99999' is no port; take it out",
+        ),
+        (
+            "health: {check: {type: http, url: \"http://[::1]:/x\"}}",
+            "6:39: services.a.health.check.url: 'http://[::1]:/x': '' is no port; take it out",
+        ),
+        (
+            "health: {check: {type: http, url: \"/x#f\"}}",
+            "6:39: services.a.health.check.url: '/x#f': what stands behind `#` goes to no server; take it out",
+        ),
+        (
+            "health: {check: {type: http, url: \"/x y\"}}",
+            "6:39: services.a.health.check.url: '/x y' has ' ', which stands in no path; write %20",
+        ),
+        (
+            "health: {check: {type: http, url: health}}",
+            "6:39: services.a.health.check.url: 'health' is no path; write one like /health",
         ),
         (
             "health: {check: {type: http, url: /}, start_grace: 1h}",
-            "6:56: services.a.health.start_grace: '1h' is more than 10m, and who installs waits for it",
+            "6:56: services.a.health.start_grace: '1h' is too long; at most 10m",
         ),
         (
             "wasm: {reuse: 2}\nwasm_http: {reuse: 2}",
