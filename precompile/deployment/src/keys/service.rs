@@ -399,7 +399,7 @@ fn is_device(device: &str) -> Result<(), String> {
         ));
     }
     match port {
-        Some(port) if !whole(port).is_some_and(|port| port <= u16::MAX.into()) => Err(format!(
+        Some(port) if whole(port).is_none_or(|port| port > u16::MAX.into()) => Err(format!(
             ": '{}' is no port; take it out: the plugin is asked whatever its port is",
             port.escape_debug()
         )),
