@@ -153,7 +153,7 @@ fn plugins_that_share_a_namespace_have_to_keep_it_the_same_way() {
     };
     let refused = shared().fails_to_pack();
     for part in [
-        "service visit-counter: it shares the namespace 'shared' with counter",
+        "services.visit-counter.wasm.kv_namespace: shares the namespace 'shared' with counter",
         "interval=1s and interval=60s",
     ] {
         assert!(refused.stderr.contains(part), "{part}: {refused:?}");
